@@ -1,0 +1,1 @@
+"""The batch edges: sources, strict CSV scan, object store, Kafka publishing, lake (Iceberg), sinks (DuckDB)."""

@@ -1,0 +1,1 @@
+"""Job lifecycle: catalog, state machine, task handlers, settings, CLI, local stack."""

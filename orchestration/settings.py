@@ -1,0 +1,120 @@
+"""Settings: read once, at the entry point, and passed down. Nothing else reads the environment.
+
+Order of precedence: environment (`MUSTER_<FIELD>`), then
+`<home>/settings.toml` (written by `muster up`), then defaults.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from schemas.errors import UserError
+
+ENV_PREFIX: Final = "MUSTER_"
+SETTINGS_FILE: Final = "settings.toml"
+MIB: Final = 1024 * 1024
+
+
+class Secret:
+    """A string that does not print itself; `reveal()` is called only where the secret is used."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that differs between two deployments. Sizes are bytes, times seconds."""
+
+    home: Path = Path(".muster")
+    kafka_bootstrap: str = "127.0.0.1:19092"
+    partitions: int = 8
+    s3_endpoint: str = "http://127.0.0.1:18333"
+    s3_region: str = "us-east-1"
+    s3_access_key: str = "muster"
+    s3_secret_key: Secret = Secret("")
+    inbox_bucket: str = "inbox"
+    staging_bucket: str = "staging"
+    lake_bucket: str = "lake"
+    catalog_url: Secret = Secret("")
+    engine_url: str = "http://127.0.0.1:18180"
+    aws_region: str = "us-east-1"
+    account_id: str = "123456789012"
+    workers: int = 1
+    small_file_bytes: int = 16 * MIB
+    parse_memory_bytes: int = 4096 * MIB
+    parse_cpu_s: int = 3600
+    parse_wall_s: int = 3600
+    worker_buffer_bytes: int = 192 * MIB
+    duckdb_memory_bytes: int = 512 * MIB
+    duckdb_threads: int = 2
+    log_level: str = "INFO"
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Settings of this process. Raises `UserError` BAD_SETTINGS naming the field that cannot be read."""
+        env = os.environ if env is None else env
+        home = Path(env.get(ENV_PREFIX + "HOME", ".muster")).absolute()
+        values: dict[str, Any] = {"home": home}
+        path = home / SETTINGS_FILE
+        if path.exists():
+            try:
+                values |= tomllib.loads(path.read_text(encoding="utf-8"))
+            except tomllib.TOMLDecodeError as exc:
+                raise UserError("BAD_SETTINGS", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
+        known = {f.name: f for f in fields(cls)}
+        for name in known.keys() - {"home"}:
+            if (text := env.get(ENV_PREFIX + name.upper())) is not None:
+                values[name] = text
+        if unknown := sorted(values.keys() - known.keys()):
+            raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
+        settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
+        if not settings.catalog_url:
+            settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
+        return settings
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, for a child process. Holds secrets: never print it."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            ENV_PREFIX + name.upper(): value.reveal() if isinstance(value, Secret) else str(value)
+            for name, value in values.items()
+        }
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def _convert(name: str, value: object, type_: object) -> Any:
+    if type_ is int:
+        try:
+            return int(str(value))
+        except ValueError as exc:
+            raise UserError("BAD_SETTINGS", f"setting {name}: {value!r} is not a whole number", name=name) from exc
+    if type_ is Path:
+        return Path(str(value))
+    if type_ is Secret:
+        return value if isinstance(value, Secret) else Secret(str(value))
+    return str(value)

@@ -1,0 +1,169 @@
+"""Typed columns of an audience, and the import spec that maps a customer's file onto them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Literal, Self, cast, get_args
+
+import pyarrow as pa
+
+from schemas.errors import UserError
+
+ColumnType = Literal["string", "long", "double", "boolean", "date", "timestamp"]
+"""Avro's words for the types. date = days since 1970; timestamp = microseconds since 1970, UTC."""
+
+FileFormat = Literal["csv", "jsonl", "parquet"]
+ImportMode = Literal["replace", "append", "remove"]
+
+USER_ID: Final = "user_id"
+ORDINAL: Final = "_ordinal"
+"""Position of a row in its file, 0.. (int64); the highest ordinal of a user wins."""
+COLUMN_NAME_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}", re.ASCII)
+MAX_EXTRA_COLUMNS: Final = 64
+
+ARROW_TYPES: Final[Mapping[ColumnType, pa.DataType]] = {
+    "string": pa.string(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One attribute of the members. `source` is the name in the customer's file, where it differs."""
+
+    name: str
+    type: ColumnType = "string"
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if not COLUMN_NAME_PATTERN.fullmatch(self.name) or self.name.lower() == USER_ID:
+            raise UserError(
+                "BAD_COLUMN",
+                f"column name {self.name[:80]!r} is not allowed: use a letter, then letters, digits and '_' (63 at "
+                f"most), and not {USER_ID}",
+                column=self.name[:80],
+            )
+        if self.type not in get_args(ColumnType):
+            raise UserError(
+                "BAD_COLUMN",
+                f"column {self.name}: type {str(self.type)[:80]!r} is none of {', '.join(get_args(ColumnType))}",
+                column=self.name,
+            )
+
+    @property
+    def file_name(self) -> str:
+        """Name of the column in the customer's file."""
+        return self.source if self.source is not None else self.name
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `name[:type][=name in the file]`, as the CLI takes it: `age:long`, `seen:date=Last seen`."""
+        left, has_source, source = text.partition("=")
+        name, _, type_ = left.partition(":")
+        return cls(name=name, type=cast(ColumnType, type_ or "string"), source=source if has_source else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSchema:
+    """What a row of an audience holds: the user id and the extra columns in order. Digests are bound to it."""
+
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def schema_id(self) -> str:
+        """First 16 hex digits of the SHA-256 of `name:type` lines; the names in the file have no part in it."""
+        text = "\n".join([f"{USER_ID}:string", *(f"{c.name}:{c.type}" for c in self.columns)])
+        return sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in digest order: user_id first."""
+        return (USER_ID, *(c.name for c in self.columns))
+
+    def arrow(self, *, ordinal: bool = False) -> pa.Schema:
+        """Arrow schema of the rows: [_ordinal int64], user_id string (not null), then the columns (nullable)."""
+        fields = [pa.field(ORDINAL, pa.int64(), nullable=False)] if ordinal else []
+        fields.append(pa.field(USER_ID, pa.string(), nullable=False))
+        fields += [pa.field(c.name, ARROW_TYPES[c.type]) for c in self.columns]
+        return pa.schema(fields)
+
+    def as_record(self) -> list[dict[str, str]]:
+        """Plain JSON data: [{name, type}]."""
+        return [{"name": c.name, "type": c.type} for c in self.columns]
+
+    @classmethod
+    def from_record(cls, record: object) -> Self:
+        """Inverse of `as_record`."""
+        rows = cast("list[dict[str, str]]", record)
+        return cls(columns=tuple(Column(name=r["name"], type=cast(ColumnType, r["type"])) for r in rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSpec:
+    """How a file becomes rows, and which files are refused. Frozen on the job when it is registered.
+
+    `max_reject_share` is a share of the rows in the file, 0 to 1. `max_shrink_percent` refuses a replace or remove
+    after which the audience would have lost more than that share of its members (None = no guard).
+    `timezone` (IANA) is that of timestamps written without an offset; without it they are rejects.
+    """
+
+    id_column: str = USER_ID
+    columns: tuple[Column, ...] = ()
+    format: FileFormat | None = None
+    mode: ImportMode = "replace"
+    timezone: str | None = None
+    max_reject_share: float = 0.0
+    allow_empty: bool = False
+    max_shrink_percent: float | None = 50.0
+    null_values: tuple[str, ...] = field(default=("",))
+
+    def __post_init__(self) -> None:
+        if len(self.columns) > MAX_EXTRA_COLUMNS:
+            raise UserError("BAD_SPEC", f"at most {MAX_EXTRA_COLUMNS} extra columns are kept, not {len(self.columns)}")
+        names = [c.name.lower() for c in self.columns]
+        if doubled := sorted({n for n in names if names.count(n) > 1}):
+            raise UserError("BAD_SPEC", f"column {', '.join(doubled)} is given twice", columns=doubled)
+        if self.format is not None and self.format not in get_args(FileFormat):
+            raise UserError("BAD_SPEC", f"format {self.format!r} is none of {', '.join(get_args(FileFormat))}")
+        if self.mode not in get_args(ImportMode):
+            raise UserError("BAD_SPEC", f"mode {self.mode!r} is none of {', '.join(get_args(ImportMode))}")
+        if not 0 <= self.max_reject_share <= 1:
+            raise UserError("BAD_SPEC", f"max_reject_share is a share from 0 to 1, not {self.max_reject_share}")
+        if self.max_shrink_percent is not None and not 0 <= self.max_shrink_percent <= 100:
+            raise UserError("BAD_SPEC", f"max_shrink_percent is from 0 to 100, not {self.max_shrink_percent}")
+
+    @property
+    def row_schema(self) -> RowSchema:
+        """Schema of the rows that this spec makes."""
+        return RowSchema(columns=self.columns)
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {
+            "id_column": self.id_column,
+            "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in self.columns],
+            "format": self.format,
+            "mode": self.mode,
+            "timezone": self.timezone,
+            "max_reject_share": self.max_reject_share,
+            "allow_empty": self.allow_empty,
+            "max_shrink_percent": self.max_shrink_percent,
+            "null_values": list(self.null_values),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, object]) -> Self:
+        """Inverse of `as_record`; missing keys take their defaults. Raises `UserError` BAD_SPEC on unknown keys."""
+        values = dict(record)
+        if unknown := sorted(values.keys() - cls.__dataclass_fields__.keys()):
+            raise UserError("BAD_SPEC", f"unknown import spec key(s): {', '.join(unknown)}", keys=unknown)
+        if "columns" in values:
+            values["columns"] = tuple(Column(**c) for c in cast("list[dict[str, Any]]", values["columns"]))
+        if "null_values" in values:
+            values["null_values"] = tuple(cast("list[str]", values["null_values"]))
+        return cls(**values)  # type: ignore[arg-type]  # checked field by field in __post_init__

@@ -1,0 +1,62 @@
+"""Names and identifiers, as `NewType`s over plain values, with the checks that make one out of outside text."""
+
+import re
+from typing import Final, NewType
+
+from schemas.errors import UserError
+
+TenantName = NewType("TenantName", str)
+AudienceName = NewType("AudienceName", str)
+JobId = NewType("JobId", str)
+"""A job; an import job's id is also its import id on Kafka. A ULID in lower case: sorts by creation time."""
+Attempt = NewType("Attempt", int)
+"""1.. ; grows by one with every start of the import task of a job."""
+Partition = NewType("Partition", int)
+"""0..P-1"""
+Seq = NewType("Seq", int)
+"""Position of a chunk among the chunks of one (import, attempt, partition): 0.."""
+Version = NewType("Version", int)
+"""Version of an audience: 1.. , never reused."""
+
+NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+JOB_ID_PATTERN: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+USER_ID_MAX_CHARACTERS: Final = 191
+"""Code points, not bytes: the longest key that MySQL indexes in utf8mb4, which many receivers of exports use."""
+
+
+def tenant_name(text: str) -> TenantName:
+    """Checked tenant name. Raises `UserError` BAD_NAME."""
+    return TenantName(_checked("tenant", text))
+
+
+def audience_name(text: str) -> AudienceName:
+    """Checked audience name. Raises `UserError` BAD_NAME."""
+    return AudienceName(_checked("audience", text))
+
+
+def job_id(text: str) -> JobId:
+    """Checked job id. Raises `UserError` BAD_JOB_ID."""
+    if not JOB_ID_PATTERN.fullmatch(text):
+        raise UserError("BAD_JOB_ID", f"{text[:80]!r} is not a job id; `muster jobs list` shows them", value=text[:80])
+    return JobId(text)
+
+
+def new_job_id(now_ms: int, entropy: bytes) -> JobId:
+    """ULID of a time (milliseconds since 1970) and 10 random bytes (https://github.com/ulid/spec), in lower case."""
+    if len(entropy) != 10:
+        raise ValueError("a ULID needs 10 random bytes")
+    number = (now_ms << 80) | int.from_bytes(entropy, "big")
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    return JobId("".join(alphabet[(number >> shift) & 31] for shift in range(125, -1, -5)))
+
+
+def _checked(what: str, text: str) -> str:
+    if not NAME_PATTERN.fullmatch(text):
+        raise UserError(
+            "BAD_NAME",
+            f"{what} name {text[:80]!r} is not allowed: use 1 to 63 of a-z, 0-9, '_' and '-', starting with a "
+            "letter or a digit",
+            what=what,
+            value=text[:80],
+        )
+    return text

@@ -1,0 +1,60 @@
+"""The topic table: every Kafka topic of Muster, declared in one place and created by deploy tooling, never by Faust."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+MESSAGE_MAX_BYTES: Final = 1_048_588
+"""Kafka's own default for `max.message.bytes` (1 MiB + 12 bytes of record batch overhead)."""
+
+CHUNK_MAX_ROWS: Final = 5_000
+CHUNK_MAX_BYTES: Final = 768 * 1024
+"""Encoded size at which a chunk is cut before it has `CHUNK_MAX_ROWS` rows: well under `MESSAGE_MAX_BYTES`."""
+
+ROW_MAX_BYTES: Final = CHUNK_MAX_BYTES // 2
+"""A row whose values together are larger than this cannot be sent in one message and is a reject (`row_too_large`)."""
+
+HOUR_MS: Final = 60 * 60 * 1000
+RETENTION_MS: Final = 7 * 24 * HOUR_MS
+MAX_JOB_AGE_S: Final = 3 * 24 * 60 * 60
+"""A job older than this is aborted by the sweeper, so that no job outlives the messages it depends on (7 days)."""
+
+IMPORTS: Final = "muster.imports"
+IMPORTS_SMALL: Final = "muster.imports.small"
+IMPORT_PROGRESS: Final = "muster.import-progress"
+JOB_EVENTS: Final = "muster.job-events"
+DEAD_LETTERS: Final = "muster.dead-letters"
+
+IMPORT_TOPICS: Final = (IMPORTS, IMPORTS_SMALL)
+WORKER_GROUP: Final = "muster-materialiser"
+"""Consumer group id (and Faust app id) of the materialiser."""
+RELAY_GROUP: Final = "muster-relay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """How a topic must exist. `partitions=None` means the deployment's number of import partitions (P)."""
+
+    name: str
+    partitions: int | None
+    cleanup: Literal["delete", "compact"] = "delete"
+    retention_ms: int = RETENTION_MS
+    message_max_bytes: int = MESSAGE_MAX_BYTES
+
+    def config(self) -> Mapping[str, str]:
+        """Topic-level configuration as Kafka names it."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.message_max_bytes),
+            "message.timestamp.type": "LogAppendTime",
+        }
+
+
+TOPICS: Final = (
+    TopicSpec(name=IMPORTS, partitions=None),
+    TopicSpec(name=IMPORTS_SMALL, partitions=None),
+    TopicSpec(name=IMPORT_PROGRESS, partitions=1),
+    TopicSpec(name=JOB_EVENTS, partitions=1),
+    TopicSpec(name=DEAD_LETTERS, partitions=1, retention_ms=4 * RETENTION_MS),
+)

@@ -1,0 +1,1 @@
+"""The Faust shell: app, agents, delivery guards, staging, merge queue."""
