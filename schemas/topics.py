@@ -56,5 +56,10 @@ TOPICS: Final = (
     TopicSpec(name=IMPORTS_SMALL, partitions=None),
     TopicSpec(name=IMPORT_PROGRESS, partitions=1),
     TopicSpec(name=JOB_EVENTS, partitions=1),
-    TopicSpec(name=DEAD_LETTERS, partitions=1, retention_ms=4 * RETENTION_MS),
+    TopicSpec(
+        name=DEAD_LETTERS,
+        partitions=1,
+        retention_ms=4 * RETENTION_MS,
+        message_max_bytes=MESSAGE_MAX_BYTES + 64 * 1024,  # the whole undecodable message and why
+    ),
 )

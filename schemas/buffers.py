@@ -1,0 +1,46 @@
+"""Arrow arrays as numpy views, for the hash kernels: nothing is copied but validity bits."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+_NO_BYTES: Final = np.zeros(1, np.uint8)
+_ALL_VALID: Final = np.zeros(0, np.uint8)
+
+
+def string_buffers(array: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """(offsets int32[n + 1], bytes uint8[...]) of a string array, also of a slice of one."""
+    if not (pa.types.is_string(array.type) or pa.types.is_binary(array.type)):
+        raise TypeError(f"a string array is needed, not {array.type}")
+    _, offsets, data = array.buffers()
+    if len(array) == 0 or offsets is None:
+        return np.zeros(1, np.int32), _NO_BYTES
+    view = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    return view, np.frombuffer(data, np.uint8) if data is not None and data.size else _NO_BYTES
+
+
+def validity(array: pa.Array) -> npt.NDArray[np.uint8]:
+    """uint8[n], 0 where a value is null; uint8[0] when none is."""
+    if array.null_count == 0:
+        return _ALL_VALID
+    return np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.uint8)
+
+
+def word_values(array: pa.Array) -> npt.NDArray[np.uint64]:
+    """uint64[n]: the canonical 64-bit word of each value (what it is where a value is null does not matter).
+
+    long: two's complement; boolean: 0 or 1; date: days since 1970; timestamp: microseconds since 1970 UTC;
+    double: IEEE 754 bits, every NaN as 0x7ff8000000000000.
+    """
+    if pa.types.is_floating(array.type):
+        values = np.asarray(array.fill_null(0.0).to_numpy(zero_copy_only=False), np.float64)
+        words = values.view(np.uint64)
+        nan = np.isnan(values)
+        return np.where(nan, np.uint64(0x7FF8000000000000), words) if nan.any() else words
+    if pa.types.is_boolean(array.type):
+        return np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False), np.uint64)  # noqa: FBT003
+    if pa.types.is_date32(array.type):
+        array = array.cast(pa.int32())
+    return np.asarray(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), np.int64).view(np.uint64)

@@ -1,0 +1,113 @@
+"""Avro single-object encoding of the messages: C3 01, the CRC-64-AVRO fingerprint of the writer's schema, the body.
+
+https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding. The fingerprint names type and version, so a
+topic can be read without a registry. A message written with an older schema that is kept under `schemas/avro/history`
+is resolved to the current one by Avro's rules (added fields have defaults).
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib.resources import files
+from typing import Any, Final, get_args
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from schemas.columns import RowSchema
+from schemas.digest import Digest
+from schemas.messages import Message
+
+MARKER: Final = b"\xc3\x01"
+HEADER_BYTES: Final = len(MARKER) + 8
+_TYPES: Final[Mapping[str, type[Message]]] = {t.__name__: t for t in get_args(Message)}
+
+
+class UndecodableError(Exception):
+    """These bytes are no message of ours. The text says why, in words; they belong into the dead letters."""
+
+
+class Codec:
+    """Encodes and decodes messages. `history` holds older writer schemas (parsed .avsc JSON) that may still be read."""
+
+    def __init__(self, current: Mapping[str, Mapping[str, Any]], history: tuple[Mapping[str, Any], ...] = ()) -> None:
+        self._writers = {name: (_header(schema), parse_schema(dict(schema))) for name, schema in current.items()}
+        self._readers = {
+            _header(schema): (str(schema["name"]), parse_schema(dict(schema)))
+            for schema in (*history, *current.values())
+        }
+
+    def encode(self, message: Message) -> bytes:
+        """The message as bytes."""
+        header, schema = self._writers[type(message).__name__]
+        out = io.BytesIO()
+        out.write(header)
+        record = {f.name: _to_avro(getattr(message, f.name)) for f in fields(message)}
+        schemaless_writer(out, schema, record)
+        return out.getvalue()
+
+    def decode(self, data: bytes | None) -> Message:
+        """The message of some bytes. Raises `UndecodableError`."""
+        if data is None or data[:2] != MARKER:
+            raise UndecodableError("not Avro single-object encoding (the first two bytes are not C3 01)")
+        known = self._readers.get(bytes(data[:HEADER_BYTES]))
+        if known is None:
+            raise UndecodableError(f"unknown schema fingerprint {data[2:HEADER_BYTES].hex()}")
+        name, writer = known
+        body = io.BytesIO(data)
+        body.seek(HEADER_BYTES)
+        try:
+            record = schemaless_reader(body, writer, self._writers[name][1])
+            if body.read(1):
+                raise UndecodableError(f"bytes after the end of the {name}")
+            return _from_avro(_TYPES[name], record)
+        except UndecodableError:
+            raise
+        except Exception as exc:  # fastavro raises whatever the broken bytes lead it into
+            raise UndecodableError(f"broken {name}: {type(exc).__name__}: {exc}"[:500]) from exc
+
+
+def _header(schema: Mapping[str, Any]) -> bytes:
+    # fastavro gives the 64-bit fingerprint as hex of its little-endian bytes, which is the order on the wire.
+    return MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(dict(schema)), "CRC-64-AVRO"))
+
+
+def _to_avro(value: Any) -> Any:
+    match value:
+        case Digest():
+            return str(value)
+        case RowSchema():
+            return value.as_record()
+        case _:
+            return value
+
+
+def _from_avro(message_type: type[Message], record: Any) -> Message:
+    values: dict[str, Any] = {}
+    for field in fields(message_type):
+        value = record[field.name]
+        if field.type is Digest:
+            value = Digest.parse(value)
+        elif field.type is RowSchema:
+            value = RowSchema.from_record(value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[field.name] = value
+    return message_type(**values)
+
+
+def load_schemas(folder: str = "avro") -> dict[str, dict[str, Any]]:
+    """Parsed .avsc files of a folder of this package, by file name without suffix."""
+    root = files("schemas").joinpath(folder)
+    if not root.is_dir():
+        return {}
+    return {
+        entry.name.removesuffix(".avsc"): json.loads(entry.read_text(encoding="utf-8"))
+        for entry in sorted(root.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".avsc")
+    }
+
+
+CODEC: Final = Codec(load_schemas(), tuple(load_schemas("avro/history").values()))
+"""The codec over the schemas of this version and all older ones that may still be in a topic."""

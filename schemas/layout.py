@@ -1,0 +1,104 @@
+"""Where things lie in the object store: the one place that builds and takes apart keys.
+
+staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.parquet   runs
+                 imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
+                 intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
+lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data files)
+                 audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
+                 rejects/<tenant>/<job>.parquet
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+from schemas.errors import UserError
+from schemas.ids import Attempt, JobId, Partition, Seq, TenantName
+
+_RUN: Final = re.compile(
+    r"imports/(?P<import_id>[0-9a-z]{26})/(?P<attempt>\d+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)-(?P<hash>[0-9a-f]+)\.parquet"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKey:
+    """Name of one staged run: chunks `first_seq`..`last_seq` (not necessarily all) of one partition of one attempt."""
+
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    first_seq: Seq
+    last_seq: Seq
+    content_hash: str
+
+    def __str__(self) -> str:
+        prefix = staging_prefix(self.import_id, self.attempt, self.partition)
+        return f"{prefix}{self.first_seq:012d}-{self.last_seq:012d}-{self.content_hash}.parquet"
+
+    @classmethod
+    def parse(cls, key: str) -> Self | None:
+        """The run of a key, or none when the key is something else."""
+        if not (match := _RUN.fullmatch(key)):
+            return None
+        return cls(
+            import_id=JobId(match["import_id"]),
+            attempt=Attempt(int(match["attempt"])),
+            partition=Partition(int(match["partition"])),
+            first_seq=Seq(int(match["first"])),
+            last_seq=Seq(int(match["last"])),
+            content_hash=match["hash"],
+        )
+
+
+def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: Partition | None = None) -> str:
+    """Prefix of what an import, one of its attempts, or one partition of an attempt has staged."""
+    parts = [f"imports/{import_id}/"]
+    if attempt is not None:
+        parts.append(f"{attempt:06d}/")
+        if partition is not None:
+            parts.append(f"{partition:05d}/")
+    return "".join(parts)
+
+
+def result_key(import_id: JobId, attempt: Attempt, partition: Partition) -> str:
+    """Where a worker keeps the announcement of a finished partition, so that it can be made again."""
+    return staging_prefix(import_id, attempt, partition) + "result.avro"
+
+
+def intent_prefix(topic: str, partition: Partition) -> str:
+    """Prefix of the merges that the owner of a partition still has to do."""
+    return f"intents/{topic}/{partition:05d}/"
+
+
+def intent_key(topic: str, partition: Partition, import_id: JobId, attempt: Attempt) -> str:
+    """Where a worker keeps the end marker of a partition until its merge is done."""
+    return f"{intent_prefix(topic, partition)}{import_id}-{attempt:06d}.avro"
+
+
+def audience_prefix(tenant: TenantName, audience_id: JobId) -> str:
+    """Prefix of everything of one audience in the lake bucket (the Iceberg table location)."""
+    return f"audiences/{tenant}/{audience_id}/"
+
+
+def part_name(import_id: JobId, attempt: Attempt, partition: Partition, content_hash: str) -> str:
+    """Content-addressed name of a sorted part, below the `data_prefix` of its audience."""
+    return f"{import_id}-{attempt:06d}-p{partition:05d}-{content_hash}.parquet"
+
+
+def rejects_key(tenant: TenantName, job_id: JobId) -> str:
+    """Where the rejects of a job are kept."""
+    return f"rejects/{tenant}/{job_id}.parquet"
+
+
+def s3_uri(bucket: str, key: str) -> str:
+    """`s3://bucket/key`."""
+    return f"s3://{bucket}/{key}"
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """(bucket, key) of an S3 URI. Raises `UserError` BAD_URI."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise UserError("BAD_URI", f"{uri[:200]!r} is not of the form s3://bucket/key", uri=uri[:200])
+    return bucket, key

@@ -1,0 +1,153 @@
+"""Every message that Muster puts on Kafka, as a frozen value. The wire form is `schemas/avro/<Name>.avsc`.
+
+Import topics carry `ImportMessage`s: no message per user, but chunks of up to 5,000 between start and end markers in
+every partition. Chunks are recognised by (import, attempt, seq): redelivered ones and dead attempts do no harm.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.columns import ImportMode, RowSchema
+from schemas.digest import Digest
+from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName
+
+JobState = Literal[
+    "REGISTERED",
+    "VERIFYING",
+    "IMPORTING",
+    "AWAITING",
+    "BUILDING",
+    "PUBLISHING",
+    "READY",
+    "FAILED",
+    "SUPERSEDED",
+    "CANCELLED",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportStarted:
+    """First message of an attempt in a partition; sent to every partition."""
+
+    tenant: TenantName
+    audience: AudienceName
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    partitions: int  # P, frozen on the job
+    kind: Literal["audience"]
+    mode: ImportMode
+    source: str  # s3://bucket/key, with ?versionId= when the bucket keeps versions
+    columns: RowSchema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserChunk:
+    """Up to `CHUNK_MAX_ROWS` users of one partition.
+
+    `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, then the columns of the import.
+    `digest` covers user_id and the columns, not the ordinal.
+    """
+
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    seq: Seq
+    count: int
+    digest: Digest
+    rows: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportEnded:
+    """Last message of one attempt in one partition; sent to every partition, also to those without users.
+
+    Sent only after the broker has acknowledged every chunk of the attempt, so a gap seen here is final.
+    """
+
+    tenant: TenantName
+    audience: AudienceName
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    partitions: int
+    columns: RowSchema
+    data_prefix: str  # s3://bucket/prefix/ under which the sorted part of this partition is to be written
+    chunks: int  # messages this attempt sent to this partition
+    records: int  # rows in them
+    digest: Digest  # order-free sum over those rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportAborted:
+    """The import will not be published; `attempt` and all before it may be dropped. Sent to every partition."""
+
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionMaterialised:
+    """One partition of one attempt has reconciled with its end marker, and its sorted distinct part is durable."""
+
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    partitions: int
+    chunks: int
+    records: int
+    digest: Digest  # of the records
+    distinct: int
+    distinct_digest: Digest  # of the rows in the part
+    part: str | None  # s3://bucket/key of the part; none for a partition without users
+    part_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionFailed:
+    """One partition of one attempt does not reconcile with its end marker. Final for this attempt."""
+
+    import_id: JobId
+    attempt: Attempt
+    partition: Partition
+    partitions: int
+    reason: str
+    missing_count: int
+    missing: tuple[int, ...]  # seqs, the first 100
+    expected: Digest
+    actual: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """A job has changed its state; what outside systems may follow. Consumers skip a `sequence` they have seen."""
+
+    job_id: JobId
+    tenant: TenantName
+    audience: AudienceName
+    sequence: int  # 1.. per job
+    state: JobState
+    attempt: Attempt
+    version: int | None  # the published version, once READY
+    code: str | None  # of the error, once FAILED
+    occurred_at_us: int  # microseconds since 1970 UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Bytes that could not be decoded, with where they came from. `muster dead-letters replay` sends them again."""
+
+    topic: str
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes
+    reason: str
+    failed_at_us: int
+
+
+ImportMessage = ImportStarted | UserChunk | ImportEnded | ImportAborted
+ProgressMessage = PartitionMaterialised | PartitionFailed
+Message = ImportMessage | ProgressMessage | JobEvent | DeadLetter

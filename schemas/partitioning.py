@@ -1,0 +1,45 @@
+"""Which partition a user belongs to: Kafka's default partitioner over the UTF-8 bytes of the user id.
+
+Ordinary keyed producers (Java, or librdkafka with `partitioner=murmur2_random`) put a user in the same place.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.buffers import string_buffers
+from schemas.hashing import counting_sort, murmur2_partitions
+
+PARTITIONER: Final = "murmur2"
+"""Name written into snapshot summaries: parts cut by another partitioner or another P must be cut anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partitioned:
+    """Rows grouped by partition: rows `order[starts[p]:starts[p + 1]]` belong to partition p, in input order.
+
+    partition_of: int32[n]; order: int32[n]; starts: int64[partitions + 1].
+    """
+
+    partition_of: npt.NDArray[np.int32]
+    order: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+
+
+def partition_users(user_ids: pa.StringArray, partitions: int) -> Partitioned:
+    """Group user ids (no nulls) by partition."""
+    offsets, data = string_buffers(user_ids)
+    partition_of = np.empty(len(user_ids), np.int32)
+    starts = np.zeros(partitions + 1, np.int64)
+    np.cumsum(murmur2_partitions(offsets, data, partitions, partition_of), out=starts[1:])
+    order = np.empty(len(user_ids), np.int32)
+    counting_sort(partition_of, starts, order)
+    return Partitioned(partition_of=partition_of, order=order, starts=starts)
+
+
+def partition_of(user_id: str, partitions: int) -> int:
+    """Partition of one user."""
+    return int(partition_users(pa.array([user_id], pa.string()), partitions).partition_of[0])
