@@ -1,0 +1,1 @@
+"""The job catalog: audiences, jobs, attempts, history, progress, receipts, in any SQLAlchemy database."""

@@ -1,0 +1,71 @@
+"""Database engines for the catalog: SQLite (embedded) and PostgreSQL, and where their errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from orchestration.settings import Secret
+from schemas.errors import RetriableError
+
+LOCK_TIMEOUT_S: Final = 30
+
+
+def create_engine(url: Secret) -> sa.Engine:
+    """Engine for a SQLAlchemy URL. SQLite: write-ahead log, waits for locks, every transaction takes the write lock."""
+    parsed = sa.make_url(url.reveal())
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": LOCK_TIMEOUT_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        # The driver must not begin transactions by itself, or a reader that becomes a writer meets SQLITE_BUSY at once.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        options = connection.get_execution_options()
+        connection.exec_driver_sql("BEGIN" if options.get("muster_read") else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Database:
+    """Transactions on the catalog, with outages translated to `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, url: Secret) -> None:
+        self._engine = create_engine(url)
+        self._reading = self._engine.execution_options(muster_read=True)
+        self.dialect: Final = self._engine.dialect.name
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A read-write transaction; on SQLite one at a time. Commits at the end, rolls back on any exception."""
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A read-only transaction that does not wait for writers."""
+        with _translated(), self._reading.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:
+        reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
+        raise RetriableError("CATALOG_UNAVAILABLE", f"the job catalog cannot be used: {reason}") from exc

@@ -1,0 +1,58 @@
+"""Schema of the catalog: upgrade, downgrade, and is it current? (Alembic, migrations in this package)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from orchestration.catalog.engine import create_engine
+from orchestration.settings import Secret
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: Secret, revision: str = "head") -> None:
+    """Bring the catalog to a revision, creating an SQLite file with its folder when there is none."""
+    parsed = sa.make_url(url.reveal())
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    _run(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: Secret, revision: str) -> None:
+    """Take the catalog back to a revision (`base` empties it)."""
+    _run(url, lambda config: command.downgrade(config, revision))
+
+
+def revisions(url: Secret) -> tuple[str | None, str | None]:
+    """(revision of the catalog, newest revision known here)."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    return current, ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _run(url: Secret, step: Callable[[Config], None]) -> None:
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            config = _config()
+            config.attributes["connection"] = connection
+            step(config)
+    finally:
+        engine.dispose()

@@ -1,0 +1,68 @@
+"""What the stream and the tasks report about running jobs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.records import PartitionProgress, StageProgress
+from orchestration.catalog.tables import partition_progress, stage_progress
+from schemas.ids import JobId
+
+
+class ProgressStore:
+    """Rows import x attempt x partition, written by the relay; and how far each stage is, for people to look at."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_partitions(self, rows: Sequence[PartitionProgress]) -> None:
+        """Keep announcements. A partition that has materialised stays so: a later failure is a duplicate's."""
+        with self._database.write() as connection:
+            for row in rows:
+                key = (
+                    (partition_progress.c.job_id == row.job_id)
+                    & (partition_progress.c.attempt == row.attempt)
+                    & (partition_progress.c.partition == row.partition)
+                )
+                kept = connection.execute(sa.select(partition_progress.c.materialised).where(key)).scalar_one_or_none()
+                if kept is True:
+                    continue
+                values = {"materialised": row.materialised, "record": dict(row.record), "at_ms": row.at_ms}
+                if kept is None:
+                    connection.execute(
+                        partition_progress.insert().values(
+                            job_id=row.job_id, attempt=row.attempt, partition=row.partition, **values
+                        )
+                    )
+                else:
+                    connection.execute(partition_progress.update().where(key).values(**values))
+
+    def partitions(self, job_id: JobId) -> list[PartitionProgress]:
+        """All announcements about a job, by attempt and partition."""
+        query = (
+            sa.select(partition_progress)
+            .where(partition_progress.c.job_id == job_id)
+            .order_by(partition_progress.c.attempt, partition_progress.c.partition)
+        )
+        with self._database.read() as connection:
+            return [PartitionProgress(**row) for row in connection.execute(query).mappings()]
+
+    def put_stage(self, job_id: JobId, stage: str, record: Mapping[str, Any], *, now_ms: int) -> None:
+        """Replace what is known about a stage."""
+        key = (stage_progress.c.job_id == job_id) & (stage_progress.c.stage == stage)
+        with self._database.write() as connection:
+            connection.execute(stage_progress.delete().where(key))
+            connection.execute(
+                stage_progress.insert().values(job_id=job_id, stage=stage, record=dict(record), at_ms=now_ms)
+            )
+
+    def stages(self, job_id: JobId) -> dict[str, StageProgress]:
+        """What is known about each stage of a job."""
+        query = sa.select(stage_progress).where(stage_progress.c.job_id == job_id)
+        with self._database.read() as connection:
+            return {
+                row["stage"]: StageProgress(stage=row["stage"], record=row["record"], at_ms=row["at_ms"])
+                for row in connection.execute(query).mappings()
+            }

@@ -1,0 +1,129 @@
+"""What the catalog holds, as frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.columns import ImportMode, ImportSpec
+from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.messages import JobState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Which old versions of an audience are kept: the newest `versions`, and all younger than `days`."""
+
+    versions: int = 10
+    days: int = 30
+
+    def as_record(self) -> dict[str, int]:
+        """Plain JSON data."""
+        return {"versions": self.versions, "days": self.days}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """A named set of users of a tenant. `audience_id` stays when it is renamed; its import spec holds the defaults."""
+
+    audience_id: JobId
+    tenant: TenantName
+    name: AudienceName
+    spec: ImportSpec
+    retention: Retention
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job ended badly. kind: user (tell the customer) or system (page someone)."""
+
+    kind: str
+    code: str
+    message: str
+    detail: Mapping[str, Any]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"kind": self.kind, "code": self.code, "message": self.message, "detail": dict(self.detail)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One import job. JSON-valued fields (`source`, `evidence`, `build`, `outcome`) are the records of their makers."""
+
+    job_id: JobId
+    tenant: TenantName
+    audience: AudienceName
+    audience_id: JobId | None
+    state: JobState
+    attempt: Attempt
+    mode: ImportMode
+    partitions: int
+    spec: ImportSpec
+    source: Mapping[str, Any]
+    small: bool
+    order_key: str
+    dedupe_key: str
+    execution: str | None
+    task_token: str | None
+    evidence: Mapping[str, Any] | None
+    build: Mapping[str, Any] | None
+    outcome: Mapping[str, Any] | None
+    error: JobError | None
+    failed_in: JobState | None
+    retry_of: JobId | None
+    created_at_ms: int
+    finished_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """What a job is registered with."""
+
+    job_id: JobId
+    tenant: str
+    audience: str
+    audience_id: JobId | None
+    mode: ImportMode
+    partitions: int
+    spec: ImportSpec
+    source: Mapping[str, Any]
+    small: bool
+    order_key: str
+    dedupe_key: str
+    execution: str | None
+    retry_of: JobId | None
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One step in the history of a job."""
+
+    job_id: JobId
+    sequence: int
+    state: JobState
+    attempt: Attempt
+    cause: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionProgress:
+    """Last word of the stream about one partition of one attempt; `record` is the message as plain data."""
+
+    job_id: JobId
+    attempt: Attempt
+    partition: int
+    materialised: bool
+    record: Mapping[str, Any]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageProgress:
+    """How far a stage of a job is: {done, total, unit, rows, partitions: [rows per partition]}."""
+
+    stage: str
+    record: Mapping[str, Any]
+    at_ms: int

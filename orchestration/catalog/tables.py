@@ -1,0 +1,131 @@
+"""Tables of the job catalog. Times are milliseconds since 1970 UTC; JSON columns hold what `as_record` methods give."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+NAME: Final = sa.String(64)
+ID: Final = sa.String(26)
+JSON: Final = sa.JSON(none_as_null=True)
+
+tenants: Final = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("name", NAME, primary_key=True),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+audiences: Final = sa.Table(
+    "audiences",
+    metadata,
+    sa.Column("audience_id", ID, primary_key=True),
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), nullable=False),
+    sa.Column("name", NAME, nullable=False),
+    sa.Column("spec", JSON, nullable=False),
+    sa.Column("retention", JSON, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("tenant", "name"),
+)
+
+jobs: Final = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("job_id", ID, primary_key=True),
+    # Outside text, kept as it came: a job for an unknown tenant or a bad name is a FAILED job, and is listed.
+    sa.Column("tenant", sa.String(255), nullable=False),
+    sa.Column("audience", sa.String(255), nullable=False),
+    sa.Column("audience_id", ID, nullable=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("mode", sa.String(16), nullable=False),
+    sa.Column("partitions", sa.Integer, nullable=False),
+    sa.Column("spec", JSON, nullable=False),
+    sa.Column("source", JSON, nullable=False),
+    sa.Column("small", sa.Boolean, nullable=False),
+    sa.Column("order_key", sa.String(255), nullable=False),
+    sa.Column("dedupe_key", sa.String(64), nullable=False, index=True),
+    sa.Column("execution", sa.String(255), nullable=True),
+    sa.Column("task_token", sa.Text, nullable=True),
+    sa.Column("evidence", JSON, nullable=True),
+    sa.Column("build", JSON, nullable=True),
+    sa.Column("outcome", JSON, nullable=True),
+    sa.Column("error", JSON, nullable=True),
+    sa.Column("failed_in", sa.String(16), nullable=True),
+    sa.Column("retry_of", ID, nullable=True),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("finished_at_ms", sa.BigInteger, nullable=True),
+    sa.Column("swept_at_ms", sa.BigInteger, nullable=True),
+)
+
+claims: Final = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("dedupe_key", sa.String(64), primary_key=True),
+    sa.Column("job_id", ID, sa.ForeignKey("jobs.job_id"), nullable=False),
+)
+
+duplicates: Final = sa.Table(
+    "duplicates",
+    metadata,
+    sa.Column("job_id", ID, primary_key=True),
+    sa.Column("twin", ID, sa.ForeignKey("jobs.job_id"), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+transitions: Final = sa.Table(
+    "transitions",
+    metadata,
+    sa.Column("job_id", ID, sa.ForeignKey("jobs.job_id"), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("cause", sa.Text, nullable=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("announced", sa.Boolean, nullable=False, index=True),
+)
+
+attempts: Final = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("job_id", ID, sa.ForeignKey("jobs.job_id"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("started_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("ended_at_ms", sa.BigInteger, nullable=True),
+    sa.Column("report", JSON, nullable=True),
+)
+
+partition_progress: Final = sa.Table(
+    "partition_progress",
+    metadata,
+    sa.Column("job_id", ID, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("materialised", sa.Boolean, nullable=False),
+    sa.Column("record", JSON, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+)
+
+stage_progress: Final = sa.Table(
+    "stage_progress",
+    metadata,
+    sa.Column("job_id", ID, primary_key=True),
+    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("record", JSON, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+)
+
+receipts: Final = sa.Table(
+    "receipts",
+    metadata,
+    sa.Column("job_id", ID, sa.ForeignKey("jobs.job_id"), primary_key=True),
+    sa.Column("record", JSON, nullable=False),
+)

@@ -1,0 +1,43 @@
+"""The life of an import job as a table: which state may follow which, and what a guarded change comes to.
+
+REGISTERED -> VERIFYING -> IMPORTING -> AWAITING -> [BUILDING ->] PUBLISHING -> READY | SUPERSEDED
+Every state before PUBLISHING may end in FAILED or CANCELLED. From PUBLISHING a job only rolls forward, but for a proven
+refusal (nothing was committed): back to BUILDING when the base moved, FAILED when a guard refuses.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from schemas.messages import JobState
+
+_NEXT: Final[Mapping[JobState, frozenset[JobState]]] = {
+    "REGISTERED": frozenset({"VERIFYING", "FAILED", "CANCELLED"}),
+    "VERIFYING": frozenset({"IMPORTING", "FAILED", "CANCELLED"}),
+    "IMPORTING": frozenset({"AWAITING", "FAILED", "CANCELLED"}),
+    "AWAITING": frozenset({"IMPORTING", "BUILDING", "PUBLISHING", "FAILED", "CANCELLED"}),
+    "BUILDING": frozenset({"PUBLISHING", "FAILED", "CANCELLED"}),
+    "PUBLISHING": frozenset({"READY", "SUPERSEDED", "BUILDING", "FAILED"}),
+    "READY": frozenset(),
+    "SUPERSEDED": frozenset(),
+    "FAILED": frozenset(),
+    "CANCELLED": frozenset(),
+}
+
+FINAL: Final[frozenset[JobState]] = frozenset(state for state, following in _NEXT.items() if not following)
+CANCELLABLE: Final[frozenset[JobState]] = frozenset(s for s, following in _NEXT.items() if "CANCELLED" in following)
+
+
+class Change(Enum):
+    """What became of a wanted state change. `ALREADY` is success: an earlier try of ours got through unseen."""
+
+    APPLIED = "applied"
+    ALREADY = "already"
+    REFUSED = "refused"
+
+
+def change(current: JobState, wanted: JobState) -> Change:
+    """Decide a wanted change of a job that is in `current`."""
+    if current == wanted:
+        return Change.ALREADY
+    return Change.APPLIED if wanted in _NEXT[current] else Change.REFUSED
