@@ -1,0 +1,1 @@
+"""Publishing: accepted rows become chunks between markers on Kafka. Start at `importer.publish_import`."""

@@ -1,0 +1,86 @@
+"""The bounded backlog: what this attempt has sent and the workers have not yet taken."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connectors.publishing.kafka_errors import kafka_error
+from connectors.publishing.ports import Delivery
+from schemas.ids import Partition
+from schemas.topics import WORKER_GROUP
+
+REQUEST_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacklogLimit:
+    """How much of one attempt may wait for the workers, per partition: chunks, and bytes of their messages."""
+
+    chunks: int = 256
+    bytes: int = 64 * 1024 * 1024
+
+
+class Outstanding:
+    """Counts, per partition, what has been sent by this attempt and not been taken by the workers.
+
+    Messages count from the moment they are sent; they stop counting once they are delivered and the group's position
+    has passed their offset.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self._chunks = [0] * partitions
+        self._bytes = [0] * partitions
+        self._delivered: list[deque[Delivery]] = [deque() for _ in range(partitions)]
+
+    def sent(self, partition: Partition, size: int) -> None:
+        """A message of `size` bytes has been queued."""
+        self._chunks[partition] += 1
+        self._bytes[partition] += size
+
+    def delivered(self, deliveries: Iterable[Delivery]) -> None:
+        """The broker has acknowledged messages; offsets of a partition come in ascending order."""
+        for delivery in deliveries:
+            self._delivered[delivery.partition].append(delivery)
+
+    def taken(self, positions: Sequence[int]) -> None:
+        """The workers have taken everything before these offsets, one per partition."""
+        for partition, position in enumerate(positions):
+            waiting = self._delivered[partition]
+            while waiting and waiting[0].offset < position:
+                done = waiting.popleft()
+                self._chunks[partition] -= 1
+                self._bytes[partition] -= done.size
+
+    def full(self, partition: Partition, limit: BacklogLimit) -> bool:
+        """Whether another chunk must wait."""
+        return self._chunks[partition] >= limit.chunks or self._bytes[partition] >= limit.bytes
+
+    def chunks(self, partition: Partition) -> int:
+        """Messages of a partition that wait for the workers."""
+        return self._chunks[partition]
+
+
+class KafkaBacklog:
+    """`Backlog` from the committed offsets of the workers' consumer group."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int, *, group: str = WORKER_GROUP) -> None:
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._asked = [ConsumerGroupTopicPartitions(group, places)]
+        self._partitions = partitions
+        self._what = f"reading the offsets of group {group}"
+        self._group = group
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+
+    def taken(self) -> tuple[int, ...]:
+        """Committed offset per partition, 0 where there is none."""
+        try:
+            future = self._admin.list_consumer_group_offsets(self._asked, request_timeout=REQUEST_TIMEOUT_S)
+            offsets = future[self._group].result(REQUEST_TIMEOUT_S + 1)
+        except KafkaException as exc:
+            raise kafka_error(exc, self._what) from exc
+        committed = {found.partition: found.offset for found in offsets.topic_partitions}
+        return tuple(max(committed.get(partition, 0), 0) for partition in range(self._partitions))

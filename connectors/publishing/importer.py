@@ -1,0 +1,218 @@
+"""Publishes one attempt of an import.
+
+The steps keep their numbers here, in the comments and in docs/protocol.md:
+
+1. Refuse a topic whose number of partitions is not the P frozen on the job.
+2. `ImportStarted` to every partition.
+3. Chunks, each partition with its own sequence, within the bounded backlog.
+4. Wait until the broker has acknowledged every message.
+5. Compare what was sent with what verification saw, partition by partition.
+6. Ask the fence once more, then `ImportEnded` to every partition, also to those without users; wait as in 4.
+
+A failure before 6 leaves an attempt without end markers, which nobody can take for a whole one.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from connectors.publishing.backlog import BacklogLimit
+from connectors.publishing.chunking import Chunker
+from connectors.publishing.ports import Backlog, Fence, ImportLog
+from connectors.publishing.reports import ImportAttempt, PartitionSent, PublishProgress, PublishReport
+from connectors.publishing.sending import WAIT_S, Sender
+from connectors.sources.rejects import RejectBatch
+from connectors.verification.evidence import Evidence
+from connectors.verification.stream import ParsedRows, ParsedSummary
+from schemas.codec import CODEC
+from schemas.digest import Digest
+from schemas.errors import FatalError, UserError
+from schemas.ids import Attempt, JobId, Partition
+from schemas.messages import ImportAborted, ImportEnded, ImportStarted
+
+PROGRESS_INTERVAL_S: Final = 0.25
+
+OnProgress = Callable[[PublishProgress], None]
+
+
+def publish_import(
+    parsed: ParsedRows,
+    attempt: ImportAttempt,
+    *,
+    evidence: Evidence,
+    log: ImportLog,
+    backlog: Backlog,
+    fence: Fence,
+    on_progress: OnProgress,
+    limit: BacklogLimit = BacklogLimit(),  # noqa: B008  # a frozen value
+    clock: Callable[[], float] = time.monotonic,
+) -> PublishReport:
+    """Send a parsed file as one attempt; returns when the broker has acknowledged all of it, end markers too.
+
+    Raises `Superseded` / `Cancelled` from the fence; `FatalError` TOPIC_PARTITIONS_CHANGED or EVIDENCE_MISMATCH (names
+    the partition); `UserError` SOURCE_CHANGED, and whatever the parser raises; `RetriableError` KAFKA_UNAVAILABLE.
+    In every one of these cases no end marker has been sent, except when the broker fails during step 6.
+    """
+    _refuse_other_partition_count(log, attempt.partitions)  # 1
+    sender = Sender(log=log, backlog=backlog, fence=fence, attempt=attempt, limit=limit, clock=clock)
+    try:
+        return _publish(parsed, attempt, evidence, sender, on_progress)
+    except BaseException:
+        log.abandon()  # what is queued would only burden the workers
+        raise
+
+
+def publish_aborted(log: ImportLog, *, import_id: JobId, attempt: Attempt, partitions: int, reason: str) -> None:
+    """Tell every partition that the import will not be published; returns when the broker has acknowledged it.
+
+    A topic that has lost partitions since gets as many as it has: this is the way out of that very failure.
+    """
+    for number in range(min(partitions, log.partitions())):
+        partition = Partition(number)
+        message = ImportAborted(import_id=import_id, attempt=attempt, partition=partition, reason=reason)
+        while not log.offer(partition, CODEC.encode(message)):
+            log.poll(WAIT_S)
+    while log.unacknowledged():
+        log.flush(WAIT_S)
+
+
+def _refuse_other_partition_count(log: ImportLog, frozen: int) -> None:
+    if (found := log.partitions()) != frozen:
+        raise FatalError(
+            "TOPIC_PARTITIONS_CHANGED",
+            f"topic {log.topic} has {found} partitions, the job was registered with {frozen}: users would be looked "
+            "for in the wrong partitions. Give the topic its old number of partitions, or register the job again",
+            topic=log.topic,
+            found=found,
+            frozen=frozen,
+        )
+
+
+def _publish(
+    parsed: ParsedRows, attempt: ImportAttempt, evidence: Evidence, sender: Sender, on_progress: OnProgress
+) -> PublishReport:
+    partitions = [Partition(number) for number in range(attempt.partitions)]
+    sender.ask_fence()
+    for partition in partitions:
+        sender.send(partition, _started(attempt, partition))  # 2
+    chunker = Chunker(
+        schema=attempt.columns,
+        partitions=attempt.partitions,
+        import_id=attempt.import_id,
+        attempt=attempt.attempt,
+    )
+    progress = _ProgressTimer(sender, chunker, on_progress)
+    for item in parsed:  # 3
+        if isinstance(item, RejectBatch):
+            continue
+        for chunk in chunker.add(item):
+            sender.send(chunk.partition, chunk)
+        progress.report()
+    for chunk in chunker.finish():
+        sender.send(chunk.partition, chunk)
+    sender.await_acknowledgements()  # 4
+    progress.report(last=True)
+    _compare(chunker.digests, evidence, parsed.summary)  # 5
+    sender.ask_fence()
+    for partition in partitions:  # 6
+        chunks, digest = chunker.chunks[partition], chunker.digests[partition]
+        sender.send(partition, _ended(attempt, partition, chunks, digest))
+    sender.await_acknowledgements()
+    return PublishReport(
+        import_id=attempt.import_id,
+        attempt=attempt.attempt,
+        topic=sender.topic,
+        rows=sum(digest.count for digest in chunker.digests),
+        bytes=sender.bytes,
+        partitions=tuple(
+            PartitionSent(
+                partition=partition,
+                chunks=chunker.chunks[partition],
+                records=chunker.digests[partition].count,
+                digest=chunker.digests[partition],
+                end_offset=sender.last_offset(partition),
+            )
+            for partition in partitions
+        ),
+    )
+
+
+def _started(attempt: ImportAttempt, partition: Partition) -> ImportStarted:
+    return ImportStarted(
+        tenant=attempt.tenant,
+        audience=attempt.audience,
+        import_id=attempt.import_id,
+        attempt=attempt.attempt,
+        partition=partition,
+        partitions=attempt.partitions,
+        kind="audience",
+        mode=attempt.mode,
+        source=attempt.source,
+        columns=attempt.columns,
+    )
+
+
+def _ended(attempt: ImportAttempt, partition: Partition, chunks: int, digest: Digest) -> ImportEnded:
+    return ImportEnded(
+        tenant=attempt.tenant,
+        audience=attempt.audience,
+        import_id=attempt.import_id,
+        attempt=attempt.attempt,
+        partition=partition,
+        partitions=attempt.partitions,
+        columns=attempt.columns,
+        data_prefix=attempt.data_prefix,
+        chunks=chunks,
+        records=digest.count,
+        digest=digest,
+    )
+
+
+def _compare(sent: tuple[Digest, ...], evidence: Evidence, summary: ParsedSummary) -> None:
+    """Step 5: what was sent must be what verification saw, in every partition."""
+    if sent == evidence.partitions:
+        return
+    seen = {"source_bytes": evidence.source_bytes, "decoded_bytes": evidence.decoded_bytes}
+    now = {"source_bytes": summary.source_bytes, "decoded_bytes": summary.decoded_bytes}
+    if now != seen:
+        raise UserError(
+            "SOURCE_CHANGED",
+            f"the file was changed during the import: {now['source_bytes']} bytes ({now['decoded_bytes']} "
+            f"uncompressed), verification read {seen['source_bytes']} ({seen['decoded_bytes']}). Upload it again under "
+            "a new name",
+            verified=seen,
+            sent=now,
+        )
+    wrong = [p for p, (a, b) in enumerate(zip(sent, evidence.partitions, strict=False)) if a != b]
+    if len(sent) != len(evidence.partitions):
+        raise FatalError(
+            "EVIDENCE_MISMATCH",
+            f"verification counted {len(evidence.partitions)} partitions, {len(sent)} were sent",
+        )
+    first = wrong[0]
+    raise FatalError(
+        "EVIDENCE_MISMATCH",
+        f"partition {first}: {sent[first].count} rows with digest {sent[first]} were sent, verification counted "
+        f"{evidence.partitions[first].count} with {evidence.partitions[first]} (differs in {len(wrong)} partition(s))",
+        partition=first,
+        partitions=wrong,
+        sent=str(sent[first]),
+        verified=str(evidence.partitions[first]),
+    )
+
+
+class _ProgressTimer:
+    """Reports progress a few times a second, and once at the end."""
+
+    def __init__(self, sender: Sender, chunker: Chunker, on_progress: OnProgress) -> None:
+        self._sender = sender
+        self._chunker = chunker
+        self._on_progress = on_progress
+        self._due = sender.clock()
+
+    def report(self, *, last: bool = False) -> None:
+        now = self._sender.clock()
+        if last or now >= self._due:
+            self._due = now + PROGRESS_INTERVAL_S
+            rows = tuple(digest.count for digest in self._chunker.digests)
+            self._on_progress(PublishProgress(rows=sum(rows), bytes=self._sender.bytes, partitions=rows))

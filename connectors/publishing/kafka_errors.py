@@ -1,0 +1,47 @@
+"""The one place where errors of librdkafka become ours."""
+
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from schemas.errors import FatalError, MusterError, RetriableError
+
+_NO_RETRY_HELPS: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        # The names of librdkafka's own errors begin with an underscore; they are public.
+        KafkaError._AUTHENTICATION,  # noqa: SLF001
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError._INVALID_ARG,  # noqa: SLF001
+    }
+)
+
+
+def delivery_error(error: KafkaError, what: str) -> MusterError:
+    """`FatalError` KAFKA_REFUSED where no retry can help, else `RetriableError` KAFKA_UNAVAILABLE.
+
+    An error that is fatal to an idempotent producer (`error.fatal()`) is an outage to us: the next attempt has a
+    producer of its own.
+    """
+    message = f"{what}: {error.str()} ({error.name()})"
+    if error.code() in _NO_RETRY_HELPS:
+        return FatalError("KAFKA_REFUSED", message, kafka_error=error.name())
+    return RetriableError("KAFKA_UNAVAILABLE", message, kafka_error=error.name())
+
+
+def kafka_error(exc: KafkaException, what: str) -> MusterError:
+    """As `delivery_error`, for an exception that carries a `KafkaError`."""
+    error = exc.args[0] if exc.args else None
+    if isinstance(error, KafkaError):
+        return delivery_error(error, what)
+    return RetriableError("KAFKA_UNAVAILABLE", f"{what}: {exc}")

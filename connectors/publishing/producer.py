@@ -1,0 +1,121 @@
+"""The import topic through librdkafka: idempotent, acks=all, every delivery report looked at."""
+
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors.publishing.kafka_errors import delivery_error, kafka_error
+from connectors.publishing.ports import Delivery
+from schemas.errors import FatalError, MusterError
+from schemas.ids import Partition
+
+QUEUE_MAX_KIB: Final = 64 * 1024
+"""Chunks waiting for the broker, before `offer` says no: 64 MiB."""
+
+LINGER_MS: Final = 100
+"""Long, since chunks come by the hundred: a request is sent when a batch is full, and `flush` does not wait."""
+
+BATCH_MAX_BYTES: Final = 1_000_000
+"""Uncompressed size of a record batch: with its overhead below the topic's `max.message.bytes` of 1,048,588 even when
+nothing in it can be compressed."""
+
+METADATA_TIMEOUT_S: Final = 10.0
+
+
+class KafkaImportLog:
+    """`ImportLog` over a confluent-kafka producer.
+
+    `delivery_timeout_s` bounds how long a message may stay unacknowledged while the broker is away; after it the
+    attempt fails and the workflow decides when to try again.
+    """
+
+    def __init__(
+        self, bootstrap: str, topic: str, *, client_id: str = "muster-importer", delivery_timeout_s: float = 120.0
+    ) -> None:
+        self._topic = topic
+        self._delivered: list[Delivery] = []
+        self._failure: MusterError | None = None
+        self._queued = 0
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": client_id,
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "zstd",
+                "compression.level": 1,  # the default, 3, costs twice the time for the same size on ids
+                "linger.ms": LINGER_MS,
+                "batch.size": BATCH_MAX_BYTES,
+                "queue.buffering.max.kbytes": QUEUE_MAX_KIB,
+                "delivery.timeout.ms": int(delivery_timeout_s * 1000),
+                "reconnect.backoff.max.ms": 500,
+                "allow.auto.create.topics": False,
+                "log_level": 2,  # outages come back as errors; the log lines would only repeat them
+            }
+        )
+
+    @property
+    def topic(self) -> str:
+        """Name of the topic."""
+        return self._topic
+
+    def partitions(self) -> int:
+        """Number of partitions of the topic now. Raises `FatalError` TOPIC_MISSING."""
+        try:
+            metadata = self._producer.list_topics(self._topic, timeout=METADATA_TIMEOUT_S).topics[self._topic]
+        except KafkaException as exc:
+            raise kafka_error(exc, f"reading the partitions of {self._topic}") from exc
+        if metadata.error is not None and metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise FatalError("TOPIC_MISSING", f"topic {self._topic} does not exist", topic=self._topic)
+        if metadata.error is not None:
+            raise delivery_error(metadata.error, f"reading the partitions of {self._topic}")
+        return len(metadata.partitions)
+
+    def offer(self, partition: Partition, value: bytes) -> bool:
+        """Queue a message; False when the queue is full."""
+        self._raise_failure()
+        try:
+            self._producer.produce(self._topic, value, partition=partition, on_delivery=self._on_delivery)
+        except BufferError:
+            return False
+        except KafkaException as exc:
+            raise kafka_error(exc, f"sending to {self._topic}") from exc
+        self._queued += 1
+        return True
+
+    def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
+        """What has been acknowledged since the last call."""
+        self._producer.poll(timeout_s)
+        return self._drain()
+
+    def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
+        """As `poll`, without waiting for fuller batches."""
+        self._producer.flush(timeout_s)
+        return self._drain()
+
+    def unacknowledged(self) -> int:
+        """Messages without a delivery report: counted here, not asked of the client, so that none can hide."""
+        return self._queued
+
+    def abandon(self) -> None:
+        """Drop what is queued and not yet in flight."""
+        self._producer.purge(in_queue=True, in_flight=False, blocking=True)
+        self._producer.flush(1.0)
+
+    def _drain(self) -> tuple[Delivery, ...]:
+        self._raise_failure()
+        delivered, self._delivered = tuple(self._delivered), []
+        return delivered
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        self._queued -= 1
+        if error is None:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None and offset is not None  # noqa: S101, PT018  # acknowledged: it has a place
+            self._delivered.append(Delivery(partition=Partition(partition), offset=offset, size=len(message)))
+        elif self._failure is None:  # the first one is the cause; those after it are its consequences
+            self._failure = delivery_error(error, f"sending to {self._topic} partition {message.partition()}")

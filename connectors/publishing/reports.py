@@ -1,0 +1,79 @@
+"""What an attempt is told, what it reports while it runs, and what it has done in the end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.columns import ImportMode, RowSchema
+from schemas.digest import Digest
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportAttempt:
+    """One attempt of an import job, as the catalog has started it. `partitions` is the P frozen on the job.
+
+    `source` is the pinned object (`s3://bucket/key?versionId=...`), `data_prefix` the `s3://bucket/prefix/` under which
+    the workers write the sorted parts.
+    """
+
+    tenant: TenantName
+    audience: AudienceName
+    import_id: JobId
+    attempt: Attempt
+    partitions: int
+    mode: ImportMode
+    source: str
+    columns: RowSchema
+    data_prefix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishProgress:
+    """How far an attempt has got: rows and message bytes queued, and of every partition the rows."""
+
+    rows: int
+    bytes: int
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionSent:
+    """What one partition was sent; the same numbers that its end marker carries, and where that marker is."""
+
+    partition: Partition
+    chunks: int
+    records: int
+    digest: Digest
+    end_offset: int  # of the end marker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishReport:
+    """A finished attempt: every message of it, end markers too, has been acknowledged by the broker."""
+
+    import_id: JobId
+    attempt: Attempt
+    topic: str
+    rows: int
+    bytes: int  # of the messages, before compression
+    partitions: tuple[PartitionSent, ...]
+
+    def as_record(self) -> Mapping[str, object]:
+        """Plain JSON data; digests as `schema_id:count:sum0:sum1`."""
+        return {
+            "import_id": self.import_id,
+            "attempt": self.attempt,
+            "topic": self.topic,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "partitions": [
+                {
+                    "partition": sent.partition,
+                    "chunks": sent.chunks,
+                    "records": sent.records,
+                    "digest": str(sent.digest),
+                    "end_offset": sent.end_offset,
+                }
+                for sent in self.partitions
+            ],
+        }

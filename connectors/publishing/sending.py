@@ -1,0 +1,106 @@
+"""How one attempt sends: within the bounded backlog, in order, and never long without asking the fence."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from connectors.publishing.backlog import BacklogLimit, Outstanding
+from connectors.publishing.ports import Backlog, Delivery, Fence, ImportLog
+from connectors.publishing.reports import ImportAttempt
+from schemas.codec import CODEC
+from schemas.errors import RetriableError
+from schemas.ids import Partition
+from schemas.messages import ImportMessage
+
+FENCE_INTERVAL_S: Final = 1.0
+BACKLOG_INTERVAL_S: Final = 0.2
+BACKLOG_OUTAGE_S: Final = 120.0
+"""How long the position of the workers may stay unknown before the attempt fails: as long as a delivery may take."""
+
+WAIT_S: Final = 0.05
+"""Longest single wait for the broker: what bounds how late the fence is asked."""
+
+
+class Sender:
+    """Sends messages within the backlog, and asks the fence about once a second whatever it waits for."""
+
+    def __init__(
+        self,
+        *,
+        log: ImportLog,
+        backlog: Backlog,
+        fence: Fence,
+        attempt: ImportAttempt,
+        limit: BacklogLimit,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log = log
+        self._backlog = backlog
+        self._fence = fence
+        self._limit = limit
+        self.clock = clock
+        self._outstanding = Outstanding(attempt.partitions)
+        self._last_offsets = [-1] * attempt.partitions
+        self._fence_due = clock()
+        self._backlog_due = clock()
+        self._backlog_known = clock()
+        self.bytes = 0
+
+    @property
+    def topic(self) -> str:
+        """Name of the topic."""
+        return self._log.topic
+
+    def last_offset(self, partition: Partition) -> int:
+        """Offset of the last message of a partition that the broker has acknowledged; -1 without one."""
+        return self._last_offsets[partition]
+
+    def ask_fence(self) -> None:
+        """Raises what the fence raises."""
+        self._fence.check()
+        self._fence_due = self.clock() + FENCE_INTERVAL_S
+
+    def send(self, partition: Partition, message: ImportMessage) -> None:
+        """Queue a message, waiting for room in the backlog and in the queue."""
+        self._tick()
+        if self._outstanding.full(partition, self._limit):
+            self._backlog_known = self.clock()
+        while self._outstanding.full(partition, self._limit):
+            self._collect(self._log.poll(WAIT_S))
+            self._read_backlog()
+            self._tick()
+        value = CODEC.encode(message)
+        while not self._log.offer(partition, value):
+            self._collect(self._log.poll(WAIT_S))
+            self._tick()
+        self._outstanding.sent(partition, len(value))
+        self.bytes += len(value)
+        self._collect(self._log.poll(0))
+
+    def await_acknowledgements(self) -> None:
+        """Return when every message has been acknowledged."""
+        while self._log.unacknowledged():
+            self._collect(self._log.flush(WAIT_S))
+            self._tick()
+        self._collect(self._log.poll(0))
+
+    def _collect(self, deliveries: Iterable[Delivery]) -> None:
+        deliveries = tuple(deliveries)
+        self._outstanding.delivered(deliveries)
+        for delivery in deliveries:
+            self._last_offsets[delivery.partition] = delivery.offset
+
+    def _read_backlog(self) -> None:
+        if (now := self.clock()) < self._backlog_due:
+            return
+        try:
+            self._outstanding.taken(self._backlog.taken())
+            self._backlog_known = self.clock()
+        except RetriableError:
+            # Not knowing for a while does no harm: nothing is sent meanwhile, and the fence is asked.
+            if now - self._backlog_known > BACKLOG_OUTAGE_S:
+                raise
+        self._backlog_due = self.clock() + BACKLOG_INTERVAL_S
+
+    def _tick(self) -> None:
+        if self.clock() >= self._fence_due:
+            self.ask_fence()

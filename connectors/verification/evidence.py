@@ -1,0 +1,65 @@
+"""What verification saw in a file, per partition: the evidence that the import is later held against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+from schemas.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Counts and digests of one reading of a file.
+
+    rows = accepted + rejected; the digests of the partitions count the accepted rows, duplicates included.
+    `source_bytes` are the bytes of the object, `decoded_bytes` those after decompression.
+    """
+
+    rows: int
+    accepted: int
+    rejected: int
+    rejected_by_code: Mapping[str, int] = field(default_factory=dict)
+    partitions: tuple[Digest, ...]
+    source_bytes: int
+    decoded_bytes: int
+    schema_id: str
+
+    def __post_init__(self) -> None:
+        if self.rows != self.accepted + self.rejected:
+            raise ValueError(f"{self.rows} rows are not {self.accepted} accepted and {self.rejected} rejected")
+        if sum(self.rejected_by_code.values()) != self.rejected:
+            raise ValueError(f"rejects by code {dict(self.rejected_by_code)} do not add up to {self.rejected}")
+        if self.digest.count != self.accepted:
+            raise ValueError(f"the partitions hold {self.digest.count} rows, not {self.accepted}")
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of all accepted rows."""
+        return Digest.total(self.schema_id, self.partitions)
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data; digests as `schema_id:count:sum0:sum1`."""
+        return {
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "rejected_by_code": dict(self.rejected_by_code),
+            "partitions": [str(digest) for digest in self.partitions],
+            "source_bytes": self.source_bytes,
+            "decoded_bytes": self.decoded_bytes,
+            "schema_id": self.schema_id,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, object]) -> Self:
+        """Inverse of `as_record`. Raises KeyError or ValueError when the record is not one of ours."""
+        numbers = {
+            name: int(cast("int", record[name]))
+            for name in ("rows", "accepted", "rejected", "source_bytes", "decoded_bytes")
+        }
+        return cls(
+            **numbers,
+            rejected_by_code=dict(cast("Mapping[str, int]", record["rejected_by_code"])),
+            partitions=tuple(Digest.parse(text) for text in cast("list[str]", record["partitions"])),
+            schema_id=str(record["schema_id"]),
+        )

@@ -1,0 +1,83 @@
+"""The rejects of a file as Parquet: written as they come, bounded, then put where the customer can read them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
+
+REJECTS_KEPT: Final = 1_000_000
+"""Rejects beyond this many are counted, not kept: a file of nothing but faults must not fill the disk."""
+
+GROUP_ROWS: Final = 20_000
+"""Rejects per Parquet row group: at most 20,000 x about 1 KiB in memory."""
+
+Upload = Callable[[Path], str]
+"""Puts the finished file into the object store and returns its URI; raises `RetriableError` S3_UNAVAILABLE."""
+
+
+class RejectsSink(Protocol):
+    """Where rejects go, in the order in which they are found."""
+
+    def write(self, rejects: RejectBatch) -> None:
+        """Keep some rejects; those beyond the bound are dropped."""
+        ...
+
+    def finish(self) -> str | None:
+        """Make what was kept readable and return its URI; none when there was nothing. Called once, at the end."""
+        ...
+
+
+class ParquetRejects:
+    """`RejectsSink` into a local Parquet file that `upload` then puts into the object store.
+
+    A context manager: on exit the local file is removed, whatever has happened. Nothing is created without rejects.
+    """
+
+    def __init__(self, path: Path, upload: Upload, *, keep: int = REJECTS_KEPT) -> None:
+        self._path = path
+        self._upload = upload
+        self._room = keep
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._path.unlink(missing_ok=True)
+
+    def write(self, rejects: RejectBatch) -> None:
+        """Keep some rejects; those beyond the bound are dropped."""
+        batch = rejects.batch.slice(0, self._room)
+        self._room -= batch.num_rows
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        if self._pending_rows >= GROUP_ROWS:
+            self._write_group()
+
+    def finish(self) -> str | None:
+        """Close the file, upload it and return its URI; none when there was no reject."""
+        self._write_group()
+        if self._writer is None:
+            return None
+        self._writer.close()
+        self._writer = None
+        return self._upload(self._path)
+
+    def _write_group(self) -> None:
+        if self._pending_rows == 0:
+            return
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, REJECT_SCHEMA, compression="zstd", compression_level=1)
+        self._writer.write_table(pa.Table.from_batches(self._pending, REJECT_SCHEMA))
+        self._pending, self._pending_rows = [], 0
