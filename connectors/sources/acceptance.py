@@ -1,0 +1,136 @@
+"""The last gate of every format: rows of sound structure become accepted rows, or rejects by their values."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.sources import value_kernel
+from connectors.sources.rejects import Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.typed_columns import EXPECTED, Converted, string_buffers
+from schemas.columns import ImportSpec
+from schemas.ids import USER_ID_MAX_CHARACTERS
+from schemas.topics import ROW_MAX_BYTES
+
+VALUE_BYTES: Final = 8
+"""What a value that is no text counts against `ROW_MAX_BYTES`."""
+VALUE_SHOWN_CHARACTERS: Final = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Rows of sound structure. All sequences have one entry a row.
+
+    `ids`: string array without an offset into its buffers, nulls where there is no id. `columns`: converted, in the
+    order of the spec. `raw(row)`: bytes of the record, for the reject; `shown(column, row)`: the text of a bad value.
+    """
+
+    ordinals: npt.NDArray[np.int64]
+    ids: pa.Array
+    columns: Sequence[Converted]
+    raw: Callable[[int], bytes]
+    shown: Callable[[int, int], str]
+    lines: npt.NDArray[np.int64] | None = None
+    byte_offsets: npt.NDArray[np.int64] | None = None
+    may_be_large: bool = True
+
+
+def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.RecordBatch, list[Reject]]:
+    """Accepted rows (of `schema` = spec.row_schema.arrow(ordinal=True), in file order) and the rejects of the rest."""
+    faults = id_faults(rows.ids)
+    refused: npt.NDArray[np.bool_] | None = None if faults is None else np.array([f is not None for f in faults])
+    for column in rows.columns:
+        if column.bad is not None:
+            refused = column.bad if refused is None else refused | column.bad
+    large = _too_large(rows) if rows.may_be_large else None
+    if large is not None:
+        refused = large if refused is None else refused | large
+    arrays = [pa.Array.from_buffers(pa.int64(), len(rows.ordinals), [None, pa.py_buffer(rows.ordinals)], 0)]
+    arrays += [rows.ids, *(c.values for c in rows.columns)]
+    if refused is None:
+        return pa.RecordBatch.from_arrays(arrays, schema=schema), []
+    keep = pa.array(~refused)
+    batch = pa.RecordBatch.from_arrays([pc.filter(a, keep) for a in arrays], schema=schema)
+    where = np.flatnonzero(refused).tolist()
+    return batch, [_reject(rows, spec, row, None if faults is None else faults[row], large) for row in where]
+
+
+def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
+    """Code and reason for each id that cannot be one; None if all can. Ids are never trimmed, folded or normalised."""
+    offsets, data = string_buffers(ids)
+    suspect = np.empty(len(ids), np.uint8)
+    if not value_kernel.suspect_ids(offsets, data, USER_ID_MAX_CHARACTERS, suspect):
+        return None
+    where = np.flatnonzero(suspect)
+    some = ids.take(pa.array(where))
+    lengths = pc.utf8_length(some).to_numpy(zero_copy_only=False)
+    blank = pc.fill_null(pc.utf8_is_space(some), fill_value=False).to_numpy(zero_copy_only=False)
+    missing = some.is_null().to_numpy(zero_copy_only=False)
+    odd = np.flatnonzero(missing | blank | (lengths == 0) | (lengths > USER_ID_MAX_CHARACTERS))
+    if not len(odd):
+        return None
+    faults: list[tuple[RejectCode, str] | None] = [None] * len(ids)
+    for k in odd.tolist():
+        if missing[k]:
+            fault = (RejectCode.ID_MISSING, "there is no id")
+        elif lengths[k] == 0:
+            fault = (RejectCode.ID_EMPTY, "the id is empty")
+        elif lengths[k] > USER_ID_MAX_CHARACTERS:
+            fault = (
+                RejectCode.ID_TOO_LONG,
+                f"the id has {int(lengths[k])} characters; {USER_ID_MAX_CHARACTERS} are allowed",
+            )
+        else:
+            fault = (RejectCode.ID_BLANK, "the id is white space only")
+        faults[int(where[k])] = fault
+    return faults
+
+
+def reject_batches(rejects: Sequence[Reject]) -> list[RejectBatch]:
+    """The rejects as one batch, or none."""
+    return [RejectBatch.of(rejects)] if rejects else []
+
+
+def _too_large(rows: Candidates) -> npt.NDArray[np.bool_] | None:
+    sizes = np.zeros(len(rows.ordinals), np.int64)
+    for array in (rows.ids, *(c.values for c in rows.columns)):
+        if pa.types.is_string(array.type):
+            sizes += pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False)
+        else:
+            sizes += VALUE_BYTES
+    large = sizes > ROW_MAX_BYTES
+    return large if large.any() else None
+
+
+def _reject(
+    rows: Candidates,
+    spec: ImportSpec,
+    row: int,
+    fault: tuple[RejectCode, str] | None,
+    large: npt.NDArray[np.bool_] | None,
+) -> Reject:
+    column: str | None = None
+    if fault is not None:
+        code, reason = fault
+        column = spec.id_column
+    elif large is not None and large[row]:
+        code, reason = RejectCode.ROW_TOO_LARGE, f"the values are larger than {ROW_MAX_BYTES} bytes"
+    else:
+        index = next(k for k, c in enumerate(rows.columns) if c.bad is not None and c.bad[row])
+        kept = spec.columns[index]
+        shown = rows.shown(index, row)
+        cut = shown[:VALUE_SHOWN_CHARACTERS] + ("..." if len(shown) > VALUE_SHOWN_CHARACTERS else "")
+        code, reason, column = RejectCode.BAD_VALUE, f"{cut!r} is not {EXPECTED[kept.type]}", kept.file_name
+    return Reject(
+        ordinal=int(rows.ordinals[row]),
+        line=None if rows.lines is None else int(rows.lines[row]),
+        byte_offset=None if rows.byte_offsets is None else int(rows.byte_offsets[row]),
+        column=column,
+        code=code,
+        reason=reason,
+        raw=raw_text(rows.raw(row)),
+    )

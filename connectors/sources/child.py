@@ -1,0 +1,152 @@
+"""The child process that parses one untrusted file: `python -m connectors.sources.child SOURCE_FD FRAMES_FD`.
+
+1. The job comes as JSON on stdin, the file on SOURCE_FD, and what was found leaves in frames on FRAMES_FD.
+2. It dies with its parent (PR_SET_PDEATHSIG) and never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump).
+3. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from connectors.sources.frames import FrameKind, write_frame, write_record
+from connectors.sources.job import ParseJob
+from schemas.errors import MusterError, UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from connectors.sources.compression import ByteSource, Decompressed
+    from connectors.sources.rejects import RejectBatch
+
+PR_SET_PDEATHSIG: Final = 1
+PROGRESS_S: Final = 0.25
+FILE_MAX_BYTES: Final = 64 * 1024 * 1024
+"""It writes no files but the cache of compiled code and its last words."""
+EXIT_FAULT: Final = 3
+EXIT_MEMORY: Final = 4
+
+
+def main() -> int:
+    """Parse one file; the exit code is for people, the parent reads the frames."""
+    source_fd, frames_fd = int(sys.argv[1]), int(sys.argv[2])
+    job = ParseJob.from_record(json.load(sys.stdin))
+    _confine(job)
+    try:
+        _parse(job, source_fd, frames_fd)
+    except MemoryError:  # pyarrow.ArrowMemoryError is one too
+        write_record(frames_fd, FrameKind.ERROR, _memory_error(job).as_record())
+        return EXIT_MEMORY
+    except MusterError as exc:
+        write_record(frames_fd, FrameKind.ERROR, exc.as_record())
+        return EXIT_FAULT
+    except BrokenPipeError:
+        return EXIT_FAULT
+    return 0
+
+
+def _confine(job: ParseJob) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != job.parent_pid:
+        sys.exit("the parent is gone")
+    limits = job.limits
+    cpu_s = int(limits.cpu_s + limits.cpu_s_per_mib * job.source_size / 2**20) + 1
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MAX_BYTES, FILE_MAX_BYTES))
+
+
+def _memory_error(job: ParseJob) -> UserError:
+    return UserError(
+        "PARSER_MEMORY",
+        f"reading the file takes more than {job.limits.memory_bytes} bytes of memory",
+        limit_bytes=job.limits.memory_bytes,
+    )
+
+
+class _Beating:
+    """A byte source that reports progress on the way: a sign of life also where nothing is found for long."""
+
+    def __init__(self, source: "Decompressed", beat: Callable[[], None]) -> None:
+        self._source = source
+        self._beat = beat
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As `ByteSource`."""
+        self._beat()
+        return self._source.readinto(buffer)
+
+
+class _Tally:
+    """Counts what was found, and sends progress at most every `PROGRESS_S`."""
+
+    def __init__(self, frames_fd: int) -> None:
+        self._frames_fd = frames_fd
+        self._last = time.monotonic()
+        self.accepted = 0
+        self.by_code: Counter[str] = Counter()
+
+    def beat(self, source_bytes: int) -> None:
+        if time.monotonic() - self._last < PROGRESS_S:
+            return
+        self._last = time.monotonic()
+        rejected = self.by_code.total()
+        progress = {"source_bytes": source_bytes, "rows": self.accepted + rejected, "rejected": rejected}
+        write_record(self._frames_fd, FrameKind.PROGRESS, progress)
+
+    def summary(self) -> dict[str, object]:
+        rejected = self.by_code.total()
+        return {
+            "rows": self.accepted + rejected,
+            "accepted": self.accepted,
+            "rejected": rejected,
+            "rejected_by_code": dict(sorted(self.by_code.items())),
+        }
+
+
+def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
+    # Only here, under the limits, and only what the format needs: importing is most of the start-up time.
+    from connectors.sources.compression import CountedSource, Decompressed  # noqa: PLC0415
+    from connectors.sources.rejects import RejectBatch  # noqa: PLC0415
+
+    tally = _Tally(frames_fd)
+    with open(source_fd, "rb", buffering=0) as raw:  # a descriptor, not a path
+        source = CountedSource(raw)
+        limits = job.limits
+        decoded = Decompressed(
+            source, job.compression, max_decoded_bytes=limits.max_decoded_bytes, max_ratio=limits.max_ratio
+        )
+        for found in _batches(job, _Beating(decoded, lambda: tally.beat(source.bytes_read))):
+            if isinstance(found, RejectBatch):
+                tally.by_code.update(found.batch.column("code").to_pylist())
+                write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
+            else:
+                tally.accepted += found.num_rows
+                write_frame(frames_fd, FrameKind.ACCEPTED, memoryview(found.serialize()))
+    summary = {
+        **tally.summary(),
+        "source_bytes": source.bytes_read,
+        "decoded_bytes": decoded.bytes_decoded,
+        "format": job.format,
+        "compression": job.compression,
+    }
+    write_record(frames_fd, FrameKind.SUMMARY, summary)
+
+
+def _batches(job: ParseJob, source: "ByteSource") -> "Iterator[pa.RecordBatch | RejectBatch]":
+    from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
+
+    yield from CsvReader(source, job.spec)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

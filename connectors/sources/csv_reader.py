@@ -1,0 +1,337 @@
+"""Strict CSV over blocks of bytes, in constant memory whatever the file holds.
+
+A record that is not finished at the end of a block is carried to the next one, as long as it is within the record
+limit; beyond it the state machine goes on without keeping bytes. So neither a field of 100 MB nor a quote that is never
+closed needs more memory than two blocks.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectors.sources import csv_kernel as kernel
+from connectors.sources.acceptance import Candidates, accept, reject_batches
+from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
+from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.typed_columns import convert_text
+from schemas.columns import Column, ImportSpec
+from schemas.errors import UserError
+from schemas.topics import ROW_MAX_BYTES
+
+BLOCK_BYTES: Final = 8 * 1024 * 1024
+RECORD_MAX_BYTES: Final = 1024 * 1024
+"""Largest raw record, without its line end; columns that are not kept count too."""
+LINE_END_BYTES: Final = 2
+BATCH_ROWS: Final = 128 * 1024
+MAX_SPANS: Final = 4 * 1024 * 1024
+REJECTS_PER_SCAN: Final = 8 * 1024
+BOM: Final = b"\xef\xbb\xbf"
+UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+CODES: Final = {
+    kernel.FIELD_COUNT: RejectCode.FIELD_COUNT,
+    kernel.BARE_QUOTE: RejectCode.BARE_QUOTE,
+    kernel.TEXT_AFTER_QUOTE: RejectCode.TEXT_AFTER_QUOTE,
+    kernel.LONE_CR: RejectCode.LONE_CR,
+    kernel.NUL_BYTE: RejectCode.NUL_BYTE,
+    kernel.BLANK_LINE: RejectCode.BLANK_LINE,
+    kernel.ROW_TOO_LARGE: RejectCode.ROW_TOO_LARGE,
+}
+REASONS: Final = {
+    RejectCode.BARE_QUOTE: "a quote inside a field that does not start with one",
+    RejectCode.TEXT_AFTER_QUOTE: "text between the closing quote of a field and its comma or line end",
+    RejectCode.LONE_CR: "a carriage return that is not followed by a line feed",
+    RejectCode.NUL_BYTE: "a NUL byte",
+    RejectCode.BLANK_LINE: "a blank line",
+}
+
+
+class ByteReader(Protocol):
+    """Where the decompressed bytes come from."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a part of the buffer, at least one byte; the number of bytes, 0 at the end. Blocks."""
+
+
+class CsvReader:
+    """Iterate to get accepted batches and rejects; in file order, each kind for itself.
+
+    Raises `UserError`: EMPTY_FILE, BAD_HEADER, NOT_UTF8_HEADER, TOO_MANY_COLUMNS, MISSING_COLUMN, DUPLICATE_COLUMN
+    before the first batch, UNCLOSED_QUOTE after the last one.
+    """
+
+    def __init__(
+        self,
+        source: ByteReader,
+        spec: ImportSpec,
+        *,
+        block_bytes: int = BLOCK_BYTES,
+        record_limit: int = RECORD_MAX_BYTES,
+        batch_rows: int = BATCH_ROWS,
+    ) -> None:
+        self._source = source
+        self._spec = spec
+        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._block_bytes = block_bytes
+        self._limit = record_limit
+        self._batch_rows = batch_rows
+        self._data = np.empty(record_limit + LINE_END_BYTES + block_bytes, np.uint8)
+        self._base = 0
+        """Offset in the stream of the first byte of the buffer."""
+        self._tail = 0
+        """Bytes in the buffer."""
+        self._eof = False
+        self._state = np.zeros(kernel.STATE_SIZE, np.int64)
+        self._state[kernel.LINE] = 1
+        self._names: list[str] = []
+        self._skip: npt.NDArray[np.int64] | None = None
+        self._skipped: dict[str, Any] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Column names of the header, once iteration has begun."""
+        return self._names
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        pos = self._read_header()
+        slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
+        n_slots = max(self._column_slots) + 1
+        capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))
+        self._starts = np.empty((n_slots, capacity), np.int32)
+        self._ends = np.empty((n_slots, capacity), np.int32)
+        self._good = np.empty((capacity, 4), np.int64)
+        self._bad = np.empty((REJECTS_PER_SCAN, 6), np.int64)
+        while True:
+            if self._skip is not None:
+                pos, done = self._go_on_skipping(pos, self._skip)
+                if done:
+                    self._skip = None
+                    yield from reject_batches([self._skipped_reject()])
+            while self._skip is None and pos < self._tail:
+                self._scan(pos, slots)
+                first, pos = pos, int(self._state[kernel.NEXT])
+                yield from self._results(first, pos)
+                if self._state[kernel.GOOD] < capacity and self._state[kernel.BAD] < len(self._bad):
+                    break
+            if self._eof:
+                break
+            if self._skip is None and self._tail - pos > self._limit + LINE_END_BYTES:
+                self._start_skipping(pos)
+                continue
+            pos = self._refill(pos)
+        yield from self._last(pos)
+
+    def _refill(self, pos: int) -> int:
+        """Move what was not used to the front and read a block behind it."""
+        carry = self._tail - pos
+        self._data[:carry] = self._data[pos : self._tail].copy()
+        self._base += pos
+        self._tail = carry
+        end = carry + self._block_bytes
+        view = self._data.data
+        while self._tail < end:
+            n = self._source.readinto(view[self._tail : end])
+            if n == 0:
+                self._eof = True
+                break
+            self._tail += n
+        return 0
+
+    def _scan(self, pos: int, slots: npt.NDArray[np.int32]) -> None:
+        kernel.scan(
+            self._data, pos, self._tail, self._eof, len(self._names), self._limit, slots,
+            self._starts, self._ends, self._good, self._bad, self._state,
+        )  # fmt: skip
+
+    def _read_header(self) -> int:
+        pos = 0
+        while not self._eof and self._tail < len(BOM):
+            pos = self._refill(pos)
+        start = bytes(self._data[: min(self._tail, len(BOM))])
+        if start[:2] in UTF16_BOMS:
+            raise UserError("NOT_UTF8_HEADER", "the file is UTF-16; save it as UTF-8")
+        pos = len(BOM) if start == BOM else 0
+        first = pos
+        starts = np.empty((MAX_COLUMNS + 1, 1), np.int32)
+        ends = np.empty((MAX_COLUMNS + 1, 1), np.int32)
+        good = np.empty((1, 4), np.int64)
+        bad = np.empty((1, 6), np.int64)
+        every = np.arange(MAX_COLUMNS + 1, dtype=np.int32)
+        ends[:] = kernel.NO_FIELD
+        while True:
+            kernel.scan(
+                self._data, pos, self._tail, self._eof, 0, self._limit, every, starts, ends, good, bad, self._state
+            )
+            if self._state[kernel.GOOD] or self._state[kernel.BAD] or self._eof:
+                break
+            if self._tail - pos > self._limit + LINE_END_BYTES:
+                raise UserError("BAD_HEADER", f"the header is longer than {self._limit} bytes")
+            pos = self._refill(pos)
+        if self._state[kernel.QUOTE_POS] >= 0:
+            raise self._unclosed(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
+        if self._base + self._tail == first:
+            raise UserError("EMPTY_FILE", "the file is empty: there is no header")
+        if self._state[kernel.BAD]:
+            code = CODES[int(bad[0, kernel.CODE])]
+            raise UserError("BAD_HEADER", f"the header (first line) is unusable: {REASONS[code]}", fault=code.value)
+        self._names = self._header_names(starts[:, 0], ends[:, 0], good[0])
+        self._state[kernel.ROW] = 0
+        return int(self._state[kernel.NEXT])
+
+    def _header_names(
+        self, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], record: npt.NDArray[np.int64]
+    ) -> list[str]:
+        count = int(np.argmax(ends == kernel.NO_FIELD)) if (ends == kernel.NO_FIELD).any() else len(ends)
+        check_count(count)
+        names = []
+        for start, stop in zip(starts[:count].tolist(), ends[:count].tolist(), strict=True):
+            content = bytes(self._data[start : stop if stop >= 0 else ~stop])
+            try:
+                names.append(content.decode().replace('""', '"') if stop < 0 else content.decode())
+            except UnicodeDecodeError as exc:
+                offset = self._base + start + exc.start
+                raise UserError(
+                    "NOT_UTF8_HEADER",
+                    f"the header is not UTF-8: byte {offset} of the file is {content[exc.start]:#04x}",
+                    byte_offset=offset,
+                    raw=raw_text(bytes(self._data[record[kernel.POS] : record[kernel.END]])),
+                ) from exc
+        return names
+
+    def _results(self, first: int, after: int) -> Iterator[pa.RecordBatch | RejectBatch]:
+        """What the last scan of d[first:after] found."""
+        n = int(self._state[kernel.GOOD])
+        rejects = [self._structural_reject(r) for r in self._bad[: self._state[kernel.BAD]].tolist()]
+        if not kernel.is_ascii(self._data, first, after) and not _is_utf8(self._data, first, after):
+            n = self._without_invalid_utf8(n, rejects)
+        if n:
+            batch, refused = accept(self._candidates(n), self._spec, self._schema)
+            rejects += refused
+            if batch.num_rows:
+                yield batch
+        yield from reject_batches(rejects)
+
+    def _candidates(self, n: int) -> Candidates:
+        texts: dict[int, pa.Array] = {}
+        for slot in self._column_slots:
+            if slot not in texts:
+                texts[slot] = _strings(self._data, self._starts[slot], self._ends[slot], n)
+        ids, *others = (texts[slot] for slot in self._column_slots)
+        spec = self._spec
+
+        def converted(text: pa.Array, column: Column) -> Any:
+            return convert_text(text, column, spec.null_values, spec.timezone)
+
+        good = self._good[:n]
+        return Candidates(
+            ordinals=good[:, kernel.AT_ROW].copy(),
+            ids=ids,
+            columns=[converted(text, column) for text, column in zip(others, spec.columns, strict=True)],
+            raw=lambda row: self._bytes(good[row]),
+            shown=lambda column, row: str(others[column][row].as_py()),
+            lines=good[:, kernel.AT_LINE],
+            byte_offsets=good[:, kernel.POS] + self._base,
+            may_be_large=int(self._state[kernel.LONGEST]) + 8 * len(spec.columns) > ROW_MAX_BYTES,
+        )
+
+    def _without_invalid_utf8(self, n: int, rejects: list[Reject]) -> int:
+        """Take the records that are not UTF-8 out of the last scan's output; how many remain."""
+        places = np.empty(n, np.int64)
+        if not kernel.invalid_utf8_positions(self._data, self._good, n, places):
+            return n
+        for row in np.flatnonzero(places >= 0).tolist():
+            at = int(places[row])
+            reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not UTF-8 there"
+            rejects.append(self._reject(self._good[row].tolist(), RejectCode.INVALID_UTF8, reason))
+        keep = np.flatnonzero(places < 0)
+        self._good[: len(keep)] = self._good[keep]
+        self._starts[:, : len(keep)] = self._starts[:, keep]
+        self._ends[:, : len(keep)] = self._ends[:, keep]
+        return len(keep)
+
+    def _structural_reject(self, record: list[int]) -> Reject:
+        code = CODES[record[kernel.CODE]]
+        field = record[kernel.FIELD]
+        if code is RejectCode.FIELD_COUNT:
+            return self._reject(record, code, f"{field} fields where the header has {len(self._names)}")
+        if code is RejectCode.ROW_TOO_LARGE:
+            return self._reject(record, code, f"the record is larger than {self._limit} bytes")
+        return self._reject(record, code, REASONS[code], self._names[field] if 0 <= field < len(self._names) else None)
+
+    def _reject(self, record: list[int], code: RejectCode, reason: str, column: str | None = None) -> Reject:
+        return Reject(
+            ordinal=record[kernel.AT_ROW],
+            line=record[kernel.AT_LINE],
+            byte_offset=self._base + record[kernel.POS],
+            column=column,
+            code=code,
+            reason=reason,
+            raw=raw_text(self._bytes(record)),
+        )
+
+    def _bytes(self, record: Any) -> bytes:
+        return self._data[record[kernel.POS] : min(record[kernel.END], record[kernel.POS] + RAW_MAX_BYTES)].tobytes()
+
+    def _start_skipping(self, pos: int) -> None:
+        """The record at `pos` is over the limit: remember where it began and keep none of its bytes."""
+        self._skipped = {
+            "ordinal": int(self._state[kernel.ROW]),
+            "line": int(self._state[kernel.LINE]),
+            "byte_offset": self._base + pos,
+            "raw": raw_text(self._data[pos : pos + RAW_MAX_BYTES].tobytes()),
+        }
+        self._skip = np.array([kernel.UNQUOTED, 1, self._state[kernel.LINE], -1, -1, 0], np.int64)
+
+    def _go_on_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
+        """(position after what was skipped, whether the record has ended)."""
+        pos = kernel.skip_record(self._data, pos, self._tail, self._base, skip)
+        done = bool(skip[kernel.SKIP_DONE]) or (self._eof and skip[kernel.SKIP_MACHINE] != kernel.QUOTED)
+        if done:
+            self._state[kernel.LINE] = skip[kernel.SKIP_LINE]
+            self._state[kernel.ROW] += 1
+        return pos, done
+
+    def _skipped_reject(self) -> Reject:
+        reason = f"the record is larger than {self._limit} bytes"
+        return Reject(code=RejectCode.ROW_TOO_LARGE, reason=reason, **self._skipped)
+
+    def _last(self, pos: int) -> Iterator[RejectBatch]:
+        """Nothing may be left over: what is, is in a quote that nobody closed."""
+        if self._skip is not None:
+            raise self._unclosed(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
+        if pos < self._tail:
+            quote = self._base + int(self._state[kernel.QUOTE_POS])
+            raise self._unclosed(quote, int(self._state[kernel.QUOTE_LINE]))
+        yield from ()
+
+    @staticmethod
+    def _unclosed(byte_offset: int, line: int) -> UserError:
+        return UserError(
+            "UNCLOSED_QUOTE",
+            f"the quote opened in line {line} (byte {byte_offset}) is never closed, so everything after it is unclear",
+            line=line,
+            byte_offset=byte_offset,
+        )
+
+
+def _strings(
+    data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], n: int
+) -> pa.Array:
+    offsets = np.empty(n + 1, np.int32)
+    out = np.empty(max(1, kernel.content_bytes(starts, ends, n)), np.uint8)
+    kernel.copy_content(data, starts, ends, n, offsets, out)
+    return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(out)], 0)
+
+
+def _is_utf8(data: npt.NDArray[np.uint8], first: int, after: int) -> bool:
+    """Whether d[first:after] is UTF-8 as a whole; Arrow checks several bytes at a time."""
+    offsets = pa.py_buffer(np.array([0, after - first], np.int32))
+    text = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data[first:after])], 0)
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True

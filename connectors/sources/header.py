@@ -1,0 +1,62 @@
+"""Which columns a file has and which of them the import spec wants: the faults of a whole file that a header shows."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+
+MAX_COLUMNS: Final = 20_000
+NAMES_SHOWN: Final = 50
+NAME_SHOWN_CHARACTERS: Final = 100
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names for a message: quoted, bounded in number and length."""
+    text = ", ".join(repr(n[:NAME_SHOWN_CHARACTERS]) for n in names[:NAMES_SHOWN])
+    return text + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
+
+
+def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
+    """Index in the file of the id column and then of every column of the spec. Names are compared as they are.
+
+    Raises `UserError` TOO_MANY_COLUMNS, DUPLICATE_COLUMN (of a wanted one), MISSING_COLUMN.
+    """
+    check_count(len(names))
+    wanted = [spec.id_column, *(c.file_name for c in spec.columns)]
+    if missing := sorted(set(wanted) - set(names)):
+        folded = {n.strip().casefold(): n for n in names}
+        near = [folded[m.strip().casefold()] for m in missing if m.strip().casefold() in folded]
+        hint = f" Did you mean {shown(near)}?" if near else ""
+        raise UserError(
+            "MISSING_COLUMN",
+            f"the file has no column {shown(missing)}; it has {shown(names)}.{hint}",
+            missing=missing,
+            columns=[n[:NAME_SHOWN_CHARACTERS] for n in names[:NAMES_SHOWN]],
+        )
+    if doubled := sorted({n for n in wanted if names.count(n) > 1}):
+        raise UserError(
+            "DUPLICATE_COLUMN",
+            f"the file has the column {shown(doubled)} more than once, so it is unclear which one is meant",
+            columns=doubled,
+        )
+    return [names.index(n) for n in wanted]
+
+
+def check_count(columns: int) -> None:
+    """Raises `UserError` TOO_MANY_COLUMNS."""
+    if columns > MAX_COLUMNS:
+        raise UserError(
+            "TOO_MANY_COLUMNS", f"the file has more than {MAX_COLUMNS} columns", columns=columns, limit=MAX_COLUMNS
+        )
+
+
+def slot_table(indexes: Sequence[int]) -> tuple[npt.NDArray[np.int32], list[int]]:
+    """(slots[field] = output slot or -1, slot of each of `indexes`): a field that is wanted twice is read once."""
+    fields = sorted(set(indexes))
+    slots = np.full(max(fields) + 1, -1, np.int32)
+    slots[fields] = np.arange(len(fields), dtype=np.int32)
+    return slots, [int(slots[i]) for i in indexes]

@@ -1,0 +1,215 @@
+"""An untrusted file becomes accepted rows and named rejects, parsed in a child process.
+
+    with open_parsed(path, spec, limits) as parsed:
+        for found in parsed:
+            match found:
+                case RejectBatch(): ...      # REJECT_SCHEMA
+                case _: ...                  # pa.RecordBatch of spec.row_schema.arrow(ordinal=True)
+    parsed.summary                           # only now is the file known to be whole
+
+What was yielded counts only when the iteration has ended without an error: a fault of the whole file (an unclosed
+quote, damaged compression) may show behind its last row.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+import pyarrow as pa
+
+from connectors.objects import ObjectStore, SourceObject
+from connectors.sources.frames import FrameKind, FrameReader
+from connectors.sources.job import ParseLimits, ParseProgress, ParseSummary
+from connectors.sources.process import FileBytes, ParserProcess
+from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
+from connectors.sources.typed_columns import check_timezone
+from schemas.columns import ImportSpec
+from schemas.errors import FatalError, MusterError, UserError
+
+__all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_parsed"]
+
+TICK_S: Final = 0.5
+BLOCK_BYTES: Final = 8 * 1024 * 1024
+
+ProgressListener = Callable[[ParseProgress], None]
+
+
+class ParsedFile:
+    """The rows of one file. A context manager and an iterator for one thread; leaving it ends the child.
+
+    Yields accepted batches (exactly `spec.row_schema.arrow(ordinal=True)`, in file order, `_ordinal` = number of the
+    data row, refused rows counted too) and `RejectBatch`es (in file order, near the batches they belong to).
+    Backpressure: the child waits while the reader does not read. Raises `UserError` for a fault of the file and
+    `RetriableError` for an outage of the store.
+    """
+
+    def __init__(
+        self, source: FileBytes, spec: ImportSpec, limits: ParseLimits, on_progress: ProgressListener | None
+    ) -> None:
+        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._limits = limits
+        self._source_size = source.size
+        self._on_progress = on_progress
+        self._accepted = 0
+        self._rejected = 0
+        self._summary: ParseSummary | None = None
+        self._process = ParserProcess(source, spec, limits)
+        try:
+            self._process.start()
+        except BaseException:
+            self._process.close()
+            raise
+
+    @property
+    def summary(self) -> ParseSummary:
+        """Totals of the file. Raises RuntimeError before the iteration has ended."""
+        if self._summary is None:
+            raise RuntimeError("the file has not been read to its end")
+        return self._summary
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child; may be called twice."""
+        self._process.close()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        reader = FrameReader(self._process.frames_fd)
+        while True:
+            frame = self._next_frame(reader)
+            if frame is None:
+                self._process.finish()
+                raise self._process.death()
+            kind, payload = frame
+            match kind:
+                case FrameKind.ACCEPTED:
+                    batch = self._batch(payload, self._schema)
+                    self._accepted += batch.num_rows
+                    yield batch
+                case FrameKind.REJECTS:
+                    rejects = self._batch(payload, REJECT_SCHEMA)
+                    self._rejected += rejects.num_rows
+                    yield RejectBatch(rejects)
+                case FrameKind.PROGRESS:
+                    self._report(json.loads(payload))
+                case FrameKind.ERROR:
+                    self._process.finish()
+                    raise MusterError.from_record(json.loads(payload))
+                case FrameKind.SUMMARY:
+                    self._process.finish()
+                    self._end(json.loads(payload))
+                    return
+
+    def _next_frame(self, reader: FrameReader) -> tuple[FrameKind, bytearray] | None:
+        """The next frame; None when the child has gone. Raises `UserError` PARSER_TIMEOUT."""
+        began = time.monotonic()
+        while True:
+            try:
+                frame = reader.next_frame(TICK_S)
+            except EOFError:
+                return None
+            if frame is not None:
+                return frame
+            if time.monotonic() - max(began, self._process.fed_at()) > self._limits.wall_s:
+                self._process.kill()
+                raise UserError(
+                    "PARSER_TIMEOUT",
+                    f"reading the file came to a stop: no sign of life for {self._limits.wall_s:g} s",
+                    wall_s=self._limits.wall_s,
+                )
+
+    def _batch(self, payload: bytearray, schema: pa.Schema) -> pa.RecordBatch:
+        """The batch of a frame. It comes from a process that read untrusted bytes, so its buffers are checked."""
+        try:
+            batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
+            batch.validate(full=True)
+        except pa.ArrowException as exc:
+            raise FatalError("BAD_FRAME", f"the parser sent a batch that is none: {exc}") from exc
+        return batch
+
+    def _report(self, record: dict[str, Any]) -> None:
+        if self._on_progress is not None:
+            self._on_progress(ParseProgress(source_size=self._source_size, **record))
+
+    def _end(self, record: dict[str, Any]) -> None:
+        summary = ParseSummary(**record)
+        if (summary.accepted, summary.rejected) != (self._accepted, self._rejected):
+            raise FatalError(
+                "ROWS_LOST",
+                f"the parser sent {self._accepted} rows and {self._rejected} rejects, "
+                f"and says {summary.accepted} and {summary.rejected}",
+            )
+        if summary.source_bytes != self._source_size:
+            raise FatalError(
+                "BYTES_LOST", f"the parser read {summary.source_bytes} of the file's {self._source_size} bytes"
+            )
+        self._summary = summary
+        self._report({"source_bytes": summary.source_bytes, "rows": summary.rows, "rejected": summary.rejected})
+
+
+def open_parsed(
+    source: SourceObject | Path,
+    spec: ImportSpec,
+    limits: ParseLimits | None = None,
+    on_progress: ProgressListener | None = None,
+    *,
+    store: ObjectStore | None = None,
+) -> ParsedFile:
+    """Start to parse a local file, or a pinned object of `store`.
+
+    `on_progress` is called about four times a second from the thread that iterates. Raises `UserError` EMPTY_FILE,
+    UNKNOWN_FORMAT, CORRUPT_FILE, SOURCE_GONE, SOURCE_CHANGED, BAD_TIMEZONE; the rest shows while iterating.
+    """
+    check_timezone(spec.timezone)
+    file: FileBytes
+    if isinstance(source, SourceObject):
+        if store is None:
+            raise ValueError("a SourceObject needs the store it is in")
+        file = _PinnedObject(store, source)
+    else:
+        file = _LocalFile(source)
+    return ParsedFile(file, spec, limits or ParseLimits(), on_progress)
+
+
+class _LocalFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.name = path.name
+        try:
+            self._file = path.open("rb")
+        except FileNotFoundError as exc:
+            raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path)) from exc
+        except OSError as exc:
+            raise UserError("SOURCE_UNREADABLE", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def blocks(self) -> Iterator[bytes]:
+        while block := self._file.read(BLOCK_BYTES):
+            yield block
+
+    def local_file(self) -> IO[bytes] | None:
+        return self._file
+
+
+class _PinnedObject:
+    def __init__(self, store: ObjectStore, source: SourceObject) -> None:
+        self._store = store
+        self._source = source
+        self.name = source.key.rpartition("/")[2]
+        self.size = source.size
+
+    def blocks(self) -> Iterator[bytes]:
+        return self._store.stream(self._source)
+
+    def local_file(self) -> IO[bytes] | None:
+        return None

@@ -1,0 +1,251 @@
+"""The parent's side of the parsing child: start it confined, feed it, notice how it died.
+
+One keeper thread per child starts it, feeds it and waits for it. It must be that thread, because the kernel sends the
+child its death signal when the *thread* that started it ends.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+from connectors.sources.compression import MAGIC_BYTES
+from connectors.sources.detection import detect
+from connectors.sources.job import ParseJob, ParseLimits
+from schemas.columns import ImportSpec
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+
+PIPE_BYTES: Final = 1024 * 1024
+STDERR_SHOWN_BYTES: Final = 2000
+PACKAGE_ROOT: Final = Path(__file__).parents[2]
+PASSED_ENVIRONMENT: Final = ("HOME", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "PATH", "TMPDIR", "TZDIR")
+CHILD_ENVIRONMENT: Final = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # RLIMIT_AS and the arenas of mimalloc do not go together
+    "LANG": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    "NUMBA_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONPATH": str(PACKAGE_ROOT),
+}
+MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"out of memory")
+
+
+class FileBytes(Protocol):
+    """A file to be parsed: its name, its size in bytes, and its blocks in order."""
+
+    name: str
+    size: int
+
+    def blocks(self) -> Iterator[bytes]:
+        """The content. Raises `MusterError` when it cannot be read, or is not what it was."""
+
+    def local_file(self) -> IO[bytes] | None:
+        """The file itself where it is on local disk, else None."""
+
+
+class ParserProcess:
+    """One child. `frames_fd` is readable once `start` has returned."""
+
+    def __init__(self, source: FileBytes, spec: ImportSpec, limits: ParseLimits) -> None:
+        self._source = source
+        self._spec = spec
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+        self._killed = False
+        self._reaped = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._keep, name="parser-keeper", daemon=True)
+        self._waiting_for_store = True
+        self._last_fed = time.monotonic()
+        self.frames_fd, self._child_frames_fd = os.pipe()
+        _widen(self.frames_fd)
+
+    def start(self) -> None:
+        """Start the keeper and wait until the child runs. Raises what reading the first bytes of the source raises."""
+        self._thread.start()
+        self._started.wait()
+        if self._process is None:
+            self._thread.join()
+            if self._error is not None:
+                raise self._error
+
+    def fed_at(self) -> float:
+        """When the child last got bytes (monotonic clock); now, while the parent itself waits for the store."""
+        return time.monotonic() if self._waiting_for_store else self._last_fed
+
+    def kill(self) -> None:
+        """End the child at once."""
+        self._killed = True
+        with self._lock:  # a process id may be killed only until it is reaped: then it may be another's
+            if self._process is not None and not self._reaped:
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def finish(self) -> None:
+        """Wait for the child's end. Raises what went wrong on the way to it: the source's error."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Kill the child if it still runs and give everything back. May be called twice."""
+        self.kill()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self.frames_fd >= 0:
+            os.close(self.frames_fd)
+            self.frames_fd = -1
+        self._stderr.close()
+
+    def death(self) -> MusterError:
+        """Why a child that said nothing at the end is dead; after `finish`."""
+        code = self._process.returncode if self._process is not None else 0
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
+        last_words = self._stderr.read()
+        detail = {"exit_code": code, "stderr": last_words.decode(errors="replace")}
+        if any(word in last_words for word in MEMORY_WORDS):
+            limit = self._limits.memory_bytes
+            return UserError("PARSER_MEMORY", f"reading the file takes more than {limit} bytes of memory", **detail)
+        if code == -signal.SIGXCPU:
+            return UserError("PARSER_TIMEOUT", "reading the file takes more processor time than is allowed", **detail)
+        if code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
+            return RetriableError("PARSER_KILLED", f"the parser was ended from outside (signal {-code})", **detail)
+        if code < 0:
+            name = signal.Signals(-code).name
+            return UserError("PARSER_CRASHED", f"the file makes the parser crash ({name}), so it is refused", **detail)
+        return FatalError("PARSER_FAILED", f"the parser ended with code {code} and said nothing", **detail)
+
+    def _keep(self) -> None:
+        try:
+            self._run()
+        except BaseException as exc:  # noqa: BLE001  # raised again in the thread that reads the frames
+            self._error = exc
+            self.kill()
+        finally:
+            self._wait_for_exit()
+            with self._lock:
+                self._reaped = True
+                if self._process is not None:
+                    self._process.wait()
+            if self._child_frames_fd >= 0:
+                os.close(self._child_frames_fd)
+                self._child_frames_fd = -1
+            self._started.set()
+
+    def _run(self) -> None:
+        local = self._source.local_file()
+        if local is not None:
+            with local:
+                self._launch(local.fileno(), os.pread(local.fileno(), MAGIC_BYTES, 0))
+                self._waiting_for_store = False
+                self._wait_for_exit()
+            return
+        blocks = self._source.blocks()
+        first = next(blocks, b"")
+        format_, _ = detect(self._source.name, first[:MAGIC_BYTES], self._spec.format)
+        if format_ == "parquet":
+            self._run_on_a_copy(first, blocks)
+        else:
+            self._run_on_a_pipe(first, blocks)
+
+    def _run_on_a_copy(self, first: bytes, blocks: Iterator[bytes]) -> None:
+        if self._source.size > self._limits.max_file_bytes:
+            raise UserError(
+                "FILE_TOO_LARGE",
+                f"a Parquet file may have {self._limits.max_file_bytes} bytes, not {self._source.size}",
+                limit_bytes=self._limits.max_file_bytes,
+            )
+        with tempfile.TemporaryFile() as copy:
+            block: bytes | None = first
+            while block is not None and not self._killed:
+                copy.write(block)
+                block = next(blocks, None)
+            copy.flush()
+            copy.seek(0)
+            self._launch(copy.fileno(), first[:MAGIC_BYTES])
+            self._waiting_for_store = False
+            self._wait_for_exit()
+
+    def _run_on_a_pipe(self, first: bytes, blocks: Iterator[bytes]) -> None:
+        read_fd, write_fd = os.pipe()
+        _widen(write_fd)
+        try:
+            try:
+                self._launch(read_fd, first[:MAGIC_BYTES])
+            finally:
+                os.close(read_fd)
+            block: bytes | None = first
+            while block is not None and not self._killed:
+                self._waiting_for_store = False
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(write_fd, view) :]
+                    self._last_fed = time.monotonic()
+                self._waiting_for_store = True
+                block = next(blocks, None)
+        except BrokenPipeError:
+            pass  # the child has ended: its frames say why
+        except BaseException:
+            # The end of the pipe must not look like the end of the file: the child dies before it can see it.
+            self.kill()
+            self._wait_for_exit()
+            raise
+        finally:
+            self._waiting_for_store = False
+            os.close(write_fd)
+        self._wait_for_exit()
+
+    def _launch(self, source_fd: int, start: bytes) -> None:
+        format_, compression = detect(self._source.name, start, self._spec.format)
+        job = ParseJob(
+            spec=self._spec,
+            limits=self._limits,
+            format=format_,
+            compression=compression,
+            parent_pid=os.getpid(),
+            source_size=self._source.size,
+        )
+        environment = {k: os.environ[k] for k in PASSED_ENVIRONMENT if k in os.environ}
+        # -P: the directory the parent happens to be in is no place to import from.
+        command = [sys.executable, "-P", "-m", "connectors.sources.child", str(source_fd), str(self._child_frames_fd)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._stderr,
+            stderr=self._stderr,
+            env={**environment, **CHILD_ENVIRONMENT},
+            pass_fds=(source_fd, self._child_frames_fd),
+        )
+        os.close(self._child_frames_fd)
+        self._child_frames_fd = -1
+        self._started.set()
+        if self._killed:
+            self.kill()
+        stdin: Any = self._process.stdin
+        try:
+            with stdin:
+                stdin.write(json.dumps(job.as_record()).encode())
+        except BrokenPipeError:
+            pass  # as above
+
+    def _wait_for_exit(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+
+
+def _widen(fd: int) -> None:
+    """A pipe of 1 MiB instead of 64 KiB where the system allows it: fewer switches between the processes."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

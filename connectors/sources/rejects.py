@@ -1,0 +1,103 @@
+"""Rows that were refused, each with its place in the file, a stable code and a reason."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import pyarrow as pa
+
+RAW_MAX_CHARACTERS: Final = 512
+RAW_MAX_BYTES: Final = RAW_MAX_CHARACTERS * 4 + 3
+"""Bytes that always hold the first `RAW_MAX_CHARACTERS` characters: 4 each, and a cut character behind them."""
+
+
+class RejectCode(StrEnum):
+    """Why a row was refused. Stable words: they are counted in receipts."""
+
+    FIELD_COUNT = "field_count"
+    BARE_QUOTE = "bare_quote"
+    TEXT_AFTER_QUOTE = "text_after_quote"
+    LONE_CR = "lone_cr"
+    NUL_BYTE = "nul_byte"
+    INVALID_UTF8 = "invalid_utf8"
+    BLANK_LINE = "blank_line"
+    ROW_TOO_LARGE = "row_too_large"
+    ID_MISSING = "id_missing"
+    ID_EMPTY = "id_empty"
+    ID_BLANK = "id_blank"
+    ID_TOO_LONG = "id_too_long"
+    BAD_VALUE = "bad_value"
+    BAD_JSON = "bad_json"
+    NOT_AN_OBJECT = "not_an_object"
+    DUPLICATE_KEY = "duplicate_key"
+    TOO_DEEP = "too_deep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """One refused row.
+
+    `ordinal` counts data rows from 0, refused ones too. `line` is the physical line (1-based, ends at LF) where the
+    record starts, `byte_offset` its first byte in the decompressed stream; Parquet rows have neither. `raw` is the
+    start of the record, at most 512 characters, with control characters and undecodable bytes as escapes.
+    """
+
+    ordinal: int | None
+    line: int | None = None
+    byte_offset: int | None = None
+    column: str | None = None
+    code: RejectCode
+    reason: str
+    raw: str = ""
+
+
+REJECT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("ordinal", pa.int64()),
+        pa.field("line", pa.int64()),
+        pa.field("byte_offset", pa.int64()),
+        pa.field("column", pa.string()),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectBatch:
+    """Rejects as a record batch of `REJECT_SCHEMA`, ascending by ordinal within the batch."""
+
+    batch: pa.RecordBatch
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rejects."""
+        return int(self.batch.num_rows)
+
+    @classmethod
+    def of(cls, rejects: Iterable[Reject]) -> "RejectBatch":
+        """Batch of the rejects, put in the order of their ordinals."""
+        rows = sorted(rejects, key=lambda r: -1 if r.ordinal is None else r.ordinal)
+        columns = [[getattr(r, name) for r in rows] for name in REJECT_SCHEMA.names]
+        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, REJECT_SCHEMA, strict=True)]
+        return cls(pa.RecordBatch.from_arrays(arrays, schema=REJECT_SCHEMA))
+
+    def rejects(self) -> list[Reject]:
+        """The same as objects."""
+        return [Reject(**{**row, "code": RejectCode(row["code"])}) for row in self.batch.to_pylist()]
+
+
+_ESCAPES: Final = {
+    **{i: f"\\x{i:02x}" for i in (*range(32), *range(127, 160))},
+    9: "\\t",
+    10: "\\n",
+    13: "\\r",
+}
+
+
+def raw_text(record: bytes) -> str:
+    """Start of a record as printable text: what is not UTF-8 and what controls a terminal becomes an escape."""
+    text = record[:RAW_MAX_BYTES].decode("utf-8", errors="backslashreplace")
+    return text[:RAW_MAX_CHARACTERS].translate(_ESCAPES)[:RAW_MAX_CHARACTERS]
