@@ -186,6 +186,11 @@ class JobStore:
         with self._database.write() as connection:
             connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(**values))
 
+    def task_error(self, job_id: JobId) -> Mapping[str, Any] | None:
+        """The error record that the job's last task has left for the workflow, or none."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(jobs.c.task_error).where(jobs.c.job_id == job_id)).scalar_one_or_none()
+
     def history(self, job_id: JobId) -> list[Transition]:
         """All state changes of a job in order."""
         query = sa.select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.sequence)
@@ -225,6 +230,18 @@ class JobStore:
             return connection.execute(
                 sa.select(receipts.c.record).where(receipts.c.job_id == job_id)
             ).scalar_one_or_none()
+
+    def last_members(self, audience_id: JobId) -> int:
+        """Members of the version that was published last, by the catalog's own record; 0 when there is none."""
+        query = (
+            sa.select(jobs.c.outcome)
+            .where(jobs.c.audience_id == audience_id, jobs.c.state == "READY")
+            .order_by(jobs.c.finished_at_ms.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            outcome = connection.execute(query).scalar_one_or_none()
+        return int(outcome["members"]) if outcome else 0
 
     def to_sweep(self, finished_before_ms: int, limit: int = 50) -> list[Job]:
         """Final jobs whose staged data has not been removed yet."""

@@ -59,6 +59,7 @@ jobs: Final = sa.Table(
     sa.Column("build", JSON, nullable=True),
     sa.Column("outcome", JSON, nullable=True),
     sa.Column("error", JSON, nullable=True),
+    sa.Column("task_error", JSON, nullable=True),
     sa.Column("failed_in", sa.String(16), nullable=True),
     sa.Column("retry_of", ID, nullable=True),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),

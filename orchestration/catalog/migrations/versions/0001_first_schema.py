@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("build", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("task_error", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("failed_in", sa.String(length=16), nullable=True),
         sa.Column("retry_of", sa.String(length=26), nullable=True),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),

@@ -1,0 +1,104 @@
+"""Everything a step needs, made once per process from the settings; what is slow to import is made on demand."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+
+from connectors.objects import ObjectStore
+from connectors.sources.parsing import ParseLimits
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.engine import Database
+from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.progress import ProgressStore
+from orchestration.settings import Settings
+from schemas.ids import JobId, TenantName
+from schemas.layout import audience_prefix, s3_uri
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from segmentation.versions import VersionStore
+
+STATE_MACHINE = "ImportAudience"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Stores and clients of one process. Not slotted: the parts are cached properties."""
+
+    settings: Settings
+
+    @cached_property
+    def database(self) -> Database:
+        """The catalog database."""
+        return Database(self.settings.catalog_url)
+
+    @cached_property
+    def audiences(self) -> AudienceStore:
+        """Tenants and audiences."""
+        return AudienceStore(self.database)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        """Jobs and their history."""
+        return JobStore(self.database)
+
+    @cached_property
+    def progress(self) -> ProgressStore:
+        """What stream and tasks report."""
+        return ProgressStore(self.database)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        s = self.settings
+        return ObjectStore(
+            endpoint_url=s.s3_endpoint,
+            region=s.s3_region,
+            access_key=s.s3_access_key,
+            secret_key=s.s3_secret_key.reveal(),
+        )
+
+    @cached_property
+    def versions(self) -> "VersionStore":
+        """Published versions: Iceberg tables in the lake bucket."""
+        from connectors.lake.version_store import IcebergVersionStore  # noqa: PLC0415  # pyiceberg takes 0.7 s to import
+
+        s = self.settings
+        return IcebergVersionStore(
+            catalog_url=s.catalog_url.reveal(),
+            s3_endpoint=s.s3_endpoint,
+            s3_region=s.s3_region,
+            s3_access_key=s.s3_access_key,
+            s3_secret_key=s.s3_secret_key.reveal(),
+            bucket=s.lake_bucket,
+        )
+
+    @cached_property
+    def workflow(self) -> "SFNClient":
+        """Step Functions."""
+        s = self.settings
+        return boto3.client(
+            "stepfunctions",
+            endpoint_url=s.engine_url,
+            region_name=s.aws_region,
+            # The local interpreter checks no credentials, but boto3 refuses to sign without any.
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106
+        )
+
+    @property
+    def state_machine_arn(self) -> str:
+        """ARN of ImportAudience."""
+        return f"arn:aws:states:{self.settings.aws_region}:{self.settings.account_id}:stateMachine:{STATE_MACHINE}"
+
+    def parse_limits(self) -> ParseLimits:
+        """Limits of the child process that reads a customer's file."""
+        s = self.settings
+        return ParseLimits(memory_bytes=s.parse_memory_bytes, cpu_s=s.parse_cpu_s, wall_s=s.parse_wall_s)
+
+    def data_prefix(self, tenant: TenantName, audience_id: JobId) -> str:
+        """Where parts of an audience go: s3://lake/audiences/<tenant>/<id>/data/."""
+        return s3_uri(self.settings.lake_bucket, audience_prefix(tenant, audience_id) + "data/")

@@ -1,0 +1,142 @@
+"""Lambda handlers: decode the event, call the step, give back what the state machine looks at.
+
+An error of ours leaves as an exception named after its class, with the error record as JSON in its message: that is
+what Step Functions matches (`UserError`, `RetriableError`, `FatalError`) and what ExtractCause reads.
+"""
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from orchestration.context import Context
+from orchestration.settings import Settings
+from orchestration.steps.view import View
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.ids import JobId
+
+Event = Mapping[str, Any]
+Handler = Callable[[Event, object], View | dict[str, Any]]
+
+
+@lru_cache(maxsize=1)
+def _context() -> Context:
+    settings = Settings.load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return Context(settings)
+
+
+class _Named:
+    """The exception classes as Lambda names them, with the whole record as message."""
+
+    UserError = type("UserError", (Exception,), {})
+    RetriableError = type("RetriableError", (Exception,), {})
+    FatalError = type("FatalError", (Exception,), {})
+
+
+def _errors_by_name(handler: Handler) -> Handler:
+    @functools.wraps(handler)
+    def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
+        try:
+            return handler(event, lambda_context)
+        except MusterError as exc:
+            named = {UserError: _Named.UserError, RetriableError: _Named.RetriableError, FatalError: _Named.FatalError}
+            raise named[type(exc)](json.dumps(exc.as_record(), default=str)) from exc
+
+    return wrapped
+
+
+def _job(event: Event) -> JobId:
+    return JobId(str(event["job_id"]))
+
+
+@_errors_by_name
+def register_import(event: Event, _: object) -> View:
+    """{input, execution} -> view."""
+    from orchestration.steps.register import register_import as step
+
+    return step(_context(), event["input"], str(event["execution"]))
+
+
+@_errors_by_name
+def verify_file(event: Event, _: object) -> View:
+    """{job_id} -> view."""
+    from orchestration.steps.verify import verify
+
+    return verify(_context(), _job(event))
+
+
+@_errors_by_name
+def import_to_kafka(event: Event, _: object) -> View:
+    """{job_id} -> view."""
+    from orchestration.steps.send import send
+
+    return send(_context(), _job(event))
+
+
+@_errors_by_name
+def read_outcome(event: Event, _: object) -> View:
+    """{job_id} -> view; raises what a task has recorded."""
+    from orchestration.steps.fail import read_outcome as step
+
+    return step(_context(), _job(event))
+
+
+@_errors_by_name
+def begin_await(event: Event, _: object) -> dict[str, Any]:
+    """{job_id, task_token}: keep the token; the relay answers it."""
+    _context().jobs.put(_job(event), task_token=str(event["task_token"]))
+    return {}
+
+
+@_errors_by_name
+def retry_import(event: Event, _: object) -> View:
+    """{job_id, failure} -> view."""
+    from orchestration.steps.fail import retry_import as step
+
+    return step(_context(), _job(event), event["failure"])
+
+
+@_errors_by_name
+def build_version(event: Event, _: object) -> View:
+    """{job_id} -> view."""
+    from orchestration.steps.build import build
+
+    return build(_context(), _job(event))
+
+
+@_errors_by_name
+def publish_version(event: Event, _: object) -> View:
+    """{job_id} -> view."""
+    from orchestration.steps.publish import publish
+
+    return publish(_context(), _job(event))
+
+
+@_errors_by_name
+def notify(event: Event, _: object) -> View:
+    """{job_id, outcome} -> view."""
+    from orchestration.steps.notify import notify as step
+
+    return step(_context(), _job(event), str(event["outcome"]))
+
+
+@_errors_by_name
+def extract_cause(event: Event, _: object) -> dict[str, Any]:
+    """{job_id, failure: {Error, Cause}} -> {job_id, error}."""
+    from orchestration.steps.fail import extract_cause as step
+
+    return step(_job(event), event["failure"])
+
+
+@_errors_by_name
+def mark_failed(event: Event, _: object) -> View:
+    """{job_id, error | failure} -> view."""
+    from orchestration.catalog.records import JobError
+    from orchestration.steps.fail import error_of
+    from orchestration.steps.fail import mark_failed as step
+
+    error = JobError(**event["error"]) if "error" in event else error_of(event["failure"])
+    return step(_context(), _job(event), error)

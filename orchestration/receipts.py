@@ -1,0 +1,88 @@
+"""The receipt of an import: what was in the file, what became of every row, and what was published. It adds up."""
+
+from typing import Any
+
+from connectors.verification.evidence import Evidence
+from orchestration.catalog.records import Job
+from orchestration.clock import iso
+from schemas.digest import Digest
+from schemas.errors import FatalError
+from segmentation.completion import Complete
+from segmentation.versions import VersionInfo
+
+
+def make_receipt(job: Job, found: Complete, version: VersionInfo, *, finished_at_ms: int) -> dict[str, Any]:
+    """The receipt as plain JSON data. Raises `FatalError` RECEIPT_DOES_NOT_ADD_UP naming the sum."""
+    if job.evidence is None:
+        raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
+    evidence = Evidence.from_record(job.evidence)
+    distinct = sum(message.distinct for message in found.partitions)
+    receipt = {
+        "job": job.job_id,
+        "audience": job.audience,
+        "tenant": job.tenant,
+        "state": "READY",
+        "mode": job.mode,
+        "version": version.version,
+        "snapshot_id": version.snapshot_id,
+        "attempt": found.attempt,
+        "source": {
+            "bucket": job.source["bucket"],
+            "key": job.source["key"],
+            "version_id": job.source.get("version_id"),
+            "etag": job.source.get("etag"),
+            "bytes": job.source["size"],
+        },
+        "rows": evidence.rows,
+        "accepted": evidence.accepted,
+        "rejected": evidence.rejected,
+        "rejected_by_code": dict(evidence.rejected_by_code),
+        "duplicates": evidence.accepted - distinct,
+        "distinct": distinct,
+        "members": version.members,
+        "digest": str(version.digest),
+        "membership": None if version.counts is None else version.counts.as_record(),
+        "schema": job.spec.row_schema.as_record(),
+        "partitions": [
+            {
+                "partition": message.partition,
+                "chunks": message.chunks,
+                "records": message.records,
+                "distinct": message.distinct,
+                "digest": str(message.digest),
+                "distinct_digest": str(message.distinct_digest),
+            }
+            for message in found.partitions
+        ],
+        "started_at": iso(job.created_at_ms),
+        "finished_at": iso(finished_at_ms),
+    }
+    if (fault := receipt_fault(receipt)) is not None:
+        raise FatalError("RECEIPT_DOES_NOT_ADD_UP", f"job {job.job_id}: {fault}", job=job.job_id)
+    return receipt
+
+
+def receipt_fault(receipt: dict[str, Any]) -> str | None:
+    """Which sum of a receipt does not add up, or none."""
+    partitions = receipt["partitions"]
+    checks = {
+        "rows = accepted + rejected": (receipt["rows"], receipt["accepted"] + receipt["rejected"]),
+        "rejected = its codes": (receipt["rejected"], sum(receipt["rejected_by_code"].values())),
+        "accepted = records of the partitions": (receipt["accepted"], sum(p["records"] for p in partitions)),
+        "distinct = distinct of the partitions": (receipt["distinct"], sum(p["distinct"] for p in partitions)),
+        "accepted = distinct + duplicates": (receipt["accepted"], receipt["distinct"] + receipt["duplicates"]),
+    }
+    if receipt["mode"] == "replace":
+        total = Digest.total(
+            Digest.parse(receipt["digest"]).schema_id, (Digest.parse(p["distinct_digest"]) for p in partitions)
+        )
+        checks["distinct = members"] = (receipt["distinct"], receipt["members"])
+        checks["digest of the partitions = digest of the members"] = (str(total), receipt["digest"])
+    else:
+        counts = receipt["membership"]
+        checks["base = removed + kept"] = (counts["base"], counts["removed"] + counts["kept"])
+        checks["members = added + kept"] = (receipt["members"], counts["added"] + counts["kept"])
+    for name, (left, right) in checks.items():
+        if left != right:
+            return f"{name} does not hold: {left} is not {right}"
+    return None

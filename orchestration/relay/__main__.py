@@ -1,0 +1,69 @@
+"""`python -m orchestration.relay`: one thread reads the progress topic, the main one goes round the jobs."""
+
+import logging
+import signal
+import sys
+import threading
+from typing import Final
+
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.relay.answers import Answers
+from orchestration.relay.events import JobEvents
+from orchestration.relay.liveness import WorkerLiveness
+from orchestration.relay.progress import ProgressConsumer
+from orchestration.relay.sweeper import Sweeper
+from orchestration.settings import Settings
+from schemas.errors import FatalError, RetriableError
+
+ROUND_S: Final = 0.5
+_log = logging.getLogger("orchestration.relay")
+
+
+def main() -> int:
+    """Run until SIGTERM. Exit code 1 when the progress consumer failed: the supervisor starts the relay anew."""
+    settings = Settings.load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop, changed = threading.Event(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    context = Context(settings)
+    consumer = ProgressConsumer(context, stop, changed)
+    failed = threading.Event()
+
+    def consume() -> None:
+        try:
+            consumer.run()
+        except FatalError:
+            _log.exception("the progress consumer has failed")
+            failed.set()
+        finally:
+            stop.set()
+            changed.set()
+
+    thread = threading.Thread(target=consume, name="progress", daemon=True)
+    thread.start()
+    _go_round(context, stop, changed)
+    thread.join(10)
+    return 1 if failed.is_set() else 0
+
+
+def _go_round(context: Context, stop: threading.Event, changed: threading.Event) -> None:
+    answers = Answers(context, WorkerLiveness(context.settings.kafka_bootstrap, context.settings.partitions))
+    events, sweeper = JobEvents(context), Sweeper(context)
+    _log.info("ready")
+    while not stop.is_set():
+        changed.wait(ROUND_S)
+        changed.clear()
+        try:
+            for job in context.jobs.live():
+                answers.give(job, now_ms())
+            events.announce()
+            sweeper.look(now_ms())
+        except RetriableError as exc:
+            _log.warning("%s", exc)
+            stop.wait(ROUND_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

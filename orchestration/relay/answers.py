@@ -1,0 +1,72 @@
+"""Answers the task tokens of jobs that await materialisation, again and again until the job has moved on.
+
+An answer that was lost, or came before the wait had begun, or to an old token, does no harm that way.
+"""
+
+import json
+import logging
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.relay.liveness import WorkerLiveness
+from orchestration.steps.materialised import completion_of
+from orchestration.steps.view import view
+from segmentation.completion import Broken, Complete, Waiting
+
+HEARTBEAT_MS: Final = 20_000
+"""A fifteenth of the state's HeartbeatSeconds: several may be lost."""
+_log = logging.getLogger(__name__)
+
+
+class Answers:
+    """Keeps what was said last to each token, so that a repeat is not sent on every round."""
+
+    def __init__(self, context: Context, liveness: WorkerLiveness) -> None:
+        self._context = context
+        self._liveness = liveness
+        self._beaten_ms: dict[str, int] = {}
+
+    def give(self, job: Job, now_ms: int) -> None:
+        """Answer the token of a job in AWAITING: success, failure, or a heartbeat."""
+        if job.state != "AWAITING" or job.task_token is None:
+            return
+        found = completion_of(self._context, job)
+        match found:
+            case Complete():
+                after = "PUBLISHING" if job.mode == "replace" else "BUILDING"
+                members = 0 if job.audience_id is None else self._context.jobs.last_members(job.audience_id)
+                self._send(
+                    "send_task_success",
+                    taskToken=job.task_token,
+                    output=json.dumps({"Payload": view(job, state=after, base_members=members)}),
+                )
+            case Broken(fault=fault):
+                self._send(
+                    "send_task_failure", taskToken=job.task_token, error="MaterialisationFailed", cause=fault[:4000]
+                )
+            case Waiting():
+                self._beat(job.job_id, job.task_token, now_ms)
+
+    def _beat(self, job_id: str, token: str, now_ms: int) -> None:
+        if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:
+            return
+        if (stalled := self._liveness.fault(now_ms)) is not None:
+            _log.error("no heartbeat for job %s: %s", job_id, stalled)
+            return
+        if self._send("send_task_heartbeat", taskToken=token):
+            self._beaten_ms[token] = now_ms
+
+    def _send(self, operation: str, **arguments: str) -> bool:
+        try:
+            getattr(self._context.workflow, operation)(**arguments)
+        except ClientError as exc:
+            # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over, or has not begun; the next round tells.
+            _log.debug("%s: %s", operation, exc)
+            return False
+        except BotoCoreError as exc:
+            _log.warning("%s: the workflow engine cannot be reached: %s", operation, exc)
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""The steps of an import, one module each: what a Lambda handler and a task do alike. Every step may run twice."""

@@ -1,0 +1,43 @@
+"""BuildVersion: append and remove merge the import with the version that is current, which is pinned from here on."""
+
+from connectors.lake.build import build_version
+
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.steps.materialised import complete, part_record, parts_of
+from orchestration.steps.references import audience_ref
+from orchestration.steps.view import View, view
+from schemas.ids import JobId
+
+
+def build(context: Context, job_id: JobId) -> View:
+    """AWAITING | BUILDING -> PUBLISHING, with the merged parts and exact counts in the catalog."""
+    _, job = context.jobs.move(job_id, "BUILDING", now_ms=now_ms())
+    if job.state != "BUILDING":
+        return view(job)
+    found = complete(context, job)
+    audience = audience_ref(job)
+    base = context.versions.current(audience)
+    built = build_version(
+        access=context.lake_access,
+        audience=audience,
+        import_id=job.job_id,
+        attempt=found.attempt,
+        mode=job.mode,
+        parts=parts_of(found),
+        partitions=job.partitions,
+        row_schema=job.spec.row_schema,
+        base=base,
+        base_files=() if base is None else context.versions.files(audience, base.version),
+        limits=context.duck_limits,
+    )
+    record = {
+        "attempt": found.attempt,
+        "base_version": None if base is None else base.version,
+        "parts": [part_record(part) for part in built.parts],
+        "counts": built.counts.as_record(),
+    }
+    _, job = context.jobs.move(
+        job_id, "PUBLISHING", now_ms=now_ms(), cause=f"built on version {record['base_version']}", build=record
+    )
+    return view(job)

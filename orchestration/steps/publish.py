@@ -1,0 +1,84 @@
+"""PublishVersion: reconcile verification = Kafka = parts, then one Iceberg commit, then the catalog.
+
+1. AWAITING | BUILDING -> PUBLISHING: from here nobody can cancel.
+2. The publish itself: every part re-read, guards, one commit (`segmentation.versions.VersionStore.publish`).
+3. The receipt, derived from the snapshot; then READY or SUPERSEDED.
+A repeat after a crash between 2 and 3 finds its own import id in a snapshot and goes on with 3.
+"""
+
+from datetime import UTC, datetime
+
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.receipts import make_receipt
+from orchestration.steps.materialised import complete, part_from_record, parts_of
+from orchestration.steps.references import audience_ref
+from orchestration.steps.view import View, view
+from schemas.ids import Attempt, JobId
+from segmentation.completion import Complete
+from segmentation.versions import (
+    AlreadyPublished,
+    BaseMoved,
+    MembershipCounts,
+    Published,
+    PublishRequest,
+    SupersededBy,
+)
+
+
+def publish(context: Context, job_id: JobId) -> View:
+    """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING when the base has moved."""
+    _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms())  # 1
+    if job.state != "PUBLISHING":
+        return view(job)
+    found = complete(context, job)
+    outcome = context.versions.publish(_request(job, found))  # 2
+    match outcome:
+        case Published() | AlreadyPublished():
+            info = context.versions.version(audience_ref(job), outcome.version)
+            finished = now_ms()
+            context.jobs.put_receipt(job_id, make_receipt(job, found, info, finished_at_ms=finished))  # 3
+            _, job = context.jobs.move(
+                job_id,
+                "READY",
+                now_ms=finished,
+                cause=f"version {outcome.version}, {outcome.members} members",
+                outcome={
+                    "version": outcome.version,
+                    "snapshot_id": outcome.snapshot_id,
+                    "members": outcome.members,
+                    "digest": str(outcome.digest),
+                },
+            )
+        case SupersededBy():
+            _, job = context.jobs.move(
+                job_id,
+                "SUPERSEDED",
+                now_ms=now_ms(),
+                cause=f"version {outcome.version} of the newer import {outcome.import_id} is published",
+                outcome={"superseded_by": outcome.import_id, "version": outcome.version},
+            )
+        case BaseMoved():
+            _, job = context.jobs.move(
+                job_id, "BUILDING", now_ms=now_ms(), cause=f"the base moved to version {outcome.current_version}"
+            )
+    return view(job)
+
+
+def _request(job: Job, found: Complete) -> PublishRequest:
+    build = job.build
+    return PublishRequest(
+        audience=audience_ref(job),
+        import_id=job.job_id,
+        attempt=found.attempt if build is None else Attempt(build["attempt"]),
+        mode=job.mode,
+        order_key=job.order_key,
+        parts=parts_of(found) if build is None else tuple(part_from_record(r) for r in build["parts"]),
+        partitions=job.partitions,
+        row_schema=job.spec.row_schema,
+        base_version=None if build is None else build["base_version"],
+        counts=None if build is None else MembershipCounts(**build["counts"]),
+        max_shrink_percent=job.spec.max_shrink_percent,
+        published_at=datetime.now(UTC),
+    )

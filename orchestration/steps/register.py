@@ -1,0 +1,163 @@
+"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once.
+
+Input is one of
+- an S3 "Object Created" event of the inbox bucket, key `<tenant>/<audience>/<file>`;
+- `{"import": {...}}` from the CLI (see `ImportRequest`);
+- `{"resume": job id}`: an execution that takes over a job whose own execution is gone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Self
+from urllib.parse import unquote_plus
+
+from connectors.objects import SourceObject
+from orchestration.catalog.records import JobError, NewJob
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.steps.view import View, view
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from schemas.ids import JobId, audience_name, job_id, tenant_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """A wish for an import. `overrides` are import spec keys that differ from the audience's spec."""
+
+    job_id: JobId
+    tenant: str
+    audience: str
+    bucket: str
+    key: str
+    version_id: str | None = None
+    sequencer: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    again: bool = False
+    retry_of: JobId | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "job_id": self.job_id,
+            "tenant": self.tenant,
+            "audience": self.audience,
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "sequencer": self.sequencer,
+            "overrides": dict(self.overrides),
+            "again": self.again,
+            "retry_of": self.retry_of,
+        }
+
+    @classmethod
+    def from_event(cls, detail: Mapping[str, Any], new_id: JobId) -> Self:
+        """From the detail of an S3 event. A key of another form gives names that registration refuses."""
+        key = (
+            unquote_plus(str(detail["object"]["key"]))
+            if "%" in str(detail["object"]["key"])
+            else detail["object"]["key"]
+        )
+        tenant, _, rest = str(key).partition("/")
+        audience, _, _ = rest.partition("/")
+        return cls(
+            job_id=new_id,
+            tenant=tenant,
+            audience=audience,
+            bucket=str(detail["bucket"]["name"]),
+            key=str(key),
+            version_id=detail["object"].get("version-id"),
+            sequencer=str(detail["object"].get("sequencer") or ""),
+        )
+
+
+def register_import(context: Context, event: Mapping[str, Any], execution: str) -> View:
+    """Register the import that an event asks for; returns the view of the job that goes on in this execution.
+
+    A user error found here ends in a FAILED job (the customer must see it), not in an exception.
+    """
+    if "resume" in event:
+        job = context.jobs.get(job_id(str(event["resume"])))
+        context.jobs.put(job.job_id, execution=execution)
+        return view(job, base_members=_base_members(context, job.audience_id))
+    request = (
+        ImportRequest(**event["import"]) if "import" in event else ImportRequest.from_event(event["detail"], fresh_id())
+    )
+    try:
+        new = _new_job(context, request, execution)
+        error = None
+    except UserError as exc:
+        new = _refused_job(context, request, execution)
+        error = JobError(kind="user", code=exc.code, message=exc.message, detail=exc.detail)
+    registered = context.jobs.register(new, again=request.again)
+    job = context.jobs.get(registered)
+    if job.execution != execution:
+        return view(job, state="DUPLICATE")
+    if error is not None:
+        _, job = context.jobs.fail(job.job_id, error, now_ms=now_ms())
+    return view(job, base_members=_base_members(context, job.audience_id))
+
+
+def _base_members(context: Context, audience_id: JobId | None) -> int:
+    """Members of the current version, as far as the catalog's receipts tell; a hint for where to run, nothing more."""
+    if audience_id is None:
+        return 0
+    return context.jobs.last_members(audience_id)
+
+
+def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+    tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
+    source = context.objects.pin(request.bucket, request.key, request.version_id)
+    kept = context.audiences.ensure(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
+    spec = ImportSpec.from_record({**kept.spec.as_record(), **request.overrides})
+    return NewJob(
+        job_id=request.job_id,
+        tenant=tenant,
+        audience=audience,
+        audience_id=kept.audience_id,
+        mode=spec.mode,
+        partitions=context.settings.partitions,
+        spec=spec,
+        source=source.as_record(),
+        small=source.size <= context.settings.small_file_bytes,
+        order_key=_order_key(source, request),
+        dedupe_key=_dedupe_key(source, request, spec),
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )
+
+
+def _refused_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+    return NewJob(
+        job_id=request.job_id,
+        tenant=request.tenant,
+        audience=request.audience,
+        audience_id=None,
+        mode="replace",
+        partitions=context.settings.partitions,
+        spec=ImportSpec(),
+        source={"bucket": request.bucket, "key": request.key, "version_id": request.version_id},
+        small=True,
+        order_key="",
+        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # a refused request is nobody's twin
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )
+
+
+def _order_key(source: SourceObject, request: ImportRequest) -> str:
+    """Sorts versions of an audience: LastModified (seconds on S3), then sequencer (hex of growing length), then id."""
+    modified_ms = int(source.last_modified.timestamp() * 1000)
+    return f"{modified_ms:015d}/{request.sequencer:0>32}/{request.job_id}"
+
+
+def _dedupe_key(source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
+    """Same object, same audience, same options: the same import, however often it is asked for."""
+    version = source.version_id or f"{source.etag}@{source.last_modified.isoformat()}"
+    identity = [source.bucket, source.key, version, request.tenant, request.audience, spec.as_record()]
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

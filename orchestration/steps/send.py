@@ -1,0 +1,92 @@
+"""ImportToKafka: one attempt, from its start markers to its end markers."""
+
+from connectors.objects import SourceObject
+from connectors.publishing.backlog import KafkaBacklog
+from connectors.publishing.importer import publish_import
+from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
+from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.reports import ImportAttempt
+from connectors.sources.parsing import open_parsed
+from connectors.verification.evidence import Evidence
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.stage_reports import StageReport
+from orchestration.steps.view import View, view
+from schemas.errors import FatalError
+from schemas.ids import Attempt, JobId
+from schemas.topics import IMPORTS, IMPORTS_SMALL
+
+MAX_ATTEMPTS = 8
+"""More than the workflow's own retries give: a job that comes here more often is in a loop."""
+
+
+def send(context: Context, job_id: JobId) -> View:
+    """IMPORTING -> AWAITING. Returns early, with nothing changed, when another attempt or a cancel has overtaken it."""
+    job = context.jobs.get(job_id)
+    if job.state != "IMPORTING":
+        return view(job)
+    if job.evidence is None or job.audience_id is None:
+        raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
+    if job.attempt >= MAX_ATTEMPTS:
+        raise FatalError("TOO_MANY_ATTEMPTS", f"job {job_id} has used {MAX_ATTEMPTS} attempts", job=job_id)
+    attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms())
+    report = StageReport(context.progress, job_id, "import", total=int(job.evidence["accepted"]), unit="rows")
+    topic = import_topic(job)
+    try:
+        with open_parsed(
+            SourceObject.from_record(job.source), job.spec, context.parse_limits(), context.objects
+        ) as parsed:
+            sent = publish_import(
+                parsed,
+                _attempt(context, job, attempt),
+                evidence=Evidence.from_record(job.evidence),
+                log=KafkaImportLog(context.settings.kafka_bootstrap, topic),
+                backlog=KafkaBacklog(context.settings.kafka_bootstrap, topic, job.partitions),
+                fence=CatalogFence(context, job_id, attempt),
+                on_progress=lambda p: report.update(done=p.rows, rows=p.rows, partitions=p.partitions),
+            )
+    except StopPublishing:
+        return view(context.jobs.get(job_id))
+    report.finish(rows=sent.rows)
+    context.jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
+    _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=f"attempt {attempt}: {sent.rows} rows sent")
+    return view(job)
+
+
+def import_topic(job: Job) -> str:
+    """The lane of a job: small imports do not wait behind large ones."""
+    return IMPORTS_SMALL if job.small else IMPORTS
+
+
+class CatalogFence:
+    """`Fence` over the catalog: the attempt may go on while the job is IMPORTING in this very attempt."""
+
+    def __init__(self, context: Context, job_id: JobId, attempt: Attempt) -> None:
+        self._context = context
+        self._job_id = job_id
+        self._attempt = attempt
+
+    def check(self) -> None:
+        """Raise `Cancelled` or `Superseded` when the job is elsewhere."""
+        job = self._context.jobs.get(self._job_id)
+        if job.state == "CANCELLED":
+            raise Cancelled(f"job {self._job_id} was cancelled")
+        if job.state != "IMPORTING" or job.attempt != self._attempt:
+            raise Superseded(f"job {self._job_id} is {job.state} in attempt {job.attempt}, not in {self._attempt}")
+
+
+def _attempt(context: Context, job: Job, attempt: Attempt) -> ImportAttempt:
+    if job.audience_id is None:
+        raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no audience", job=job.job_id)
+    return ImportAttempt(
+        tenant=job.tenant,
+        audience=job.audience,
+        import_id=job.job_id,
+        attempt=attempt,
+        partitions=job.partitions,
+        mode=job.mode,
+        source=SourceObject.from_record(job.source).uri,
+        columns=job.spec.row_schema,
+        data_prefix=context.data_prefix(job.tenant, job.audience_id),
+    )

@@ -1,0 +1,43 @@
+"""VerifyFile: the strict scan, before a single record is sent."""
+
+from connectors.verification.verify import verify_file
+
+from connectors.objects import SourceObject
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.stage_reports import StageReport
+from orchestration.steps.view import View, view
+from schemas.ids import JobId
+from schemas.layout import rejects_key
+
+
+def verify(context: Context, job_id: JobId) -> View:
+    """REGISTERED -> VERIFYING -> IMPORTING, with the evidence in the catalog and the rejects in the lake bucket.
+
+    Raises `UserError` for a file that is at fault; its rejects are kept all the same.
+    """
+    _, job = context.jobs.move(job_id, "VERIFYING", now_ms=now_ms())
+    if job.state != "VERIFYING":
+        return view(job)
+    report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
+    evidence = verify_file(
+        SourceObject.from_record(job.source),
+        job.spec,
+        partitions=job.partitions,
+        limits=context.parse_limits(),
+        objects=context.objects,
+        rejects_bucket=context.settings.lake_bucket,
+        rejects_key=rejects_key(job.tenant, job.job_id),
+        on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
+        on_evidence=lambda e: context.jobs.put(job.job_id, evidence=e.as_record()),
+    )
+    report.finish(rows=evidence.rows)
+    _, job = context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=_summary(job, evidence.rejected))
+    return view(job)
+
+
+def _summary(job: Job, rejected: int) -> str:
+    if not rejected:
+        return "verified, no rejects"
+    return f"verified, {rejected} rejects (`muster rejects {job.job_id}`)"

@@ -1,0 +1,51 @@
+"""Entry point of a container task: `python -m orchestration.tasks verify|import|build JOB`.
+
+Exit code 0: the step is done, or its user or fatal error is recorded for ReadOutcome. 1: a retry may help. A task has
+nothing but its exit code to tell Step Functions, so what must not be retried is told through the catalog.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from orchestration.context import Context
+from orchestration.settings import Settings
+from orchestration.steps.view import View
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import JobId, job_id
+
+_log = logging.getLogger(__name__)
+
+
+def run(context: Context, command: str, job: JobId) -> int:
+    """Run one step of a job and return the exit code."""
+    context.jobs.put(job, task_error=None)  # what an earlier task has left is not ours
+    try:
+        _step(command)(context, job)
+    except (UserError, FatalError) as exc:
+        _log.error("%s of %s: %s", command, job, exc)  # the traceback of a foreseen error helps nobody
+        context.jobs.put(job, task_error=exc.as_record())
+    except RetriableError as exc:
+        _log.warning("%s of %s may be tried again: %s", command, job, exc)
+        return 1
+    return 0
+
+
+def _step(command: str) -> Callable[[Context, JobId], View]:
+    from orchestration.steps.build import build
+    from orchestration.steps.send import send
+    from orchestration.steps.verify import verify
+
+    return {"verify": verify, "import": send, "build": build}[command]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read settings, run the step."""
+    command, job = arguments
+    settings = Settings.load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return run(Context(settings), command, job_id(job))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
