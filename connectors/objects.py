@@ -1,13 +1,56 @@
-"""S3 objects: pinned sources that are read as they were, and the few writes that Muster makes."""
+"""S3 objects: pinned sources that are read as they were, and the few writes that Muster makes.
 
-from collections.abc import Iterator
+Vendor errors are translated here and nowhere else: what is gone, changed or forbidden is a `UserError`; what may come
+back is a `RetriableError` S3_UNAVAILABLE; a request that the store will never take is a `FatalError` S3_REFUSED.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+MIB: Final = 1024 * 1024
+RANGE_BYTES: Final = 8 * MIB
+READ_BYTES: Final = 256 * 1024
+RESUME_S: Final = 60.0
+"""How long a stream tries to go on, counted from the last byte that came, before the outage is the caller's."""
+RESUME_PAUSE_S: Final = 0.2
+RESUME_PAUSE_MAX_S: Final = 5.0
+DELETE_BATCH: Final = 1000  # the most that S3 takes in one request
+MULTIPART_BYTES: Final = 16 * MIB
+"""Part size and threshold: 10,000 parts (S3's limit) of it are 156 GiB; boto3 takes larger parts beyond."""
+
+GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404", "MethodNotAllowed", "405"})
+CHANGED: Final = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
+FORBIDDEN: Final = frozenset(
+    {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+)
+RETRIABLE: Final = frozenset(
+    {
+        "SlowDown",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "Throttling",
+        "ConditionalRequestConflict",
+        "OperationAborted",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceObject:
-    """One version of one object: by version id where the bucket has versions, by etag everywhere."""
+    """One version of one object: by version id where the bucket has versions, by etag everywhere. Size in bytes."""
 
     bucket: str
     key: str
@@ -16,10 +59,285 @@ class SourceObject:
     size: int
     last_modified: datetime
 
+    @property
+    def uri(self) -> str:
+        """The object as s3://bucket/key."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data; the time as ISO 8601."""
+        return {
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "etag": self.etag,
+            "size": self.size,
+            "last_modified": self.last_modified.isoformat(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`."""
+        return cls(**{**record, "last_modified": datetime.fromisoformat(record["last_modified"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """One entry of a listing."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
 
 class ObjectStore:
-    """Reads pinned objects."""
+    """An S3 endpoint with its credentials. Safe to share between threads. Every method blocks.
 
-    def stream(self, source: SourceObject) -> Iterator[bytes]:
-        """Blocks of the pinned object, in order."""
-        raise NotImplementedError
+    An empty `endpoint_url` is AWS, empty keys are its credential chain. Every method raises `UserError` ACCESS_DENIED
+    or NO_SUCH_BUCKET, `RetriableError` S3_UNAVAILABLE and `FatalError` S3_REFUSED.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str = "",
+        region: str = "us-east-1",
+        access_key: str = "",
+        secret_key: str = "",
+        timeout_s: float = 20.0,
+        attempts: int = 4,
+        resume_s: float = RESUME_S,
+    ) -> None:
+        self._endpoint_url = endpoint_url or None
+        self._region = region
+        self._access_key = access_key or None
+        self._secret_key = secret_key or None
+        self._timeout_s = timeout_s
+        self._attempts = attempts
+        self._resume_s = resume_s
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        import boto3  # noqa: PLC0415  # a third of a second that a local file need not pay
+        from botocore.config import Config  # noqa: PLC0415
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self._endpoint_url,
+            region_name=self._region,
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=self._secret_key,
+            config=Config(
+                connect_timeout=self._timeout_s,
+                read_timeout=self._timeout_s,
+                retries={"total_max_attempts": self._attempts, "mode": "standard"},
+                s3={"addressing_style": "path"} if self._endpoint_url else {},
+                request_checksum_calculation="when_required",  # not every S3 server knows the new trailers
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
+        """The object as it is now, or the version asked for. Raises `UserError` SOURCE_GONE."""
+        version = {"VersionId": version_id} if version_id else {}
+        with _translated(bucket, key):
+            head = self._client.head_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
+        named = head.get("VersionId", "")
+        return SourceObject(
+            bucket=bucket,
+            key=key,
+            version_id=named if named not in ("", "null") else None,
+            etag=head["ETag"],
+            size=head["ContentLength"],
+            last_modified=head["LastModified"],
+        )
+
+    def stream(self, source: SourceObject, *, range_bytes: int = RANGE_BYTES) -> Iterator[bytes]:
+        """The pinned object in blocks of `range_bytes`, one read ahead in a thread. Nothing for an empty object.
+
+        Raises as `read_range`.
+        """
+        stop = threading.Event()
+        starts = range(0, source.size, range_bytes)
+        with ThreadPoolExecutor(1, thread_name_prefix="s3-read-ahead") as reader:
+
+            def read(start: int) -> bytes:
+                return self.read_range(source, start, min(range_bytes, source.size - start), stop=stop)
+
+            try:
+                ahead = [reader.submit(read, start) for start in starts[:1]]
+                for following in (*starts[1:], None):
+                    if not ahead:
+                        return
+                    block = ahead.pop().result()
+                    if following is not None:
+                        ahead.append(reader.submit(read, following))
+                    yield block
+            finally:
+                stop.set()
+
+    def read_range(
+        self, source: SourceObject, start: int, length: int, *, stop: threading.Event | None = None
+    ) -> bytes:
+        """`length` bytes of the pinned object from `start`; a broken connection is taken up at the byte where it broke.
+
+        Raises `UserError` SOURCE_CHANGED when the object is not the pinned one any more, SOURCE_GONE when it was
+        deleted, `RetriableError` S3_UNAVAILABLE after `resume_s` without a byte.
+        """
+        content = bytearray()
+        last_byte = time.monotonic()
+        pause = RESUME_PAUSE_S
+        while len(content) < length:
+            before = len(content)
+            try:
+                with _translated(source.bucket, source.key):
+                    self._read_into(content, source, start, length)
+            except RetriableError:
+                now = time.monotonic()
+                if len(content) > before:
+                    last_byte, pause = now, RESUME_PAUSE_S
+                if now - last_byte > self._resume_s or (stop is not None and stop.is_set()):
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, RESUME_PAUSE_MAX_S)
+        return bytes(content)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """A small object as a whole. Raises `UserError` SOURCE_GONE."""
+        with _translated(bucket, key):
+            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        """Write a small object, over what is there."""
+        with _translated(bucket, key):
+            self._client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> bool:
+        """Write a small object unless there is one; whether it was written.
+
+        False may also mean that an earlier try of this very call got through and its answer was lost: who must tell
+        the two apart compares contents.
+        """
+        try:
+            with _translated(bucket, key):
+                self._client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        except UserError as exc:
+            if exc.code == "SOURCE_CHANGED":
+                return False
+            raise
+        return True
+
+    def put_file(self, path: Path, bucket: str, key: str) -> None:
+        """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file."""
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
+
+        if not path.is_file():
+            raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path))
+        config = TransferConfig(
+            multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
+        )
+        with _translated(bucket, key):
+            self._client.upload_file(str(path), bucket, key, Config=config)
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key begins with `prefix`, in the order of their keys."""
+        with _translated(bucket, prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for entry in page.get("Contents", ()):
+                    yield ObjectInfo(
+                        key=entry["Key"],
+                        size=entry["Size"],
+                        etag=entry["ETag"],
+                        last_modified=entry["LastModified"],
+                    )
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object, if there is one."""
+        with _translated(bucket, key):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+    def delete_prefix(self, bucket: str, prefix: str) -> int:
+        """Delete every object below `prefix`, which must end with '/'; how many there were. May be run again."""
+        if not prefix.rstrip("/") or not prefix.endswith("/"):
+            raise ValueError(f"{prefix!r} would delete more than one directory")
+        keys = [entry.key for entry in self.list(bucket, prefix)]
+        for first in range(0, len(keys), DELETE_BATCH):
+            some = keys[first : first + DELETE_BATCH]
+            with _translated(bucket, prefix):
+                answer = self._client.delete_objects(
+                    Bucket=bucket, Delete={"Objects": [{"Key": k} for k in some], "Quiet": True}
+                )
+            if failed := answer.get("Errors"):
+                code = failed[0].get("Code", "")
+                raise RetriableError(
+                    "S3_UNAVAILABLE", f"{len(failed)} objects below {prefix} were not deleted: {code}", bucket=bucket
+                )
+        return len(keys)
+
+    def _read_into(self, content: bytearray, source: SourceObject, start: int, length: int) -> None:
+        first = start + len(content)
+        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={first}-{start + length - 1}"}
+        if source.version_id is not None:
+            request["VersionId"] = source.version_id
+        answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **request)
+        # A server that ignores If-Match or Range must not go unnoticed.
+        if answer["ETag"] != source.etag or not answer.get("ContentRange", "").startswith(f"bytes {first}-"):
+            raise _changed(source.bucket, source.key)
+        body = answer["Body"]
+        try:
+            while len(content) < length:
+                piece = body.read(min(READ_BYTES, length - len(content)))
+                if not piece:
+                    raise RetriableError("S3_UNAVAILABLE", f"{source.uri} broke off at byte {start + len(content)}")
+                content += piece
+        finally:
+            body.close()
+
+
+@contextmanager
+def _translated(bucket: str, key: str) -> Iterator[None]:
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415
+    from botocore import exceptions as boto  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    try:
+        yield
+    except boto.ClientError as exc:
+        raise _client_error(exc.response, bucket, key) from exc
+    except boto.NoCredentialsError as exc:
+        raise UserError("ACCESS_DENIED", "there are no S3 credentials", bucket=bucket) from exc
+    except boto.ParamValidationError as exc:
+        raise UserError("BAD_OBJECT_NAME", f"s3://{bucket}/{key} is no name of an object", bucket=bucket) from exc
+    except Boto3Error as exc:  # an upload wraps what went wrong
+        cause = exc.__cause__ or exc.__context__
+        if isinstance(cause, boto.ClientError):
+            raise _client_error(cause.response, bucket, key) from exc
+        raise RetriableError("S3_UNAVAILABLE", f"writing s3://{bucket}/{key} failed: {exc}", bucket=bucket) from exc
+    except (boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
+        raise RetriableError(
+            "S3_UNAVAILABLE", f"the object store does not answer: {type(exc).__name__}", bucket=bucket, key=key
+        ) from exc
+
+
+def _client_error(response: Any, bucket: str, key: str) -> MusterError:
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    detail = {"bucket": bucket, "key": key, "s3_code": code}
+    if code == "NoSuchBucket":
+        return UserError("NO_SUCH_BUCKET", f"there is no bucket {bucket}", **detail)
+    if code in GONE:
+        return UserError("SOURCE_GONE", f"s3://{bucket}/{key} does not exist", **detail)
+    if code in CHANGED:
+        return _changed(bucket, key)
+    if code in FORBIDDEN:
+        return UserError("ACCESS_DENIED", f"the object store refuses access to s3://{bucket}/{key}", **detail)
+    if code in RETRIABLE or status >= 500 or status == 429:
+        return RetriableError("S3_UNAVAILABLE", f"the object store answers {code or status}", **detail)
+    return FatalError("S3_REFUSED", f"the object store refuses a request: {code or status}", **detail)
+
+
+def _changed(bucket: str, key: str) -> UserError:
+    return UserError(
+        "SOURCE_CHANGED", f"s3://{bucket}/{key} is no longer the object that was registered", bucket=bucket, key=key
+    )

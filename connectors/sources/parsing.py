@@ -161,9 +161,8 @@ def open_parsed(
     source: SourceObject | Path,
     spec: ImportSpec,
     limits: ParseLimits | None = None,
-    on_progress: ProgressListener | None = None,
-    *,
     store: ObjectStore | None = None,
+    on_progress: ProgressListener | None = None,
 ) -> ParsedFile:
     """Start to parse a local file, or a pinned object of `store`.
 
