@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self, cast
 
 from schemas.digest import Digest
+from schemas.errors import FatalError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,8 @@ class Evidence:
     """Counts and digests of one reading of a file.
 
     rows = accepted + rejected; the digests of the partitions count the accepted rows, duplicates included.
-    `source_bytes` are the bytes of the object, `decoded_bytes` those after decompression.
+    `source_bytes` are the bytes of the object, `decoded_bytes` those after decompression. Numbers that do not add up
+    are refused with `FatalError` EVIDENCE_INCONSISTENT.
     """
 
     rows: int
@@ -26,11 +28,11 @@ class Evidence:
 
     def __post_init__(self) -> None:
         if self.rows != self.accepted + self.rejected:
-            raise ValueError(f"{self.rows} rows are not {self.accepted} accepted and {self.rejected} rejected")
+            raise _inconsistent(f"{self.rows} rows are not {self.accepted} accepted and {self.rejected} rejected")
         if sum(self.rejected_by_code.values()) != self.rejected:
-            raise ValueError(f"rejects by code {dict(self.rejected_by_code)} do not add up to {self.rejected}")
+            raise _inconsistent(f"{self.rejected} rejects are not {dict(self.rejected_by_code)}")
         if self.digest.count != self.accepted:
-            raise ValueError(f"the partitions hold {self.digest.count} rows, not {self.accepted}")
+            raise _inconsistent(f"the partitions hold {self.digest.count} rows, not {self.accepted}")
 
     @property
     def digest(self) -> Digest:
@@ -63,3 +65,7 @@ class Evidence:
             partitions=tuple(Digest.parse(text) for text in cast("list[str]", record["partitions"])),
             schema_id=str(record["schema_id"]),
         )
+
+
+def _inconsistent(why: str) -> FatalError:
+    return FatalError("EVIDENCE_INCONSISTENT", f"the evidence does not add up: {why}")

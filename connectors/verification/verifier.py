@@ -4,9 +4,10 @@ Memory is bounded by one batch of the parser and one row group of rejects, whate
 """
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
+from connectors.objects import ObjectStore, SourceObject
+from connectors.sources.parsing import ParseLimits, ProgressListener, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.policy import EXAMPLES, refuse
@@ -14,29 +15,26 @@ from connectors.verification.rejects_file import RejectsSink
 from connectors.verification.stream import ParsedRows
 from schemas.columns import USER_ID, ImportSpec
 from schemas.digest import PartitionDigests, row_hashes
-from schemas.errors import FatalError, UserError
+from schemas.errors import UserError
 from schemas.partitioning import partition_users
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyProgress:
-    """How far verification has got: rows looked at, and how many of them are rejects."""
-
-    rows: int
-    rejected: int
-
-
-OnVerifyProgress = Callable[[VerifyProgress], None]
-
-
-def verify_rows(
-    parsed: ParsedRows,
+def verify_file(
+    source: SourceObject | Path,
     spec: ImportSpec,
     *,
     partitions: int,
+    limits: ParseLimits,
     rejects: RejectsSink,
-    on_progress: OnVerifyProgress,
+    on_progress: ProgressListener,
+    store: ObjectStore | None = None,
 ) -> Evidence:
+    """Verify a local file, or a pinned object of `store`. Raises as `verify_rows` and `open_parsed` do."""
+    with open_parsed(source, spec, limits, on_progress=on_progress, store=store) as parsed:
+        return verify_rows(parsed, spec, partitions=partitions, rejects=rejects)
+
+
+def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, rejects: RejectsSink) -> Evidence:
     """Read a parsed file to its end and judge it by its import spec.
 
     Raises `UserError` TOO_MANY_REJECTS (with counts by code, the first rejects and where the rest is), EMPTY_FILE, and
@@ -44,7 +42,6 @@ def verify_rows(
     """
     schema = spec.row_schema
     totals = PartitionDigests(schema, partitions)
-    accepted = 0
     by_code: Counter[str] = Counter()
     examples: list[Reject] = []
     try:
@@ -55,25 +52,18 @@ def verify_rows(
                 if len(examples) < EXAMPLES:
                     examples += RejectBatch(item.batch.slice(0, EXAMPLES)).rejects()
             else:
-                totals.add(partition_users(item.column(USER_ID), partitions).partition_of, row_hashes(item, schema))
-                accepted += item.num_rows
-            on_progress(VerifyProgress(rows=accepted + by_code.total(), rejected=by_code.total()))
+                partition_of = partition_users(item.column(USER_ID), partitions).partition_of
+                totals.add(partition_of, row_hashes(item, schema))
     except UserError as exc:
         if (uri := rejects.finish()) is None:
             raise
         raise UserError(exc.code, exc.message, **{**exc.detail, "rejects": uri}) from exc
     rejects_uri = rejects.finish()
     summary = parsed.summary
-    if (summary.accepted, summary.rejected) != (accepted, by_code.total()):
-        raise FatalError(
-            "PARSER_MISCOUNTED",
-            f"the parser says {summary.accepted} accepted and {summary.rejected} rejected rows, {accepted} and "
-            f"{by_code.total()} came out",
-        )
     evidence = Evidence(
         rows=summary.rows,
-        accepted=accepted,
-        rejected=by_code.total(),
+        accepted=summary.accepted,
+        rejected=summary.rejected,
         rejected_by_code=dict(sorted(by_code.items())),
         partitions=totals.digests(),
         source_bytes=summary.source_bytes,

@@ -1,5 +1,7 @@
 """Whatever the batches look like, the chunks of all partitions are exactly the rows of the input."""
 
+from itertools import pairwise
+
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,12 +34,12 @@ rows_lists = st.lists(
 
 
 def batches_of(rows: list[tuple[object, ...]], cuts: list[int]) -> list[pa.RecordBatch]:
-    """The rows as record batches, cut at the positions; some are slices of a larger batch, as a parser may give them."""
+    """The rows as record batches, cut at the positions; each is a slice of one larger batch."""
     columns = [list(range(len(rows))), *([row[k] for row in rows] for k in range(4))]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, ARROW, strict=True)]
     whole = pa.RecordBatch.from_arrays(arrays, schema=ARROW)
     edges = [0, *sorted({cut % (len(rows) + 1) for cut in cuts}), len(rows)]
-    return [whole.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    return [whole.slice(a, b - a) for a, b in pairwise(edges)]
 
 
 def chunks_of(batches: list[pa.RecordBatch], partitions: int, max_rows: int, max_bytes: int) -> list[UserChunk]:

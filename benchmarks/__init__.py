@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks [--rows N] [--json FILE] [names...]`."""

@@ -1,0 +1,254 @@
+import io
+import json
+from copy import deepcopy
+from dataclasses import fields
+from typing import Any, get_args
+
+import pyarrow as pa
+import pytest
+from fastavro import parse_schema, schemaless_writer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codec import CODEC, Codec, UndecodableError, load_schemas
+from schemas.columns import ARROW_TYPES, Column, ImportMode, RowSchema
+from schemas.digest import Digest, digest_rows
+from schemas.ids import Attempt, JobId, Partition, Seq
+from schemas.messages import ImportAborted, JobState, Message, PartitionMaterialised, UserChunk
+from schemas.rows import chunk_fault, decode_rows, encode_rows
+
+SCHEMAS = load_schemas()
+MESSAGE_TYPES = get_args(Message)
+ABORTED = ImportAborted(
+    import_id=JobId("01jd0000000000000000000000"), attempt=Attempt(3), partition=Partition(5), reason="cancelled"
+)
+
+
+def rabin(data: bytes) -> int:
+    """CRC-64-AVRO, after the Java of the Avro specification ("Schema Fingerprints")."""
+    empty = 0xC15D213AA4D7A795
+    table = []
+    for i in range(256):
+        fp = i
+        for _ in range(8):
+            fp = (fp >> 1) ^ (empty & -(fp & 1) & (2**64 - 1))
+        table.append(fp)
+    fp = empty
+    for byte in data:
+        fp = (fp >> 8) ^ table[(fp ^ byte) & 0xFF]
+    return fp
+
+
+def canonical(schema: Any, namespace: str = "") -> Any:
+    """Parsing Canonical Form of the few shapes of schema that we use, after the Avro specification."""
+    if isinstance(schema, list):
+        return [canonical(branch, namespace) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema["type"] == "array":
+        return {"type": "array", "items": canonical(schema["items"], namespace)}
+    assert schema["type"] == "record"
+    namespace = schema.get("namespace", namespace)
+    return {
+        "name": f"{namespace}.{schema['name']}",
+        "type": "record",
+        "fields": [{"name": f["name"], "type": canonical(f["type"], namespace)} for f in schema["fields"]],
+    }
+
+
+def header(schema: dict[str, Any]) -> bytes:
+    text = json.dumps(canonical(schema), separators=(",", ":"), ensure_ascii=False)
+    return b"\xc3\x01" + rabin(text.encode()).to_bytes(8, "little")
+
+
+def written(schema: dict[str, Any], record: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    out.write(header(schema))
+    schemaless_writer(out, parse_schema(deepcopy(schema)), record)
+    return out.getvalue()
+
+
+def changed(name: str, *, without: str | None = None, added: dict[str, Any] | None = None) -> dict[str, Any]:
+    schema = deepcopy(SCHEMAS[name])
+    schema["fields"] = [f for f in schema["fields"] if f["name"] != without] + ([added] if added else [])
+    return schema
+
+
+# Strategies, one for each type that a field may have.
+texts = st.text(st.characters(codec="utf-8"), max_size=30)
+ints = st.integers(-(2**31), 2**31 - 1)
+digests = st.builds(
+    Digest,
+    schema_id=st.text("0123456789abcdef", min_size=16, max_size=16),
+    count=st.integers(0, 2**40),
+    sum0=st.integers(0, 2**64 - 1),
+    sum1=st.integers(0, 2**64 - 1),
+)
+columns = st.builds(
+    Column, name=st.from_regex(r"c[A-Za-z0-9_]{0,20}", fullmatch=True), type=st.sampled_from([*ARROW_TYPES])
+)
+row_schemas = st.builds(RowSchema, columns=st.lists(columns, max_size=4).map(tuple))
+BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
+    Digest: digests,
+    RowSchema: row_schemas,
+    str: texts,
+    int: ints,
+    bytes: st.binary(max_size=50),
+    str | None: st.none() | texts,
+    int | None: st.none() | ints,
+    bytes | None: st.none() | st.binary(max_size=20),
+    tuple[int, ...]: st.lists(ints, max_size=5).map(tuple),
+    ImportMode: st.sampled_from(get_args(ImportMode)),
+    JobState: st.sampled_from(get_args(JobState)),
+}
+
+
+def field_values(type_: Any) -> st.SearchStrategy[Any]:
+    type_ = getattr(type_, "__supertype__", type_)  # a NewType is its plain type
+    if type_ in BY_TYPE:
+        return BY_TYPE[type_]
+    return st.sampled_from(get_args(type_))  # a Literal
+
+
+def messages_of(message_type: type[Message]) -> st.SearchStrategy[Message]:
+    return st.builds(message_type, **{f.name: field_values(f.type) for f in fields(message_type)})
+
+
+messages = st.one_of([messages_of(message_type) for message_type in MESSAGE_TYPES])
+
+
+def test_the_fingerprint_of_int_is_the_published_one() -> None:
+    assert rabin(b'"int"') == 0x7275D51A3F395C8F
+
+
+@settings(deadline=None)
+@given(messages)
+def test_a_message_starts_with_the_marker_and_the_fingerprint_of_its_schema(message: Message) -> None:
+    assert CODEC.encode(message)[:10] == header(SCHEMAS[type(message).__name__])
+
+
+@settings(deadline=None, max_examples=300)
+@given(messages)
+def test_every_message_comes_back_as_it_was(message: Message) -> None:
+    assert CODEC.decode(CODEC.encode(message)) == message
+
+
+@pytest.mark.parametrize("message_type", MESSAGE_TYPES, ids=lambda t: t.__name__)
+def test_the_schema_has_the_fields_of_the_dataclass_in_order(message_type: type[Message]) -> None:
+    schema = SCHEMAS[message_type.__name__]
+    assert [f["name"] for f in schema["fields"]] == [f.name for f in fields(message_type)]
+    assert (schema["type"], schema["namespace"]) == ("record", "muster")
+
+
+@pytest.mark.parametrize("message_type", MESSAGE_TYPES, ids=lambda t: t.__name__)
+def test_a_field_is_nullable_in_the_schema_exactly_when_it_is_in_the_dataclass(message_type: type[Message]) -> None:
+    nullable = {f["name"] for f in SCHEMAS[message_type.__name__]["fields"] if isinstance(f["type"], list)}
+    assert nullable == {f.name for f in fields(message_type) if type(None) in get_args(f.type)}
+
+
+def test_every_schema_file_is_a_message_and_every_message_has_one() -> None:
+    assert {t.__name__ for t in MESSAGE_TYPES} == set(SCHEMAS)
+
+
+RECORD = {
+    "import_id": "01jd0000000000000000000000",
+    "attempt": 1,
+    "partition": 0,
+    "partitions": 8,
+    "chunks": 2,
+    "records": 7000,
+    "digest": "a3587de89cabb13b:7000:0000000000000001:0000000000000002",
+    "distinct": 6999,
+    "distinct_digest": "a3587de89cabb13b:6999:0000000000000001:0000000000000002",
+    "part_bytes": 12,
+}
+
+
+def test_a_message_of_an_older_schema_is_read_with_the_default_of_the_field_it_lacks() -> None:
+    older = changed("PartitionMaterialised", without="part")
+    message = Codec(SCHEMAS, (older,)).decode(written(older, RECORD))
+    assert isinstance(message, PartitionMaterialised)
+    assert (message.records, message.part, message.part_bytes) == (7000, None, 12)
+
+
+def test_a_message_of_a_newer_schema_is_read_without_the_field_that_was_added() -> None:
+    newer = changed("PartitionMaterialised", added={"name": "zone", "type": ["null", "string"], "default": None})
+    message = Codec(SCHEMAS, (newer,)).decode(written(newer, {**RECORD, "part": "s3://lake/p", "zone": "a"}))
+    assert isinstance(message, PartitionMaterialised)
+    assert (message.part, message.distinct) == ("s3://lake/p", 6999)
+
+
+def test_a_message_of_a_schema_that_nobody_kept_is_undecodable() -> None:
+    older = changed("PartitionMaterialised", without="part")
+    with pytest.raises(UndecodableError, match="unknown schema fingerprint"):
+        CODEC.decode(written(older, RECORD))
+
+
+def test_kept_older_schemas_are_readable() -> None:
+    for schema in load_schemas("avro/history").values():
+        assert header(schema) in CODEC._readers
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (None, "not Avro single-object"),
+        (b"", "not Avro single-object"),
+        (b"\xc3", "not Avro single-object"),
+        (b'{"user_id": 1}', "not Avro single-object"),
+        (b"\xc3\x01", "unknown schema fingerprint"),
+        (b"\xc3\x01" + bytes(8) + b"abc", "unknown schema fingerprint 0000000000000000"),
+        (header(SCHEMAS["ImportAborted"]), "broken ImportAborted"),
+        (CODEC.encode(ABORTED)[:-3], "broken ImportAborted"),
+        (CODEC.encode(ABORTED) + b"\x00", "bytes after the end"),
+        (header(SCHEMAS["ImportAborted"]) + b"\xff" * 40, "broken ImportAborted"),
+    ],
+)
+def test_bytes_that_are_no_message_say_why(data: bytes | None, why: str) -> None:
+    with pytest.raises(UndecodableError, match=why):
+        CODEC.decode(data)
+
+
+def test_a_digest_that_is_none_makes_the_message_undecodable() -> None:
+    record = {**RECORD, "part": None, "digest": "not a digest"}
+    with pytest.raises(UndecodableError, match="broken PartitionMaterialised: ValueError"):
+        CODEC.decode(written(SCHEMAS["PartitionMaterialised"], record))
+
+
+ROWS_SCHEMA = RowSchema(columns=(Column(name="age", type="long"),))
+ROWS = pa.RecordBatch.from_pylist(
+    [{"_ordinal": 4, "user_id": "alice", "age": 42}, {"_ordinal": 9, "user_id": "bob", "age": None}],
+    schema=ROWS_SCHEMA.arrow(ordinal=True),
+)
+
+
+def chunk(count: int, digest: str) -> UserChunk:
+    return UserChunk(
+        import_id=JobId("0" * 26),
+        attempt=Attempt(1),
+        partition=Partition(0),
+        seq=Seq(0),
+        count=count,
+        digest=Digest.parse(digest),
+        rows=encode_rows(ROWS),
+    )
+
+
+def test_rows_come_back_from_a_slice_of_a_batch() -> None:
+    assert decode_rows(encode_rows(ROWS.slice(1, 1))).to_pylist() == [{"_ordinal": 9, "user_id": "bob", "age": None}]
+
+
+def test_broken_rows_raise() -> None:
+    with pytest.raises((pa.ArrowInvalid, OSError)):
+        decode_rows(encode_rows(ROWS)[:100])
+
+
+def test_a_chunk_is_held_against_its_count_and_digest() -> None:
+    true = str(digest_rows(ROWS, ROWS_SCHEMA))
+    assert chunk_fault(chunk(2, true), ROWS, ROWS_SCHEMA) is None
+    assert chunk_fault(chunk(3, true), ROWS, ROWS_SCHEMA) == "2 rows, the chunk says 3"
+    wrong = chunk_fault(chunk(2, "0e5451e8f5412cf3:2:0000000000000001:0000000000000002"), ROWS, ROWS_SCHEMA)
+    assert wrong is not None
+    assert wrong.startswith("digest 0e5451e8f5412cf3:2:")
+    other = chunk_fault(chunk(2, true), ROWS, RowSchema())
+    assert other == "columns are ['_ordinal', 'user_id', 'age'], not ['_ordinal', 'user_id']"
