@@ -1,0 +1,131 @@
+"""How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from schemas.layout import split_s3_uri
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
+    from mypy_boto3_s3 import S3Client
+
+PRECONDITION_FAILED = 412
+DELETE_BATCH = 1000  # the most that one DeleteObjects takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Access:
+    """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain."""
+
+    endpoint: str
+    region: str
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+
+    @property
+    def host(self) -> str:
+        """Host and port of the endpoint."""
+        return urlsplit(self.endpoint).netloc
+
+    @property
+    def secure(self) -> bool:
+        """Whether the endpoint speaks TLS."""
+        return urlsplit(self.endpoint).scheme != "http"
+
+    def iceberg_properties(self) -> Mapping[str, str]:
+        """Properties for a pyiceberg catalog."""
+        properties = {
+            "s3.endpoint": self.endpoint,
+            "s3.region": self.region,
+            "s3.access-key-id": self.access_key,
+            "s3.secret-access-key": self.secret_key,
+        }
+        return {name: value for name, value in properties.items() if value}
+
+    def client(self) -> "S3Client":
+        """A boto3 client; shared per process, since making one takes 0.2 s."""
+        return _client(self)
+
+    def filesystem(self) -> "pafs.S3FileSystem":
+        """An Arrow file system; paths are `bucket/key`."""
+        return _filesystem(self)
+
+
+@cache
+def _client(access: S3Access) -> "S3Client":
+    import boto3  # noqa: PLC0415  # slow to import, and not every command needs it
+    from botocore.config import Config  # noqa: PLC0415
+
+    return boto3.client(
+        "s3",
+        endpoint_url=access.endpoint or None,
+        region_name=access.region,
+        aws_access_key_id=access.access_key or None,
+        aws_secret_access_key=access.secret_key or None,
+        config=Config(retries={"max_attempts": 4, "mode": "standard"}, s3={"addressing_style": "path"}),
+    )
+
+
+@cache
+def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
+    import pyarrow.fs as pafs  # noqa: PLC0415  # starts the AWS SDK of Arrow
+
+    options: dict[str, Any] = {"region": access.region}
+    if access.endpoint:
+        options |= {"endpoint_override": access.host, "scheme": "https" if access.secure else "http"}
+    if access.access_key:
+        options |= {"access_key": access.access_key, "secret_key": access.secret_key}
+    return pafs.S3FileSystem(**options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """One object of a listing; `size` in bytes."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
+def list_objects(access: S3Access, bucket: str, prefix: str) -> Iterator[StoredObject]:
+    """Every object below a prefix."""
+    for page in access.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            yield StoredObject(key=entry["Key"], size=entry["Size"], modified_at=entry["LastModified"])
+
+
+def delete_objects(access: S3Access, bucket: str, keys: Iterable[str]) -> None:
+    """Delete objects; missing ones are no error. Raises OSError when the store refuses one."""
+    todo = list(keys)
+    for start in range(0, len(todo), DELETE_BATCH):
+        batch = todo[start : start + DELETE_BATCH]
+        answer = access.client().delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+        )
+        if errors := answer.get("Errors"):
+            raise OSError(f"{len(errors)} objects were not deleted, the first is {errors[0].get('Key')}")
+
+
+def exists(access: S3Access, bucket: str, key: str) -> bool:
+    """Whether an object is there."""
+    return any(entry.key == key for entry in list_objects(access, bucket, key))
+
+
+def put_file_if_absent(access: S3Access, path: Path, uri: str) -> bool:
+    """Store a file under a name that nothing has yet; False when something has (content-addressed: the same bytes)."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    bucket, key = split_s3_uri(uri)
+    try:
+        with path.open("rb") as body:
+            access.client().put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+    except ClientError as exc:
+        if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == PRECONDITION_FAILED:
+            return False
+        raise
+    return True

@@ -1,0 +1,176 @@
+"""One version = ONE pyiceberg transaction on ONE loaded state of the table.
+
+1. load the table and its history
+2. ask the plan (the rules of `segmentation.publishing`); an outcome ends here
+3. stage: schema evolution, one overwrite snapshot, table properties (high-water mark, last version), the tag
+4. commit; the catalog takes it only if `main` still is what was loaded in step 1
+5. lost, or outcome unknown: from step 1 again, where an own import id in a snapshot tells that step 4 had succeeded
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from connectors.lake.faults import lake_faults, translated
+from connectors.lake.snapshots import history_properties, read_history, summary_properties, tag_name
+from connectors.lake.tables import AudienceTables, iceberg_type
+from schemas.columns import Column, RowSchema
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from segmentation.publishing import HighWater, History
+from segmentation.versions import AudienceRef, Part, Published, PublishOutcome, VersionInfo
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table, Transaction
+
+COMMIT_TRIES: Final = 20
+BACKOFF_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionChange:
+    """A version to be made and its files. No `mark` leaves the high-water mark as it is.
+
+    `source`: a version whose files are taken over, which must therefore still exist when this one is committed.
+    """
+
+    info: VersionInfo
+    parts: Sequence[Part]
+    mark: HighWater | None
+    source: VersionInfo | None = None
+
+
+Plan = Callable[[History], PublishOutcome | VersionChange]
+
+
+def load_history(tables: AudienceTables, audience: AudienceRef) -> History:
+    """The audience's history; empty before the first publish."""
+    with lake_faults(f"reading the versions of {audience.audience}"):
+        table = tables.find(audience)
+        return read_history(table.metadata) if table is not None else History()
+
+
+def commit_version(
+    tables: AudienceTables, audience: AudienceRef, plan: Plan, schema: RowSchema, sleep: Callable[[float], None]
+) -> PublishOutcome:
+    """Steps 1 to 5, a bounded number of times. Raises `RetriableError` PUBLISH_CONFLICT when others kept winning."""
+    from pyiceberg.exceptions import CommitFailedException, ValidationException  # noqa: PLC0415
+
+    doing = f"publishing a version of {audience.audience}"
+    failure: MusterError | None = None
+    for tried in range(COMMIT_TRIES):
+        if tried:
+            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        with lake_faults(doing):
+            table = tables.find_or_create(audience, schema)
+            history = read_history(table.metadata)
+        step = plan(history)
+        if not isinstance(step, VersionChange):
+            return step
+        try:
+            snapshot_id = commit_once(table, step)
+        except (CommitFailedException, ValidationException):
+            failure = None  # a proven conflict
+        except MusterError:
+            raise
+        except Exception as exc:
+            failure = translated(exc, doing)
+            if not isinstance(failure, RetriableError):
+                raise failure or exc from exc
+        else:
+            info = step.info
+            return Published(version=info.version, snapshot_id=snapshot_id, members=info.members, digest=info.digest)
+    raise failure or RetriableError(
+        "PUBLISH_CONFLICT",
+        f"{audience.audience}: {COMMIT_TRIES} commits in a row lost against other writers; try again later",
+        audience=audience.audience,
+        tries=COMMIT_TRIES,
+    )
+
+
+def commit_once(table: "Table", change: VersionChange) -> int:
+    """Steps 3 and 4; the new snapshot's id. Raises what pyiceberg raises."""
+    from pyiceberg.table.update import AssertRefSnapshotId  # noqa: PLC0415
+    from pyiceberg.table.update.snapshot import ManageSnapshots  # noqa: PLC0415
+
+    info = change.info
+    transaction = table.transaction()
+    evolve_schema(transaction, info.row_schema)
+    before = data_files(table, table.metadata.current_snapshot_id)
+    after = _new_files(table, transaction, change, before)
+    summary = summary_properties(info, change.parts, table.location() + "/")
+    with transaction.update_snapshot(snapshot_properties=summary).overwrite() as overwrite:
+        for uri, file in before.items():
+            if uri not in after:
+                overwrite.delete_data_file(file)
+        for uri, file in after.items():
+            if uri not in before:
+                overwrite.append_data_file(file)
+    transaction.set_properties(history_properties(info, change.mark))
+    ManageSnapshots(transaction).create_tag(overwrite.snapshot_id, tag_name(info.version)).commit()
+    if change.source is not None:
+        # Staging keeps one requirement of a kind, the one on `main`; this one is needed too, or an expiry that runs
+        # at the same time could delete the files between the check and the commit.
+        transaction._requirements += (  # noqa: SLF001
+            AssertRefSnapshotId(**{"snapshot-id": change.source.snapshot_id}, ref=tag_name(change.source.version)),
+        )
+    transaction.commit_transaction()
+    return overwrite.snapshot_id
+
+
+def evolve_schema(transaction: "Transaction", schema: RowSchema) -> None:
+    """Add columns that the table does not have yet. Raises `UserError` SCHEMA_MISMATCH when a type would change."""
+    existing = {field.name.lower(): field for field in transaction.table_metadata.schema().fields}
+    missing: list[Column] = []
+    for column in schema.columns:
+        field = existing.get(column.name.lower())
+        if field is None:
+            missing.append(column)
+        elif (field.name, field.field_type) != (column.name, iceberg_type(column.type)):
+            raise UserError(
+                "SCHEMA_MISMATCH",
+                f"column {column.name} comes as {column.type}, the audience has had {field.name} as "
+                f"{field.field_type}; give the new values a column name of their own",
+                column=column.name,
+                type=column.type,
+                existing_column=field.name,
+                existing_type=str(field.field_type),
+            )
+    if missing:
+        with transaction.update_schema() as update:
+            for column in missing:
+                update.add_column(column.name, iceberg_type(column.type))
+
+
+def data_files(table: "Table", snapshot_id: int | None) -> dict[str, "DataFile"]:
+    """The files of a snapshot by URI; none for no snapshot."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
+    if snapshot is None:
+        return {}
+    return {
+        entry.data_file.file_path: entry.data_file
+        for manifest in snapshot.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+    }
+
+
+def _new_files(
+    table: "Table", transaction: "Transaction", change: VersionChange, before: dict[str, "DataFile"]
+) -> dict[str, "DataFile"]:
+    from pyiceberg.io.pyarrow import parquet_file_to_data_file  # noqa: PLC0415
+
+    known = before
+    if change.source is not None and change.source.snapshot_id != table.metadata.current_snapshot_id:
+        known = before | data_files(table, change.source.snapshot_id)
+    files = {}
+    for part in change.parts:
+        if part.rows == 0:
+            continue  # Iceberg's statistics have no word for an empty file, and readers do not need one
+        files[part.uri] = known.get(part.uri) or parquet_file_to_data_file(
+            table.io, transaction.table_metadata, part.uri
+        )
+        if files[part.uri].record_count != part.rows:
+            raise FatalError("PART_MISMATCH", f"part {part.uri} changed while it was published", part=part.uri)
+    return files

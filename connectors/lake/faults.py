@@ -1,0 +1,40 @@
+"""The one place where the lake's vendors (SQLAlchemy, pyiceberg, Arrow, botocore, DuckDB) become errors of ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from schemas.errors import FatalError, MusterError, RetriableError
+
+
+@contextmanager
+def lake_faults(doing: str) -> Iterator[None]:
+    """Translate what a vendor raises while `doing` something ("reading part s3://...").
+
+    Outages become `RetriableError` CATALOG_UNAVAILABLE or LAKE_UNAVAILABLE, broken files `FatalError` LAKE_UNREADABLE,
+    missing ones `FatalError` LAKE_FILE_MISSING. Bugs pass through as they are.
+    """
+    try:
+        yield
+    except MusterError:
+        raise
+    except Exception as exc:
+        if (error := translated(exc, doing)) is None:
+            raise
+        raise error from exc
+
+
+def translated(exc: Exception, doing: str) -> MusterError | None:
+    """The error of ours that an exception stands for, or none when it is not a vendor's."""
+    module = type(exc).__module__.partition(".")[0]
+    text = f"{doing}: {type(exc).__name__}: {str(exc)[:500]}"
+    if isinstance(exc, FileNotFoundError):
+        return FatalError("LAKE_FILE_MISSING", text, doing=doing)
+    if isinstance(exc, pa.ArrowInvalid | pa.ArrowNotImplementedError):
+        return FatalError("LAKE_UNREADABLE", text, doing=doing)
+    if module in {"sqlalchemy", "psycopg", "sqlite3"}:
+        return RetriableError("CATALOG_UNAVAILABLE", text, doing=doing)
+    if isinstance(exc, OSError) or module in {"botocore", "boto3", "pyiceberg", "_duckdb", "duckdb", "s3transfer"}:
+        return RetriableError("LAKE_UNAVAILABLE", text, doing=doing)
+    return None

@@ -1,0 +1,181 @@
+"""`VersionStore` in memory: the same rules on a dictionary, for tests of what stands above it."""
+
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from schemas.columns import RowSchema
+from schemas.errors import UserError
+from schemas.ids import AudienceName, JobId, Version
+from schemas.partitioning import PARTITIONER
+from segmentation.part_check import check_part
+from segmentation.publishing import (
+    HighWater,
+    History,
+    already,
+    check_request,
+    compacted,
+    decide,
+    expired_versions,
+    merged_schema,
+    new_version,
+    require_version,
+    rolled_back,
+)
+from segmentation.versions import (
+    DEFAULT_GRACE,
+    AudienceRef,
+    BaseMoved,
+    Expired,
+    Part,
+    Published,
+    PublishOutcome,
+    PublishRequest,
+    VersionInfo,
+)
+
+ReadPart = Callable[[Part, RowSchema], Iterable[pa.RecordBatch]]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Audience:
+    name: AudienceName
+    columns: RowSchema
+    history: History
+    parts: dict[Version, tuple[Part, ...]]
+
+
+class InMemoryVersionStore:
+    """One process, no files of its own: `read` gives the rows of a part (none = parts are believed)."""
+
+    def __init__(self, read: ReadPart | None = None) -> None:
+        self._read = read
+        self._audiences: dict[JobId, _Audience] = {}
+        self._dropped: set[JobId] = set()
+
+    def publish(self, request: PublishRequest) -> PublishOutcome:
+        """See `VersionStore.publish`."""
+        check_request(request)
+        history = self._history(request.audience)
+        if outcome := decide(history, request):
+            return outcome
+        if self._read is not None:
+            for part in request.parts:
+                check_part(part, self._read(part, request.row_schema), request.row_schema, request.partitions)
+        info = new_version(history, request, PARTITIONER)
+        mark = history.raised(request.order_key, request.import_id)
+        return self._add(request.audience, info, request.parts, mark)
+
+    def current(self, audience: AudienceRef) -> VersionInfo | None:
+        """See `VersionStore.current`."""
+        return self._history(audience).current
+
+    def version(self, audience: AudienceRef, number: Version) -> VersionInfo:
+        """See `VersionStore.version`."""
+        return require_version(self._history(audience), audience, number)
+
+    def versions(self, audience: AudienceRef) -> Sequence[VersionInfo]:
+        """See `VersionStore.versions`."""
+        return self._history(audience).versions
+
+    def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
+        """See `VersionStore.files`."""
+        self.version(audience, number)
+        parts = (p for p in self._audiences[audience.audience_id].parts[number] if p.rows)
+        return sorted(parts, key=lambda p: (p.partition is None, p.partition or 0, p.uri))
+
+    def rollback(
+        self,
+        audience: AudienceRef,
+        to_version: Version,
+        *,
+        operation_id: JobId,
+        order_key: str,
+        at: datetime,
+        reason: str = "",
+        expected_current: Version | None = None,
+    ) -> PublishOutcome:
+        """See `VersionStore.rollback`."""
+        history = self._history(audience)
+        if mine := history.find_import(operation_id):
+            return already(mine)
+        source = require_version(history, audience, to_version)
+        current = history.current.version if history.current else None
+        if expected_current is not None and current != expected_current:
+            return BaseMoved(current_version=current)
+        info = rolled_back(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+        mark = history.raised(order_key, operation_id)
+        return self._add(audience, info, self._audiences[audience.audience_id].parts[to_version], mark)
+
+    def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
+        """See `VersionStore.compact`; the files stay as they are, only their partitions are forgotten."""
+        history = self._history(audience)
+        if mine := history.find_import(operation_id):
+            return already(mine)
+        current = require_version(history, audience, Version(history.last_version))
+        parts = self.files(audience, current.version)
+        if len(parts) <= 1 or all(p.bytes >= target_bytes for p in parts):
+            return already(current)
+        info = compacted(history, current, operation_id=operation_id, at=at)
+        return self._add(audience, info, [replace(p, partition=None) for p in parts], history.high_water)
+
+    def expire(
+        self,
+        audience: AudienceRef,
+        *,
+        keep_last: int,
+        keep_younger_than: timedelta,
+        now: datetime,
+        pins: Set[Version] = frozenset(),
+        live_imports: Set[JobId] = frozenset(),  # noqa: ARG002  # files are not kept here
+        grace: timedelta = DEFAULT_GRACE,  # noqa: ARG002
+    ) -> Expired:
+        """See `VersionStore.expire`; nothing is deleted, since there are no files."""
+        history = self._history(audience)
+        gone = expired_versions(
+            history.versions, keep_last=keep_last, keep_younger_than=keep_younger_than, now=now, pins=pins
+        )
+        if gone:
+            kept = tuple(v for v in history.versions if v not in gone)
+            self._audiences[audience.audience_id].history = replace(history, versions=kept)
+        return Expired(versions=tuple(v.version for v in gone), files=0, bytes=0)
+
+    def rename(self, audience: AudienceRef, name: AudienceName) -> AudienceRef:
+        """See `VersionStore.rename`."""
+        self._refuse_taken(audience, name)
+        if audience.audience_id in self._audiences:
+            self._audiences[audience.audience_id].name = name
+        return replace(audience, audience=name)
+
+    def drop(self, audience: AudienceRef) -> None:
+        """See `VersionStore.drop`."""
+        self._audiences.pop(audience.audience_id, None)
+        self._dropped.add(audience.audience_id)
+
+    def _history(self, audience: AudienceRef) -> History:
+        known = self._audiences.get(audience.audience_id)
+        return known.history if known is not None else History()
+
+    def _refuse_taken(self, audience: AudienceRef, name: AudienceName) -> None:
+        if any(a.name == name for other, a in self._audiences.items() if other != audience.audience_id):
+            raise UserError("AUDIENCE_NAME_TAKEN", f"another audience is called {name}; choose another name")
+
+    def _add(
+        self, audience: AudienceRef, info: VersionInfo, parts: Iterable[Part], mark: HighWater | None
+    ) -> PublishOutcome:
+        if audience.audience_id in self._dropped:
+            raise UserError("AUDIENCE_DELETED", f"audience {audience.audience} has been deleted")
+        known = self._audiences.get(audience.audience_id)
+        if known is None:
+            self._refuse_taken(audience, audience.audience)
+            known = _Audience(name=audience.audience, columns=RowSchema(), history=History(), parts={})
+        known.columns = merged_schema(known.columns, info.row_schema)
+        made = replace(info, snapshot_id=int(info.version))
+        known.history = History(
+            versions=(*known.history.versions, made), last_version=int(info.version), high_water=mark
+        )
+        known.parts[info.version] = tuple(parts)
+        self._audiences[audience.audience_id] = known
+        return Published(version=made.version, snapshot_id=made.snapshot_id, members=made.members, digest=made.digest)

@@ -1,0 +1,92 @@
+"""Parts: sorted zstd Parquet files under content-addressed names, written once, read again before they count."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.lake.access import S3Access, put_file_if_absent
+from connectors.lake.faults import lake_faults
+from schemas.columns import RowSchema
+from schemas.digest import Digest, digest_rows
+from schemas.errors import FatalError
+from schemas.ids import Attempt, JobId, Partition
+from schemas.layout import part_name, split_s3_uri
+from segmentation.versions import Part
+
+BATCH_ROWS: Final = 131_072
+ROW_GROUP_ROWS: Final = 8 * BATCH_ROWS
+HASH_BLOCK: Final = 1024 * 1024
+ZSTD_LEVEL: Final = 3
+
+
+def read_part(s3: S3Access, part: Part, schema: RowSchema) -> Iterator[pa.RecordBatch]:
+    """The rows of a part, in batches with exactly the columns of `schema`.
+
+    Raises `FatalError` PART_MISMATCH on other columns, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError`.
+    """
+    with lake_faults(f"reading part {part.uri}"):
+        bucket, key = split_s3_uri(part.uri)
+        with pq.ParquetFile(f"{bucket}/{key}", filesystem=s3.filesystem(), pre_buffer=True) as file:
+            yield from conform(file, part.uri, schema)
+
+
+def conform(file: pq.ParquetFile, name: str, schema: RowSchema) -> Iterator[pa.RecordBatch]:
+    """Batches of a Parquet file in the types of `schema`. Raises `FatalError` PART_MISMATCH on other columns."""
+    names = file.schema_arrow.names
+    if sorted(names) != sorted(schema.names):
+        raise FatalError(
+            "PART_MISMATCH", f"part {name} has columns {names}, not {list(schema.names)}", part=name, columns=names
+        )
+    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        yield batch.select(list(schema.names)).cast(nullable(schema))
+
+
+def nullable(schema: RowSchema) -> pa.Schema:
+    """Arrow schema of the rows with every field nullable, since engines do not keep the difference."""
+    return pa.schema([field.with_nullable(True) for field in schema.arrow()])  # noqa: FBT003
+
+
+def write_rows(batches: Iterable[pa.RecordBatch], schema: RowSchema, path: Path) -> Digest:
+    """Write batches (sorted by the caller) as one zstd Parquet file; the digest of what was written."""
+    digest = Digest(schema_id=schema.schema_id)
+    target = schema.arrow()
+    with pq.ParquetWriter(path, target, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
+        for batch in batches:
+            rows = batch.cast(target)
+            digest += digest_rows(rows, schema)
+            writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
+    return digest
+
+
+def store_part(
+    s3: S3Access,
+    path: Path,
+    digest: Digest,
+    *,
+    data_prefix: str,
+    import_id: JobId,
+    attempt: Attempt,
+    partition: Partition | None,
+) -> Part:
+    """Put a local Parquet file under its content-addressed name below `data_prefix` (an S3 URI ending in a slash).
+
+    The same bytes again are no error. Raises `RetriableError` LAKE_UNAVAILABLE.
+    """
+    name = part_name(import_id, attempt, partition if partition is not None else Partition(0), file_sha256(path)[:32])
+    uri = data_prefix + name
+    with lake_faults(f"writing part {uri}"):
+        put_file_if_absent(s3, path, uri)
+    return Part(uri=uri, rows=digest.count, bytes=path.stat().st_size, digest=digest, partition=partition)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(HASH_BLOCK):
+            sha.update(block)
+    return sha.hexdigest()

@@ -1,0 +1,111 @@
+"""Expiry: versions that nobody keeps go out of the table first, then the objects that nobody refers to any more.
+
+The order matters. A rollback needs the tag of its source to commit, so after the tags are gone no new reference to the
+files can appear; what is deleted is what the table as it is *after* that commit does not refer to.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from connectors.lake.access import S3Access, StoredObject, delete_objects, list_objects
+from connectors.lake.snapshots import read_history, tag_name
+from connectors.lake.tables import TOMBSTONE, AudienceTables
+from schemas.errors import RetriableError
+from schemas.ids import JobId, Version
+from schemas.layout import audience_prefix, s3_uri
+from segmentation.publishing import expired_versions
+from segmentation.versions import AudienceRef, Expired, VersionInfo
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+EXPIRE_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What an audience keeps; see `VersionStore.expire`."""
+
+    keep_last: int
+    keep_younger_than: timedelta
+    now: datetime
+    pins: Set[Version]
+    live_imports: Set[JobId]
+    grace: timedelta
+
+
+def expire_table(
+    tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
+) -> Expired:
+    """Expire versions, then delete unreferenced objects. Raises `RetriableError` EXPIRE_CONFLICT."""
+    expired = _expire_versions(tables, audience, retention)
+    garbage = unreferenced_objects(tables, s3, bucket, audience, retention)
+    delete_objects(s3, bucket, (entry.key for entry in garbage))
+    return Expired(
+        versions=tuple(v.version for v in expired), files=len(garbage), bytes=sum(entry.size for entry in garbage)
+    )
+
+
+def unreferenced_objects(
+    tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
+) -> list[StoredObject]:
+    """Objects of the audience that its table does not refer to, old enough, and of no living import."""
+    prefix = audience_prefix(audience.tenant, audience.audience_id)
+    # Listed before the table is read: what a publish adds in between is not in the list.
+    stored = list(list_objects(s3, bucket, prefix))
+    table = tables.find(audience)
+    referenced = referenced_uris(table) if table is not None else set()
+    return [
+        entry
+        for entry in stored
+        if entry.key != prefix + TOMBSTONE
+        and s3_uri(bucket, entry.key) not in referenced
+        and retention.now - entry.modified_at >= retention.grace
+        and entry.key.rpartition("/")[2][:26] not in retention.live_imports
+    ]
+
+
+def referenced_uris(table: "Table") -> set[str]:
+    """Everything that the table refers to: metadata files, manifest lists, manifests, data files."""
+    uris = {table.metadata_location, *(entry.metadata_file for entry in table.metadata.metadata_log)}
+    for snapshot in table.metadata.snapshots:
+        uris.add(snapshot.manifest_list)
+        for manifest in snapshot.manifests(table.io):
+            if manifest.manifest_path not in uris:
+                uris.add(manifest.manifest_path)
+                entries = manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+                uris.update(entry.data_file.file_path for entry in entries)
+    return uris
+
+
+def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: Retention) -> tuple[VersionInfo, ...]:
+    from pyiceberg.exceptions import CommitFailedException  # noqa: PLC0415
+    from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots  # noqa: PLC0415
+
+    for _ in range(EXPIRE_TRIES):
+        table = tables.find(audience)
+        if table is None:
+            return ()
+        expired = expired_versions(
+            read_history(table.metadata).versions,
+            keep_last=retention.keep_last,
+            keep_younger_than=retention.keep_younger_than,
+            now=retention.now,
+            pins=retention.pins,
+        )
+        if not expired:
+            return ()
+        transaction = table.transaction()
+        tags = ManageSnapshots(transaction)
+        for version in expired:
+            tags = tags.remove_tag(tag_name(version.version))
+        tags.commit()
+        ExpireSnapshots(transaction).by_ids([version.snapshot_id for version in expired]).commit()
+        try:
+            transaction.commit_transaction()
+        except CommitFailedException:
+            continue
+        return expired
+    raise RetriableError("EXPIRE_CONFLICT", f"{audience.audience}: other writers kept winning; try again later")

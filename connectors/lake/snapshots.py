@@ -1,0 +1,144 @@
+"""A version as the summary of an Iceberg snapshot, and an audience's history as its table metadata.
+
+Summary properties: muster.version, import-id, attempt, mode, sequence (the order key), partitions, partitioner,
+schema-id, columns (JSON), members, digest, base-version, source-version, counts (JSON), published-at, reason, and parts
+(JSON rows of [name, partition, rows, bytes, digest]; the name is relative to the table's location).
+Table properties: muster.audience-id, last-version, high-water-sequence, high-water-import, high-water-version.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, cast
+
+from schemas.columns import RowSchema
+from schemas.digest import Digest
+from schemas.ids import Attempt, JobId, Partition, Version
+from segmentation.publishing import HighWater, History
+from segmentation.versions import MembershipCounts, Part, VersionInfo, VersionMode
+
+if TYPE_CHECKING:
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.snapshots import Snapshot
+
+P: Final = "muster."
+AUDIENCE_ID: Final = P + "audience-id"
+LAST_VERSION: Final = P + "last-version"
+HIGH_WATER: Final = P + "high-water-sequence"
+HIGH_WATER_IMPORT: Final = P + "high-water-import"
+HIGH_WATER_VERSION: Final = P + "high-water-version"
+_TAG: Final = re.compile(r"v([1-9]\d*)")
+
+
+def tag_name(version: Version) -> str:
+    """Tag of a version: `v7`."""
+    return f"v{version}"
+
+
+def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) -> dict[str, str]:
+    """Snapshot summary of a version and its files (empty ones are left out)."""
+    rows = [
+        [p.uri.removeprefix(location), p.partition, p.rows, p.bytes, f"{p.digest.sum0:016x}:{p.digest.sum1:016x}"]
+        for p in parts
+        if p.rows
+    ]
+    properties = {
+        "version": info.version,
+        "import-id": info.import_id,
+        "attempt": info.attempt,
+        "mode": info.mode,
+        "sequence": info.order_key,
+        "partitions": info.partitions,
+        "partitioner": info.partitioner,
+        "schema-id": info.row_schema.schema_id,
+        "columns": json.dumps(info.row_schema.as_record(), separators=(",", ":")),
+        "members": info.members,
+        "digest": info.digest,
+        "base-version": info.base_version,
+        "source-version": info.source_version,
+        "counts": json.dumps(info.counts.as_record(), separators=(",", ":")) if info.counts else None,
+        "published-at": info.published_at.isoformat(),
+        "reason": info.reason or None,
+        "parts": json.dumps(rows, separators=(",", ":")),
+    }
+    return {P + name: str(value) for name, value in properties.items() if value is not None}
+
+
+def version_info(snapshot: "Snapshot") -> VersionInfo:
+    """Inverse of `summary_properties`."""
+    text = _summary(snapshot)
+    counts = text.get(P + "counts")
+    return VersionInfo(
+        version=Version(int(text[P + "version"])),
+        snapshot_id=snapshot.snapshot_id,
+        import_id=JobId(text[P + "import-id"]),
+        attempt=Attempt(int(text[P + "attempt"])),
+        mode=cast(VersionMode, text[P + "mode"]),
+        order_key=text[P + "sequence"],
+        partitions=int(text[P + "partitions"]),
+        partitioner=text[P + "partitioner"],
+        row_schema=RowSchema.from_record(json.loads(text[P + "columns"])),
+        members=int(text[P + "members"]),
+        digest=Digest.parse(text[P + "digest"]),
+        base_version=_version(text.get(P + "base-version")),
+        source_version=_version(text.get(P + "source-version")),
+        counts=MembershipCounts(**json.loads(counts)) if counts else None,
+        published_at=datetime.fromisoformat(text[P + "published-at"]),
+        reason=text.get(P + "reason", ""),
+    )
+
+
+def listed_parts(snapshot: "Snapshot", location: str) -> dict[str, Part]:
+    """The parts that a snapshot's summary lists, by URI."""
+    text = _summary(snapshot)
+    schema_id = text[P + "schema-id"]
+    parts = {}
+    for name, partition, rows, size, sums in json.loads(text[P + "parts"]):
+        uri = name if "://" in name else location + name
+        parts[uri] = Part(
+            uri=uri,
+            rows=rows,
+            bytes=size,
+            digest=Digest.parse(f"{schema_id}:{rows}:{sums}"),
+            partition=None if partition is None else Partition(partition),
+        )
+    return parts
+
+
+def read_history(metadata: "TableMetadata") -> History:
+    """What the table tells about its audience: tagged snapshots, high-water mark, highest version ever."""
+    by_id = {s.snapshot_id: s for s in metadata.snapshots}
+    tagged = [ref.snapshot_id for name, ref in metadata.refs.items() if _TAG.fullmatch(name)]
+    versions = sorted((version_info(by_id[i]) for i in tagged), key=lambda v: v.version)
+    text = metadata.properties
+    mark = None
+    if HIGH_WATER in text:
+        mark = HighWater(
+            order_key=text[HIGH_WATER],
+            import_id=JobId(text[HIGH_WATER_IMPORT]),
+            version=Version(int(text[HIGH_WATER_VERSION])),
+        )
+    return History(versions=tuple(versions), last_version=int(text.get(LAST_VERSION, "0")), high_water=mark)
+
+
+def history_properties(info: VersionInfo, mark: HighWater | None) -> dict[str, str]:
+    """Table properties that go with a new version; no mark leaves the old one as it is."""
+    properties = {LAST_VERSION: str(info.version)}
+    if mark is not None:
+        properties |= {
+            HIGH_WATER: mark.order_key,
+            HIGH_WATER_IMPORT: mark.import_id,
+            HIGH_WATER_VERSION: str(mark.version),
+        }
+    return properties
+
+
+def _summary(snapshot: "Snapshot") -> Mapping[str, str]:
+    if snapshot.summary is None:
+        raise ValueError(f"snapshot {snapshot.snapshot_id} has no summary")
+    return snapshot.summary.additional_properties
+
+
+def _version(text: str | None) -> Version | None:
+    return None if text is None else Version(int(text))

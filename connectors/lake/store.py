@@ -1,0 +1,213 @@
+"""`VersionStore` on Apache Iceberg: pyiceberg tables in a SQL catalog, files in an S3 bucket."""
+
+import time
+from collections.abc import Callable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from connectors.lake.access import S3Access
+from connectors.lake.commit import VersionChange, commit_version, data_files, load_history
+from connectors.lake.faults import lake_faults
+from connectors.lake.parts import read_part
+from connectors.lake.retention import Retention, expire_table
+from connectors.lake.snapshots import listed_parts, read_history
+from connectors.lake.tables import AudienceTables
+from schemas.columns import RowSchema
+from schemas.errors import FatalError
+from schemas.ids import AudienceName, JobId, Version
+from schemas.partitioning import PARTITIONER
+from segmentation.part_check import check_part
+from segmentation.publishing import (
+    History,
+    already,
+    check_request,
+    compacted,
+    decide,
+    new_version,
+    require_version,
+    rolled_back,
+)
+from segmentation.versions import (
+    DEFAULT_GRACE,
+    AudienceRef,
+    BaseMoved,
+    Expired,
+    Part,
+    PublishOutcome,
+    PublishRequest,
+    VersionInfo,
+)
+
+CHECK_THREADS: Final = 2
+
+
+class IcebergVersionStore:
+    """Audience versions as tagged snapshots. `catalog_url` is a SQLAlchemy URL (SQLite, postgresql+psycopg).
+
+    Cheap to make: the catalog is opened at the first call. `close` it at the end. Not to be shared by threads.
+    """
+
+    def __init__(
+        self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._sleep = sleep
+        self._tables = AudienceTables(catalog_url=catalog_url, s3=s3, bucket=bucket, sleep=sleep)
+
+    def close(self) -> None:
+        """Close the catalog's database connections."""
+        self._tables.close()
+
+    def data_prefix(self, audience: AudienceRef) -> str:
+        """S3 URI below which the parts of the audience are written, with a final slash."""
+        return self._tables.location(audience) + "/data/"
+
+    def publish(self, request: PublishRequest) -> PublishOutcome:
+        """See `VersionStore.publish`."""
+        check_request(request)
+        if outcome := decide(load_history(self._tables, request.audience), request):
+            return outcome  # known before a single part is read
+        self._check_parts(request.parts, request.row_schema, request.partitions)
+
+        def plan(history: History) -> PublishOutcome | VersionChange:
+            return decide(history, request) or VersionChange(
+                info=new_version(history, request, PARTITIONER),
+                parts=request.parts,
+                mark=history.raised(request.order_key, request.import_id),
+            )
+
+        return commit_version(self._tables, request.audience, plan, request.row_schema, self._sleep)
+
+    def current(self, audience: AudienceRef) -> VersionInfo | None:
+        """See `VersionStore.current`."""
+        return load_history(self._tables, audience).current
+
+    def version(self, audience: AudienceRef, number: Version) -> VersionInfo:
+        """See `VersionStore.version`."""
+        return require_version(load_history(self._tables, audience), audience, number)
+
+    def versions(self, audience: AudienceRef) -> Sequence[VersionInfo]:
+        """See `VersionStore.versions`."""
+        return load_history(self._tables, audience).versions
+
+    def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
+        """See `VersionStore.files`: what the manifests list, with the digests of the snapshot's summary.
+
+        Raises `FatalError` LAKE_MISMATCH when the two disagree.
+        """
+        with lake_faults(f"reading the files of {audience.audience} version {number}"):
+            table = self._tables.find(audience)
+            info = require_version(read_history(table.metadata) if table else History(), audience, number)
+            snapshot = table.metadata.snapshot_by_id(info.snapshot_id) if table else None
+            if table is None or snapshot is None:
+                raise FatalError("LAKE_MISMATCH", f"tag of version {number} has no snapshot {info.snapshot_id}")
+            listed = listed_parts(snapshot, table.location() + "/")
+            stored = {uri: file.record_count for uri, file in data_files(table, info.snapshot_id).items()}
+        if stored != {uri: part.rows for uri, part in listed.items()}:
+            raise FatalError(
+                "LAKE_MISMATCH",
+                f"{audience.audience} version {number}: the summary of snapshot {info.snapshot_id} lists "
+                f"{len(listed)} files, its manifests {len(stored)}, and they are not the same",
+                snapshot_id=info.snapshot_id,
+                version=number,
+            )
+        return sorted(listed.values(), key=lambda p: (p.partition is None, p.partition or 0, p.uri))
+
+    def rollback(
+        self,
+        audience: AudienceRef,
+        to_version: Version,
+        *,
+        operation_id: JobId,
+        order_key: str,
+        at: datetime,
+        reason: str = "",
+        expected_current: Version | None = None,
+    ) -> PublishOutcome:
+        """See `VersionStore.rollback`."""
+        history = load_history(self._tables, audience)
+        if mine := history.find_import(operation_id):
+            return already(mine)
+        source = require_version(history, audience, to_version)
+        seen = expected_current or (history.current.version if history.current else None)
+        parts = self.files(audience, to_version)
+
+        def plan(now: History) -> PublishOutcome | VersionChange:
+            if outcome := _moved(now, operation_id, seen):
+                return outcome
+            require_version(now, audience, to_version)
+            info = rolled_back(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+            return VersionChange(info=info, parts=parts, mark=now.raised(order_key, operation_id), source=source)
+
+        return commit_version(self._tables, audience, plan, source.row_schema, self._sleep)
+
+    def replace_files(
+        self, audience: AudienceRef, base: VersionInfo, parts: Sequence[Part], *, operation_id: JobId, at: datetime
+    ) -> PublishOutcome:
+        """A new version with the members of `base`, the current one, in other files (see `connectors.lake.compaction`).
+
+        Raises `FatalError` PART_MISMATCH when they do not hold exactly those members.
+        """
+        if sum((p.digest for p in parts), start=base.digest - base.digest) != base.digest:
+            raise FatalError("PART_MISMATCH", f"the new files of {audience.audience} are not version {base.version}")
+        self._check_parts(parts, base.row_schema, 1)
+
+        def plan(now: History) -> PublishOutcome | VersionChange:
+            if outcome := _moved(now, operation_id, base.version):
+                return outcome
+            return VersionChange(info=compacted(now, base, operation_id=operation_id, at=at), parts=parts, mark=None)
+
+        return commit_version(self._tables, audience, plan, base.row_schema, self._sleep)
+
+    def expire(
+        self,
+        audience: AudienceRef,
+        *,
+        keep_last: int,
+        keep_younger_than: timedelta,
+        now: datetime,
+        pins: Set[Version] = frozenset(),
+        live_imports: Set[JobId] = frozenset(),
+        grace: timedelta = DEFAULT_GRACE,
+    ) -> Expired:
+        """See `VersionStore.expire`."""
+        retention = Retention(
+            keep_last=keep_last,
+            keep_younger_than=keep_younger_than,
+            now=now,
+            pins=pins,
+            live_imports=live_imports,
+            grace=grace,
+        )
+        with lake_faults(f"expiring versions of {audience.audience}"):
+            return expire_table(self._tables, self._s3, self._bucket, audience, retention)
+
+    def rename(self, audience: AudienceRef, name: AudienceName) -> AudienceRef:
+        """See `VersionStore.rename`."""
+        with lake_faults(f"renaming {audience.audience}"):
+            self._tables.rename(audience, name)
+        return replace(audience, audience=name)
+
+    def drop(self, audience: AudienceRef) -> None:
+        """See `VersionStore.drop`."""
+        with lake_faults(f"dropping {audience.audience}"):
+            self._tables.drop(audience)
+
+    def _check_parts(self, parts: Sequence[Part], schema: RowSchema, partitions: int) -> None:
+        def check(part: Part) -> None:
+            check_part(part, read_part(self._s3, part, schema), schema, partitions)
+
+        with ThreadPoolExecutor(CHECK_THREADS) as pool:
+            for _ in pool.map(check, parts):
+                pass
+
+
+def _moved(now: History, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
+    """What ends an operation on the current version: it has been done, or another version is current."""
+    if mine := now.find_import(operation_id):
+        return already(mine)
+    current = now.current.version if now.current else None
+    return BaseMoved(current_version=current) if current != expected else None

@@ -1,0 +1,235 @@
+"""Iceberg tables of audiences in a SQL catalog (SQLite or PostgreSQL): found by id, made at the first publish.
+
+Namespace = tenant, table name = audience name, location = the audience's prefix in the lake bucket. The location holds
+the audience id and is what an audience is found by, so a stale name neither misses nor doubles it.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.lake.access import S3Access, delete_objects, exists, list_objects
+from connectors.lake.snapshots import AUDIENCE_ID
+from schemas.columns import ColumnType, RowSchema
+from schemas.errors import RetriableError, UserError
+from schemas.ids import AudienceName
+from schemas.layout import audience_prefix, s3_uri
+from segmentation.versions import AudienceRef
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.types import IcebergType
+
+CATALOG_NAME: Final = "muster"
+LOCK_TIMEOUT_S: Final = 30
+OPEN_TRIES: Final = 8
+TOMBSTONE: Final = "dropped"
+
+TABLE_PROPERTIES: Final = {
+    "commit.retry.num-retries": "0",  # every conflict must come back to our own checks
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "write.parquet.compression-codec": "zstd",
+}
+
+
+class AudienceTables:
+    """Opens, makes, renames and drops the tables. The catalog is opened at the first use: pyiceberg imports slowly."""
+
+    def __init__(
+        self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._url = catalog_url
+        self._s3 = s3
+        self._bucket = bucket
+        self._sleep = sleep
+        self._opened: SqlCatalog | None = None
+
+    @property
+    def catalog(self) -> "SqlCatalog":
+        """The pyiceberg catalog."""
+        if self._opened is None:
+            self._opened = self._open_catalog()
+        return self._opened
+
+    def close(self) -> None:
+        """Close the catalog's database connections."""
+        if self._opened is not None:
+            self._opened.engine.dispose()
+            self._opened = None
+
+    def find(self, ref: AudienceRef) -> "Table | None":
+        """The audience's table, whatever its name is now; none before the first publish."""
+        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+
+        for _ in range(OPEN_TRIES):  # a rename may come between finding the name and opening it
+            if (name := self._name(ref)) is None:
+                return None
+            try:
+                table = self.catalog.load_table((ref.tenant, name))
+            except (NoSuchTableError, FileNotFoundError):
+                # FileNotFoundError: others committed so often meanwhile that the metadata file was cleaned up.
+                continue
+            if table.metadata.properties.get(AUDIENCE_ID) == ref.audience_id:
+                return table
+        raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} is being renamed or dropped; try again")
+
+    def find_or_create(self, ref: AudienceRef, schema: RowSchema) -> "Table":
+        """The audience's table; two callers that make it at once get the same one.
+
+        Raises `UserError` AUDIENCE_DELETED, AUDIENCE_NAME_TAKEN.
+        """
+        from pyiceberg.exceptions import TableAlreadyExistsError  # noqa: PLC0415
+
+        if (table := self.find(ref)) is not None:
+            return table
+        self._refuse_deleted(ref)
+        self._ensure_namespace(ref.tenant)
+        iceberg_schema = to_iceberg(schema)
+        properties = {
+            **TABLE_PROPERTIES,
+            AUDIENCE_ID: ref.audience_id,
+            "schema.name-mapping.default": iceberg_schema.name_mapping.model_dump_json(),
+        }
+        try:
+            self.catalog.create_table(
+                (ref.tenant, ref.audience), schema=iceberg_schema, location=self.location(ref), properties=properties
+            )
+        except TableAlreadyExistsError:
+            if (table := self.find(ref)) is None:
+                raise _name_taken(ref.audience) from None
+            return table
+        try:
+            self._refuse_deleted(ref)  # again: it may have been dropped between the first look and the creation
+        except UserError:
+            self.catalog.drop_table((ref.tenant, ref.audience))
+            raise
+        table = self.find(ref)
+        if table is None:
+            raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} went away while it was made; try again")
+        return table
+
+    def rename(self, ref: AudienceRef, name: AudienceName) -> None:
+        """Change the name of the table, if there is one. Raises `UserError` AUDIENCE_NAME_TAKEN."""
+        from pyiceberg.exceptions import TableAlreadyExistsError  # noqa: PLC0415
+
+        old = self._name(ref)
+        if old is None or old == name:
+            return
+        try:
+            self.catalog.rename_table((ref.tenant, old), (ref.tenant, name))
+        except TableAlreadyExistsError as exc:
+            raise _name_taken(name) from exc
+
+    def drop(self, ref: AudienceRef) -> None:
+        """Tombstone first, so that no late publish makes the table again; then the table; then the files."""
+        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+
+        prefix = audience_prefix(ref.tenant, ref.audience_id)
+        self._s3.client().put_object(Bucket=self._bucket, Key=prefix + TOMBSTONE, Body=b"")
+        if (name := self._name(ref)) is not None:
+            with suppress(NoSuchTableError):  # someone else dropped it
+                self.catalog.drop_table((ref.tenant, name))
+        keys = [entry.key for entry in list_objects(self._s3, self._bucket, prefix)]
+        delete_objects(self._s3, self._bucket, (key for key in keys if key != prefix + TOMBSTONE))
+
+    def location(self, ref: AudienceRef) -> str:
+        """Location of the table, without a final slash."""
+        return s3_uri(self._bucket, audience_prefix(ref.tenant, ref.audience_id)).rstrip("/")
+
+    def _refuse_deleted(self, ref: AudienceRef) -> None:
+        if exists(self._s3, self._bucket, audience_prefix(ref.tenant, ref.audience_id) + TOMBSTONE):
+            raise UserError("AUDIENCE_DELETED", f"audience {ref.audience} has been deleted", audience=ref.audience)
+
+    def _name(self, ref: AudienceRef) -> str | None:
+        from pyiceberg.catalog.sql import IcebergTables  # noqa: PLC0415
+        from sqlalchemy import select  # noqa: PLC0415
+
+        query = select(IcebergTables.table_name).where(
+            IcebergTables.catalog_name == CATALOG_NAME,
+            IcebergTables.table_namespace == ref.tenant,
+            IcebergTables.metadata_location.startswith(self.location(ref) + "/", autoescape=True),
+        )
+        with self.catalog.engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def _ensure_namespace(self, tenant: str) -> None:
+        from pyiceberg.exceptions import NamespaceAlreadyExistsError  # noqa: PLC0415
+        from sqlalchemy.exc import IntegrityError  # noqa: PLC0415
+
+        # It may exist, or another process may make it at the same moment.
+        with suppress(NamespaceAlreadyExistsError, IntegrityError):
+            self.catalog.create_namespace(tenant)
+
+    def _open_catalog(self) -> "SqlCatalog":
+        from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415
+        from sqlalchemy.engine import make_url  # noqa: PLC0415
+        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError  # noqa: PLC0415
+
+        url = make_url(self._url)
+        if url.get_backend_name() == "sqlite":
+            if url.database:
+                _use_write_ahead_log(Path(url.database))
+            url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
+        properties: dict[str, Any] = {
+            **self._s3.iceberg_properties(),
+            "uri": url.render_as_string(hide_password=False),
+            "warehouse": s3_uri(self._bucket, "audiences"),
+            "pool_pre_ping": "true",
+        }
+        for attempt in range(OPEN_TRIES):  # two processes that make the catalog's own tables at once: one loses
+            try:
+                return SqlCatalog(CATALOG_NAME, **properties)
+            except (IntegrityError, OperationalError, ProgrammingError):
+                if attempt == OPEN_TRIES - 1:
+                    raise
+                self._sleep(0.05 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+
+def to_iceberg(schema: RowSchema) -> "Schema":
+    """Iceberg schema of a row schema. Every field is optional: DuckDB writes none that is required."""
+    from pyiceberg.schema import Schema  # noqa: PLC0415
+    from pyiceberg.types import NestedField, StringType  # noqa: PLC0415
+
+    fields = [NestedField(field_id=1, name=schema.names[0], field_type=StringType(), required=False)]
+    fields += [
+        NestedField(field_id=number, name=column.name, field_type=iceberg_type(column.type), required=False)
+        for number, column in enumerate(schema.columns, start=2)
+    ]
+    return Schema(*fields)
+
+
+def iceberg_type(type_: ColumnType) -> "IcebergType":
+    """Iceberg's name for a column type."""
+    from pyiceberg import types  # noqa: PLC0415
+
+    names: dict[ColumnType, type[IcebergType]] = {
+        "string": types.StringType,
+        "long": types.LongType,
+        "double": types.DoubleType,
+        "boolean": types.BooleanType,
+        "date": types.DateType,
+        "timestamp": types.TimestamptzType,
+    }
+    return names[type_]()
+
+
+def _name_taken(name: str) -> UserError:
+    return UserError("AUDIENCE_NAME_TAKEN", f"another audience is called {name}; choose another name", audience=name)
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Readers then do not block the writer; the mode stays with the file."""
+    import sqlite3  # noqa: PLC0415
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()

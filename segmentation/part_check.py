@@ -1,0 +1,60 @@
+"""Is a part what it says it is? Every row is looked at: count, digest, order, distinctness, partition."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.buffers import string_buffers
+from schemas.columns import USER_ID, RowSchema
+from schemas.digest import Digest, digest_rows
+from schemas.errors import FatalError
+from schemas.hashing import murmur2_partitions
+from segmentation.versions import Part
+
+
+def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema, partitions: int) -> None:
+    """Compare a part with its rows as they were read again. Raises `FatalError` PART_MISMATCH.
+
+    Strictly ascending user ids (by bytes) are sorted and distinct; `part.partition` none skips the partition.
+    """
+    actual = Digest(schema_id=schema.schema_id)
+    last: pa.Scalar | None = None
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        ids = batch.column(USER_ID)
+        if ids.null_count:
+            raise _mismatch(part, f"{ids.null_count} rows have no user id")
+        if not _ascending(ids, last):
+            raise _mismatch(part, "its user ids are not sorted and distinct")
+        if part.partition is not None and (strangers := _strangers(ids, part.partition, partitions)):
+            raise _mismatch(part, f"{strangers} of its users belong to other partitions of {partitions}")
+        actual += digest_rows(batch, schema)
+        last = ids[-1]
+    if actual.count != part.rows:
+        raise _mismatch(part, f"{actual.count} rows, {part.rows} were announced")
+    if actual != part.digest:
+        raise _mismatch(part, f"digest {actual}, {part.digest} was announced")
+
+
+def _ascending(ids: pa.StringArray, last: pa.Scalar | None) -> bool:
+    if last is not None and not pc.less(last, ids[0]).as_py():
+        return False
+    return len(ids) == 1 or bool(pc.all(pc.less(ids[:-1], ids[1:])).as_py())
+
+
+def _strangers(ids: pa.StringArray, partition: int, partitions: int) -> int:
+    counts = murmur2_partitions(*string_buffers(ids), partitions, np.empty(len(ids), np.int32))
+    return len(ids) - int(counts[partition])
+
+
+def _mismatch(part: Part, fault: str) -> FatalError:
+    return FatalError(
+        "PART_MISMATCH",
+        f"part {part.uri} (partition {part.partition}): {fault}",
+        part=part.uri,
+        partition=part.partition,
+        fault=fault,
+    )

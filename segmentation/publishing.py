@@ -1,0 +1,259 @@
+"""The rules of publishing, as pure functions over what an audience's history says.
+
+Adapters load the history, ask `decide`, and commit on exactly that history; when the commit loses, they ask again.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from schemas.columns import RowSchema
+from schemas.errors import FatalError, UserError
+from schemas.ids import Attempt, JobId, Version
+from segmentation.versions import (
+    AlreadyPublished,
+    AudienceRef,
+    BaseMoved,
+    MembershipCounts,
+    PublishRequest,
+    SupersededBy,
+    VersionInfo,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighWater:
+    """The newest order key that was ever published, and who did it. It never falls, not even after a rollback."""
+
+    order_key: str
+    import_id: JobId
+    version: Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What an audience has been through. `versions` are the kept ones, oldest first; the last one is current.
+
+    `last_version` counts expired ones too (0 = none yet).
+    """
+
+    versions: tuple[VersionInfo, ...] = ()
+    last_version: int = 0
+    high_water: HighWater | None = None
+
+    @property
+    def current(self) -> VersionInfo | None:
+        """The newest version."""
+        return self.versions[-1] if self.versions else None
+
+    @property
+    def next_version(self) -> Version:
+        """Number of the version to come."""
+        return Version(self.last_version + 1)
+
+    def find_import(self, import_id: JobId) -> VersionInfo | None:
+        """The version that an import or operation made, if it is still kept."""
+        return next((v for v in self.versions if v.import_id == import_id), None)
+
+    def find_version(self, number: Version) -> VersionInfo | None:
+        """A kept version."""
+        return next((v for v in self.versions if v.version == number), None)
+
+    def raised(self, order_key: str, import_id: JobId) -> HighWater:
+        """The high-water mark after the next version has been published with this key."""
+        mark = HighWater(order_key=order_key, import_id=import_id, version=self.next_version)
+        return mark if self.high_water is None or order_key > self.high_water.order_key else self.high_water
+
+
+def decide(history: History, request: PublishRequest) -> AlreadyPublished | SupersededBy | BaseMoved | None:
+    """The outcome that the history dictates, or none: the request may be committed on this history, if on no other.
+
+    Raises `UserError` AUDIENCE_WOULD_SHRINK.
+    """
+    if mine := history.find_import(request.import_id):
+        return already(mine)
+    current = history.current
+    if request.mode == "replace":
+        if (mark := history.high_water) is not None and mark.order_key >= request.order_key:
+            return SupersededBy(import_id=mark.import_id, version=mark.version, order_key=mark.order_key)
+    elif (current.version if current else None) != request.base_version:
+        return BaseMoved(current_version=current.version if current else None)
+    check_shrink(current, request.members, request.max_shrink_percent)
+    return None
+
+
+def already(version: VersionInfo) -> AlreadyPublished:
+    """The answer to an import or operation whose version exists."""
+    return AlreadyPublished(
+        version=version.version, snapshot_id=version.snapshot_id, members=version.members, digest=version.digest
+    )
+
+
+def new_version(history: History, request: PublishRequest, partitioner: str) -> VersionInfo:
+    """The version that a request makes next; its snapshot is not known yet (0)."""
+    return VersionInfo(
+        version=history.next_version,
+        snapshot_id=0,
+        import_id=request.import_id,
+        attempt=request.attempt,
+        mode=request.mode,
+        order_key=request.order_key,
+        partitions=request.partitions,
+        partitioner=partitioner,
+        row_schema=request.row_schema,
+        members=request.members,
+        digest=request.digest,
+        base_version=request.base_version,
+        source_version=None,
+        counts=request.counts,
+        published_at=request.published_at,
+    )
+
+
+def rolled_back(
+    history: History, source: VersionInfo, *, operation_id: JobId, order_key: str, at: datetime, reason: str
+) -> VersionInfo:
+    """The version that a rollback to `source` makes next."""
+    return replace(
+        source,
+        version=history.next_version,
+        snapshot_id=0,
+        import_id=operation_id,
+        attempt=Attempt(1),
+        mode="rollback",
+        order_key=order_key,
+        base_version=history.current.version if history.current else None,
+        source_version=source.version,
+        counts=None,
+        published_at=at,
+        reason=reason,
+    )
+
+
+def compacted(history: History, current: VersionInfo, *, operation_id: JobId, at: datetime) -> VersionInfo:
+    """The version that a compaction of the current one makes next: the same members, not cut by partition."""
+    counts = MembershipCounts(
+        base=current.members,
+        added=0,
+        removed=0,
+        kept=current.members,
+        members=current.members,
+        base_version=current.version,
+    )
+    return replace(
+        current,
+        version=history.next_version,
+        snapshot_id=0,
+        import_id=operation_id,
+        attempt=Attempt(1),
+        mode="compact",
+        partitions=0,
+        partitioner="",
+        base_version=current.version,
+        source_version=current.version,
+        counts=counts,
+        published_at=at,
+        reason="",
+    )
+
+
+def require_version(history: History, audience: AudienceRef, number: Version) -> VersionInfo:
+    """A kept version. Raises `UserError` NO_SUCH_VERSION."""
+    if (version := history.find_version(number)) is None:
+        kept = [v.version for v in history.versions]
+        raise UserError(
+            "NO_SUCH_VERSION",
+            f"audience {audience.audience} has no version {number}"
+            + (f"; kept are {', '.join(map(str, kept))}" if kept else "; nothing has been published yet"),
+            audience=audience.audience,
+            version=number,
+            kept=kept,
+        )
+    return version
+
+
+def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: float | None) -> None:
+    """Refuse a version that has too few of the members there were. Raises `UserError` AUDIENCE_WOULD_SHRINK."""
+    if current is None or max_shrink_percent is None or current.members == 0:
+        return
+    shrink_percent = 100 * (current.members - members) / current.members
+    if shrink_percent > max_shrink_percent:
+        raise UserError(
+            "AUDIENCE_WOULD_SHRINK",
+            f"the audience would go from {current.members:,} to {members:,} members, {shrink_percent:.1f} % fewer; "
+            f"at most {max_shrink_percent:g} % are allowed. If that is what you want, import with --allow-shrink; "
+            "otherwise check that the file is complete",
+            current_version=current.version,
+            current_members=current.members,
+            members=members,
+            shrink_percent=round(shrink_percent, 3),
+            max_shrink_percent=max_shrink_percent,
+        )
+
+
+def check_request(request: PublishRequest) -> None:
+    """What must hold before anything is read. Raises `FatalError` COUNTS_MISMATCH or PART_MISMATCH."""
+    counts = request.counts
+    if counts is None:
+        if request.mode != "replace":
+            raise FatalError("COUNTS_MISMATCH", f"{request.mode} of import {request.import_id} came without counts")
+    elif fault := counts.fault() or _counts_fault(counts, request):
+        raise FatalError("COUNTS_MISMATCH", f"counts of import {request.import_id}: {fault}", counts=counts.as_record())
+    if doubled := sorted(uri for uri, parts in groupby(sorted(p.uri for p in request.parts)) if len(list(parts)) > 1):
+        raise FatalError("PART_MISMATCH", f"part {doubled[0]} is listed twice", parts=doubled)
+    partitions = [part.partition for part in request.parts]
+    if len(set(partitions)) != len(partitions) or any(p is None or not 0 <= p < request.partitions for p in partitions):
+        raise FatalError(
+            "PART_MISMATCH",
+            f"parts are needed one a partition, 0 to {request.partitions - 1}, not {partitions}",
+            partitions=partitions,
+        )
+
+
+def _counts_fault(counts: MembershipCounts, request: PublishRequest) -> str | None:
+    if counts.members != request.members:
+        return f"members {counts.members}, the parts hold {request.members}"
+    if request.mode != "replace" and counts.base_version != request.base_version:
+        return f"counted against version {counts.base_version}, built on {request.base_version}"
+    if request.mode == "append" and counts.removed:
+        return f"an append removed {counts.removed}"
+    return f"a remove added {counts.added}" if request.mode == "remove" and counts.added else None
+
+
+def merged_schema(base: RowSchema, incoming: RowSchema) -> RowSchema:
+    """Columns of the base, then the new ones of an append. Raises `UserError` SCHEMA_MISMATCH."""
+    check_columns(base, incoming)
+    known = {c.name for c in base.columns}
+    return RowSchema(columns=(*base.columns, *(c for c in incoming.columns if c.name not in known)))
+
+
+def check_columns(existing: RowSchema, incoming: RowSchema) -> None:
+    """No column may change its type or the case of its name. Raises `UserError` SCHEMA_MISMATCH."""
+    known = {c.name.lower(): c for c in existing.columns}
+    for column in incoming.columns:
+        old = known.get(column.name.lower())
+        if old is not None and (old.name, old.type) != (column.name, column.type):
+            raise UserError(
+                "SCHEMA_MISMATCH",
+                f"column {column.name} comes as {column.type}, the audience has {old.name} as {old.type}; give the "
+                "new values a column name of their own",
+                column=column.name,
+                type=column.type,
+                existing_column=old.name,
+                existing_type=old.type,
+            )
+
+
+def expired_versions(
+    versions: Sequence[VersionInfo],
+    *,
+    keep_last: int,
+    keep_younger_than: timedelta,
+    now: datetime,
+    pins: Set[Version],
+) -> tuple[VersionInfo, ...]:
+    """The versions that retention no longer keeps, oldest first; the current one is never among them."""
+    kept_by_number: Iterable[VersionInfo] = versions[-max(keep_last, 1) :]
+    kept = {v.version for v in kept_by_number} | set(pins)
+    return tuple(v for v in versions if v.version not in kept and now - v.published_at >= keep_younger_than)

@@ -1,0 +1,421 @@
+"""One suite for every `VersionStore`: in memory, and Iceberg on a real S3 server."""
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectors.lake.access import S3Access
+from connectors.lake.memory import InMemoryVersionStore
+from connectors.lake.store import IcebergVersionStore
+from schemas.columns import Column, RowSchema
+from schemas.errors import FatalError, UserError
+from schemas.ids import AudienceName, Version
+from segmentation.versions import (
+    AlreadyPublished,
+    AudienceRef,
+    BaseMoved,
+    Published,
+    PublishRequest,
+    SupersededBy,
+    VersionStore,
+)
+from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, new_id, object_server, request, users
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Access]:
+    with object_server(tmp_path_factory.mktemp("weed")) as access:
+        yield access
+
+
+@dataclasses.dataclass
+class Bench:
+    """A store and the parts that are published through it."""
+
+    store: VersionStore
+    parts: Parts
+
+    def replace(self, ref: AudienceRef, order: str, *names: str, **changes: Any) -> PublishRequest:
+        return request(ref, self.parts.write(ref, new_id(), users(*names)), order, **changes)
+
+    def members(self, ref: AudienceRef, version: int | None = None) -> list[str]:
+        """What a reader sees: every user id of the version's files, in their order."""
+        if version is None:
+            current = self.store.current(ref)
+            assert current is not None
+            version = current.version
+        seen = []
+        for part in self.store.files(ref, Version(version)):
+            seen += self.parts.tables[part.uri].column("user_id").to_pylist()
+        return sorted(seen)
+
+
+@pytest.fixture(params=["memory", "iceberg"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "memory":
+        parts = Parts()
+        yield Bench(InMemoryVersionStore(parts.read), parts)
+        return
+    s3 = request.getfixturevalue("s3")
+    store = IcebergVersionStore(catalog_url=f"sqlite:///{tmp_path / 'catalog.db'}", s3=s3, bucket=BUCKET)
+    yield Bench(store, Parts(s3))
+    store.close()
+
+
+def test_an_audience_exists_from_its_first_publish(bench: Bench) -> None:
+    ref = audience()
+    assert bench.store.current(ref) is None
+    assert bench.store.versions(ref) == ()
+    outcome = bench.store.publish(bench.replace(ref, "10", "ann", "bob", "cy"))
+    assert isinstance(outcome, Published)
+    assert (outcome.version, outcome.members) == (1, 3)
+    assert bench.members(ref) == ["ann", "bob", "cy"]
+
+
+def test_a_version_says_what_it_was_made_of(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", "ann", "bob", counts=counts(0, 2, 0, 0, None))
+    bench.store.publish(made)
+    info = bench.store.version(ref, Version(1))
+    assert info.import_id == made.import_id
+    assert (info.mode, info.order_key, info.partitions, info.partitioner) == ("replace", "10", 2, "murmur2")
+    assert (info.members, info.digest, info.counts) == (2, made.digest, made.counts)
+    assert info.published_at == AT
+
+
+def test_a_replace_leaves_the_older_version_readable(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann", "bob"))
+    bench.store.publish(bench.replace(ref, "20", "cy"))
+    assert bench.members(ref, 1) == ["ann", "bob"]
+    assert bench.members(ref, 2) == ["cy"]
+    assert [v.version for v in bench.store.versions(ref)] == [1, 2]
+
+
+def test_files_carry_the_rows_bytes_digest_and_partition_they_were_published_with(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", *(f"user-{n}" for n in range(20)))
+    bench.store.publish(made)
+    assert tuple(bench.store.files(ref, Version(1))) == made.parts
+
+
+def test_publishing_the_same_import_twice_is_one_version(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", "ann")
+    first = bench.store.publish(made)
+    second = bench.store.publish(dataclasses.replace(made, attempt=2))
+    assert isinstance(first, Published)
+    assert second == AlreadyPublished(
+        version=first.version, snapshot_id=first.snapshot_id, members=1, digest=first.digest
+    )
+    assert len(bench.store.versions(ref)) == 1
+
+
+def test_an_import_published_before_is_still_found_after_a_newer_one(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", "ann")
+    bench.store.publish(made)
+    bench.store.publish(bench.replace(ref, "20", "bob"))
+    assert isinstance(bench.store.publish(made), AlreadyPublished)
+
+
+@pytest.mark.parametrize("late", ["10", "20"])
+def test_a_replace_that_is_not_newer_is_superseded(bench: Bench, late: str) -> None:
+    ref = audience()
+    newer = bench.replace(ref, "20", "ann")
+    bench.store.publish(newer)
+    outcome = bench.store.publish(bench.replace(ref, late, "bob"))
+    assert outcome == SupersededBy(import_id=newer.import_id, version=Version(1), order_key="20")
+    assert bench.members(ref) == ["ann"]
+
+
+def test_an_append_is_published_on_its_base_and_refused_on_another(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    append = bench.replace(
+        ref, "20", "ann", "bob", mode="append", base_version=Version(1), counts=counts(1, 1, 0, 1, 1)
+    )
+    late = bench.replace(ref, "30", "ann", "cy", mode="append", base_version=Version(1), counts=counts(1, 1, 0, 1, 1))
+    assert isinstance(bench.store.publish(append), Published)
+    assert bench.store.publish(late) == BaseMoved(current_version=Version(2))
+    assert bench.members(ref) == ["ann", "bob"]
+
+
+def test_an_append_to_nothing_is_refused_once_there_is_something(bench: Bench) -> None:
+    ref = audience()
+    append = bench.replace(ref, "20", "bob", mode="append", counts=counts(0, 1, 0, 0, None))
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    assert bench.store.publish(append) == BaseMoved(current_version=Version(1))
+
+
+def test_an_older_append_does_not_lower_the_order(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "20", "ann"))
+    bench.store.publish(
+        bench.replace(ref, "05", "ann", "bob", mode="append", base_version=Version(1), counts=counts(1, 1, 0, 1, 1))
+    )
+    assert isinstance(bench.store.publish(bench.replace(ref, "15", "cy")), SupersededBy)
+
+
+def test_an_append_may_carry_parts_of_its_base(bench: Bench) -> None:
+    ref = audience()
+    base = bench.replace(ref, "10", *(f"user-{n}" for n in range(6)))
+    bench.store.publish(base)
+    import_id = new_id()
+    kept = base.parts[0]
+    grown = bench.parts.write(ref, import_id, users(*(f"user-{n}" for n in range(12))))[1]
+    assert kept.rows and grown.rows > base.parts[1].rows
+    added = grown.rows - base.parts[1].rows
+    outcome = bench.store.publish(
+        request(
+            ref,
+            (kept, grown),
+            "20",
+            import_id=import_id,
+            mode="append",
+            base_version=Version(1),
+            counts=counts(6, added, 0, 6, 1),
+        )
+    )
+    assert isinstance(outcome, Published)
+    assert outcome.members == 6 + added
+    assert tuple(bench.store.files(ref, Version(2))) == (kept, grown)
+    assert tuple(bench.store.files(ref, Version(1))) == base.parts
+
+
+def test_an_empty_audience_can_be_published_and_filled_again(bench: Bench) -> None:
+    ref = audience()
+    for order, names in (("10", ()), ("20", ("ann",)), ("30", ()), ("40", ())):
+        assert isinstance(bench.store.publish(bench.replace(ref, order, *names)), Published)
+    assert [bench.members(ref, n) for n in (1, 2, 3, 4)] == [[], ["ann"], [], []]
+    assert bench.store.files(ref, Version(3)) == []
+
+
+def test_the_shrink_guard_tells_the_numbers(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann", "bob", "cy", "dan"))
+    with pytest.raises(UserError, match="from 4 to 1 members, 75.0 % fewer; at most 50 % are allowed") as caught:
+        bench.store.publish(bench.replace(ref, "20", "ann", max_shrink_percent=50.0))
+    assert caught.value.code == "AUDIENCE_WOULD_SHRINK"
+    assert caught.value.detail["members"] == 1
+    assert bench.members(ref) == ["ann", "bob", "cy", "dan"]
+    assert isinstance(bench.store.publish(bench.replace(ref, "30", "ann", "bob", max_shrink_percent=50.0)), Published)
+
+
+AGE = RowSchema(columns=(Column(name="age", type="long"),))
+
+
+def test_a_replace_may_bring_new_columns_and_leave_old_ones(bench: Bench) -> None:
+    ref = audience()
+    seen = RowSchema(columns=(Column(name="seen", type="timestamp"),))
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    with_age = bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": 30}, {"user_id": "bob"}], AGE)
+    bench.store.publish(request(ref, with_age, "20", row_schema=AGE))
+    bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("cy"), seen), "30", row_schema=seen))
+    assert [v.row_schema.names for v in bench.store.versions(ref)] == [
+        ("user_id",),
+        ("user_id", "age"),
+        ("user_id", "seen"),
+    ]
+
+
+@pytest.mark.parametrize("column", [Column(name="age", type="string"), Column(name="Age", type="long")])
+def test_a_column_cannot_change_its_type_or_the_case_of_its_name(bench: Bench, column: Column) -> None:
+    ref = audience()
+    other = RowSchema(columns=(column,))
+    bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("ann"), AGE), "10", row_schema=AGE))
+    with pytest.raises(UserError, match="age as long") as caught:
+        bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("ann"), other), "20", row_schema=other))
+    assert caught.value.code == "SCHEMA_MISMATCH"
+    assert [v.version for v in bench.store.versions(ref)] == [1]
+
+
+def _table(*names: str) -> pa.Table:
+    return pa.table({"user_id": pa.array(names, pa.string())})
+
+
+@pytest.mark.parametrize(
+    ("fault", "names"),
+    [
+        ("not sorted and distinct", ("u3", "u1")),
+        ("not sorted and distinct", ("u1", "u1")),
+        ("belong to other partitions", ("u1", "u2", "u3", "u4", "u5")),
+    ],
+)
+def test_a_part_whose_rows_are_in_the_wrong_place_is_refused(bench: Bench, fault: str, names: tuple[str, ...]) -> None:
+    ref, import_id = audience(), new_id()
+    part = bench.parts.put(ref, import_id, _table(*names), RowSchema(), 1)
+    with pytest.raises(FatalError, match=fault) as caught:
+        bench.store.publish(request(ref, (part,), "10"))
+    assert caught.value.code == "PART_MISMATCH"
+    assert (caught.value.detail["part"], caught.value.detail["partition"]) == (part.uri, 1)
+    assert bench.store.current(ref) is None
+
+
+@pytest.mark.parametrize("fault", ["digest", "rows"])
+def test_a_part_with_other_rows_than_announced_is_refused(bench: Bench, fault: str) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", "ann", "bob", "cy", "dan")
+    part = made.parts[1]
+    wrong = (
+        dataclasses.replace(part, rows=part.rows + 1)
+        if fault == "rows"
+        else dataclasses.replace(part, digest=dataclasses.replace(part.digest, sum1=part.digest.sum1 ^ 1))
+    )
+    with pytest.raises(FatalError, match=f"{fault}.* announced") as caught:
+        bench.store.publish(dataclasses.replace(made, parts=(made.parts[0], wrong)))
+    assert caught.value.code == "PART_MISMATCH"
+    assert bench.store.current(ref) is None
+
+
+def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", "ann", "bob", counts=counts(0, 3, 0, 0, None))
+    with pytest.raises(FatalError, match="members 3, the parts hold 2") as caught:
+        bench.store.publish(made)
+    assert caught.value.code == "COUNTS_MISMATCH"
+
+
+def test_parts_of_one_partition_twice_are_refused(bench: Bench) -> None:
+    ref = audience()
+    made = bench.replace(ref, "10", "ann")
+    with pytest.raises(FatalError, match="one a partition"):
+        bench.store.publish(dataclasses.replace(made, parts=(made.parts[0], *bench.replace(ref, "10", "bob").parts)))
+
+
+def test_a_rollback_is_a_new_version_of_the_old_files(bench: Bench) -> None:
+    ref = audience()
+    first = bench.replace(ref, "10", "ann", "bob")
+    bench.store.publish(first)
+    bench.store.publish(bench.replace(ref, "20", "cy"))
+    outcome = bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT, reason="bad file")
+    assert isinstance(outcome, Published)
+    assert (outcome.version, outcome.members, outcome.digest) == (3, 2, first.digest)
+    assert bench.members(ref) == ["ann", "bob"]
+    assert bench.members(ref, 2) == ["cy"]
+    info = bench.store.version(ref, Version(3))
+    assert (info.mode, info.source_version, info.reason) == ("rollback", 1, "bad file")
+
+
+def test_a_rollback_twice_is_one_version(bench: Bench) -> None:
+    ref, operation = audience(), new_id()
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    bench.store.publish(bench.replace(ref, "20", "bob"))
+    bench.store.rollback(ref, Version(1), operation_id=operation, order_key="30", at=AT)
+    again = bench.store.rollback(ref, Version(1), operation_id=operation, order_key="30", at=AT)
+    assert isinstance(again, AlreadyPublished)
+    assert len(bench.store.versions(ref)) == 3
+
+
+def test_a_writer_that_slept_through_a_rollback_does_not_undo_it(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    bench.store.publish(bench.replace(ref, "20", "bob"))
+    slept = bench.replace(ref, "25", "cy")
+    slept_append = bench.replace(
+        ref, "26", "bob", "dan", mode="append", base_version=Version(2), counts=counts(1, 1, 0, 1, 2)
+    )
+    bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
+    assert isinstance(bench.store.publish(slept), SupersededBy)
+    assert bench.store.publish(slept_append) == BaseMoved(current_version=Version(3))
+    assert bench.members(ref) == ["ann"]
+    assert isinstance(bench.store.publish(bench.replace(ref, "40", "eve")), Published)
+
+
+def test_a_rollback_of_what_is_no_longer_current_is_refused(bench: Bench) -> None:
+    ref = audience()
+    for order in ("10", "20", "30"):
+        bench.store.publish(bench.replace(ref, order, f"user-{order}"))
+    outcome = bench.store.rollback(
+        ref, Version(1), operation_id=new_id(), order_key="40", at=AT, expected_current=Version(2)
+    )
+    assert outcome == BaseMoved(current_version=Version(3))
+
+
+@pytest.mark.parametrize("published", [0, 1])
+def test_a_version_that_does_not_exist_is_a_user_error(bench: Bench, published: int) -> None:
+    ref = audience()
+    for n in range(published):
+        bench.store.publish(bench.replace(ref, str(n), "ann"))
+    for call in (
+        lambda: bench.store.version(ref, Version(7)),
+        lambda: bench.store.files(ref, Version(7)),
+        lambda: bench.store.rollback(ref, Version(7), operation_id=new_id(), order_key="9", at=AT),
+    ):
+        with pytest.raises(UserError) as caught:
+            call()
+        assert caught.value.code == "NO_SUCH_VERSION"
+
+
+def test_expiry_keeps_the_last_the_young_and_the_pinned(bench: Bench) -> None:
+    ref = audience()
+    for n in range(1, 7):
+        bench.store.publish(bench.replace(ref, f"{n}0", f"user-{n}", published_at=AT + timedelta(days=n)))
+    expired = bench.store.expire(
+        ref,
+        keep_last=1,
+        keep_younger_than=timedelta(days=3),
+        now=AT + timedelta(days=7),
+        pins={Version(2)},
+    )
+    assert expired.versions == (1, 3, 4)
+    assert [v.version for v in bench.store.versions(ref)] == [2, 5, 6]
+    assert bench.members(ref, 2) == ["user-2"]
+
+
+def test_the_current_version_never_expires(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    expired = bench.store.expire(ref, keep_last=0, keep_younger_than=timedelta(0), now=AT + timedelta(days=900))
+    assert expired.versions == ()
+    assert bench.members(ref) == ["ann"]
+
+
+def test_numbers_and_order_survive_expiry(bench: Bench) -> None:
+    ref = audience()
+    for order in ("10", "20", "30"):
+        bench.store.publish(bench.replace(ref, order, f"user-{order}"))
+    bench.store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=AT + timedelta(days=9))
+    assert isinstance(bench.store.publish(bench.replace(ref, "25", "late")), SupersededBy)
+    outcome = bench.store.publish(bench.replace(ref, "40", "eve"))
+    assert isinstance(outcome, Published)
+    assert outcome.version == 4
+
+
+def test_a_renamed_audience_is_found_by_its_old_reference_too(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    renamed = bench.store.rename(ref, AudienceName(f"{ref.audience}-new"))
+    assert renamed.audience == f"{ref.audience}-new"
+    assert bench.members(renamed) == ["ann"]
+    outcome = bench.store.publish(bench.replace(ref, "20", "bob"))
+    assert isinstance(outcome, Published)
+    assert outcome.version == 2
+    assert bench.members(renamed) == ["bob"]
+
+
+def test_a_name_that_is_taken_is_refused(bench: Bench) -> None:
+    one, two = audience(), audience()
+    for ref in (one, two):
+        bench.store.publish(bench.replace(ref, "10", "ann"))
+    with pytest.raises(UserError, match="choose another name") as caught:
+        bench.store.rename(one, two.audience)
+    assert caught.value.code == "AUDIENCE_NAME_TAKEN"
+
+
+def test_a_dropped_audience_is_gone_and_cannot_come_back_through_a_late_publish(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "10", "ann"))
+    late = bench.replace(ref, "20", "bob")
+    bench.store.drop(ref)
+    assert bench.store.current(ref) is None
+    late = request(ref, bench.parts.write(ref, late.import_id, users("bob")), "20")
+    with pytest.raises(UserError) as caught:
+        bench.store.publish(late)
+    assert caught.value.code == "AUDIENCE_DELETED"
+    bench.store.drop(ref)
