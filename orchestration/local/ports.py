@@ -1,0 +1,110 @@
+"""Ports of the embedded stack, all on loopback: fixed and documented by default, free ones for tests."""
+
+import random
+import socket
+import tomllib
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from orchestration.settings import Settings
+from schemas.errors import UserError
+
+LOOPBACK: Final = "127.0.0.1"
+FREE_RANGE: Final = range(10_240, 32_000)
+"""Below Linux's ephemeral ports (32768..60999), so that no outgoing connection takes a port between two starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Every port that the stack listens on. The first three are what clients use and are kept in the settings."""
+
+    kafka: int = 19092
+    s3: int = 18333
+    engine: int = 18180
+    kafka_controller: int = 19093
+    s3_grpc: int = 18334
+    s3_master: int = 18335
+    s3_master_grpc: int = 18336
+    s3_volume: int = 18337
+    s3_volume_grpc: int = 18338
+    s3_filer: int = 18339
+    s3_filer_grpc: int = 18340
+
+    def addresses(self) -> dict[str, str | int]:
+        """The settings that name the ports clients use."""
+        return {
+            "kafka_bootstrap": f"{LOOPBACK}:{self.kafka}",
+            "s3_endpoint": f"http://{LOOPBACK}:{self.s3}",
+            "engine_url": f"http://{LOOPBACK}:{self.engine}",
+        }
+
+    def as_toml(self) -> str:
+        """The file that `load` reads."""
+        return "".join(f"{f.name} = {getattr(self, f.name)}\n" for f in fields(self))
+
+    @classmethod
+    def load(cls, path: Path, settings: Settings) -> Self:
+        """Ports of a home; those that clients use are in the settings. Raises `UserError` BAD_PORTS, NOT_LOOPBACK."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            inner = {f.name: int(values[f.name]) for f in fields(cls) if f.name in values}
+        except (ValueError, TypeError) as exc:
+            raise UserError("BAD_PORTS", f"{path} cannot be read: {exc}", path=str(path)) from exc
+        outer = {
+            "kafka": _port("kafka_bootstrap", f"//{settings.kafka_bootstrap}"),
+            "s3": _port("s3_endpoint", settings.s3_endpoint),
+            "engine": _port("engine_url", settings.engine_url),
+        }
+        return cls(**(inner | outer))
+
+
+def pick_free_ports() -> Ports:
+    """Ports that nobody listens on now. Another process may take one before the stack does; that is reported then."""
+    chosen: list[int] = []
+    wanted = len(fields(Ports))
+    for port in random.sample(FREE_RANGE, len(FREE_RANGE)):
+        if is_free(port):
+            chosen.append(port)
+        if len(chosen) == wanted:
+            return Ports(**dict(zip((f.name for f in fields(Ports)), chosen, strict=True)))
+    raise UserError("NO_FREE_PORTS", f"fewer than {wanted} ports are free between 10240 and 31999")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody accepts connections on this loopback port now."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def distinct(ports: Ports) -> bool:
+    """Whether no port is named twice."""
+    return len(set(astuple(ports))) == len(fields(ports))
+
+
+def _port(setting: str, address: str) -> int:
+    parts = urlsplit(address)
+    if parts.hostname not in {LOOPBACK, "localhost"} or parts.port is None:
+        raise UserError(
+            "NOT_LOOPBACK",
+            f"setting {setting} points to {parts.netloc}, which is not a port of {LOOPBACK}: the embedded stack only "
+            "listens on loopback; unset it, or do not start the embedded stack",
+            setting=setting,
+            address=parts.netloc,
+        )
+    return parts.port

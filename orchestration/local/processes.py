@@ -1,0 +1,155 @@
+"""Child processes: tied to their parent, marked with their home, logged to a file, stopped for certain."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+TETHER: Final = str(Path(__file__).with_name("tether.py"))
+HOME_MARK: Final = "MUSTER_STACK_HOME"
+"""Environment variable that every process of an embedded stack carries, grandchildren included."""
+LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
+TAIL_BYTES: Final = 64 * 1024
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    output: Path | None = None,
+    cwd: Path | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; it gets `death_signal` when the calling thread ends.
+
+    Output is appended to a file (moved aside first where it has grown past `LOG_LIMIT_BYTES`), or inherited.
+    """
+    tethered = [sys.executable, "-I", "-S", TETHER, str(int(death_signal)), str(os.getpid()), *argv]
+    with contextlib.ExitStack() as stack:
+        file = None
+        if output is not None:
+            rotate(output)
+            file = stack.enter_context(output.open("ab"))
+        return subprocess.Popen(
+            tethered,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT if file is not None else None,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], *, timeout_s: float, first: signal.Signals = signal.SIGTERM) -> None:
+    """Ask a child's process group to end, insist after `timeout_s`, and wait for it."""
+    signal_group(process.pid, first)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        # Also what the child started in its own group and left behind.
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal the process group that `spawn` made for a child; one that has ended is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def marked(home: Path) -> list[psutil.Process]:
+    """Processes of this user that carry the mark of this home, wherever they were started."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(HOME_MARK) == str(home):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end_all(processes: Iterable[psutil.Process], *, timeout_s: float) -> int:
+    """End processes that are not our children: SIGTERM, after `timeout_s` SIGKILL. Returns how many there were."""
+    found = list(processes)
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+            process.resume()  # a stopped process takes no SIGTERM
+    _, alive = psutil.wait_procs(found, timeout=timeout_s)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=timeout_s)
+    return len(found)
+
+
+def listener_name(port: int) -> str:
+    """Who listens on a TCP port, in words; empty when the operating system does not tell."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return ""
+
+
+def rotate(log: Path) -> None:
+    """Move a log file aside that has grown past `LOG_LIMIT_BYTES`; one older file is kept."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_LIMIT_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
+
+
+def tail(log: Path, lines: int = 20) -> tuple[str, ...]:
+    """The last lines of a log file; none where it does not exist."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return tuple(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+    except OSError:
+        return ()
+
+
+class Spawner:
+    """One thread that starts all children of a process whose other threads come and go (see `tether`)."""
+
+    def __init__(self) -> None:
+        self._requests: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], Future[subprocess.Popen[bytes]]]]
+        self._requests = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="spawner", daemon=True).start()
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        output: Path | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.Popen[bytes]:
+        """`processes.spawn` on the long-lived thread. Blocks until the child is started; raises `OSError`."""
+        future: Future[subprocess.Popen[bytes]] = Future()
+        self._requests.put((lambda: spawn(argv, env=env, output=output, pass_fds=pass_fds), future))
+        return future.result()
+
+    def _run(self) -> None:
+        while True:
+            start, future = self._requests.get()
+            try:
+                future.set_result(start())
+            except Exception as exc:  # noqa: BLE001 - handed to the caller
+                future.set_exception(exc)

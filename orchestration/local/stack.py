@@ -1,0 +1,187 @@
+"""`muster up`, `down` and `status` as functions: start the supervisor, ask it, end it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from orchestration.local import processes
+from orchestration.local.home import Home, initialise
+from orchestration.local.parts import all_parts, select
+from orchestration.local.ports import Ports
+from orchestration.local.status import PartState, PartStatus, StackStatus, read_status
+from orchestration.settings import Settings
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+
+START_TIMEOUT_S: Final = 180.0
+STOP_TIMEOUT_S: Final = 90.0
+POLL_S: Final = 0.05
+LOG_LINES: Final = 15
+PORTS_VARIABLE: Final = "MUSTER_PORTS"
+"""`MUSTER_PORTS=free` chooses free ports at the first start of a home, for tests and second stacks."""
+
+_supervisors: Final[dict[Path, subprocess.Popen[bytes]]] = {}
+"""Supervisors that this process started; they are its children, so it has to wait for them when they end."""
+
+Report = Callable[[PartStatus], None]
+
+
+def up(
+    target: Settings | Path,
+    *,
+    parts: Sequence[str] | None = None,
+    free_ports: bool = False,
+    report: Report | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+) -> Settings:
+    """Start the stack of a home and wait until every part is ready; on a running stack only wait and report.
+
+    `parts` names the parts to start (`kafka`, `s3`, `catalog`, `engine`, `relay`, `worker`), all by default;
+    `report` gets every change of a part; `env` replaces the environment of this process. Returns the settings that
+    clients of the stack need.
+
+    Raises `UserError` (PORT_TAKEN, UNKNOWN_PART, HOME_NOT_WRITABLE, STACK_HAS_OTHER_PARTS), `RetriableError` or
+    `FatalError` of the part that failed, with the last lines of its log in the message and in `detail["log"]`.
+    A stack that did not come up is taken down again.
+    """
+    env = dict(os.environ if env is None else env)
+    home = home_of(target)
+    settings = initialise(home, env, free_ports=free_ports or env.get(PORTS_VARIABLE) == "free")
+    Ports.load(home.ports_file, settings)
+    chosen = select(all_parts(settings), parts)
+    before = read_status(home)
+    if before.running:
+        missing = [p.name for p in chosen if before.part(p.name) is None]
+        if parts is not None and missing:
+            raise UserError(
+                "STACK_HAS_OTHER_PARTS",
+                f"the stack in {home.path} runs without {', '.join(missing)}; `muster down`, then start it again",
+                missing=missing,
+            )
+        _await_ready(home, None, report, timeout_s)
+        return settings
+    argv = [sys.executable, "-m", "orchestration.local.supervisor"]
+    if parts is not None:
+        argv += ["--parts", ",".join(p.name for p in chosen)]
+    log = home.log_file("supervisor")
+    processes.rotate(log)
+    home.state_file.unlink(missing_ok=True)
+    with log.open("ab") as output:
+        supervisor = subprocess.Popen(
+            argv,
+            env={**env, **settings.environment()},
+            cwd=home.path,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _supervisors[home.path] = supervisor
+    try:
+        _await_ready(home, supervisor, report, timeout_s)
+    except BaseException:
+        down(home.path)
+        raise
+    return settings
+
+
+def down(target: Settings | Path, *, report: Report | None = None) -> bool:
+    """Stop the stack of a home and everything that an earlier one left. Data stays. False when nothing ran."""
+    home = home_of(target)
+    now = read_status(home)
+    stopped = now.running
+    if now.running:
+        _end_supervisor(home, now.supervisor_pid, report)
+    if (supervisor := _supervisors.pop(home.path, None)) is not None:
+        supervisor.wait(STOP_TIMEOUT_S)
+    return bool(processes.end_all(processes.marked(home.path), timeout_s=5.0)) or stopped
+
+
+def status(target: Settings | Path) -> StackStatus:
+    """The stack of a home, as its supervisor last described it."""
+    return read_status(home_of(target))
+
+
+def home_of(target: Settings | Path) -> Home:
+    """The home that is meant, absolute."""
+    return Home(path=(target.home if isinstance(target, Settings) else target).absolute())
+
+
+def _await_ready(
+    home: Home, supervisor: subprocess.Popen[bytes] | None, report: Report | None, timeout_s: float
+) -> None:
+    """Follow the state file. A part that fails before it was ever ready fails the start."""
+    deadline = time.monotonic() + timeout_s
+    seen: dict[str, PartStatus] = {}
+    while True:
+        ended = supervisor is not None and supervisor.poll() is not None
+        now = read_status(home)
+        for part in now.parts if now.running else ():
+            if report is not None and seen.get(part.name) != part:
+                report(part)
+            seen[part.name] = part
+            if part.state is PartState.FAILED and supervisor is not None:
+                raise _with_log(home, part)
+        if now.ready:
+            return
+        if ended or (supervisor is None and not now.running):
+            lines = processes.tail(home.log_file("supervisor"), LOG_LINES)
+            raise FatalError(
+                "SUPERVISOR_ENDED",
+                "the supervisor ended before the stack was ready:\n" + "\n".join(lines),
+                part="supervisor",
+                log=list(lines),
+            )
+        if time.monotonic() > deadline:
+            slow = [p for p in now.parts if p.state is not PartState.READY]
+            raise RetriableError(
+                "STACK_NOT_READY",
+                f"not ready after {timeout_s:.0f} s: " + ", ".join(f"{p.name} is {p.state}" for p in slow),
+                parts=[p.name for p in slow],
+            )
+        time.sleep(POLL_S)
+
+
+def _with_log(home: Home, part: PartStatus) -> MusterError:
+    """The error of a failed part, with the end of its log where the part itself wrote one."""
+    error = MusterError.from_record(part.error or {"message": f"{part.name} failed"})
+    lines = () if error.code == "PORT_TAKEN" else processes.tail(home.log_file(part.name), LOG_LINES)
+    message = "\n".join([f"{part.name} did not start: {error.message}", *lines])
+    return type(error)(error.code, message, **{**error.detail, "part": part.name, "log": list(lines)})
+
+
+def _end_supervisor(home: Home, pid: int | None, report: Report | None) -> None:
+    """SIGTERM, wait for the ordered stop, and in the end SIGKILL."""
+    if pid is None:  # it has the lock but has not written its state yet
+        pid = _await_pid(home)
+    try:
+        supervisor = psutil.Process(pid)
+        supervisor.terminate()
+    except psutil.NoSuchProcess:
+        return
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    seen: dict[str, PartStatus] = {}
+    while (now := read_status(home)).running and time.monotonic() < deadline:
+        for part in now.parts:
+            if report is not None and seen.get(part.name) != part:
+                report(part)
+            seen[part.name] = part
+        time.sleep(POLL_S)
+    if now.running:
+        supervisor.kill()
+        supervisor.wait(5)
+
+
+def _await_pid(home: Home) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if (pid := read_status(home).supervisor_pid) is not None:
+            return pid
+        time.sleep(POLL_S)
+    raise RetriableError("SUPERVISOR_SILENT", f"the supervisor of {home.path} does not say who it is; try again")

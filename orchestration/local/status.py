@@ -1,0 +1,127 @@
+"""What the supervisor says about the parts, as values and as the file `stack.json`."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from orchestration.local.home import Home
+
+
+class PartState(StrEnum):
+    """Where a part is in its life."""
+
+    WAITING = "waiting"
+    """for the parts it needs"""
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    """did not start or has ended; it is tried again after a pause"""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartStatus:
+    """One part of the stack. `error` is a `MusterError` record; `since` is ISO 8601 in UTC."""
+
+    name: str
+    state: PartState
+    pid: int | None
+    ports: tuple[int, ...]
+    restarts: int
+    since: str
+    log: str
+    error: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`."""
+        return cls(**{**record, "state": PartState(record["state"]), "ports": tuple(record["ports"])})
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackStatus:
+    """The whole stack of one home. `running` says whether its supervisor lives."""
+
+    home: str
+    running: bool
+    supervisor_pid: int | None
+    parts: tuple[PartStatus, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part is ready."""
+        return self.running and bool(self.parts) and all(p.state is PartState.READY for p in self.parts)
+
+    def part(self, name: str) -> PartStatus | None:
+        """A part by name."""
+        return next((p for p in self.parts if p.name == name), None)
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "home": self.home,
+            "running": self.running,
+            "ready": self.ready,
+            "supervisor_pid": self.supervisor_pid,
+            "parts": [p.as_record() for p in self.parts],
+        }
+
+
+def read_status(home: Home) -> StackStatus:
+    """What is known about a home; also of one where nothing was ever started."""
+    running = supervisor_runs(home)
+    try:
+        record = json.loads(home.state_file.read_text(encoding="utf-8"))
+        parts = tuple(PartStatus.from_record(p) for p in record["parts"])
+        pid = int(record["supervisor_pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        parts, pid = (), None
+    if not running:
+        parts = tuple(_stopped(p) for p in parts)
+    return StackStatus(home=str(home.path), running=running, supervisor_pid=pid if running else None, parts=parts)
+
+
+def write_status(home: Home, parts: tuple[PartStatus, ...]) -> None:
+    """Replace the state file atomically, by the supervisor only."""
+    record = {"supervisor_pid": os.getpid(), "parts": [p.as_record() for p in parts]}
+    temporary = home.state_file.with_name(f".{home.state_file.name}")
+    temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    temporary.replace(home.state_file)
+
+
+def supervisor_runs(home: Home) -> bool:
+    """Whether a supervisor holds the lock of this home."""
+    try:
+        with home.lock_file.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def take_lock(path: Path) -> int | None:
+    """Become the only supervisor of a home: a descriptor to keep open for life, or None where another one lives."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _stopped(part: PartStatus) -> PartStatus:
+    record = part.as_record() | {"state": PartState.STOPPED, "pid": None}
+    return PartStatus.from_record(record)

@@ -1,0 +1,242 @@
+"""The supervisor: starts the parts, starts again what ends, takes all of them down with itself.
+
+1. take the lock of the home (one supervisor a home);
+2. end what an earlier supervisor left behind;
+3. one thread a part: wait for the parts it needs, start, await readiness, watch, start again after a pause;
+4. on SIGTERM stop the parts in reverse order.
+Every change of state is written to `stack.json`, which `muster status` and `muster up` read.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from orchestration.clock import iso, now_ms
+from orchestration.local import processes, seaweedfs
+from orchestration.local.home import Home
+from orchestration.local.parts import RESTART_BACKOFF_S, Context, Part, all_parts, environment, select
+from orchestration.local.ports import Ports, is_free
+from orchestration.local.status import PartState, PartStatus, take_lock, write_status
+from orchestration.settings import Settings
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+
+POLL_S: Final = 0.05
+STEADY_S: Final = 60.0
+"""A part that was ready this long starts over with the shortest pause."""
+LEFTOVER_TIMEOUT_S: Final = 5.0
+ALREADY_RUNNING: Final = 3
+"""Exit code when another supervisor holds the lock."""
+
+log = logging.getLogger("muster.supervisor")
+
+
+class StateTable:
+    """State of all parts, shared by their threads, mirrored to the state file at each change."""
+
+    def __init__(self, context: Context, parts: Sequence[Part]) -> None:
+        self._home = context.home
+        self._lock = threading.Lock()
+        self._parts = {
+            p.name: PartStatus(
+                name=p.name,
+                state=PartState.WAITING,
+                pid=None,
+                ports=p.ports(context.ports),
+                restarts=0,
+                since=_now(),
+                log=str(context.home.log_file(p.name)),
+            )
+            for p in parts
+        }
+        write_status(self._home, tuple(self._parts.values()))
+
+    def set(self, name: str, state: PartState, *, pid: int | None = None, error: MusterError | None = None) -> None:
+        """Record a change."""
+        self._change(name, state=state, pid=pid, error=error.as_record() if error else None, since=_now())
+        log.log(logging.ERROR if error else logging.INFO, "%s: %s%s", name, state, f" ({error})" if error else "")
+
+    def count_restart(self, name: str) -> None:
+        """Record that a part is started once more."""
+        self._change(name, restarts=self._parts[name].restarts + 1)
+
+    def _change(self, name: str, **changes: object) -> None:
+        with self._lock:
+            self._parts[name] = PartStatus.from_record(self._parts[name].as_record() | changes)
+            write_status(self._home, tuple(self._parts.values()))
+
+
+class PartRunner(threading.Thread):
+    """Life of one part. The thread starts the process itself, so the process dies with it (see `tether`)."""
+
+    def __init__(self, part: Part, context: Context, table: StateTable) -> None:
+        super().__init__(name=part.name, daemon=True)
+        self.part = part
+        self.ready = threading.Event()
+        self.needs: tuple[PartRunner, ...] = ()
+        self._context = context
+        self._table = table
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        """Ask the thread to stop its process and end; `join` waits for that."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """The loop of step 3."""
+        failures = 0
+        while not self._stopping.is_set() and not all(need.ready.wait(POLL_S) for need in self.needs):
+            pass
+        while not self._stopping.is_set():
+            ready_at: float | None = None
+            try:
+                self._start()
+                ready_at = time.monotonic()
+                self._watch()
+            except MusterError as exc:
+                self._failed(exc)
+            except Exception as exc:
+                log.exception("%s", self.part.name)
+                self._failed(FatalError("PART_FAILED", f"{type(exc).__name__}: {exc}", part=self.part.name))
+            if self._stopping.is_set():
+                break
+            failures = 0 if ready_at and time.monotonic() - ready_at > STEADY_S else failures + 1
+            self._stopping.wait(RESTART_BACKOFF_S[min(failures, len(RESTART_BACKOFF_S)) - 1] if failures else 0)
+            if not self._stopping.is_set():
+                self._table.count_restart(self.part.name)
+        self.ready.clear()
+        if self._process is not None:
+            self._table.set(self.part.name, PartState.STOPPING, pid=self._process.pid)
+            processes.stop(self._process, timeout_s=self.part.stop_timeout_s)
+        self._table.set(self.part.name, PartState.STOPPED)
+
+    def _start(self) -> None:
+        part, context = self.part, self._context
+        self._table.set(part.name, PartState.STARTING)
+        part.prepare(context)
+        pid = None
+        if part.command is not None:
+            argv = part.command(context)
+            self._check_ports()
+            self._process = processes.spawn(
+                argv,
+                env=environment(context, speaks_aws=part.speaks_aws),
+                output=context.home.log_file(part.name),
+                cwd=part.directory(context),
+                death_signal=part.death_signal,
+            )
+            pid = self._process.pid
+            self._table.set(part.name, PartState.STARTING, pid=pid)
+        self._await_answer()
+        if self._stopping.is_set():
+            return
+        part.settle(context)
+        self.ready.set()
+        self._table.set(part.name, PartState.READY, pid=pid)
+
+    def _await_answer(self) -> None:
+        began = time.monotonic()
+        while not self._stopping.is_set():
+            lived = time.monotonic() - began
+            self._raise_if_ended()
+            if lived >= self.part.settled_for_s and self.part.answers(self._context):
+                return
+            if lived > self.part.ready_timeout_s:
+                raise RetriableError(
+                    "PART_NOT_READY",
+                    f"{self.part.name} did not become ready within {self.part.ready_timeout_s:.0f} s",
+                    part=self.part.name,
+                )
+            self._stopping.wait(POLL_S)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            self._raise_if_ended()
+
+    def _raise_if_ended(self) -> None:
+        if self._process is not None and (code := self._process.poll()) is not None:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise RetriableError("PART_ENDED", f"{self.part.name} {how}", part=self.part.name, exit_code=code)
+
+    def _check_ports(self) -> None:
+        for port in self.part.ports(self._context.ports):
+            if not is_free(port):
+                raise UserError(
+                    "PORT_TAKEN",
+                    f"port {port}, which {self.part.name} needs, is taken by "
+                    f"{processes.listener_name(port) or 'another program'}; stop that, or choose other ports "
+                    "(MUSTER_PORTS=free with an empty home)",
+                    part=self.part.name,
+                    port=port,
+                )
+
+    def _failed(self, error: MusterError) -> None:
+        self.ready.clear()
+        if self._process is not None:
+            processes.stop(self._process, timeout_s=self.part.stop_timeout_s)
+            self._process = None
+        self._table.set(self.part.name, PartState.FAILED, error=error)
+
+
+def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> int:
+    """Run the stack until SIGTERM or SIGINT. Returns the exit code."""
+    lock = take_lock(home.lock_file)
+    if lock is None:
+        return ALREADY_RUNNING
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
+    if left := processes.end_all(processes.marked(home.path), timeout_s=LEFTOVER_TIMEOUT_S):
+        log.warning("ended %d process(es) that an earlier supervisor left behind", left)
+    parts = select(all_parts(settings), names)
+    table = StateTable(context, parts)
+    runners = {p.name: PartRunner(p, context, table) for p in parts}
+    for runner in runners.values():
+        runner.needs = tuple(runners[need] for need in runner.part.needs if need in runners)
+        runner.start()
+    stopping.wait()
+    log.info("stopping")
+    _stop_in_order([*runners.values()])
+    seaweedfs.remove_sockets(context.ports)
+    processes.end_all(processes.marked(home.path), timeout_s=LEFTOVER_TIMEOUT_S)
+    os.close(lock)
+    return 0
+
+
+def _stop_in_order(runners: list[PartRunner]) -> None:
+    """The last started first; workers all at once, since each may finish what it has in hand."""
+    while runners:
+        last = runners[-1].part.name.split("-", maxsplit=1)[0]
+        group = [r for r in runners if r.part.name.split("-", maxsplit=1)[0] == last]
+        for runner in group:
+            runner.stop()
+        for runner in group:
+            runner.join()
+            runners.remove(runner)
+
+
+def _now() -> str:
+    return iso(now_ms())
+
+
+def main() -> None:
+    """Entry point of the daemon; `MUSTER_HOME` names the home."""
+    parser = argparse.ArgumentParser(prog="python -m orchestration.local.supervisor")
+    parser.add_argument("--parts", help="comma-separated names; all by default")
+    names = parser.parse_args().parts
+    settings = Settings.load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    sys.exit(supervise(Home(path=settings.home), settings, names.split(",") if names else None))
+
+
+if __name__ == "__main__":
+    main()

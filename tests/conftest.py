@@ -1,0 +1,61 @@
+"""Fixtures that start real parts: one broker and one S3 server a session, whole stacks on demand.
+
+`stack`        settings of a running Kafka and S3 (topics and buckets made), shared by all tests of the session:
+               use ids, tenants and keys of your own.
+`start_stack`  starts a stack of its own with chosen parts and settings, stopped at the end of the test.
+Both use free ports and a temporary home, and check that no process is left.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from orchestration.local import processes
+from orchestration.local import stack as local_stack
+from orchestration.settings import Settings
+
+StartStack = Callable[..., Settings]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Kafka and S3 for the whole session."""
+    home = tmp_path_factory.mktemp("stack") / "home"
+    with_parts = ("kafka", "s3")
+    try:
+        yield local_stack.up(home, parts=with_parts, free_ports=True, env=stack_environment({"MUSTER_PARTITIONS": "4"}))
+    finally:
+        stop_and_check(home)
+
+
+@pytest.fixture
+def start_stack(tmp_path: Path) -> Iterator[StartStack]:
+    """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in a home of its own."""
+    homes: list[Path] = []
+
+    def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
+        home = tmp_path / name
+        homes.append(home)
+        extra = {f"MUSTER_{field.upper()}": str(value) for field, value in settings.items()}
+        return local_stack.up(home, parts=parts, free_ports=True, env=stack_environment(extra))
+
+    try:
+        yield start
+    finally:
+        for home in homes:
+            stop_and_check(home)
+
+
+def stack_environment(extra: dict[str, str]) -> dict[str, str]:
+    """The environment without settings of the developer's own stack; the processes find the tests' modules."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
+    return inherited | {"PYTHONPATH": str(Path(__file__).parents[1])} | extra
+
+
+def stop_and_check(home: Path) -> None:
+    """Stop a stack; a process that outlives it fails the test."""
+    local_stack.down(home)
+    left = [process.cmdline() for process in processes.marked(home.absolute())]
+    assert left == []
