@@ -6,7 +6,7 @@ back is a `RetriableError` S3_UNAVAILABLE; a request that the store will never t
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,8 +228,13 @@ class ObjectStore:
             raise
         return True
 
-    def put_file(self, path: Path, bucket: str, key: str) -> None:
-        """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file."""
+    def put_file(
+        self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None
+    ) -> None:
+        """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
+
+        `on_bytes` gets the size of each piece that was sent, from the threads of the upload.
+        """
         from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
 
         if not path.is_file():
@@ -238,7 +243,7 @@ class ObjectStore:
             multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
         )
         with _translated(bucket, key):
-            self._client.upload_file(str(path), bucket, key, Config=config)
+            self._client.upload_file(str(path), bucket, key, Config=config, Callback=on_bytes)
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix`, in the order of their keys."""
