@@ -67,6 +67,7 @@ class Settings:
     parse_cpu_s: int = 3600
     parse_wall_s: int = 3600
     worker_buffer_bytes: int = 192 * MIB
+    worker_session_timeout_s: int = 30
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     log_level: str = "INFO"

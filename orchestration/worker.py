@@ -1,0 +1,74 @@
+"""Entry point of the materialiser: `python -m orchestration.worker`. Ends with 0 on SIGTERM, else non-zero.
+
+Whoever starts it starts it again when it ends otherwise: crash and restart is how it recovers (docs/adr/0004).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from typing import Final
+
+from mode import Worker as ModeWorker
+
+from orchestration.settings import Settings
+from schemas.errors import MusterError, UserError
+from streams.app import CRASH_EXIT_CODE, Worker
+from streams.config import StoreConfig, WorkerConfig
+
+USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
+
+
+def worker_config(settings: Settings) -> WorkerConfig:
+    """What the worker needs of the settings."""
+    return WorkerConfig(
+        bootstrap=settings.kafka_bootstrap,
+        store=StoreConfig(
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key.reveal(),
+        ),
+        staging_bucket=settings.staging_bucket,
+        temp=settings.home / "worker",
+        buffer_bytes=settings.worker_buffer_bytes,
+        merge_bytes=settings.duckdb_memory_bytes,
+        merge_threads=settings.duckdb_threads,
+        session_timeout_s=float(settings.worker_session_timeout_s),
+        heartbeat_s=settings.worker_session_timeout_s / 10,
+    )
+
+
+def main() -> int:
+    """Run one worker until it is told to stop or cannot go on. The exit code."""
+    try:
+        settings = Settings.load()
+    except UserError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return USAGE_EXIT_CODE
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    for noisy in ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(worker_config(settings))
+    runner = ModeWorker(worker.app, loop=loop, override_logging=False, redirect_stdouts=False)
+    try:
+        with contextlib.suppress(SystemExit):
+            runner.execute_from_commandline()
+    except MusterError:
+        return CRASH_EXIT_CODE  # it has been logged where it happened
+    except Exception:
+        logging.getLogger(__name__).exception("worker crashed")
+        return CRASH_EXIT_CODE
+    return CRASH_EXIT_CODE if worker.error is not None else 0
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # A merge or a flush may still run in a thread; what it does is safe to cut off, and waiting for it is not wanted.
+    os._exit(code)

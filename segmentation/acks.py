@@ -1,0 +1,57 @@
+"""Which records of a topic-partition may be acknowledged: strictly in offset order, once what they carry is durable.
+
+A committed offset says "everything before it is done", so a record that is done early waits for those before it.
+(faust-streaming issue 606 shows what happens otherwise: an acknowledgement out of order commits past one in flight.)
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+
+class DeliveryGapError(Exception):
+    """A record was delivered whose offset is not the next one: those between were lost on the way to us."""
+
+    def __init__(self, expected: int, got: int) -> None:
+        super().__init__(f"offset {got} was delivered where {expected} was due")
+        self.expected = expected
+        self.got = got
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckLedger:
+    """Offsets `acked_to` .. `next_offset - 1` have been delivered and not acknowledged; `done` of them are durable."""
+
+    acked_to: int
+    next_offset: int
+    done: frozenset[int] = frozenset()
+
+    @classmethod
+    def start(cls, offset: int) -> Self:
+        """Ledger of a partition whose position is `offset`: that record is the first to come."""
+        return cls(acked_to=offset, next_offset=offset)
+
+    @property
+    def pending(self) -> int:
+        """Records delivered and not acknowledged."""
+        return self.next_offset - self.acked_to
+
+    def deliver(self, offset: int) -> Self:
+        """A record has been delivered. Raises `DeliveryGapError` unless its offset is the next one."""
+        if offset != self.next_offset:
+            raise DeliveryGapError(self.next_offset, offset)
+        return replace(self, next_offset=offset + 1)
+
+    def complete(self, offsets: Iterable[int]) -> tuple[Self, range]:
+        """Records have become durable; the range may be acknowledged now, in that order.
+
+        Completing a record twice is allowed. Raises ValueError for one that was never delivered.
+        """
+        done = self.done | {o for o in offsets if o >= self.acked_to}
+        if done and max(done) >= self.next_offset:
+            raise ValueError(f"offset {max(done)} has not been delivered; the next one is {self.next_offset}")
+        end = self.acked_to
+        while end in done:
+            end += 1
+        ackable = range(self.acked_to, end)
+        return replace(self, acked_to=end, done=done.difference(ackable)), ackable

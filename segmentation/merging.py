@@ -1,0 +1,91 @@
+"""Which staged chunks go into a merge, and which merge is done next."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Generic, Self, TypeVar
+
+from schemas.digest import Digest
+from schemas.ids import Seq
+from schemas.layout import RunKey
+
+PATIENCE: Final = 8
+"""How many smaller merges may overtake the one that has waited longest."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedRun:
+    """One staged run: its key, the digest of each chunk in it, and the bytes its rows take in memory."""
+
+    key: RunKey
+    chunks: Mapping[Seq, Digest]
+    row_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTake:
+    """The chunks that a merge takes from one run; `whole` when that is all of them."""
+
+    run: StagedRun
+    seqs: frozenset[Seq]
+
+    @property
+    def whole(self) -> bool:
+        """No row of the run is left out."""
+        return len(self.seqs) == len(self.run.chunks)
+
+
+def take_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunTake, ...]:
+    """Choose runs so that every seq is read exactly once, though two owners may have staged it; larger runs first.
+
+    The takes come back in order of their first seq. Runs that add nothing are left out.
+    """
+    taken: set[Seq] = set()
+    takes: list[RunTake] = []
+    for run in sorted(runs, key=lambda r: (-len(r.chunks), str(r.key))):
+        if fresh := frozenset(run.chunks.keys() - taken):
+            taken |= fresh
+            takes.append(RunTake(run=run, seqs=fresh))
+    return tuple(sorted(takes, key=lambda take: (min(take.seqs), str(take.run.key))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting(Generic[T]):
+    item: T
+    size: int
+    overtaken: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeQueue(Generic[T]):
+    """Merges to do, in order of arrival. The smallest goes next; nothing is overtaken more than `PATIENCE` times."""
+
+    waiting: tuple[_Waiting[T], ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def __contains__(self, item: object) -> bool:
+        return any(w.item == item for w in self.waiting)
+
+    def add(self, item: T, size: int) -> Self:
+        """Queue an item of some size; adding it again changes nothing."""
+        return self if item in self else replace(self, waiting=(*self.waiting, _Waiting(item=item, size=size)))
+
+    def remove(self, items: Iterable[T]) -> Self:
+        """Forget items."""
+        gone = list(items)
+        return replace(self, waiting=tuple(w for w in self.waiting if w.item not in gone))
+
+    def pop(self, largest: int | None = None) -> tuple[Self, T | None]:
+        """Take the next item no larger than `largest`; none when there is none. An impatient one blocks the others."""
+        if not self.waiting:
+            return self, None
+        impatient = [w for w in self.waiting if w.overtaken >= PATIENCE]
+        choice = impatient[0] if impatient else min(self.waiting, key=lambda w: w.size)
+        if largest is not None and choice.size > largest:
+            return self, None
+        at = next(i for i, w in enumerate(self.waiting) if w is choice)
+        before = (replace(w, overtaken=w.overtaken + 1) for w in self.waiting[:at])
+        return replace(self, waiting=(*before, *self.waiting[at + 1 :])), choice.item

@@ -1,0 +1,54 @@
+"""What a worker needs to know, as plain values; `orchestration.worker` fills it from the settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """An S3 API. `give_up_after_s` bounds the retries of one call; after it the process ends and is started again."""
+
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+    give_up_after_s: float = 30.0
+
+    def __repr__(self) -> str:
+        return f"StoreConfig(endpoint={self.endpoint!r}, region={self.region!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """One worker. Sizes are bytes, times seconds.
+
+    `buffer_bytes` bounds the rows that are in memory and not yet staged, over all imports together.
+    `merge_bytes` bounds what the merges that run at one time take.
+    """
+
+    bootstrap: str
+    store: StoreConfig
+    staging_bucket: str
+    temp: Path
+    group: str = WORKER_GROUP
+    import_topic: str = IMPORTS
+    small_import_topic: str = IMPORTS_SMALL
+    progress_topic: str = IMPORT_PROGRESS
+    dead_letter_topic: str = DEAD_LETTERS
+    buffer_bytes: int = 192 * MIB
+    run_bytes: int = 16 * MIB  # a group is flushed when it holds this much
+    flush_after_s: float = 1.0  # ... or its oldest row is this old
+    flush_after_messages: int = 256  # ... or so many messages of a topic-partition wait for their acknowledgement
+    flush_threads: int = 4
+    merge_bytes: int = 512 * MIB
+    merge_threads: int = 2
+    merge_temp_bytes: int = 64 * 1024 * MIB
+    idle_group_s: float = 300.0  # a group without rows in memory is forgotten after that; staging has its state
+    session_timeout_s: float = 30.0
+    heartbeat_s: float = 3.0
+    commit_interval_s: float = 1.0

@@ -1,0 +1,133 @@
+"""Four guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
+
+1. The set of active partitions is frozen before it is handed to aiokafka: Faust passes the live set, and when a
+   rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
+2. After a rebalance every partition is rewound explicitly to its committed offset, or to the start of the log when it
+   has none; Faust's `seek_to_committed` leaves those with None or 0 where they are. What was acknowledged before the
+   rewind is forgotten, since all of it comes again. A committed offset outside the log is RETENTION_LOST.
+3. Nothing is committed past a record that is still in flight (faust-streaming issue 606).
+4. The view of what is committed advances only when the commit succeeded (faust-streaming issue 316).
+
+Whether records arrive without a gap is checked again by the materialiser's ledger: a hole ends the process.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from faust import App
+from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.types import TP
+
+from schemas.errors import FatalError
+
+_log = logging.getLogger(__name__)
+
+
+class Ownership(Protocol):
+    """Is told, in the event loop, which partitions deliver from where. Must not block."""
+
+    def on_revoked(self, partitions: set[TP]) -> None:
+        """The partitions may belong to somebody else: nothing of theirs may be acknowledged from now on."""
+
+    def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
+        """The partitions deliver from these offsets on, under this generation of the group."""
+
+
+class SafeConsumer(Consumer):
+    """Faust's consumer with the four guards."""
+
+    ownership: Ownership
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's name
+        if active_partitions is not None:
+            active_partitions = frozenset(active_partitions)  # type: ignore[assignment]  # guard 1
+            if not active_partitions:
+                await self.sleep(0.1)
+                return {}
+        return await super()._getmany(active_partitions, timeout)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Tell the owner first, before anything is awaited."""
+        self.ownership.on_revoked(set(revoked))
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        """Rewind every assigned partition to its committed offset or to the start of its log (guard 2)."""
+        generation = self.app.consumer_generation_id
+        committed = {TP(tp.topic, tp.partition): offset for tp, offset in (await self.seek_to_committed()).items()}
+        partitions = sorted(TP(tp.topic, tp.partition) for tp in self.assignment())
+        if not partitions:
+            return
+        earliest = await self.earliest_offsets(*partitions)
+        latest = await self.highwaters(*partitions)
+        positions = {tp: start_offset(tp, committed.get(tp), earliest[tp], latest[tp]) for tp in partitions}
+        for tp in partitions:
+            for acknowledged in (self._acked, self._acked_index, self._gap):
+                acknowledged.pop(tp, None)
+        await self.seek_wait(positions)
+        for tp, offset in positions.items():
+            self._read_offset[tp] = offset or None
+            self._committed_offset[tp] = committed.get(tp) or None
+        self.ownership.on_rewound(positions, generation)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        acked = self._acked[tp]
+        in_flight = min((m.offset for m in list(self._unacked_messages) if m.tp == tp and not m.acked), default=None)
+        if not acked or in_flight is None:
+            return super()._new_offset(tp)
+        if min(acked) >= in_flight:
+            return None
+        later = [offset for offset in acked if offset >= in_flight]  # guard 3: hidden from this commit
+        acked[:] = [offset for offset in acked if offset < in_flight]
+        try:
+            return super()._new_offset(tp)
+        finally:
+            acked.extend(later)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002  # Faust's signature
+        before = {tp: self._committed_offset.get(tp) for tp in offsets}
+        did_commit = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        if not did_commit:  # guard 4: Faust has advanced its view nevertheless
+            for tp, offset in before.items():
+                if self._committed_offset.get(tp) == offsets[tp]:
+                    self._committed_offset[tp] = offset
+        return bool(did_commit)
+
+
+class SafeTransport(Transport):
+    """Faust's aiokafka transport, with the guarded consumer."""
+
+    Consumer = SafeConsumer
+
+
+def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> int:
+    """Where a partition is to be read from. Raises `FatalError` RETENTION_LOST when that part of the log is gone."""
+    if committed is None or committed < 0:
+        return earliest
+    if not earliest <= committed <= latest:
+        raise FatalError(
+            "RETENTION_LOST",
+            f"{tp.topic}/{tp.partition}: the committed offset {committed} is outside the log ({earliest} to {latest}); "
+            "records have expired before they were read, or the topic was made anew. Abort the imports that are "
+            "running, then reset the offsets of the group.",
+            topic=tp.topic,
+            partition=tp.partition,
+            committed=committed,
+            earliest=earliest,
+            latest=latest,
+        )
+    return committed
+
+
+def install(app: App, ownership: Ownership) -> None:
+    """Give an app the guarded transport, before it is started."""
+
+    class OwnedConsumer(SafeConsumer):
+        pass
+
+    class OwnedTransport(SafeTransport):
+        Consumer = OwnedConsumer
+
+    OwnedConsumer.ownership = ownership
+    app.transport = OwnedTransport(app.conf.broker_consumer, app)

@@ -1,0 +1,177 @@
+"""Staged rows of one partition -> rows sorted by user_id (bytes), one per user: the one with the highest ordinal.
+
+Two ways to sort, chosen by size and equal in result: in memory with pyarrow, or with DuckDB, which spills to disk.
+Both feed the same `_last_of_each_user`, which drops all but the last row of a user from sorted rows. What is kept is
+hashed and written. Rows are counted and hashed as they come in as well: a merge proves that it read what the end marker
+promised.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.columns import ORDINAL, USER_ID, RowSchema
+from schemas.digest import Digest, digest_rows
+
+ROWS_AT_ONCE: Final = 64 * 1024
+ROW_GROUP_ROWS: Final = 256 * 1024
+IN_MEMORY_FACTOR: Final = 4
+"""What an in-memory merge takes, in multiples of its rows: the rows, the sorted rows, indices and the encoded part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedPart:
+    """A part that was written to `path`. `read` is the digest of the rows that came in, `kept` of those written."""
+
+    path: Path
+    size: int
+    content_hash: str
+    read: Digest
+    kept: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpillingSort:
+    """How DuckDB may sort: memory and temp space in bytes, threads, and the folder to spill to."""
+
+    memory_bytes: int
+    temp_bytes: int
+    threads: int
+
+
+def merge_rows(
+    tables: Iterable[pa.Table], schema: RowSchema, folder: Path, *, spilling: SpillingSort | None
+) -> MergedPart | None:
+    """Sort and deduplicate rows ([_ordinal, user_id, columns...]) into a Parquet file in `folder`; none without rows.
+
+    `spilling=None` sorts in memory.
+    """
+    counted = _Counted(tables, schema)
+    rows = _sorted_in_memory(counted) if spilling is None else _sorted_by_duckdb(counted, schema, folder, spilling)
+    path = folder / "part.parquet"
+    kept = Digest(schema_id=schema.schema_id)
+    with pq.ParquetWriter(path, schema.arrow(), **_writer_options(schema)) as writer:
+        for table in _in_row_groups(_last_of_each_user(rows)):
+            part = table.select(list(schema.names)).cast(schema.arrow())
+            kept += digest_rows(part, schema)
+            writer.write_table(part, row_group_size=ROW_GROUP_ROWS)
+    if counted.digest.count == 0:
+        return None
+    return MergedPart(
+        path=path,
+        size=path.stat().st_size,
+        content_hash=_file_hash(path),
+        read=counted.digest,
+        kept=kept,
+    )
+
+
+class _Counted:
+    """Passes tables through and sums up their digest."""
+
+    def __init__(self, tables: Iterable[pa.Table], schema: RowSchema) -> None:
+        self._tables = tables
+        self._schema = schema
+        self.digest = Digest(schema_id=schema.schema_id)
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for table in self._tables:
+            for batch in table.to_batches():
+                self.digest += digest_rows(batch, self._schema)
+            yield table
+
+
+def _sorted_in_memory(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    parts = list(tables)
+    if not parts:
+        return
+    table = pa.concat_tables(parts).combine_chunks()
+    parts.clear()
+    ordinals = table.column(ORDINAL).to_numpy()
+    if np.any(ordinals[1:] < ordinals[:-1]):  # chunks of two parallel readers interleave
+        table = table.take(pa.array(np.argsort(ordinals, kind="stable")))
+    # Arrow's sort of an array is stable: rows of one user stay in the order of their ordinals.
+    order = pc.array_sort_indices(table.column(USER_ID).combine_chunks())
+    for start in range(0, table.num_rows, ROW_GROUP_ROWS):
+        yield table.take(order.slice(start, ROW_GROUP_ROWS)).combine_chunks()
+
+
+def _sorted_by_duckdb(
+    tables: Iterable[pa.Table], schema: RowSchema, folder: Path, spilling: SpillingSort
+) -> Iterator[pa.Table]:
+    spill = Path(tempfile.mkdtemp(prefix="sort-", dir=folder))
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{spilling.memory_bytes}B",
+        "threads": str(spilling.threads),
+        "temp_directory": str(spill),
+        "max_temp_directory_size": f"{spilling.temp_bytes}B",
+        "preserve_insertion_order": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    with duckdb.connect(":memory:", config=config) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        batches = (batch for table in tables for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE))
+        reader = pa.RecordBatchReader.from_batches(schema.arrow(ordinal=True), batches)
+        connection.register("staged", reader)
+        # VARCHAR compares by its UTF-8 bytes, as Arrow does.
+        result = connection.execute(f"SELECT * FROM staged ORDER BY {USER_ID}, {ORDINAL}")  # noqa: S608  # constants
+        for batch in result.to_arrow_reader(ROWS_AT_ONCE):
+            yield pa.Table.from_batches([batch])
+
+
+def _last_of_each_user(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Rows sorted by (user_id, _ordinal) -> the last of each user. The last row of a table waits for the next table."""
+    held: pa.Table | None = None
+    for table in tables:
+        if table.num_rows == 0:
+            continue
+        ids = table.column(USER_ID)
+        if held is not None and held.column(USER_ID)[0].as_py() != ids[0].as_py():
+            yield held
+        is_last = pc.not_equal(ids.slice(1), ids.slice(0, table.num_rows - 1))
+        yield table.slice(0, table.num_rows - 1).filter(is_last)
+        held = table.slice(table.num_rows - 1)
+    if held is not None:
+        yield held
+
+
+def _in_row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table)
+        rows += table.num_rows
+        if rows >= ROW_GROUP_ROWS:
+            together = pa.concat_tables(waiting)
+            full = rows - rows % ROW_GROUP_ROWS
+            yield together.slice(0, full)
+            waiting, rows = [together.slice(full)], rows - full
+    if rows:
+        yield pa.concat_tables(waiting)
+
+
+def _writer_options(schema: RowSchema) -> dict[str, object]:
+    return {
+        "compression": "zstd",
+        "compression_level": 1,  # level 3 takes twice as long for a few per cent
+        "use_dictionary": [c.name for c in schema.columns],  # ids are distinct: a dictionary of them only costs
+        "write_statistics": True,
+    }
+
+
+def _file_hash(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1024 * 1024):
+            digest.update(block)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,216 @@
+"""The merge queue of a worker: durable intents -> sorted parts -> announcements.
+
+Steps (the numbers are those of docs/delivery-guarantees.md):
+5. The part is written to the data prefix under its content hash.
+6. The announcement is stored next to the runs (`result.avro`), once: whoever comes later announces what is stored.
+7. It is announced on the progress topic and acknowledged by the broker.
+8. The intent is removed.
+A worker that dies in between leaves the intent, and the next owner begins again at 5. All of it may run twice at once.
+"""
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.codec import CODEC
+from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
+from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
+from segmentation.merging import MergeQueue, StagedRun, take_each_chunk_once
+from segmentation.progress import GroupKey, Progress, failure
+from streams.config import WorkerConfig
+from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
+from streams.runs import find_runs, read_rows
+from streams.staging import S3Store
+
+_log = logging.getLogger(__name__)
+
+Announce = Callable[[ProgressMessage], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A merge to do: the end marker of a group that reconciled, and where its intent is stored."""
+
+    key: str
+    marker: ImportEnded
+
+    @property
+    def group(self) -> GroupKey:
+        """What is to be merged."""
+        return GroupKey.of(self.marker)
+
+
+class MergeRunner:
+    """Runs merges in threads, small ones first, within `merge_bytes` of memory. Lives in the event loop."""
+
+    def __init__(
+        self, config: WorkerConfig, store: S3Store, announce: Announce, fail: Callable[[Exception], None]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._announce = announce
+        self._fail = fail
+        self._queue: MergeQueue[Intent] = MergeQueue()
+        self._running: dict[Intent, asyncio.Task[None]] = {}
+        self._weight = 0
+        self._dropped: set[GroupKey] = set()
+        self._pool = ThreadPoolExecutor(config.merge_threads, thread_name_prefix="merge")
+
+    def submit(self, intent: Intent) -> None:
+        """Queue a merge; one that is queued or running already is not queued again."""
+        self._dropped.discard(intent.group)
+        if intent not in self._running:
+            self._queue = self._queue.add(intent, intent.marker.records)
+            self._start()
+
+    def forget(self, prefix: str) -> None:
+        """The partition whose intents have this prefix was revoked: its merges are left to the new owner."""
+        self._queue = self._queue.remove([w.item for w in self._queue.waiting if w.item.key.startswith(prefix)])
+
+    async def drop(self, groups: set[GroupKey]) -> None:
+        """The groups were aborted: forget their merges, and wait for those that are running."""
+        self._queue = self._queue.remove([w.item for w in self._queue.waiting if w.item.group in groups])
+        running = [task for intent, task in self._running.items() if intent.group in groups]
+        self._dropped |= groups
+        if running:
+            await asyncio.wait(running)
+        self._dropped -= groups
+
+    def _start(self) -> None:
+        while len(self._running) < self._config.merge_threads:
+            queue, intent = self._queue.pop()
+            if intent is None:
+                return
+            weight = self._weight_of(intent)
+            if self._running and self._weight + weight > self._config.merge_bytes:
+                # The next one must wait; a smaller one may still fit beside what is running.
+                return
+            self._queue = queue
+            self._weight += weight
+            self._running[intent] = asyncio.create_task(self._run(intent, weight))
+
+    def _weight_of(self, intent: Intent) -> int:
+        per_row = 64 + 16 * len(intent.marker.columns.columns)  # known exactly only once the footers are read
+        return min(intent.marker.records * per_row * IN_MEMORY_FACTOR, self._spill_bytes)
+
+    @property
+    def _spill_bytes(self) -> int:
+        return self._config.merge_bytes * 3 // 4
+
+    async def _run(self, intent: Intent, weight: int) -> None:
+        started = time.monotonic()
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._pool, self._merge, intent)
+            if intent.group not in self._dropped:
+                await self._announce(result)  # step 7
+                await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._store.delete, self._config.staging_bucket, [intent.key]
+                )  # step 8
+            _log_result(result, time.monotonic() - started)
+        except Exception as exc:  # noqa: BLE001  # ends the worker; nothing is lost, the intent is still there
+            self._fail(exc)
+        finally:
+            self._weight -= weight
+            del self._running[intent]
+            self._start()
+
+    def _merge(self, intent: Intent) -> ProgressMessage:
+        """Steps 5 and 6, in a thread. Raises `RetriableError` and `FatalError` of the store."""
+        marker = intent.marker
+        bucket = self._config.staging_bucket
+        stored = result_key(marker.import_id, marker.attempt, marker.partition)
+        if (earlier := self._store.get(bucket, stored)) is not None:
+            return _progress_message(earlier)
+        runs = find_runs(
+            self._store,
+            bucket,
+            self._store.list_keys(bucket, staging_prefix(marker.import_id, marker.attempt, marker.partition)),
+        )
+        staged = Progress.resume(intent.group, staged=[chunk for run in runs for chunk in run.chunks.items()])
+        if (report := failure(staged, marker)) is not None:
+            return report  # what was staged has been removed since; the attempt cannot be published
+        result = self._materialise(marker, runs)
+        if isinstance(result, PartitionFailed) or self._store.put_new(bucket, stored, CODEC.encode(result)):
+            return result
+        earlier = self._store.get(bucket, stored)
+        return result if earlier is None else _progress_message(earlier)
+
+    def _materialise(self, marker: ImportEnded, runs: list[StagedRun]) -> ProgressMessage:
+        takes = take_each_chunk_once(runs)
+        size = sum(take.run.row_bytes for take in takes)
+        spilling = None
+        if size * IN_MEMORY_FACTOR > self._config.merge_bytes // 2:
+            spilling = SpillingSort(
+                memory_bytes=self._spill_bytes,
+                temp_bytes=self._config.merge_temp_bytes,
+                threads=self._config.merge_threads,
+            )
+        self._config.temp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="merge-", dir=self._config.temp) as folder:
+            part = merge_rows(
+                read_rows(self._store, self._config.staging_bucket, takes),
+                marker.columns,
+                Path(folder),
+                spilling=spilling,
+            )
+            if part is None:
+                return _materialised(marker, None, None)
+            if part.read != marker.digest:
+                return PartitionFailed(
+                    import_id=marker.import_id,
+                    attempt=marker.attempt,
+                    partition=marker.partition,
+                    partitions=marker.partitions,
+                    reason="the rows read back from staging are not those that were staged",
+                    missing_count=0,
+                    missing=(),
+                    expected=marker.digest,
+                    actual=part.read,
+                )
+            name = part_name(marker.import_id, marker.attempt, marker.partition, part.content_hash)
+            bucket, prefix = split_s3_uri(marker.data_prefix)
+            self._store.put_new_file(bucket, prefix + name, part.path)  # step 5; there already = the same bytes
+            return _materialised(marker, part, marker.data_prefix + name)
+
+
+def _materialised(marker: ImportEnded, part: MergedPart | None, uri: str | None) -> PartitionMaterialised:
+    return PartitionMaterialised(
+        import_id=marker.import_id,
+        attempt=marker.attempt,
+        partition=marker.partition,
+        partitions=marker.partitions,
+        chunks=marker.chunks,
+        records=marker.records,
+        digest=marker.digest,
+        distinct=0 if part is None else part.kept.count,
+        distinct_digest=marker.digest if part is None else part.kept,
+        part=uri,
+        part_bytes=0 if part is None else part.size,
+    )
+
+
+def _progress_message(data: bytes) -> ProgressMessage:
+    message = CODEC.decode(data)
+    if not isinstance(message, PartitionMaterialised | PartitionFailed):
+        raise TypeError(f"a {type(message).__name__} was stored as a result")
+    return message
+
+
+def _log_result(result: ProgressMessage, seconds: float) -> None:
+    match result:
+        case PartitionMaterialised():
+            _log.info(
+                "materialised import=%s attempt=%d partition=%d records=%d distinct=%d bytes=%d seconds=%.2f",
+                *(result.import_id, result.attempt, result.partition),
+                *(result.records, result.distinct, result.part_bytes, seconds),
+            )
+        case PartitionFailed():
+            _log.error(
+                "failed import=%s attempt=%d partition=%d reason=%s",
+                *(result.import_id, result.attempt, result.partition, result.reason),
+            )

@@ -1,0 +1,154 @@
+"""Objects of the staging and lake buckets, over boto3: the one place where S3's errors become ours.
+
+Every call blocks and is made from a worker thread. Outages are retried with back-off for a bounded time and then raised
+as `RetriableError` STORE_UNAVAILABLE; a refusal (wrong credentials, no such bucket) is a `FatalError` STORE_REFUSED.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from schemas.errors import FatalError, RetriableError
+from streams.config import StoreConfig
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+_MISSING: Final = {"NoSuchKey", "404", "NotFound"}
+_EXISTS: Final = {"PreconditionFailed", "412"}
+_REFUSED: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"}
+_FIRST_WAIT_S: Final = 0.1
+_LONGEST_WAIT_S: Final = 3.0
+_DELETE_AT_ONCE: Final = 1000  # the most keys that DeleteObjects takes
+
+
+class S3Store:
+    """Conditional puts, gets, listings and deletions, with retries. Thread-safe."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._config = config
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._stopping = threading.Event()
+        self._client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=config.endpoint,
+            region_name=config.region,
+            aws_access_key_id=config.access_key or None,
+            aws_secret_access_key=config.secret_key or None,
+            config=Config(
+                connect_timeout=3,
+                read_timeout=30,
+                retries={"mode": "standard", "total_max_attempts": 1},  # `_call` retries, for a bounded time
+                max_pool_connections=16,
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def stop(self) -> None:
+        """Make calls that wait for a retry give up now."""
+        self._stopping.set()
+
+    def put_new(self, bucket: str, key: str, body: bytes) -> bool:
+        """Store an object unless the key exists. False when it exists (or when an earlier try of ours has made it)."""
+        return self._put(bucket, key, lambda: body)
+
+    def put_new_file(self, bucket: str, key: str, path: Path) -> bool:
+        """`put_new` from a file, which is streamed."""
+        with path.open("rb") as file:
+
+            def rewound() -> IO[bytes]:
+                file.seek(0)
+                return file
+
+            return self._put(bucket, key, rewound)
+
+    def get(self, bucket: str, key: str) -> bytes | None:
+        """The object, or none when there is none."""
+        return self._get(bucket, key, {})
+
+    def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
+        """The last `size` bytes of an object (all of it when it is smaller), or none when there is none."""
+        return self._get(bucket, key, {"Range": f"bytes=-{size}"})
+
+    def list_keys(self, bucket: str, prefix: str) -> list[str]:
+        """Every key with the prefix, sorted."""
+        return sorted(self._call("list", bucket, prefix, lambda: list(self._pages(bucket, prefix))))
+
+    def delete(self, bucket: str, keys: list[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
+        for start in range(0, len(keys), _DELETE_AT_ONCE):
+            some = keys[start : start + _DELETE_AT_ONCE]
+            self._call("delete", bucket, some[0], lambda some=some: self._delete(bucket, some))  # type: ignore[misc]
+
+    def _delete(self, bucket: str, keys: list[str]) -> None:
+        self._client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": k} for k in keys], "Quiet": True})
+
+    def _put(self, bucket: str, key: str, body: Callable[[], Any]) -> bool:
+        def put() -> bool:
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=body(), IfNoneMatch="*")
+            except ClientError as exc:
+                if _code(exc) in _EXISTS:
+                    return False
+                raise
+            return True
+
+        return self._call("put", bucket, key, put)
+
+    def _get(self, bucket: str, key: str, extra: dict[str, Any]) -> bytes | None:
+        def get() -> bytes | None:
+            try:
+                return self._client.get_object(Bucket=bucket, Key=key, **extra)["Body"].read()
+            except ClientError as exc:
+                if _code(exc) in _MISSING:
+                    return None
+                raise
+
+        return self._call("get", bucket, key, get)
+
+    def _pages(self, bucket: str, prefix: str) -> Iterator[str]:
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", ()))
+
+    def _call(self, verb: str, bucket: str, key: str, call: Callable[[], T]) -> T:
+        started = self._monotonic()
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                return call()
+            except (ClientError, BotoCoreError, OSError) as exc:
+                code = _code(exc) if isinstance(exc, ClientError) else type(exc).__name__
+                if code in _REFUSED:
+                    raise FatalError(
+                        "STORE_REFUSED", f"{verb} of s3://{bucket}/{key} was refused: {code}", bucket=bucket, key=key
+                    ) from exc
+                if self._stopping.is_set() or self._monotonic() - started > self._config.give_up_after_s:
+                    raise RetriableError(
+                        "STORE_UNAVAILABLE",
+                        f"{verb} of s3://{bucket}/{key} failed for {self._config.give_up_after_s:g} s: {code}",
+                        bucket=bucket,
+                        key=key,
+                    ) from exc
+            self._stopping.wait(wait * (0.5 + self._jitter() / 2))
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def _code(exc: ClientError) -> str:
+    return str(exc.response.get("Error", {}).get("Code", ""))
