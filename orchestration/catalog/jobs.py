@@ -31,10 +31,18 @@ class JobStore:
 
         The twin has the same `dedupe_key`. With `again` there is no twin.
         """
+        try:
+            return self._register(new, again=again)
+        except sa.exc.IntegrityError:  # another process claimed the key between our look and our insert
+            return self._register(new, again=again)
+
+    def _register(self, new: NewJob, *, again: bool) -> JobId:
         with self._database.write() as connection:
             if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
                 return new.job_id
-            if (twin := self._twin(connection, new, again=again)) is not None:
+            holder = self._claim_holder(connection, new.dedupe_key)
+            if not again and holder is not None and holder[1] not in _GIVES_UP_ITS_CLAIM:
+                twin = holder[0]
                 if connection.execute(sa.select(duplicates).where(duplicates.c.job_id == new.job_id)).first() is None:
                     connection.execute(
                         duplicates.insert().values(job_id=new.job_id, twin=twin, created_at_ms=new.created_at_ms)
@@ -61,21 +69,24 @@ class JobStore:
                 )
             )
             self._append(connection, new.job_id, "REGISTERED", Attempt(0), None, new.created_at_ms)
-            connection.execute(claims.delete().where(claims.c.dedupe_key == new.dedupe_key))
-            connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
+            if holder is None:
+                connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
+            else:  # its row is locked since we looked, so nobody else takes it over
+                connection.execute(
+                    claims.update().where(claims.c.dedupe_key == new.dedupe_key).values(job_id=new.job_id)
+                )
             return new.job_id
 
     @staticmethod
-    def _twin(connection: sa.Connection, new: NewJob, *, again: bool) -> JobId | None:
+    def _claim_holder(connection: sa.Connection, dedupe_key: str) -> tuple[JobId, JobState] | None:
+        """The job that holds the claim on an object, and its state; its row is locked until the transaction ends."""
         holder = connection.execute(
             sa.select(jobs.c.job_id, jobs.c.state)
             .join(claims, claims.c.job_id == jobs.c.job_id)
-            .where(claims.c.dedupe_key == new.dedupe_key)
+            .where(claims.c.dedupe_key == dedupe_key)
             .with_for_update()
         ).first()
-        if again or holder is None or holder.state in _GIVES_UP_ITS_CLAIM:
-            return None
-        return JobId(holder.job_id)
+        return None if holder is None else (JobId(holder.job_id), holder.state)
 
     def get(self, job_id: JobId) -> Job:
         """The job, or its twin when it was a duplicate. Raises `UserError` UNKNOWN_JOB."""
@@ -202,7 +213,7 @@ class JobStore:
         query = (
             sa.select(transitions)
             .where(transitions.c.announced.is_(False))
-            .order_by(transitions.c.at_ms, transitions.c.job_id, transitions.c.sequence)
+            .order_by(transitions.c.job_id, transitions.c.sequence)  # clocks step back, sequences do not
             .limit(limit)
         )
         with self._database.read() as connection:

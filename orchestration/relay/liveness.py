@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    OffsetSpec,  # type: ignore[attr-defined]  # documented, but missing from the package's __all__
-)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
 
@@ -46,7 +43,8 @@ class WorkerLiveness:
         group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[WORKER_GROUP]
         at = {(p.topic, p.partition): p.offset for p in group.result(TIMEOUT_S + 1).topic_partitions}
         latest = self._admin.list_offsets(
-            {place: OffsetSpec.latest() for place in self._places}, request_timeout=TIMEOUT_S
+            {place: OffsetSpec.latest() for place in self._places},  # type: ignore[no-untyped-call]
+            request_timeout=TIMEOUT_S,
         )
         ends = {(place.topic, place.partition): f.result(TIMEOUT_S + 1).offset for place, f in latest.items()}
         keys = [(place.topic, place.partition) for place in self._places]

@@ -1,0 +1,323 @@
+"""One suite for every database that may hold the catalog."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from orchestration.catalog import migrate
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.engine import Database, create_engine
+from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.progress import ProgressStore
+from orchestration.catalog.records import JobError, NewJob, PartitionProgress, Retention
+from orchestration.catalog.tables import metadata
+from orchestration.settings import Secret
+from schemas.columns import Column, ImportSpec
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from segmentation.jobs import Change
+from tests.servers.postgres import postgres
+
+ACME, VIP = TenantName("acme"), AudienceName("vip")
+AUDIENCE_ID = JobId("01m87b5fjxy5p23eqzcwh67tr0")
+
+
+def job_number(number: int) -> JobId:
+    return JobId(f"01m87b5fjxy5p23eqzcwh6{number:04d}")
+
+
+def new_job(number: int = 1, dedupe_key: str = "k" * 64) -> NewJob:
+    return NewJob(
+        job_id=job_number(number),
+        tenant=ACME,
+        audience=VIP,
+        audience_id=AUDIENCE_ID,
+        mode="replace",
+        partitions=8,
+        spec=ImportSpec(columns=(Column(name="age", type="long"),)),
+        source={"bucket": "inbox", "key": "acme/vip/a.csv", "size": 10},
+        small=True,
+        order_key="1",
+        dedupe_key=dedupe_key,
+        execution=f"execution-{number}",
+        retry_of=None,
+        created_at_ms=1000 + number,
+    )
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secret]:
+    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Secret]:
+    if request.param == "sqlite":
+        secret = Secret(f"sqlite:///{tmp_path / 'new' / 'catalog.db'}")
+        migrate.upgrade(secret)
+        yield secret
+        return
+    secret = request.getfixturevalue("postgres_url")
+    migrate.upgrade(secret)
+    yield secret
+    migrate.downgrade(secret, "base")
+
+
+@pytest.fixture
+def database(url: Secret) -> Iterator[Database]:
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def jobs(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+@pytest.fixture
+def audiences(database: Database) -> AudienceStore:
+    store = AudienceStore(database)
+    store.add_tenant(ACME, 1)
+    return store
+
+
+def test_migrations_make_exactly_the_declared_tables(url: Secret) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
+    migrate.downgrade(url, "base")
+    engine = create_engine(url)
+    assert [t for t in sa.inspect(engine).get_table_names() if t != "alembic_version"] == []
+    engine.dispose()
+    migrate.upgrade(url)
+    current, head = migrate.revisions(url)
+    assert current == head == "0001"
+
+
+def test_a_registered_job_comes_back_as_it_was_given(jobs: JobStore) -> None:
+    assert jobs.register(new_job()) == job_number(1)
+    job = jobs.get(job_number(1))
+    assert (job.state, job.attempt, job.mode, job.partitions) == ("REGISTERED", 0, "replace", 8)
+    assert job.spec == ImportSpec(columns=(Column(name="age", type="long"),))
+    assert [(t.sequence, t.state, t.at_ms) for t in jobs.history(job.job_id)] == [(1, "REGISTERED", 1001)]
+
+
+def test_registering_the_same_job_twice_is_once(jobs: JobStore) -> None:
+    assert [jobs.register(new_job()), jobs.register(new_job())] == [job_number(1)] * 2
+    assert len(jobs.search()) == 1
+
+
+def test_a_second_job_for_the_same_object_is_its_live_twin(jobs: JobStore) -> None:
+    jobs.register(new_job(1))
+    assert jobs.register(new_job(2)) == job_number(1)
+    assert jobs.get(job_number(2)).job_id == job_number(1)
+
+
+@pytest.mark.parametrize("way", [["VERIFYING", "FAILED"], ["CANCELLED"]])
+def test_a_job_that_ended_without_a_version_has_no_twins(jobs: JobStore, way: list[str]) -> None:
+    jobs.register(new_job(1))
+    for state in way:
+        jobs.move(job_number(1), state, now_ms=2)  # type: ignore[arg-type]
+    assert jobs.register(new_job(2)) == job_number(2)
+
+
+def test_again_makes_a_job_of_its_own_beside_a_ready_twin(jobs: JobStore) -> None:
+    jobs.register(new_job(1))
+    for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"):
+        jobs.move(job_number(1), state, now_ms=2)
+    assert jobs.register(new_job(2)) == job_number(1)
+    assert jobs.register(new_job(3), again=True) == job_number(3)
+
+
+def test_sixteen_registrations_of_one_object_at_once_make_one_job(jobs: JobStore) -> None:
+    barrier = threading.Barrier(16)
+    got: list[JobId] = []
+
+    def register(number: int) -> None:
+        barrier.wait()
+        got.append(jobs.register(new_job(number)))
+
+    threads = [threading.Thread(target=register, args=(n,)) for n in range(1, 17)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 16
+    assert len(set(got)) == 1
+    assert len(jobs.search()) == 1
+
+
+def test_a_guarded_change_is_applied_once_then_already_then_refused(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    assert jobs.move(job_number(1), "VERIFYING", now_ms=5)[0] is Change.APPLIED
+    assert jobs.move(job_number(1), "VERIFYING", now_ms=6)[0] is Change.ALREADY
+    assert jobs.move(job_number(1), "PUBLISHING", now_ms=7)[0] is Change.REFUSED
+    assert [(t.state, t.at_ms) for t in jobs.history(job_number(1))] == [("REGISTERED", 1001), ("VERIFYING", 5)]
+
+
+def test_a_refused_change_sets_no_columns(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    jobs.move(job_number(1), "PUBLISHING", now_ms=7, execution="mine")
+    assert jobs.get(job_number(1)).execution == "execution-1"
+
+
+def test_a_final_state_stamps_the_end_and_keeps_the_cause(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    error = JobError(kind="user", code="EMPTY_FILE", message="the file is empty", detail={"bytes": 0})
+    verdict, job = jobs.fail(job_number(1), error, now_ms=9)
+    assert (verdict, job.state, job.failed_in, job.finished_at_ms) == (Change.APPLIED, "FAILED", "REGISTERED", 9)
+    assert job.error == error
+    assert jobs.history(job_number(1))[-1].cause == "EMPTY_FILE: the file is empty"
+
+
+def test_an_attempt_begins_only_while_importing_and_only_after_the_one_it_knows(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    with pytest.raises(FatalError, match="ATTEMPT_SUPERSEDED"):
+        jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=1)
+    jobs.move(job_number(1), "VERIFYING", now_ms=1)
+    jobs.move(job_number(1), "IMPORTING", now_ms=1)
+    assert jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=2) == 1
+    with pytest.raises(FatalError, match="ATTEMPT_SUPERSEDED"):
+        jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=3)
+    assert jobs.start_attempt(job_number(1), after=Attempt(1), now_ms=4) == 2
+    jobs.end_attempt(job_number(1), Attempt(2), {"rows": 7}, now_ms=5)
+    assert jobs.attempt_reports(job_number(1)) == {1: None, 2: {"rows": 7}}
+
+
+def test_of_sixteen_attempts_at_once_one_begins(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    jobs.move(job_number(1), "VERIFYING", now_ms=1)
+    jobs.move(job_number(1), "IMPORTING", now_ms=1)
+    barrier = threading.Barrier(16)
+    began: list[Attempt] = []
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            began.append(jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=2))
+        except FatalError:
+            return
+
+    threads = [threading.Thread(target=start) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert began == [1]
+
+
+def test_state_changes_are_announced_until_they_are_marked(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    jobs.move(job_number(1), "VERIFYING", now_ms=5)
+    due = jobs.unannounced()
+    assert [(t.sequence, t.state) for t in due] == [(1, "REGISTERED"), (2, "VERIFYING")]
+    jobs.announced(due[:1])
+    assert [t.state for t in jobs.unannounced()] == ["VERIFYING"]
+
+
+def test_a_receipt_may_be_written_again(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    jobs.put_receipt(job_number(1), {"rows": 1})
+    jobs.put_receipt(job_number(1), {"rows": 2})
+    assert jobs.receipt(job_number(1)) == {"rows": 2}
+
+
+def test_a_task_error_waits_for_the_workflow_until_the_next_task(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    jobs.put(job_number(1), task_error={"kind": "user", "code": "X", "message": "m", "detail": {}})
+    assert jobs.task_error(job_number(1)) == {"kind": "user", "code": "X", "message": "m", "detail": {}}
+    jobs.put(job_number(1), task_error=None)
+    assert jobs.task_error(job_number(1)) is None
+
+
+def test_only_final_jobs_are_swept_and_only_once(jobs: JobStore) -> None:
+    jobs.register(new_job(1))
+    jobs.register(new_job(2, dedupe_key="other"))
+    jobs.move(job_number(1), "CANCELLED", now_ms=100)
+    assert jobs.to_sweep(100) == []
+    assert [j.job_id for j in jobs.to_sweep(101)] == [job_number(1)]
+    jobs.put(job_number(1), swept_at_ms=102)
+    assert jobs.to_sweep(1000) == []
+    assert [j.job_id for j in jobs.live()] == [job_number(2)]
+
+
+def test_an_unknown_job_is_a_user_error(jobs: JobStore) -> None:
+    with pytest.raises(UserError, match="there is no job 01m87b5fjxy5p23eqzcwh60009"):
+        jobs.get(job_number(9))
+
+
+def test_an_audience_is_made_once_with_the_defaults(audiences: AudienceStore) -> None:
+    first = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    again = audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=6)
+    assert again == first
+    assert (first.spec, first.retention) == (ImportSpec(), Retention())
+
+
+def test_an_unknown_tenant_is_refused_by_name(audiences: AudienceStore) -> None:
+    with pytest.raises(UserError, match="there is no tenant 'nobody'"):
+        audiences.ensure(TenantName("nobody"), VIP, new_id=AUDIENCE_ID, now_ms=5)
+
+
+def test_an_audience_is_configured_renamed_and_deleted(audiences: AudienceStore) -> None:
+    made = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    spec = ImportSpec(id_column="id", mode="append", max_reject_share=0.1, max_shrink_percent=None)
+    audiences.configure(made.audience_id, spec=spec, retention=Retention(versions=3, days=1))
+    audiences.rename(made.audience_id, ACME, AudienceName("gold"))
+    kept = audiences.get(ACME, AudienceName("gold"))
+    assert (kept.audience_id, kept.spec, kept.retention) == (AUDIENCE_ID, spec, Retention(versions=3, days=1))
+    with pytest.raises(UserError, match="UNKNOWN_AUDIENCE"):
+        audiences.get(ACME, VIP)
+    audiences.delete(made.audience_id)
+    assert audiences.all() == []
+
+
+def test_a_name_is_not_given_to_two_audiences(audiences: AudienceStore) -> None:
+    audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    other = audiences.ensure(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
+    with pytest.raises(UserError, match="already has an audience 'vip'"):
+        audiences.rename(other.audience_id, ACME, VIP)
+
+
+def row(partition: int, *, materialised: bool, records: int) -> PartitionProgress:
+    return PartitionProgress(
+        job_id=job_number(1),
+        attempt=Attempt(1),
+        partition=partition,
+        materialised=materialised,
+        record={"records": records},
+        at_ms=5,
+    )
+
+
+def test_a_partition_that_has_materialised_does_not_fail_later(database: Database) -> None:
+    progress = ProgressStore(database)
+    progress.put_partitions([row(0, materialised=True, records=3), row(1, materialised=False, records=0)])
+    progress.put_partitions([row(0, materialised=False, records=0), row(1, materialised=True, records=4)])
+    assert progress.partitions(job_number(1)) == [
+        row(0, materialised=True, records=3),
+        row(1, materialised=True, records=4),
+    ]
+
+
+def test_a_stage_keeps_its_latest_report(database: Database) -> None:
+    progress = ProgressStore(database)
+    progress.put_stage(job_number(1), "verify", {"done": 1}, now_ms=1)
+    progress.put_stage(job_number(1), "verify", {"done": 2}, now_ms=2)
+    assert {name: s.record for name, s in progress.stages(job_number(1)).items()} == {"verify": {"done": 2}}
+
+
+def test_a_database_that_is_away_is_a_retriable_error(tmp_path: Path) -> None:
+    store = JobStore(Database(Secret(f"sqlite:///{tmp_path / 'missing' / 'catalog.db'}")))
+    with pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
+        store.live()
