@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -150,7 +150,7 @@ class ObjectStore:
             version_id=named if named not in ("", "null") else None,
             etag=head["ETag"],
             size=head["ContentLength"],
-            last_modified=head["LastModified"],
+            last_modified=head["LastModified"].astimezone(UTC),
         )
 
     def stream(self, source: SourceObject, *, range_bytes: int = RANGE_BYTES) -> Iterator[bytes]:
@@ -228,9 +228,7 @@ class ObjectStore:
             raise
         return True
 
-    def put_file(
-        self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None
-    ) -> None:
+    def put_file(self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None) -> None:
         """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
 
         `on_bytes` gets the size of each piece that was sent, from the threads of the upload.
@@ -254,7 +252,7 @@ class ObjectStore:
                         key=entry["Key"],
                         size=entry["Size"],
                         etag=entry["ETag"],
-                        last_modified=entry["LastModified"],
+                        last_modified=entry["LastModified"].astimezone(UTC),
                     )
 
     def delete(self, bucket: str, key: str) -> None:
