@@ -25,7 +25,7 @@ VALUE_SHOWN_CHARACTERS: Final = 80
 class Candidates:
     """Rows of sound structure. All sequences have one entry a row.
 
-    `ids`: string array without an offset into its buffers, nulls where there is no id. `columns`: converted, in the
+    `ids`: string array, nulls where there is no id. `columns`: converted, in the
     order of the spec. `raw(row)`: bytes of the record, for the reject; `shown(column, row)`: the text of a bad value.
     """
 
@@ -37,6 +37,7 @@ class Candidates:
     lines: npt.NDArray[np.int64] | None = None
     byte_offsets: npt.NDArray[np.int64] | None = None
     may_be_large: bool = True
+    may_have_nul: bool = False
 
 
 def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.RecordBatch, list[Reject]]:
@@ -49,6 +50,9 @@ def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.Re
     large = _too_large(rows) if rows.may_be_large else None
     if large is not None:
         refused = large if refused is None else refused | large
+    nul = _with_nul(rows) if rows.may_have_nul else None
+    if nul is not None:
+        refused = nul if refused is None else refused | nul
     arrays = [pa.Array.from_buffers(pa.int64(), len(rows.ordinals), [None, pa.py_buffer(rows.ordinals)], 0)]
     arrays += [rows.ids, *(c.values for c in rows.columns)]
     if refused is None:
@@ -56,7 +60,7 @@ def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.Re
     keep = pa.array(~refused)
     batch = pa.RecordBatch.from_arrays([pc.filter(a, keep) for a in arrays], schema=schema)
     where = np.flatnonzero(refused).tolist()
-    return batch, [_reject(rows, spec, row, None if faults is None else faults[row], large) for row in where]
+    return batch, [_reject(rows, spec, row, _fault(row, faults, large, nul, spec)) for row in where]
 
 
 def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
@@ -106,19 +110,44 @@ def _too_large(rows: Candidates) -> npt.NDArray[np.bool_] | None:
     return large if large.any() else None
 
 
+def _with_nul(rows: Candidates) -> npt.NDArray[np.bool_] | None:
+    found: npt.NDArray[np.bool_] | None = None
+    for array in (rows.ids, *(c.values for c in rows.columns)):
+        if not pa.types.is_string(array.type):
+            continue
+        offsets, data = string_buffers(array)
+        if (data[offsets[0] : offsets[-1]] != 0).all():
+            continue
+        here = pc.fill_null(pc.match_substring(array, "\0"), fill_value=False).to_numpy(zero_copy_only=False)
+        found = here if found is None else found | here
+    return found if found is not None and found.any() else None
+
+
+def _fault(
+    row: int,
+    faults: list[tuple[RejectCode, str] | None] | None,
+    large: npt.NDArray[np.bool_] | None,
+    nul: npt.NDArray[np.bool_] | None,
+    spec: ImportSpec,
+) -> tuple[RejectCode, str, str | None] | None:
+    """(code, reason, column) of what comes before bad values: NUL, a bad id, size. The same order for every format."""
+    if nul is not None and nul[row]:
+        return RejectCode.NUL_BYTE, "a NUL character", None
+    if faults is not None and (fault := faults[row]) is not None:
+        return *fault, spec.id_column
+    if large is not None and large[row]:
+        return RejectCode.ROW_TOO_LARGE, f"the values are larger than {ROW_MAX_BYTES} bytes", None
+    return None
+
+
 def _reject(
     rows: Candidates,
     spec: ImportSpec,
     row: int,
-    fault: tuple[RejectCode, str] | None,
-    large: npt.NDArray[np.bool_] | None,
+    fault: tuple[RejectCode, str, str | None] | None,
 ) -> Reject:
-    column: str | None = None
     if fault is not None:
-        code, reason = fault
-        column = spec.id_column
-    elif large is not None and large[row]:
-        code, reason = RejectCode.ROW_TOO_LARGE, f"the values are larger than {ROW_MAX_BYTES} bytes"
+        code, reason, column = fault
     else:
         index = next(k for k, c in enumerate(rows.columns) if c.bad is not None and c.bad[row])
         kept = spec.columns[index]

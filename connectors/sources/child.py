@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, assert_never
 
 from connectors.sources.frames import FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
@@ -23,13 +23,14 @@ from schemas.errors import MusterError, UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from connectors.sources.compression import ByteSource, Decompressed
+    from connectors.sources.compression import ByteSource, CountedSource, Decompressed
     from connectors.sources.rejects import RejectBatch
 
 PR_SET_PDEATHSIG: Final = 1
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 """It writes no files but the cache of compiled code and its last words."""
+PARQUET_MAGIC: Final = b"PAR1"
 EXIT_FAULT: Final = 3
 EXIT_MEMORY: Final = 4
 
@@ -125,7 +126,8 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
         decoded = Decompressed(
             source, job.compression, max_decoded_bytes=limits.max_decoded_bytes, max_ratio=limits.max_ratio
         )
-        for found in _batches(job, _Beating(decoded, lambda: tally.beat(source.bytes_read))):
+        reader = _reader(job, decoded, source_fd, lambda: tally.beat(source.bytes_read))
+        for found in reader:
             if isinstance(found, RejectBatch):
                 tally.by_code.update(found.batch.column("code").to_pylist())
                 write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
@@ -134,18 +136,54 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
                 write_frame(frames_fd, FrameKind.ACCEPTED, memoryview(found.serialize()))
     summary = {
         **tally.summary(),
-        "source_bytes": source.bytes_read,
-        "decoded_bytes": decoded.bytes_decoded,
+        **_bytes_read(job, source, decoded, reader),
         "format": job.format,
         "compression": job.compression,
     }
     write_record(frames_fd, FrameKind.SUMMARY, summary)
 
 
-def _batches(job: ParseJob, source: "ByteSource") -> "Iterator[pa.RecordBatch | RejectBatch]":
-    from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
+def _reader(
+    job: ParseJob, decoded: "Decompressed", source_fd: int, beat: Callable[[], None]
+) -> "Iterable[pa.RecordBatch | RejectBatch]":
+    match job.format:
+        case "csv":
+            from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
 
-    yield from CsvReader(source, job.spec)
+            return CsvReader(_checked(decoded, beat), job.spec)
+        case "jsonl":
+            from connectors.sources.jsonl_reader import JsonLinesReader  # noqa: PLC0415
+
+            return JsonLinesReader(_checked(decoded, beat), job.spec)
+        case "parquet":
+            from connectors.sources.parquet_reader import ParquetReader  # noqa: PLC0415
+
+            path = f"/proc/self/fd/{source_fd}"
+            return ParquetReader(path, job.spec, max_decoded_bytes=job.limits.max_decoded_bytes, beat=beat)
+        case _:
+            assert_never(job.format)
+
+
+def _checked(decoded: "Decompressed", beat: Callable[[], None]) -> "ByteSource":
+    """The decompressed bytes, unless they are a Parquet file in a wrapper."""
+    from connectors.sources.compression import CountedSource  # noqa: PLC0415
+
+    source = _Beating(decoded, beat)
+    start = bytearray(len(PARQUET_MAGIC))
+    filled = 0
+    while filled < len(start) and (n := source.readinto(memoryview(start)[filled:])):
+        filled += n
+    if start == PARQUET_MAGIC:
+        raise UserError("UNKNOWN_FORMAT", "a Parquet file is compressed inside: upload it without gzip or Zstandard")
+    return CountedSource(source, bytes(start[:filled]))
+
+
+def _bytes_read(
+    job: ParseJob, source: "CountedSource", decoded: "Decompressed", reader: "Iterable[object]"
+) -> dict[str, int]:
+    if job.format == "parquet":
+        return {"source_bytes": job.source_size, "decoded_bytes": getattr(reader, "bytes_decoded", 0)}
+    return {"source_bytes": source.bytes_read, "decoded_bytes": decoded.bytes_decoded}
 
 
 if __name__ == "__main__":

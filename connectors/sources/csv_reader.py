@@ -6,7 +6,7 @@ closed needs more memory than two blocks.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
+from connectors.sources.compression import ByteSource
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.typed_columns import convert_text
@@ -49,13 +50,6 @@ REASONS: Final = {
 }
 
 
-class ByteReader(Protocol):
-    """Where the decompressed bytes come from."""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill a part of the buffer, at least one byte; the number of bytes, 0 at the end. Blocks."""
-
-
 class CsvReader:
     """Iterate to get accepted batches and rejects; in file order, each kind for itself.
 
@@ -65,7 +59,7 @@ class CsvReader:
 
     def __init__(
         self,
-        source: ByteReader,
+        source: ByteSource,
         spec: ImportSpec,
         *,
         block_bytes: int = BLOCK_BYTES,

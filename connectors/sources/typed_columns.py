@@ -45,7 +45,7 @@ def check_timezone(name: str | None) -> None:
 
 
 def convert_text(array: pa.Array, column: Column, null_values: Sequence[str], timezone: str | None) -> Converted:
-    """Convert a string array (no offset into its buffers). Texts in `null_values`, and nulls, become null."""
+    """Convert a string array. Texts in `null_values`, and nulls, become null."""
     nulls = null_mask(array, null_values)
     match column.type:
         case "string":

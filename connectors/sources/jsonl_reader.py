@@ -1,0 +1,276 @@
+"""Strict JSON Lines (RFC 8259 objects, one a line, LF or CRLF, UTF-8), in constant memory whatever the file holds."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.sources.acceptance import Candidates, accept, reject_batches
+from connectors.sources.compression import ByteSource
+from connectors.sources.csv_reader import BLOCK_BYTES, BOM, RECORD_MAX_BYTES, UTF16_BOMS
+from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.typed_columns import Converted, convert_text
+from schemas.columns import ARROW_TYPES, Column, ImportSpec
+from schemas.errors import UserError
+
+LONG_MIN: Final = -(2**63)
+LONG_MAX: Final = 2**63 - 1
+SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+class _Refused(Exception):  # noqa: N818  # carries a reject, is no error
+    def __init__(self, code: RejectCode, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.column = column
+
+
+class JsonLinesReader:
+    """Iterate to get accepted batches and rejects; in file order, each kind for itself.
+
+    An id is a string, or an integer, which becomes its decimal digits. A column that is absent or null is null; a
+    value must have the JSON type that fits (string, date, timestamp: a string; long: an integer; double: a number).
+    Raises `UserError` EMPTY_FILE, NOT_UTF8_HEADER.
+    """
+
+    def __init__(
+        self,
+        source: ByteSource,
+        spec: ImportSpec,
+        *,
+        block_bytes: int = BLOCK_BYTES,
+        record_limit: int = RECORD_MAX_BYTES,
+    ) -> None:
+        self._source = source
+        self._spec = spec
+        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._block = bytearray(block_bytes)
+        self._limit = record_limit
+        self._ordinal = 0
+        self._offset = 0
+        """Where the next line begins in the decompressed stream."""
+        self._decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        carry = self._first_bytes()
+        head = b""
+        skipped = 0  # bytes of a line over the limit that were not kept, but for its head
+        while True:
+            block = self._read()
+            rows = _Rows(self._spec)
+            *lines, rest = (carry + block).split(b"\n")
+            pieces = [(line, True) for line in lines]
+            if not block and (rest or skipped):
+                pieces.append((rest, False))
+            for line, ended in pieces:
+                if skipped:
+                    self._add_large(rows, head, skipped + len(line), ended=ended)
+                    skipped = 0
+                else:
+                    self._add(rows, line, ended=ended)
+            yield from self._results(rows)
+            if not block:
+                return
+            carry = rest
+            if skipped:
+                skipped += len(rest)
+                carry = b""
+            elif len(rest) > self._limit + 1:  # a CR may still belong to the line end
+                head, skipped, carry = rest[:RAW_MAX_BYTES], len(rest), b""
+
+    def _first_bytes(self) -> bytes:
+        start = b""
+        while len(start) <= len(BOM) and (block := self._read()):
+            start += block
+        if not start or start == BOM:
+            raise UserError("EMPTY_FILE", "the file is empty")
+        if start[:2] in UTF16_BOMS:
+            raise UserError("NOT_UTF8_HEADER", "the file is UTF-16; save it as UTF-8")
+        if start.startswith(BOM):
+            self._offset = len(BOM)
+            return start[len(BOM) :]
+        return start
+
+    def _read(self) -> bytes:
+        n = self._source.readinto(memoryview(self._block))
+        return bytes(self._block[:n])
+
+    def _add(self, rows: "_Rows", line: bytes, *, ended: bool) -> None:
+        """Judge one line. Every line is a row: it has an ordinal, whatever becomes of it."""
+        ordinal, offset = self._ordinal, self._offset
+        self._ordinal += 1
+        self._offset += len(line) + ended
+        content = line.removesuffix(b"\r") if ended else line
+        try:
+            rows.add(ordinal, offset, content, self._members(content))
+        except _Refused as refused:
+            rows.rejects.append(
+                Reject(
+                    ordinal=ordinal,
+                    line=ordinal + 1,
+                    byte_offset=offset,
+                    column=refused.column,
+                    code=refused.code,
+                    reason=refused.reason,
+                    raw=raw_text(content),
+                )
+            )
+
+    def _add_large(self, rows: "_Rows", head: bytes, size: int, *, ended: bool) -> None:
+        rows.rejects.append(
+            Reject(
+                ordinal=self._ordinal,
+                line=self._ordinal + 1,
+                byte_offset=self._offset,
+                code=RejectCode.ROW_TOO_LARGE,
+                reason=f"the record is larger than {self._limit} bytes",
+                raw=raw_text(head),
+            )
+        )
+        self._ordinal += 1
+        self._offset += size + ended
+
+    def _members(self, content: bytes) -> Mapping[str, Any]:
+        if len(content) > self._limit:
+            raise _Refused(RejectCode.ROW_TOO_LARGE, f"the record is larger than {self._limit} bytes")
+        if not content.strip(b" \t\r"):
+            raise _Refused(RejectCode.BLANK_LINE, "a blank line")
+        try:
+            value = self._decode(content.decode())
+        except UnicodeDecodeError as exc:
+            reason = f"byte {exc.start} of the line is {content[exc.start]:#04x}, which is not UTF-8 there"
+            raise _Refused(RejectCode.INVALID_UTF8, reason) from exc
+        except RecursionError as exc:
+            raise _Refused(RejectCode.TOO_DEEP, "objects or arrays are nested too deep") from exc
+        except json.JSONDecodeError as exc:
+            raise _Refused(RejectCode.BAD_JSON, f"no JSON: {exc.msg} at character {exc.pos + 1}") from exc
+        except ValueError as exc:  # an integer of thousands of digits
+            raise _Refused(RejectCode.BAD_JSON, "a number is too long") from exc
+        if not isinstance(value, dict):
+            raise _Refused(RejectCode.NOT_AN_OBJECT, f"the line is {_json_type(value)}, not an object")
+        return value
+
+    def _results(self, rows: "_Rows") -> Iterator[pa.RecordBatch | RejectBatch]:
+        rejects = rows.rejects
+        if rows.ordinals:
+            batch, refused = accept(rows.candidates(), self._spec, self._schema)
+            rejects += refused
+            if batch.num_rows:
+                yield batch
+        yield from reject_batches(rejects)
+
+
+class _Rows:
+    """Column-wise values of the lines of one block."""
+
+    def __init__(self, spec: ImportSpec) -> None:
+        self._spec = spec
+        self.rejects: list[Reject] = []
+        self.ordinals: list[int] = []
+        self._offsets: list[int] = []
+        self._contents: list[bytes] = []
+        self._ids: list[str | None] = []
+        self._values: list[list[Any]] = [[] for _ in spec.columns]
+
+    def add(self, ordinal: int, offset: int, content: bytes, members: Mapping[str, Any]) -> None:
+        """Keep the wanted members of an object. Raises `_Refused`."""
+        id_ = members.get(self._spec.id_column)
+        if type(id_) is int:
+            id_ = str(id_)
+        elif id_ is not None and not isinstance(id_, str):
+            reason = f"an id is a string or an integer, not {_json_type(id_)}"
+            raise _Refused(RejectCode.BAD_VALUE, reason, self._spec.id_column)
+        wanted = [(self._spec.id_column, id_), *((c.file_name, members.get(c.file_name)) for c in self._spec.columns)]
+        if b"\\u" in content:
+            for name, value in wanted:
+                if isinstance(value, str) and SURROGATE.search(value):
+                    raise _Refused(RejectCode.INVALID_UTF8, "half of a surrogate pair is no character", name)
+        self.ordinals.append(ordinal)
+        self._offsets.append(offset)
+        self._contents.append(content)
+        self._ids.append(id_)
+        for values, (_, value) in zip(self._values, wanted[1:], strict=True):
+            values.append(value)
+
+    def candidates(self) -> Candidates:
+        ordinals = np.array(self.ordinals, np.int64)
+        return Candidates(
+            ordinals=ordinals,
+            ids=pa.array(self._ids, pa.string()),
+            columns=[
+                _converted(values, column, self._spec.timezone)
+                for values, column in zip(self._values, self._spec.columns, strict=True)
+            ],
+            raw=lambda row: self._contents[row],
+            shown=lambda column, row: _shown(self._values[column][row]),
+            lines=ordinals + 1,
+            byte_offsets=np.array(self._offsets, np.int64),
+            may_have_nul=True,
+        )
+
+
+def _converted(values: list[Any], column: Column, timezone: str | None) -> Converted:
+    fits = _FITS[column.type]
+    kept = [v if v is None or fits(v) else None for v in values]
+    wrong = np.array([k is None and v is not None for k, v in zip(kept, values, strict=True)])
+    if column.type in ("date", "timestamp"):
+        converted = convert_text(pa.array(kept, pa.string()), column, (), timezone)
+        bad = wrong if converted.bad is None else wrong | converted.bad
+        return Converted(converted.values, bad if bad.any() else None)
+    if column.type == "double":
+        kept = [None if v is None else float(v) for v in kept]
+    return Converted(pa.array(kept, ARROW_TYPES[column.type]), wrong if wrong.any() else None)
+
+
+def _is_double(value: object) -> bool:
+    if type(value) is int:
+        return abs(value) <= 2**53 or (abs(value) < 2**1023 and int(float(value)) == value)
+    return type(value) is float and math.isfinite(value)
+
+
+_FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "string": lambda v: isinstance(v, str),
+    "long": lambda v: type(v) is int and LONG_MIN <= v <= LONG_MAX,
+    "double": _is_double,
+    "boolean": lambda v: isinstance(v, bool),
+    "date": lambda v: isinstance(v, str),
+    "timestamp": lambda v: isinstance(v, str),
+}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(n for n in names if names.count(n) > 1)
+        raise _Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled[:80]!r} is there more than once")
+    return members
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise _Refused(RejectCode.BAD_JSON, f"{word} is not JSON")
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)[:200]

@@ -1,0 +1,263 @@
+"""Parquet through Arrow, checked afterwards: what the file says about itself is not believed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, assert_never
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from connectors.sources import csv_kernel as kernel
+from connectors.sources.acceptance import Candidates, accept, reject_batches
+from connectors.sources.header import shown, wanted_columns
+from connectors.sources.rejects import Reject, RejectBatch, RejectCode
+from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
+from connectors.sources.value_kernel import MAX_US, MIN_US
+from schemas.columns import ARROW_TYPES, Column, ImportSpec
+from schemas.errors import UserError
+
+BATCH_ROWS: Final = 64 * 1024
+EXACT_DOUBLE: Final = 2**53
+"""Up to here every integer has a double of its own."""
+LONG_MAX: Final = 2**63 - 1
+MIN_DAY: Final = -719_162
+MAX_DAY: Final = 2_932_896
+"""First and last day of the years 1 to 9999."""
+DAY_MS: Final = 86_400_000
+PER_US: Final = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": -1_000}
+"""Microseconds in a unit; negative: units in a microsecond."""
+
+
+class ParquetReader:
+    """Iterate to get accepted batches and rejects, which have an ordinal but neither line nor offset.
+
+    An id is text or an integer. Types must fit the spec: a text column is converted as in CSV (without null values), a
+    number, date or timestamp only where nothing is lost. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
+    DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE.
+    """
+
+    def __init__(
+        self, path: str, spec: ImportSpec, *, max_decoded_bytes: int, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path = path
+        self._spec = spec
+        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._max_decoded_bytes = max_decoded_bytes
+        self._beat = beat
+        self.bytes_decoded = 0
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        try:
+            yield from self._read()
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
+            raise UserError("CORRUPT_FILE", f"the Parquet file cannot be read: {str(exc)[:300]}") from exc
+
+    def _read(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        with (
+            pa.OSFile(self._path) as raw,
+            pq.ParquetFile(raw, pre_buffer=False, page_checksum_verification=True) as file,
+        ):
+            names = file.schema_arrow.names
+            wanted_columns(names, self._spec)
+            wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
+            self._check_types(file.schema_arrow)
+            promised = file.metadata.num_rows
+            ordinal = 0
+            for batch in file.iter_batches(BATCH_ROWS, columns=sorted(set(wanted)), use_threads=False):
+                self._beat()
+                self.bytes_decoded += batch.nbytes
+                if self.bytes_decoded > self._max_decoded_bytes:
+                    raise UserError(
+                        "FILE_TOO_LARGE",
+                        f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
+                        limit_bytes=self._max_decoded_bytes,
+                    )
+                yield from self._results(ordinal, [batch.column(name) for name in wanted])
+                ordinal += batch.num_rows
+            if ordinal != promised:
+                raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows and says {promised}")
+
+    def _check_types(self, schema: pa.Schema) -> None:
+        id_type = schema.field(self._spec.id_column).type
+        if not (_is_text(id_type) or pa.types.is_integer(id_type)):
+            raise _bad_type(self._spec.id_column, id_type, "an id is text or an integer")
+        for column in self._spec.columns:
+            type_ = schema.field(column.file_name).type
+            if not (_is_text(type_) or _fits(type_, column)):
+                raise _bad_type(column.file_name, type_, f"the import spec says {column.type}")
+
+    def _results(self, ordinal: int, arrays: list[pa.Array]) -> Iterator[pa.RecordBatch | RejectBatch]:
+        ordinals = np.arange(ordinal, ordinal + len(arrays[0]), dtype=np.int64)
+        columns = [("id", self._spec.id_column), *((c.type, c.file_name) for c in self._spec.columns)]
+        arrays = [
+            _text(a) if _is_text(a.type) or type_ == "id" else a for a, (type_, _) in zip(arrays, columns, strict=True)
+        ]
+        rejects: list[Reject] = []
+        refused = np.zeros(len(ordinals), np.bool_)
+        for array, (_, name) in zip(arrays, columns, strict=True):
+            if not pa.types.is_string(array.type):
+                continue
+            for row in _invalid_utf8(array):
+                if not refused[row]:
+                    reason = "the text is not UTF-8"
+                    reject = Reject(ordinal=ordinal + row, column=name, code=RejectCode.INVALID_UTF8, reason=reason)
+                    rejects.append(reject)
+                refused[row] = True
+        if refused.any():
+            keep = pa.array(~refused)
+            arrays = [a.filter(keep) for a in arrays]
+            ordinals = ordinals[~refused]
+        ids, *others = arrays
+        rows = Candidates(
+            ordinals=ordinals,
+            ids=ids,
+            columns=[_converted(a, c, self._spec.timezone) for a, c in zip(others, self._spec.columns, strict=True)],
+            raw=lambda _: b"",
+            shown=lambda column, row: str(_shown(others[column], row)),
+            may_have_nul=True,
+        )
+        batch, more = accept(rows, self._spec, self._schema)
+        if batch.num_rows:
+            yield batch
+        yield from reject_batches(rejects + more)
+
+
+def _bad_type(name: str, type_: pa.DataType, why: str) -> UserError:
+    return UserError("BAD_COLUMN_TYPE", f"the column {shown([name])} is {str(type_)[:100]}, but {why}", column=name)
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        type_ = type_.value_type
+    return any(
+        check(type_)
+        for check in (
+            pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+            pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
+        )
+    )  # fmt: skip
+
+
+def _fits(type_: pa.DataType, column: Column) -> bool:
+    match column.type:
+        case "string":
+            return False
+        case "long":
+            return bool(pa.types.is_integer(type_))
+        case "double":
+            return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
+        case "boolean":
+            return bool(pa.types.is_boolean(type_))
+        case "date":
+            return bool(pa.types.is_date(type_))
+        case "timestamp":
+            return bool(pa.types.is_timestamp(type_))
+        case _:
+            assert_never(column.type)
+
+
+def _text(array: pa.Array) -> pa.Array:
+    """As a string array; text is not checked here."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_integer(array.type):
+        return array.cast(pa.string())
+    if pa.types.is_string(array.type):
+        return array
+    return array.cast(pa.binary()).view(pa.string())
+
+
+def _invalid_utf8(array: pa.Array) -> list[int]:
+    """Rows of a string array that are not UTF-8."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        offsets, data = string_buffers(array)
+        records = np.stack([offsets[:-1], offsets[1:]], axis=1).astype(np.int64)
+        places = np.empty(len(array), np.int64)
+        kernel.invalid_utf8_positions(data, records, len(array), places)
+        return [int(row) for row in np.flatnonzero(places >= 0)]
+    return []
+
+
+def _converted(array: pa.Array, column: Column, timezone: str | None) -> Converted:
+    if pa.types.is_string(array.type):
+        return convert_text(array, column, (), timezone)
+    nulls = array.is_null().to_numpy(zero_copy_only=False)
+    values: npt.NDArray[Any]
+    match column.type:
+        case "long":
+            values, bad = _longs(array)
+        case "double":
+            values, bad = _doubles(array)
+        case "date":
+            values, bad = _days(array)
+        case "timestamp":
+            values, bad = _micros(array, timezone)
+        case _:
+            return Converted(array, None)
+    bad &= ~nulls
+    return Converted(array_of(values, nulls | bad, ARROW_TYPES[column.type]), bad if bad.any() else None)
+
+
+def _filled(array: pa.Array, type_: pa.DataType) -> npt.NDArray[Any]:
+    """The values as `type_`, which must hold them all; 0 for null."""
+    filled: npt.NDArray[Any] = pc.fill_null(array.cast(type_), 0).to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(filled)
+
+
+def _longs(array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    if pa.types.is_uint64(array.type):
+        unsigned = _filled(array, pa.uint64())
+        return unsigned.astype(np.int64), unsigned > LONG_MAX
+    values = _filled(array, pa.int64())
+    return values, np.zeros(len(values), np.bool_)
+
+
+def _doubles(array: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    if pa.types.is_integer(array.type):
+        longs, bad = _longs(array)
+        return longs.astype(np.float64), bad | (np.abs(longs) > EXACT_DOUBLE) | (longs == -LONG_MAX - 1)
+    values = _filled(array, pa.float64())
+    return values, ~np.isfinite(values)
+
+
+def _days(array: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    if pa.types.is_date64(array.type):
+        millis = _filled(array.view(pa.int64()), pa.int64())
+        days = millis // DAY_MS
+        bad = days * DAY_MS != millis
+    else:
+        days = _filled(array.view(pa.int32()), pa.int64())
+        bad = np.zeros(len(days), np.bool_)
+    bad |= (days < MIN_DAY) | (days > MAX_DAY)
+    return np.where(bad, 0, days).astype(np.int32), bad
+
+
+def _micros(array: pa.Array, timezone: str | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    stored = _filled(array.view(pa.int64()), pa.int64())
+    factor = PER_US[array.type.unit]
+    if factor > 0:
+        bad = (stored < MIN_US // factor) | (stored > MAX_US // factor)
+        micros = np.where(bad, 0, stored) * factor
+    else:
+        micros = stored // -factor
+        bad = micros * -factor != stored
+    bad |= (micros < MIN_US) | (micros > MAX_US)
+    if array.type.tz is None:
+        wall = np.where(bad | array.is_null().to_numpy(zero_copy_only=False), 0, micros)
+        micros, unclear = resolve_local(wall, timezone)
+        bad |= unclear != 0
+    return np.ascontiguousarray(micros), bad
+
+
+def _shown(array: pa.Array, row: int) -> object:
+    """The value as text: of a number as it is stored, because the moment may be none that Python can name."""
+    value = array[row]
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
+        return value.cast(pa.string()).as_py() if value.is_valid else None
+    return value.as_py()
