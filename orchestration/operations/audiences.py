@@ -1,0 +1,191 @@
+"""What people do to audiences and their versions. The lake is changed before the catalog, which only describes it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.catalog.records import Audience, Retention
+from orchestration.clock import fresh_id, iso, now_ms
+from orchestration.operations.spec import changed_spec
+from orchestration.operations.submit import check_names
+from orchestration.steps.references import ref_of
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import JobId, Version, audience_name, tenant_name
+from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Published, PublishOutcome, SupersededBy
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+    from segmentation.versions import VersionInfo
+
+COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
+
+
+def find(context: "Context", tenant: str, name: str) -> Audience:
+    """The audience of that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
+    return context.audiences.get(tenant_name(tenant), audience_name(name))
+
+
+def create(
+    context: "Context", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
+) -> Audience:
+    """A new audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
+    tenant_, name_ = check_names(context, tenant, name)
+    from schemas.columns import ImportSpec  # noqa: PLC0415  # loads Arrow
+
+    spec = changed_spec(ImportSpec(), changes)
+    kept = changed_retention(Retention(), retention)
+    new_id = fresh_id()
+    audience = context.audiences.ensure(tenant_, name_, new_id=new_id, now_ms=now_ms(), spec=spec)
+    if audience.audience_id != new_id:
+        raise UserError(
+            "AUDIENCE_EXISTS",
+            f"tenant {tenant} already has an audience {name!r}; `muster audiences configure` changes it",
+            tenant=tenant,
+            audience=name,
+        )
+    if retention:
+        context.audiences.configure(audience.audience_id, spec=spec, retention=kept)
+    return context.audiences.get(tenant_, name_)
+
+
+def configure(
+    context: "Context", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
+) -> Audience:
+    """Change spec and retention; running jobs keep theirs. Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC."""
+    audience = find(context, tenant, name)
+    context.audiences.configure(
+        audience.audience_id,
+        spec=changed_spec(audience.spec, changes),
+        retention=changed_retention(audience.retention, retention),
+    )
+    return find(context, tenant, name)
+
+
+def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Retention:
+    """Retention with `versions` or `days` changed. Raises `UserError` BAD_RETENTION."""
+    changed = Retention(**{**retention.as_record(), **changes})
+    if changed.versions < 1 or changed.days < 0:
+        raise UserError("BAD_RETENTION", "at least 1 version and 0 days are kept", **changed.as_record())
+    return changed
+
+
+def rollback(context: "Context", audience: Audience, to_version: int, reason: str = "") -> Published | AlreadyPublished:
+    """A new version of an older one's members. Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED."""
+    operation = fresh_id()
+    outcome = context.versions.rollback(
+        ref_of(audience),
+        Version(to_version),
+        operation_id=operation,
+        order_key=_order_key(operation),
+        at=datetime.now(UTC),
+        reason=reason,
+    )
+    return _published(audience, outcome)
+
+
+def compact(context: "Context", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES) -> PublishOutcome:
+    """A new version of the same members in fewer files. Raises `UserError` NOTHING_PUBLISHED, `RetriableError`."""
+    ref = ref_of(audience)
+    if context.versions.current(ref) is None:
+        raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
+    outcome = context.versions.compact(ref, operation_id=fresh_id(), at=datetime.now(UTC), target_bytes=target_bytes)
+    return _published(audience, outcome)
+
+
+def expire(context: "Context", audience: Audience, *, versions: int | None, days: int | None) -> Expired:
+    """Forget old versions by the audience's retention, or by the numbers given. Raises `UserError` BAD_RETENTION."""
+    changes = {name: n for name, n in (("versions", versions), ("days", days)) if n is not None}
+    retention = changed_retention(audience.retention, changes)
+    return context.versions.expire(
+        ref_of(audience),
+        keep_last=retention.versions,
+        keep_younger_than=timedelta(days=retention.days),
+        now=datetime.now(UTC),
+        live_imports=frozenset(live_jobs(context, audience)),
+    )
+
+
+def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
+    """Give an audience another name. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS."""
+    name = audience_name(new_name)
+    if any(other.name == name for other in context.audiences.all(audience.tenant)):
+        raise UserError(
+            "AUDIENCE_EXISTS",
+            f"tenant {audience.tenant} already has an audience {name!r}",
+            tenant=audience.tenant,
+            audience=name,
+        )
+    # A crash between the two is mended by repeating the command: the lake finds an audience by its id.
+    context.versions.rename(ref_of(audience), name)
+    context.audiences.rename(audience.audience_id, audience.tenant, name)
+    return context.audiences.get(audience.tenant, name)
+
+
+def delete(context: "Context", audience: Audience) -> None:
+    """Delete an audience with all its versions, for good. Raises `UserError` AUDIENCE_BUSY while jobs of it run."""
+    if live := live_jobs(context, audience):
+        raise UserError(
+            "AUDIENCE_BUSY",
+            f"{len(live)} job(s) of audience {audience.name} are running, first {live[0]}; cancel them or wait",
+            audience=audience.name,
+            jobs=live,
+        )
+    context.versions.drop(ref_of(audience))
+    context.audiences.delete(audience.audience_id)
+
+
+def live_jobs(context: "Context", audience: Audience) -> list[JobId]:
+    """Jobs of the audience that have not ended."""
+    return [job.job_id for job in context.jobs.live() if job.audience_id == audience.audience_id]
+
+
+def audience_record(audience: Audience, current: "VersionInfo | None") -> dict[str, Any]:
+    """An audience as plain JSON data."""
+    return {
+        "tenant": audience.tenant,
+        "audience": audience.name,
+        "audience_id": audience.audience_id,
+        "spec": audience.spec.as_record(),
+        "retention": audience.retention.as_record(),
+        "created_at": iso(audience.created_at_ms),
+        "current": None if current is None else version_record(current),
+    }
+
+
+def version_record(info: "VersionInfo") -> dict[str, Any]:
+    """A version as plain JSON data."""
+    return {
+        "version": info.version,
+        "snapshot_id": info.snapshot_id,
+        "made_by": info.import_id,
+        "attempt": info.attempt,
+        "mode": info.mode,
+        "members": info.members,
+        "digest": str(info.digest),
+        "schema": info.row_schema.as_record(),
+        "base_version": info.base_version,
+        "source_version": info.source_version,
+        "membership": None if info.counts is None else info.counts.as_record(),
+        "published_at": info.published_at.isoformat(),
+        "reason": info.reason,
+    }
+
+
+def _order_key(operation: JobId) -> str:
+    """Now, in the form of an import's key: files that were modified before it are superseded from then on."""
+    return f"{now_ms():015d}/{'':0>32}/{operation}"
+
+
+def _published(audience: Audience, outcome: PublishOutcome) -> Published | AlreadyPublished:
+    match outcome:
+        case Published() | AlreadyPublished():
+            return outcome
+        case BaseMoved():
+            raise RetriableError(
+                "VERSION_MOVED",
+                f"version {outcome.current_version} of {audience.name} was published meanwhile; look, then try again",
+                audience=audience.name,
+                current_version=outcome.current_version,
+            )
+        case SupersededBy():
+            raise FatalError("UNEXPECTED_OUTCOME", f"an operation on {audience.name} was superseded")

@@ -1,0 +1,56 @@
+"""Is the deployment there at all? Asked before a command starts: nobody waits for retries of a missing stack."""
+
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+from orchestration.settings import Settings
+from schemas.errors import RetriableError
+
+CONNECT_TIMEOUT_S: Final = 2.0
+_LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def require_catalog(settings: Settings) -> None:
+    """Raises `RetriableError` STACK_NOT_RUNNING when the catalog is a SQLite file that was never made."""
+    url = settings.catalog_url.reveal()
+    if url.startswith("sqlite:///") and not _exists(url.removeprefix("sqlite:///")):
+        raise _not_running(settings, f"there is no catalog in {settings.home}")
+
+
+def require_stack(settings: Settings) -> None:
+    """Raises `RetriableError` STACK_NOT_RUNNING when a loopback address of the settings has no listener.
+
+    Addresses elsewhere are not asked: their clients know better how long to try.
+    """
+    require_catalog(settings)
+    for what, address in (
+        ("the object store", settings.s3_endpoint),
+        ("the workflow engine", settings.engine_url),
+        ("Kafka", f"//{settings.kafka_bootstrap.partition(',')[0]}"),
+    ):
+        parts = urlsplit(address)
+        if parts.hostname in _LOCAL and parts.port is not None and not _listens(parts.hostname or "", parts.port):
+            raise _not_running(settings, f"{what} does not answer at {parts.hostname}:{parts.port}")
+
+
+def _not_running(settings: Settings, why: str) -> RetriableError:
+    return RetriableError(
+        "STACK_NOT_RUNNING",
+        f"{why}; start the stack with `muster up`, or set MUSTER_HOME to the home of the one that runs",
+        home=str(settings.home),
+    )
+
+
+def _exists(path: str) -> bool:
+    from pathlib import Path  # noqa: PLC0415  # commands that do not need it start faster
+
+    return Path(path.partition("?")[0]).exists()
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S):
+            return True
+    except OSError:
+        return False

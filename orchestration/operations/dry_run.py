@@ -1,0 +1,261 @@
+"""A dry run: verification as a real import does it, and the exact numbers that the import would come to.
+
+The accepted ids go into a local Parquet file while the file is verified, then DuckDB compares them with the current
+version, spilling to disk. Nothing is written to Kafka, the lake or the catalog.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.lake.access import S3Access
+from connectors.lake.parts import read_part
+from connectors.objects import SourceObject
+from connectors.sources.parsing import ParseProgress, open_parsed
+from connectors.sources.rejects import Reject, RejectBatch
+from connectors.verification.policy import EXAMPLES
+from connectors.verification.stream import ParsedRows, ParsedSummary
+from connectors.verification.verifier import verify_rows
+from orchestration.operations.spec import changed_spec
+from orchestration.steps.references import ref_of
+from schemas.columns import USER_ID, ImportMode, ImportSpec
+from schemas.errors import UserError
+from schemas.ids import AudienceName, TenantName, Version
+from segmentation.publishing import check_columns, check_shrink
+from segmentation.versions import MembershipCounts, Part, VersionInfo
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Audience
+    from orchestration.context import Context
+
+POLICY: Final = frozenset({"TOO_MANY_REJECTS", "EMPTY_FILE"})
+"""What verification says about a file that it has read to its end: the numbers can still be told."""
+IDS: Final = pa.schema([pa.field(USER_ID, pa.string(), nullable=False)])
+GROUP_ROWS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What an import would come to. `problems`: why it would be refused; none = it would publish."""
+
+    mode: ImportMode
+    rows: int
+    accepted: int
+    rejected: int
+    rejected_by_code: dict[str, int]
+    duplicates: int
+    counts: MembershipCounts
+    problems: tuple[UserError, ...] = ()
+    examples: tuple[Reject, ...] = field(default=())
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "mode": self.mode,
+            "would_publish": not self.problems,
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "rejected_by_code": self.rejected_by_code,
+            "duplicates": self.duplicates,
+            "distinct": self.accepted - self.duplicates,
+            "membership": {k: v for k, v in self.counts.as_record().items() if k != "updated"},
+            "problems": [problem.as_record() for problem in self.problems],
+            "rejects": [{name: getattr(r, name) for name in r.__dataclass_fields__} for r in self.examples],
+        }
+
+
+def dry_run(
+    context: "Context",
+    source: SourceObject | Path,
+    *,
+    tenant: TenantName,
+    audience: AudienceName,
+    overrides: dict[str, Any],
+    on_progress: Callable[[ParseProgress], None],
+) -> DryRun:
+    """Verify and compare. Raises what verification raises about a file that cannot be read to its end."""
+    known = next((a for a in context.audiences.all(tenant) if a.name == audience), None)
+    spec = changed_spec(known.spec if known is not None else ImportSpec(), overrides)
+    problems: list[UserError] = []
+    with TemporaryDirectory(prefix="muster-dry-run-") as directory:
+        ids = Path(directory) / "ids.parquet"
+        with (
+            open_parsed(source, spec, context.parse_limits(), context.objects, on_progress) as parsed,
+            _Tee(parsed, ids) as tee,
+        ):
+            rejects = FirstRejects()
+            try:
+                verify_rows(tee, spec, partitions=context.settings.partitions, rejects=rejects)
+            except UserError as exc:
+                if exc.code not in POLICY or not tee.ended:
+                    raise
+                problems.append(exc)
+            summary = tee.summary
+        base = _base(context, known)
+        counts, distinct = compare(
+            ids,
+            base,
+            mode=spec.mode,
+            s3=s3_access(context),
+            directory=Path(directory),
+            memory_bytes=context.settings.duckdb_memory_bytes,
+            threads=context.settings.duckdb_threads,
+        )
+    current = base.info if base is not None else None
+    problems += _guards(spec, current, counts)
+    return DryRun(
+        mode=spec.mode,
+        rows=summary.rows,
+        accepted=summary.accepted,
+        rejected=summary.rejected,
+        rejected_by_code=dict(summary.rejected_by_code),
+        duplicates=summary.accepted - distinct,
+        counts=counts,
+        problems=tuple(problems),
+        examples=tuple(rejects.first),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """The version that an import would follow, with its files."""
+
+    info: VersionInfo
+    parts: tuple[Part, ...]
+
+
+def compare(
+    ids: Path,
+    base: Base | None,
+    *,
+    mode: ImportMode,
+    s3: S3Access,
+    directory: Path,
+    memory_bytes: int,
+    threads: int,
+) -> tuple[MembershipCounts, int]:
+    """(what the import would do to the members, distinct ids in `ids`): exact, in bounded memory."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{memory_bytes // 1024}KiB",
+        "threads": threads,
+        "temp_directory": str(directory / "spill"),
+        "preserve_insertion_order": False,
+    }
+    with duckdb.connect(str(directory / "compare.duckdb"), config=config) as connection:
+        connection.execute(
+            f"create table incoming as select distinct {USER_ID} from read_parquet(?)",  # noqa: S608  # a constant
+            [str(ids)],
+        )
+        connection.execute(f"create table base ({USER_ID} varchar)")
+        if base is not None:
+            for part in base.parts:
+                batches = (b.select([USER_ID]) for b in read_part(s3, part, base.info.row_schema))
+                reader = pa.RecordBatchReader.from_batches(pa.schema([pa.field(USER_ID, pa.string())]), batches)
+                connection.register("part", reader)
+                connection.execute("insert into base select * from part")
+                connection.unregister("part")
+        distinct = _count(connection, "select count(*) from incoming")
+        members = _count(connection, "select count(*) from base")
+        both = _count(connection, f"select count(*) from base semi join incoming using ({USER_ID})")  # noqa: S608
+    number = base.info.version if base is not None else None
+    return counts_of(mode, base_members=members, distinct=distinct, both=both, base_version=number), distinct
+
+
+def counts_of(
+    mode: ImportMode, *, base_members: int, distinct: int, both: int, base_version: Version | None
+) -> MembershipCounts:
+    """The sums of a mode, from the base, the distinct ids of the file, and those that are in both."""
+    added = distinct - both if mode != "remove" else 0
+    removed = {"replace": base_members - both, "append": 0, "remove": both}[mode]
+    return MembershipCounts(
+        base=base_members,
+        added=added,
+        removed=removed,
+        kept=base_members - removed,
+        members=base_members - removed + added,
+        base_version=base_version,
+    )
+
+
+def s3_access(context: "Context") -> S3Access:
+    """The object store as the lake's readers want it."""
+    s = context.settings
+    return S3Access(
+        endpoint=s.s3_endpoint, region=s.s3_region, access_key=s.s3_access_key, secret_key=s.s3_secret_key.reveal()
+    )
+
+
+class FirstRejects:
+    """A `RejectsSink` that keeps the first few rejects for the screen and no file."""
+
+    def __init__(self) -> None:
+        self.first: list[Reject] = []
+
+    def write(self, rejects: RejectBatch) -> None:
+        """Keep what is still missing of the first few."""
+        room = EXAMPLES - len(self.first)
+        if room > 0:
+            self.first += RejectBatch(rejects.batch.slice(0, room)).rejects()
+
+    def finish(self) -> str | None:
+        """What stands where the URI of the rejects file would be."""
+        return "not kept by a dry run" if self.first else None
+
+
+class _Tee:
+    """A parse stream that keeps the ids that pass through it."""
+
+    def __init__(self, parsed: ParsedRows, path: Path) -> None:
+        self._parsed = parsed
+        self._writer = pq.ParquetWriter(path, IDS, compression="zstd", compression_level=1)
+        self.ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        for item in self._parsed:
+            if not isinstance(item, RejectBatch):
+                self._writer.write_batch(item.select([USER_ID]).cast(IDS), row_group_size=GROUP_ROWS)
+            yield item
+        self.ended = True
+
+    @property
+    def summary(self) -> ParsedSummary:
+        return self._parsed.summary
+
+
+def _base(context: "Context", audience: "Audience | None") -> Base | None:
+    if audience is None or (info := context.versions.current(ref_of(audience))) is None:
+        return None
+    return Base(info=info, parts=tuple(context.versions.files(ref_of(audience), info.version)))
+
+
+def _guards(spec: ImportSpec, current: VersionInfo | None, counts: MembershipCounts) -> list[UserError]:
+    """What publishing would say."""
+    problems = []
+    try:
+        check_shrink(current, counts.members, spec.max_shrink_percent)
+        if current is not None:
+            check_columns(current.row_schema, spec.row_schema)
+    except UserError as exc:
+        problems.append(exc)
+    return problems
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row is not None else 0

@@ -1,0 +1,214 @@
+"""How far a job is, read from the catalog, as values that a screen or a log line is made from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from schemas.digest import Digest
+from schemas.errors import FatalError, RetriableError
+from schemas.ids import JobId
+from segmentation.jobs import FINAL
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job, PartitionProgress, StageProgress
+    from orchestration.context import Context
+
+StageName = Literal["verify", "import", "materialise", "build", "publish"]
+StageState = Literal["waiting", "running", "done", "stopped"]
+STAGES: Final[tuple[StageName, ...]] = ("verify", "import", "materialise", "build", "publish")
+POLL_S: Final = 0.25
+REGISTRATION_S: Final = 30.0
+"""How long an execution may run before its job is in the catalog: a cold start of the first handler is seconds."""
+
+_REACHED: Final = {"REGISTERED": -1, "VERIFYING": 0, "IMPORTING": 1, "AWAITING": 2, "BUILDING": 3, "PUBLISHING": 4}
+_ALL_DONE: Final = len(STAGES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageView:
+    """One stage. `unit` says what `done`, `total` and `rate` (a second) count; `left_s` is none where nobody knows."""
+
+    name: StageName
+    state: StageState
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    rows: int = 0
+    rate: float | None = None
+    left_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionView:
+    """One partition of the newest attempt, in rows; `state` is none until the stream has said something."""
+
+    partition: int
+    expected: int
+    sent: int
+    state: Literal["materialised", "failed"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job and how far it is. `duplicate_of` is set when the job asked for was a duplicate: then `job` is its twin."""
+
+    job: "Job"
+    stages: tuple[StageView, ...]
+    partitions: tuple[PartitionView, ...]
+    duplicate_of: JobId | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the job has ended."""
+        return self.job.state in FINAL
+
+
+def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
+    """How far a job is now; none while it is not registered."""
+    job = context.jobs.find(job_id)
+    if job is None:
+        return None
+    reports = context.progress.stages(job.job_id)
+    announced = [p for p in context.progress.partitions(job.job_id) if p.attempt == job.attempt]
+    reached = _reached(job, lambda: [t.state for t in context.jobs.history(job.job_id)])
+    return JobView(
+        job=job,
+        stages=stage_views(job, reached, reports, announced, now_ms),
+        partitions=partition_views(job, reports, announced),
+        duplicate_of=job.job_id if job.job_id != job_id else None,
+    )
+
+
+def follow(
+    context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
+) -> Iterator[JobView]:
+    """Look until the job has ended; the last view is final. Outages of the catalog are waited out.
+
+    Raises `FatalError` NOT_REGISTERED when the execution has ended, or `REGISTRATION_S` have passed, without a job.
+    """
+    began = now_ms()
+    while True:
+        try:
+            view = look(context, job_id, now_ms())
+        except RetriableError:
+            view = None
+            began = now_ms()  # the catalog is away: that is not the fault of the registration
+        else:
+            if view is not None:
+                yield view
+                if view.final:
+                    return
+            elif now_ms() - began > REGISTRATION_S * 1000:
+                raise FatalError(
+                    "NOT_REGISTERED",
+                    f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; `muster doctor` may "
+                    "tell why",
+                    job=job_id,
+                )
+        sleep(POLL_S)
+
+
+def stage_views(
+    job: "Job",
+    reached: int,
+    reports: "dict[str, StageProgress]",
+    announced: "list[PartitionProgress]",
+    now_ms: int,
+) -> tuple[StageView, ...]:
+    """The stages of a job; `build` exists for append and remove only."""
+    ended = job.state in FINAL
+    views = []
+    for index, name in enumerate(STAGES):
+        if name == "build" and job.mode == "replace":
+            continue
+        state: StageState
+        if index < reached:
+            state = "done"
+        elif index == reached:
+            state = "stopped" if ended else "running"
+        else:
+            state = "waiting"
+        if name == "materialise":
+            views.append(_materialise(job, state, reports.get("import"), announced, now_ms))
+        elif (report := reports.get(name)) is not None:
+            views.append(_reported(name, state, report.record, report.at_ms))
+        else:
+            views.append(StageView(name=name, state=state))
+    return tuple(views)
+
+
+def partition_views(
+    job: "Job", reports: "dict[str, StageProgress]", announced: "list[PartitionProgress]"
+) -> tuple[PartitionView, ...]:
+    """The partitions of the newest attempt; nothing before verification has counted them."""
+    if job.evidence is None:
+        return ()
+    expected = [Digest.parse(text).count for text in job.evidence["partitions"]]
+    report = reports.get("import")
+    sent = list(report.record.get("partitions", ())) if report is not None else []
+    said = {p.partition: p.materialised for p in announced}
+    return tuple(
+        PartitionView(
+            partition=number,
+            expected=count,
+            sent=int(sent[number]) if number < len(sent) else (count if job.state in {"READY", "SUPERSEDED"} else 0),
+            state=None if number not in said else "materialised" if said[number] else "failed",
+        )
+        for number, count in enumerate(expected)
+    )
+
+
+def _reached(job: "Job", history: Callable[[], list[Any]]) -> int:
+    """Index of the stage that a job is in, or was in when it ended badly."""
+    if job.state in {"READY", "SUPERSEDED"}:
+        return _ALL_DONE
+    if job.state in _REACHED:
+        return _REACHED[job.state]
+    if job.failed_in is not None:
+        return _REACHED.get(job.failed_in, -1)
+    return max((_REACHED.get(state, -1) for state in history()), default=-1)
+
+
+def _reported(name: StageName, state: StageState, record: Any, at_ms: int) -> StageView:
+    done, total = int(record["done"]), int(record["total"])
+    rate = _rate(done, at_ms - int(record["started_at_ms"]))
+    return StageView(
+        name=name,
+        state=state,
+        done=total if state == "done" else done,
+        total=total,
+        unit=str(record["unit"]),
+        rows=int(record["rows"]),
+        rate=rate,
+        left_s=(total - done) / rate if rate and state == "running" else None,
+    )
+
+
+def _materialise(
+    job: "Job", state: StageState, report: "StageProgress | None", announced: "list[PartitionProgress]", now_ms: int
+) -> StageView:
+    """Counted in rows of the partitions that have materialised, from the moment the first one was sent."""
+    rows = sum(int(p.record.get("records", 0)) for p in announced if p.materialised)
+    total = int(job.evidence["accepted"]) if job.evidence is not None else 0
+    if announced and state == "waiting":
+        state = "running"
+    if state == "done":
+        rows = total
+    rate = None
+    if report is not None and announced:
+        end_ms = max(p.at_ms for p in announced) if state == "done" else now_ms
+        rate = _rate(rows, end_ms - int(report.record["started_at_ms"]))
+    return StageView(
+        name="materialise",
+        state=state,
+        done=rows,
+        total=total,
+        unit="rows",
+        rows=rows,
+        rate=rate,
+        left_s=(total - rows) / rate if rate and state == "running" else None,
+    )
+
+
+def _rate(done: int, elapsed_ms: int) -> float | None:
+    return done * 1000 / elapsed_ms if done > 0 and elapsed_ms > 0 else None

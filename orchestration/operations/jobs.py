@@ -1,0 +1,133 @@
+"""What people do to jobs: show, cancel, retry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestration.clock import iso, now_ms
+from orchestration.operations.submit import resubmit
+from orchestration.steps.send import import_topic
+from schemas.errors import MusterError, UserError
+from schemas.ids import JobId
+from segmentation.jobs import Change
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job, Transition
+    from orchestration.context import Context
+    from orchestration.operations.follow import JobView
+
+SHOWN_SOURCE = ("bucket", "key", "version_id", "etag", "size", "last_modified")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """What became of a cancel. `warnings`: what could not be told at once; the sweeper does it within seconds."""
+
+    job: "Job"
+    already: bool
+    warnings: tuple[str, ...]
+
+
+def cancel(context: "Context", job_id: JobId) -> Cancelled:
+    """Cancel a job before anything of it can be published.
+
+    1. The guarded change to CANCELLED: from here nothing of the job is ever published.
+    2. Abort markers, so that the workers drop what they hold.
+    3. The execution is stopped.
+
+    Raises `UserError` UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE.
+    """
+    found = context.jobs.get(job_id)
+    if found.job_id != job_id:
+        raise UserError(
+            "IS_DUPLICATE",
+            f"job {job_id} was a duplicate of {found.job_id} and never ran; cancel {found.job_id} if that is meant",
+            job=job_id,
+            twin=found.job_id,
+        )
+    verdict, job = context.jobs.move(job_id, "CANCELLED", now_ms=now_ms(), cause="cancelled by an operator")  # 1
+    if verdict is Change.REFUSED:
+        why = "its version is being published" if job.state == "PUBLISHING" else "it has ended"
+        raise UserError(
+            "TOO_LATE", f"job {job_id} is {job.state}: {why}, so it is too late to cancel", job=job_id, state=job.state
+        )
+    warnings = tuple(text for text in (_tell_workers(context, job), _stop_execution(context, job)) if text)
+    return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
+
+
+def retry(context: "Context", job_id: JobId, *, force: bool = False) -> JobId:
+    """A new job for the source and spec of an old one. Raises as `resubmit`, and `UserError` UNKNOWN_JOB."""
+    return resubmit(context, context.jobs.get(job_id), force=force)
+
+
+def _tell_workers(context: "Context", job: "Job") -> str | None:  # 2
+    if job.attempt == 0:
+        return None
+    from connectors.publishing.importer import publish_aborted  # noqa: PLC0415  # loads librdkafka
+    from connectors.publishing.producer import KafkaImportLog  # noqa: PLC0415
+
+    try:
+        publish_aborted(
+            KafkaImportLog(context.settings.kafka_bootstrap, import_topic(job), delivery_timeout_s=10.0),
+            import_id=job.job_id,
+            attempt=job.attempt,
+            partitions=job.partitions,
+            reason="CANCELLED",
+        )
+    except MusterError as exc:
+        return f"the workers could not be told yet ({exc.code}); the relay will"
+    return None
+
+
+def _stop_execution(context: "Context", job: "Job") -> str | None:  # 3
+    if job.execution is None:
+        return None
+    try:
+        context.workflow.stop_execution(executionArn=job.execution, error="Cancelled", cause="cancelled by an operator")
+    except (ClientError, BotoCoreError) as exc:
+        return f"the execution could not be stopped ({type(exc).__name__}); it ends by itself at its next step"
+    return None
+
+
+def job_record(job: "Job") -> dict[str, Any]:
+    """A job as plain JSON data, for people and programs: without tokens and internals."""
+    return {
+        "job": job.job_id,
+        "tenant": job.tenant,
+        "audience": job.audience,
+        "state": job.state,
+        "mode": job.mode,
+        "attempt": job.attempt,
+        "partitions": job.partitions,
+        "source": {name: job.source.get(name) for name in SHOWN_SOURCE},
+        "spec": job.spec.as_record(),
+        "evidence": _counts(job.evidence),
+        "outcome": None if job.outcome is None else dict(job.outcome),
+        "error": None if job.error is None else job.error.as_record(),
+        "failed_in": job.failed_in,
+        "retry_of": job.retry_of,
+        "execution": job.execution,
+        "created_at": iso(job.created_at_ms),
+        "finished_at": None if job.finished_at_ms is None else iso(job.finished_at_ms),
+    }
+
+
+def view_record(view: "JobView", history: "list[Transition]") -> dict[str, Any]:
+    """A job with its history, stages and partitions as plain JSON data."""
+    return {
+        **job_record(view.job),
+        "history": [
+            {"sequence": t.sequence, "state": t.state, "attempt": t.attempt, "cause": t.cause, "at": iso(t.at_ms)}
+            for t in history
+        ],
+        "stages": [{name: getattr(s, name) for name in s.__dataclass_fields__} for s in view.stages],
+        "partition_progress": [{name: getattr(p, name) for name in p.__dataclass_fields__} for p in view.partitions],
+    }
+
+
+def _counts(evidence: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if evidence is None:
+        return None
+    return {name: evidence[name] for name in ("rows", "accepted", "rejected", "rejected_by_code")}

@@ -1,0 +1,35 @@
+"""The rejects that verification has kept of a job."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from schemas.errors import UserError
+from schemas.ids import JobId
+from schemas.layout import rejects_key
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+def rejects_file(context: "Context", job_id: JobId) -> bytes | None:
+    """The Parquet file of the rejects of a job; none when it has none. Raises `UserError` UNKNOWN_JOB."""
+    job = context.jobs.get(job_id)
+    try:
+        return context.objects.get(context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
+    except UserError as exc:
+        if exc.code == "SOURCE_GONE":
+            return None
+        raise
+
+
+def read_rejects(file: bytes, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """The first `limit` rejects as plain data, and how many the file holds."""
+    parquet = pq.ParquetFile(io.BytesIO(file))
+    rows: list[dict[str, Any]] = []
+    for batch in parquet.iter_batches(batch_size=max(1, min(limit, 10_000))):
+        rows += batch.to_pylist()
+        if len(rows) >= limit:
+            break
+    return rows[:limit], int(parquet.metadata.num_rows)

@@ -1,0 +1,51 @@
+"""What was said on the command line about an import, as changes of an audience's import spec."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from schemas.columns import Column, ImportSpec
+
+
+def spec_changes(
+    *,
+    mode: str | None = None,
+    id_column: str | None = None,
+    columns: Sequence[str] = (),
+    format_: str | None = None,
+    timezone: str | None = None,
+    max_reject_share: float | None = None,
+    allow_empty: bool | None = None,
+    allow_shrink: bool = False,
+    max_shrink: float | None = None,
+    null_values: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The keys of an import spec that were given, as plain data; what was not given is left to the audience.
+
+    `columns` are `name[:type][=name in the file]`. Raises `UserError` BAD_COLUMN, BAD_SPEC.
+    """
+    given: dict[str, Any] = {
+        "mode": mode,
+        "id_column": id_column,
+        "columns": [_column(text) for text in columns] or None,
+        "format": format_,
+        "timezone": timezone,
+        "max_reject_share": max_reject_share,
+        "allow_empty": allow_empty,
+        "max_shrink_percent": max_shrink,
+        "null_values": list(null_values) or None,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    if allow_shrink:
+        changes["max_shrink_percent"] = None
+    changed_spec(ImportSpec(), changes)
+    return changes
+
+
+def changed_spec(spec: ImportSpec, changes: Mapping[str, Any]) -> ImportSpec:
+    """The spec with some keys changed. Raises `UserError` BAD_SPEC."""
+    return ImportSpec.from_record({**spec.as_record(), **changes})
+
+
+def _column(text: str) -> dict[str, Any]:
+    column = Column.parse(text)
+    return {"name": column.name, "type": column.type, "source": column.source}

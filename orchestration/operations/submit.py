@@ -1,0 +1,178 @@
+"""Submitting imports: the file goes into the staging bucket, then Step Functions starts ImportAudience.
+
+1. Names and tenant are checked, so that a typing error does not cost an upload.
+2. A local file is uploaded to `uploads/<tenant>/<audience>/<job id>/<file name>` and pinned as it then is.
+3. StartExecution under the job's id: repeating it is harmless.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestration.clock import fresh_id, now_ms
+from orchestration.steps.register import ImportRequest
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
+from schemas.layout import split_s3_uri
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job
+    from orchestration.context import Context
+
+DEFAULT_TENANT: Final = TenantName("default")
+KEY_MAX_BYTES: Final = 1024
+"""What S3 allows a key to have."""
+
+
+def check_names(context: "Context", tenant: str, audience: str) -> tuple[TenantName, AudienceName]:
+    """Step 1. The tenant `default` is made when it is missing. Raises `UserError` BAD_NAME, UNKNOWN_TENANT."""
+    checked = tenant_name(tenant), audience_name(audience)
+    require_tenant(context, checked[0])
+    return checked
+
+
+def require_tenant(context: "Context", tenant: TenantName) -> None:
+    """Raises `UserError` UNKNOWN_TENANT; the default tenant is made instead."""
+    known = context.audiences.tenants()
+    if tenant in known:
+        return
+    if tenant != DEFAULT_TENANT:
+        raise UserError(
+            "UNKNOWN_TENANT", f"there is no tenant {tenant!r}; `muster tenants create {tenant}`", tenant=tenant
+        )
+    context.audiences.add_tenant(tenant, now_ms())
+
+
+def submit_file(
+    context: "Context",
+    path: Path,
+    *,
+    tenant: str,
+    audience: str,
+    overrides: Mapping[str, Any],
+    again: bool = False,
+    on_bytes: Callable[[int], None] | None = None,
+) -> JobId:
+    """Upload a local file and start its import; the id of the new job. `on_bytes` gets the bytes of each piece sent.
+
+    Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE; `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
+    """
+    names = check_names(context, tenant, audience)
+    check_readable(path)
+    job_id = fresh_id()
+    bucket = context.settings.staging_bucket
+    key = upload_key(*names, job_id, path.name)
+    context.objects.put_file(path, bucket, key, on_bytes=on_bytes)  # 2
+    pinned = context.objects.pin(bucket, key)
+    request = ImportRequest(
+        job_id=job_id,
+        tenant=names[0],
+        audience=names[1],
+        bucket=bucket,
+        key=key,
+        version_id=pinned.version_id,
+        overrides=overrides,
+        again=again,
+    )
+    return start(context, request)
+
+
+def submit_object(
+    context: "Context", uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
+) -> JobId:
+    """Start the import of an object where it is; the id of the new job. Raises `UserError` BAD_URI, SOURCE_GONE."""
+    names = check_names(context, tenant, audience)
+    bucket, key = split_s3_uri(uri)
+    if not key:
+        raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
+    pinned = context.objects.pin(bucket, key)
+    request = ImportRequest(
+        job_id=fresh_id(),
+        tenant=names[0],
+        audience=names[1],
+        bucket=bucket,
+        key=key,
+        version_id=pinned.version_id,
+        overrides=overrides,
+        again=again,
+    )
+    return start(context, request)
+
+
+def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
+    """A new job for the source and spec of a failed or cancelled one; its id.
+
+    Raises `UserError` NOT_RETRIABLE (it runs or was published), FILE_AT_FAULT (a user error, and not `force`).
+    """
+    if job.state not in {"FAILED", "CANCELLED"}:
+        raise UserError(
+            "NOT_RETRIABLE",
+            f"job {job.job_id} is {job.state}; only FAILED and CANCELLED jobs are retried",
+            job=job.job_id,
+            state=job.state,
+        )
+    if job.error is not None and job.error.kind == "user" and not force:
+        raise UserError(
+            "FILE_AT_FAULT",
+            f"job {job.job_id} failed with {job.error.code}, and the same file would fail again; correct the file and "
+            "import that, or use --force",
+            job=job.job_id,
+            error=job.error.code,
+        )
+    require_tenant(context, tenant_name(job.tenant))
+    request = ImportRequest(
+        job_id=fresh_id(),
+        tenant=job.tenant,
+        audience=job.audience,
+        bucket=str(job.source["bucket"]),
+        key=str(job.source["key"]),
+        version_id=job.source.get("version_id"),
+        overrides=job.spec.as_record(),
+        retry_of=job.job_id,
+    )
+    return start(context, request)
+
+
+def start(context: "Context", request: ImportRequest) -> JobId:
+    """Step 3. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
+    try:
+        context.workflow.start_execution(
+            stateMachineArn=context.state_machine_arn,
+            name=request.job_id,
+            input=json.dumps({"import": request.as_record()}),
+        )
+    except ClientError as exc:
+        code = str(exc.response["Error"]["Code"])
+        if code == "ExecutionAlreadyExists":  # an earlier try of this very call got through
+            return request.job_id
+        raise FatalError(
+            "ENGINE_REFUSED", f"Step Functions refuses to start the import: {code}", engine_code=code
+        ) from exc
+    except BotoCoreError as exc:
+        raise RetriableError(
+            "ENGINE_UNAVAILABLE", f"Step Functions cannot be reached: {type(exc).__name__}", job=request.job_id
+        ) from exc
+    return request.job_id
+
+
+def check_readable(path: Path) -> None:
+    """Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE or EMPTY_FILE before anything is uploaded."""
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise UserError("EMPTY_FILE", f"{path} is empty", path=str(path))
+    except FileNotFoundError as exc:
+        raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path)) from exc
+    except OSError as exc:
+        raise UserError("SOURCE_UNREADABLE", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
+
+
+def upload_key(tenant: TenantName, audience: AudienceName, job_id: JobId, file_name: str) -> str:
+    """Where an uploaded file lies in the staging bucket. A name that S3 would refuse is cut at its start."""
+    prefix = f"uploads/{tenant}/{audience}/{job_id}/"
+    room = KEY_MAX_BYTES - len(prefix.encode())
+    name = "".join(c if c.isprintable() else "_" for c in file_name)
+    return prefix + name.encode()[-room:].decode(errors="ignore")
