@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from schemas.columns import ORDINAL, USER_ID, RowSchema
 from schemas.digest import Digest, digest_rows
+from segmentation.sorting import sort_strings
 
 ROWS_AT_ONCE: Final = 64 * 1024
 ROW_GROUP_ROWS: Final = 256 * 1024
@@ -99,8 +100,8 @@ def _sorted_in_memory(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     ordinals = table.column(ORDINAL).to_numpy()
     if np.any(ordinals[1:] < ordinals[:-1]):  # chunks of two parallel readers interleave
         table = table.take(pa.array(np.argsort(ordinals, kind="stable")))
-    # Arrow's sort of an array is stable: rows of one user stay in the order of their ordinals.
-    order = pc.array_sort_indices(table.column(USER_ID).combine_chunks())
+    # The sort is stable: rows of one user stay in the order of their ordinals.
+    order = pa.array(sort_strings(table.column(USER_ID).combine_chunks()))
     for start in range(0, table.num_rows, ROW_GROUP_ROWS):
         yield table.take(order.slice(start, ROW_GROUP_ROWS)).combine_chunks()
 

@@ -54,7 +54,9 @@ def encode_run(key: GroupKey, chunks: Sequence[BufferedChunk]) -> tuple[RunKey, 
     }
     sink = pa.BufferOutputStream()
     # Speed matters more than size for what lives for seconds: ids do not compress, dictionaries only cost.
-    pq.write_table(table.replace_schema_metadata(footer), sink, compression="lz4", use_dictionary=False)
+    pq.write_table(
+        table.replace_schema_metadata(footer), sink, compression="lz4", use_dictionary=False, write_statistics=False
+    )
     body = sink.getvalue().to_pybytes()
     run = RunKey(
         import_id=key.import_id,

@@ -55,7 +55,8 @@ class S3Store:
                 read_timeout=30,
                 retries={"mode": "standard", "total_max_attempts": 1},  # `_call` retries, for a bounded time
                 max_pool_connections=16,
-                s3={"addressing_style": "path"},
+                # Rows carry digests that are checked whenever they are read: signing every body again costs a core.
+                s3={"addressing_style": "path", "payload_signing_enabled": False},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),

@@ -1,0 +1,39 @@
+"""Sorting ids by their bytes gives what Python's sort of their bytes gives, ties in order of arrival."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmentation.sorting import sort_strings
+
+
+def expected(strings: list[str]) -> list[int]:
+    return sorted(range(len(strings)), key=lambda i: strings[i].encode())
+
+
+@pytest.mark.parametrize(
+    "strings",
+    [
+        [],
+        [""],
+        ["b", "a", "", "a"],
+        ["a\0", "a", "a\0\0", "a"] * 20,
+        [f"customer-{n % 7:09d}" for n in range(500)],
+        [f"{'x' * 100}{n % 50}" for n in range(300)],
+        ["same"] * 1000,
+        ["\u00e9", "e\u0301", "\uffff", "\U0001f600", "z", "Z", "z "],
+    ],
+    ids=["none", "one empty", "short", "NULs at the end", "long prefix", "very long prefix", "one user", "unicode"],
+)
+def test_ids_are_sorted_by_their_bytes(strings: list[str]) -> None:
+    assert sort_strings(pa.array(strings, pa.string())).tolist() == expected(strings)
+
+
+@given(st.lists(st.text(alphabet="ab\0\u00e9", max_size=20), max_size=200))
+def test_any_ids_are_sorted_by_their_bytes(strings: list[str]) -> None:
+    assert sort_strings(pa.array(strings, pa.string())).tolist() == expected(strings)
+
+
+def test_a_slice_of_an_array_is_sorted_within_itself() -> None:
+    assert sort_strings(pa.array(["z", "c", "a", "b", "z"]).slice(1, 3)).tolist() == [1, 2, 0]
