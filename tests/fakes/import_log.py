@@ -1,0 +1,167 @@
+"""In-memory parts of publishing: an import topic, workers that take what they are told to, a fence, a parsed file."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from connectors.publishing.ports import Delivery
+from connectors.sources.rejects import RejectBatch
+from schemas.codec import CODEC
+from schemas.errors import MusterError
+from schemas.ids import Partition
+from schemas.messages import Message
+
+
+class InMemoryImportLog:
+    """`ImportLog` whose queue holds `room` messages; `poll` acknowledges them, in order.
+
+    `fail` is raised instead of the `fail_at`-th acknowledgement (1..).
+    """
+
+    def __init__(
+        self, partitions: int, *, room: int = 1_000, fail_at: int | None = None, fail: MusterError | None = None
+    ) -> None:
+        self.topic = "muster.imports"
+        self.messages: list[list[bytes]] = [[] for _ in range(partitions)]
+        self.abandoned = False
+        self._queue: list[tuple[Partition, bytes]] = []
+        self._room = room
+        self._acknowledged = 0
+        self._fail_at = fail_at
+        self._fail = fail
+
+    def partitions(self) -> int:
+        """Number of partitions."""
+        return len(self.messages)
+
+    def offer(self, partition: Partition, value: bytes) -> bool:
+        """Queue a message."""
+        if len(self._queue) >= self._room:
+            return False
+        self._queue.append((partition, value))
+        return True
+
+    def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
+        """Acknowledge what is queued."""
+        del timeout_s
+        deliveries = []
+        while self._queue:
+            partition, value = self._queue.pop(0)
+            self._acknowledged += 1
+            if self._acknowledged == self._fail_at and self._fail is not None:
+                raise self._fail
+            deliveries.append(Delivery(partition=partition, offset=len(self.messages[partition]), size=len(value)))
+            self.messages[partition].append(value)
+        return tuple(deliveries)
+
+    def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
+        """As `poll`."""
+        return self.poll(timeout_s)
+
+    def unacknowledged(self) -> int:
+        """Messages queued."""
+        return len(self._queue)
+
+    def abandon(self) -> None:
+        """Drop the queue."""
+        self.abandoned = True
+        self._queue.clear()
+
+    def decoded(self, partition: int) -> list[Message]:
+        """The messages of a partition."""
+        return [CODEC.decode(value) for value in self.messages[partition]]
+
+    def kinds(self, partition: int) -> list[str]:
+        """Names of the message types of a partition."""
+        return [type(message).__name__ for message in self.decoded(partition)]
+
+
+@dataclass(slots=True)
+class StepWorkers:
+    """`Backlog` of workers that take everything in the log every time they are asked; `lazy` ones never do."""
+
+    log: InMemoryImportLog
+    lazy: bool = False
+    asked: int = 0
+    largest_backlog: int = 0
+    position: list[int] = field(default_factory=list)
+
+    def taken(self) -> tuple[int, ...]:
+        """Positions; 0 where nothing has been taken."""
+        self.asked += 1
+        self.position = self.position or [0] * self.log.partitions()
+        behind = [len(sent) - taken for sent, taken in zip(self.log.messages, self.position, strict=True)]
+        self.largest_backlog = max(self.largest_backlog, *behind)
+        if not self.lazy:
+            self.position = [len(sent) for sent in self.log.messages]
+        return tuple(self.position)
+
+
+@dataclass(slots=True)
+class ScriptedFence:
+    """`Fence` that raises from the `stop_at`-th question on (1..)."""
+
+    stop_at: int | None = None
+    stop: Callable[[], Exception] = RuntimeError
+    asked: int = 0
+
+    def check(self) -> None:
+        """Raise when it is time."""
+        self.asked += 1
+        if self.stop_at is not None and self.asked >= self.stop_at:
+            raise self.stop()
+
+
+class SteppingClock:
+    """A clock that moves on by a fixed step every time it is read."""
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self._now = 0.0
+        self._step_s = step_s
+
+    def __call__(self) -> float:
+        self._now += self._step_s
+        return self._now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenSummary:
+    """Counts of a parsed file."""
+
+    rows: int
+    accepted: int
+    rejected: int = 0
+    rejected_by_code: dict[str, int] = field(default_factory=dict)
+    source_bytes: int = 100
+    decoded_bytes: int = 100
+
+
+class GivenRows:
+    """`ParsedRows` that are given; `fault` is raised behind the last of them."""
+
+    def __init__(
+        self,
+        *items: pa.RecordBatch | RejectBatch,
+        source_bytes: int = 100,
+        decoded_bytes: int = 100,
+        fault: Exception | None = None,
+    ) -> None:
+        self._items = items
+        self._fault = fault
+        rejects = [item for item in items if isinstance(item, RejectBatch)]
+        codes = [code for reject in rejects for code in reject.batch.column("code").to_pylist()]
+        accepted = sum(item.num_rows for item in items) - len(codes)
+        self.summary = GivenSummary(
+            rows=accepted + len(codes),
+            accepted=accepted,
+            rejected=len(codes),
+            rejected_by_code={code: codes.count(code) for code in codes},
+            source_bytes=source_bytes,
+            decoded_bytes=decoded_bytes,
+        )
+
+    def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        yield from self._items
+        if self._fault is not None:
+            raise self._fault
