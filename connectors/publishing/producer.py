@@ -20,6 +20,9 @@ BATCH_MAX_BYTES: Final = 1_000_000
 nothing in it can be compressed."""
 
 METADATA_TIMEOUT_S: Final = 10.0
+METADATA_TRIES: Final = 8
+METADATA_PAUSE_S: Final = 0.25
+"""A broker learns of a topic a moment after it has been created: a missing one is asked for again for two seconds."""
 
 
 class KafkaImportLog:
@@ -61,15 +64,17 @@ class KafkaImportLog:
 
     def partitions(self) -> int:
         """Number of partitions of the topic now. Raises `FatalError` TOPIC_MISSING."""
-        try:
-            metadata = self._producer.list_topics(self._topic, timeout=METADATA_TIMEOUT_S).topics[self._topic]
-        except KafkaException as exc:
-            raise kafka_error(exc, f"reading the partitions of {self._topic}") from exc
-        if metadata.error is not None and metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise FatalError("TOPIC_MISSING", f"topic {self._topic} does not exist", topic=self._topic)
-        if metadata.error is not None:
-            raise delivery_error(metadata.error, f"reading the partitions of {self._topic}")
-        return len(metadata.partitions)
+        for _ in range(METADATA_TRIES):
+            try:
+                metadata = self._producer.list_topics(self._topic, timeout=METADATA_TIMEOUT_S).topics[self._topic]
+            except KafkaException as exc:
+                raise kafka_error(exc, f"reading the partitions of {self._topic}") from exc
+            if metadata.error is None:
+                return len(metadata.partitions)
+            if metadata.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise delivery_error(metadata.error, f"reading the partitions of {self._topic}")
+            self._producer.poll(METADATA_PAUSE_S)
+        raise FatalError("TOPIC_MISSING", f"topic {self._topic} does not exist", topic=self._topic)
 
     def offer(self, partition: Partition, value: bytes) -> bool:
         """Queue a message; False when the queue is full."""

@@ -1,0 +1,289 @@
+"""Publishing on the real broker."""
+
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
+from connectors.publishing.importer import publish_aborted, publish_import
+from connectors.publishing.ports import Superseded
+from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.reports import ImportAttempt, PublishReport
+from connectors.sources.parsing import ParseLimits, open_parsed
+from connectors.sources.rejects import RejectBatch
+from connectors.verification.evidence import Evidence
+from connectors.verification.verifier import verify_file
+from orchestration.settings import Settings
+from schemas.codec import CODEC
+from schemas.columns import Column, ImportSpec
+from schemas.errors import FatalError, RetriableError
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.messages import ImportAborted, ImportEnded, ImportStarted, UserChunk
+from schemas.messages import Message as ImportMessage
+from schemas.partitioning import partition_of
+from schemas.rows import chunk_fault, decode_rows
+from tests.fakes.import_log import ScriptedFence
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 4
+IMPORT = JobId("01jd0000000000000000000000")
+SPEC = ImportSpec(columns=(Column(name="age", type="long"), Column(name="country")), allow_empty=True)
+UNBOUNDED = BacklogLimit(chunks=10**9, bytes=10**15)
+
+
+class NoRejects:
+    def write(self, rejects: RejectBatch) -> None:
+        raise AssertionError(rejects)
+
+    def finish(self) -> str | None:
+        return None
+
+
+@pytest.fixture
+def topic(stack: Settings) -> str:
+    name = f"publishing.{uuid.uuid4().hex}"
+    create_topic(stack, name, {})
+    return name
+
+
+def create_topic(settings: Settings, name: str, config: dict[str, str]) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config)])[name].result(30)
+
+
+def attempt_of(partitions: int = PARTITIONS) -> ImportAttempt:
+    return ImportAttempt(
+        tenant=TenantName("acme"),
+        audience=AudienceName("vip"),
+        import_id=IMPORT,
+        attempt=Attempt(1),
+        partitions=partitions,
+        mode="replace",
+        source="s3://inbox/acme/vip/users.csv?versionId=7",
+        columns=SPEC.row_schema,
+        data_prefix="s3://lake/x/",
+    )
+
+
+def users_csv(path: Path, rows: int) -> Path:
+    lines = "".join(f"user-{n},{n % 90},{'JP' if n % 2 else ''}\n" for n in range(rows))
+    path.write_text("user_id,age,country\n" + lines, encoding="utf-8")
+    return path
+
+
+def verified(path: Path) -> Evidence:
+    return verify_file(
+        path, SPEC, partitions=PARTITIONS, limits=ParseLimits(), rejects=NoRejects(), on_progress=lambda _: None
+    )
+
+
+def publish(
+    path: Path,
+    settings: Settings,
+    topic: str,
+    *,
+    evidence: Evidence | None = None,
+    fence: ScriptedFence | None = None,
+    backlog: KafkaBacklog | None = None,
+    limit: BacklogLimit = UNBOUNDED,
+) -> PublishReport:
+    with open_parsed(path, SPEC, ParseLimits()) as parsed:
+        return publish_import(
+            parsed,
+            attempt_of(),
+            evidence=evidence or verified(path),
+            log=KafkaImportLog(settings.kafka_bootstrap, topic),
+            backlog=backlog or KafkaBacklog(settings.kafka_bootstrap, topic, PARTITIONS),
+            fence=fence or ScriptedFence(),
+            on_progress=lambda _: None,
+            limit=limit,
+        )
+
+
+def consumed(settings: Settings, topic: str) -> Iterator[Message]:
+    """Every message that the topic holds now, partition by partition."""
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
+    )
+    try:
+        for partition in range(PARTITIONS):
+            place = TopicPartition(topic, partition, 0)
+            _, end = consumer.get_watermark_offsets(place, timeout=10)
+            consumer.assign([place])
+            for _ in range(end):
+                message = consumer.poll(10)
+                assert message is not None, f"partition {partition} ends before offset {end}"
+                assert message.error() is None
+                yield message
+    finally:
+        consumer.close()
+
+
+def messages_by_partition(settings: Settings, topic: str) -> dict[int, list[ImportMessage]]:
+    found: dict[int, list[ImportMessage]] = {partition: [] for partition in range(PARTITIONS)}
+    for message in consumed(settings, topic):
+        found[message.partition() or 0].append(CODEC.decode(message.value()))
+    return found
+
+
+def test_what_is_on_the_topic_is_the_file_in_chunks_between_markers(
+    stack: Settings, topic: str, tmp_path: Path
+) -> None:
+    path = users_csv(tmp_path / "users.csv", 50_000)
+    report = publish(path, stack, topic)
+
+    rows = []
+    for partition, messages in messages_by_partition(stack, topic).items():
+        started, *chunks, ended = messages
+        assert isinstance(started, ImportStarted)
+        assert isinstance(ended, ImportEnded)
+        assert (started.partition, started.columns) == (partition, SPEC.row_schema)
+        sent = report.partitions[partition]
+        assert (ended.chunks, ended.records, ended.digest) == (len(chunks), sent.records, sent.digest)
+        assert sent.end_offset == len(messages) - 1
+        for seq, chunk in enumerate(chunks):
+            assert isinstance(chunk, UserChunk)
+            assert (chunk.seq, chunk.partition) == (seq, partition)
+            batch = decode_rows(chunk.rows)
+            assert chunk_fault(chunk, batch, SPEC.row_schema) is None
+            rows += batch.to_pylist()
+    rows.sort(key=lambda row: row["_ordinal"])
+    assert rows == [
+        {"_ordinal": n, "user_id": f"user-{n}", "age": n % 90, "country": "JP" if n % 2 else None}
+        for n in range(50_000)
+    ]
+    assert report.rows == 50_000
+
+
+def test_librdkafkas_murmur2_puts_users_where_we_do(stack: Settings, topic: str) -> None:
+    users = [f"user-{n}" for n in range(500)] + ["ユーザー", "🙂", " ", "a" * 191]
+    producer = Producer({"bootstrap.servers": stack.kafka_bootstrap, "partitioner": "murmur2_random"})
+    for user in users:
+        producer.produce(topic, key=user.encode())
+    assert producer.flush(30) == 0
+    placed = {(message.key() or b"").decode(): message.partition() for message in consumed(stack, topic)}
+    assert placed == {user: partition_of(user, PARTITIONS) for user in users}
+
+
+def test_an_attempt_that_is_superseded_leaves_no_end_marker(stack: Settings, topic: str, tmp_path: Path) -> None:
+    path = users_csv(tmp_path / "users.csv", 30_000)
+    with pytest.raises(Superseded):
+        publish(path, stack, topic, fence=ScriptedFence(stop_at=2, stop=Superseded))
+    kinds = {type(message) for messages in messages_by_partition(stack, topic).values() for message in messages}
+    assert ImportEnded not in kinds
+    assert ImportStarted in kinds
+
+
+def test_rows_that_were_not_verified_leave_no_end_marker(stack: Settings, topic: str, tmp_path: Path) -> None:
+    evidence = verified(users_csv(tmp_path / "users.csv", 1_000))
+    other = tmp_path / "other.csv"
+    other.write_text((tmp_path / "users.csv").read_text().replace("user-17,", "user-71,"))
+    with pytest.raises(FatalError, match="EVIDENCE_MISMATCH"):
+        publish(other, stack, topic, evidence=evidence)
+    kinds = {type(message) for messages in messages_by_partition(stack, topic).values() for message in messages}
+    assert kinds == {ImportStarted, UserChunk}
+
+
+def test_an_abort_reaches_every_partition(stack: Settings, topic: str) -> None:
+    log = KafkaImportLog(stack.kafka_bootstrap, topic)
+    publish_aborted(log, import_id=IMPORT, attempt=Attempt(1), partitions=PARTITIONS, reason="cancelled")
+    assert messages_by_partition(stack, topic) == {
+        p: [ImportAborted(import_id=IMPORT, attempt=Attempt(1), partition=Partition(p), reason="cancelled")]
+        for p in range(PARTITIONS)
+    }
+
+
+def test_the_backlog_stays_within_its_limit_and_ends_with_the_import(
+    stack: Settings, topic: str, tmp_path: Path
+) -> None:
+    path = users_csv(tmp_path / "users.csv", 200_000)  # 10 chunks a partition
+    group = uuid.uuid4().hex
+    done = threading.Event()
+    behind: list[int] = []
+    worker = threading.Thread(target=take_slowly, args=(stack, topic, group, done, behind))
+    worker.start()
+    try:
+        backlog = KafkaBacklog(stack.kafka_bootstrap, topic, PARTITIONS, group=group)
+        report = publish(path, stack, topic, backlog=backlog, limit=BacklogLimit(chunks=3, bytes=10**9))
+    finally:
+        done.set()
+        worker.join(60)
+    assert report.rows == 200_000
+    # End markers come on top: they are sent within the backlog too.
+    assert 1 <= max(behind) <= 3
+
+
+def take_slowly(settings: Settings, topic: str, group: str, done: threading.Event, behind: list[int]) -> None:
+    """A worker that commits after every message, and notes how many more its partition held at that time."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    while not done.is_set():
+        message = consumer.poll(0.1)
+        if message is None:
+            continue
+        place = TopicPartition(topic, message.partition() or 0)
+        _, end = consumer.get_watermark_offsets(place, timeout=10)
+        behind.append(end - (message.offset() or 0))
+        consumer.commit(message=message, asynchronous=False)
+    consumer.close()
+
+
+def test_a_group_that_has_committed_nothing_has_taken_nothing(stack: Settings, topic: str) -> None:
+    assert KafkaBacklog(stack.kafka_bootstrap, topic, PARTITIONS, group=uuid.uuid4().hex).taken() == (0, 0, 0, 0)
+
+
+def test_a_missing_topic_is_named(stack: Settings, tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="topic no-such-topic does not exist") as error:
+        publish(users_csv(tmp_path / "users.csv", 10), stack, "no-such-topic")
+    assert error.value.code == "TOPIC_MISSING"
+
+
+def test_a_topic_with_other_partitions_is_refused(stack: Settings, topic: str, tmp_path: Path) -> None:
+    path = users_csv(tmp_path / "users.csv", 10)
+    with open_parsed(path, SPEC, ParseLimits()) as parsed, pytest.raises(FatalError, match="has 4 partitions") as error:
+        publish_import(
+            parsed,
+            attempt_of(partitions=8),
+            evidence=verified(path),
+            log=KafkaImportLog(stack.kafka_bootstrap, topic),
+            backlog=KafkaBacklog(stack.kafka_bootstrap, topic, 8),
+            fence=ScriptedFence(),
+            on_progress=lambda _: None,
+        )
+    assert error.value.code == "TOPIC_PARTITIONS_CHANGED"
+
+
+def test_a_message_that_the_broker_refuses_fails_the_attempt_for_good(stack: Settings, tmp_path: Path) -> None:
+    narrow = f"publishing.{uuid.uuid4().hex}"
+    create_topic(stack, narrow, {"max.message.bytes": "2000"})
+    with pytest.raises(FatalError, match="MSG_SIZE_TOO_LARGE") as error:
+        publish(users_csv(tmp_path / "users.csv", 5_000), stack, narrow)
+    assert error.value.code == "KAFKA_REFUSED"
+
+
+def test_a_broker_that_is_away_is_an_outage() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        bootstrap = f"127.0.0.1:{nobody.getsockname()[1]}"
+        log = KafkaImportLog(bootstrap, "muster.imports", delivery_timeout_s=1.5)
+        assert log.offer(Partition(0), b"x")
+        with pytest.raises(RetriableError, match="MSG_TIMED_OUT") as error:
+            log.flush(10)
+        assert error.value.code == "KAFKA_UNAVAILABLE"
+        with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):  # and it stays failed
+            log.offer(Partition(0), b"y")
