@@ -18,7 +18,8 @@ def refuse(evidence: Evidence, spec: ImportSpec, examples: Sequence[Reject], rej
         raise UserError(
             "EMPTY_FILE", "the file holds no rows; allow an empty audience in its import spec if that is meant"
         )
-    if evidence.rejected > spec.max_reject_share * evidence.rows:
+    # Divided, not multiplied: 29 / 100 is 0.29, but 0.29 * 100 is less than 29.
+    if evidence.rows and evidence.rejected / evidence.rows > spec.max_reject_share:
         raise _too_many_rejects(evidence, spec, examples, rejects_uri)
     if evidence.accepted == 0 and not spec.allow_empty:
         raise UserError(

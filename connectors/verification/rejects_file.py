@@ -8,7 +8,9 @@ from typing import Final, Protocol, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.objects import ObjectStore
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
+from schemas.layout import s3_uri
 
 REJECTS_KEPT: Final = 1_000_000
 """Rejects beyond this many are counted, not kept: a file of nothing but faults must not fill the disk."""
@@ -18,6 +20,16 @@ GROUP_ROWS: Final = 20_000
 
 Upload = Callable[[Path], str]
 """Puts the finished file into the object store and returns its URI; raises `RetriableError` S3_UNAVAILABLE."""
+
+
+def upload_rejects(store: ObjectStore, bucket: str, key: str) -> Upload:
+    """An upload to `key` (that of `schemas.layout.rejects_key`); another try of the same job writes over it."""
+
+    def upload(path: Path) -> str:
+        store.put_file(path, bucket, key)
+        return s3_uri(bucket, key)
+
+    return upload
 
 
 class RejectsSink(Protocol):

@@ -1,0 +1,116 @@
+"""Verification of objects in the real store."""
+
+import uuid
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from connectors.objects import ObjectStore, SourceObject
+from connectors.sources.parsing import ParseLimits
+from connectors.verification.evidence import Evidence
+from connectors.verification.rejects_file import ParquetRejects, upload_rejects
+from connectors.verification.verifier import verify_file
+from orchestration.settings import Settings
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName
+from schemas.layout import rejects_key, split_s3_uri
+
+pytestmark = pytest.mark.integration
+
+JOB = JobId("01jd0000000000000000000000")
+
+
+@pytest.fixture
+def store(stack: Settings) -> ObjectStore:
+    return ObjectStore(
+        endpoint_url=stack.s3_endpoint,
+        region=stack.s3_region,
+        access_key=stack.s3_access_key,
+        secret_key=stack.s3_secret_key.reveal(),
+    )
+
+
+@pytest.fixture
+def tenant() -> TenantName:
+    return TenantName(f"t{uuid.uuid4().hex[:10]}")
+
+
+def uploaded(store: ObjectStore, settings: Settings, tenant: str, content: bytes) -> SourceObject:
+    key = f"{tenant}/vip/users.csv"
+    store.put(settings.inbox_bucket, key, content)
+    return store.pin(settings.inbox_bucket, key)
+
+
+def verify(
+    source: SourceObject, store: ObjectStore, settings: Settings, tenant: TenantName, spec: ImportSpec, tmp_path: Path
+) -> Evidence:
+    upload = upload_rejects(store, settings.lake_bucket, rejects_key(tenant, JOB))
+    with ParquetRejects(tmp_path / "rejects.parquet", upload) as rejects:
+        return verify_file(
+            source,
+            spec,
+            partitions=4,
+            limits=ParseLimits(),
+            rejects=rejects,
+            on_progress=lambda _: None,
+            store=store,
+        )
+
+
+def test_the_rejects_of_an_object_can_be_read_with_duckdb_where_the_error_says(
+    stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
+) -> None:
+    source = uploaded(store, stack, tenant, b"user_id,age\nalice,1\n,2\nbob,3,\n")
+    with pytest.raises(UserError, match="TOO_MANY_REJECTS: 2 of 3 rows") as error:
+        verify(source, store, stack, tenant, ImportSpec(), tmp_path)
+    uri = str(error.value.detail["rejects"])
+    assert uri == f"s3://{stack.lake_bucket}/rejects/{tenant}/{JOB}.parquet"
+    local = tmp_path / "downloaded.parquet"
+    local.write_bytes(store.get(*split_s3_uri(uri)))
+    rows = duckdb.sql(f"select line, byte_offset, code, raw from '{local}' order by line").fetchall()
+    assert rows == [(3, 20, "id_empty", ",2"), (4, 23, "field_count", "bob,3,")]
+
+
+def test_an_object_and_the_same_local_file_give_the_same_evidence(
+    stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
+) -> None:
+    content = b"user_id\n" + b"".join(b"user-%d\n" % n for n in range(100_000))
+    source = uploaded(store, stack, tenant, content)
+    path = tmp_path / "users.csv"
+    path.write_bytes(content)
+    with ParquetRejects(tmp_path / "r.parquet", str) as rejects:
+        local = verify_file(
+            path, ImportSpec(), partitions=4, limits=ParseLimits(), rejects=rejects, on_progress=lambda _: None
+        )
+    assert verify(source, store, stack, tenant, ImportSpec(), tmp_path) == local
+    assert local.accepted == 100_000
+
+
+def test_an_object_that_was_overwritten_after_it_was_pinned_is_refused(
+    stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
+) -> None:
+    pinned = uploaded(store, stack, tenant, b"user_id\nalice\n")
+    uploaded(store, stack, tenant, b"user_id\nmallory\n")
+    if pinned.version_id is not None:  # a bucket that keeps versions still has the one that was pinned
+        assert verify(pinned, store, stack, tenant, ImportSpec(), tmp_path).source_bytes == 14
+        return
+    with pytest.raises(UserError, match="SOURCE_CHANGED"):
+        verify(pinned, store, stack, tenant, ImportSpec(), tmp_path)
+
+
+def test_an_object_that_is_gone_is_named(
+    stack: Settings, store: ObjectStore, tenant: TenantName, tmp_path: Path
+) -> None:
+    pinned = uploaded(store, stack, tenant, b"user_id\nalice\n")
+    gone = SourceObject(
+        bucket=pinned.bucket,
+        key=pinned.key + ".gone",
+        version_id=None,
+        etag=pinned.etag,
+        size=pinned.size,
+        last_modified=pinned.last_modified,
+    )
+    with pytest.raises(UserError, match="SOURCE_GONE"):
+        verify(gone, store, stack, tenant, ImportSpec(), tmp_path)
