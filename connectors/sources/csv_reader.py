@@ -162,7 +162,8 @@ class CsvReader:
             if self._state[kernel.GOOD] or self._state[kernel.BAD] or self._eof:
                 break
             if self._tail - pos > self._limit + LINE_END_BYTES:
-                raise UserError("BAD_HEADER", f"the header is longer than {self._limit} bytes")
+                why = self._why(RejectCode.ROW_TOO_LARGE)
+                raise UserError("BAD_HEADER", f"the header (first line) is unusable: {why}", fault="row_too_large")
             pos = self._refill(pos)
         if self._state[kernel.QUOTE_POS] >= 0:
             raise self._unclosed(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
@@ -170,7 +171,7 @@ class CsvReader:
             raise UserError("EMPTY_FILE", "the file is empty: there is no header")
         if self._state[kernel.BAD]:
             code = CODES[int(bad[0, kernel.CODE])]
-            raise UserError("BAD_HEADER", f"the header (first line) is unusable: {REASONS[code]}", fault=code.value)
+            raise UserError("BAD_HEADER", f"the header (first line) is unusable: {self._why(code)}", fault=code.value)
         self._names = self._header_names(starts[:, 0], ends[:, 0], good[0])
         self._state[kernel.ROW] = 0
         return int(self._state[kernel.NEXT])
@@ -251,9 +252,10 @@ class CsvReader:
         field = record[kernel.FIELD]
         if code is RejectCode.FIELD_COUNT:
             return self._reject(record, code, f"{field} fields where the header has {len(self._names)}")
-        if code is RejectCode.ROW_TOO_LARGE:
-            return self._reject(record, code, f"the record is larger than {self._limit} bytes")
-        return self._reject(record, code, REASONS[code], self._names[field] if 0 <= field < len(self._names) else None)
+        return self._reject(record, code, self._why(code), self._names[field] if 0 <= field < len(self._names) else None)
+
+    def _why(self, code: RejectCode) -> str:
+        return REASONS.get(code, f"the record is larger than {self._limit} bytes")
 
     def _reject(self, record: list[int], code: RejectCode, reason: str, column: str | None = None) -> Reject:
         return Reject(
@@ -289,8 +291,8 @@ class CsvReader:
         return pos, done
 
     def _skipped_reject(self) -> Reject:
-        reason = f"the record is larger than {self._limit} bytes"
-        return Reject(code=RejectCode.ROW_TOO_LARGE, reason=reason, **self._skipped)
+        code = RejectCode.ROW_TOO_LARGE
+        return Reject(code=code, reason=self._why(code), **self._skipped)
 
     def _last(self, pos: int) -> Iterator[RejectBatch]:
         """Nothing may be left over: what is, is in a quote that nobody closed."""

@@ -1,0 +1,204 @@
+"""CSV: whatever the writer, the blocks and the faults, what is found is the table and the named faults."""
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.sources.reading import Found, read_csv, spec_of
+
+cells = st.text(
+    st.one_of(
+        st.sampled_from('",\n\r \t\'é日\u3000😀;|\ufeff'),
+        st.characters(codec="utf-8", exclude_characters="\0"),
+    ),
+    max_size=12,
+)
+ids = cells.filter(lambda text: text and not text.isspace())
+tables = st.integers(0, 3).flatmap(
+    lambda extra: st.lists(st.tuples(ids, *(cells for _ in range(extra))), max_size=12).map(lambda rows: (extra, rows))
+)
+layouts = st.fixed_dictionaries({"block_bytes": st.integers(1, 40), "batch_rows": st.integers(1, 4)})
+
+
+@given(
+    table=tables,
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    bom=st.booleans(),
+    final_line_end=st.booleans(),
+    layout=layouts,
+)
+@settings(max_examples=300, deadline=None)
+def test_a_table_written_by_pythons_csv_module_is_read_back_exactly(
+    table: tuple[int, list[tuple[str, ...]]],
+    line_end: str,
+    quoting: Any,
+    bom: bool,  # noqa: FBT001
+    final_line_end: bool,  # noqa: FBT001
+    layout: dict[str, int],
+) -> None:
+    extra, rows = table
+    if any("\r" in cell for row in rows for cell in row):
+        quoting = csv.QUOTE_ALL  # Python 3.11's writer leaves a lone CR unquoted, which is no RFC 4180
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=quoting, lineterminator=line_end)
+    names = [f"c{i}" for i in range(extra)]
+    writer.writerow(["user_id", *names])
+    writer.writerows(rows)
+    written = text.getvalue() if final_line_end else text.getvalue().removesuffix(line_end)
+    content = (b"\xef\xbb\xbf" if bom else b"") + written.encode()
+    spec = spec_of(*names, null_values=())
+
+    for kept in ({}, layout):
+        found = read_csv(content, spec=spec, **kept)
+        assert found.rejects == []
+        assert found.rows == [(n, *row) for n, row in enumerate(rows)]
+
+
+soup = st.lists(
+    st.sampled_from([b'"', b",", b"\n", b"\r", b"\r\n", b"a", b"\0", b"\xff", "é".encode(), b" ", b'""', b'a,"b"\n']),
+    max_size=60,
+).map(b"".join)
+
+
+@given(content=soup, layout=layouts)
+@settings(max_examples=600, deadline=None)
+def test_any_bytes_give_what_a_plain_state_machine_gives_whatever_the_blocks(
+    content: bytes, layout: dict[str, int]
+) -> None:
+    expected = reference(content, fields=2, limit=9)
+    for kept in ({}, layout):
+        try:
+            found = read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), record_limit=9, **kept)
+        except Exception as exc:  # noqa: BLE001  # compared below
+            assert [str(getattr(exc, "code", exc))] == [o[1] for o in expected if o[1] == "UNCLOSED_QUOTE"]
+        else:
+            assert outcome(found) == expected
+
+
+def outcome(found: Found) -> list[tuple[int, Any]]:
+    rows: list[tuple[int, Any]] = [(row[0], row[1:]) for row in found.rows]
+    rows += [(reject.ordinal or 0, (reject.line, reject.byte_offset, reject.code.value)) for reject in found.rejects]
+    return sorted(rows, key=lambda row: row[0])
+
+
+def reference(content: bytes, *, fields: int, limit: int) -> list[tuple[int, Any]]:
+    """The rules once more, byte by byte in plain Python. The header, line 1, has 10 bytes."""
+    out: list[tuple[int, Any]] = []
+    pos, line = 0, 2
+    while pos < len(content):
+        start, first_line = pos, line
+        values, value, fault, quoted, at_start = [], b"", "", False, True
+        end = -1
+        while end < 0:
+            byte = content[pos : pos + 1]
+            if quoted:
+                if not byte:
+                    return [*out, (len(out), "UNCLOSED_QUOTE")]
+                pos += 1
+                if byte == b'"':
+                    if content[pos : pos + 1] == b'"':
+                        value += b'"'
+                        pos += 1
+                        continue
+                    quoted = False
+                    if content[pos : pos + 1] not in (b"", b",", b"\n", b"\r"):
+                        fault = fault or "text_after_quote"
+                    continue
+                line += byte == b"\n"
+                fault = fault or ("nul_byte" if byte == b"\0" else "")
+                value += byte
+            elif byte == b'"' and at_start:
+                quoted, at_start = True, False
+                pos += 1
+            elif byte == b",":
+                values.append(value)
+                value, at_start = b"", True
+                pos += 1
+            elif byte in (b"", b"\n") or content[pos : pos + 2] == b"\r\n":
+                end = pos
+                line += byte != b""
+                pos += {b"": 0, b"\n": 1}.get(byte, 2)
+            else:
+                fault = fault or {b'"': "bare_quote", b"\r": "lone_cr", b"\0": "nul_byte"}.get(byte, "")
+                value += byte
+                at_start = False
+                pos += 1
+        values.append(value)
+        record = content[start:end]
+        out.append((len(out), judge(record, values, fault, first_line, 10 + start, fields, limit)))
+    return out
+
+
+def judge(
+    record: bytes, values: list[bytes], fault: str, line: int, offset: int, fields: int, limit: int
+) -> tuple[Any, ...]:
+    if len(record) > limit:
+        fault = "row_too_large"
+    elif not record:
+        fault = "blank_line"
+    elif not fault and len(values) != fields:
+        fault = "field_count"
+    elif not fault:
+        try:
+            texts = [value.decode() for value in values]
+        except UnicodeDecodeError:
+            fault = "invalid_utf8"
+        else:
+            if texts[0] and not texts[0].isspace():
+                return tuple(texts)
+            fault = "id_blank" if texts[0] else "id_empty"
+    return line, offset, fault
+
+
+@dataclass(frozen=True)
+class Fault:
+    record: bytes
+    code: str
+
+
+FAULTS = [
+    Fault(b"k,1", "field_count"),
+    Fault(b"k,1,x,", "field_count"),
+    Fault(b"k,1,x,y", "field_count"),
+    Fault(b'k,1,x"y"', "bare_quote"),
+    Fault(b'"k"k,1,x', "text_after_quote"),
+    Fault(b"k,1,x\ry", "lone_cr"),
+    Fault(b"k,1,\0", "nul_byte"),
+    Fault(b"k,1,\xe9t\xe9", "invalid_utf8"),
+    Fault(b"", "blank_line"),
+    Fault(b",1,x", "id_empty"),
+    Fault(b"   ,1,x", "id_blank"),
+    Fault(b"k" * 192 + b",1,x", "id_too_long"),
+    Fault(b"k,one,x", "bad_value"),
+    Fault(b"k,1," + b"x" * 3_000, "row_too_large"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.code}-{f.record[:8]!r}")
+@pytest.mark.parametrize("position", ["first", "middle", "last"])
+@pytest.mark.parametrize("style", ["plain", "quoted", "crlf", "unicode"])
+@pytest.mark.parametrize("block_bytes", [61, 1 << 20])
+def test_a_polluted_file_is_the_clean_rows_and_the_named_reject(
+    fault: Fault, position: str, style: str, block_bytes: int
+) -> None:
+    end = b"\r\n" if style == "crlf" else b"\n"
+    clean = []
+    for i in range(30):
+        text = {"quoted": f"v,{i}\n\"q\"", "unicode": f"日本é{i}"}.get(style, f"v{i}")
+        clean.append((f"u{i}", i, text))
+    records = [b'u%d,%d,"%b"' % (i, n, t.replace('"', '""').encode()) for i, (_, n, t) in enumerate(clean)]
+    at = {"first": 0, "middle": 15, "last": 30}[position]
+    records.insert(at, fault.record)
+    content = end.join([b"user_id,n,c", *records]) + end
+
+    found = read_csv(content, "n:long", "c", block_bytes=block_bytes, record_limit=2_000)
+
+    assert found.codes == [(at, fault.code)]
+    assert [row[1:] for row in found.rows] == clean
+    assert found.rejects[0].byte_offset == len(end.join([b"user_id,n,c", *records[:at]]) + end)
