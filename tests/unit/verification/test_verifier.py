@@ -106,18 +106,25 @@ def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_pat
     assert not (tmp_path / "rejects.parquet").exists()
 
 
-@pytest.mark.parametrize(("share", "passes"), [(0.0, False), (0.24, False), (0.25, True), (1.0, True)])
-def test_the_share_of_rejects_that_is_allowed_is_a_share_of_all_rows(
-    tmp_path: Path, share: float, passes: bool
-) -> None:
-    def verified() -> Evidence:
-        return verify_text(tmp_path, "user_id,x\na,1\nb,1\nc,1\n,1\n", ImportSpec(max_reject_share=share), Bucket())
+@pytest.mark.parametrize("share", [0.0, 0.24])
+def test_more_rejects_than_the_allowed_share_of_the_rows_are_refused(tmp_path: Path, share: float) -> None:
+    with pytest.raises(UserError, match="TOO_MANY_REJECTS: 1 of 4 rows"):
+        verify_text(tmp_path, "user_id,x\na,1\nb,1\nc,1\n,1\n", ImportSpec(max_reject_share=share), Bucket())
 
-    if passes:
-        assert (verified().accepted, verified().rejected_by_code) == (3, {"id_empty": 1})
-    else:
-        with pytest.raises(UserError, match="TOO_MANY_REJECTS: 1 of 4 rows"):
-            verified()
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_the_allowed_share_of_rejects_passes(tmp_path: Path, share: float) -> None:
+    spec = ImportSpec(max_reject_share=share)
+    evidence = verify_text(tmp_path, "user_id,x\na,1\nb,1\nc,1\n,1\n", spec, Bucket())
+    assert (evidence.accepted, evidence.rejected_by_code) == (3, {"id_empty": 1})
+
+
+def test_exactly_29_percent_are_not_more_than_29_percent(tmp_path: Path) -> None:
+    rows = RejectBatch.of([reject(line) for line in range(2, 31)])
+    with ParquetRejects(tmp_path / "r.parquet", str) as rejects:
+        users = batch(*[f"u{n}" for n in range(71)])
+        evidence = verify_rows(GivenRows(users, rows), ImportSpec(max_reject_share=0.29), partitions=1, rejects=rejects)
+    assert (evidence.rows, evidence.rejected) == (100, 29)
 
 
 def test_a_header_alone_is_an_empty_file(tmp_path: Path) -> None:
@@ -183,7 +190,7 @@ def test_an_upload_that_fails_leaves_no_local_file(tmp_path: Path) -> None:
     def refuse(path: Path) -> str:
         raise OSError(path.name)
 
-    with pytest.raises(OSError, match="r.parquet"):  # noqa: SIM117  # the sink must be left by the error
+    with pytest.raises(OSError, match=r"r\.parquet"):  # noqa: SIM117  # the sink must be left by the error
         with ParquetRejects(tmp_path / "r.parquet", refuse) as rejects:
             verify_rows(GivenRows(RejectBatch.of([reject(2)])), ALL_ALLOWED, partitions=1, rejects=rejects)
     assert not (tmp_path / "r.parquet").exists()
