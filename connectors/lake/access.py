@@ -1,5 +1,6 @@
 """How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PRECONDITION_FAILED = 412
 DELETE_BATCH = 1000  # the most that one DeleteObjects takes
+SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
+PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +119,46 @@ def exists(access: S3Access, bucket: str, key: str) -> bool:
     return any(entry.key == key for entry in list_objects(access, bucket, key))
 
 
+def put_file(access: S3Access, path: Path, uri: str) -> None:
+    """Store a file, in several pieces where it is large; what was there is replaced when the last byte has come."""
+    bucket, key = split_s3_uri(uri)
+    access.client().upload_file(str(path), bucket, key)
+
+
 def put_file_if_absent(access: S3Access, path: Path, uri: str) -> bool:
-    """Store a file under a name that nothing has yet; False when something has (content-addressed: the same bytes)."""
+    """Store a file under a name that nothing has yet; False when something has (content-addressed: the same bytes).
+
+    Up to `SINGLE_PUT_BYTES` in one request. Above it in pieces, which S3 completes under the same condition.
+    """
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     bucket, key = split_s3_uri(uri)
     try:
-        with path.open("rb") as body:
-            access.client().put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+        if path.stat().st_size <= SINGLE_PUT_BYTES:
+            with path.open("rb") as body:
+                access.client().put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+        else:
+            _put_pieces(access.client(), path, bucket, key)
     except ClientError as exc:
         if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == PRECONDITION_FAILED:
             return False
         raise
     return True
+
+
+def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str) -> None:
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    try:
+        pieces = []
+        with path.open("rb") as stream:
+            for number in itertools.count(1):
+                if not (piece := stream.read(PIECE_BYTES)):
+                    break
+                answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=piece)
+                pieces.append({"ETag": answer["ETag"], "PartNumber": number})
+        client.complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": pieces}, IfNoneMatch="*"
+        )
+    except BaseException:
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        raise

@@ -114,7 +114,9 @@ def commit_once(table: "Table", change: VersionChange) -> int:
         # Staging keeps one requirement of a kind, the one on `main`; this one is needed too, or an expiry that runs
         # at the same time could delete the files between the check and the commit.
         transaction._requirements += (  # noqa: SLF001
-            AssertRefSnapshotId(**{"snapshot-id": change.source.snapshot_id}, ref=tag_name(change.source.version)),
+            AssertRefSnapshotId.model_validate(
+                {"snapshot-id": change.source.snapshot_id, "ref": tag_name(change.source.version)}
+            ),
         )
     transaction.commit_transaction()
     return overwrite.snapshot_id

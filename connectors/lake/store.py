@@ -9,12 +9,15 @@ from typing import Final
 
 from connectors.lake.access import S3Access
 from connectors.lake.commit import VersionChange, commit_version, data_files, load_history
+from connectors.lake.compaction import merge_files
+from connectors.lake.duck import DuckLimits
 from connectors.lake.faults import lake_faults
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
 from connectors.lake.snapshots import listed_parts, read_history
 from connectors.lake.tables import AudienceTables
 from schemas.columns import RowSchema
+from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Version
 from schemas.partitioning import PARTITIONER
@@ -46,13 +49,21 @@ CHECK_THREADS: Final = 2
 class IcebergVersionStore:
     """Audience versions as tagged snapshots. `catalog_url` is a SQLAlchemy URL (SQLite, postgresql+psycopg).
 
-    Cheap to make: the catalog is opened at the first call. `close` it at the end. Not to be shared by threads.
+    `limits` bound the DuckDB of a compaction. Cheap to make: the catalog is opened at the first call. `close` it at the
+    end. Not to be shared by threads.
     """
 
     def __init__(
-        self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        *,
+        catalog_url: str,
+        s3: S3Access,
+        bucket: str,
+        limits: DuckLimits,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._s3 = s3
+        self._limits = limits
         self._bucket = bucket
         self._sleep = sleep
         self._tables = AudienceTables(catalog_url=catalog_url, s3=s3, bucket=bucket, sleep=sleep)
@@ -144,15 +155,25 @@ class IcebergVersionStore:
 
         return commit_version(self._tables, audience, plan, source.row_schema, self._sleep)
 
-    def replace_files(
-        self, audience: AudienceRef, base: VersionInfo, parts: Sequence[Part], *, operation_id: JobId, at: datetime
-    ) -> PublishOutcome:
-        """A new version with the members of `base`, the current one, in other files (see `connectors.lake.compaction`).
-
-        Raises `FatalError` PART_MISMATCH when they do not hold exactly those members.
-        """
-        if sum((p.digest for p in parts), start=base.digest - base.digest) != base.digest:
-            raise FatalError("PART_MISMATCH", f"the new files of {audience.audience} are not version {base.version}")
+    def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
+        """See `VersionStore.compact`. Raises `FatalError` PART_MISMATCH when the merge lost or doubled a member."""
+        history = load_history(self._tables, audience)
+        if mine := history.find_import(operation_id):
+            return already(mine)
+        base = require_version(history, audience, Version(history.last_version))
+        parts = merge_files(
+            self.files(audience, base.version),
+            base.row_schema,
+            target_bytes=target_bytes,
+            operation_id=operation_id,
+            s3=self._s3,
+            limits=self._limits,
+            data_prefix=self.data_prefix(audience),
+        )
+        if parts is None:
+            return already(base)
+        if Digest.total(base.digest.schema_id, (part.digest for part in parts)) != base.digest:
+            raise FatalError("PART_MISMATCH", f"the merged files of {audience.audience} are not version {base.version}")
         self._check_parts(parts, base.row_schema, 1)
 
         def plan(now: History) -> PublishOutcome | VersionChange:

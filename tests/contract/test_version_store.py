@@ -14,7 +14,7 @@ from connectors.lake.memory import InMemoryVersionStore
 from connectors.lake.store import IcebergVersionStore
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, UserError
-from schemas.ids import AudienceName, Version
+from schemas.ids import Attempt, AudienceName, Version
 from segmentation.versions import (
     AlreadyPublished,
     AudienceRef,
@@ -24,7 +24,7 @@ from segmentation.versions import (
     SupersededBy,
     VersionStore,
 )
-from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, new_id, object_server, request, users
+from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, object_server, request, users
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         yield Bench(InMemoryVersionStore(parts.read), parts)
         return
     s3 = request.getfixturevalue("s3")
-    store = IcebergVersionStore(catalog_url=f"sqlite:///{tmp_path / 'catalog.db'}", s3=s3, bucket=BUCKET)
+    store = IcebergVersionStore(
+        catalog_url=f"sqlite:///{tmp_path / 'catalog.db'}", s3=s3, bucket=BUCKET, limits=limits(tmp_path)
+    )
     yield Bench(store, Parts(s3))
     store.close()
 
@@ -108,7 +110,7 @@ def test_publishing_the_same_import_twice_is_one_version(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", "ann")
     first = bench.store.publish(made)
-    second = bench.store.publish(dataclasses.replace(made, attempt=2))
+    second = bench.store.publish(dataclasses.replace(made, attempt=Attempt(2)))
     assert isinstance(first, Published)
     assert second == AlreadyPublished(
         version=first.version, snapshot_id=first.snapshot_id, members=1, digest=first.digest
@@ -407,6 +409,30 @@ def test_a_name_that_is_taken_is_refused(bench: Bench) -> None:
     with pytest.raises(UserError, match="choose another name") as caught:
         bench.store.rename(one, two.audience)
     assert caught.value.code == "AUDIENCE_NAME_TAKEN"
+
+
+def test_compaction_keeps_the_members_in_fewer_files_as_a_version_of_its_own(bench: Bench) -> None:
+    ref, operation = audience(), new_id()
+    made = bench.replace(ref, "20", *(f"user-{n}" for n in range(20)))
+    bench.store.publish(made)
+    outcome = bench.store.compact(ref, operation_id=operation, at=AT, target_bytes=2**20)
+    assert isinstance(outcome, Published)
+    assert (outcome.version, outcome.members, outcome.digest) == (2, 20, made.digest)
+    info = bench.store.version(ref, Version(2))
+    assert (info.mode, info.source_version, info.partitions) == ("compact", 1, 0)
+    files = bench.store.files(ref, Version(2))
+    assert sum(part.rows for part in files) == 20
+    assert {part.partition for part in files} == {None}
+    assert isinstance(bench.store.compact(ref, operation_id=operation, at=AT, target_bytes=2**20), AlreadyPublished)
+    assert bench.members(ref, 1) == sorted(f"user-{n}" for n in range(20))
+
+
+def test_a_compaction_does_not_change_the_order_of_imports(bench: Bench) -> None:
+    ref = audience()
+    bench.store.publish(bench.replace(ref, "20", *(f"user-{n}" for n in range(20))))
+    bench.store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
+    assert isinstance(bench.store.publish(bench.replace(ref, "15", "late")), SupersededBy)
+    assert isinstance(bench.store.publish(bench.replace(ref, "25", "ann")), Published)
 
 
 def test_a_dropped_audience_is_gone_and_cannot_come_back_through_a_late_publish(bench: Bench) -> None:

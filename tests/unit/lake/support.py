@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access
+from connectors.lake.duck import DuckLimits
 from schemas.columns import RowSchema
 from schemas.digest import digest_rows
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id
@@ -77,6 +78,10 @@ def _wait_until_it_stores(access: S3Access, process: "subprocess.Popen[bytes]", 
             time.sleep(0.2)
         else:
             return
+
+
+def limits(directory: Path) -> DuckLimits:
+    return DuckLimits(memory_bytes=256 * 2**20, threads=2, temp_directory=directory / "duckdb", temp_bytes=2**30)
 
 
 _numbers = iter(range(1, 1_000_000))

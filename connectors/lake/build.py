@@ -1,0 +1,264 @@
+"""Building the version of an append or a remove: the parts of the import, merged with the pinned base.
+
+Partition by partition in DuckDB, so that memory depends on the limits and not on the audience. A partition that the
+import does not change keeps its base part, file and all. A base that was cut into other partitions is cut anew first.
+
+A row of an append wins over the base's row in every column that the import has; columns that it does not have keep
+their value.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+
+from connectors.lake.access import S3Access
+from connectors.lake.duck import DuckLimits, batches, connect, identifier, rows_sql
+from connectors.lake.faults import lake_faults
+from connectors.lake.parts import store_part, write_rows
+from connectors.lake.recut import recut
+from schemas.columns import USER_ID, ImportMode, RowSchema
+from schemas.errors import UserError
+from schemas.ids import Attempt, JobId, Partition, Version
+from schemas.partitioning import PARTITIONER
+from segmentation.publishing import merged_schema
+from segmentation.versions import MembershipCounts, Part, VersionInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseVersion:
+    """The pinned version that an import is merged with, and its files (`VersionStore.files`)."""
+
+    info: VersionInfo
+    parts: Sequence[Part]
+
+    def aligned(self, partitions: int) -> bool:
+        """Whether its files are cut into these partitions by our partitioner."""
+        return (
+            self.info.partitions == partitions
+            and self.info.partitioner == PARTITIONER
+            and all(part.partition is not None for part in self.parts)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedParts:
+    """The reconciled parts of one import: at most one a partition."""
+
+    import_id: JobId
+    attempt: Attempt
+    mode: ImportMode
+    partitions: int
+    row_schema: RowSchema
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltVersion:
+    """What `PublishRequest` needs: parts, their schema, the exact counts, the base they were built on."""
+
+    parts: tuple[Part, ...]
+    row_schema: RowSchema
+    counts: MembershipCounts
+    base_version: Version | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Overlap:
+    matched: int  # users in both the import and the base
+    updated: int  # of these, with other attributes
+
+
+def build_version(
+    imported: ImportedParts, base: BaseVersion | None, *, s3: S3Access, limits: DuckLimits, data_prefix: str
+) -> BuiltVersion:
+    """Merge an append or a remove with its base.
+
+    New parts are stored below `data_prefix` under content-addressed names, so a repeated build writes nothing twice.
+    Raises `UserError` SCHEMA_MISMATCH, NOTHING_TO_REMOVE_FROM; `RetriableError`, `FatalError` as the lake does.
+    """
+    if base is None:
+        return _first_version(imported)
+    schema = result_schema(imported, base)
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch,
+        lake_faults(f"building on version {base.info.version}"),
+        connect(replace(limits, temp_directory=Path(scratch) / "duckdb"), s3) as connection,
+    ):
+        files = _base_files(base, imported.partitions, s3, Path(scratch))
+        reusable = _reusable(base, imported.partitions, schema)
+        parts: list[Part] = []
+        matched = updated = 0
+        incoming = {part.partition: part for part in imported.parts if part.rows}
+        for number in range(imported.partitions):
+            partition = Partition(number)
+            sides = _Sides(
+                incoming=[incoming[partition].uri] if partition in incoming else [],
+                incoming_schema=imported.row_schema,
+                base=files.get(partition, []),
+                base_schema=base.info.row_schema,
+            )
+            overlap = sides.overlap(connection)
+            matched += overlap.matched
+            updated += overlap.updated
+            arrived = incoming[partition].rows if partition in incoming else 0
+            changed = overlap.matched if imported.mode == "remove" else arrived - overlap.matched + overlap.updated
+            if not changed and reusable is not None:
+                parts += [reusable[partition]] if partition in reusable else []
+                continue
+            path = Path(scratch) / f"part-{number}.parquet"
+            query = sides.removed_sql(schema) if imported.mode == "remove" else sides.appended_sql(schema)
+            digest = write_rows(batches(connection, query), schema, path)
+            if digest.count:
+                parts.append(
+                    store_part(
+                        s3,
+                        path,
+                        digest,
+                        data_prefix=data_prefix,
+                        import_id=imported.import_id,
+                        attempt=imported.attempt,
+                        partition=partition,
+                    )
+                )
+            path.unlink()
+    counts = _counts(imported, base, _Overlap(matched=matched, updated=updated))
+    return BuiltVersion(parts=tuple(parts), row_schema=schema, counts=counts, base_version=base.info.version)
+
+
+def compare(imported: ImportedParts, base: BaseVersion | None, *, s3: S3Access, limits: DuckLimits) -> MembershipCounts:
+    """What publishing the import would do to the members of `base`, exactly; nothing is written to the lake.
+
+    Raises `UserError` SCHEMA_MISMATCH, NOTHING_TO_REMOVE_FROM.
+    """
+    if base is None:
+        return _first_version(imported).counts
+    merged_schema(base.info.row_schema, imported.row_schema)
+    groups: list[tuple[list[str], list[str]]]
+    if base.aligned(imported.partitions):
+        groups = [
+            (
+                [part.uri for part in imported.parts if part.rows and part.partition == number],
+                [part.uri for part in base.parts if part.partition == number],
+            )
+            for number in range(imported.partitions)
+        ]
+    else:
+        groups = [([part.uri for part in imported.parts if part.rows], [part.uri for part in base.parts])]
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch,
+        lake_faults(f"comparing with version {base.info.version}"),
+        connect(replace(limits, temp_directory=Path(scratch)), s3) as connection,
+    ):
+        overlaps = [
+            _Sides(
+                incoming=incoming,
+                incoming_schema=imported.row_schema,
+                base=existing,
+                base_schema=base.info.row_schema,
+            ).overlap(connection)
+            for incoming, existing in groups
+        ]
+    overlap = _Overlap(matched=sum(o.matched for o in overlaps), updated=sum(o.updated for o in overlaps))
+    return _counts(imported, base, overlap)
+
+
+def result_schema(imported: ImportedParts, base: BaseVersion) -> RowSchema:
+    """Columns of the version to come: a remove keeps those of the base, an append adds its own."""
+    if imported.mode == "remove":
+        return base.info.row_schema
+    return merged_schema(base.info.row_schema, imported.row_schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sides:
+    """The files of one partition (or of all) on both sides, and the queries over them. No file is no rows."""
+
+    incoming: Sequence[str]
+    incoming_schema: RowSchema
+    base: Sequence[str]
+    base_schema: RowSchema
+
+    def overlap(self, connection: duckdb.DuckDBPyConnection) -> _Overlap:
+        if not self.incoming or not self.base:
+            return _Overlap(matched=0, updated=0)
+        known = set(self.base_schema.names)
+        differs = [
+            f"i.{name} IS DISTINCT FROM b.{name}" if column.name in known else f"i.{name} IS NOT NULL"
+            for column in self.incoming_schema.columns
+            for name in [identifier(column.name)]
+        ]
+        [row] = connection.execute(
+            f"SELECT count(*), count(*) FILTER ({' OR '.join(differs) or 'false'}) "  # noqa: S608  # names are quoted
+            f"FROM {self._incoming} AS i JOIN {self._base} AS b USING ({USER_ID})"
+        ).fetchall()
+        return _Overlap(matched=row[0], updated=row[1])
+
+    def appended_sql(self, schema: RowSchema) -> str:
+        theirs, ours = set(self.incoming_schema.names), set(self.base_schema.names)
+        columns = [USER_ID]
+        for column in schema.columns:
+            name = identifier(column.name)
+            if column.name in theirs and column.name in ours:
+                columns.append(f"CASE WHEN i._new THEN i.{name} ELSE b.{name} END AS {name}")
+            else:
+                columns.append(f"{'i' if column.name in theirs else 'b'}.{name} AS {name}")
+        return (
+            f"SELECT {', '.join(columns)} FROM (SELECT *, true AS _new FROM {self._incoming}) AS i "  # noqa: S608
+            f"FULL JOIN {self._base} AS b USING ({USER_ID}) ORDER BY {USER_ID}"
+        )
+
+    def removed_sql(self, schema: RowSchema) -> str:
+        columns = ", ".join(f"b.{identifier(name)}" for name in schema.names)
+        return (
+            f"SELECT {columns} FROM {self._base} AS b ANTI JOIN {self._incoming} AS i USING ({USER_ID}) "  # noqa: S608
+            f"ORDER BY b.{USER_ID}"
+        )
+
+    @property
+    def _incoming(self) -> str:
+        return f"({rows_sql(self.incoming, self.incoming_schema)})"
+
+    @property
+    def _base(self) -> str:
+        return f"({rows_sql(self.base, self.base_schema)})"
+
+
+def _base_files(base: BaseVersion, partitions: int, s3: S3Access, scratch: Path) -> Mapping[Partition, list[str]]:
+    if not base.aligned(partitions):
+        return recut(base.parts, base.info.row_schema, partitions, s3=s3, directory=scratch / "recut")
+    return {part.partition: [part.uri] for part in base.parts if part.partition is not None}
+
+
+def _reusable(base: BaseVersion, partitions: int, schema: RowSchema) -> Mapping[Partition, Part] | None:
+    if not base.aligned(partitions) or base.info.row_schema != schema:
+        return None
+    return {part.partition: part for part in base.parts if part.partition is not None}
+
+
+def _first_version(imported: ImportedParts) -> BuiltVersion:
+    if imported.mode == "remove":
+        raise UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version yet, so nobody can be removed from it")
+    rows = sum(part.rows for part in imported.parts)
+    counts = MembershipCounts(base=0, added=rows, removed=0, kept=0, members=rows)
+    return BuiltVersion(parts=tuple(imported.parts), row_schema=imported.row_schema, counts=counts, base_version=None)
+
+
+def _counts(imported: ImportedParts, base: BaseVersion, overlap: _Overlap) -> MembershipCounts:
+    before = base.info.members
+    arrived = sum(part.rows for part in imported.parts)
+    added = 0 if imported.mode == "remove" else arrived - overlap.matched
+    removed = {"append": 0, "remove": overlap.matched, "replace": before - overlap.matched}[imported.mode]
+    return MembershipCounts(
+        base=before,
+        added=added,
+        removed=removed,
+        kept=before - removed,
+        members=before - removed + added,
+        updated=0 if imported.mode == "remove" else overlap.updated,
+        base_version=base.info.version,
+    )

@@ -1,0 +1,116 @@
+"""DuckDB connections over the lake: bounded memory, disk and threads, S3 through the extension from its PyPI wheel."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from connectors.lake.access import S3Access
+from schemas.columns import USER_ID, ColumnType, RowSchema
+from schemas.errors import FatalError
+from segmentation.versions import Part
+
+BATCH_ROWS: Final = 131_072
+SQL_TYPES: Final[Mapping[ColumnType, str]] = {
+    "string": "VARCHAR",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuckLimits:
+    """What one connection may use: bytes of memory, threads, and bytes below `temp_directory` when memory is full."""
+
+    memory_bytes: int
+    threads: int
+    temp_directory: Path
+    temp_bytes: int
+
+
+def connect(limits: DuckLimits, s3: S3Access | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory database in UTC that reads `s3://` when `s3` is given; extensions are never downloaded."""
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{limits.memory_bytes}B",
+            "threads": limits.threads,
+            "temp_directory": str(limits.temp_directory),
+            "max_temp_directory_size": f"{limits.temp_bytes}B",
+            "autoload_known_extensions": False,
+            "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,  # a table name never means a variable of ours
+            "preserve_insertion_order": False,
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        if s3 is not None:
+            connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
+            connection.execute(_secret(s3))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def extension_path(name: str) -> Path:
+    """The binary of an extension in its wheel. Raises `FatalError` DUCKDB_EXTENSION_MISSING."""
+    spec = find_spec(f"duckdb_extension_{name}")
+    for location in (spec.submodule_search_locations or []) if spec is not None else []:
+        path = Path(location) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        if path.exists():
+            return path
+    raise FatalError(
+        "DUCKDB_EXTENSION_MISSING",
+        f"install duckdb-extension-{name}=={duckdb.__version__}, the release of the installed duckdb",
+        extension=name,
+    )
+
+
+def literal(text: str) -> str:
+    """Text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def rows_sql(files: Sequence[str], schema: RowSchema) -> str:
+    """SELECT of exactly the columns of `schema` from Parquet files (URIs or paths); no files make no rows."""
+    if not files:
+        columns = [f"NULL::VARCHAR AS {USER_ID}"]
+        columns += [f"NULL::{SQL_TYPES[c.type]} AS {identifier(c.name)}" for c in schema.columns]
+        return f"SELECT {', '.join(columns)} WHERE false"
+    names = ", ".join(identifier(name) for name in schema.names)
+    return f"SELECT {names} FROM read_parquet([{', '.join(literal(file) for file in files)}])"  # noqa: S608  # quoted
+
+
+def audience_relation(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], schema: RowSchema
+) -> duckdb.DuckDBPyRelation:
+    """The members of a version, lazily: `audience_relation(con, store.files(ref, n), info.row_schema)`."""
+    return connection.sql(rows_sql([part.uri for part in parts], schema))
+
+
+def batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a query as they come, at most `BATCH_ROWS` a batch."""
+    yield from connection.execute(query).to_arrow_reader(BATCH_ROWS)
+
+
+def _secret(s3: S3Access) -> str:
+    options = {"TYPE": "s3", "REGION": s3.region}
+    if s3.access_key:
+        options |= {"KEY_ID": s3.access_key, "SECRET": s3.secret_key}
+    if s3.endpoint:
+        options |= {"ENDPOINT": s3.host, "URL_STYLE": "path", "USE_SSL": str(s3.secure).lower()}
+    return f"CREATE SECRET lake ({', '.join(f'{name} {literal(value)}' for name, value in options.items())})"

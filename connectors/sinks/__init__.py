@@ -1,0 +1,1 @@
+"""Where exported audiences go."""

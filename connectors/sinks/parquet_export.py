@@ -1,0 +1,122 @@
+"""Export of one version as Parquet, the simple form: one file sorted by user id, visible only when it is whole."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from connectors.lake.access import S3Access, put_file, put_file_if_absent
+from connectors.lake.duck import DuckLimits, batches, connect, rows_sql
+from connectors.lake.faults import lake_faults
+from connectors.lake.parts import file_sha256, write_rows
+from schemas.columns import USER_ID
+from schemas.digest import Digest
+from schemas.errors import FatalError, UserError
+from schemas.layout import split_s3_uri
+from segmentation.versions import Part, VersionInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedFile:
+    """One exported file. `sha256` in hex over its bytes; `digest` over its rows, as it was computed from them."""
+
+    uri: str
+    rows: int
+    bytes: int
+    sha256: str
+    digest: Digest
+
+
+def export_parquet(
+    version: VersionInfo,
+    files: Sequence[Part],
+    destination: str,
+    *,
+    s3: S3Access,
+    limits: DuckLimits,
+    overwrite: bool = False,
+) -> ExportedFile:
+    """Write the members of a version to a local path or `s3://bucket/key`.
+
+    The digest of the rows that were written is compared with the version's before anything becomes visible.
+    Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, BAD_URI; `FatalError` EXPORT_MISMATCH;
+    `RetriableError` LAKE_UNAVAILABLE.
+    """
+    remote = split_s3_uri(destination) if "://" in destination else None
+    if remote is not None and not remote[1]:
+        raise UserError("BAD_URI", f"{destination} names no object", uri=destination)
+    target = Path(destination)
+    if remote is None and target.exists() and not overwrite:
+        raise _exists(destination)
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch:
+        # On the file system of the destination, so that the last step is a rename.
+        path = Path(scratch) / "export.parquet" if remote is not None else _hidden(target)
+        try:
+            exported = _write(version, files, path, Path(scratch), s3, limits)
+            if remote is not None:
+                _put(s3, path, destination, overwrite=overwrite)
+            else:
+                _reveal(path, target, overwrite=overwrite)
+        finally:
+            path.unlink(missing_ok=True)
+    return replace(exported, uri=destination)
+
+
+def _write(
+    version: VersionInfo, files: Sequence[Part], path: Path, scratch: Path, s3: S3Access, limits: DuckLimits
+) -> ExportedFile:
+    query = f"{rows_sql([part.uri for part in files], version.row_schema)} ORDER BY {USER_ID}"
+    with lake_faults("exporting"), connect(replace(limits, temp_directory=scratch / "duckdb"), s3) as connection:
+        digest = write_rows(batches(connection, query), version.row_schema, path)
+    if digest != version.digest:
+        raise FatalError(
+            "EXPORT_MISMATCH",
+            f"version {version.version} has digest {version.digest}, its files gave {digest}",
+            version=version.version,
+            expected=str(version.digest),
+            actual=str(digest),
+        )
+    return ExportedFile(
+        uri=str(path), rows=digest.count, bytes=path.stat().st_size, sha256=file_sha256(path), digest=digest
+    )
+
+
+def _hidden(target: Path) -> Path:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    except OSError as exc:
+        raise UserError("DESTINATION_NOT_WRITABLE", f"{target}: {exc.strerror}", path=str(target)) from exc
+    os.close(handle)
+    return Path(name)
+
+
+def _reveal(path: Path, target: Path, *, overwrite: bool) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    path.chmod(0o644)
+    try:
+        if overwrite:
+            path.replace(target)
+        else:
+            os.link(path, target)  # unlike a rename, it fails when something has appeared there meanwhile
+    except FileExistsError as exc:
+        raise _exists(str(target)) from exc
+    except OSError as exc:
+        raise UserError("DESTINATION_NOT_WRITABLE", f"{target}: {exc.strerror}", path=str(target)) from exc
+
+
+def _put(s3: S3Access, path: Path, destination: str, *, overwrite: bool) -> None:
+    with lake_faults(f"writing {destination}"):
+        if overwrite:
+            put_file(s3, path, destination)
+        elif not put_file_if_absent(s3, path, destination):
+            raise _exists(destination)
+
+
+def _exists(destination: str) -> UserError:
+    return UserError(
+        "DESTINATION_EXISTS", f"{destination} exists; choose another name or overwrite it", destination=destination
+    )

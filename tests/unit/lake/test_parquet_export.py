@@ -1,0 +1,109 @@
+"""Exports: what is written, and that half of it is never seen."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from connectors.lake.access import S3Access
+from connectors.lake.store import IcebergVersionStore
+from connectors.sinks.parquet_export import export_parquet
+from schemas.columns import Column, RowSchema
+from schemas.digest import digest_rows
+from schemas.errors import FatalError, UserError
+from schemas.ids import Version
+from segmentation.versions import Part, VersionInfo
+from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request
+
+AGE = RowSchema(columns=(Column(name="age", type="long"),))
+
+
+@dataclasses.dataclass
+class Exports:
+    s3: S3Access
+    directory: Path
+    version: VersionInfo
+    files: list[Part]
+
+
+@pytest.fixture
+def exports(s3: S3Access, tmp_path: Path) -> Exports:
+    store = IcebergVersionStore(
+        catalog_url=f"sqlite:///{tmp_path / 'c.db'}", s3=s3, bucket=BUCKET, limits=limits(tmp_path)
+    )
+    ref = audience()
+    rows = [{"user_id": f"user-{n:03d}", "age": n} for n in range(100)]
+    parts = Parts(s3).write(ref, new_id(), rows, AGE, partitions=4)
+    store.publish(request(ref, parts, "1", row_schema=AGE, partitions=4))
+    version = store.version(ref, Version(1))
+    files = list(store.files(ref, Version(1)))
+    store.close()
+    return Exports(s3, tmp_path, version, files)
+
+
+def _export(exports: Exports, destination: str, *, overwrite: bool = False) -> tuple[int, int, str]:
+    done = export_parquet(
+        exports.version,
+        exports.files,
+        destination,
+        s3=exports.s3,
+        limits=limits(exports.directory),
+        overwrite=overwrite,
+    )
+    assert (done.uri, done.digest) == (destination, exports.version.digest)
+    return done.rows, done.bytes, done.sha256
+
+
+def test_a_local_export_is_one_sorted_file_with_the_digest_of_the_version(exports: Exports) -> None:
+    path = exports.directory / "new" / "vip.parquet"
+    rows, size, sha256 = _export(exports, str(path))
+    table = pq.read_table(path)
+    assert table.column("user_id").to_pylist() == [f"user-{n:03d}" for n in range(100)]
+    assert digest_rows(table, AGE) == exports.version.digest
+    assert (rows, size, sha256) == (100, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_export_to_s3_is_one_object(exports: Exports) -> None:
+    uri = f"s3://{BUCKET}/exports/{new_id()}/vip.parquet"
+    rows, _, sha256 = _export(exports, uri)
+    body = exports.s3.client().get_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))["Body"].read()
+    assert (rows, sha256) == (100, hashlib.sha256(body).hexdigest())
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_what_exists_is_not_overwritten_unless_asked(exports: Exports, where: str) -> None:
+    destination = (
+        str(exports.directory / "vip.parquet") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}.parquet"
+    )
+    _export(exports, destination)
+    with pytest.raises(UserError) as caught:
+        _export(exports, destination)
+    assert caught.value.code == "DESTINATION_EXISTS"
+    _export(exports, destination, overwrite=True)
+
+
+def test_an_export_that_lost_a_member_never_becomes_visible(exports: Exports) -> None:
+    path = exports.directory / "vip.parquet"
+    exports.files.pop()
+    with pytest.raises(FatalError) as caught:
+        _export(exports, str(path))
+    assert caught.value.code == "EXPORT_MISMATCH"
+    assert not path.exists()
+    assert [p.name for p in exports.directory.iterdir() if "vip" in p.name] == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "code"),
+    [
+        ("s3://bucket-only", "BAD_URI"),
+        ("ftp://host/file", "BAD_URI"),
+        ("/proc/nowhere/vip.parquet", "DESTINATION_NOT_WRITABLE"),
+    ],
+)
+def test_a_destination_that_cannot_be_written_is_a_user_error(exports: Exports, destination: str, code: str) -> None:
+    with pytest.raises(UserError) as caught:
+        _export(exports, destination)
+    assert caught.value.code == code
