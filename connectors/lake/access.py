@@ -14,6 +14,7 @@ from schemas.layout import split_s3_uri
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PRECONDITION_FAILED = 412
 DELETE_BATCH = 1000  # the most that one DeleteObjects takes
@@ -149,7 +150,7 @@ def put_file_if_absent(access: S3Access, path: Path, uri: str) -> bool:
 def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str) -> None:
     upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     try:
-        pieces = []
+        pieces: list[CompletedPartTypeDef] = []
         with path.open("rb") as stream:
             for number in itertools.count(1):
                 if not (piece := stream.read(PIECE_BYTES)):

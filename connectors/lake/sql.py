@@ -1,8 +1,8 @@
 """`muster sql`: one SELECT over audiences and rejects, in a sandbox.
 
-`audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. The query is
-parsed by DuckDB into its own tree; there the calls are found, resolved by the caller into exact file lists, and replaced by
-the names of views; only the names go back into SQL. The connection then sees those files and nothing else: no other
+`audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. DuckDB parses the
+query into its own tree; there the calls are found, resolved by the caller into exact file lists, and replaced by the
+names of views; only the names go back into SQL. The connection then sees those files and nothing else: no other
 objects, no local files, no network, no settings, no writes.
 """
 

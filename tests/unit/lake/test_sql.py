@@ -1,5 +1,6 @@
 """`muster sql`: what it resolves, and what it refuses."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def calls() -> list[AudienceCall | RejectsCall]:
 @pytest.fixture
 def run(s3: S3Access, tmp_path: Path, calls: list[AudienceCall | RejectsCall]) -> Run:
     """Runs a query where every audience is {ann 30, bob 40, cy null}, every rejects the same file."""
-    rows = [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy"}]
+    rows: list[dict[str, Any]] = [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy"}]
     uris = [part.uri for part in Parts(s3).write(audience(), new_id(), rows, AGE) if part.rows]
 
     def resolve(call: AudienceCall | RejectsCall) -> Resolved:
@@ -97,7 +98,8 @@ def test_functions_that_make_rows_of_nothing_are_allowed(run: Run) -> None:
         ("select * from main.audience('x')", "table function audience"),
         ("select * from '/etc/passwd'", "does not exist"),
         ("select * from 's3://lake/ready'", "does not exist"),
-        ("select * from 'http://127.0.0.1/x.parquet'", "does not exist"),
+        ("select * from 'http://127.0.0.1/x.parquet'", "cannot access"),
+        ("select * from 's3://lake/x.parquet'", "cannot access"),
         ("select * from resolve", "does not exist"),
         ("select nope from audience('vip')", "nope"),
         ("select cast(user_id as int) from audience('vip')", "Could not convert"),
@@ -124,28 +126,39 @@ def test_anything_else_is_a_user_error(run: Run, text: str, fault: str) -> None:
     assert caught.value.code in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID"}
 
 
-def test_files_beside_those_of_the_audience_cannot_be_read_even_past_the_parser(s3: S3Access, tmp_path: Path) -> None:
-    resolved = Resolved(files=[], schema=AGE)
-    with query("select 1", lambda call: resolved, s3=s3, limits=limits(tmp_path), timeout_s=60) as connection:
-        for text in ("from read_parquet('s3://lake/ready')", "from read_csv('/etc/passwd')"):
-            with pytest.raises(UserError, match="disabled by configuration"), _as_user_error():
-                connection.execute(text)
+@pytest.mark.parametrize("text", ["from read_parquet('s3://lake/ready')", "from read_csv('/etc/passwd')"])
+def test_even_past_the_parser_only_the_files_of_the_audience_can_be_read(
+    s3: S3Access, tmp_path: Path, text: str
+) -> None:
+    nothing = Resolved(files=[], schema=AGE)
+    with (
+        pytest.raises(UserError, match="disabled by configuration"),
+        query("select 1", lambda _: nothing, s3=s3, limits=limits(tmp_path), timeout_s=60) as connection,
+    ):
+        connection.execute(text)
 
 
 def test_a_query_that_runs_too_long_is_interrupted(run: Run) -> None:
-    with pytest.raises(UserError, match="longer than 0.2 s") as caught:
+    with pytest.raises(UserError, match=r"longer than 0\.2 s") as caught:
         run("select count(*) from range(10000000000) a where a.range * 7 % 3 = 1", timeout_s=0.2)
     assert caught.value.code == "SQL_TIMEOUT"
 
 
-def test_a_query_larger_than_memory_goes_to_the_temporary_directory(run: Run) -> None:
-    rows = run("select count(*) from (select distinct range || 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' from range(6000000))")
-    assert rows == [(6_000_000,)]
+LARGE = "select count(*) from (select distinct range || 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' from range(6000000))"
 
 
-def _as_user_error() -> Any:
-    import threading
+def _run_large(s3: S3Access, directory: Path, temp_bytes: int) -> list[tuple[Any, ...]]:
+    nothing = Resolved(files=[], schema=AGE)
+    small = dataclasses.replace(limits(directory), memory_bytes=64 * 2**20, temp_bytes=temp_bytes)
+    with query(LARGE, lambda _: nothing, s3=s3, limits=small, timeout_s=60) as connection:
+        return connection.fetchall()
 
-    from connectors.lake.sql import _query_faults
 
-    return _query_faults(threading.Event(), 1.0)
+def test_a_query_larger_than_memory_goes_to_the_temporary_directory(s3: S3Access, tmp_path: Path) -> None:
+    assert _run_large(s3, tmp_path, temp_bytes=2**30) == [(6_000_000,)]
+
+
+def test_a_query_larger_than_memory_and_disk_is_a_user_error(s3: S3Access, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        _run_large(s3, tmp_path, temp_bytes=2**20)
+    assert caught.value.code == "SQL_TOO_BIG"
