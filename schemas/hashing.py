@@ -3,6 +3,9 @@
 murmur2: org.apache.kafka.common.utils.Utils#murmur2 (seed 0x9747b28c). XXH64: https://github.com/Cyan4973/xxHash
 (doc/xxhash_spec.md). Kernels take plain numpy arrays: `offsets` int32[n + 1] into `data` uint8[...], `valid` uint8[n],
 or uint8[0] when no value is null.
+
+Positions are uint64 all through: for a signed index numba checks for wrap-around at every byte, and LLVM then does not
+join the bytes into one load (2.5 times slower on UUIDs).
 """
 
 from typing import Final
@@ -22,15 +25,15 @@ _ALL_ONES: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 def _read32(data, i):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return (
         uint32(data[i])
-        | (uint32(data[i + 1]) << uint32(8))
-        | (uint32(data[i + 2]) << uint32(16))
-        | (uint32(data[i + 3]) << uint32(24))
+        | (uint32(data[i + uint64(1)]) << uint32(8))
+        | (uint32(data[i + uint64(2)]) << uint32(16))
+        | (uint32(data[i + uint64(3)]) << uint32(24))
     )
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _read64(data, i):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    return uint64(_read32(data, i)) | (uint64(_read32(data, i + 4)) << uint64(32))
+    return uint64(_read32(data, i)) | (uint64(_read32(data, i + uint64(4))) << uint64(32))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -60,33 +63,35 @@ def _avalanche(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 @njit(cache=True, nogil=True)
 def _xxh64(data, start, end, seed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    start = uint64(start)
+    end = uint64(end)
     length = end - start
     p = start
-    if length >= 32:
+    if length >= uint64(32):
         v1 = seed + _P1 + _P2
         v2 = seed + _P2
         v3 = seed
         v4 = seed - _P1
-        while p + 32 <= end:
+        while p + uint64(32) <= end:
             v1 = _round(v1, _read64(data, p))
-            v2 = _round(v2, _read64(data, p + 8))
-            v3 = _round(v3, _read64(data, p + 16))
-            v4 = _round(v4, _read64(data, p + 24))
-            p += 32
+            v2 = _round(v2, _read64(data, p + uint64(8)))
+            v3 = _round(v3, _read64(data, p + uint64(16)))
+            v4 = _round(v4, _read64(data, p + uint64(24)))
+            p += uint64(32)
         h = _rotl(v1, 1) + _rotl(v2, 7) + _rotl(v3, 12) + _rotl(v4, 18)
         h = _merge(_merge(_merge(_merge(h, v1), v2), v3), v4)
     else:
         h = seed + _P5
     h += uint64(length)
-    while p + 8 <= end:
+    while p + uint64(8) <= end:
         h = _rotl(h ^ _round(uint64(0), _read64(data, p)), 27) * _P1 + _P4
-        p += 8
-    if p + 4 <= end:
+        p += uint64(8)
+    if p + uint64(4) <= end:
         h = _rotl(h ^ (uint64(_read32(data, p)) * _P1), 23) * _P2 + _P3
-        p += 4
+        p += uint64(4)
     while p < end:
         h = _rotl(h ^ (uint64(data[p]) * _P5), 11) * _P1
-        p += 1
+        p += uint64(1)
     return _avalanche(h)
 
 
@@ -128,22 +133,24 @@ def murmur2_partitions(offsets, data, partitions, out):  # type: ignore[no-untyp
     m = uint32(0x5BD1E995)
     counts = np.zeros(partitions, np.int64)
     for k in range(out.shape[0]):
-        start = offsets[k]
-        length = offsets[k + 1] - start
+        start = uint64(offsets[k])
+        length = uint64(offsets[k + 1]) - start
         h = uint32(0x9747B28C) ^ uint32(length)
-        words = length // 4
-        for j in range(words):
-            x = uint32(_read32(data, start + 4 * j) * m)
+        words = length >> uint64(2)
+        p = start
+        last = start + (words << uint64(2))
+        while p < last:
+            x = uint32(_read32(data, p) * m)
+            p += uint64(4)
             x ^= x >> uint32(24)
             x = uint32(x * m)
             h = uint32(h * m)
             h ^= x
-        rest = length & 3
-        p = start + 4 * words
+        rest = length & uint64(3)
         if rest == 3:
-            h ^= uint32(data[p + 2]) << uint32(16)
+            h ^= uint32(data[p + uint64(2)]) << uint32(16)
         if rest >= 2:
-            h ^= uint32(data[p + 1]) << uint32(8)
+            h ^= uint32(data[p + uint64(1)]) << uint32(8)
         if rest >= 1:
             h ^= uint32(data[p])
             h = uint32(h * m)
