@@ -83,7 +83,9 @@ def rollback(context: "Context", audience: Audience, to_version: int, reason: st
     return _published(audience, outcome)
 
 
-def compact(context: "Context", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES) -> PublishOutcome:
+def compact(
+    context: "Context", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES
+) -> Published | AlreadyPublished:
     """A new version of the same members in fewer files. Raises `UserError` NOTHING_PUBLISHED, `RetriableError`."""
     ref = ref_of(audience)
     if context.versions.current(ref) is None:

@@ -5,7 +5,7 @@ version, spilling to disk. Nothing is written to Kafka, the lake or the catalog.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access
-from connectors.lake.parts import read_part
+from connectors.lake.duck import DuckLimits, connect, literal, rows_sql
+from connectors.lake.faults import lake_faults
 from connectors.objects import SourceObject
 from connectors.sources.parsing import ParseProgress, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
@@ -25,7 +26,7 @@ from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
 from orchestration.operations.spec import changed_spec
 from orchestration.steps.references import ref_of
-from schemas.columns import USER_ID, ImportMode, ImportSpec
+from schemas.columns import USER_ID, ImportMode, ImportSpec, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
 from segmentation.publishing import check_columns, check_shrink
@@ -104,10 +105,8 @@ def dry_run(
             ids,
             base,
             mode=spec.mode,
-            s3=s3_access(context),
-            directory=Path(directory),
-            memory_bytes=context.settings.duckdb_memory_bytes,
-            threads=context.settings.duckdb_threads,
+            s3=context.s3,
+            limits=replace(context.duck_limits, temp_directory=Path(directory) / "spill"),
         )
     current = base.info if base is not None else None
     problems += _guards(spec, current, counts)
@@ -138,33 +137,15 @@ def compare(
     *,
     mode: ImportMode,
     s3: S3Access,
-    directory: Path,
-    memory_bytes: int,
-    threads: int,
+    limits: DuckLimits,
 ) -> tuple[MembershipCounts, int]:
     """(what the import would do to the members, distinct ids in `ids`): exact, in bounded memory."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{memory_bytes // 1024}KiB",
-        "threads": threads,
-        "temp_directory": str(directory / "spill"),
-        "preserve_insertion_order": False,
-    }
-    with duckdb.connect(str(directory / "compare.duckdb"), config=config) as connection:
-        connection.execute(
-            f"create table incoming as select distinct {USER_ID} from read_parquet(?)",  # noqa: S608  # a constant
-            [str(ids)],
-        )
-        connection.execute(f"create table base ({USER_ID} varchar)")
-        if base is not None:
-            for part in base.parts:
-                batches = (b.select([USER_ID]) for b in read_part(s3, part, base.info.row_schema))
-                reader = pa.RecordBatchReader.from_batches(pa.schema([pa.field(USER_ID, pa.string())]), batches)
-                connection.register("part", reader)
-                connection.execute("insert into base select * from part")
-                connection.unregister("part")
-        distinct = _count(connection, "select count(*) from incoming")
-        members = _count(connection, "select count(*) from base")
-        both = _count(connection, f"select count(*) from base semi join incoming using ({USER_ID})")  # noqa: S608
+    incoming = f"select distinct {USER_ID} from read_parquet({literal(str(ids))})"  # noqa: S608  # quoted
+    base_rows = rows_sql([part.uri for part in base.parts] if base is not None else [], RowSchema())
+    with lake_faults("comparing with the current version"), connect(limits, s3) as connection:
+        distinct = _count(connection, f"select count(*) from ({incoming})")  # noqa: S608
+        members = sum(part.rows for part in base.parts) if base is not None else 0
+        both = _count(connection, f"select count(*) from ({base_rows}) semi join ({incoming}) using ({USER_ID})")  # noqa: S608
     number = base.info.version if base is not None else None
     return counts_of(mode, base_members=members, distinct=distinct, both=both, base_version=number), distinct
 
@@ -182,14 +163,6 @@ def counts_of(
         kept=base_members - removed,
         members=base_members - removed + added,
         base_version=base_version,
-    )
-
-
-def s3_access(context: "Context") -> S3Access:
-    """The object store as the lake's readers want it."""
-    s = context.settings
-    return S3Access(
-        endpoint=s.s3_endpoint, region=s.s3_region, access_key=s.s3_access_key, secret_key=s.s3_secret_key.reveal()
     )
 
 
@@ -247,6 +220,8 @@ def _base(context: "Context", audience: "Audience | None") -> Base | None:
 def _guards(spec: ImportSpec, current: VersionInfo | None, counts: MembershipCounts) -> list[UserError]:
     """What publishing would say."""
     problems = []
+    if spec.mode == "remove" and current is None:
+        problems.append(UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version to remove users from"))
     try:
         check_shrink(current, counts.members, spec.max_shrink_percent)
         if current is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestration.catalog.records import Job, PartitionProgress, StageProgress
     from orchestration.context import Context
 
-StageName = Literal["verify", "import", "materialise", "build", "publish"]
+StageName = Literal["upload", "verify", "import", "materialise", "build", "publish"]
 StageState = Literal["waiting", "running", "done", "stopped"]
 STAGES: Final[tuple[StageName, ...]] = ("verify", "import", "materialise", "build", "publish")
 POLL_S: Final = 0.25

@@ -1,0 +1,379 @@
+"""`muster tenants` and `muster audiences`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.console import print_json, print_line, print_pairs, print_table
+from orchestration.cli.formatting import age, number, size
+from orchestration.cli.options import command, group
+from orchestration.cli.session import SESSION, catalog_context, stack_context
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Audience
+    from segmentation.versions import VersionInfo
+
+tenants = group("tenants", "Tenants: create, list.", "muster tenants create acme", "muster tenants list")
+audiences = group(
+    "audiences",
+    "Audiences and their versions.",
+    "muster audiences list",
+    "muster audiences versions vip",
+    "muster audiences rollback vip --to 3",
+)
+KeepVersions = Annotated[
+    int | None, typer.Option("--keep-versions", metavar="N", help="Versions kept whatever their age [10].")
+]
+KeepDays = Annotated[int | None, typer.Option("--keep-days", metavar="DAYS", help="Age up to which all are kept [30].")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the groups."""
+    app.add_typer(tenants)
+    app.add_typer(audiences)
+
+
+@command(tenants, "create", "muster tenants create acme")
+def create_tenant(*, name: Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.")]) -> None:
+    """Create a tenant.
+
+    Nothing happens when there is one of that name.
+    """
+    from orchestration.clock import now_ms
+    from schemas.ids import tenant_name
+
+    catalog_context().audiences.add_tenant(tenant_name(name), now_ms())
+    print_line(f"tenant {name} exists")
+
+
+@command(tenants, "list", "muster tenants list --json")
+def list_tenants(*, json: options.Json = False) -> None:
+    """List tenants."""
+    del json
+    context = catalog_context()
+    names = context.audiences.tenants()
+    if SESSION.json:
+        print_json(names)
+        return
+    count = {name: len(context.audiences.all(name)) for name in names}
+    print_table(("TENANT", "AUDIENCES"), [(name, count[name]) for name in names], right=("AUDIENCES",))
+
+
+@command(
+    audiences,
+    "create",
+    "muster audiences create vip --id-column email --column age:long=Age",
+    "muster audiences create daily --max-reject-share 0.01 --keep-versions 30",
+)
+def create(
+    *,
+    name: options.AudienceArgument,
+    tenant: options.Tenant = "default",
+    mode: options.Mode = None,
+    id_column: options.IdColumn = None,
+    column: options.Columns = None,
+    format_: options.Format = None,
+    timezone: options.Timezone = None,
+    max_reject_share: options.MaxRejectShare = None,
+    allow_empty: options.AllowEmpty = None,
+    allow_shrink: options.AllowShrink = False,
+    max_shrink: options.MaxShrink = None,
+    null: options.NullValues = None,
+    keep_versions: KeepVersions = None,
+    keep_days: KeepDays = None,
+    json: options.Json = False,
+) -> None:
+    """Create an audience.
+
+    An import into an unknown name does the same with the defaults.
+    """
+    del json
+    from orchestration.operations import audiences as operations
+    from orchestration.operations.spec import spec_changes
+
+    changes = spec_changes(
+        mode=mode,
+        id_column=id_column,
+        columns=column or (),
+        format_=format_,
+        timezone=timezone,
+        max_reject_share=max_reject_share,
+        allow_empty=allow_empty,
+        allow_shrink=allow_shrink,
+        max_shrink=max_shrink,
+        null_values=null or (),
+    )
+    made = operations.create(catalog_context(), tenant, name, changes, _retention(keep_versions, keep_days))
+    _print_audience(made, None)
+
+
+@command(
+    audiences,
+    "configure",
+    "muster audiences configure vip --mode append --max-shrink 20",
+    "muster audiences configure vip --column age:long --column city",
+)
+def configure(
+    *,
+    name: options.AudienceArgument,
+    tenant: options.Tenant = "default",
+    mode: options.Mode = None,
+    id_column: options.IdColumn = None,
+    column: options.Columns = None,
+    format_: options.Format = None,
+    timezone: options.Timezone = None,
+    max_reject_share: options.MaxRejectShare = None,
+    allow_empty: options.AllowEmpty = None,
+    allow_shrink: options.AllowShrink = False,
+    max_shrink: options.MaxShrink = None,
+    null: options.NullValues = None,
+    keep_versions: KeepVersions = None,
+    keep_days: KeepDays = None,
+    json: options.Json = False,
+) -> None:
+    """Change the settings of an audience.
+
+    How its files are imported and which versions are kept. What is not said stays; --column replaces all extra
+    columns. Running jobs keep what they have.
+    """
+    del json
+    from orchestration.operations import audiences as operations
+    from orchestration.operations.spec import spec_changes
+
+    changes = spec_changes(
+        mode=mode,
+        id_column=id_column,
+        columns=column or (),
+        format_=format_,
+        timezone=timezone,
+        max_reject_share=max_reject_share,
+        allow_empty=allow_empty,
+        allow_shrink=allow_shrink,
+        max_shrink=max_shrink,
+        null_values=null or (),
+    )
+    changed = operations.configure(catalog_context(), tenant, name, changes, _retention(keep_versions, keep_days))
+    _print_audience(changed, None)
+
+
+@command(audiences, "list", "muster audiences list", "muster audiences list --tenant acme --json")
+def list_(
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this one.")] = None,
+    json: options.Json = False,
+) -> None:
+    """List audiences with their current version."""
+    del json
+    from orchestration.clock import now_ms
+    from orchestration.operations.audiences import audience_record
+    from orchestration.steps.references import ref_of
+    from schemas.ids import tenant_name
+
+    context = stack_context()
+    found = context.audiences.all(None if tenant is None else tenant_name(tenant))
+    current = {a.audience_id: context.versions.current(ref_of(a)) for a in found}
+    if SESSION.json:
+        print_json([audience_record(a, current[a.audience_id]) for a in found])
+        return
+    now = now_ms()
+    print_table(
+        ("AUDIENCE", "VERSION", "MEMBERS", "PUBLISHED"),
+        [(f"{a.tenant}/{a.name}", *_version_cells(current[a.audience_id], now)) for a in found],
+        right=("VERSION", "MEMBERS", "PUBLISHED"),
+    )
+
+
+@command(audiences, "show", "muster audiences show vip")
+def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+    """Show an audience: version and settings."""
+    del json
+    from orchestration.operations.audiences import find
+    from orchestration.steps.references import ref_of
+
+    context = stack_context()
+    audience = find(context, tenant, name)
+    _print_audience(audience, context.versions.current(ref_of(audience)))
+
+
+@command(audiences, "versions", "muster audiences versions vip", "muster audiences versions vip --json")
+def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+    """List the kept versions, the newest first."""
+    del json
+    from orchestration.operations.audiences import find, version_record
+    from orchestration.steps.references import ref_of
+
+    context = stack_context()
+    kept = list(reversed(context.versions.versions(ref_of(find(context, tenant, name)))))
+    if SESSION.json:
+        print_json([version_record(info) for info in kept])
+        return
+    print_table(
+        ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "MADE BY"),
+        [
+            (
+                v.version,
+                v.published_at.strftime("%Y-%m-%d %H:%M"),
+                v.mode if v.source_version is None or v.mode == "compact" else f"{v.mode} to {v.source_version}",
+                number(v.members),
+                number(None if v.counts is None else v.counts.added),
+                number(None if v.counts is None else v.counts.removed),
+                v.import_id,
+            )
+            for v in kept
+        ],
+        right=("VERSION", "MEMBERS", "ADDED", "REMOVED"),
+    )
+
+
+@command(audiences, "rollback", 'muster audiences rollback vip --to 3 --reason "wrong file"')
+def rollback(
+    *,
+    name: options.AudienceArgument,
+    to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version whose members come back.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the new version.")] = "",
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Publish an older version again, as a new one.
+
+    Files that were uploaded before the rollback come too late from then on.
+    """
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = stack_context()
+    done = operations.rollback(context, operations.find(context, tenant, name), to, reason)
+    _print_operation(
+        {"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
+        f"version {done.version} has the {number(done.members)} members of version {to}",
+    )
+
+
+@command(audiences, "rename", "muster audiences rename vip very-important")
+def rename(
+    *,
+    name: options.AudienceArgument,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
+    tenant: options.Tenant = "default",
+) -> None:
+    """Give an audience another name.
+
+    Versions and history stay.
+    """
+    from orchestration.operations import audiences as operations
+
+    context = stack_context()
+    renamed = operations.rename(context, operations.find(context, tenant, name), new_name)
+    print_line(f"audience {tenant}/{name} is now {tenant}/{renamed.name}")
+
+
+@command(audiences, "delete", "muster audiences delete vip --yes")
+def delete(
+    *,
+    name: options.AudienceArgument,
+    tenant: options.Tenant = "default",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete an audience with all its versions.
+
+    For good. Jobs and receipts stay.
+    """
+    from orchestration.operations import audiences as operations
+
+    context = stack_context()
+    audience = operations.find(context, tenant, name)
+    if not yes:
+        typer.confirm(f"Delete audience {tenant}/{name} with all its versions?", abort=True, err=True)
+    operations.delete(context, audience)
+    print_line(f"audience {tenant}/{name} is deleted")
+
+
+@command(audiences, "compact", "muster audiences compact vip --target-mb 256")
+def compact(
+    *,
+    name: options.AudienceArgument,
+    target_mb: Annotated[int, typer.Option("--target-mb", min=1, help="Size of the new files in MB.")] = 128,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Publish the current members in fewer files."""
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = stack_context()
+    done = operations.compact(context, operations.find(context, tenant, name), target_mb * 1_000_000)
+    _print_operation(
+        {"version": done.version, "members": done.members},
+        f"version {done.version} has the same {number(done.members)} members",
+    )
+
+
+@command(
+    audiences, "expire", "muster audiences expire vip", "muster audiences expire vip --keep-versions 3 --keep-days 0"
+)
+def expire(
+    *,
+    name: options.AudienceArgument,
+    keep_versions: KeepVersions = None,
+    keep_days: KeepDays = None,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Forget old versions and delete their files.
+
+    By the retention of the audience, or by what is said here. Files younger than seven days stay.
+    """
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = stack_context()
+    gone = operations.expire(context, operations.find(context, tenant, name), versions=keep_versions, days=keep_days)
+    numbers = ", ".join(map(str, gone.versions)) or "none"
+    _print_operation(
+        {"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
+        f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
+    )
+
+
+def _retention(versions: int | None, days: int | None) -> dict[str, int]:
+    return {name: value for name, value in (("versions", versions), ("days", days)) if value is not None}
+
+
+def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]:
+    if info is None:
+        return "-", "-", "-"
+    return f"v{info.version}", number(info.members), age(int(info.published_at.timestamp() * 1000), now) + " ago"
+
+
+def _print_operation(record: dict[str, Any], text: str) -> None:
+    if SESSION.json:
+        print_json(record)
+    else:
+        print_line(text)
+
+
+def _print_audience(audience: "Audience", current: "VersionInfo | None") -> None:
+    from orchestration.operations.audiences import audience_record
+
+    if SESSION.json:
+        print_json(audience_record(audience, current))
+        return
+    spec = audience.spec
+    columns = ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in spec.columns)
+    shrink = "any" if spec.max_shrink_percent is None else f"at most {spec.max_shrink_percent:g} %"
+    pairs: list[tuple[str, object]] = [("audience", f"{audience.tenant}/{audience.name}")]
+    if current is not None:
+        pairs.append(("current", f"version {current.version}, {number(current.members)} members"))
+    pairs += [
+        ("mode", spec.mode),
+        ("id column", spec.id_column),
+        ("columns", columns or "none"),
+        ("format", spec.format or "by the name of the file"),
+        ("time zone", spec.timezone or "none: times need an offset"),
+        ("rejects", f"at most {spec.max_reject_share:.2%} of the rows"),
+        ("empty file", "accepted" if spec.allow_empty else "refused"),
+        ("shrinking", shrink),
+        ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),
+    ]
+    print_pairs(pairs)

@@ -1,0 +1,86 @@
+"""Where output goes: results to stdout, everything said to people on the way to stderr, JSON alone on stdout."""
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.cli.formatting import safe
+from schemas.errors import MusterError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH: Final = 200
+"""Width where nobody looks: wide enough that tables are not folded for `grep`."""
+
+
+@cache
+def out() -> "Console":
+    """The console of results."""
+    return _console(stderr=False)
+
+
+@cache
+def err() -> "Console":
+    """The console of messages, progress and errors."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    # No markup, no emoji codes, no highlighting: names and file contents come from outside.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something that is not the result."""
+    err().print(text)
+
+
+def print_json(value: Any) -> None:
+    """The machine-readable result, one document."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_line(text: str, style: str | None = None) -> None:
+    """One line of the result."""
+    out().print(text, style=style)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A table of outside text; columns in `right` are right-aligned. Long cells are folded, never cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(safe(cell)) for cell in row))
+    out().print(table, soft_wrap=False)
+
+
+def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
+    """Names and values, one pair a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, Text(safe(value)))
+    out().print(table, soft_wrap=False)
+
+
+def show_error(error: MusterError) -> None:
+    """An error as `CODE: message`."""
+    from rich.text import Text
+
+    message = "\n".join(safe(line) for line in error.message.splitlines())
+    err().print(Text.assemble((error.code, "bold red"), f": {message}"))

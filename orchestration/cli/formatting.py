@@ -1,0 +1,85 @@
+"""Numbers, sizes, times and outside text as people read them. Pure."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+
+
+def number(value: int | None) -> str:
+    """1234567 -> 1,234,567; none -> -."""
+    return "-" if value is None else f"{value:,}"
+
+
+def size(value: float) -> str:
+    """Bytes in decimal units, three digits: 215,000,000 -> 215 MB."""
+    amount = float(value)
+    for unit in _UNITS:
+        if amount < 999.5 or unit == _UNITS[-1]:
+            digits = 0 if unit == "B" or amount >= 99.95 else 1
+            return f"{amount:.{digits}f} {unit}"
+        amount /= 1000
+    raise AssertionError("unreachable")
+
+
+def rate(value: float, unit: str) -> str:
+    """Something a second: bytes as size, everything else as thousands or millions."""
+    if unit == "bytes":
+        return f"{size(value)}/s"
+    for limit, letter in ((1_000_000, " M"), (1_000, " k")):
+        if value >= limit:
+            return f"{value / limit:.1f}{letter} {unit}/s"
+    return f"{value:.0f} {unit}/s"
+
+
+def duration(seconds: float) -> str:
+    """A span of time in its largest fitting unit, two of them from a minute on: 65 -> 1 min 5 s."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def age(at_ms: int, now_ms: int) -> str:
+    """How long ago, in one unit."""
+    seconds = max(0, (now_ms - at_ms) // 1000)
+    for limit, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds // limit} {unit}"
+    return f"{seconds} s"
+
+
+def clock_time(at_ms: int) -> str:
+    """2026-11-24 18:12:58 UTC, without the zone."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def bar(share: float, width: int = 16) -> str:
+    """A bar of `width` characters, filled by a share from 0 to 1."""
+    filled = min(width, max(0, int(share * width)))
+    return "━" * filled + "─" * (width - filled)
+
+
+def percent(done: int, total: int) -> str:
+    """Whole percent, right-aligned in five characters; 100 only when all is done."""
+    share = 100 if total <= 0 or done >= total else min(99, done * 100 // total)
+    return f"{share:3d} %"
+
+
+def safe(text: object) -> str:
+    """Outside text on one line of a terminal: control characters become escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def shorten(text: str, width: int) -> str:
+    """Text of at most `width` characters, cut in the middle where it is longer."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"

@@ -1,0 +1,262 @@
+"""`muster import` and `muster inspect`."""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.options import command
+from orchestration.cli.session import SESSION, stack_context
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+    from orchestration.operations.dry_run import DryRun
+    from schemas.ids import JobId
+
+REGISTRATION_LOOK_S: Final = 5.0
+"""Without --wait: how long the answer waits for the registration, to tell a duplicate or a refusal at once."""
+TICK_S: Final = 0.25
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(
+        app,
+        "import",
+        "muster import people.csv --audience vip --wait",
+        "muster import s3://bucket/people.csv.gz --audience vip --mode append",
+        "muster import people.csv --audience vip --id-column email --column age:long=Age",
+        "muster import people.csv --audience vip --dry-run",
+    )(import_)
+    command(app, "inspect", "muster inspect people.csv", "muster inspect people.csv.gz --json")(inspect)
+
+
+def import_(
+    *,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
+    audience: Annotated[str, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")],
+    tenant: options.Tenant = "default",
+    mode: options.Mode = None,
+    id_column: options.IdColumn = None,
+    column: options.Columns = None,
+    format_: options.Format = None,
+    timezone: options.Timezone = None,
+    max_reject_share: options.MaxRejectShare = None,
+    allow_empty: options.AllowEmpty = None,
+    allow_shrink: options.AllowShrink = False,
+    max_shrink: options.MaxShrink = None,
+    null: options.NullValues = None,
+    again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify and count; change nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
+    timeout: options.Timeout = None,
+    json: options.Json = False,
+) -> None:
+    """Import a file as the next version of an audience.
+
+    What is not said here is taken from the audience's configuration. An audience that does not exist is created.
+    """
+    del json
+    if allow_shrink and max_shrink is not None:
+        raise typer.BadParameter("give --allow-shrink or --max-shrink, not both")
+    if dry_run and (wait or again):
+        raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
+    from orchestration.operations.spec import spec_changes
+
+    overrides = spec_changes(
+        mode=mode,
+        id_column=id_column,
+        columns=column or (),
+        format_=format_,
+        timezone=timezone,
+        max_reject_share=max_reject_share,
+        allow_empty=allow_empty,
+        allow_shrink=allow_shrink,
+        max_shrink=max_shrink,
+        null_values=null or (),
+    )
+    context = stack_context()
+    if dry_run:
+        raise typer.Exit(_dry_run(context, source, tenant, audience, overrides))
+    raise typer.Exit(_import(context, source, tenant, audience, overrides, again=again, wait=wait, timeout_s=timeout))
+
+
+def _import(
+    context: "Context",
+    source: str,
+    tenant: str,
+    audience: str,
+    overrides: dict[str, Any],
+    *,
+    again: bool,
+    wait: bool,
+    timeout_s: float | None,
+) -> ExitCode:
+    from orchestration.cli.following import wait_for
+    from orchestration.cli.screen import screen
+    from orchestration.operations.submit import submit_object
+
+    if source.startswith("s3://"):
+        job_id = submit_object(context, source, tenant=tenant, audience=audience, overrides=overrides, again=again)
+        above: list[str] = []
+    else:
+        job_id, above = _upload(context, Path(source), tenant, audience, overrides, again=again)
+    if wait:
+        return wait_for(context, job_id, timeout_s=timeout_s, on=screen(), above=above)
+    return _registered(context, job_id)
+
+
+def _upload(
+    context: "Context", path: Path, tenant: str, audience: str, overrides: dict[str, Any], *, again: bool
+) -> "tuple[JobId, list[str]]":
+    """Upload with progress; the job, and the line that tells of the upload."""
+    from orchestration.cli.rendering import upload_line
+    from orchestration.cli.screen import screen
+    from orchestration.operations.submit import check_readable, submit_file
+
+    check_readable(path)
+    total, began, lock = path.stat().st_size, time.monotonic(), threading.Lock()
+    sent, drawn = 0, 0.0
+
+    with screen() as place:
+
+        def count(piece: int) -> None:
+            nonlocal sent, drawn
+            with lock:
+                sent += piece
+                now = time.monotonic()
+                if now - drawn >= TICK_S or sent >= total:
+                    drawn = now
+                    line = upload_line(sent, total, now - began)
+                    place.show([line], line.strip())
+
+        place.show([upload_line(0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
+        job_id = submit_file(
+            context, path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
+        )
+    return job_id, []
+
+
+def _registered(context: "Context", job_id: "JobId") -> ExitCode:
+    """Without --wait: the job's id, and what can be told of it at once."""
+    from orchestration.cli.exits import of_job
+    from orchestration.cli.following import duplicate_text, result_record
+    from orchestration.clock import now_ms
+    from orchestration.operations.follow import look
+
+    deadline = time.monotonic() + REGISTRATION_LOOK_S
+    while (view := look(context, job_id, now_ms())) is None and time.monotonic() < deadline:
+        time.sleep(TICK_S)
+    if SESSION.json:
+        print_json({"job": job_id, "state": "SUBMITTED"} if view is None else result_record(context, view))
+    else:
+        print_line(job_id if view is None else view.job.job_id)
+    if view is not None and view.duplicate_of is not None:
+        say(duplicate_text(job_id, view.job))
+    elif view is not None and view.job.error is not None:
+        say(f"{view.job.error.code}: {safe(view.job.error.message)}")
+        return of_job(view.job)
+    else:
+        say(f"Submitted. `muster jobs wait {job_id}` follows the job.")
+    return ExitCode.OK
+
+
+def _dry_run(context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any]) -> ExitCode:
+    from connectors.sources.parsing import ParseProgress
+    from orchestration.cli.rendering import stage_line
+    from orchestration.cli.screen import screen
+    from orchestration.operations.dry_run import dry_run
+    from orchestration.operations.follow import StageView
+    from orchestration.operations.submit import check_readable
+    from schemas.ids import audience_name, tenant_name
+    from schemas.layout import split_s3_uri
+
+    names = tenant_name(tenant), audience_name(audience)
+    if source.startswith("s3://"):
+        pinned: Any = context.objects.pin(*split_s3_uri(source))
+    else:
+        pinned = Path(source)
+        check_readable(pinned)
+    began = time.monotonic()
+    with screen() as place:
+
+        def report(p: ParseProgress) -> None:
+            elapsed = time.monotonic() - began
+            total = p.source_size or 0
+            speed = p.source_bytes / elapsed if elapsed > 0 and p.source_bytes else None
+            line = stage_line(
+                StageView(
+                    name="verify",
+                    state="running",
+                    done=p.source_bytes,
+                    total=total,
+                    unit="bytes",
+                    rows=p.rows,
+                    rate=speed,
+                    left_s=(total - p.source_bytes) / speed if speed else None,
+                )
+            )
+            place.show([line], line.strip())
+
+        result = dry_run(context, pinned, tenant=names[0], audience=names[1], overrides=overrides, on_progress=report)
+    if SESSION.json:
+        print_json(result.as_record())
+    else:
+        _print_dry_run(result)
+    return ExitCode.USER_ERROR if result.problems else ExitCode.OK
+
+
+def _print_dry_run(result: "DryRun") -> None:
+    counts = result.counts
+    base = "no version yet" if counts.base_version is None else f"version {counts.base_version}"
+    by_code = ", ".join(f"{code} {number(n)}" for code, n in result.rejected_by_code.items())
+    print_pairs(
+        [
+            ("dry run", f"{result.mode} on {base}; nothing was changed"),
+            (
+                "rows",
+                f"{number(result.rows)} = {number(result.accepted)} accepted + {number(result.rejected)} rejected",
+            ),
+            ("rejected", by_code or "none"),
+            ("duplicates", number(result.duplicates)),
+            ("added", number(counts.added)),
+            ("removed", number(counts.removed)),
+            ("kept", number(counts.kept)),
+            ("members", f"{number(counts.members)}, now {number(counts.base)}"),
+        ]
+    )
+    for problem in result.problems:
+        print_line(f"would be refused: {problem.code}: {safe(problem.message)}", style="red")
+    if not result.problems:
+        print_line("would be published")
+
+
+def inspect(
+    *,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
+    format_: options.Format = None,
+    json: options.Json = False,
+) -> None:
+    """Look into a file: columns, types, faults.
+
+    Ends with the import that would fit.
+    """
+    del json
+    from orchestration.operations.inspection import inspect_source
+
+    context = stack_context() if source.startswith("s3://") else None
+    found = inspect_source(source, format_=format_, context=context)
+    if SESSION.json:
+        print_json(found.as_record())
+        return
+    for line in found.headlines:
+        print_line(line)
+    print_table(("COLUMN", "TYPE", "EMPTY", "EXAMPLES"), found.column_rows, right=("EMPTY",))
+    for line in found.remarks:
+        print_line(line)

@@ -1,0 +1,248 @@
+"""`muster jobs`, `muster receipt` and `muster rejects`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
+from orchestration.cli.exits import ExitCode, of_job
+from orchestration.cli.formatting import age, clock_time, number, safe
+from orchestration.cli.options import command, group
+from orchestration.cli.session import SESSION, catalog_context, stack_context
+from schemas.errors import UserError
+from schemas.ids import job_id
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job
+
+jobs = group("jobs", "Import jobs: list, show, wait for, cancel, retry.", "muster jobs list", "muster jobs show JOB")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.add_typer(jobs)
+    command(app, "receipt", "muster receipt JOB", "muster receipt JOB --json")(receipt)
+    command(app, "rejects", "muster rejects JOB", "muster rejects JOB --to rejects.parquet")(rejects)
+
+
+@command(jobs, "list", "muster jobs list --state FAILED", "muster jobs list --audience vip --limit 5 --json")
+def list_(
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this tenant.")] = None,
+    audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Only of this one.")] = None,
+    state: Annotated[list[str] | None, typer.Option("--state", metavar="STATE", help="Only in this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 20,
+    json: options.Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    del json
+    from typing import cast
+
+    from orchestration.clock import now_ms
+    from orchestration.operations.jobs import job_record
+    from schemas.messages import JobState
+
+    wanted = [cast("JobState", s.upper()) for s in state or ()]
+    found = catalog_context().jobs.search(tenant=tenant, audience=audience, states=wanted, limit=limit)
+    if SESSION.json:
+        print_json([job_record(job) for job in found])
+        return
+    if not found:
+        say("There are no such jobs.")
+        return
+    now = now_ms()
+    print_table(
+        ("JOB", "AGE", "STATE", "AUDIENCE", "RESULT"),
+        [(j.job_id, age(j.created_at_ms, now), j.state, f"{j.tenant}/{j.audience}", _result(j)) for j in found],
+        right=("AGE",),
+    )
+
+
+@command(jobs, "show", "muster jobs show JOB", "muster jobs show JOB --json")
+def show(*, job: options.JobArgument, json: options.Json = False) -> None:
+    """Show a job: history, progress, cause."""
+    del json
+    from orchestration.cli.rendering import partition_lines, stage_line
+    from orchestration.clock import now_ms
+    from orchestration.operations.follow import look
+    from orchestration.operations.jobs import view_record
+
+    context = catalog_context()
+    wanted = job_id(job)
+    found = context.jobs.get(wanted)
+    view = look(context, wanted, now_ms())
+    if view is None:  # cannot be: jobs are never deleted
+        raise UserError("UNKNOWN_JOB", f"there is no job {job}")
+    history = context.jobs.history(found.job_id)
+    if SESSION.json:
+        print_json({**view_record(view, history), "duplicate_of": view.duplicate_of})
+        return
+    if view.duplicate_of is not None:
+        say(f"Job {wanted} was a duplicate of {found.job_id}, which is shown.")
+    pairs: list[tuple[str, object]] = [
+        ("job", found.job_id),
+        ("audience", f"{found.tenant}/{found.audience}"),
+        ("state", found.state if found.attempt < 2 else f"{found.state}, attempt {found.attempt}"),
+        ("mode", found.mode),
+        ("source", f"s3://{found.source['bucket']}/{found.source['key']}"),
+        ("result", _result(found) or "-"),
+    ]
+    if found.error is not None:
+        pairs.append(("error", f"{found.error.code}: {found.error.message}"))
+    if found.retry_of is not None:
+        pairs.append(("retry of", found.retry_of))
+    print_pairs(pairs)
+    print_line("")
+    print_table(
+        ("AT (UTC)", "STATE", "ATTEMPT", "CAUSE"),
+        [(clock_time(t.at_ms), t.state, t.attempt or "", t.cause or "") for t in history],
+        right=("ATTEMPT",),
+    )
+    print_line("")
+    for line in [*map(stage_line, view.stages), *partition_lines(view.partitions)]:
+        print_line(line)
+
+
+@command(jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json")
+def wait(*, job: options.JobArgument, timeout: options.Timeout = None, json: options.Json = False) -> None:
+    """Follow a job until it has ended.
+
+    The exit code tells how it ended.
+    """
+    del json
+    from orchestration.cli.following import wait_for
+
+    context = catalog_context()
+    wanted = job_id(job)
+    context.jobs.get(wanted)
+    raise typer.Exit(wait_for(context, wanted, timeout_s=timeout))
+
+
+@command(jobs, "cancel", "muster jobs cancel JOB")
+def cancel(*, job: options.JobArgument, json: options.Json = False) -> None:
+    """Cancel a job, so that nothing of it is published.
+
+    Possible until its version is being published.
+    """
+    del json
+    from orchestration.operations.jobs import cancel as cancel_job
+    from orchestration.operations.jobs import job_record
+
+    done = cancel_job(stack_context(), job_id(job))
+    if SESSION.json:
+        print_json({**job_record(done.job), "already": done.already, "warnings": done.warnings})
+    else:
+        print_line(f"job {done.job.job_id} {'was cancelled before' if done.already else 'is CANCELLED'}")
+    for warning in done.warnings:
+        say(warning)
+
+
+@command(jobs, "retry", "muster jobs retry JOB --wait")
+def retry(
+    *,
+    job: options.JobArgument,
+    force: Annotated[bool, typer.Option("--force", help="Also a file that was at fault; it will fail again.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the new job.")] = False,
+    timeout: options.Timeout = None,
+    json: options.Json = False,
+) -> None:
+    """Run a FAILED or CANCELLED job again.
+
+    A new job for the same file and the same options.
+    """
+    del json
+    from orchestration.cli.following import wait_for
+    from orchestration.operations.jobs import retry as retry_job
+
+    context = stack_context()
+    new = retry_job(context, job_id(job), force=force)
+    if wait:
+        raise typer.Exit(wait_for(context, new, timeout_s=timeout))
+    if SESSION.json:
+        print_json({"job": new, "state": "SUBMITTED", "retry_of": job})
+    else:
+        print_line(new)
+        say(f"Submitted. `muster jobs wait {new}` follows the job.")
+
+
+def receipt(*, job: options.JobArgument, json: options.Json = False) -> None:
+    """Show the receipt of a READY job.
+
+    Rows, rejects, duplicates and members: they add up.
+    """
+    del json
+    from orchestration.cli.following import print_receipt
+
+    context = catalog_context()
+    found = context.jobs.get(job_id(job))
+    kept = context.jobs.receipt(found.job_id)
+    if kept is None:
+        say(f"job {found.job_id} is {found.state} and has no receipt; `muster jobs show {found.job_id}` tells more")
+        if SESSION.json:
+            print_json(None)
+        code = of_job(found)
+        raise typer.Exit(code if code is not ExitCode.OK else ExitCode.SYSTEM_ERROR)
+    if SESSION.json:
+        print_json(dict(kept))
+    else:
+        print_receipt(dict(kept))
+        print_table(
+            ("PARTITION", "CHUNKS", "RECORDS", "DISTINCT"),
+            [
+                (p["partition"], number(p["chunks"]), number(p["records"]), number(p["distinct"]))
+                for p in kept["partitions"]
+            ],
+            right=("PARTITION", "CHUNKS", "RECORDS", "DISTINCT"),
+        )
+
+
+def rejects(
+    *,
+    job: options.JobArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    to: options.OutputPath = None,
+    json: options.Json = False,
+) -> None:
+    """Show the rows of a job that were refused.
+
+    Where they are, why they were refused, and how they begin.
+    """
+    del json
+    from orchestration.operations.rejects import read_rejects, rejects_file
+
+    file = rejects_file(stack_context(), job_id(job))
+    if to is not None and file is not None:
+        to.write_bytes(file)
+        say(f"All rejects are in {to} (Parquet).")
+        return
+    rows, total = read_rejects(file, limit) if file is not None else ([], 0)
+    if SESSION.json:
+        print_json({"job": job, "total": total, "rejects": rows})
+        return
+    if not rows:
+        say("The job has no rejects.")
+        return
+    print_table(
+        ("LINE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
+        [(_place(r), r["column"] or "", r["code"], r["reason"], safe(r["raw"])[:60]) for r in rows],
+        right=("LINE",),
+    )
+    if total > len(rows):
+        say(f"{number(len(rows))} of {number(total)} rejects; --limit shows more, --to writes all of them.")
+
+
+def _place(row: dict[str, object]) -> str:
+    if row["line"] is not None:
+        return str(row["line"])
+    return "" if row["ordinal"] is None else f"row {int(str(row['ordinal'])) + 1}"
+
+
+def _result(job: "Job") -> str:
+    if job.error is not None:
+        return job.error.code
+    if job.outcome is None:
+        return ""
+    if job.state == "SUPERSEDED":
+        return f"by v{job.outcome['version']}"
+    return f"v{job.outcome['version']}, {number(job.outcome['members'])} members"

@@ -1,0 +1,212 @@
+"""`muster sql`, `muster export`, `muster fsck` and `muster dead-letters`."""
+
+import csv
+import sys
+from typing import Annotated, Any, Final
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.console import out, print_json, print_line, print_table, say
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.formatting import number, safe, shorten, size
+from orchestration.cli.options import command, group
+from orchestration.cli.session import SESSION, settings, stack_context
+
+FETCH_ROWS: Final = 10_000
+dead_letters = group(
+    "dead-letters",
+    "Messages that no worker could decode.",
+    "muster dead-letters list",
+    "muster dead-letters replay 17",
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(
+        app,
+        "sql",
+        "muster sql \"select count(*) from audience('vip')\"",
+        "muster sql \"select code, count(*) from rejects('JOB') group by code\" --json",
+    )(sql)
+    command(
+        app,
+        "export",
+        "muster export vip --to vip.parquet",
+        "muster export vip --version 3 --to s3://bucket/vip.parquet",
+    )(export)
+    command(app, "fsck", "muster fsck", "muster fsck --repair --json")(fsck)
+    app.add_typer(dead_letters)
+
+
+def sql(
+    *,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")],
+    tenant: options.Tenant = "default",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many rows on a terminal.")] = 100,
+    csv_: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Longest run.")] = 3600.0,
+    json: options.Json = False,
+) -> None:
+    """Query published audiences and rejects.
+
+    They are read as audience('name'[, version => N][, tenant => 'T']) and rejects('job').
+
+    Where the output is no terminal, or with --csv or --json, all rows are printed.
+    """
+    del json
+    from orchestration.operations.reading import plain
+    from orchestration.operations.reading import sql as run_sql
+
+    text = sys.stdin.read() if query == "-" else query
+    with run_sql(stack_context(), text, tenant=tenant, timeout_s=timeout) as connection:
+        names = [column[0] for column in connection.description or ()]
+        if SESSION.json:
+            rows: list[dict[str, Any]] = []
+            while some := connection.fetchmany(FETCH_ROWS):
+                rows += [dict(zip(names, map(plain, row), strict=True)) for row in some]
+            print_json(rows)
+        elif csv_ or not out().is_terminal:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(names)
+            while some := connection.fetchmany(FETCH_ROWS):
+                writer.writerows(some)
+        else:
+            found = connection.fetchmany(limit + 1)
+            numeric = [n for i, n in enumerate(names) if found and isinstance(found[0][i], int | float)]
+            print_table(names, [["" if v is None else v for v in row] for row in found[:limit]], right=numeric)
+            if len(found) > limit:
+                say(f"The first {limit} rows; --limit shows more, --csv all.")
+
+
+def export(
+    *,
+    name: options.AudienceArgument,
+    to: Annotated[str, typer.Option("--to", metavar="PATH|s3://...", help="Where the file is written.")],
+    version: Annotated[
+        int | None, typer.Option("--version", metavar="N", min=1, help="Instead of the current.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", metavar="parquet", help="Format of the file.")] = "parquet",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Write a version of an audience to a Parquet file.
+
+    Sorted by user id, and checked against the digest of the version.
+    """
+    del json
+    if format_ != "parquet":
+        raise typer.BadParameter(f"{format_!r} is not supported, only parquet", param_hint="--format")
+    from orchestration.operations import reading
+    from orchestration.operations.audiences import find
+
+    context = stack_context()
+    info, done = reading.export(
+        context, find(context, tenant, name), version=version, destination=to, overwrite=overwrite
+    )
+    if SESSION.json:
+        print_json(
+            {
+                "audience": name,
+                "tenant": tenant,
+                "version": info.version,
+                "to": done.uri,
+                "rows": done.rows,
+                "bytes": done.bytes,
+                "sha256": done.sha256,
+                "digest": str(done.digest),
+            }
+        )
+    else:
+        print_line(
+            f"version {info.version} of {tenant}/{name}: {number(done.rows)} members, {size(done.bytes)} in {done.uri}"
+        )
+
+
+def fsck(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is derived, remove staged leftovers.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Hold staging, lake and catalog against each other.
+
+    Exit code 7 when something is wrong.
+    """
+    del json
+    from orchestration.operations.fsck import fsck as check
+
+    report = check(stack_context(), repair=repair)
+    if SESSION.json:
+        print_json(report.as_record())
+    else:
+        for finding in report.findings:
+            word = "repaired" if finding.repaired else finding.severity
+            print_line(f"{word:<9} {finding.code}  {finding.subject}: {safe(finding.message)}")
+        checked = (
+            f"{number(report.audiences)} audiences, {number(report.versions)} versions, {number(report.jobs)} jobs"
+        )
+        print_line(f"{checked}: " + (f"{report.wrong} wrong" if report.wrong else "all is well"))
+    if report.wrong:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+@command(dead_letters, "list", "muster dead-letters list --limit 5 --json")
+def list_(
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 50,
+    json: options.Json = False,
+) -> None:
+    """List dead letters: origin and reason."""
+    del json
+    from orchestration.operations.dead_letters import letter_record, read
+
+    stack_context()
+    letters = read(settings().kafka_bootstrap, limit=limit)
+    if SESSION.json:
+        print_json([letter_record(offset, letter) for offset, letter in letters])
+        return
+    if not letters:
+        say("There are no dead letters.")
+        return
+    print_table(
+        ("DEAD LETTER", "FROM", "BYTES", "REASON"),
+        [
+            (offset, f"{m.topic}/{m.partition}@{m.offset}", number(len(m.value)), shorten(m.reason, 120))
+            for offset, m in letters
+        ],
+        right=("DEAD LETTER", "BYTES"),
+    )
+
+
+@command(dead_letters, "replay", "muster dead-letters replay 17 18", "muster dead-letters replay --all")
+def replay(
+    *,
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="[DEAD LETTER]...", help="As `muster dead-letters list` shows them.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that the topic still has.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Send dead letters to their topic again.
+
+    The original bytes go to their partition; a worker that still cannot read them rejects them.
+    """
+    del json
+    if bool(numbers) == all_:
+        raise typer.BadParameter("name dead letters, or use --all")
+    from orchestration.operations import dead_letters as operations
+
+    stack_context()
+    bootstrap = settings().kafka_bootstrap
+    letters = operations.read(bootstrap, offsets=numbers)
+    if numbers:
+        letters = operations.select(letters, numbers)
+    sent = operations.replay(bootstrap, letters)
+    if SESSION.json:
+        print_json({"sent": sent})
+    else:
+        print_line(f"{number(sent)} sent again")
+    if sent:
+        say("Workers that still cannot decode them will reject them again.")

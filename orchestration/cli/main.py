@@ -1,0 +1,84 @@
+"""The `muster` command: what all commands have in common. Errors are caught here and nowhere else."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from orchestration.cli import audience_commands, import_commands, job_commands, lake_commands, stack_commands
+from orchestration.cli.console import print_json, say, show_error
+from orchestration.cli.exits import ExitCode, of_error
+from orchestration.cli.formatting import safe
+from orchestration.cli.options import examples
+from orchestration.cli.session import SESSION
+from schemas.errors import MusterError
+
+app = typer.Typer(
+    name="muster",
+    help="Moves audiences between S3 and Kafka, and proves that nobody was lost on the way.",
+    epilog=examples("muster up", "muster import people.csv --audience vip --wait"),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  # typer calls it with the flag
+    if value:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"muster {version('muster')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Moves audiences between S3 and Kafka, and proves that nobody was lost on the way."""
+    del version
+    SESSION.debug = debug
+
+
+for module in (stack_commands, import_commands, job_commands, audience_commands, lake_commands):
+    module.add_to(app)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code (see `ExitCode`)."""
+    SESSION.debug = SESSION.json = False
+    try:
+        app(args=list(arguments), prog_name="muster")
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except MusterError as exc:
+        if SESSION.debug:
+            raise
+        show_error(exc)
+        if SESSION.json:
+            print_json({"error": exc.as_record()})
+        return of_error(exc)
+    except Exception as exc:
+        if SESSION.debug:
+            raise
+        say(f"UNEXPECTED: {type(exc).__name__}: {safe(exc)}")
+        say("This is a fault of Muster; `muster --debug ...` shows where.")
+        return ExitCode.SYSTEM_ERROR
+    return ExitCode.OK
+
+
+def run() -> None:
+    """Entry point of the `muster` script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

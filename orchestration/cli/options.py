@@ -1,0 +1,84 @@
+"""Arguments and options that several commands share, and how examples get into `--help`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from orchestration.cli.session import SESSION
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help; the control character in front keeps the lines as they are."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\b\n" + "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def command(app: typer.Typer, name: str, *lines: str) -> Callable[[CommandT], CommandT]:
+    """Register a command with the examples of its help."""
+    return app.command(name, epilog=examples(*lines))
+
+
+def group(name: str, help_: str, *lines: str) -> typer.Typer:
+    """A group of commands, with the examples of its help."""
+    return typer.Typer(
+        name=name,
+        help=help_,
+        epilog=examples(*lines),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+    )
+
+
+def _json_wanted(value: bool) -> bool:  # noqa: FBT001  # typer calls it with the flag
+    SESSION.json = value
+    return value
+
+
+Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Tenant.", metavar="TENANT")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=_json_wanted)]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
+AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Wait no longer than this; exit code 6.")
+]
+Mode = Annotated[str | None, typer.Option("--mode", metavar="replace|append|remove", help="What the file does.")]
+IdColumn = Annotated[
+    str | None, typer.Option("--id-column", metavar="NAME", help="Column of the user ids in the file [user_id].")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME[:TYPE][=SOURCE]",
+        help="Extra column to keep, once for each; types: string long double boolean date timestamp.",
+    ),
+]
+Format = Annotated[
+    str | None, typer.Option("--format", metavar="csv|jsonl|parquet", help="Format, instead of the name's ending.")
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option("--timezone", metavar="ZONE", help="IANA zone of times that are written without an offset."),
+]
+MaxRejectShare = Annotated[
+    float | None,
+    typer.Option("--max-reject-share", metavar="SHARE", help="Share of bad rows that is tolerated, 0 to 1 [0]."),
+]
+AllowEmpty = Annotated[
+    bool | None, typer.Option("--allow-empty/--refuse-empty", help="Whether a file without rows is accepted.")
+]
+AllowShrink = Annotated[bool, typer.Option("--allow-shrink", help="Publish however many members that removes.")]
+MaxShrink = Annotated[
+    float | None,
+    typer.Option("--max-shrink", metavar="PERCENT", help="Refuse when more than this share of members would go [50]."),
+]
+NullValues = Annotated[
+    list[str] | None,
+    typer.Option("--null", metavar="TEXT", help='Text that means "no value" in extra columns, once for each [""].'),
+]
+OutputPath = Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Write to this file.")]

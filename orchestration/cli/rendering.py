@@ -1,0 +1,107 @@
+"""Progress as text: a block for a terminal of 80 columns, and one line for a log. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestration.cli.formatting import bar, duration, number, percent, rate, safe, shorten, size
+from orchestration.operations.follow import JobView, PartitionView, StageView
+
+COLUMNS: Final = 80
+PER_LINE: Final = 4
+MAX_PARTITIONS: Final = 32
+"""With more, the partitions are counted, not listed."""
+_MARKS: Final = {"materialised": "✓", "failed": "✗"}
+
+
+def job_lines(view: JobView) -> list[str]:
+    """A job in motion: what it is, a line a stage, and its partitions."""
+    job = view.job
+    source = safe(f"s3://{job.source['bucket']}/{job.source['key']}")
+    lines = [
+        f"job {job.job_id}  {job.state}" + (f", attempt {job.attempt}" if job.attempt > 1 else ""),
+        "  " + shorten(f"{safe(job.tenant)}/{safe(job.audience)}, {job.mode}, {source}", COLUMNS - 2),
+    ]
+    lines += [stage_line(stage) for stage in view.stages]
+    return lines + partition_lines(view.partitions)
+
+
+def stage_line(stage: StageView) -> str:
+    """`  verify       ━━━━━━━━━━━━━━━━ 100 %  1,000,000 rows  52.1 MB/s  3 s left`."""
+    if stage.state == "waiting":
+        return f"  {stage.name:<11} {bar(0)}"
+    if stage.total <= 0:
+        return f"  {stage.name:<11} {bar(stage.state == 'done')}  {_WORDS[stage.state]}"
+    cells = [amount(stage)]
+    if stage.rate is not None:
+        cells.append(rate(stage.rate, stage.unit))
+    if stage.state == "running" and stage.left_s is not None and stage.done < stage.total:
+        cells.append(f"{duration(stage.left_s)} left")
+    if stage.state == "stopped":
+        cells.append("stopped")
+    gauge = f"{bar(stage.done / stage.total)} {percent(stage.done, stage.total)}"
+    return f"  {stage.name:<11} {gauge}  {'  '.join(cells)}"
+
+
+def amount(stage: StageView) -> str:
+    """What has been done, in rows where they are counted."""
+    if stage.rows or stage.unit == "rows":
+        return f"{number(stage.rows)} rows"
+    return size(stage.done) if stage.unit == "bytes" else f"{number(stage.done)} {stage.unit}"
+
+
+def partition_lines(partitions: Sequence[PartitionView]) -> list[str]:
+    """Partitions, several a line: number, mark, rows sent."""
+    if not partitions:
+        return []
+    done = sum(1 for p in partitions if p.state == "materialised")
+    lines = [f"  partitions  {done} of {len(partitions)} materialised"]
+    if len(partitions) > MAX_PARTITIONS:
+        return lines
+    cells = [f"{p.partition:>3} {_mark(p)} {number(p.sent):<11}" for p in partitions]
+    return lines + ["    " + "".join(cells[i : i + PER_LINE]).rstrip() for i in range(0, len(cells), PER_LINE)]
+
+
+def job_line(view: JobView) -> str:
+    """A job in motion on one line: state, the running stages, partitions."""
+    cells = [f"job {view.job.job_id} {view.job.state}"]
+    for stage in view.stages:
+        if stage.state != "running":
+            continue
+        if stage.total <= 0:
+            cells.append(stage.name)
+            continue
+        text = f"{stage.name} {percent(stage.done, stage.total).strip()}, {amount(stage)}"
+        if stage.rate is not None:
+            text += f", {rate(stage.rate, stage.unit)}"
+        if stage.left_s is not None and stage.done < stage.total:
+            text += f", {duration(stage.left_s)} left"
+        cells.append(text)
+    if view.partitions and view.job.state in {"IMPORTING", "AWAITING"}:
+        done = sum(1 for p in view.partitions if p.state == "materialised")
+        cells.append(f"{done} of {len(view.partitions)} partitions")
+    return "; ".join(cells)
+
+
+def upload_line(done: int, total: int, elapsed_s: float) -> str:
+    """The upload of a local file, in the form of a stage."""
+    speed = done / elapsed_s if done and elapsed_s > 0 else None
+    return stage_line(
+        StageView(
+            name="upload",
+            state="done" if done >= total else "running",
+            done=done,
+            total=total,
+            unit="bytes",
+            rate=speed,
+            left_s=(total - done) / speed if speed else None,
+        )
+    )
+
+
+def _mark(partition: PartitionView) -> str:
+    if partition.state is not None:
+        return _MARKS[partition.state]
+    return "→" if partition.sent else "·"
+
+
+_WORDS: Final = {"running": "running", "done": "done", "stopped": "stopped"}

@@ -1,0 +1,94 @@
+"""Something that changes while a person looks: redrawn in place on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from orchestration.cli.console import err
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+LINE_EVERY_S: Final = 1.0
+
+
+class Screen(Protocol):
+    """A place for progress. Used as a context manager; what was shown last stays."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End; the last state stays on the screen."""
+        ...
+
+    def show(self, lines: Sequence[str], line: str) -> None:
+        """Show the state: as `lines` where there is room for a block, as `line` in a log."""
+        ...
+
+
+class TerminalScreen:
+    """A block that is redrawn in place."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        self._live = Live(console=err(), auto_refresh=False, transient=False)
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, lines: Sequence[str], line: str) -> None:
+        """Redraw the block."""
+        del line
+        from rich.text import Text
+
+        if self._live is not None:
+            self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+class LineScreen:
+    """Lines: at most one a second, only when something has changed, and always the first and the last."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._last: str | None = None
+        self._pending: str | None = None
+        self._written_at = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._pending is not None:
+            self._write(self._pending)
+            self._pending = None
+
+    def show(self, lines: Sequence[str], line: str) -> None:
+        """Write the line, or keep it until its second has come."""
+        del lines
+        if line == self._last:
+            self._pending = None
+        elif self._last is None or self._clock() - self._written_at >= LINE_EVERY_S:
+            self._write(line)
+            self._last, self._pending, self._written_at = line, None, self._clock()
+        else:
+            self._pending = line
+
+
+def screen() -> Screen:
+    """The screen of this process's stderr."""
+    if err().is_terminal:
+        return TerminalScreen()
+    return LineScreen(lambda line: err().print(line))

@@ -1,0 +1,128 @@
+"""`muster up`, `down`, `status`, `doctor` and `worker`."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.console import print_json, print_line, print_table, say
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.formatting import safe
+from orchestration.cli.options import command
+from orchestration.cli.session import SESSION, settings
+
+if TYPE_CHECKING:
+    from orchestration.local.status import PartStatus
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(app, "up", "muster up", "MUSTER_PORTS=free muster up")(up)
+    command(app, "down", "muster down")(down)
+    command(app, "status", "muster status", "muster status --json")(status)
+    command(app, "doctor", "muster doctor")(doctor)
+    command(app, "worker", "muster worker")(worker)
+
+
+def up(
+    *,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Choose free ports at the first start.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Start the embedded stack and wait until it is ready.
+
+    Kafka, S3, the workflow engine, the relay and a worker, all on loopback, all below MUSTER_HOME (.muster).
+    """
+    del json
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.engine import Database
+    from orchestration.clock import now_ms
+    from orchestration.local import stack
+    from orchestration.operations.submit import DEFAULT_TENANT
+
+    ready = stack.up(settings(), free_ports=free_ports, report=_tell)
+    database = Database(ready.catalog_url)
+    AudienceStore(database).add_tenant(DEFAULT_TENANT, now_ms())
+    database.close()
+    if SESSION.json:
+        print_json(stack.status(ready).as_record())
+    else:
+        print_line(f"ready; everything is in {ready.home}")
+
+
+def down(*, json: options.Json = False) -> None:
+    """Stop the embedded stack. Data stays."""
+    del json
+    from orchestration.local import stack
+
+    stopped = stack.down(settings(), report=_tell)
+    if SESSION.json:
+        print_json({"stopped": stopped})
+    else:
+        print_line("stopped" if stopped else "nothing was running")
+
+
+def status(*, json: options.Json = False) -> None:
+    """Show the parts of the embedded stack.
+
+    Exit code 7 when it is not ready.
+    """
+    del json
+    from orchestration.local import stack
+
+    now = stack.status(settings())
+    if SESSION.json:
+        print_json(now.as_record())
+    elif not now.running:
+        print_line(f"not running (home {now.home}); `muster up` starts it")
+    else:
+        print_table(
+            ("PART", "STATE", "PID", "PORTS", "RESTARTS", "SINCE"),
+            [
+                (p.name, p.state, p.pid or "", " ".join(map(str, p.ports[:3])), p.restarts, p.since[:19])
+                for p in now.parts
+            ],
+            right=("PID", "RESTARTS"),
+        )
+        for part in now.parts:
+            if part.error is not None:
+                print_line(f"{part.name}: {safe(part.error.get('message'))}")
+    if not now.ready:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def doctor(*, json: options.Json = False) -> None:
+    """Say in words what is wrong, and what to do.
+
+    Exit code 7 when something is.
+    """
+    del json
+    from orchestration.local.doctor import diagnose
+
+    found = diagnose(settings())
+    if SESSION.json:
+        print_json([finding.as_record() for finding in found])
+    else:
+        for finding in found:
+            print_line(finding.text)
+    if any(finding.wrong for finding in found):
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def worker() -> None:
+    """Run one worker in the foreground.
+
+    Several share the partitions. SIGTERM or Ctrl-C ends it.
+    """
+    environment = {**os.environ, **settings().environment(), "PYTHONUNBUFFERED": "1"}
+    say("A worker starts; Ctrl-C ends it.")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "orchestration.worker"], environment)  # noqa: S606  # no shell
+
+
+def _tell(part: "PartStatus") -> None:
+    line = f"{part.name:<10} {part.state}"
+    say(line if part.error is None else f"{line}: {safe(part.error.get('message'))}")

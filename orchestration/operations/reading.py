@@ -1,0 +1,79 @@
+"""Reading published versions: SQL over them, and an export of one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.lake.sql import AudienceCall, RejectsCall, Resolved, query
+from connectors.sinks.parquet_export import ExportedFile, export_parquet
+from orchestration.operations.submit import DEFAULT_TENANT
+from orchestration.steps.references import ref_of
+from schemas.errors import UserError
+from schemas.ids import Version, tenant_name
+from schemas.layout import rejects_key, s3_uri
+from segmentation.versions import Part, VersionInfo
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from orchestration.catalog.records import Audience
+    from orchestration.context import Context
+
+SQL_TIMEOUT_S: Final = 3600.0
+
+
+@contextmanager
+def sql(
+    context: "Context", text: str, *, tenant: str = DEFAULT_TENANT, timeout_s: float = SQL_TIMEOUT_S
+) -> "Iterator[duckdb.DuckDBPyConnection]":
+    """Run one SELECT over `audience('x')` and `rejects('job')`; audiences without `tenant =>` are of `tenant`.
+
+    Raises as `connectors.lake.sql.query`, and `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_REJECTS.
+    """
+
+    def resolve(call: AudienceCall | RejectsCall) -> Resolved:
+        return _resolve(context, call, tenant)
+
+    with query(text, resolve, s3=context.s3, limits=context.duck_limits, timeout_s=timeout_s) as connection:
+        yield connection
+
+
+def _resolve(context: "Context", call: AudienceCall | RejectsCall, tenant: str) -> Resolved:
+    match call:
+        case AudienceCall():
+            audience = context.audiences.get(call.tenant or tenant_name(tenant), call.audience)
+            info, parts = version_files(context, audience, call.version)
+            return Resolved(files=[part.uri for part in parts], schema=info.row_schema)
+        case RejectsCall():
+            job = context.jobs.get(call.job)
+            key = rejects_key(job.tenant, job.job_id)
+            bucket = context.settings.lake_bucket
+            if not any(entry.key == key for entry in context.objects.list(bucket, key)):
+                raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
+            return Resolved(files=[s3_uri(bucket, key)], schema=None)
+
+
+def version_files(context: "Context", audience: "Audience", number: int | None) -> tuple[VersionInfo, tuple[Part, ...]]:
+    """A version, the current one by default, and its files. Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION."""
+    ref = ref_of(audience)
+    info = context.versions.current(ref) if number is None else context.versions.version(ref, Version(number))
+    if info is None:
+        raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
+    return info, tuple(context.versions.files(ref, info.version))
+
+
+def plain(value: Any) -> Any:
+    """A value of a result as JSON has it: numbers, text, booleans and none as they are, everything else as text."""
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def export(
+    context: "Context", audience: "Audience", *, version: int | None, destination: str, overwrite: bool
+) -> tuple[VersionInfo, ExportedFile]:
+    """Write a version, the current one by default, as one Parquet file to a path or `s3://bucket/key`.
+
+    Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE.
+    """
+    info, parts = version_files(context, audience, version)
+    done = export_parquet(info, parts, destination, s3=context.s3, limits=context.duck_limits, overwrite=overwrite)
+    return info, done
