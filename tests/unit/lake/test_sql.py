@@ -144,21 +144,25 @@ def test_a_query_that_runs_too_long_is_interrupted(run: Run) -> None:
     assert caught.value.code == "SQL_TIMEOUT"
 
 
-LARGE = "select count(*) from (select distinct range || 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' from range(6000000))"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select count(*) from (select distinct range || repeat('x', 40) from range(6000000))",
+        "select count(*) from (select row_number() over (order by range * 7919 % 6000000) from range(6000000))",
+    ],
+)
+def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path, text: str) -> None:
+    assert _run_in_64_mib(s3, tmp_path, text) == [(6_000_000,)]
 
 
-def _run_large(s3: S3Access, directory: Path, temp_bytes: int) -> list[tuple[Any, ...]]:
-    nothing = Resolved(files=[], schema=AGE)
-    small = dataclasses.replace(limits(directory), memory_bytes=64 * 2**20, temp_bytes=temp_bytes)
-    with query(LARGE, lambda _: nothing, s3=s3, limits=small, timeout_s=60) as connection:
-        return connection.fetchall()
-
-
-def test_a_query_larger_than_memory_goes_to_the_temporary_directory(s3: S3Access, tmp_path: Path) -> None:
-    assert _run_large(s3, tmp_path, temp_bytes=2**30) == [(6_000_000,)]
-
-
-def test_a_query_larger_than_memory_and_disk_is_a_user_error(s3: S3Access, tmp_path: Path) -> None:
+def test_a_query_that_cannot_use_the_disk_is_a_user_error(s3: S3Access, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        _run_large(s3, tmp_path, temp_bytes=2**20)
+        _run_in_64_mib(s3, tmp_path, "select len(list(range || repeat('x', 40))) from range(6000000)")
     assert caught.value.code == "SQL_TOO_BIG"
+
+
+def _run_in_64_mib(s3: S3Access, directory: Path, text: str) -> list[tuple[Any, ...]]:
+    nothing = Resolved(files=[], schema=AGE)
+    small = dataclasses.replace(limits(directory), memory_bytes=64 * 2**20)
+    with query(text, lambda _: nothing, s3=s3, limits=small, timeout_s=60) as connection:
+        return connection.fetchall()
