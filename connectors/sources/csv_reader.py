@@ -72,7 +72,7 @@ class CsvReader:
         self._block_bytes = block_bytes
         self._limit = record_limit
         self._batch_rows = batch_rows
-        self._data = np.empty(record_limit + LINE_END_BYTES + block_bytes, np.uint8)
+        self._data = np.empty(record_limit + LINE_END_BYTES + block_bytes + kernel.WORD_BYTES, np.uint8)
         self._base = 0
         """Offset in the stream of the first byte of the buffer."""
         self._tail = 0
@@ -252,7 +252,8 @@ class CsvReader:
         field = record[kernel.FIELD]
         if code is RejectCode.FIELD_COUNT:
             return self._reject(record, code, f"{field} fields where the header has {len(self._names)}")
-        return self._reject(record, code, self._why(code), self._names[field] if 0 <= field < len(self._names) else None)
+        column = self._names[field] if 0 <= field < len(self._names) else None
+        return self._reject(record, code, self._why(code), column)
 
     def _why(self, code: RejectCode) -> str:
         return REASONS.get(code, f"the record is larger than {self._limit} bytes")
@@ -317,9 +318,9 @@ def _strings(
     data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], n: int
 ) -> pa.Array:
     offsets = np.empty(n + 1, np.int32)
-    out = np.empty(max(1, kernel.content_bytes(starts, ends, n)), np.uint8)
+    out = np.empty(kernel.content_bytes(starts, ends, n), np.uint8)
     kernel.copy_content(data, starts, ends, n, offsets, out)
-    return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(out)], 0)
+    return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(out[: offsets[n]])], 0)
 
 
 def _is_utf8(data: npt.NDArray[np.uint8], first: int, after: int) -> bool:

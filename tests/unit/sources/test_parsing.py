@@ -1,0 +1,227 @@
+"""The parsing child: its limits, its deaths, and what the parent says of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from connectors.sources.job import ParseLimits, ParseProgress
+from connectors.sources.parsing import ParsedFile, open_parsed
+from connectors.sources.rejects import RejectBatch
+from schemas.errors import RetriableError, UserError
+from tests.unit.sources.reading import parse_file, spec_of
+
+ROWS = 600_000
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 MB: more than pipes and one block hold."""
+    path = tmp_path_factory.mktemp("large") / "large.csv"
+    with path.open("wb") as file:
+        file.write(b"user_id,n\n")
+        file.writelines(b"user-%027d,%d\n" % (i, i % 97) for i in range(ROWS))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    yield
+    assert children() == []
+
+
+def children() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def child() -> psutil.Process:
+    (only,) = children()
+    return only
+
+
+def test_rows_rejects_and_summary_add_up(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    file.write_bytes(b"user_id,n\na,1\n,2\nb,x\nc,3,\nd,4")
+    found = parse_file(file, "n:long")
+    assert found.rows == [(0, "a", 1), (4, "d", 4)]
+    assert found.codes == [(1, "id_empty"), (2, "bad_value"), (3, "field_count")]
+    assert found.summary is not None
+    assert found.summary.as_record() == {
+        "rows": 5,
+        "accepted": 2,
+        "rejected": 3,
+        "rejected_by_code": {"bad_value": 1, "field_count": 1, "id_empty": 1},
+        "source_bytes": 29,
+        "decoded_bytes": 29,
+        "format": "csv",
+        "compression": "none",
+    }
+
+
+def test_a_large_file_comes_whole_and_in_order_with_progress_on_the_way(large: Path) -> None:
+    seen: list[ParseProgress] = []
+    next_ordinal = 0
+    with open_parsed(large, spec_of("n:long"), on_progress=seen.append) as parsed:
+        for batch in parsed:
+            assert not isinstance(batch, RejectBatch)
+            assert batch.column(0).to_pylist() == list(range(next_ordinal, next_ordinal + batch.num_rows))
+            next_ordinal += batch.num_rows
+    assert next_ordinal == parsed.summary.accepted == ROWS
+    assert seen[-1] == ParseProgress(
+        source_bytes=large.stat().st_size, source_size=large.stat().st_size, rows=ROWS, rejected=0
+    )
+
+
+def test_leaving_early_ends_the_child_although_its_pipe_is_full(large: Path) -> None:
+    with open_parsed(large, spec_of("n:long")) as parsed:
+        next(iter(parsed))
+        process = child()
+    assert not process.is_running()
+    with pytest.raises(RuntimeError):
+        _ = parsed.summary
+
+
+def test_a_file_that_is_not_there_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        open_parsed(tmp_path / "nope.csv", spec_of())
+    assert caught.value.code == "SOURCE_GONE"
+
+
+def test_an_unknown_time_zone_is_told_before_anything_starts(large: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        open_parsed(large, spec_of(timezone="Mars/Olympus"))
+    assert caught.value.code == "BAD_TIMEZONE"
+
+
+@pytest.mark.parametrize(
+    ("deadly", "error", "code"),
+    [
+        (signal.SIGSEGV, UserError, "PARSER_CRASHED"),
+        (signal.SIGABRT, UserError, "PARSER_CRASHED"),
+        (signal.SIGXCPU, UserError, "PARSER_TIMEOUT"),
+        (signal.SIGKILL, RetriableError, "PARSER_KILLED"),
+    ],
+)
+def test_a_child_that_dies_of_a_signal_is_told_by_its_code(
+    large: Path, deadly: signal.Signals, error: type[Exception], code: str
+) -> None:
+    with open_parsed(large, spec_of("n:long")) as parsed:
+        batches = iter(parsed)
+        next(batches)
+        child().send_signal(deadly)
+        with pytest.raises(error, match=code):
+            drain(batches)
+
+
+def test_a_child_that_stands_still_is_ended(large: Path) -> None:
+    with open_parsed(large, spec_of("n:long"), ParseLimits(wall_s=1)) as parsed:
+        batches = iter(parsed)
+        next(batches)
+        child().suspend()
+        with pytest.raises(UserError, match="PARSER_TIMEOUT"):
+            drain(batches)
+
+
+def test_a_reader_that_takes_its_time_is_not_the_childs_fault(large: Path) -> None:
+    with open_parsed(large, spec_of("n:long"), ParseLimits(wall_s=3)) as parsed:
+        batches = iter(parsed)
+        next(batches)
+        child().suspend()
+        time.sleep(3.5)
+        child().resume()
+        drain(batches)
+    assert parsed.summary.accepted == ROWS
+
+
+def test_a_child_that_needs_more_memory_than_allowed_is_a_user_error(large: Path) -> None:
+    with (
+        open_parsed(large, spec_of("n:long"), ParseLimits(memory_bytes=1 << 20)) as parsed,
+        pytest.raises(UserError, match="PARSER_MEMORY"),
+    ):
+        drain(iter(parsed))
+
+
+def test_a_child_that_needs_more_processor_time_than_allowed_is_a_user_error(tmp_path: Path) -> None:
+    file = tmp_path / "slow.jsonl"
+    file.write_bytes(b'{"user_id":"a","n":[[[[1,2,3],"x"],"y"],"z"]}\n' * 1_500_000)
+    with (
+        open_parsed(file, spec_of(), ParseLimits(cpu_s=1, cpu_s_per_mib=0)) as parsed,
+        pytest.raises(UserError, match="PARSER_TIMEOUT"),
+    ):
+        drain(iter(parsed))
+
+
+def test_the_child_sees_none_of_the_parents_secrets(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do not tell")
+    monkeypatch.setenv("MUSTER_S3_SECRET_KEY", "nor this")
+    with open_parsed(large, spec_of()) as parsed:
+        next(iter(parsed))
+        environment = child().environ()
+    assert not {"AWS_SECRET_ACCESS_KEY", "MUSTER_S3_SECRET_KEY"} & environment.keys()
+    assert "tell" not in "".join(environment.values())
+
+
+PARENT = """
+import pathlib, sys, time
+from connectors.sources.parsing import open_parsed
+from schemas.columns import ImportSpec
+parsed = open_parsed(pathlib.Path(sys.argv[1]), ImportSpec())
+next(iter(parsed))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_parent_takes_the_child_with_it(large: Path) -> None:
+    root = Path(__file__).parents[3]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(large)], stdout=subprocess.PIPE, cwd=root)
+    with parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        (grandchild,) = psutil.Process(parent.pid).children()
+        parent.kill()
+    gone, alive = psutil.wait_procs([grandchild], timeout=10)
+    assert (len(gone), alive) == (1, [])
+
+
+def test_an_unclosed_quote_to_the_end_of_a_large_file_takes_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    with file.open("wb") as out:
+        out.write(b'user_id,n\na,1\nb,"')
+        for _ in range(64):
+            out.write(b"never closed,\n" * (1 << 16))
+    limits = ParseLimits(memory_bytes=1536 << 20)
+    rows = 0
+    peak = 0
+    with open_parsed(file, spec_of("n:long"), limits, on_progress=lambda _: None) as parsed:
+        process = child()
+        with pytest.raises(UserError) as caught:
+            for batch in parsed:
+                rows += batch.num_rows
+                peak = max(peak, process.memory_info().rss)
+    assert rows == 1
+    assert caught.value.code == "UNCLOSED_QUOTE"
+    assert caught.value.detail == {"line": 3, "byte_offset": 16}
+    assert peak < 400 << 20
+
+
+def drain(batches: Iterator[object]) -> None:
+    for _ in batches:
+        pass
+
+
+def test_no_descriptor_is_left_behind(large: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with open_parsed(large, spec_of()) as parsed:
+            next(iter(parsed))
+        with pytest.raises(UserError):
+            open_parsed(large, spec_of(format="parquet"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert isinstance(parsed, ParsedFile)
