@@ -1,0 +1,36 @@
+import subprocess
+import sys
+
+CHECK = """
+from datetime import date, datetime, UTC
+import pyarrow as pa
+from schemas import hashing
+from schemas.columns import ARROW_TYPES, Column, RowSchema
+from schemas.digest import PartitionDigests, row_hashes
+from schemas.partitioning import partition_users
+from schemas.rows import decode_rows, encode_rows
+from schemas.warm import warm
+
+KERNELS = ("chain_strings", "chain_words", "murmur2_partitions", "counting_sort", "sum_by_group")
+compiled = lambda: {name: len(getattr(hashing, name).signatures) for name in KERNELS}
+warm()
+before = compiled()
+assert before == dict.fromkeys(KERNELS, 1), before
+schema = RowSchema(columns=tuple(Column(name="c_" + name, type=name) for name in ARROW_TYPES))
+full = {"string": "x", "long": 1, "double": 0.5, "boolean": True, "date": date(1970, 1, 2),
+        "timestamp": datetime(1970, 1, 2, tzinfo=UTC)}
+values = [full[c.type] for c in schema.columns]
+nan = [float("nan") if c.type == "double" else None for c in schema.columns]
+for rows in ([["u", *values]], [["u", *values], ["v", *nan]], [["u"] + [None] * 6], []):
+    arrays = [pa.array([r[k] for r in rows], f.type) for k, f in enumerate(schema.arrow())]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
+    for form in (batch, batch.slice(1), decode_rows(encode_rows(batch))):
+        grouped = partition_users(form.column(0), 2)
+        PartitionDigests(schema, 2).add(grouped.partition_of, row_hashes(form, schema))
+assert compiled() == before, compiled()
+"""
+
+
+def test_after_warming_up_no_rows_make_a_kernel_compile_again() -> None:
+    done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
