@@ -5,11 +5,13 @@ Whoever starts it starts it again when it ends otherwise: crash and restart is h
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import sys
 from typing import Final
 
+import pyarrow as pa
 from mode import Worker as ModeWorker
 
 from orchestration.settings import Settings
@@ -18,6 +20,7 @@ from streams.app import CRASH_EXIT_CODE, Worker
 from streams.config import StoreConfig, WorkerConfig
 
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
+_M_ARENA_MAX: Final = -8  # mallopt(3)
 
 
 def worker_config(settings: Settings) -> WorkerConfig:
@@ -35,6 +38,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
         buffer_bytes=settings.worker_buffer_bytes,
         merge_bytes=settings.duckdb_memory_bytes,
         merge_threads=settings.duckdb_threads,
+        merge_temp_bytes=settings.duckdb_temp_bytes,
         session_timeout_s=float(settings.worker_session_timeout_s),
         heartbeat_s=settings.worker_session_timeout_s / 10,
     )
@@ -52,6 +56,7 @@ def main() -> int:
     )
     for noisy in ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    _bound_heaps()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(worker_config(settings))
@@ -65,6 +70,13 @@ def main() -> int:
         logging.getLogger(__name__).exception("worker crashed")
         return CRASH_EXIT_CODE
     return CRASH_EXIT_CODE if worker.error is not None else 0
+
+
+def _bound_heaps() -> None:
+    """Keep freed memory from piling up per thread: a quarter of the peak, measured. Elsewhere than glibc: no effect."""
+    pa.set_memory_pool(pa.system_memory_pool())
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 if __name__ == "__main__":

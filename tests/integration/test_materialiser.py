@@ -1,0 +1,257 @@
+"""The worker on a real broker and a real object store: whatever happens, the parts are the last row of each user."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from orchestration.settings import Settings
+from schemas.codec import CODEC
+from schemas.columns import ORDINAL
+from schemas.digest import Digest, digest_rows
+from schemas.ids import Partition, new_job_id
+from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, UserChunk
+from schemas.topics import IMPORTS, IMPORTS_SMALL
+from tests.fakes.importer import SCHEMA, FakeImport, abort, interleave, make_import, send, send_raw, users
+from tests.integration.workers import (
+    Workers,
+    all_announced,
+    announced,
+    committed_everything,
+    dead_letters,
+    eventually,
+    read_part,
+    rows_of,
+    s3,
+    staged,
+)
+
+pytestmark = pytest.mark.integration
+
+_counter = iter(range(1, 1_000_000))
+
+
+def new_id() -> str:
+    return new_job_id(next(_counter), random.randbytes(10))
+
+
+@pytest.fixture
+def workers(stack: Settings, tmp_path: Path) -> Iterator[Workers]:
+    running = Workers(stack, tmp_path)
+    yield running
+    running.close()
+
+
+def last_rows(rows: pa.Table) -> dict[str, tuple[Any, ...]]:
+    """The last row of each user, as the file has them."""
+    columns = [rows.column(name).to_pylist() for name in rows.column_names if name not in {ORDINAL, "user_id"}]
+    return {user: tuple(v) for user, *v in zip(rows.column("user_id").to_pylist(), *columns, strict=True)}
+
+
+def assert_materialised(settings: Settings, imported: FakeImport, rows: pa.Table, timeout_s: float = 60) -> None:
+    """All partitions of the import are announced, and their parts hold the last row of each user, sorted."""
+    found = all_announced(settings, imported.import_id, imported.partitions, imported.attempt, timeout_s)
+    tables = []
+    for marker in imported.markers():
+        message = found[marker.partition]
+        assert isinstance(message, PartitionMaterialised), message
+        assert (message.chunks, message.records, message.digest) == (marker.chunks, marker.records, marker.digest)
+        if message.part is None:
+            assert (message.distinct, message.distinct_digest.count) == (0, 0)
+            continue
+        table = read_part(settings, message)
+        ids = table.column("user_id").to_pylist()
+        assert ids == sorted(ids, key=str.encode)
+        assert (message.distinct, message.distinct_digest) == (table.num_rows, digest_rows(table, SCHEMA))
+        assert table.schema.equals(SCHEMA.arrow())
+        tables.append(table)
+    assert rows_of(tables) == last_rows(rows)
+
+
+def test_the_parts_hold_the_last_row_of_each_user_and_staging_keeps_the_result(
+    stack: Settings, workers: Workers
+) -> None:
+    rows = users(20_000, doubled=3_000)
+    imported = make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=700)
+    workers.start("a")
+    send(stack.kafka_bootstrap, imported.messages)
+    assert_materialised(stack, imported, rows)
+    eventually(lambda: committed_everything(stack))
+    assert sum(key.endswith("result.avro") for key in staged(stack, imported.import_id)) == stack.partitions
+    assert workers.stop("a") == 0
+
+
+def test_a_partition_without_users_is_announced_without_a_part(stack: Settings, workers: Workers) -> None:
+    rows = users(1)
+    imported = make_import(new_id(), rows, partitions=stack.partitions)
+    workers.start("a")
+    send(stack.kafka_bootstrap, imported.messages, IMPORTS_SMALL)
+    assert_materialised(stack, imported, rows)
+    parts = [m for m in announced(stack, imported.import_id) if isinstance(m, PartitionMaterialised) and m.part]
+    assert len(parts) == 1
+
+
+def test_chunks_sent_twice_and_in_any_order_count_once(stack: Settings, workers: Workers) -> None:
+    rows = users(8_000, doubled=500)
+    imported = make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=250)
+    chunks = [*imported.chunks(), *imported.chunks()]
+    random.Random(7).shuffle(chunks)
+    workers.start("a")
+    send(stack.kafka_bootstrap, [*chunks, *imported.markers()])
+    assert_materialised(stack, imported, rows)
+
+
+def test_two_attempts_at_the_same_time_never_mix(stack: Settings, workers: Workers) -> None:
+    import_id = new_id()
+    rows = users(3_000)
+    first = make_import(import_id, rows, partitions=stack.partitions, chunk_rows=100)
+    second = make_import(import_id, rows, partitions=stack.partitions, chunk_rows=170, attempt=2)
+    died = first.without(lambda m: (isinstance(m, UserChunk) and m.seq > 3) or isinstance(m, ImportEnded))
+    workers.start("a")
+    send(stack.kafka_bootstrap, interleave(died.messages, second.messages))
+    assert_materialised(stack, second, rows)
+    assert [m for m in announced(stack, import_id) if m.attempt == 1] == []
+
+
+def test_a_missing_chunk_fails_its_partition_by_name_and_no_other(stack: Settings, workers: Workers) -> None:
+    imported = make_import(new_id(), users(4_000), partitions=stack.partitions, chunk_rows=100)
+    lossy = imported.without(lambda m: isinstance(m, UserChunk) and m.partition == 1 and m.seq in {2, 5})
+    workers.start("a")
+    send(stack.kafka_bootstrap, lossy.messages)
+    found = all_announced(stack, imported.import_id, stack.partitions)
+    failed = found.pop(1)
+    assert isinstance(failed, PartitionFailed)
+    assert (failed.missing_count, failed.missing) == (2, (2, 5))
+    assert failed.expected == imported.markers()[1].digest
+    assert failed.actual.count == failed.expected.count - 200
+    assert all(isinstance(message, PartitionMaterialised) for message in found.values())
+
+
+def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_partition(
+    stack: Settings, workers: Workers
+) -> None:
+    imported = make_import(new_id(), users(400), partitions=stack.partitions, chunk_rows=50)
+
+    def lie(chunk: UserChunk) -> UserChunk:
+        digest = Digest(schema_id=chunk.digest.schema_id, count=chunk.digest.count, sum0=1, sum1=2)
+        return replace(chunk, digest=digest) if (chunk.partition, chunk.seq) == (0, 1) else chunk
+
+    workers.start("a")
+    send(stack.kafka_bootstrap, [lie(m) if isinstance(m, UserChunk) else m for m in imported.messages])
+    failed = all_announced(stack, imported.import_id, stack.partitions)[0]
+    assert isinstance(failed, PartitionFailed)
+    assert failed.missing == (1,)
+    letters = [
+        letter
+        for letter in dead_letters(stack)
+        if isinstance(chunk := CODEC.decode(letter.value), UserChunk) and chunk.import_id == imported.import_id
+    ]
+    assert len(letters) == 1
+    assert "digest" in letters[0].reason
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"no message of ours", "C3 01"),
+        (b"", "C3 01"),
+        (b"\xc3\x01" + b"\x00" * 8 + b"body", "unknown schema fingerprint"),
+        (
+            CODEC.encode(make_import("0" * 26, users(100), partitions=1).chunks()[0])[:-40],
+            "broken UserChunk",
+        ),
+        (
+            CODEC.encode(replace(make_import("0" * 26, users(1), partitions=1).markers()[0], partition=Partition(3))),
+            "for partition 3 in partition 0",
+        ),
+        (
+            CODEC.encode(replace(make_import("0" * 26, users(9), partitions=1).chunks()[0], rows=b"\x00" * 99)),
+            "broken rows",
+        ),
+    ],
+    ids=["foreign bytes", "empty", "unknown schema", "truncated", "wrong partition", "broken rows"],
+)
+def test_what_cannot_be_read_is_a_dead_letter_and_the_worker_goes_on(
+    stack: Settings, workers: Workers, value: bytes, reason: str
+) -> None:
+    rows = users(200)
+    imported = make_import(new_id(), rows, partitions=stack.partitions)
+    send_raw(stack.kafka_bootstrap, [(0, value)])
+    send(stack.kafka_bootstrap, imported.messages)
+    workers.start("a")
+    assert_materialised(stack, imported, rows)
+    letters = [letter for letter in dead_letters(stack) if letter.value == value]
+    assert {(letter.topic, letter.partition) for letter in letters} == {(IMPORTS, 0)}
+    assert len({letter.offset for letter in letters}) == 1
+    assert reason in letters[0].reason
+    assert workers.restarts == 0
+
+
+def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Settings, workers: Workers) -> None:
+    gone = make_import(new_id(), users(5_000), partitions=stack.partitions, chunk_rows=200, attempt=2)
+    rows = users(100)
+    other = make_import(new_id(), rows, partitions=stack.partitions)
+    unfinished = gone.without(lambda m: isinstance(m, ImportEnded))
+    workers.start("a")
+    send(stack.kafka_bootstrap, unfinished.messages)
+    eventually(lambda: staged(stack, gone.import_id))
+    # The zombie importer goes on after the abort, and ends.
+    send(stack.kafka_bootstrap, [*abort(gone), *gone.chunks()[:8], *gone.markers(), *other.messages])
+    assert_materialised(stack, other, rows)
+    eventually(lambda: committed_everything(stack))
+    assert staged(stack, gone.import_id) == []
+    assert announced(stack, gone.import_id) == []
+
+
+def test_a_marker_that_comes_again_is_announced_again(stack: Settings, workers: Workers) -> None:
+    rows = users(500)
+    imported = make_import(new_id(), rows, partitions=stack.partitions)
+    workers.start("a")
+    send(stack.kafka_bootstrap, imported.messages)
+    assert_materialised(stack, imported, rows)
+    eventually(lambda: committed_everything(stack))
+    workers.stop("a")
+    first = {m.partition: m for m in announced(stack, imported.import_id)}
+    workers.start("a")
+    send(stack.kafka_bootstrap, imported.markers())
+    eventually(lambda: len(announced(stack, imported.import_id)) >= 2 * stack.partitions)
+    again = announced(stack, imported.import_id)[-stack.partitions :]
+    assert {m.partition: m for m in again} == first
+
+
+def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings, workers: Workers) -> None:
+    rows = users(3_000)
+    imported = make_import(new_id(), rows, partitions=stack.partitions)
+    workers.start("a")
+    send(stack.kafka_bootstrap, imported.messages)
+    assert_materialised(stack, imported, rows)
+    workers.stop("a")
+    # As if the worker had died before step 6: the intent is there, the result is not.
+    client = s3(stack)
+    result = f"imports/{imported.import_id}/000001/00002/result.avro"
+    client.delete_object(Bucket=stack.staging_bucket, Key=result)
+    intent = f"intents/{IMPORTS}/00002/{imported.import_id}-000001.avro"
+    client.put_object(Bucket=stack.staging_bucket, Key=intent, Body=CODEC.encode(imported.markers()[2]))
+    workers.start("a")
+    eventually(lambda: len(announced(stack, imported.import_id)) > stack.partitions)
+    assert_materialised(stack, imported, rows)
+    eventually(lambda: client.list_objects_v2(Bucket=stack.staging_bucket, Prefix=intent)["KeyCount"] == 0)
+
+
+def test_a_small_import_is_not_held_up_by_a_big_one_and_memory_is_bounded(stack: Settings, workers: Workers) -> None:
+    big_rows = users(600_000)
+    big = make_import(new_id(), big_rows, partitions=stack.partitions)
+    small = [
+        (make_import(new_id(), r, partitions=stack.partitions), r) for r in (users(50, first=n) for n in range(60))
+    ]
+    workers.start("a", MUSTER_WORKER_BUFFER_BYTES=str(8 * 1024 * 1024))
+    send(stack.kafka_bootstrap, big.messages)
+    send(stack.kafka_bootstrap, interleave(*(imported.messages for imported, _ in small)), IMPORTS_SMALL)
+    for imported, rows in small:
+        assert_materialised(stack, imported, rows)
+    assert_materialised(stack, big, big_rows)
+    assert workers.peak_rss < 800 * 1024 * 1024

@@ -1,0 +1,230 @@
+"""Worker processes for tests, and what they have announced and written."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from confluent_kafka import Consumer, TopicPartition
+
+from orchestration.settings import Settings
+from schemas.codec import CODEC
+from schemas.layout import split_s3_uri, staging_prefix
+from schemas.messages import DeadLetter, Message, PartitionFailed, PartitionMaterialised
+from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORT_TOPICS, WORKER_GROUP
+
+SESSION_TIMEOUT_S = 6  # the least that a broker grants by default
+ROOT = Path(__file__).parents[2]
+
+
+class Workers:
+    """Worker processes that are started again when they end by themselves, as a process supervisor would."""
+
+    def __init__(self, settings: Settings, logs: Path) -> None:
+        self._settings = settings
+        self._logs = logs
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._extra: dict[str, dict[str, str]] = {}
+        self._stopped: set[str] = set()
+        self._lock = threading.Lock()
+        self._watching = True
+        self.restarts = 0
+        self.peak_rss = 0
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def start(self, name: str, **extra: str) -> None:
+        """Start (again) the worker of that name."""
+        with self._lock:
+            self._stopped.discard(name)
+            self._extra[name] = extra
+            self._spawn(name)
+
+    def _spawn(self, name: str) -> None:
+        home = self._logs / name
+        home.mkdir(exist_ok=True)
+        env = os.environ | self._settings.environment()
+        env |= {
+            "MUSTER_HOME": str(home),
+            "MUSTER_WORKER_SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+            "PYTHONPATH": str(ROOT),
+        }
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "orchestration.worker"], env=env | self._extra[name], stdout=log, stderr=log
+            )
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal; SIGKILL means that it is started again at once."""
+        self._processes[name].send_signal(number)
+
+    def stop(self, name: str) -> int:
+        """SIGTERM, and the exit code."""
+        with self._lock:
+            self._stopped.add(name)
+        self._processes[name].send_signal(signal.SIGTERM)
+        return self._processes[name].wait(timeout=20)
+
+    def wait_exit(self, name: str, timeout_s: float = 60) -> int:
+        """The exit code of a worker that is to end by itself and is not started again."""
+        with self._lock:
+            self._stopped.add(name)
+        return self._processes[name].wait(timeout=timeout_s)
+
+    def log(self, name: str) -> str:
+        """Everything that a worker has logged."""
+        path = self._logs / f"{name}.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def close(self) -> None:
+        """End all of them; in order where that works, so that the group need not wait for a session to time out."""
+        self._watching = False
+        self._watcher.join()
+        for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _watch(self) -> None:
+        while self._watching:
+            with self._lock:
+                for name, process in list(self._processes.items()):
+                    if process.poll() is not None:
+                        if name not in self._stopped:
+                            self.restarts += 1
+                            self._spawn(name)
+                    else:
+                        try:
+                            self.peak_rss = max(self.peak_rss, psutil.Process(process.pid).memory_info().rss)
+                        except psutil.Error:
+                            continue
+            time.sleep(0.1)
+
+
+def read_topic(settings: Settings, topic: str) -> list[Message]:
+    """All messages of a topic with one partition."""
+    return [CODEC.decode(value) for value in read_values(settings, topic)]
+
+
+def read_values(settings: Settings, topic: str, partition: int = 0) -> list[bytes]:
+    """All values of one partition."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "tests"})
+    try:
+        here = TopicPartition(topic, partition, 0)
+        first, end = consumer.get_watermark_offsets(here, timeout=10)
+        here.offset = first
+        consumer.assign([here])
+        values: list[bytes] = []
+        while first + len(values) < end:
+            message = consumer.poll(5)
+            assert message is not None, f"{topic} ends at {end}, {len(values)} read"
+            assert message.error() is None, message.error()
+            values.append(message.value() or b"")
+        return values
+    finally:
+        consumer.close()
+
+
+def dead_letters(settings: Settings) -> list[DeadLetter]:
+    """All dead letters."""
+    return [m for m in read_topic(settings, DEAD_LETTERS) if isinstance(m, DeadLetter)]
+
+
+def announced(settings: Settings, import_id: str) -> list[PartitionMaterialised | PartitionFailed]:
+    """What has been announced for an import, in order."""
+    return [
+        m
+        for m in read_topic(settings, IMPORT_PROGRESS)
+        if isinstance(m, PartitionMaterialised | PartitionFailed) and m.import_id == import_id
+    ]
+
+
+def eventually(what: Callable[[], Any], timeout_s: float = 60) -> Any:
+    """The first true value of `what()`. Fails after the timeout with the last value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := what()):
+        assert time.monotonic() < deadline, f"after {timeout_s} s: {value!r}"
+        time.sleep(0.2)
+    return value
+
+
+def all_announced(
+    settings: Settings, import_id: str, partitions: int, attempt: int = 1, timeout_s: float = 60
+) -> dict[int, PartitionMaterialised | PartitionFailed]:
+    """The last announcement of every partition of an attempt, once all are there."""
+
+    def complete() -> dict[int, PartitionMaterialised | PartitionFailed] | None:
+        by_partition = {int(m.partition): m for m in announced(settings, import_id) if m.attempt == attempt}
+        return by_partition if len(by_partition) == partitions else None
+
+    found: dict[int, PartitionMaterialised | PartitionFailed] = eventually(complete, timeout_s)
+    return found
+
+
+def s3(settings: Settings) -> Any:
+    """A client of the stack's object store."""
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key.reveal(),
+    )
+
+
+def read_part(settings: Settings, part: PartitionMaterialised) -> pa.Table:
+    """Rows of an announced part."""
+    assert part.part is not None
+    bucket, key = split_s3_uri(part.part)
+    return pq.read_table(io.BytesIO(s3(settings).get_object(Bucket=bucket, Key=key)["Body"].read()))
+
+
+def staged(settings: Settings, import_id: str) -> list[str]:
+    """Keys that an import has in staging."""
+    pages = s3(settings).get_paginator("list_objects_v2")
+    return [
+        entry["Key"]
+        for page in pages.paginate(Bucket=settings.staging_bucket, Prefix=staging_prefix(import_id))  # type: ignore[arg-type]
+        for entry in page.get("Contents", ())
+    ]
+
+
+def committed_everything(settings: Settings) -> bool:
+    """Whether the workers have acknowledged all records of the import topics."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": WORKER_GROUP})
+    try:
+        partitions = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(settings.partitions)]
+        ends = {(tp.topic, tp.partition): consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in partitions}
+        return all(
+            tp.offset == end or (end == 0 and tp.offset < 0)
+            for tp in consumer.committed(partitions, timeout=10)
+            for end in [ends[tp.topic, tp.partition]]
+        )
+    finally:
+        consumer.close()
+
+
+def rows_of(tables: Iterable[pa.Table]) -> dict[str, tuple[Any, ...]]:
+    """Rows by user id; a user in two parts fails."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for table in tables:
+        columns = [table.column(name).to_pylist() for name in table.column_names if name != "user_id"]
+        for user, *values in zip(table.column("user_id").to_pylist(), *columns, strict=True):
+            assert user not in found, f"{user} is there twice"
+            found[user] = tuple(values)
+    return found
