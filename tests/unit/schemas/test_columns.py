@@ -1,0 +1,111 @@
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from schemas.columns import ARROW_TYPES, Column, ImportSpec, RowSchema
+from schemas.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("age", Column(name="age", type="string")),
+        ("age:long", Column(name="age", type="long")),
+        ("seen:date=Last seen", Column(name="seen", type="date", source="Last seen")),
+        ("note=a=b:c", Column(name="note", source="a=b:c")),
+        ("age:", Column(name="age", type="string")),
+        ("note=", Column(name="note", source="")),
+    ],
+)
+def test_a_column_as_the_command_line_takes_it(text: str, column: Column) -> None:
+    assert Column.parse(text) == column
+
+
+def test_the_name_in_the_file_is_the_own_name_unless_another_is_given() -> None:
+    assert Column(name="age").file_name == "age"
+    assert Column(name="age", source="Alter").file_name == "Alter"
+
+
+@pytest.mark.parametrize("name", ["", "1a", "_ordinal", "a b", "a-b", "a" * 64, "é", "user_id", "USER_ID", "a\n"])
+def test_other_column_names_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="BAD_COLUMN"):
+        Column(name=name)
+
+
+@pytest.mark.parametrize("text", ["age:int", "age:LONG", "age:long:x"])
+def test_a_type_that_there_is_not_lists_those_that_there_are(text: str) -> None:
+    with pytest.raises(UserError, match="string, long, double, boolean, date, timestamp"):
+        Column.parse(text)
+
+
+def test_the_schema_id_is_the_hash_of_names_and_types_in_order() -> None:
+    # printf "user_id:string\nage:long\nnote:string" | sha256sum
+    schema = RowSchema(columns=(Column(name="age", type="long", source="Alter"), Column(name="note")))
+    assert schema.schema_id == "6214b67aaaeffd12"
+    assert schema.schema_id == RowSchema(columns=(Column(name="age", type="long"), Column(name="note"))).schema_id
+    assert schema.schema_id != RowSchema(columns=tuple(reversed(schema.columns))).schema_id
+
+
+def test_the_arrow_schema_has_a_required_id_and_optional_columns() -> None:
+    schema = RowSchema(columns=tuple(Column(name=f"c_{name}", type=name) for name in ARROW_TYPES))
+    assert schema.arrow(ordinal=True) == pa.schema(
+        [
+            pa.field("_ordinal", pa.int64(), nullable=False),
+            pa.field("user_id", pa.string(), nullable=False),
+            pa.field("c_string", pa.string()),
+            pa.field("c_long", pa.int64()),
+            pa.field("c_double", pa.float64()),
+            pa.field("c_boolean", pa.bool_()),
+            pa.field("c_date", pa.date32()),
+            pa.field("c_timestamp", pa.timestamp("us", tz="UTC")),
+        ]
+    )
+    assert schema.arrow().names == list(schema.names) == ["user_id", *(f"c_{name}" for name in ARROW_TYPES)]
+
+
+def test_a_row_schema_comes_back_from_its_record_without_the_names_in_the_file() -> None:
+    schema = RowSchema(columns=(Column(name="age", type="long", source="Alter"),))
+    assert schema.as_record() == [{"name": "age", "type": "long"}]
+    assert RowSchema.from_record(schema.as_record()) == RowSchema(columns=(Column(name="age", type="long"),))
+
+
+def test_an_import_spec_comes_back_from_its_record() -> None:
+    spec = ImportSpec(
+        id_column="uid",
+        columns=(Column(name="age", type="long", source="Alter"), Column(name="note")),
+        format="jsonl",
+        mode="append",
+        timezone="Asia/Tokyo",
+        max_reject_share=0.25,
+        allow_empty=True,
+        max_shrink_percent=None,
+        null_values=("", "NULL"),
+    )
+    assert ImportSpec.from_record(spec.as_record()) == spec
+    assert ImportSpec.from_record({}) == ImportSpec()
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"max_reject_share": -0.1}, "share from 0 to 1"),
+        ({"max_reject_share": 1.1}, "share from 0 to 1"),
+        ({"max_reject_share": float("nan")}, "share from 0 to 1"),
+        ({"max_shrink_percent": 101}, "from 0 to 100"),
+        ({"max_shrink_percent": -1}, "from 0 to 100"),
+        ({"format": "xlsx"}, "csv, jsonl, parquet"),
+        ({"mode": "merge"}, "replace, append, remove"),
+        ({"columns": (Column(name="a"), Column(name="A"))}, "column a is given twice"),
+        ({"columns": tuple(Column(name=f"c{n}") for n in range(65))}, "at most 64 extra columns"),
+    ],
+)
+def test_a_spec_that_makes_no_sense_says_why(values: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why) as error:
+        ImportSpec(**values)
+    assert error.value.code == "BAD_SPEC"
+
+
+def test_an_unknown_key_of_a_spec_is_named() -> None:
+    with pytest.raises(UserError, match=r"unknown import spec key.*max_rejects"):
+        ImportSpec.from_record({"max_rejects": 3})

@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import UserError
+from schemas.ids import Attempt, JobId, Partition, Seq, TenantName
+from schemas.layout import (
+    RunKey,
+    audience_prefix,
+    intent_key,
+    intent_prefix,
+    part_name,
+    rejects_key,
+    result_key,
+    s3_uri,
+    split_s3_uri,
+    staging_prefix,
+)
+
+JOB = JobId("01aryz6s410000000000000000")
+
+
+def test_every_key_is_where_the_table_says() -> None:
+    attempt, partition = Attempt(3), Partition(7)
+    assert staging_prefix(JOB) == f"imports/{JOB}/"
+    assert staging_prefix(JOB, attempt) == f"imports/{JOB}/000003/"
+    assert staging_prefix(JOB, attempt, partition) == f"imports/{JOB}/000003/00007/"
+    assert result_key(JOB, attempt, partition) == f"imports/{JOB}/000003/00007/result.avro"
+    assert intent_prefix("muster.imports", partition) == "intents/muster.imports/00007/"
+    assert intent_key("muster.imports", partition, JOB, attempt) == f"intents/muster.imports/00007/{JOB}-000003.avro"
+    assert audience_prefix(TenantName("acme"), JOB) == f"audiences/acme/{JOB}/"
+    assert part_name(JOB, attempt, partition, "ab12") == f"{JOB}-000003-p00007-ab12.parquet"
+    assert rejects_key(TenantName("acme"), JOB) == f"rejects/acme/{JOB}.parquet"
+
+
+run_keys = st.builds(
+    RunKey,
+    import_id=st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26).map(JobId),
+    attempt=st.integers(1, 10**7).map(Attempt),
+    partition=st.integers(0, 10**6).map(Partition),
+    first_seq=st.integers(0, 10**13).map(Seq),
+    last_seq=st.integers(0, 10**13).map(Seq),
+    content_hash=st.text("0123456789abcdef", min_size=1, max_size=64),
+)
+
+
+@given(run_keys)
+def test_the_key_of_a_run_comes_back(key: RunKey) -> None:
+    assert RunKey.parse(str(key)) == key
+    assert str(key).startswith(staging_prefix(key.import_id, key.attempt, key.partition))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        f"imports/{JOB}/000003/00007/result.avro",
+        f"imports/{JOB}/000003/00007/1-2-zz.parquet",
+        f"imports/{JOB}/000003/00007/1-2-ab.parquet.tmp",
+        f"x/imports/{JOB}/000003/00007/1-2-ab.parquet",
+        "imports/short/000003/00007/1-2-ab.parquet",
+    ],
+)
+def test_other_keys_are_no_runs(key: str) -> None:
+    assert RunKey.parse(key) is None
+
+
+def test_keys_of_a_partition_sort_by_their_first_chunk() -> None:
+    keys = [
+        str(
+            RunKey(
+                import_id=JOB,
+                attempt=Attempt(1),
+                partition=Partition(0),
+                first_seq=Seq(a),
+                last_seq=Seq(b),
+                content_hash="0",
+            )
+        )
+        for a, b in [(0, 9), (10, 99), (100, 100), (99_999, 100_000)]
+    ]
+    assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(("bucket", "key"), [("b", "k"), ("b", "a/b c/ü"), ("b", "")])
+def test_an_s3_uri_comes_back(bucket: str, key: str) -> None:
+    assert split_s3_uri(s3_uri(bucket, key)) == (bucket, key)
+
+
+@pytest.mark.parametrize("uri", ["", "b/k", "http://b/k", "s3:///k", "s3:/b/k", "/tmp/file"])
+def test_what_is_no_s3_uri_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match="BAD_URI"):
+        split_s3_uri(uri)

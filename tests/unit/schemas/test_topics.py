@@ -1,0 +1,41 @@
+from schemas import topics
+from schemas.topics import TOPICS, TopicSpec
+
+
+def test_every_topic_is_declared_once() -> None:
+    assert [t.name for t in TOPICS] == [
+        "muster.imports",
+        "muster.imports.small",
+        "muster.import-progress",
+        "muster.job-events",
+        "muster.dead-letters",
+    ]
+
+
+def test_the_import_topics_have_the_partitions_of_the_deployment() -> None:
+    assert [t.name for t in TOPICS if t.partitions is None] == list(topics.IMPORT_TOPICS)
+
+
+def test_retention_outlasts_the_oldest_job_twice() -> None:
+    for topic in TOPICS:
+        assert topic.retention_ms >= 2 * topics.MAX_JOB_AGE_S * 1000
+
+
+def test_a_topic_as_kafka_is_told() -> None:
+    assert TopicSpec(name="t", partitions=None).config() == {
+        "cleanup.policy": "delete",
+        "retention.ms": "604800000",
+        "max.message.bytes": "1048588",
+        "message.timestamp.type": "LogAppendTime",
+    }
+
+
+def test_a_chunk_fits_into_a_message_and_two_of_the_largest_rows_into_a_chunk() -> None:
+    assert topics.CHUNK_MAX_BYTES < topics.MESSAGE_MAX_BYTES * 0.8
+    assert topics.ROW_MAX_BYTES * 2 <= topics.CHUNK_MAX_BYTES
+
+
+def test_a_dead_letter_holds_the_largest_message() -> None:
+    by_name = {t.name: t for t in TOPICS}
+    largest = max(t.message_max_bytes for t in TOPICS if t.name != topics.DEAD_LETTERS)
+    assert by_name[topics.DEAD_LETTERS].message_max_bytes > largest + 10_000
