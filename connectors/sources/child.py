@@ -187,4 +187,5 @@ def _bytes_read(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Everything is written when main returns; taking the interpreter apart would only cost time.
+    os._exit(main())

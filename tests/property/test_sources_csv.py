@@ -13,7 +13,7 @@ from tests.unit.sources.reading import Found, read_csv, spec_of
 
 cells = st.text(
     st.one_of(
-        st.sampled_from('",\n\r \t\'é日\u3000😀;|\ufeff'),
+        st.sampled_from("\",\n\r \t'é日\u3000😀;|\ufeff"),
         st.characters(codec="utf-8", exclude_characters="\0"),
     ),
     max_size=12,
@@ -190,7 +190,7 @@ def test_a_polluted_file_is_the_clean_rows_and_the_named_reject(
     end = b"\r\n" if style == "crlf" else b"\n"
     clean = []
     for i in range(30):
-        text = {"quoted": f"v,{i}\n\"q\"", "unicode": f"日本é{i}"}.get(style, f"v{i}")
+        text = {"quoted": f'v,{i}\n"q"', "unicode": f"日本é{i}"}.get(style, f"v{i}")
         clean.append((f"u{i}", i, text))
     records = [b'u%d,%d,"%b"' % (i, n, t.replace('"', '""').encode()) for i, (_, n, t) in enumerate(clean)]
     at = {"first": 0, "middle": 15, "last": 30}[position]

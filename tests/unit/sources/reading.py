@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.sources.csv_reader import CsvReader
-from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.job import ParseLimits, ParseSummary
+from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
 from schemas.columns import Column, ImportSpec

@@ -92,7 +92,9 @@ def test_a_damaged_or_foreign_file_is_refused_by_name(content: bytes, code: str,
 def bomb(megabytes: int) -> bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
     piece = b"0" * (1 << 20)
-    return b"".join([deflate.compress(b"user_id\n"), *(deflate.compress(piece) for _ in range(megabytes)), deflate.flush()])
+    return b"".join(
+        [deflate.compress(b"user_id\n"), *(deflate.compress(piece) for _ in range(megabytes)), deflate.flush()]
+    )
 
 
 def test_a_bomb_is_stopped_by_its_ratio(tmp_path: Path) -> None:

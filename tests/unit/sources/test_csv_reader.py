@@ -68,7 +68,7 @@ def test_an_escaped_quote_at_the_end_of_a_field_is_no_end() -> None:
         (b'"",x', "id_empty", "user_id"),
         (b"  ,x", "id_blank", "user_id"),
         (b"\t,x", "id_blank", "user_id"),
-        ('"\n",x'.encode(), "id_blank", "user_id"),
+        (b'"\n",x', "id_blank", "user_id"),
         ("\u3000\u00a0,x".encode(), "id_blank", "user_id"),
         (("é" * 192 + ",x").encode(), "id_too_long", "user_id"),
     ],
