@@ -47,9 +47,9 @@ def broker_answers(settings: Settings, timeout_s: float = 5.0) -> bool:
 
 def group_members(settings: Settings, group: str) -> int:
     """Members of a consumer group that is stable; 0 for one that does not exist, rebalances, or cannot be asked."""
+    admin = admin_client(settings)  # kept until the answer is there: without its client a future never completes
     try:
-        future = admin_client(settings).describe_consumer_groups([group], request_timeout=5.0)[group]
-        description = future.result(6.0)
+        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
     except (KafkaException, TimeoutError):
         return 0
     return len(description.members) if description.state is ConsumerGroupState.STABLE else 0
