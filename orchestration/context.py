@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import boto3
-
+from connectors.lake.access import S3Access
+from connectors.lake.duck import DuckLimits
 from connectors.objects import ObjectStore
 from connectors.sources.parsing import ParseLimits
 from orchestration.catalog.audiences import AudienceStore
@@ -61,24 +61,34 @@ class Context:
             secret_key=s.s3_secret_key.reveal(),
         )
 
+    @property
+    def s3(self) -> S3Access:
+        """How the lake is reached."""
+        s = self.settings
+        return S3Access(
+            endpoint=s.s3_endpoint,
+            region=s.s3_region,
+            access_key=s.s3_access_key,
+            secret_key=s.s3_secret_key.reveal(),
+        )
+
     @cached_property
     def versions(self) -> "VersionStore":
         """Published versions: Iceberg tables in the lake bucket."""
-        from connectors.lake.version_store import IcebergVersionStore  # noqa: PLC0415  # pyiceberg takes 0.7 s to import
+        from connectors.lake.store import IcebergVersionStore  # noqa: PLC0415  # pyiceberg takes 0.7 s to import
 
-        s = self.settings
         return IcebergVersionStore(
-            catalog_url=s.catalog_url.reveal(),
-            s3_endpoint=s.s3_endpoint,
-            s3_region=s.s3_region,
-            s3_access_key=s.s3_access_key,
-            s3_secret_key=s.s3_secret_key.reveal(),
-            bucket=s.lake_bucket,
+            catalog_url=self.settings.catalog_url.reveal(),
+            s3=self.s3,
+            bucket=self.settings.lake_bucket,
+            limits=self.duck_limits,
         )
 
     @cached_property
     def workflow(self) -> "SFNClient":
         """Step Functions."""
+        import boto3  # noqa: PLC0415  # a third of a second
+
         s = self.settings
         return boto3.client(
             "stepfunctions",
@@ -93,6 +103,17 @@ class Context:
     def state_machine_arn(self) -> str:
         """ARN of ImportAudience."""
         return f"arn:aws:states:{self.settings.aws_region}:{self.settings.account_id}:stateMachine:{STATE_MACHINE}"
+
+    @property
+    def duck_limits(self) -> DuckLimits:
+        """What one DuckDB connection of this process may use."""
+        s = self.settings
+        return DuckLimits(
+            memory_bytes=s.duckdb_memory_bytes,
+            threads=s.duckdb_threads,
+            temp_directory=s.home / "tmp" / "duckdb",
+            temp_bytes=s.duckdb_temp_bytes,
+        )
 
     def parse_limits(self) -> ParseLimits:
         """Limits of the child process that reads a customer's file."""

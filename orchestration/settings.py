@@ -70,6 +70,7 @@ class Settings:
     worker_session_timeout_s: int = 30
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
+    duckdb_temp_bytes: int = 64 * 1024 * MIB
     log_level: str = "INFO"
 
     @classmethod

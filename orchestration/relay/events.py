@@ -28,6 +28,7 @@ class JobEvents:
                 "delivery.timeout.ms": int(FLUSH_S * 1000),
                 "reconnect.backoff.max.ms": 500,
                 "partitioner": "murmur2_random",
+                "log_level": 2,
             }
         )
 

@@ -1,4 +1,4 @@
-"""Are the workers alive and moving?
+"""Liveness of the workers: whether they are there, and move.
 
 That is what keeps the heart of a waiting job beating, not its own progress, so that queueing behind others is never a
 failure.

@@ -35,6 +35,7 @@ class ProgressConsumer:
                 "enable.auto.commit": False,
                 "reconnect.backoff.max.ms": 500,
                 "topic.metadata.refresh.interval.ms": 5000,
+                "log_level": 2,  # outages are retried; a line for every try helps nobody
             }
         )
 

@@ -1,7 +1,6 @@
 """BuildVersion: append and remove merge the import with the version that is current, which is pinned from here on."""
 
-from connectors.lake.build import build_version
-
+from connectors.lake.build import BaseVersion, ImportedParts, build_version
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.materialised import complete, part_record, parts_of
@@ -17,24 +16,26 @@ def build(context: Context, job_id: JobId) -> View:
         return view(job)
     found = complete(context, job)
     audience = audience_ref(job)
-    base = context.versions.current(audience)
+    current = context.versions.current(audience)
     built = build_version(
-        access=context.lake_access,
-        audience=audience,
-        import_id=job.job_id,
-        attempt=found.attempt,
-        mode=job.mode,
-        parts=parts_of(found),
-        partitions=job.partitions,
-        row_schema=job.spec.row_schema,
-        base=base,
-        base_files=() if base is None else context.versions.files(audience, base.version),
+        ImportedParts(
+            import_id=job.job_id,
+            attempt=found.attempt,
+            mode=job.mode,
+            partitions=job.partitions,
+            row_schema=job.spec.row_schema,
+            parts=parts_of(found),
+        ),
+        None if current is None else BaseVersion(info=current, parts=context.versions.files(audience, current.version)),
+        s3=context.s3,
         limits=context.duck_limits,
+        data_prefix=context.data_prefix(audience.tenant, audience.audience_id),
     )
     record = {
         "attempt": found.attempt,
-        "base_version": None if base is None else base.version,
+        "base_version": built.base_version,
         "parts": [part_record(part) for part in built.parts],
+        "columns": built.row_schema.as_record(),
         "counts": built.counts.as_record(),
     }
     _, job = context.jobs.move(

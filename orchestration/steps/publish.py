@@ -15,6 +15,7 @@ from orchestration.receipts import make_receipt
 from orchestration.steps.materialised import complete, part_from_record, parts_of
 from orchestration.steps.references import audience_ref
 from orchestration.steps.view import View, view
+from schemas.columns import RowSchema
 from schemas.ids import Attempt, JobId
 from segmentation.completion import Complete
 from segmentation.versions import (
@@ -76,7 +77,7 @@ def _request(job: Job, found: Complete) -> PublishRequest:
         order_key=job.order_key,
         parts=parts_of(found) if build is None else tuple(part_from_record(r) for r in build["parts"]),
         partitions=job.partitions,
-        row_schema=job.spec.row_schema,
+        row_schema=job.spec.row_schema if build is None else RowSchema.from_record(build["columns"]),
         base_version=None if build is None else build["base_version"],
         counts=None if build is None else MembershipCounts(**build["counts"]),
         max_shrink_percent=job.spec.max_shrink_percent,

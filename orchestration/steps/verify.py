@@ -1,15 +1,18 @@
 """VerifyFile: the strict scan, before a single record is sent."""
 
-from connectors.verification.verify import verify_file
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from connectors.objects import SourceObject
+from connectors.verification.rejects_file import ParquetRejects
+from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.stage_reports import StageReport
 from orchestration.steps.view import View, view
 from schemas.ids import JobId
-from schemas.layout import rejects_key
+from schemas.layout import rejects_key, s3_uri
 
 
 def verify(context: Context, job_id: JobId) -> View:
@@ -21,19 +24,31 @@ def verify(context: Context, job_id: JobId) -> View:
     if job.state != "VERIFYING":
         return view(job)
     report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
-    evidence = verify_file(
-        SourceObject.from_record(job.source),
-        job.spec,
-        partitions=job.partitions,
-        limits=context.parse_limits(),
-        objects=context.objects,
-        rejects_bucket=context.settings.lake_bucket,
-        rejects_key=rejects_key(job.tenant, job.job_id),
-        on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
-        on_evidence=lambda e: context.jobs.put(job.job_id, evidence=e.as_record()),
-    )
+    with TemporaryDirectory(prefix="muster-verify-") as folder:
+
+        def upload(path: Path) -> str:
+            bucket, key = context.settings.lake_bucket, rejects_key(job.tenant, job.job_id)
+            context.objects.put_file(path, bucket, key)
+            return s3_uri(bucket, key)
+
+        with ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects:
+            evidence = verify_file(
+                SourceObject.from_record(job.source),
+                job.spec,
+                partitions=job.partitions,
+                limits=context.parse_limits(),
+                rejects=rejects,
+                on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
+                store=context.objects,
+            )
     report.finish(rows=evidence.rows)
-    _, job = context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=_summary(job, evidence.rejected))
+    _, job = context.jobs.move(
+        job_id,
+        "IMPORTING",
+        now_ms=now_ms(),
+        cause=_summary(job, evidence.rejected),
+        evidence=evidence.as_record(),
+    )
     return view(job)
 
 
