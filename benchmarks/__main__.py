@@ -1,0 +1,84 @@
+"""All benchmarks on one file and one broker.
+
+`python -m benchmarks [--rows N] [--repeat N] [--json FILE] [names...]`.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import publish_bench, verify_bench
+from benchmarks.generate import generate_csv
+from benchmarks.measure import Result, machine
+from benchmarks.setting import Benchmark, Setting
+from orchestration.local import stack
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "verify": verify_bench.run,
+    "publish": publish_bench.run,
+}
+"""By name, in the order in which they run. A new one is a module with a `run` and a line here."""
+
+PLAIN_WIDTH = 160
+
+
+def main() -> None:
+    """Start a stack of its own in a temporary home, run, report, stop."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=", ".join(BENCHMARKS))
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--repeat", type=int, default=2, help="runs of each; the best counts")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(BENCHMARKS)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
+        scratch = Path(directory)
+        home = scratch / "home"
+        settings = stack.up(home, parts=("kafka", "s3"), free_ports=True)
+        try:
+            path = scratch / "users.csv"
+            size = generate_csv(path, options.rows)
+            console.print(f"{options.rows:,} rows, {size / 1e6:.0f} MB")
+            setting = Setting(csv=path, rows=options.rows, repeat=options.repeat, scratch=scratch, settings=settings)
+            before = machine()
+            results = [result for name in options.names for result in BENCHMARKS[name](setting)]
+        finally:
+            stack.down(home)
+    console.print(table(results))
+    if options.json:
+        record = {"rows": options.rows, "bytes": size, "machine": before, "results": [r.as_record() for r in results]}
+        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def table(results: list[Result]) -> Table:
+    """The results, one a line."""
+    rates = {result.label: result.rate for result in results}
+    out = Table("benchmark", "what")
+    for title in ("M rows/s", "seconds", "CPU us/row", "peak MiB", "times the", "goal"):
+        out.add_column(title, justify="right")
+    out.add_column("note")
+    for result in results:
+        times = result.rate / rates[result.baseline] if result.baseline else None
+        out.add_row(
+            result.benchmark,
+            result.label,
+            f"{result.rate / 1e6:.2f}",
+            f"{result.best.wall_s:.2f}",
+            f"{result.best.cpu_s / result.best.rows * 1e6:.2f}",
+            f"{result.best.peak_bytes / 2**20:.0f}",
+            f"{times:.2f} x {result.baseline}" if times else "",
+            f"{result.goal:g} x" + (" yes" if times and times >= result.goal else " NO") if result.goal else "",
+            result.note,
+        )
+    return out
+
+
+if __name__ == "__main__":
+    main()

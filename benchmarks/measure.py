@@ -1,0 +1,102 @@
+"""Measuring: a function in a process of its own, its time, processor time and largest memory; and the machine."""
+
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+KIB: Final = 1024
+PACKAGES: Final = ("confluent-kafka", "duckdb", "fastavro", "numba", "numpy", "pyarrow", "pyiceberg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One run. `cpu_s` counts its child processes too; `peak_bytes` is the larger of its own and any child's peak."""
+
+    rows: int
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One line of the report: the best run of something, compared with `baseline` (the label of another line).
+
+    `goal` is how many times the rate of the baseline it should reach; none where there is nothing to reach.
+    """
+
+    benchmark: str
+    label: str
+    best: Measured
+    baseline: str | None = None
+    goal: float | None = None
+    note: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.best.rows / self.best.wall_s
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self) | {"rows_per_s": round(self.rate), "cpu_us_per_row": self.best.cpu_s / self.best.rows * 1e6}
+
+
+Work = Callable[..., int]
+"""Does the work and returns how many rows it did. A function of a module, since it runs in another process."""
+
+
+def best_of(repeat: int, work: Work, *arguments: object) -> Measured:
+    """The fastest of some runs, each in a fresh process, so that none profits from the one before."""
+    return min((_isolated(work, arguments) for _ in range(repeat)), key=lambda run: run.wall_s)
+
+
+def _isolated(work: Work, arguments: tuple[object, ...]) -> Measured:
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(send, work, arguments))
+    process.start()
+    send.close()
+    try:
+        measured: Measured = receive.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"{work.__name__} ended with exit code {process.exitcode}") from None
+    process.join()
+    return measured
+
+
+def _run(send: Any, work: Work, arguments: tuple[object, ...]) -> None:
+    cpu_before = _cpu_s()
+    began = time.perf_counter()
+    rows = work(*arguments)
+    wall_s = time.perf_counter() - began
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=_cpu_s() - cpu_before, peak_bytes=max(peaks) * KIB))
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def machine() -> dict[str, object]:
+    """What the numbers depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "load_average": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
