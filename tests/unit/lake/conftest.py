@@ -1,14 +1,35 @@
-"""One S3 server for the lake's tests."""
+"""One S3 server for the lake's tests; those that use it are integration tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from connectors.lake.access import S3Access
-from tests.unit.lake.support import object_server
+from connectors.lake.store import IcebergVersionStore
+from tests.unit.lake.support import BUCKET, limits, object_server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and "s3" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Access]:
     with object_server(tmp_path_factory.mktemp("weed")) as access:
         yield access
+
+
+@pytest.fixture
+def catalog_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'catalog.db'}"
+
+
+@pytest.fixture
+def store(s3: S3Access, catalog_url: str, tmp_path: Path) -> Iterator[IcebergVersionStore]:
+    store = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+    yield store
+    store.close()

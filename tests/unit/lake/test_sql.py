@@ -144,14 +144,8 @@ def test_a_query_that_runs_too_long_is_interrupted(run: Run) -> None:
     assert caught.value.code == "SQL_TIMEOUT"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "select count(*) from (select distinct range || repeat('x', 40) from range(6000000))",
-        "select count(*) from (select row_number() over (order by range * 7919 % 6000000) from range(6000000))",
-    ],
-)
-def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path, text: str) -> None:
+def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path) -> None:
+    text = "select count(*) from (select row_number() over (order by range * 7919 % 6000000) from range(6000000))"
     assert _run_in_64_mib(s3, tmp_path, text) == [(6_000_000,)]
 
 

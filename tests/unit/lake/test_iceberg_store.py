@@ -1,0 +1,354 @@
+"""What only the Iceberg adapter does: unknown outcomes, races of maintenance, files, and what other engines see."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy.exc
+from pyiceberg.catalog.sql import SqlCatalog
+
+from connectors.lake.access import S3Access, list_objects
+from connectors.lake.duck import audience_relation, connect, extension_path
+from connectors.lake.store import IcebergVersionStore
+from schemas.columns import Column, RowSchema
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import Version
+from schemas.layout import audience_prefix
+from segmentation.versions import (
+    AlreadyPublished,
+    AudienceRef,
+    BaseMoved,
+    Published,
+    PublishRequest,
+    SupersededBy,
+)
+from tests.unit.lake.crashes import members_of
+from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, request, users
+
+AGE = RowSchema(columns=(Column(name="age", type="long"),))
+LATER = datetime.now(UTC) + timedelta(days=30)  # object ages are the server's, so "now" has to be later than them
+
+
+def _replace(s3: S3Access, ref: AudienceRef, order: str, *names: str, **changes: Any) -> PublishRequest:
+    return request(ref, Parts(s3).write(ref, new_id(), users(*names)), order, **changes)
+
+
+def _keys(s3: S3Access, ref: AudienceRef, below: str = "") -> set[str]:
+    return {o.key for o in list_objects(s3, BUCKET, audience_prefix(ref.tenant, ref.audience_id) + below)}
+
+
+def _after_first_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], *, before: bool) -> None:
+    """Let something happen right before or after the next commit reaches the catalog."""
+    commit = SqlCatalog.commit_table
+    todo = [act]
+
+    def patched(self: SqlCatalog, *args: Any) -> Any:
+        mine = todo.pop() if todo else None
+        if mine and before:
+            mine()
+        answer = commit(self, *args)
+        if mine and not before:
+            mine()
+        return answer
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", patched)
+
+
+def _lose_connection() -> None:
+    raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+
+def test_a_commit_whose_answer_is_lost_is_found_again(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "old"))
+    _after_first_commit(monkeypatch, _lose_connection, before=False)
+    outcome = store.publish(_replace(s3, ref, "2", "ann"))
+    assert isinstance(outcome, AlreadyPublished)
+    assert outcome.version == 2
+    assert [v.version for v in store.versions(ref)] == [1, 2]
+
+
+def test_a_commit_that_did_not_reach_the_catalog_is_made_again(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "old"))
+    _after_first_commit(monkeypatch, _lose_connection, before=True)
+    outcome = store.publish(_replace(s3, ref, "2", "ann"))
+    assert isinstance(outcome, Published)
+    assert [v.version for v in store.versions(ref)] == [1, 2]
+    assert members_of(store, s3, ref, outcome.version) == ["ann"]
+
+
+def test_a_catalog_that_stays_away_is_a_retriable_error(
+    s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    store = IcebergVersionStore(
+        catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path), sleep=waits.append
+    )
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "old"))
+    monkeypatch.setattr(SqlCatalog, "commit_table", lambda *_: _lose_connection())
+    with pytest.raises(RetriableError) as caught:
+        store.publish(_replace(s3, ref, "2", "ann"))
+    assert caught.value.code == "CATALOG_UNAVAILABLE"
+    assert len(waits) == 19
+    assert max(waits) <= 2
+    store.close()
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("2", "3"), ("3", "2")])
+def test_a_replace_that_loses_the_race_asks_for_the_order_again(
+    s3: S3Access,
+    store: IcebergVersionStore,
+    catalog_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mine: str,
+    theirs: str,
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "old"))
+    other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+    _after_first_commit(monkeypatch, lambda: _ok(other.publish(_replace(s3, ref, theirs, "theirs"))), before=True)
+    outcome = store.publish(_replace(s3, ref, mine, "mine"))
+    assert isinstance(outcome, Published if mine > theirs else SupersededBy)
+    current = store.current(ref)
+    assert current is not None
+    assert members_of(store, s3, ref, current.version) == ["mine" if mine > theirs else "theirs"]
+    other.close()
+
+
+def test_an_append_that_loses_the_race_is_told_so(
+    s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "old"))
+    other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+    _after_first_commit(monkeypatch, lambda: _ok(other.publish(_replace(s3, ref, "2", "theirs"))), before=True)
+    append = _replace(s3, ref, "3", "old", "mine", mode="append", base_version=Version(1), counts=counts(1, 1, 0, 1, 1))
+    assert store.publish(append) == BaseMoved(current_version=Version(2))
+    other.close()
+
+
+def _ok(outcome: object) -> None:
+    assert isinstance(outcome, Published)
+
+
+def test_an_expiry_during_a_rollback_never_takes_its_files(
+    s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    for order in ("1", "2", "3"):
+        store.publish(_replace(s3, ref, order, f"user-{order}"))
+    other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+
+    def expire() -> None:
+        gone = other.expire(ref, keep_last=2, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0))
+        assert gone.versions == (1,)
+
+    _after_first_commit(monkeypatch, expire, before=True)
+    with pytest.raises(UserError) as caught:
+        store.rollback(ref, Version(1), operation_id=new_id(), order_key="4", at=AT)
+    assert caught.value.code == "NO_SUCH_VERSION"
+    assert [v.version for v in store.versions(ref)] == [2, 3]
+    assert members_of(store, s3, ref, 3) == ["user-3"]
+    other.close()
+
+
+def test_expiry_deletes_the_files_of_expired_versions_and_no_others(s3: S3Access, store: IcebergVersionStore) -> None:
+    ref = audience()
+    made = [_replace(s3, ref, str(n), f"user-{n}") for n in range(1, 5)]
+    for each in made:
+        store.publish(each)
+    store.rollback(ref, Version(2), operation_id=new_id(), order_key="9", at=AT)
+    expired = store.expire(
+        ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, pins={Version(3)}, grace=timedelta(0)
+    )
+    assert expired.versions == (1, 2, 4)
+    kept = {p.uri.removeprefix(f"s3://{BUCKET}/") for n in (1, 2) for p in made[n].parts if p.rows}
+    assert _keys(s3, ref, "data/") == kept
+    assert members_of(store, s3, ref, 5) == ["user-2"]
+    assert members_of(store, s3, ref, 3) == ["user-3"]
+    assert expired.files > 0
+    assert expired.bytes > 0
+
+
+def test_metadata_that_nothing_refers_to_goes_and_the_table_still_works(
+    s3: S3Access, store: IcebergVersionStore
+) -> None:
+    ref = audience()
+    for n in range(1, 9):
+        store.publish(_replace(s3, ref, str(n), f"user-{n}"))
+    before = len(_keys(s3, ref, "metadata/"))
+    store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0))
+    assert len(_keys(s3, ref, "metadata/")) < before
+    store.publish(_replace(s3, ref, "9", "user-9"))
+    assert members_of(store, s3, ref, 9) == ["user-9"]
+
+
+def test_files_of_an_unfinished_publish_survive_expiry_while_young_or_alive(
+    s3: S3Access, store: IcebergVersionStore
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "ann"))
+    unfinished = _replace(s3, ref, "2", "bob")
+    store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(days=60))
+    store.expire(
+        ref,
+        keep_last=1,
+        keep_younger_than=timedelta(0),
+        now=LATER,
+        grace=timedelta(0),
+        live_imports={unfinished.import_id},
+    )
+    assert isinstance(store.publish(unfinished), Published)
+    forgotten = _replace(s3, ref, "3", "cy")
+    store.expire(ref, keep_last=9, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0))
+    with pytest.raises(FatalError) as caught:
+        store.publish(forgotten)
+    assert caught.value.code == "LAKE_FILE_MISSING"
+
+
+def test_a_drop_deletes_every_object_but_its_tombstone(s3: S3Access, store: IcebergVersionStore) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "ann"))
+    store.drop(ref)
+    assert _keys(s3, ref) == {audience_prefix(ref.tenant, ref.audience_id) + "dropped"}
+
+
+def test_a_part_that_is_no_parquet_is_named(s3: S3Access, store: IcebergVersionStore) -> None:
+    ref = audience()
+    made = _replace(s3, ref, "1", "ann", "bob", "cy", "dan")
+    part = made.parts[1]
+    s3.client().put_object(Bucket=BUCKET, Key=part.uri.removeprefix(f"s3://{BUCKET}/"), Body=b"PAR1 not really PAR1")
+    with pytest.raises(FatalError, match="p00001") as caught:
+        store.publish(made)
+    assert caught.value.code == "LAKE_UNREADABLE"
+    assert store.current(ref) is None
+
+
+def test_a_part_with_other_columns_is_named(s3: S3Access, store: IcebergVersionStore) -> None:
+    ref, import_id = audience(), new_id()
+    parts = Parts(s3).write(ref, import_id, [{"user_id": "ann", "age": 3}], AGE)
+    with pytest.raises(FatalError, match="columns") as caught:
+        store.publish(request(ref, parts, "1"))
+    assert caught.value.code == "PART_MISMATCH"
+
+
+def test_summary_and_manifests_that_disagree_are_noticed(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "ann", "bob"))
+    monkeypatch.setattr("connectors.lake.store.data_files", lambda *_: {})
+    with pytest.raises(FatalError) as caught:
+        store.files(ref, Version(1))
+    assert caught.value.code == "LAKE_MISMATCH"
+
+
+def test_a_publish_is_one_snapshot_with_one_tag(s3: S3Access, store: IcebergVersionStore) -> None:
+    ref = audience()
+    for n in range(1, 4):
+        store.publish(_replace(s3, ref, f"0{n}", f"user-{n}"))
+    table = store._tables.find(ref)
+    assert table is not None
+    tags = {name: r.snapshot_id for name, r in table.refs().items() if name != "main"}
+    assert sorted(tags) == ["v1", "v2", "v3"]
+    assert sorted(tags.values()) == sorted(s.snapshot_id for s in table.snapshots())
+    assert table.metadata.current_snapshot_id == tags["v3"]
+    assert table.properties["muster.high-water-sequence"] == "03"
+    assert table.properties["commit.retry.num-retries"] == "0"
+    summary = table.snapshots()[-1].summary
+    assert summary is not None
+    assert {
+        "muster.import-id", "muster.attempt", "muster.sequence", "muster.mode", "muster.partitions",
+        "muster.partitioner", "muster.schema-id", "muster.members", "muster.digest",
+    } <= summary.additional_properties.keys()  # fmt: skip
+
+
+def test_other_engines_read_the_same_members_also_across_a_schema_change(
+    s3: S3Access, store: IcebergVersionStore
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "ann", "bob", "cy"))
+    aged = Parts(s3).write(ref, new_id(), [{"user_id": "ann", "age": 30}, {"user_id": "dan"}], AGE)
+    store.publish(request(ref, aged, "2", row_schema=AGE))
+    table = store._tables.find(ref)
+    assert table is not None
+    first = store.version(ref, Version(1)).snapshot_id
+    assert sorted(table.scan().to_arrow().to_pylist(), key=lambda r: r["user_id"]) == [
+        {"user_id": "ann", "age": 30},
+        {"user_id": "dan", "age": None},
+    ]
+    assert sorted(table.scan(snapshot_id=first).to_arrow()["user_id"].to_pylist()) == ["ann", "bob", "cy"]
+
+
+def test_duckdb_reads_the_table_as_iceberg_and_the_files_as_parquet(
+    s3: S3Access, store: IcebergVersionStore, tmp_path: Path
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "ann", "bob", "cy"))
+    store.publish(_replace(s3, ref, "2", "dan"))
+    table = store._tables.find(ref)
+    assert table is not None
+    snapshot = store.version(ref, Version(1)).snapshot_id
+    with connect(limits(tmp_path), s3) as connection:
+        for name in ("avro", "iceberg"):
+            connection.execute(f"LOAD '{extension_path(name)}'")
+        scan = f"select count(*) from iceberg_scan('{table.metadata_location}'"
+        assert connection.execute(scan + ")").fetchall() == [(1,)]
+        assert connection.execute(f"{scan}, snapshot_from_id = {snapshot})").fetchall() == [(3,)]
+        info = store.version(ref, Version(1))
+        relation = audience_relation(connection, store.files(ref, Version(1)), info.row_schema)
+        assert sorted(relation.fetchall()) == [("ann",), ("bob",), ("cy",)]
+
+
+def test_a_version_survives_the_replacement_of_the_library_objects(
+    s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path
+) -> None:
+    ref = audience()
+    made = _replace(s3, ref, "1", "ann", counts=counts(0, 1, 0, 0, None))
+    store.publish(made)
+    other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+    assert other.versions(ref) == store.versions(ref)
+    other.close()
+
+
+def test_compaction_of_files_that_lost_a_member_is_refused(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", *(f"user-{n}" for n in range(20))))
+    files = store.files(ref, Version(1))
+    monkeypatch.setattr("connectors.lake.store.merge_files", lambda *_, **__: files[:1])
+    with pytest.raises(FatalError, match="not version 1"):
+        store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
+
+
+def test_an_object_store_that_is_away_is_a_retriable_error(catalog_url: str, tmp_path: Path) -> None:
+    away = S3Access(endpoint="http://127.0.0.1:9", region="us-east-1", access_key="a", secret_key="b")
+    store = IcebergVersionStore(catalog_url=catalog_url, s3=away, bucket=BUCKET, limits=limits(tmp_path))
+    part = Parts().write(audience(), new_id(), users("ann"))
+    with pytest.raises(RetriableError) as caught:
+        store.publish(request(audience(), part, "1"))
+    assert caught.value.code == "LAKE_UNAVAILABLE"
+    store.close()
+
+
+def test_a_catalog_that_cannot_be_opened_is_a_retriable_error(s3: S3Access, tmp_path: Path) -> None:
+    url = "postgresql+psycopg://nobody:secret@127.0.0.1:9/none"
+    store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path), sleep=lambda _: None)
+    with pytest.raises(RetriableError) as caught:
+        store.current(audience())
+    assert caught.value.code == "CATALOG_UNAVAILABLE"
+    assert "secret" not in str(caught.value)
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    assert "very secret" not in repr(S3Access(endpoint="", region="r", access_key="a", secret_key="very secret"))
