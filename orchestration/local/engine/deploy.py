@@ -1,0 +1,186 @@
+"""Registers the workflow with the engine: functions, cluster, task definition, state machines, the inbox rule.
+
+The state machines are the files that AWS gets, byte for byte, with `${Name}` replaced as CloudFormation's
+DefinitionSubstitutions do. moto keeps everything in memory, so this runs at every start; it is idempotent.
+"""
+
+import contextlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.settings import Settings
+from schemas.errors import FatalError
+
+if TYPE_CHECKING:
+    from mypy_boto3_events.client import EventBridgeClient
+    from mypy_boto3_stepfunctions.client import SFNClient
+
+WORKFLOW: Final = Path(__file__).parents[2] / "workflow"
+FUNCTIONS_FILE: Final = "functions.toml"
+PREFIX: Final = "muster-"
+CLUSTER: Final = "muster"
+TASK_FAMILY: Final = "muster-task"
+CONTAINER: Final = "muster"
+"""Name of the container in the task definition; overrides in the ASL name it."""
+IMAGE: Final = "muster:local"
+INBOX_RULE: Final = "muster-inbox"
+INBOX_MACHINE: Final = "ImportAudience"
+MACHINE_SUFFIX: Final = ".asl.json"
+SUBSTITUTION: Final = re.compile(r"\$\{(\w+)\}")
+TASK_STOP_TIMEOUT_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """One Lambda function; `${<name>Function}` in the ASL is its ARN."""
+
+    name: str
+    handler: str
+    timeout_s: int = 60
+    memory_mb: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """One state machine; `definition` still has its substitutions."""
+
+    name: str
+    definition: str
+
+
+def function_specs(directory: Path = WORKFLOW) -> tuple[FunctionSpec, ...]:
+    """What `functions.toml` declares; none without the file. Raises `FatalError` BAD_WORKFLOW."""
+    path = directory / FUNCTIONS_FILE
+    if not path.exists():
+        return ()
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tuple(FunctionSpec(name=name, **entry) for name, entry in entries.items())
+    except (tomllib.TOMLDecodeError, TypeError) as exc:
+        raise FatalError("BAD_WORKFLOW", f"{path} cannot be read: {exc}", path=str(path)) from exc
+
+
+def machine_specs(directory: Path = WORKFLOW) -> tuple[MachineSpec, ...]:
+    """Every `<name>.asl.json`; the machine `import_audience` is called ImportAudience."""
+    return tuple(
+        MachineSpec(
+            name="".join(word.capitalize() for word in path.name.removesuffix(MACHINE_SUFFIX).split("_")),
+            definition=path.read_text(encoding="utf-8"),
+        )
+        for path in sorted(directory.glob(f"*{MACHINE_SUFFIX}"))
+    )
+
+
+def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
+    """The definition with every `${Name}` replaced. Raises `FatalError` BAD_WORKFLOW for a name without value."""
+    unknown = sorted(set(SUBSTITUTION.findall(machine.definition)) - values.keys())
+    if unknown:
+        raise FatalError(
+            "BAD_WORKFLOW",
+            f"{machine.name}: nothing to put for {', '.join(unknown)}",
+            machine=machine.name,
+            names=unknown,
+        )
+    return SUBSTITUTION.sub(lambda match: values[match[1]], machine.definition)
+
+
+def state_machine_arn(settings: Settings, name: str = INBOX_MACHINE) -> str:
+    """ARN of a state machine on this engine."""
+    return f"arn:aws:states:{settings.aws_region}:{settings.account_id}:stateMachine:{name}"
+
+
+def deploy(
+    settings: Settings,
+    *,
+    functions: Sequence[FunctionSpec] | None = None,
+    machines: Sequence[MachineSpec] | None = None,
+) -> Mapping[str, str]:
+    """Register everything; what exists already is brought up to date. Returns the substitutions that were used.
+
+    Raises `FatalError` BAD_WORKFLOW, and botocore's errors for what the engine refuses.
+    """
+    functions = function_specs() if functions is None else functions
+    machines = machine_specs() if machines is None else machines
+    role = _role(settings)
+    values = {f"{f.name}Function": _function(settings, f, role) for f in functions} | _tasks(settings)
+    sfn = _client(settings, "stepfunctions")
+    for machine in machines:
+        _machine(sfn, settings, machine, substitute(machine, values), role)
+    if any(machine.name == INBOX_MACHINE for machine in machines):
+        _inbox_rule(_client(settings, "events"), settings, role)
+    return values
+
+
+def _client(settings: Settings, service: str) -> Any:
+    import boto3  # noqa: PLC0415
+
+    return boto3.client(  # type: ignore[call-overload]  # the service is a variable
+        service,
+        endpoint_url=settings.engine_url,
+        region_name=settings.aws_region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+    )
+
+
+def _role(settings: Settings) -> str:
+    iam = _client(settings, "iam")
+    policy = {"Version": "2012-10-17", "Statement": []}
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName="muster", AssumeRolePolicyDocument=json.dumps(policy))
+    arn: str = iam.get_role(RoleName="muster")["Role"]["Arn"]
+    return arn
+
+
+def _function(settings: Settings, spec: FunctionSpec, role: str) -> str:
+    client = _client(settings, "lambda")
+    name = PREFIX + spec.name
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        client.delete_function(FunctionName=name)
+    arn: str = client.create_function(
+        FunctionName=name,
+        Role=role,
+        PackageType="Image",
+        Code={"ImageUri": IMAGE},
+        ImageConfig={"Command": [spec.handler]},
+        Timeout=spec.timeout_s,
+        MemorySize=spec.memory_mb,
+    )["FunctionArn"]
+    return arn
+
+
+def _tasks(settings: Settings) -> dict[str, str]:
+    ecs = _client(settings, "ecs")
+    cluster = ecs.create_cluster(clusterName=CLUSTER)["cluster"]["clusterArn"]
+    known = ecs.list_task_definitions(familyPrefix=TASK_FAMILY)["taskDefinitionArns"]
+    definition = known[-1] if known else None
+    if definition is None:
+        container = {"name": CONTAINER, "image": IMAGE, "essential": True, "stopTimeout": TASK_STOP_TIMEOUT_S}
+        definition = ecs.register_task_definition(
+            family=TASK_FAMILY, cpu="1024", memory="2048", containerDefinitions=[container]
+        )["taskDefinition"]["taskDefinitionArn"]
+    return {"TaskCluster": cluster, "TaskDefinition": definition}
+
+
+def _machine(sfn: "SFNClient", settings: Settings, machine: MachineSpec, definition: str, role: str) -> None:
+    arn = state_machine_arn(settings, machine.name)
+    if any(m["stateMachineArn"] == arn for m in sfn.list_state_machines()["stateMachines"]):
+        sfn.update_state_machine(stateMachineArn=arn, definition=definition, roleArn=role)
+    else:
+        sfn.create_state_machine(name=machine.name, definition=definition, roleArn=role)
+
+
+def _inbox_rule(events: "EventBridgeClient", settings: Settings, role: str) -> None:
+    pattern = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": [settings.inbox_bucket]}},
+    }
+    events.put_rule(Name=INBOX_RULE, EventPattern=json.dumps(pattern), State="ENABLED")
+    target = {"Id": INBOX_MACHINE, "Arn": state_machine_arn(settings), "RoleArn": role}
+    events.put_targets(Rule=INBOX_RULE, Targets=[target])  # type: ignore[list-item]  # a plain dict

@@ -1,0 +1,105 @@
+"""EventBridge: S3's events on the default bus, and state machines as targets of rules, which moto does not know.
+
+AWS itself refuses PutEvents with a source of `aws.*`; here the bridge is what stands for S3.
+"""
+
+import importlib
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from orchestration.local.engine.s3_events import ObjectCreated
+from orchestration.settings import Settings
+
+PLACEHOLDER: Final = re.compile(r'("?)<([\w-]+)>("?)')
+
+log = logging.getLogger("muster.engine.events")
+_started = threading.local()
+
+
+def put_object_created(settings: Settings, event: ObjectCreated) -> list[str]:
+    """Put the event of a new object on the default bus. Returns the executions that its rules started."""
+    _started.arns = []
+    entry = {
+        "Source": "aws.s3",
+        "DetailType": "Object Created",
+        "Resources": [f"arn:aws:s3:::{event.bucket}"],
+        "Detail": json.dumps(event.detail()),
+    }
+    (result,) = (
+        _moto("moto.events.models").events_backends[settings.account_id][settings.aws_region].put_events([entry])
+    )
+    if "ErrorCode" in result:
+        raise ValueError(f"event of {event.bucket}/{event.key} was refused: {result}")
+    arns: list[str] = _started.arns
+    return arns
+
+
+def past_first_state(settings: Settings, execution_arn: str) -> bool:
+    """Whether an execution has left a Task state, or has ended: its input is then known to the catalog."""
+    backend = _moto("moto.stepfunctions.responses").get_backend(settings.account_id, settings.aws_region)
+    execution = backend.describe_execution(execution_arn)
+    if execution.status != "RUNNING":
+        return True
+    events = execution.to_history_output()["events"]
+    return any(e["type"] == "TaskStateExited" for e in events)
+
+
+def install() -> None:
+    """Let a rule start state machines. Errors reach whoever put the event; moto would swallow them."""
+    rule, responses = _moto("moto.events.models").Rule, _moto("moto.stepfunctions.responses")
+    send = rule.send_to_targets
+
+    def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001, FBT002
+        if self.state != "ENABLED" or not self.event_pattern.matches_event(original_event):
+            return
+        machines = [t for t in self.targets if ":stateMachine:" in t["Arn"]]
+        for target in machines:
+            document = _as_sent(original_event)
+            transformer = target.get("InputTransformer")
+            text = transform(transformer, document) if transformer else target.get("Input") or json.dumps(document)
+            name = str(uuid.uuid4())
+            backend = responses.get_backend(self.account_id, target["Arn"].split(":")[3])
+            execution = backend.start_execution(target["Arn"], name, text)
+            if hasattr(_started, "arns"):
+                _started.arns.append(execution.exec_arn)
+        others = [t for t in self.targets if t not in machines]
+        if others:
+            kept, self.targets = self.targets, others
+            try:
+                send(self, original_event, transform_input)
+            finally:
+                self.targets = kept
+
+    rule.send_to_targets = send_to_targets
+
+
+def transform(transformer: Mapping[str, Any], event: Mapping[str, Any]) -> str:
+    """EventBridge's input transformer: a bare <x> becomes JSON, a "<x>" within quotes becomes text."""
+    json_path = _moto("moto.stepfunctions.parser.asl.utils.json_path")
+
+    def replacement(match: re.Match[str]) -> str:
+        found = json_path.parse(transformer["InputPathsMap"][match[2]]).find(event)
+        value = found[0].value if found else None
+        if not match[1] and not match[3]:
+            return json.dumps(value)
+        return match[1] + (value if isinstance(value, str) else json.dumps(value)) + match[3]
+
+    return PLACEHOLDER.sub(replacement, transformer["InputTemplate"])
+
+
+def _moto(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def _as_sent(event: Mapping[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(event, default=str))
+    if isinstance(document.get("time"), int | float):
+        document["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(document["time"]))
+    document.pop("ingestion-time", None)
+    return document

@@ -1,0 +1,144 @@
+"""The bridge from the inbox bucket to the workflow: no object is forgotten, whatever dies in between.
+
+The webhook is quick but sent once: an event that meets a closed port is lost, and so is an execution when the engine
+is killed. So every version of every object is written down once its first workflow state is done, and the bucket is
+compared with that list at each start and every `SWEEP_S` seconds. An object may therefore start two executions;
+the first state of the workflow ends the second one.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from orchestration.local.engine.s3_events import ObjectCreated, sequencer
+from orchestration.local.seaweedfs import s3_client
+from orchestration.settings import Settings
+
+SWEEP_S: Final = 60.0
+RETRY_S: Final = 2.0
+"""Pause after a sweep that met an S3 server that does not answer (it may still be starting)."""
+SETTLE_S: Final = 0.2
+
+log = logging.getLogger("muster.engine.inbox")
+
+ExecutionArns = Sequence[str]
+
+
+class InboxJournal:
+    """Object versions whose import has been registered. A file of SQLite, for one process."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS registered "
+            "(bucket TEXT, key TEXT, version TEXT, PRIMARY KEY (bucket, key, version)) WITHOUT ROWID"
+        )
+        self._lock = threading.Lock()
+
+    def has(self, event: ObjectCreated) -> bool:
+        """Whether this version is known."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT 1 FROM registered WHERE bucket = ? AND key = ? AND version = ?", _identity(event)
+            ).fetchone()
+        return row is not None
+
+    def add(self, event: ObjectCreated) -> None:
+        """Remember this version."""
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO registered VALUES (?, ?, ?)", _identity(event))
+
+
+class InboxBridge:
+    """Hands each new object to `put` once, and writes it down when its executions are past their first state.
+
+    `put` returns the executions that it started, `settled` tells of one of them whether its first state is done.
+    """
+
+    def __init__(
+        self,
+        journal: InboxJournal,
+        *,
+        put: Callable[[ObjectCreated], ExecutionArns],
+        settled: Callable[[str], bool],
+        listing: Callable[[], Iterable[ObjectCreated]],
+    ) -> None:
+        self._journal = journal
+        self._put = put
+        self._settled = settled
+        self._listing = listing
+        self._pending: dict[tuple[str, str, str], tuple[ObjectCreated, ExecutionArns]] = {}
+        self._lock = threading.Lock()
+
+    def offer(self, event: ObjectCreated) -> bool:
+        """Start what the object starts, once while this engine lives. False where it has been started before."""
+        with self._lock:
+            if _identity(event) in self._pending or self._journal.has(event):
+                return False
+            self._pending[_identity(event)] = event, ()
+        try:
+            arns = self._put(event)
+        except BaseException:
+            with self._lock:
+                del self._pending[_identity(event)]
+            raise
+        log.info("%s/%s version %s started %d execution(s)", event.bucket, event.key, event.version_id, len(arns))
+        with self._lock:
+            self._pending[_identity(event)] = event, arns
+        return True
+
+    def sweep(self) -> int:
+        """Offer what the bucket holds and nobody told of. Returns how many objects were new."""
+        found = sum(self.offer(event) for event in self._listing())
+        if found:
+            log.warning("%d object(s) of the inbox had not been announced", found)
+        return found
+
+    def settle(self) -> None:
+        """Write down the objects whose executions are past their first state."""
+        with self._lock:
+            pending = list(self._pending.values())
+        for event, arns in pending:
+            if all(self._settled(arn) for arn in arns):
+                self._journal.add(event)
+                with self._lock:
+                    del self._pending[_identity(event)]
+
+    def run(self, stopping: threading.Event) -> None:
+        """Sweep and settle until the engine stops."""
+        next_sweep_s, reachable = 0.0, True
+        while not stopping.wait(SETTLE_S):
+            next_sweep_s -= SETTLE_S
+            try:
+                self.settle()
+                if next_sweep_s <= 0:
+                    next_sweep_s = RETRY_S
+                    self.sweep()
+                    next_sweep_s, reachable = SWEEP_S, True
+            except Exception as exc:  # noqa: BLE001 - a bridge that stopped would lose uploads silently
+                log.log(logging.WARNING if reachable else logging.DEBUG, "inbox could not be compared: %s", exc)
+                reachable = False
+
+
+def listing(settings: Settings) -> Iterator[ObjectCreated]:
+    """Every version of every object in the inbox, oldest first within a key as far as S3 tells."""
+    client = s3_client(settings, attempts=1)
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=settings.inbox_bucket):
+        for version in page.get("Versions", []):
+            version_id = version["VersionId"] if version["VersionId"] != "null" else ""
+            yield ObjectCreated(
+                bucket=settings.inbox_bucket,
+                key=version["Key"],
+                size=version["Size"],
+                etag=version["ETag"].strip('"'),
+                version_id=version_id,
+                sequencer=sequencer(version_id, int(version["LastModified"].timestamp()) * 1_000_000_000),
+            )
+
+
+def _identity(event: ObjectCreated) -> tuple[str, str, str]:
+    return event.bucket, event.key, event.version_id or event.etag

@@ -1,0 +1,157 @@
+"""The engine process: `python -m orchestration.local.engine.server`.
+
+1. the mark of the process and moto's own settings;
+2. moto, patched: Lambda in a pool of processes, ECS tasks as processes, rules that start state machines;
+3. the HTTP server: the AWS API, the S3 webhook, a health page;
+4. the workflow registered, one Lambda process warmed, the inbox compared with what is known;
+5. on SIGTERM: tasks get SIGTERM, then everything ends. What runs is in memory; jobs are in the catalog.
+"""
+
+import argparse
+import hmac
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from orchestration.local.engine import ecs_tasks, eventbridge, inbox, lambda_runtime, stepfunctions_patches
+from orchestration.local.engine.deploy import deploy, function_specs
+from orchestration.local.engine.s3_events import object_created
+from orchestration.local.home import Home
+from orchestration.local.parts import HEALTH_PATH
+from orchestration.local.ports import LOOPBACK
+from orchestration.local.processes import Spawner
+from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
+from orchestration.settings import Settings
+
+TASK_MODULE: Final = "orchestration.tasks"
+STOP_TIMEOUT_S: Final = 5.0
+BODY_MAX_BYTES: Final = 16 * 1024 * 1024
+
+log = logging.getLogger("muster.engine")
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class FrontDoor:
+    """WSGI application: our own two pages before moto's."""
+
+    def __init__(self, application: WsgiApp, token: str) -> None:
+        self.ready = threading.Event()
+        self.bridge: inbox.InboxBridge | None = None
+        self._application = application
+        self._token = token
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        path = environ.get("PATH_INFO")
+        if path == HEALTH_PATH:
+            return _plain(start_response, "200 OK" if self.ready.is_set() else "503 Service Unavailable")
+        if path == WEBHOOK_PATH:
+            return _plain(start_response, self._webhook(environ))
+        return self._application(environ, start_response)
+
+    def _webhook(self, environ: dict[str, Any]) -> str:
+        """An event that cannot be taken now is found again by the next sweep of the inbox."""
+        given = environ.get("HTTP_AUTHORIZATION", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            return "403 Forbidden"
+        if self.bridge is None or not self.ready.is_set():
+            return "503 Service Unavailable"
+        try:
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            event = object_created(json.loads(environ["wsgi.input"].read(min(length, BODY_MAX_BYTES))))
+        except (ValueError, TypeError, AttributeError) as exc:
+            log.warning("webhook message not understood: %s", exc)
+            return "400 Bad Request"
+        if event is not None:
+            try:
+                self.bridge.offer(event)
+            except Exception:
+                log.exception("%s/%s was announced but not started", event.bucket, event.key)
+                return "500 Internal Server Error"
+        return "200 OK"
+
+
+def _plain(start_response: StartResponse, status: str) -> Iterable[bytes]:
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", "0")])
+    return []
+
+
+def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
+    """Run until SIGTERM. ECS tasks are `python -m <task_module> COMMAND...`."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    home = Home(path=settings.home)
+    port = urlsplit(settings.engine_url).port or 0
+    os.environ |= {"MOTO_PORT": str(port), "MOTO_ACCOUNT_ID": settings.account_id}  # step 1
+    spawner = Spawner()
+    env = dict(os.environ)
+    pool = lambda_runtime.LambdaPool(spawner=spawner, env=env, output=home.log_file("lambda"))
+    tasks = ecs_tasks.TaskProcesses(
+        spawner=spawner, argv=[sys.executable, "-m", task_module], env=env, output=home.log_file("tasks")
+    )
+    functions = function_specs()
+    if functions:
+        threading.Thread(target=pool.warm, args=(functions[0].handler,), name="warm-up", daemon=True).start()
+    door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
+    deploy(settings, functions=functions)  # step 4
+    home.engine.mkdir(parents=True, exist_ok=True)
+    door.bridge = inbox.InboxBridge(
+        inbox.InboxJournal(home.engine / "inbox.db"),
+        put=lambda event: eventbridge.put_object_created(settings, event),
+        settled=lambda arn: eventbridge.past_first_state(settings, arn),
+        listing=lambda: inbox.listing(settings),
+    )
+    threading.Thread(target=door.bridge.run, args=(stopping,), name="inbox", daemon=True).start()
+    door.ready.set()
+    log.info("ready on port %d", port)
+    stopping.wait()
+    tasks.stop_all(STOP_TIMEOUT_S)  # step 5
+    # Lambda processes are tied to this one; threads of executions that wait would only delay the end.
+    os._exit(0)
+
+
+def _front_door(
+    settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskProcesses, port: int
+) -> FrontDoor:
+    from moto.core.config import default_user_config  # noqa: PLC0415 - moto reads the environment when imported
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server  # noqa: PLC0415
+
+    default_user_config["stepfunctions"]["execute_state_machine"] = True
+    for noisy in ("werkzeug", "moto"):  # moto dumps the whole state machine at each failed state
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    lambda_runtime.install(pool)
+    ecs_tasks.install(tasks)
+    stepfunctions_patches.install(port=port, tasks=tasks)
+    eventbridge.install()
+    door = FrontDoor(DomainDispatcherApplication(create_backend_app), webhook_token(settings))
+    server = make_server(LOOPBACK, port, door, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return door
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m orchestration.local.engine.server")
+    parser.add_argument("--task-module", default=TASK_MODULE, help="what an ECS task runs (default: %(default)s)")
+    task_module = parser.parse_args().task_module
+    settings = Settings.load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    serve(settings, task_module=task_module)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Lambda functions and the ECS task of the engine's conformance tests; they run in processes of their own."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from schemas.errors import UserError
+
+
+def echo(event: Any, context: Any) -> Any:
+    return {"event": event, "function": context.function_name, "pid": os.getpid()}
+
+
+def refuse(event: Any, context: Any) -> Any:
+    raise UserError("EMPTY_FILE", "the file has no rows", rows=0)
+
+
+def fail_first_times(event: Any, context: Any) -> Any:
+    """Raises ConnectionError until it has been called `failures` times; counts in a file."""
+    counter = Path(event["counter"])
+    calls = len(counter.read_text()) if counter.exists() else 0
+    counter.write_text("x" * (calls + 1))
+    if calls < event["failures"]:
+        raise ConnectionError("not yet")
+    return calls + 1
+
+
+def sleep(event: Any, context: Any) -> Any:
+    time.sleep(event["seconds"])
+    return "slept"
+
+
+def leave(event: Any, context: Any) -> Any:
+    os._exit(7)
+
+
+def kill_itself(event: Any, context: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def return_unserialisable(event: Any, context: Any) -> Any:
+    return object()
+
+
+def keep_token(event: Any, context: Any) -> Any:
+    """Writes its task token where the test finds it; `answer_first` answers before the state waits."""
+    if event.get("answer_first"):
+        _step_functions(event["engine"]).send_task_success(taskToken=event["token"], output='{"early": true}')
+    Path(event["file"]).write_text(event["token"])
+    return "ignored"
+
+
+def _step_functions(url: str) -> Any:
+    return boto3.client("stepfunctions", endpoint_url=url)
+
+
+def task_main() -> None:
+    """`exit N` ends with N, `sleep FILE` writes its pid and waits, `variable NAME FILE` writes a variable."""
+    command, *arguments = sys.argv[1:]
+    if command == "exit":
+        sys.exit(int(arguments[0]))
+    if command == "sleep":
+        Path(arguments[0]).write_text(str(os.getpid()))
+        time.sleep(300)
+    if command == "variable":
+        Path(arguments[1]).write_text(os.environ[arguments[0]])
+
+
+if __name__ == "__main__":
+    task_main()
