@@ -78,14 +78,12 @@ class MergeQueue(Generic[T]):
         gone = list(items)
         return replace(self, waiting=tuple(w for w in self.waiting if w.item not in gone))
 
-    def pop(self, largest: int | None = None) -> tuple[Self, T | None]:
-        """Take the next item no larger than `largest`; none when there is none. An impatient one blocks the others."""
+    def pop(self) -> tuple[Self, T | None]:
+        """Take the next item; none when there is none."""
         if not self.waiting:
             return self, None
         impatient = [w for w in self.waiting if w.overtaken >= PATIENCE]
         choice = impatient[0] if impatient else min(self.waiting, key=lambda w: w.size)
-        if largest is not None and choice.size > largest:
-            return self, None
         at = next(i for i, w in enumerate(self.waiting) if w is choice)
         before = (replace(w, overtaken=w.overtaken + 1) for w in self.waiting[:at])
         return replace(self, waiting=(*before, *self.waiting[at + 1 :])), choice.item

@@ -88,8 +88,7 @@ class MergeRunner:
                 return
             weight = self._weight_of(intent)
             if self._running and self._weight + weight > self._config.merge_bytes:
-                # The next one must wait; a smaller one may still fit beside what is running.
-                return
+                return  # until one of those that are running ends; what comes next is no smaller
             self._queue = queue
             self._weight += weight
             self._running[intent] = asyncio.create_task(self._run(intent, weight))

@@ -1,0 +1,183 @@
+"""Each transport guard, with the fault that it is for."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faust
+import pytest
+from faust.transport.drivers.aiokafka import Consumer
+from faust.types import TP, ConsumerMessage
+
+from schemas.errors import FatalError
+from streams.guards import SafeConsumer, install, start_offset
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+T0 = TP("muster.imports", 0)
+T1 = TP("muster.imports", 1)
+
+
+class Owner:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def on_revoked(self, partitions: set[TP]) -> None:
+        self.told.append(("revoked", partitions))
+
+    def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
+        self.told.append(("rewound", dict(positions), generation))
+
+
+class Broker:
+    """Stands for the consumer thread: the partitions' log bounds and committed offsets, and where it was rewound to."""
+
+    def __init__(self, committed: Mapping[TP, int | None], earliest: int = 0, latest: int = 1000) -> None:
+        self.committed = committed
+        self.bounds = (earliest, latest)
+        self.seeks: dict[TP, int] = {}
+        self.asked: list[object] = []
+        self.commit_succeeds = True
+
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        return self.committed
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        return dict.fromkeys(partitions, self.bounds[0])
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        return dict.fromkeys(partitions, self.bounds[1])
+
+    async def seek_wait(self, positions: Mapping[TP, int]) -> None:
+        self.seeks.update(positions)
+
+    def assignment(self) -> set[TP]:
+        return set(self.committed)
+
+    async def getmany(self, active: object, _timeout: float) -> dict[TP, list[Any]]:
+        self.asked.append(active)
+        return {}
+
+    async def commit(self, _offsets: Mapping[TP, int]) -> bool:
+        return self.commit_succeeds
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> faust.App:
+    app = faust.App("guarded", broker="kafka://127.0.0.1:1", datadir=tmp_path, store="memory://")
+    app.finalize()
+    topic = app.topic("muster.imports", value_serializer="raw")
+    app.topics.add(topic)
+    return app
+
+
+def consumer_of(app: faust.App, broker: Broker) -> tuple[SafeConsumer, Owner]:
+    owner = Owner()
+    install(app, owner)
+    app.consumer_generation_id = 7
+    consumer = app.consumer
+    assert isinstance(consumer, SafeConsumer)
+    consumer._thread.thread_loop.close()  # of the real thread, which is never started
+    consumer._thread = broker  # type: ignore[assignment]
+    app.topics._acking_topics = {"muster.imports"}  # type: ignore[attr-defined]
+
+    async def flushed() -> None:
+        """Nothing is waiting to be sent."""
+
+    app.producer.flush = flushed  # type: ignore[method-assign]
+    return consumer, owner
+
+
+def message(offset: int, tp: TP = T0) -> ConsumerMessage:
+    return ConsumerMessage(tp.topic, tp.partition, offset, 0.0, 0, None, None, b"", None, tp=tp)
+
+
+async def test_guard_1_an_empty_set_of_active_partitions_is_never_asked_for(app: faust.App) -> None:
+    broker = Broker({})
+    consumer, _ = consumer_of(app, broker)
+    assert await consumer._getmany(set(), 1.0) == {}
+    assert broker.asked == []
+
+
+async def test_guard_1_aiokafka_gets_a_copy_that_a_rebalance_cannot_empty(app: faust.App) -> None:
+    broker = Broker({})
+    consumer, _ = consumer_of(app, broker)
+    live = {T0}
+    await consumer._getmany(live, 1.0)
+    live.clear()
+    assert broker.asked == [{T0}]
+
+
+async def test_guard_2_partitions_without_a_committed_offset_are_rewound_to_the_start(app: faust.App) -> None:
+    broker = Broker({T0: None, T1: 40}, earliest=5)
+    consumer, owner = consumer_of(app, broker)
+    consumer._acked[T1] = [90]  # from before the rebalance
+    consumer._acked_index[T1] = {90}
+    await consumer.perform_seek()
+    assert broker.seeks == {T0: 5, T1: 40}
+    assert owner.told == [("rewound", {T0: 5, T1: 40}, 7)]
+    assert consumer._acked.get(T1, []) == []
+    assert consumer._committed_offset[T1] == 40
+
+
+async def test_guard_2_faust_alone_leaves_them_where_they_are(app: faust.App) -> None:
+    broker = Broker({T0: None, T1: 40})
+    consumer, _ = consumer_of(app, broker)
+    await Consumer.perform_seek(consumer)
+    assert T0 not in broker.seeks
+
+
+@pytest.mark.parametrize(("committed", "earliest", "latest"), [(9, 10, 100), (101, 10, 100)])
+def test_guard_2_a_committed_offset_outside_the_log_is_retention_lost(
+    committed: int, earliest: int, latest: int
+) -> None:
+    with pytest.raises(FatalError, match=f"muster.imports/0: the committed offset {committed}") as caught:
+        start_offset(T0, committed, earliest, latest)
+    assert caught.value.code == "RETENTION_LOST"
+
+
+@pytest.mark.parametrize(("committed", "start"), [(None, 10), (-1, 10), (10, 10), (100, 100)])
+def test_guard_2_both_ends_of_the_log_are_inside(committed: int | None, start: int) -> None:
+    assert start_offset(T0, committed, 10, 100) == start
+
+
+async def test_guard_3_nothing_is_committed_past_a_record_in_flight(app: faust.App) -> None:
+    consumer, _ = consumer_of(app, Broker({T0: 0}))
+    records = [message(offset) for offset in range(5)]
+    for record in records:
+        consumer.track_message(record)
+    for offset in (1, 2, 4):
+        consumer.ack(records[offset])
+    assert consumer._new_offset(T0) is None
+    consumer.ack(records[0])
+    assert consumer._new_offset(T0) == 3
+    consumer.ack(records[3])
+    assert consumer._new_offset(T0) == 5
+
+
+async def test_guard_4_a_commit_that_failed_does_not_count(app: faust.App) -> None:
+    broker = Broker({T0: 10})
+    consumer, _ = consumer_of(app, broker)
+    consumer._committed_offset[T0] = 10
+    broker.commit_succeeds = False
+    assert await consumer._commit_offsets({T0: 20}) is False
+    assert consumer._committed_offset[T0] == 10
+    broker.commit_succeeds = True
+    assert await consumer._commit_offsets({T0: 20}) is True
+    assert consumer._committed_offset[T0] == 20
+
+
+async def test_the_owner_hears_of_a_revocation_before_anything_else_happens(app: faust.App) -> None:
+    consumer, owner = consumer_of(app, Broker({T0: 0}))
+    revoking = asyncio.ensure_future(consumer.on_partitions_revoked({T0}))
+    await asyncio.sleep(0)
+    assert owner.told == [("revoked", {T0})]
+    revoking.cancel()
