@@ -1,6 +1,7 @@
-"""One suite for every `VersionStore`: in memory, and Iceberg on a real S3 server."""
+"""One suite for every `VersionStore`: in memory, and Iceberg on a real S3 server with SQLite or PostgreSQL."""
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from segmentation.versions import (
     SupersededBy,
     VersionStore,
 )
+from tests.servers.postgres import postgres
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, object_server, request, users
 
 
@@ -55,16 +57,29 @@ class Bench:
         return sorted(seen)
 
 
-@pytest.fixture(params=["memory", "iceberg"])
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
+        yield url.reveal()
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("sqlite", marks=pytest.mark.integration),
+        pytest.param("postgresql", marks=[pytest.mark.integration, pytest.mark.containers]),
+    ]
+)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "memory":
         parts = Parts()
         yield Bench(InMemoryVersionStore(parts.read), parts)
         return
     s3 = request.getfixturevalue("s3")
-    store = IcebergVersionStore(
-        catalog_url=f"sqlite:///{tmp_path / 'catalog.db'}", s3=s3, bucket=BUCKET, limits=limits(tmp_path)
-    )
+    local = f"sqlite:///{tmp_path / 'catalog.db'}"
+    url = local if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
     yield Bench(store, Parts(s3))
     store.close()
 
