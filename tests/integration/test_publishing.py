@@ -287,3 +287,23 @@ def test_a_broker_that_is_away_is_an_outage() -> None:
         assert error.value.code == "KAFKA_UNAVAILABLE"
         with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):  # and it stays failed
             log.offer(Partition(0), b"y")
+
+
+def test_a_full_queue_says_no_and_keeps_what_it_has() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        log = KafkaImportLog(f"127.0.0.1:{nobody.getsockname()[1]}", "muster.imports")
+        taken = 0
+        while log.offer(Partition(0), b"x" * 700_000):
+            taken += 1
+        assert 90 <= taken <= 96  # 64 MiB
+        assert log.unacknowledged() == taken
+        log.abandon()
+        assert log.unacknowledged() == 0
+
+
+def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Settings, topic: str) -> None:
+    log = KafkaImportLog(stack.kafka_bootstrap, topic)
+    with pytest.raises(FatalError, match="MSG_SIZE_TOO_LARGE") as error:
+        log.offer(Partition(0), b"x" * 2_000_000)
+    assert error.value.code == "KAFKA_REFUSED"
