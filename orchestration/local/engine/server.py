@@ -131,8 +131,9 @@ def _front_door(
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     default_user_config["stepfunctions"]["execute_state_machine"] = True
-    for noisy in ("werkzeug", "moto"):  # moto dumps the whole state machine at each failed state
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # It dumps the whole state machine at each failed state; the history of the execution says it better.
+    logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
     lambda_runtime.install(pool)
     ecs_tasks.install(tasks)
     stepfunctions_patches.install(port=port, tasks=tasks)

@@ -250,10 +250,13 @@ def _failure_cause() -> None:
 
 
 def _string_output() -> None:
+    status = _module(PARSER + "api").ExecutionStatus
     execution = _module(PARSER + "backend.execution")
     reflect = execution.BaseExecutionWorkerCommunication._reflect_execution_status
 
     def reflect_as_json(self: Any) -> None:
+        if self.execution.exec_status == status.ABORTED:
+            return  # what the states say while they are torn down does not count
         reflect(self)
         if isinstance(self.execution.output, str):
             self.execution.output = json.dumps(self.execution.output)
@@ -272,12 +275,25 @@ def _execution_names() -> None:
 
 
 def _stop_at_once() -> None:
+    status = _module(PARSER + "api").ExecutionStatus
     execution = _module(PARSER + "backend.execution").Execution
+    responses = _module("moto.stepfunctions.responses")
     stop = execution.stop
 
     def stop_and_say(self: Any, stop_date: Any, error: str | None, cause: str | None) -> None:
+        if self.exec_status != status.RUNNING:
+            return
         stop(self, stop_date, error, cause)
         # The thread may still wait for a function; AWS does not wait for it either.
-        self.exec_status, self.stop_date, self.error, self.cause = "ABORTED", stop_date, error, cause
+        self.exec_status, self.stop_date = status.ABORTED, stop_date
+
+    def stop_execution(self: Any) -> Any:
+        arn = self._get_param("executionArn")
+        running = self.stepfunction_backend.describe_execution(arn).exec_status == status.RUNNING
+        stopped = self.stepfunction_backend.stop_execution(arn)
+        if running:
+            stopped.error, stopped.cause = self._get_param("error"), self._get_param("cause")
+        return responses.ActionResult({"stopDate": stopped.stop_date})
 
     execution.stop = stop_and_say
+    responses.StepFunctionResponse.stop_execution = stop_execution
