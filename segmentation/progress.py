@@ -67,10 +67,6 @@ class Progress:
         outcome: Outcome = "aborted" if aborted else "finished" if finished else "open"
         return cls(key=key, seen=seen, conflicts=frozenset(conflicts), outcome=outcome)
 
-    def finish(self) -> Self:
-        """The part is durable and announced."""
-        return replace(self, outcome="finished")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:

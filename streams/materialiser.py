@@ -16,35 +16,29 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar, assert_never
 
-import pyarrow as pa
 from faust.types import TP, EventT
 
 from schemas.codec import CODEC, UndecodableError
-from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import intent_key, intent_prefix, result_key, staging_prefix
-from schemas.messages import (
-    DeadLetter,
-    ImportAborted,
-    ImportEnded,
-    ImportStarted,
-    Message,
-    ProgressMessage,
-    UserChunk,
-)
-from schemas.rows import chunk_fault, decode_rows
+from schemas.layout import intent_prefix
+from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
+from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, RUN_BYTES, RUNS
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
 from streams.buffers import Budget, Group
 from streams.config import WorkerConfig
+from streams.counters import Counters
+from streams.decoding import Arrival, decode_import_message, rows_or_fault, warm_up
 from streams.lanes import Lane
-from streams.merges import Intent, MergeRunner
-from streams.runs import BufferedChunk, encode_run, find_runs, schema_of
+from streams.merges import MergeRunner
+from streams.runs import BufferedChunk
+from streams.staged import StagedState
 from streams.staging import S3Store
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _TICK_S: Final = 0.2
+_REPORT_S: Final = 60.0
 _ABORTS_REMEMBERED: Final = 10_000
 
 
@@ -65,7 +59,7 @@ class Materialiser:
         now_us: Callable[[], int],
     ) -> None:
         self._config = config
-        self._store = store
+        self._staged = StagedState(store, config.staging_bucket)
         self._publish = publish
         self._fail = fail
         self._now_us = now_us
@@ -75,6 +69,7 @@ class Materialiser:
         self._budget = Budget(config.buffer_bytes)
         self._pool = ThreadPoolExecutor(config.flush_threads, thread_name_prefix="flush")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._counters = Counters()
         self._merges = MergeRunner(config, store, self._announce, fail)
 
     # --- ownership: called by the guarded consumer -------------------------------------------------------------------
@@ -111,47 +106,47 @@ class Materialiser:
         if lane is None or record.generation_id != lane.generation:
             return  # fetched before a rebalance: it comes again, to whoever owns the partition now
         lane.deliver(record.offset, event)
-        value = record.value
+        arrival = Arrival(lane=lane, offset=record.offset, key=record.key, value=record.value)
         record.value = event.value = None  # the event waits for its acknowledgement; its bytes need not
         try:
-            message = CODEC.decode(value)
-            key = _group_of(message, lane.tp)
+            message = decode_import_message(arrival.value, lane.tp)
         except UndecodableError as exc:
-            await self._bury(lane, record.offset, record.key, value, str(exc))
+            await self._bury(arrival, str(exc))
             return
-        group = await self._group(lane, key)
-        if not lane.live:
-            return
-        await self._apply(group, message, record.offset, record.key, value)
+        group = await self._group(lane, GroupKey.of(message))
+        if lane.live:
+            await self._apply(group, message, arrival)
 
-    async def _apply(self, group: Group, message: Message, offset: int, key: bytes | None, value: bytes | None) -> None:
+    async def _apply(self, group: Group, message: ImportMessage, arrival: Arrival) -> None:
         group.touched = time.monotonic()
-        assert isinstance(message, ImportStarted | UserChunk | ImportEnded | ImportAborted)  # noqa: S101  # _group_of
         state, effect = step(group.progress, message)
         match effect:
             case Keep():
                 assert isinstance(message, UserChunk)  # noqa: S101  # only chunks are kept
-                await self._keep(group, state, message, offset, key, value)
+                await self._keep(group, state, message, arrival)
             case Skip():
                 group.progress = state
-                group.lane.done([offset])
+                group.lane.done([arrival.offset])
+                if isinstance(message, UserChunk):
+                    self._counters.add(CHUNKS, result="skipped")
             case Merge() | Report() | AnnounceAgain() | Drop():
                 group.progress = state
                 group.settling = True
-                self._spawn(self._settle(group, effect, message, offset))
+                if isinstance(message, ImportAborted):  # from now on, also for attempts that have not been seen yet
+                    self._remember_abort(message)
+                self._spawn(self._settle(group, effect, message, arrival.offset))
             case _:
                 assert_never(effect)
         if group.lane.pending >= self._config.flush_after_messages:
             self._flush_lane(group.lane)
 
-    async def _keep(
-        self, group: Group, state: Progress, chunk: UserChunk, offset: int, key: bytes | None, value: bytes | None
-    ) -> None:
+    async def _keep(self, group: Group, state: Progress, chunk: UserChunk, arrival: Arrival) -> None:
         """Step 2."""
         size = len(chunk.rows)
-        rows = _rows_or_fault(chunk)
+        rows = rows_or_fault(chunk)
         if isinstance(rows, str):
-            await self._bury(group.lane, offset, key, value, rows)
+            self._counters.add(CHUNKS, result="buried")
+            await self._bury(arrival, rows)
             return
         while not self._budget.fits(size):
             self._make_room()
@@ -159,49 +154,38 @@ class Materialiser:
         if not group.lane.live:
             return
         self._budget.take(size)
+        self._counters.add(CHUNKS, result="kept")
+        self._counters.add(ROWS, chunk.count)
         group.progress = state
         group.add(
-            BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=offset), time.monotonic()
+            BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset),
+            time.monotonic(),
         )
         if group.size >= self._config.run_bytes:
             self._flush(group)
         elif self._budget.used > self._config.buffer_bytes // 2:
             self._make_room()
 
-    async def _bury(self, lane: Lane, offset: int, key: bytes | None, value: bytes | None, reason: str) -> None:
+    async def _bury(self, arrival: Arrival, reason: str) -> None:
         """Dead letter first, acknowledgement after."""
-        letter = DeadLetter(
-            topic=lane.tp.topic,
-            partition=Partition(lane.tp.partition),
-            offset=offset,
-            key=key,
-            value=value or b"",
-            reason=reason,
-            failed_at_us=self._now_us(),
-        )
-        _log.warning("dead letter topic=%s partition=%d offset=%d reason=%s", *lane.tp, offset, reason)
-        await self._publish(self._config.dead_letter_topic, lane.tp.topic.encode(), CODEC.encode(letter))
-        lane.done([offset])
+        tp = arrival.lane.tp
+        _log.warning("dead letter topic=%s partition=%d offset=%d reason=%s", *tp, arrival.offset, reason)
+        letter = CODEC.encode(arrival.dead_letter(reason, self._now_us()))
+        await self._publish(self._config.dead_letter_topic, tp.topic.encode(), letter)
+        arrival.lane.done([arrival.offset])
 
     async def _group(self, lane: Lane, key: GroupKey) -> Group:
         """The group of a message; one that is new to this owner is looked up in staging."""
         place = (lane.tp, key)
         if (group := self._groups.get(place)) is None:
-            progress = await self._in_thread(self._resume, key)
+            if self._aborted.get((key.import_id, key.partition), 0) >= key.attempt:
+                progress = Progress.resume(key, aborted=True)
+            else:
+                progress = await self._in_thread(self._staged.resume, key)
             group = Group(lane, progress, time.monotonic())
             if lane.live:
                 self._groups[place] = group
         return group
-
-    def _resume(self, key: GroupKey) -> Progress:
-        if self._aborted.get((key.import_id, key.partition), 0) >= key.attempt:
-            return Progress.resume(key, aborted=True)
-        bucket = self._config.staging_bucket
-        keys = self._store.list_keys(bucket, staging_prefix(key.import_id, key.attempt, key.partition))
-        if result_key(key.import_id, key.attempt, key.partition) in keys:
-            return Progress.resume(key, finished=True)
-        runs = find_runs(self._store, bucket, keys)
-        return Progress.resume(key, staged=[chunk for run in runs for chunk in run.chunks.items()])
 
     # --- flushing (step 3) -------------------------------------------------------------------------------------------
 
@@ -216,18 +200,16 @@ class Materialiser:
         size = sum(c.size for c in chunks)
         started = time.monotonic()
         try:
-            await self._in_thread(self._write_run, group.key, chunks)
+            await self._in_thread(self._staged.write_run, group.key, chunks)
         finally:
             self._budget.free(size)
         group.lane.done([c.offset for c in chunks])
+        self._counters.add(RUNS)
+        self._counters.add(RUN_BYTES, size)
         _log.debug(
             "staged import=%s partition=%d chunks=%d bytes=%d seconds=%.3f",
             *(group.key.import_id, group.key.partition, len(chunks), size, time.monotonic() - started),
         )
-
-    def _write_run(self, key: GroupKey, chunks: list[BufferedChunk]) -> None:
-        run, body = encode_run(key, chunks)
-        self._store.put_new(self._config.staging_bucket, str(run), body)  # there already = the same bytes
 
     def _flush_lane(self, lane: Lane) -> None:
         for (tp, _), group in self._groups.items():
@@ -241,10 +223,15 @@ class Materialiser:
                 self._flush(largest)
 
     async def tick(self) -> None:
-        """Flush what is old, forget what is idle. Runs until cancelled."""
+        """Flush what is old, forget what is idle, log the metrics. Runs until cancelled."""
+        reported = time.monotonic()
+        await self._in_thread(warm_up)
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
+            if now - reported >= _REPORT_S:
+                reported = now
+                _log.info("metrics %s", " ".join(self.samples()))
             for place, group in list(self._groups.items()):
                 if group.chunks and now - group.oldest >= self._config.flush_after_s:
                     self._flush(group)
@@ -253,7 +240,7 @@ class Materialiser:
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 
-    async def _settle(self, group: Group, effect: Effect, message: Message, offset: int) -> None:
+    async def _settle(self, group: Group, effect: Effect, message: ImportMessage, offset: int) -> None:
         """Do what the end marker or the abort asks for, then acknowledge it."""
         try:
             if not isinstance(effect, Drop):
@@ -264,7 +251,9 @@ class Materialiser:
                 return
             match effect:
                 case Merge():
-                    await self._intend(group, effect.marker)
+                    intent = await self._in_thread(self._staged.write_intent, group.lane.tp.topic, effect.marker)
+                    if group.lane.live:
+                        self._merges.submit(intent)
                 case Report():
                     failed = effect.failure
                     _log.error(
@@ -273,7 +262,8 @@ class Materialiser:
                     )
                     await self._announce(failed)
                 case AnnounceAgain():
-                    await self._announce_again(group.key)
+                    if (result := await self._in_thread(self._staged.result, group.key)) is not None:
+                        await self._publish(self._config.progress_topic, group.key.import_id.encode(), result)
                 case Drop():
                     assert isinstance(message, ImportAborted)  # noqa: S101  # only aborts drop
                     await self._drop(group.lane, message)
@@ -281,44 +271,24 @@ class Materialiser:
         finally:
             group.settling = False
 
-    async def _intend(self, group: Group, marker: ImportEnded) -> None:
-        tp = group.lane.tp
-        key = intent_key(tp.topic, Partition(tp.partition), marker.import_id, marker.attempt)
-        await self._in_thread(self._store.put_new, self._config.staging_bucket, key, CODEC.encode(marker))
-        if group.lane.live:
-            self._merges.submit(Intent(key=key, marker=marker))
-
     async def _find_intents(self, lane: Lane) -> None:
-        bucket = self._config.staging_bucket
-        prefix = intent_prefix(lane.tp.topic, Partition(lane.tp.partition))
-        for key in await self._in_thread(self._store.list_keys, bucket, prefix):
-            body = await self._in_thread(self._store.get, bucket, key)
-            if not lane.live:
-                return
-            if body is not None:  # else it was done by the owner before us, just now
-                marker = CODEC.decode(body)
-                if not isinstance(marker, ImportEnded):
-                    raise FatalError("STAGING_DAMAGED", f"intent {key} holds a {type(marker).__name__}", key=key)
-                self._merges.submit(Intent(key=key, marker=marker))
+        intents = await self._in_thread(self._staged.intents, lane.tp.topic, Partition(lane.tp.partition))
+        if lane.live:
+            for intent in intents:
+                self._merges.submit(intent)
 
-    async def _announce_again(self, key: GroupKey) -> None:
-        bucket = self._config.staging_bucket
-        body = await self._in_thread(self._store.get, bucket, result_key(key.import_id, key.attempt, key.partition))
-        if body is not None:  # else staging was cleared after the import had ended: nobody waits for it
-            await self._publish(self._config.progress_topic, key.import_id.encode(), body)
-
-    async def _drop(self, lane: Lane, abort: ImportAborted) -> None:
-        """Buffers, runs and intents of the import in this partition, for the aborted attempt and all before it."""
+    def _remember_abort(self, abort: ImportAborted) -> None:
         self._aborted[abort.import_id, abort.partition] = abort.attempt
         while len(self._aborted) > _ABORTS_REMEMBERED:
             del self._aborted[next(iter(self._aborted))]
-        keys = set()
+
+    async def _drop(self, lane: Lane, abort: ImportAborted) -> None:
+        """Buffers, runs and intents of the import in this partition, for the aborted attempt and all before it."""
         for (tp, key), group in list(self._groups.items()):
             if tp == lane.tp and key.import_id == abort.import_id and key.attempt <= abort.attempt:
                 self._budget.free(group.size)
                 lane.done([c.offset for c in group.take()])
                 group.progress = Progress.resume(key, aborted=True)
-                keys.add(key)
                 while group.flushes:
                     await asyncio.wait(list(group.flushes))
         await self._merges.drop(
@@ -327,23 +297,27 @@ class Materialiser:
                 for n in range(1, abort.attempt + 1)
             }
         )
-        await self._in_thread(self._remove_staged, lane.tp, abort)
+        await self._in_thread(self._staged.remove, lane.tp.topic, abort)
         _log.info(
             "dropped import=%s attempt=%d partition=%d reason=%s",
             *(abort.import_id, abort.attempt, abort.partition, abort.reason),
         )
 
-    def _remove_staged(self, tp: TP, abort: ImportAborted) -> None:
-        bucket = self._config.staging_bucket
-        for attempt in map(Attempt, range(1, abort.attempt + 1)):
-            staged = self._store.list_keys(bucket, staging_prefix(abort.import_id, attempt, abort.partition))
-            self._store.delete(
-                bucket, [*staged, intent_key(tp.topic, Partition(tp.partition), abort.import_id, attempt)]
-            )
+    def samples(self) -> list[str]:
+        """All metrics as of now."""
+        return [
+            *self._counters.samples(),
+            BUFFERED_BYTES.sample(self._budget.used),
+            GROUPS.sample(len(self._groups)),
+            MERGES_WAITING.sample(self._merges.waiting),
+        ]
 
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     async def _announce(self, message: ProgressMessage) -> None:
+        self._counters.add(
+            PARTITIONS, result="materialised" if isinstance(message, PartitionMaterialised) else "failed"
+        )
         await self._publish(self._config.progress_topic, message.import_id.encode(), CODEC.encode(message))
 
     async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
@@ -360,24 +334,3 @@ class Materialiser:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _group_of(message: Message, tp: TP) -> GroupKey:
-    """The group of an import message. Raises `UndecodableError` for what does not belong into this partition."""
-    if not isinstance(message, ImportStarted | UserChunk | ImportEnded | ImportAborted):
-        raise UndecodableError(f"a {type(message).__name__} does not belong into {tp.topic}")
-    if message.partition != tp.partition:
-        raise UndecodableError(
-            f"{type(message).__name__} for partition {message.partition} in partition {tp.partition}"
-        )
-    return GroupKey.of(message)
-
-
-def _rows_or_fault(chunk: UserChunk) -> pa.RecordBatch | str:
-    """The rows of a chunk, or why they are not what it says they are."""
-    try:
-        batch = decode_rows(chunk.rows)
-        fault = chunk_fault(chunk, batch, schema_of(batch.schema))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, StopIteration, OSError, ValueError) as exc:
-        return f"broken rows: {type(exc).__name__}: {exc}"[:500]
-    return batch if fault is None else fault

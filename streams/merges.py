@@ -61,6 +61,11 @@ class MergeRunner:
         self._dropped: set[GroupKey] = set()
         self._pool = ThreadPoolExecutor(config.merge_threads, thread_name_prefix="merge")
 
+    @property
+    def waiting(self) -> int:
+        """Merges that are queued and not begun."""
+        return len(self._queue)
+
     def submit(self, intent: Intent) -> None:
         """Queue a merge; one that is queued or running already is not queued again."""
         self._dropped.discard(intent.group)

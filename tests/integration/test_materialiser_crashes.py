@@ -1,19 +1,24 @@
 """Workers that are killed, or sleep through their session, while imports run: the same parts in the end."""
 
+import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from orchestration.local import processes
+from orchestration.local import stack as local_stack
 from orchestration.settings import Settings
 from schemas.messages import UserChunk
-from schemas.topics import IMPORTS_SMALL
+from schemas.topics import IMPORTS, IMPORTS_SMALL
 from tests.fakes.importer import interleave, make_import, send, users
 from tests.integration.test_materialiser import assert_materialised, new_id
-from tests.integration.workers import SESSION_TIMEOUT_S, Workers, committed_everything, eventually
+from tests.integration.workers import SESSION_TIMEOUT_S, Workers, committed_everything, eventually, staged
 
 pytestmark = pytest.mark.integration
 
@@ -77,3 +82,57 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
     assert_materialised(stack, after, second, timeout_s=120)
     assert_materialised(stack, before, first)
     eventually(lambda: committed_everything(stack), timeout_s=60)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", ["kafka", "s3"])
+def test_an_outage_in_the_middle_of_an_import_loses_nothing(
+    start_stack: Callable[..., Settings], tmp_path: Path, part: str
+) -> None:
+    settings = start_stack(partitions=2)
+    workers = Workers(settings, tmp_path)
+    try:
+        rows = users(20_000, doubled=1_000)
+        imported = make_import(new_id(), rows, partitions=2, chunk_rows=100)
+        half = len(imported.messages) // 2
+        workers.start("a")
+        send(settings.kafka_bootstrap, imported.messages[:half])
+        eventually(lambda: staged(settings, imported.import_id))
+        victim = {"kafka": "kafka.Kafka", "s3": "-s3=true"}[part]
+        killed = [p for p in processes.marked(settings.home) if victim in p.cmdline()]
+        assert killed
+        for process in killed:
+            process.kill()
+        time.sleep(2)
+        local_stack.up(settings.home, parts=("kafka", "s3"), env=os.environ | settings.environment())
+        send(settings.kafka_bootstrap, imported.messages[half:])
+        assert_materialised(settings, imported, rows, timeout_s=150)
+    finally:
+        workers.close()
+
+
+@pytest.mark.timeout(300)
+def test_records_that_expired_before_they_were_read_end_the_worker_with_retention_lost(
+    start_stack: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = start_stack(partitions=1)
+    workers = Workers(settings, tmp_path)
+    try:
+        rows = users(100)
+        first = make_import(new_id(), rows, partitions=1)
+        workers.start("a")
+        send(settings.kafka_bootstrap, first.messages)
+        assert_materialised(settings, first, rows)
+        eventually(lambda: committed_everything(settings))
+        assert workers.stop("a") == 0
+        send(settings.kafka_bootstrap, make_import(new_id(), rows, partitions=1).messages)
+        admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+        for future in admin.delete_records([TopicPartition(IMPORTS, 0, 5)]).values():
+            future.result(timeout=30)
+        workers.start("a")
+        assert workers.wait_exit("a") == 70
+        assert "RETENTION_LOST: muster.imports/0: the committed offset 3 is outside the log (5 to 6)" in workers.log(
+            "a"
+        )
+    finally:
+        workers.close()
