@@ -371,7 +371,7 @@ def _print_audience(audience: "Audience", current: "VersionInfo | None") -> None
         ("columns", columns or "none"),
         ("format", spec.format or "by the name of the file"),
         ("time zone", spec.timezone or "none: times need an offset"),
-        ("rejects", f"at most {spec.max_reject_share:.2%} of the rows"),
+        ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
         ("empty file", "accepted" if spec.allow_empty else "refused"),
         ("shrinking", shrink),
         ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),

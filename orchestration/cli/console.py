@@ -11,6 +11,7 @@ from schemas.errors import MusterError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 PIPE_WIDTH: Final = 200
 """Width where nobody looks: wide enough that tables are not folded for `grep`."""
@@ -62,7 +63,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, rig
         table.add_column(header, justify="right" if header in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
-    out().print(table, soft_wrap=False)
+    _print_grid(table)
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
@@ -75,7 +76,17 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(name, Text(safe(value)))
-    out().print(table, soft_wrap=False)
+    _print_grid(table)
+
+
+def _print_grid(table: "Table") -> None:
+    """Print a table; in a pipe without the blanks that fill its last column."""
+    if out().is_terminal:
+        out().print(table, soft_wrap=False)
+        return
+    with out().capture() as captured:
+        out().print(table, soft_wrap=False)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def show_error(error: MusterError) -> None:

@@ -15,12 +15,14 @@ from orchestration.cli.options import command
 from orchestration.cli.session import SESSION, stack_context
 
 if TYPE_CHECKING:
+    from connectors.sources.inspection import Inspection
     from orchestration.context import Context
     from orchestration.operations.dry_run import DryRun
     from schemas.ids import JobId
 
 REGISTRATION_LOOK_S: Final = 5.0
 """Without --wait: how long the answer waits for the registration, to tell a duplicate or a refusal at once."""
+INSPECT_FAULTS: Final = 10
 TICK_S: Final = 0.25
 
 
@@ -250,13 +252,45 @@ def inspect(
     del json
     from orchestration.operations.inspection import inspect_source
 
-    context = stack_context() if source.startswith("s3://") else None
-    found = inspect_source(source, format_=format_, context=context)
+    found = inspect_source(source, format_=format_, context=stack_context() if source.startswith("s3://") else None)
     if SESSION.json:
         print_json(found.as_record())
-        return
-    for line in found.headlines:
-        print_line(line)
-    print_table(("COLUMN", "TYPE", "EMPTY", "EXAMPLES"), found.column_rows, right=("EMPTY",))
-    for line in found.remarks:
-        print_line(line)
+    else:
+        _print_inspection(source, found)
+    if found.fault is not None:
+        raise typer.Exit(ExitCode.USER_ERROR)
+
+
+def _print_inspection(source: str, found: "Inspection") -> None:
+    from connectors.verification.policy import describe
+    from orchestration.operations.inspection import import_command
+
+    packed = "" if found.compression in (None, "none") else f", {found.compression}"
+    print_pairs(
+        [
+            ("file", f"{found.name}, {size(found.size)}"),
+            ("format", f"{found.format or 'unknown'}{packed}{', ' + found.encoding if found.encoding else ''}"),
+            ("rows", f"{number(found.rows)}, {number(found.rejected)} of them would be rejects"),
+        ]
+    )
+    if found.columns:
+        print_line("")
+        print_table(
+            ("COLUMN", "TYPE", "EMPTY", "EXAMPLES"),
+            [
+                (c.name, f"{c.type or 'not kept'}{' (id)' if c.is_id else ''}", number(c.nulls), ", ".join(c.examples))
+                for c in found.columns
+            ],
+            right=("EMPTY",),
+        )
+    print_line("")
+    for reject in found.rejects[:INSPECT_FAULTS]:
+        print_line(safe(describe(reject)))
+    if found.rejected > INSPECT_FAULTS:
+        print_line(", ".join(f"{code} {number(n)}" for code, n in found.rejected_by_code.items()))
+    for hint in found.hints:
+        print_line(f"note: {safe(hint)}")
+    if found.fault is not None:
+        print_line(f"{found.fault.code}: {safe(found.fault.message)}", style="red")
+    elif found.spec is not None:
+        print_line(import_command(source, found))

@@ -99,15 +99,17 @@ def doctor(*, json: options.Json = False) -> None:
     Exit code 7 when something is.
     """
     del json
-    from orchestration.local.doctor import diagnose
+    from orchestration.context import Context
+    from orchestration.operations.doctor import diagnose
 
-    found = diagnose(settings())
+    loaded = settings()
+    found = list(diagnose(loaded, Context(loaded)))
     if SESSION.json:
-        print_json([finding.as_record() for finding in found])
+        print_json([diagnosis.as_record() for diagnosis in found])
     else:
-        for finding in found:
-            print_line(finding.text)
-    if any(finding.wrong for finding in found):
+        for diagnosis in found:
+            print_line(f"{diagnosis.severity:<6} {diagnosis.subject} {safe(diagnosis.text)}")
+    if any(diagnosis.severity == "wrong" for diagnosis in found):
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 

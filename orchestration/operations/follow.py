@@ -196,7 +196,7 @@ def _materialise(
         rows = total
     rate = None
     if report is not None and announced:
-        end_ms = max(p.at_ms for p in announced) if state == "done" else now_ms
+        end_ms = max(p.at_ms for p in announced) if rows >= total else now_ms
         rate = _rate(rows, end_ms - int(report.record["started_at_ms"]))
     return StageView(
         name="materialise",
