@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from connectors.sources.frames import FrameKind, write_frame, write_record
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from connectors.sources.compression import ByteSource, CountedSource, Decompressed
     from connectors.sources.rejects import RejectBatch
+    from connectors.sources.suggestion import Chooser, Layout
+    from schemas.columns import ImportSpec
 
 PR_SET_PDEATHSIG: Final = 1
 PROGRESS_S: Final = 0.25
@@ -126,7 +129,8 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
         decoded = Decompressed(
             source, job.compression, max_decoded_bytes=limits.max_decoded_bytes, max_ratio=limits.max_ratio
         )
-        reader = _reader(job, decoded, source_fd, lambda: tally.beat(source.bytes_read))
+        choose = (lambda layout: _choose(job, layout, frames_fd)) if job.choose else None
+        reader = _reader(job, decoded, source_fd, choose, lambda: tally.beat(source.bytes_read))
         for found in reader:
             if isinstance(found, RejectBatch):
                 tally.by_code.update(found.batch.column("code").to_pylist())
@@ -143,23 +147,41 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
     write_record(frames_fd, FrameKind.SUMMARY, summary)
 
 
+def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
+    """The spec for a file of that layout; the parent is told before it gets rows."""
+    from connectors.sources.suggestion import suggest  # noqa: PLC0415
+
+    spec = replace(suggest(layout), format=job.format)
+    encoding = "" if job.format == "parquet" else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
+    record = {
+        "names": [name for name, _ in layout.columns],
+        "encoding": encoding,
+        "format": job.format,
+        "compression": job.compression,
+        "spec": spec.as_record(),
+    }
+    write_record(frames_fd, FrameKind.LAYOUT, record)
+    return spec
+
+
 def _reader(
-    job: ParseJob, decoded: "Decompressed", source_fd: int, beat: Callable[[], None]
+    job: ParseJob, decoded: "Decompressed", source_fd: int, choose: "Chooser | None", beat: Callable[[], None]
 ) -> "Iterable[pa.RecordBatch | RejectBatch]":
     match job.format:
         case "csv":
             from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
 
-            return CsvReader(_checked(decoded, beat), job.spec)
+            return CsvReader(_checked(decoded, beat), job.spec, choose=choose)
         case "jsonl":
             from connectors.sources.jsonl_reader import JsonLinesReader  # noqa: PLC0415
 
-            return JsonLinesReader(_checked(decoded, beat), job.spec)
+            return JsonLinesReader(_checked(decoded, beat), job.spec, choose=choose)
         case "parquet":
             from connectors.sources.parquet_reader import ParquetReader  # noqa: PLC0415
 
             path = f"/proc/self/fd/{source_fd}"
-            return ParquetReader(path, job.spec, max_decoded_bytes=job.limits.max_decoded_bytes, beat=beat)
+            most = job.limits.max_decoded_bytes
+            return ParquetReader(path, job.spec, max_decoded_bytes=most, choose=choose, beat=beat)
         case _:
             assert_never(job.format)
 

@@ -17,8 +17,9 @@ from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 from schemas.topics import ROW_MAX_BYTES
 
@@ -62,13 +63,14 @@ class CsvReader:
         source: ByteSource,
         spec: ImportSpec,
         *,
+        choose: Chooser | None = None,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
         batch_rows: int = BATCH_ROWS,
     ) -> None:
         self._source = source
         self._spec = spec
-        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._choose = choose
         self._block_bytes = block_bytes
         self._limit = record_limit
         self._batch_rows = batch_rows
@@ -84,13 +86,12 @@ class CsvReader:
         self._skip: npt.NDArray[np.int64] | None = None
         self._skipped: dict[str, Any] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """Column names of the header, once iteration has begun."""
-        return self._names
-
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         pos = self._read_header()
+        if self._choose is not None:
+            columns: list[tuple[str, ColumnType | None]] = [(name, "string") for name in self._names]
+            self._spec = self._choose(Layout(columns=columns, bom=self._bom))
+        self._schema = self._spec.row_schema.arrow(ordinal=True)
         slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
         n_slots = max(self._column_slots) + 1
         capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))
@@ -147,7 +148,8 @@ class CsvReader:
         start = bytes(self._data[: min(self._tail, len(BOM))])
         if start[:2] in UTF16_BOMS:
             raise UserError("NOT_UTF8_HEADER", "the file is UTF-16; save it as UTF-8")
-        pos = len(BOM) if start == BOM else 0
+        self._bom = start == BOM
+        pos = len(BOM) if self._bom else 0
         first = pos
         starts = np.empty((MAX_COLUMNS + 1, 1), np.int32)
         ends = np.empty((MAX_COLUMNS + 1, 1), np.int32)

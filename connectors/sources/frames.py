@@ -26,6 +26,8 @@ class FrameKind(IntEnum):
     """JSON object; the last frame of a file that was read to its end."""
     ERROR = 5
     """JSON object: `MusterError.as_record()`; the last frame of a file that was not."""
+    LAYOUT = 6
+    """JSON object: names, encoding, format, compression and the spec that was chosen; before all rows, if asked for."""
 
 
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:

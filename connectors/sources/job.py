@@ -68,6 +68,8 @@ class ParseJob:
     compression: Compression
     parent_pid: int
     source_size: int
+    choose: bool = False
+    """Whether the child chooses the columns of the spec, and says so in a LAYOUT frame."""
 
     def as_record(self) -> dict[str, object]:
         """Plain JSON data."""
@@ -78,6 +80,7 @@ class ParseJob:
             "compression": self.compression,
             "parent_pid": self.parent_pid,
             "source_size": self.source_size,
+            "choose": self.choose,
         }
 
     @classmethod

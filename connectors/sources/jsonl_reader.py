@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,17 @@ from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_reader import BLOCK_BYTES, BOM, RECORD_MAX_BYTES, UTF16_BOMS
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, convert_text
-from schemas.columns import ARROW_TYPES, Column, ImportSpec
+from schemas.columns import ARROW_TYPES, Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 
+SAMPLE_BYTES: Final = 1024 * 1024
+SAMPLE_LINES: Final = 1000
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
+Shape = ColumnType | Literal["null"] | None
+"""First type of a member; None for one that cannot be kept, "null" while only nulls were seen."""
 SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
@@ -43,12 +48,13 @@ class JsonLinesReader:
         source: ByteSource,
         spec: ImportSpec,
         *,
+        choose: Chooser | None = None,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
     ) -> None:
         self._source = source
         self._spec = spec
-        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._choose = choose
         self._block = bytearray(block_bytes)
         self._limit = record_limit
         self._ordinal = 0
@@ -58,6 +64,9 @@ class JsonLinesReader:
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         carry = self._first_bytes()
+        if self._choose is not None:
+            carry = self._sample(carry)
+        self._schema = self._spec.row_schema.arrow(ordinal=True)
         head = b""
         skipped = 0  # bytes of a line over the limit that were not kept, but for its head
         while True:
@@ -82,6 +91,25 @@ class JsonLinesReader:
                 carry = b""
             elif len(rest) > self._limit + 1:  # a CR may still belong to the line end
                 head, skipped, carry = rest[:RAW_MAX_BYTES], len(rest), b""
+
+    def _sample(self, start: bytes) -> bytes:
+        """Read on to `SAMPLE_BYTES` and let the spec be chosen from the members of the lines in them."""
+        while len(start) < SAMPLE_BYTES and (block := self._read()):
+            start += block
+        types: dict[str, Shape] = {}
+        for line in start.split(b"\n")[:SAMPLE_LINES]:
+            try:
+                members = self._members(line)
+            except _Refused:
+                continue
+            for name, value in members.items():
+                types[name] = _wider(types.get(name, _type_of(value)), _type_of(value))
+        if self._choose is not None:
+            columns: list[tuple[str, ColumnType | None]] = [
+                (name, "string" if shape == "null" else shape) for name, shape in types.items()
+            ]
+            self._spec = self._choose(Layout(columns=columns, bom=self._offset > 0))
+        return start
 
     def _first_bytes(self) -> bytes:
         start = b""
@@ -241,6 +269,31 @@ _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "date": lambda v: isinstance(v, str),
     "timestamp": lambda v: isinstance(v, str),
 }
+
+
+def _type_of(value: object) -> Shape:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "long"
+        case float():
+            return "double"
+        case str():
+            return "string"
+        case _:
+            return None
+
+
+def _wider(one: Shape, other: Shape) -> Shape:
+    """What holds both."""
+    if other in (one, "null"):
+        return one
+    if one == "null":
+        return other
+    return "double" if {one, other} == {"long", "double"} else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

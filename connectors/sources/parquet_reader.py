@@ -13,9 +13,10 @@ from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.header import shown, wanted_columns
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
+from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
 from connectors.sources.value_kernel import MAX_US, MIN_US
-from schemas.columns import ARROW_TYPES, Column, ImportSpec
+from schemas.columns import ARROW_TYPES, Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 
 BATCH_ROWS: Final = 64 * 1024
@@ -39,11 +40,17 @@ class ParquetReader:
     """
 
     def __init__(
-        self, path: str, spec: ImportSpec, *, max_decoded_bytes: int, beat: Callable[[], None] = lambda: None
+        self,
+        path: str,
+        spec: ImportSpec,
+        *,
+        max_decoded_bytes: int,
+        choose: Chooser | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self._choose = choose
         self._path = path
         self._spec = spec
-        self._schema = spec.row_schema.arrow(ordinal=True)
         self._max_decoded_bytes = max_decoded_bytes
         self._beat = beat
         self.bytes_decoded = 0
@@ -62,6 +69,9 @@ class ParquetReader:
             pq.ParquetFile(raw, pre_buffer=False, page_checksum_verification=True) as file,
         ):
             names = file.schema_arrow.names
+            if self._choose is not None:
+                self._spec = self._choose(Layout(columns=[(f.name, _type_of(f.type)) for f in file.schema_arrow]))
+            self._schema = self._spec.row_schema.arrow(ordinal=True)
             wanted_columns(names, self._spec)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
             self._check_types(file.schema_arrow)
@@ -87,7 +97,7 @@ class ParquetReader:
             raise _bad_type(self._spec.id_column, id_type, "an id is text or an integer")
         for column in self._spec.columns:
             type_ = schema.field(column.file_name).type
-            if not (_is_text(type_) or _fits(type_, column)):
+            if not (_is_text(type_) or _fits(type_, column.type)):
                 raise _bad_type(column.file_name, type_, f"the import spec says {column.type}")
 
     def _results(self, ordinal: int, arrays: list[pa.Array]) -> Iterator[pa.RecordBatch | RejectBatch]:
@@ -126,6 +136,13 @@ class ParquetReader:
         yield from reject_batches(rejects + more)
 
 
+def _type_of(type_: pa.DataType) -> ColumnType | None:
+    """First type of a column of the file; None for one that cannot be kept."""
+    if _is_text(type_):
+        return "string"
+    return next((t for t in ("long", "double", "boolean", "date", "timestamp") if _fits(type_, t)), None)
+
+
 def _bad_type(name: str, type_: pa.DataType, why: str) -> UserError:
     return UserError("BAD_COLUMN_TYPE", f"the column {shown([name])} is {str(type_)[:100]}, but {why}", column=name)
 
@@ -142,8 +159,8 @@ def _is_text(type_: pa.DataType) -> bool:
     )  # fmt: skip
 
 
-def _fits(type_: pa.DataType, column: Column) -> bool:
-    match column.type:
+def _fits(type_: pa.DataType, wanted: ColumnType) -> bool:
+    match wanted:
         case "string":
             return False
         case "long":
@@ -157,7 +174,7 @@ def _fits(type_: pa.DataType, column: Column) -> bool:
         case "timestamp":
             return bool(pa.types.is_timestamp(type_))
         case _:
-            assert_never(column.type)
+            assert_never(wanted)
 
 
 def _text(array: pa.Array) -> pa.Array:

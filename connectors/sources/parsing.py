@@ -48,8 +48,16 @@ class ParsedFile:
     """
 
     def __init__(
-        self, source: FileBytes, spec: ImportSpec, limits: ParseLimits, on_progress: ProgressListener | None
+        self,
+        source: FileBytes,
+        spec: ImportSpec,
+        limits: ParseLimits,
+        on_progress: ProgressListener | None,
+        *,
+        choose: bool = False,
     ) -> None:
+        self.layout: dict[str, Any] | None = None
+        """With `choose`, once the iteration has begun: names, encoding, format, compression, and the spec chosen."""
         self._schema = spec.row_schema.arrow(ordinal=True)
         self._limits = limits
         self._source_size = source.size
@@ -57,7 +65,7 @@ class ParsedFile:
         self._accepted = 0
         self._rejected = 0
         self._summary: ParseSummary | None = None
-        self._process = ParserProcess(source, spec, limits)
+        self._process = ParserProcess(source, spec, limits, choose=choose)
         try:
             self._process.start()
         except BaseException:
@@ -102,6 +110,8 @@ class ParsedFile:
                     yield RejectBatch(rejects)
                 case FrameKind.PROGRESS:
                     self._report(json.loads(payload))
+                case FrameKind.LAYOUT:
+                    self._take_layout(json.loads(payload))
                 case FrameKind.ERROR:
                     self._process.finish()
                     raise MusterError.from_record(json.loads(payload))
@@ -137,6 +147,10 @@ class ParsedFile:
             raise FatalError("BAD_FRAME", f"the parser sent a batch that is none: {exc}") from exc
         return batch
 
+    def _take_layout(self, record: dict[str, Any]) -> None:
+        self.layout = {**record, "spec": ImportSpec.from_record(record["spec"])}
+        self._schema = self.layout["spec"].row_schema.arrow(ordinal=True)
+
     def _report(self, record: dict[str, Any]) -> None:
         if self._on_progress is not None:
             self._on_progress(ParseProgress(source_size=self._source_size, **record))
@@ -170,14 +184,16 @@ def open_parsed(
     UNKNOWN_FORMAT, CORRUPT_FILE, SOURCE_GONE, SOURCE_CHANGED, BAD_TIMEZONE; the rest shows while iterating.
     """
     check_timezone(spec.timezone)
-    file: FileBytes
-    if isinstance(source, SourceObject):
-        if store is None:
-            raise ValueError("a SourceObject needs the store it is in")
-        file = _PinnedObject(store, source)
-    else:
-        file = _LocalFile(source)
-    return ParsedFile(file, spec, limits or ParseLimits(), on_progress)
+    return ParsedFile(source_file(source, store), spec, limits or ParseLimits(), on_progress)
+
+
+def source_file(source: SourceObject | Path, store: ObjectStore | None) -> FileBytes:
+    """The bytes of a local file or a pinned object. Raises `UserError` SOURCE_GONE for a local file that is not."""
+    if not isinstance(source, SourceObject):
+        return _LocalFile(source)
+    if store is None:
+        raise ValueError("a SourceObject needs the store it is in")
+    return _PinnedObject(store, source)
 
 
 class _LocalFile:

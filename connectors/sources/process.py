@@ -56,7 +56,8 @@ class FileBytes(Protocol):
 class ParserProcess:
     """One child. `frames_fd` is readable once `start` has returned."""
 
-    def __init__(self, source: FileBytes, spec: ImportSpec, limits: ParseLimits) -> None:
+    def __init__(self, source: FileBytes, spec: ImportSpec, limits: ParseLimits, *, choose: bool = False) -> None:
+        self._choose = choose
         self._source = source
         self._spec = spec
         self._limits = limits
@@ -216,6 +217,7 @@ class ParserProcess:
             compression=compression,
             parent_pid=os.getpid(),
             source_size=self._source.size,
+            choose=self._choose,
         )
         environment = {k: os.environ[k] for k in PASSED_ENVIRONMENT if k in os.environ}
         # -P: the directory the parent happens to be in is no place to import from.

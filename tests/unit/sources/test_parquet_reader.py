@@ -163,15 +163,20 @@ def test_a_footer_that_counts_more_rows_than_there_are_is_corrupt(tmp_path: Path
     assert caught.value.code == "CORRUPT_FILE"
 
 
+def outcome(content: bytes, tmp_path: Path) -> str:
+    try:
+        found = read(content, tmp_path)
+    except UserError as exc:
+        return exc.code
+    return "the rows" if found.ids == [f"user-{i}" for i in range(20_000)] else "wrong rows"
+
+
 def test_random_damage_is_an_error_with_a_name_and_never_a_wrong_row(tmp_path: Path) -> None:
     chance = random.Random(7)  # a repeatable one
     for _ in range(12):
         damaged = bytearray(GOOD)
         for _ in range(3):
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-        try:
-            found = read(bytes(damaged), tmp_path)
-        except UserError as exc:
-            assert exc.code in {"CORRUPT_FILE", "MISSING_COLUMN", "BAD_COLUMN_TYPE", "PARSER_MEMORY", "PARSER_CRASHED"}
-        else:
-            assert found.ids == [f"user-{i}" for i in range(20_000)]
+        assert outcome(bytes(damaged), tmp_path) in {
+            "the rows", "CORRUPT_FILE", "MISSING_COLUMN", "BAD_COLUMN_TYPE", "PARSER_MEMORY", "PARSER_CRASHED",
+        }  # fmt: skip

@@ -1,0 +1,224 @@
+"""Look at a file that nobody has described: what it is, what its columns hold, what is wrong with it.
+
+The whole file is scanned as strictly as an import would, in the same child process; nothing is sampled, so a type that
+is suggested fits every row.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.objects import ObjectStore, SourceObject
+from connectors.sources.compression import Compression
+from connectors.sources.job import ParseLimits
+from connectors.sources.parsing import ParsedFile, ProgressListener, source_file
+from connectors.sources.rejects import Reject, RejectBatch
+from connectors.sources.typed_columns import convert_text
+from schemas.columns import USER_ID, Column, ColumnType, FileFormat, ImportSpec
+from schemas.errors import UserError
+
+FAULTS_SHOWN: Final = 20
+EXAMPLES: Final = 3
+EXAMPLE_CHARACTERS: Final = 60
+GUESSES: Final[tuple[ColumnType, ...]] = ("long", "double", "boolean", "date", "timestamp")
+"""Types that a text column may turn out to have, the first that fits every value wins."""
+SIGNIFICANT_ZERO: Final = r"^[+-]?0[0-9]"
+"""A number that begins with a zero is a code (post, phone) that must not lose it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedColumn:
+    """A column as the file names it. `type` is None for one that is not kept (doubled, nested, or too many)."""
+
+    name: str
+    type: ColumnType | None
+    is_id: bool
+    nulls: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What `muster inspect` shows. `fault` refuses the whole file; `rejects` are the first `FAULTS_SHOWN`."""
+
+    name: str
+    size: int
+    format: FileFormat | None
+    compression: Compression | None
+    encoding: str
+    rows: int
+    rejected: int
+    rejected_by_code: dict[str, int]
+    rejects: tuple[Reject, ...]
+    columns: tuple[InspectedColumn, ...]
+    fault: UserError | None
+    hints: tuple[str, ...]
+    spec: ImportSpec | None
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {
+            "name": self.name,
+            "size": self.size,
+            "format": self.format,
+            "compression": self.compression,
+            "encoding": self.encoding,
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "rejected_by_code": self.rejected_by_code,
+            "rejects": [
+                {k: getattr(r, k) for k in ("ordinal", "line", "byte_offset", "column", "code", "reason", "raw")}
+                for r in self.rejects
+            ],
+            "columns": [
+                {"name": c.name, "type": c.type, "is_id": c.is_id, "nulls": c.nulls, "examples": list(c.examples)}
+                for c in self.columns
+            ],
+            "fault": None if self.fault is None else self.fault.as_record(),
+            "hints": list(self.hints),
+            "spec": None if self.spec is None else self.spec.as_record(),
+        }
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the values of one column have shown so far."""
+
+    guesses: list[ColumnType]
+    nulls: int = 0
+    values: int = 0
+    local_time: bool = False
+    examples: list[str] = field(default_factory=list)
+
+    def look_at(self, values: pa.Array) -> None:
+        self.nulls += values.null_count
+        known = values.drop_null()
+        self.values += len(known)
+        for value in known[: EXAMPLES * 4].to_pylist():
+            text = str(value)[:EXAMPLE_CHARACTERS]
+            if len(self.examples) < EXAMPLES and text not in self.examples:
+                self.examples.append(text)
+        if pa.types.is_string(values.type) and self.guesses:
+            self.guesses = [guess for guess in self.guesses if self._fits(known, guess)]
+
+    def _fits(self, texts: pa.Array, guess: ColumnType) -> bool:
+        column = Column(name="guess", type=guess)
+        if guess in ("long", "double") and pc.any(pc.match_substring_regex(texts, SIGNIFICANT_ZERO)).as_py():
+            return False
+        if convert_text(texts, column, (), None).bad is None:
+            return True
+        if guess == "timestamp" and convert_text(texts, column, (), "UTC").bad is None:
+            self.local_time = True
+            return True
+        return False
+
+    def type_or(self, first: ColumnType) -> ColumnType:
+        return self.guesses[0] if self.guesses and self.values else first
+
+
+def inspect(
+    source: SourceObject | Path,
+    *,
+    store: ObjectStore | None = None,
+    limits: ParseLimits | None = None,
+    format: FileFormat | None = None,  # noqa: A002  # the word of the import spec
+    on_progress: ProgressListener | None = None,
+) -> Inspection:
+    """Scan a file as a whole. A fault of the file is in the result; outages and missing files are raised."""
+    file = source_file(source, store)
+    name, size = file.name, file.size
+    rejects: list[Reject] = []
+    seen: dict[str, _Seen] = {}
+    fault: UserError | None = None
+    parsed: ParsedFile | None = None
+    by_code: dict[str, int] = {}
+    accepted = 0
+    try:
+        parsed = ParsedFile(file, ImportSpec(format=format), limits or ParseLimits(), on_progress, choose=True)
+        with parsed:
+            for found in parsed:
+                if isinstance(found, RejectBatch):
+                    rejects += found.rejects()[: FAULTS_SHOWN - len(rejects)] if len(rejects) < FAULTS_SHOWN else []
+                    for entry in pc.value_counts(found.batch.column("code")).to_pylist():
+                        by_code[entry["values"]] = by_code.get(entry["values"], 0) + entry["counts"]
+                    continue
+                accepted += found.num_rows
+                for index, column in enumerate(found.schema.names[1:], start=1):
+                    if column not in seen:
+                        seen[column] = _Seen(_guesses(column, parsed))
+                    seen[column].look_at(found.column(index))
+    except UserError as exc:
+        if exc.code in ("SOURCE_GONE", "SOURCE_CHANGED", "SOURCE_UNREADABLE", "ACCESS_DENIED", "NO_SUCH_BUCKET"):
+            raise
+        fault = exc
+    layout = parsed.layout if parsed is not None else None
+    spec = None if layout is None else _refined(layout["spec"], seen)
+    return Inspection(
+        name=name,
+        size=size,
+        format=None if layout is None else layout["format"],
+        compression=None if layout is None else layout["compression"],
+        encoding="" if layout is None else layout["encoding"],
+        rows=accepted + sum(by_code.values()),
+        rejected=sum(by_code.values()),
+        rejected_by_code=dict(sorted(by_code.items())),
+        rejects=tuple(rejects),
+        columns=() if layout is None or spec is None else _columns(layout["names"], spec, seen),
+        fault=fault,
+        hints=tuple(_hints(layout, spec, seen)),
+        spec=spec,
+    )
+
+
+def _guesses(column: str, parsed: ParsedFile) -> list[ColumnType]:
+    """Types that a text column may have. In JSON a number is no text, so a text is at most a date or timestamp."""
+    if column == USER_ID:
+        return []
+    is_json = parsed.layout is not None and parsed.layout["format"] == "jsonl"
+    return ["date", "timestamp"] if is_json else list(GUESSES)
+
+
+def _refined(spec: ImportSpec, seen: dict[str, _Seen]) -> ImportSpec:
+    columns = [
+        replace(c, type=seen[c.name].type_or(c.type)) if c.name in seen and c.type == "string" else c
+        for c in spec.columns
+    ]
+    return replace(spec, columns=tuple(columns), timezone=None)
+
+
+def _columns(names: list[str], spec: ImportSpec, seen: dict[str, _Seen]) -> tuple[InspectedColumn, ...]:
+    kept = {c.file_name: c for c in spec.columns}
+    shown = []
+    for name in names:
+        is_id = name == spec.id_column
+        column = kept.get(name) if names.count(name) == 1 else None
+        values = seen.get(USER_ID if is_id else column.name if column is not None else "")
+        shown.append(
+            InspectedColumn(
+                name=name,
+                type="string" if is_id else column.type if column is not None else None,
+                is_id=is_id,
+                nulls=0 if values is None else values.nulls,
+                examples=() if values is None else tuple(values.examples),
+            )
+        )
+    return tuple(shown)
+
+
+def _hints(layout: dict[str, Any] | None, spec: ImportSpec | None, seen: dict[str, _Seen]) -> list[str]:
+    hints: list[str] = []
+    if layout is None or spec is None:
+        return hints
+    names: list[str] = layout["names"]
+    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and separator in names[0]:
+            hints.append(f"the columns seem to be separated by {word}; only commas are read")
+    if doubled := sorted({n for n in names if names.count(n) > 1}):
+        hints.append(f"columns that are there more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
+    local = [c.file_name for c in spec.columns if c.type == "timestamp" and c.name in seen and seen[c.name].local_time]
+    if local:
+        hints.append(f"timestamps without an offset need a time zone in the spec: {', '.join(map(repr, local))}")
+    return hints

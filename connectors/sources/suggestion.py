@@ -1,0 +1,60 @@
+"""A first import spec for a file that nobody has described yet."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, ImportSpec
+
+ID_NAMES: Final = (USER_ID, "userid", "user", "uid", "member_id", "customer_id", "id")
+"""Names of id columns, likeliest first; compared without case, spaces and underscores."""
+NAME_CHARACTERS: Final = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What a reader knows before the first row: names in file order, each with a first type (None: not to be kept)."""
+
+    columns: Sequence[tuple[str, ColumnType | None]]
+    bom: bool = False
+
+
+Chooser = Callable[[Layout], ImportSpec]
+"""Chooses the import spec once the layout is known."""
+
+
+def suggest(layout: Layout) -> ImportSpec:
+    """An import spec that keeps what can be kept: the likeliest id column, and the others under names we allow."""
+    names = [name for name, _ in layout.columns]
+    usable = [(n, t) for n, t in layout.columns if t is not None and names.count(n) == 1]
+    id_column = _id_column([name for name, _ in usable])
+    columns: list[Column] = []
+    taken = {USER_ID}
+    for name, type_ in usable:
+        if name != id_column and len(columns) < MAX_EXTRA_COLUMNS:
+            own = _allowed(name, len(columns) + 1, taken)
+            taken.add(own.lower())
+            columns.append(Column(name=own, type=type_, source=None if own == name else name))
+    return ImportSpec(id_column=id_column, columns=tuple(columns))
+
+
+def _id_column(names: Sequence[str]) -> str:
+    if USER_ID in names:
+        return USER_ID
+    folded = {re.sub(r"[\s_]", "", n).casefold(): n for n in reversed(names)}
+    for likely in ID_NAMES:
+        if (found := folded.get(likely.replace("_", ""))) is not None:
+            return found
+    return names[0] if names else USER_ID
+
+
+def _allowed(name: str, number: int, taken: set[str]) -> str:
+    own = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[: NAME_CHARACTERS - 4]
+    if not own or not own[0].isalpha():
+        own = f"column_{own or number}"[: NAME_CHARACTERS - 4]
+    base, again = own, 2
+    while own.lower() in taken:
+        own = f"{base}_{again}"
+        again += 1
+    return own
