@@ -1,0 +1,60 @@
+# One command surface for people, pre-commit and CI. Prerequisites: Python 3.11 - 3.13 and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+UV_VERSION := 0.13
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status demo lint types test test-unit test-containers bench
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(STAMP)  ## everything that the rest needs, in .venv; leaves the command .venv/bin/muster
+
+$(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "Muster needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		rm -rf $(VENV); exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet "uv~=$(UV_VERSION).0"
+	$(BIN)/uv sync --frozen --all-extras --inexact --python $(BIN)/python
+	$(BIN)/python -m orchestration.local.kafka.jars
+	@! grep -q '__main__' schemas/hashing.py || $(BIN)/python -m schemas.hashing
+	@touch $@
+
+up: $(STAMP)  ## start the embedded stack
+	$(BIN)/muster up
+
+down: $(STAMP)  ## stop it
+	$(BIN)/muster down
+
+status: $(STAMP)  ## what runs
+	$(BIN)/muster status
+
+demo: $(STAMP)  ## two imports, their receipts, rejects, versions and an export
+	$(BIN)/python -m orchestration.demo
+
+lint: $(STAMP)  ## ruff, formatting, import contracts (the workflow's linter runs with the tests)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+test: $(STAMP)  ## all tests but those that need Docker or PostgreSQL
+	$(BIN)/pytest -m "not containers"
+
+test-unit: $(STAMP)  ## tests without any service
+	$(BIN)/pytest tests/unit tests/property
+
+test-containers: $(STAMP)  ## tests that need Docker or PostgreSQL
+	$(BIN)/pytest -m containers
+
+bench: $(STAMP)  ## the benchmark: a table, and JSON
+	$(BIN)/python -m benchmarks
