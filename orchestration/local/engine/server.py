@@ -99,8 +99,6 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
         spawner=spawner, argv=[sys.executable, "-m", task_module], env=env, output=home.log_file("tasks")
     )
     functions = function_specs()
-    if functions:
-        threading.Thread(target=pool.warm, args=(functions[0].handler,), name="warm-up", daemon=True).start()
     door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
     deploy(settings, functions=functions)  # step 4
     home.engine.mkdir(parents=True, exist_ok=True)
@@ -112,6 +110,8 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     )
     threading.Thread(target=door.bridge.run, args=(stopping,), name="inbox", daemon=True).start()
     door.ready.set()
+    if functions:  # not earlier: the broker needs the processor while it starts
+        threading.Thread(target=pool.warm, args=(functions[0].handler,), name="warm-up", daemon=True).start()
     log.info("ready on port %d", port)
     stopping.wait()
     tasks.stop_all(STOP_TIMEOUT_S)  # step 5

@@ -1,0 +1,70 @@
+"""The first start of a home: settings, secret, ports, permissions."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from orchestration.local.home import Home, initialise
+from orchestration.local.ports import Ports, distinct
+from schemas.errors import UserError
+
+
+def test_the_first_start_makes_a_secret_that_later_starts_keep(tmp_path: Path) -> None:
+    home = Home(path=tmp_path / "home")
+
+    first = initialise(home, {}, free_ports=False)
+    second = initialise(home, {}, free_ports=False)
+
+    assert len(first.s3_secret_key.reveal()) == 40
+    assert first == second
+    assert stat.S_IMODE(home.settings_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+
+
+def test_default_ports_are_the_documented_ones(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+
+    settings = initialise(home, {}, free_ports=False)
+
+    assert Ports.load(home.ports_file, settings) == Ports()
+    assert (Ports().kafka, Ports().s3, Ports().engine) == (19092, 18333, 18180)
+
+
+def test_free_ports_are_remembered_and_all_different(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+
+    first = Ports.load(home.ports_file, initialise(home, {}, free_ports=True))
+    second = Ports.load(home.ports_file, initialise(home, {}, free_ports=True))
+
+    assert first == second
+    assert distinct(first)
+    assert first != Ports()
+
+
+def test_settings_that_a_person_wrote_are_kept(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+    home.settings_file.write_text('partitions = 3\ns3_secret_key = "mine"\n')
+
+    settings = initialise(home, {}, free_ports=True)
+
+    assert (settings.partitions, settings.s3_secret_key.reveal()) == (3, "mine")
+
+
+def test_an_address_that_is_not_loopback_is_refused(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+    settings = initialise(home, {"MUSTER_KAFKA_BOOTSTRAP": "kafka.example.com:9092"}, free_ports=False)
+
+    with pytest.raises(UserError, match=r"kafka_bootstrap points to kafka\.example\.com:9092") as refused:
+        Ports.load(home.ports_file, settings)
+
+    assert refused.value.code == "NOT_LOOPBACK"
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(UserError, match=f"cannot use {tmp_path}/file/home as home directory") as refused:
+        initialise(Home(path=tmp_path / "file" / "home"), {}, free_ports=False)
+
+    assert refused.value.code == "HOME_NOT_WRITABLE"

@@ -1,0 +1,79 @@
+"""The bridge from the inbox to the workflow: nothing forgotten, nothing started twice by one engine."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.local.engine.inbox import InboxBridge, InboxJournal
+from orchestration.local.engine.s3_events import ObjectCreated
+
+
+def upload(name: str) -> ObjectCreated:
+    return ObjectCreated(bucket="inbox", key=name, size=1, etag="e", version_id=f"v-{name}", sequencer="1")
+
+
+class Workflow:
+    """Starts executions, some of which are past their first state."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.registered: set[str] = set()
+        self.broken = False
+
+    def put(self, event: ObjectCreated) -> list[str]:
+        if self.broken:
+            raise ConnectionError
+        self.started.append(event.key)
+        return [event.key]
+
+
+def bridge(path: Path, workflow: Workflow, *, bucket: tuple[ObjectCreated, ...] = ()) -> InboxBridge:
+    return InboxBridge(
+        InboxJournal(path / "inbox.db"),
+        put=workflow.put,
+        settled=lambda arn: arn in workflow.registered,
+        listing=lambda: bucket,
+    )
+
+
+def test_an_object_that_is_announced_and_then_listed_starts_once(tmp_path: Path) -> None:
+    workflow = Workflow()
+    one = bridge(tmp_path, workflow, bucket=(upload("a"),))
+
+    assert one.offer(upload("a")) is True
+    assert one.sweep() == 0
+
+    assert workflow.started == ["a"]
+
+
+def test_an_object_that_nobody_announced_is_found_by_the_sweep(tmp_path: Path) -> None:
+    workflow = Workflow()
+
+    assert bridge(tmp_path, workflow, bucket=(upload("a"), upload("b"))).sweep() == 2
+
+    assert workflow.started == ["a", "b"]
+
+
+def test_an_execution_that_died_with_the_engine_before_it_was_registered_is_started_again(tmp_path: Path) -> None:
+    workflow = Workflow()
+    workflow.registered = {"a"}
+    first = bridge(tmp_path, workflow)
+    first.offer(upload("a"))
+    first.offer(upload("b"))
+    first.settle()
+
+    bridge(tmp_path, workflow, bucket=(upload("a"), upload("b"))).sweep()
+
+    assert workflow.started == ["a", "b", "b"]
+
+
+def test_an_object_that_could_not_be_started_is_offered_again(tmp_path: Path) -> None:
+    workflow = Workflow()
+    workflow.broken = True
+    one = bridge(tmp_path, workflow, bucket=(upload("a"),))
+    with pytest.raises(ConnectionError):
+        one.offer(upload("a"))
+
+    workflow.broken = False
+
+    assert one.sweep() == 1

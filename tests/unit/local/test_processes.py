@@ -1,0 +1,69 @@
+"""Children: tied to their parent, stopped for certain, found by their mark."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestration.local import processes
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+def test_a_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -> None:
+    output = tmp_path / "log"
+    child = processes.spawn([sys.executable, "-c", DEAF], env=os.environ, output=output)
+    while processes.tail(output) != ("deaf",):
+        time.sleep(0.02)
+
+    processes.stop(child, timeout_s=0.1)
+
+    assert child.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys, time\nfrom orchestration.local import processes\n"
+        "child = processes.spawn([sys.executable, '-c', 'import time; time.sleep(60)'], env=os.environ)\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(child.pid))\ntime.sleep(60)"
+    )
+    file = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", code, str(file)])
+    while not (file.exists() and file.read_text()):
+        time.sleep(0.02)
+    child = psutil.Process(int(file.read_text()))
+
+    parent.kill()
+    parent.wait()
+
+    child.wait(10)
+    assert not child.is_running()
+
+
+def test_marked_processes_are_found_and_ended(tmp_path: Path) -> None:
+    env = {**os.environ, processes.HOME_MARK: str(tmp_path)}
+    child = processes.spawn([sys.executable, "-c", "import time; time.sleep(60)"], env=env)
+    while [p.pid for p in processes.marked(tmp_path)] != [child.pid]:
+        time.sleep(0.02)
+
+    assert processes.end_all(processes.marked(tmp_path), timeout_s=5) == 1
+
+    child.wait(5)
+    assert processes.marked(tmp_path) == []
+
+
+def test_a_large_log_is_moved_aside_before_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 3)
+    log = tmp_path / "part.log"
+    log.write_text("full")
+
+    processes.rotate(log)
+
+    assert not log.exists()
+    assert (tmp_path / "part.log.1").read_text() == "full"
