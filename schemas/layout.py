@@ -3,7 +3,7 @@
 staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.parquet   runs
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
-lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data files)
+lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet
 """

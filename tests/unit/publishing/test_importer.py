@@ -274,7 +274,8 @@ def test_an_abort_reaches_every_partition_that_the_topic_still_has() -> None:
     log = InMemoryImportLog(2, room=1)
     publish_aborted(log, import_id=IMPORT, attempt=Attempt(2), partitions=3, reason="cancelled by ops")
     assert [log.decoded(p) for p in (0, 1)] == [
-        [ImportAborted(import_id=IMPORT, attempt=Attempt(2), partition=Partition(p), reason="cancelled by ops")] for p in (0, 1)
+        [ImportAborted(import_id=IMPORT, attempt=Attempt(2), partition=Partition(p), reason="cancelled by ops")]
+        for p in (0, 1)
     ]
 
 
