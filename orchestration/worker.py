@@ -15,7 +15,7 @@ import pyarrow as pa
 from mode import Worker as ModeWorker
 
 from orchestration.settings import Settings
-from schemas.errors import MusterError, UserError
+from schemas.errors import UserError
 from streams.app import CRASH_EXIT_CODE, Worker
 from streams.config import StoreConfig, WorkerConfig
 
@@ -62,14 +62,11 @@ def main() -> int:
     worker = Worker(worker_config(settings))
     runner = ModeWorker(worker.app, loop=loop, override_logging=False, redirect_stdouts=False)
     try:
-        with contextlib.suppress(SystemExit):
-            runner.execute_from_commandline()
-    except MusterError:
-        return CRASH_EXIT_CODE  # it has been logged where it happened
-    except Exception:
-        logging.getLogger(__name__).exception("worker crashed")
-        return CRASH_EXIT_CODE
-    return CRASH_EXIT_CODE if worker.error is not None else 0
+        runner.execute_from_commandline()
+    except SystemExit as exc:  # its way to return; after a crash it has written the traceback
+        if not exc.code and worker.error is None and runner.crash_reason is None and worker.app.crash_reason is None:
+            return 0
+    return CRASH_EXIT_CODE
 
 
 def _bound_heaps() -> None:

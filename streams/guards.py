@@ -33,6 +33,9 @@ class Ownership(Protocol):
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """The partitions deliver from these offsets on, under this generation of the group."""
 
+    def on_fault(self, error: FatalError) -> None:
+        """The partitions cannot be read from where they must be: the process is to end."""
+
 
 class SafeConsumer(Consumer):
     """Faust's consumer with the four guards."""
@@ -61,7 +64,11 @@ class SafeConsumer(Consumer):
             return
         earliest = await self.earliest_offsets(*partitions)
         latest = await self.highwaters(*partitions)
-        positions = {tp: start_offset(tp, committed.get(tp), earliest[tp], latest[tp]) for tp in partitions}
+        try:
+            positions = {tp: start_offset(tp, committed.get(tp), earliest[tp], latest[tp]) for tp in partitions}
+        except FatalError as exc:
+            self.ownership.on_fault(exc)
+            raise
         for tp in partitions:
             for acknowledged in (self._acked, self._acked_index, self._gap):
                 acknowledged.pop(tp, None)

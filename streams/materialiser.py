@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar, assert_never
 from faust.types import TP, EventT
 
 from schemas.codec import CODEC, UndecodableError
+from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_prefix
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
@@ -92,6 +93,10 @@ class Materialiser:
             self._lanes[tp] = Lane(tp, offset, generation)
             self._spawn(self._find_intents(self._lanes[tp]))
         _log.info("assigned partitions=%d generation=%d", len(ours), generation)
+
+    def on_fault(self, error: FatalError) -> None:
+        """Records have been lost before they were read: end, loudly."""
+        self._fail(error)
 
     @property
     def _topics(self) -> tuple[str, str]:

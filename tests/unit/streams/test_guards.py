@@ -31,6 +31,9 @@ class Owner:
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         self.told.append(("rewound", dict(positions), generation))
 
+    def on_fault(self, error: FatalError) -> None:
+        self.told.append(("fault", error.code))
+
 
 class Broker:
     """Stands for the consumer thread: the partitions' log bounds and committed offsets, and where it was rewound to."""
@@ -142,6 +145,14 @@ def test_guard_2_a_committed_offset_outside_the_log_is_retention_lost(
     with pytest.raises(FatalError, match=f"muster.imports/0: the committed offset {committed}") as caught:
         start_offset(T0, committed, earliest, latest)
     assert caught.value.code == "RETENTION_LOST"
+
+
+async def test_guard_2_retention_lost_is_told_and_nothing_is_read(app: faust.App) -> None:
+    broker = Broker({T0: 3}, earliest=5)
+    consumer, owner = consumer_of(app, broker)
+    with pytest.raises(FatalError, match="RETENTION_LOST"):
+        await consumer.perform_seek()
+    assert (owner.told, broker.seeks) == ([("fault", "RETENTION_LOST")], {})
 
 
 @pytest.mark.parametrize(("committed", "start"), [(None, 10), (-1, 10), (10, 10), (100, 100)])
