@@ -128,15 +128,25 @@ class JobStore:
             return [_job(row) for row in connection.execute(query).mappings()]
 
     def move(
-        self, job_id: JobId, to: JobState, *, now_ms: int, cause: str | None = None, **values: Any
+        self,
+        job_id: JobId,
+        to: JobState,
+        *,
+        now_ms: int,
+        cause: str | None = None,
+        attempt: Attempt | None = None,
+        **values: Any,
     ) -> tuple[Change, Job]:
         """Change the state of a job if the table of states allows it; `values` are columns set with it.
 
-        Returns what became of it, and the job afterwards. A final state stamps `finished_at_ms`.
+        With `attempt` the change is refused to any but the newest attempt: a job that a zombie had moved on would wait
+        for an attempt that nobody finishes. Returns what became of it, and the job afterwards. A final state stamps `finished_at_ms`.
         """
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
             verdict = change(row["state"], to)
+            if attempt is not None and attempt != row["attempt"]:
+                verdict = Change.REFUSED
             if verdict is Change.APPLIED:
                 if to in FINAL:
                     values["finished_at_ms"] = now_ms

@@ -50,7 +50,8 @@ def send(context: Context, job_id: JobId) -> View:
         return view(context.jobs.get(job_id))
     report.finish(rows=sent.rows)
     context.jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
-    _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=f"attempt {attempt}: {sent.rows} rows sent")
+    cause = f"attempt {attempt}: {sent.rows} rows sent"
+    _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, attempt=attempt)
     return view(job)
 
 

@@ -195,6 +195,16 @@ def test_an_attempt_begins_only_while_importing_and_only_after_the_one_it_knows(
     assert jobs.attempt_reports(job_number(1)) == {1: None, 2: {"rows": 7}}
 
 
+def test_a_zombie_of_an_older_attempt_does_not_move_the_job_on(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    jobs.move(job_number(1), "VERIFYING", now_ms=1)
+    jobs.move(job_number(1), "IMPORTING", now_ms=1)
+    jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=2)
+    jobs.start_attempt(job_number(1), after=Attempt(1), now_ms=2)
+    assert jobs.move(job_number(1), "AWAITING", now_ms=3, attempt=Attempt(1))[0] is Change.REFUSED
+    assert jobs.move(job_number(1), "AWAITING", now_ms=3, attempt=Attempt(2))[0] is Change.APPLIED
+
+
 def test_of_sixteen_attempts_at_once_one_begins(jobs: JobStore) -> None:
     jobs.register(new_job())
     jobs.move(job_number(1), "VERIFYING", now_ms=1)
