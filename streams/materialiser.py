@@ -33,7 +33,7 @@ from streams.lanes import Lane
 from streams.merges import MergeRunner
 from streams.runs import BufferedChunk
 from streams.staged import StagedState
-from streams.staging import S3Store
+from streams.staging import ObjectStore
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Materialiser:
     def __init__(
         self,
         config: WorkerConfig,
-        store: S3Store,
+        store: ObjectStore,
         *,
         publish: Callable[[str, bytes, bytes], Awaitable[None]],
         fail: Callable[[Exception], None],

@@ -25,7 +25,7 @@ from segmentation.progress import GroupKey, Progress, failure
 from streams.config import WorkerConfig
 from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
 from streams.runs import find_runs, read_rows
-from streams.staging import S3Store
+from streams.staging import ObjectStore
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class MergeRunner:
     """Runs merges in threads, small ones first, within `merge_bytes` of memory. Lives in the event loop."""
 
     def __init__(
-        self, config: WorkerConfig, store: S3Store, announce: Announce, fail: Callable[[Exception], None]
+        self, config: WorkerConfig, store: ObjectStore, announce: Announce, fail: Callable[[Exception], None]
     ) -> None:
         self._config = config
         self._store = store

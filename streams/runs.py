@@ -22,7 +22,7 @@ from schemas.ids import Seq
 from schemas.layout import RunKey
 from segmentation.merging import RunTake, StagedRun
 from segmentation.progress import GroupKey
-from streams.staging import S3Store
+from streams.staging import ObjectStore
 
 SEQ: Final = "_seq"
 _CHUNKS: Final = b"muster.chunks"
@@ -69,7 +69,7 @@ def encode_run(key: GroupKey, chunks: Sequence[BufferedChunk]) -> tuple[RunKey, 
     return run, body
 
 
-def read_footer(store: S3Store, bucket: str, key: RunKey) -> StagedRun | None:
+def read_footer(store: ObjectStore, bucket: str, key: RunKey) -> StagedRun | None:
     """What a run holds, from its footer alone; none when the run is gone."""
     tail = store.get_tail(bucket, str(key), _TAIL_BYTES)
     if tail is None:
@@ -81,13 +81,13 @@ def read_footer(store: S3Store, bucket: str, key: RunKey) -> StagedRun | None:
     return _described(key, pq.read_metadata(pa.BufferReader(tail)).metadata or {})
 
 
-def find_runs(store: S3Store, bucket: str, keys: Sequence[str]) -> list[StagedRun]:
+def find_runs(store: ObjectStore, bucket: str, keys: Sequence[str]) -> list[StagedRun]:
     """The runs among some keys; those that are gone by now are left out."""
     runs = (read_footer(store, bucket, run) for run in map(RunKey.parse, keys) if run is not None)
     return [run for run in runs if run is not None]
 
 
-def read_rows(store: S3Store, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
+def read_rows(store: ObjectStore, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
     """Rows of the chosen chunks, one run at a time, without _seq. Raises `FatalError` STAGING_LOST."""
     for take in takes:
         body = store.get(bucket, str(take.run.key))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -30,8 +30,33 @@ _LONGEST_WAIT_S: Final = 3.0
 _DELETE_AT_ONCE: Final = 1000  # the most keys that DeleteObjects takes
 
 
+class ObjectStore(Protocol):
+    """Objects by bucket and key. Every call blocks, may be made from any thread, and sees all that returned before.
+
+    Raises `RetriableError` STORE_UNAVAILABLE after a bounded time of retries, `FatalError` STORE_REFUSED.
+    """
+
+    def put_new(self, bucket: str, key: str, body: bytes) -> bool:
+        """Store an object unless the key exists. False when it exists (or when an earlier try of ours has made it)."""
+
+    def put_new_file(self, bucket: str, key: str, path: Path) -> bool:
+        """`put_new` from a file, which is streamed."""
+
+    def get(self, bucket: str, key: str) -> bytes | None:
+        """The object, or none when there is none."""
+
+    def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
+        """The last `size` bytes of an object (all of it when it is smaller), or none when there is none."""
+
+    def list_keys(self, bucket: str, prefix: str) -> list[str]:
+        """Every key with the prefix, sorted."""
+
+    def delete(self, bucket: str, keys: list[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
+
+
 class S3Store:
-    """Conditional puts, gets, listings and deletions, with retries. Thread-safe."""
+    """`ObjectStore` over an S3 API, with retries."""
 
     def __init__(
         self,

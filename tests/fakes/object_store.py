@@ -1,0 +1,53 @@
+"""An object store in memory, whose writes can be held back and whose order can be looked at."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+
+class InMemoryObjectStore:
+    """`ObjectStore` for tests. A put waits while `hold(key)` says so."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.hold: Callable[[str], bool] = lambda _key: False
+        self._changed = threading.Condition()
+
+    def release(self) -> None:
+        """Hold nothing back any more."""
+        with self._changed:
+            self.hold = lambda _key: False
+            self._changed.notify_all()
+
+    def keys(self, part: str) -> list[str]:
+        """Keys of any bucket that contain `part`."""
+        with self._changed:
+            return sorted(key for _, key in self.objects if part in key)
+
+    def put_new(self, bucket: str, key: str, body: bytes) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: not self.hold(key))
+            if (bucket, key) in self.objects:
+                return False
+            self.objects[bucket, key] = body
+            return True
+
+    def put_new_file(self, bucket: str, key: str, path: Path) -> bool:
+        return self.put_new(bucket, key, path.read_bytes())
+
+    def get(self, bucket: str, key: str) -> bytes | None:
+        with self._changed:
+            return self.objects.get((bucket, key))
+
+    def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
+        body = self.get(bucket, key)
+        return None if body is None else body[-size:]
+
+    def list_keys(self, bucket: str, prefix: str) -> list[str]:
+        with self._changed:
+            return sorted(key for where, key in self.objects if where == bucket and key.startswith(prefix))
+
+    def delete(self, bucket: str, keys: list[str]) -> None:
+        with self._changed:
+            for key in keys:
+                self.objects.pop((bucket, key), None)

@@ -1,0 +1,239 @@
+"""The shell acknowledges nothing before it is durable, nothing out of order, nothing after a revocation."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from schemas.codec import CODEC
+from schemas.errors import FatalError
+from schemas.messages import DeadLetter, ImportEnded, ImportMessage, PartitionFailed, PartitionMaterialised, UserChunk
+from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS
+from streams.config import StoreConfig, WorkerConfig
+from streams.materialiser import Materialiser
+from tests.fakes.importer import FakeImport, abort, make_import, users
+from tests.fakes.object_store import InMemoryObjectStore
+
+pytestmark = pytest.mark.anyio
+
+TP0 = TP(IMPORTS, 0)
+GENERATION = 3
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Harness:
+    """A materialiser that owns one partition, over an object store in memory."""
+
+    def __init__(self, temp: Path, **changes: Any) -> None:
+        self.store = InMemoryObjectStore()
+        self.acked: list[int] = []
+        self.published: list[tuple[str, bytes]] = []
+        self.errors: list[Exception] = []
+        self.broker_answers = asyncio.Event()
+        self.broker_answers.set()
+        self.offset = 0
+        values: dict[str, Any] = {
+            "bootstrap": "",
+            "store": StoreConfig(endpoint="", region="", access_key="", secret_key=""),
+            "staging_bucket": "staging",
+            "temp": temp,
+            "flush_after_s": 0.0,
+        }
+        self.materialiser = Materialiser(
+            WorkerConfig(**(values | changes)),
+            self.store,
+            publish=self._publish,
+            fail=self.errors.append,
+            now_us=lambda: 1_000_000,
+        )
+        self.materialiser.on_rewound({TP0: 0}, GENERATION)
+        self.ticking = asyncio.ensure_future(self.materialiser.tick())
+
+    async def _publish(self, topic: str, _key: bytes, value: bytes) -> None:
+        await self.broker_answers.wait()
+        self.published.append((topic, value))
+
+    async def deliver(self, *messages: ImportMessage | bytes, generation: int = GENERATION) -> None:
+        for message in messages:
+            offset, self.offset = self.offset, self.offset + 1
+            value = message if isinstance(message, bytes) else CODEC.encode(message)
+            record = SimpleNamespace(tp=TP0, offset=offset, generation_id=generation, key=None, value=value)
+            event: Any = SimpleNamespace(
+                message=record, value=value, ack=lambda offset=offset: self.acked.append(offset)
+            )
+            await self.materialiser.accept(event)
+
+    def announced(self) -> list[Any]:
+        return [CODEC.decode(value) for topic, value in self.published if topic == IMPORT_PROGRESS]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(30):
+            while not condition():
+                assert self.errors == []
+                await asyncio.sleep(0.01)
+
+    async def settle(self) -> None:
+        """Time for whatever would go wrong to go wrong."""
+        await asyncio.sleep(0.6)
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Harness]:
+    harness = Harness(tmp_path)
+    yield harness
+    harness.store.release()
+    harness.ticking.cancel()
+
+
+def one(rows: int = 100, *, chunk_rows: int = 10, attempt: int = 1) -> FakeImport:
+    return make_import("0" * 26, users(rows), partitions=1, chunk_rows=chunk_rows, attempt=attempt)
+
+
+async def test_a_chunk_is_acknowledged_after_its_run_is_staged(worker: Harness) -> None:
+    worker.store.hold = lambda key: key.startswith("imports/")
+    await worker.deliver(*one().chunks()[:3])
+    await worker.settle()
+    assert worker.acked == []
+    worker.store.release()
+    await worker.until(lambda: worker.acked == [0, 1, 2])
+    assert worker.store.keys("imports/")
+
+
+async def test_a_duplicate_waits_for_the_chunk_it_repeats(worker: Harness) -> None:
+    worker.store.hold = lambda key: key.startswith("imports/")
+    chunk = one().chunks()[0]
+    await worker.deliver(chunk, chunk)
+    await worker.settle()
+    assert worker.acked == []
+
+
+async def test_an_end_marker_is_acknowledged_after_its_intent_is_stored(worker: Harness) -> None:
+    worker.store.hold = lambda key: key.startswith("intents/")
+    imported = one()
+    await worker.deliver(*imported.messages)
+    await worker.until(lambda: len(worker.acked) == len(imported.messages) - 1)
+    await worker.settle()
+    assert worker.offset - 1 not in worker.acked
+    worker.store.release()
+    await worker.until(worker.announced)
+    assert worker.acked == list(range(worker.offset))
+    announced = worker.announced()[0]
+    assert isinstance(announced, PartitionMaterialised)
+    assert (announced.records, announced.distinct) == (100, 100)
+    await worker.until(lambda: worker.store.keys("intents/") == [])
+
+
+async def test_an_end_marker_with_a_gap_is_acknowledged_after_the_failure_is_announced(worker: Harness) -> None:
+    worker.broker_answers.clear()
+    await worker.deliver(*one().without(lambda m: isinstance(m, UserChunk) and m.seq == 4).messages)
+    await worker.until(lambda: len(worker.acked) == worker.offset - 1)
+    await worker.settle()
+    assert worker.offset - 1 not in worker.acked
+    worker.broker_answers.set()
+    await worker.until(lambda: len(worker.acked) == worker.offset)
+    failed = worker.announced()[0]
+    assert isinstance(failed, PartitionFailed)
+    assert failed.missing == (4,)
+
+
+async def test_what_cannot_be_decoded_is_acknowledged_after_the_dead_letter(worker: Harness) -> None:
+    worker.broker_answers.clear()
+    delivering = asyncio.ensure_future(worker.deliver(b"what is this"))
+    await worker.settle()
+    assert worker.acked == []
+    worker.broker_answers.set()
+    await delivering
+    assert worker.acked == [0]
+    topic, value = worker.published[0]
+    letter = CODEC.decode(value)
+    assert isinstance(letter, DeadLetter)
+    assert (topic, letter.offset, letter.value) == (DEAD_LETTERS, 0, b"what is this")
+
+
+async def test_nothing_is_acknowledged_after_a_revocation_though_its_run_is_written(worker: Harness) -> None:
+    worker.store.hold = lambda key: key.startswith("imports/")
+    await worker.deliver(*one().chunks()[:3])
+    await worker.settle()  # the run is being written now
+    worker.materialiser.on_revoked({TP0})
+    worker.store.release()
+    await worker.until(lambda: worker.store.keys("imports/"))
+    await worker.settle()
+    assert worker.acked == []
+
+
+async def test_a_record_of_an_older_generation_is_ignored(worker: Harness) -> None:
+    await worker.deliver(one().chunks()[0], generation=GENERATION - 1)
+    worker.offset = 0
+    await worker.deliver(one().chunks()[0])
+    await worker.until(lambda: worker.acked == [0])
+
+
+async def test_a_hole_in_the_offsets_ends_the_worker(worker: Harness) -> None:
+    await worker.deliver(one().chunks()[0])
+    worker.offset = 2
+    with pytest.raises(FatalError, match="DELIVERY_GAP"):
+        await worker.deliver(one().chunks()[1])
+
+
+async def test_a_new_owner_skips_what_is_staged_and_merges_all_of_it(worker: Harness) -> None:
+    imported = one()
+    await worker.deliver(*imported.messages[:6])
+    await worker.until(lambda: len(worker.acked) == 6)
+    runs = worker.store.keys("imports/")
+    worker.materialiser.on_rewound({TP0: 0}, GENERATION)  # nothing of it had been committed
+    worker.offset = 0
+    worker.acked.clear()
+    await worker.deliver(*imported.messages[:6])
+    await worker.until(lambda: len(worker.acked) == 6)
+    assert worker.store.keys("imports/") == runs
+    await worker.deliver(*imported.messages[6:])
+    await worker.until(worker.announced)
+    assert worker.announced()[0].digest == imported.markers()[0].digest
+
+
+async def test_an_abort_removes_runs_and_intents_of_all_attempts_and_the_zombie_stages_nothing(
+    worker: Harness,
+) -> None:
+    first, second = one(attempt=1), one(attempt=2)
+    await worker.deliver(*first.chunks()[:5], *second.chunks()[:5])
+    await worker.until(lambda: len(worker.acked) == 10)
+    await worker.deliver(*abort(second), *first.chunks()[5:], *second.messages)
+    await worker.until(lambda: len(worker.acked) == worker.offset)
+    await worker.settle()
+    assert worker.store.keys("") == []
+    assert worker.announced() == []
+
+
+async def test_rows_in_memory_stay_within_the_budget_while_the_store_hangs(tmp_path: Path) -> None:
+    imported = make_import("0" * 26, users(20_000), partitions=1, chunk_rows=500)
+    size = len(imported.chunks()[0].rows)
+    worker = Harness(tmp_path, buffer_bytes=8 * size, run_bytes=2 * size)
+    worker.store.hold = lambda key: key.startswith("imports/")
+    delivering = asyncio.ensure_future(worker.deliver(*imported.messages))
+    await worker.settle()
+    assert worker.offset <= 1 + 9  # the start marker, eight chunks, and the one that waits
+    worker.store.release()
+    await delivering
+    await worker.until(worker.announced)
+    assert worker.announced()[0].records == 20_000
+    worker.ticking.cancel()
+
+
+async def test_a_result_that_is_stored_is_announced_again_for_a_marker_that_comes_again(worker: Harness) -> None:
+    imported = one()
+    await worker.deliver(*imported.messages)
+    await worker.until(worker.announced)
+    await worker.until(lambda: worker.store.keys("intents/") == [])
+    worker.materialiser.on_rewound({TP0: 0}, GENERATION)
+    worker.offset = 0
+    await worker.deliver(*[m for m in imported.messages if isinstance(m, ImportEnded)])
+    await worker.until(lambda: len(worker.announced()) == 2)
+    assert worker.announced()[0] == worker.announced()[1]
