@@ -1,21 +1,17 @@
-"""S3 objects: pinned sources that are read as they were, and the few writes that Muster makes.
-
-Vendor errors are translated here and nowhere else: what is gone, changed or forbidden is a `UserError`; what may come
-back is a `RetriableError` S3_UNAVAILABLE; a request that the store will never take is a `FatalError` S3_REFUSED.
-"""
+"""S3 objects: pinned sources that are read as they were, and the few writes that Muster makes."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from connectors.object_errors import changed, translated
+from schemas.errors import RetriableError, UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -30,22 +26,6 @@ RESUME_PAUSE_MAX_S: Final = 5.0
 DELETE_BATCH: Final = 1000  # the most that S3 takes in one request
 MULTIPART_BYTES: Final = 16 * MIB
 """Part size and threshold: 10,000 parts (S3's limit) of it are 156 GiB; boto3 takes larger parts beyond."""
-
-GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404", "MethodNotAllowed", "405"})
-CHANGED: Final = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
-FORBIDDEN: Final = frozenset(
-    {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
-)
-RETRIABLE: Final = frozenset(
-    {
-        "SlowDown",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-        "Throttling",
-        "ConditionalRequestConflict",
-        "OperationAborted",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +121,7 @@ class ObjectStore:
     def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
         """The object as it is now, or the version asked for. Raises `UserError` SOURCE_GONE."""
         version = {"VersionId": version_id} if version_id else {}
-        with _translated(bucket, key):
+        with translated(bucket, key):
             head = self._client.head_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
         named = head.get("VersionId", "")
         return SourceObject(
@@ -191,7 +171,7 @@ class ObjectStore:
         while len(content) < length:
             before = len(content)
             try:
-                with _translated(source.bucket, source.key):
+                with translated(source.bucket, source.key):
                     self._read_into(content, source, start, length)
             except RetriableError:
                 now = time.monotonic()
@@ -205,12 +185,12 @@ class ObjectStore:
 
     def get(self, bucket: str, key: str) -> bytes:
         """A small object as a whole. Raises `UserError` SOURCE_GONE."""
-        with _translated(bucket, key):
+        with translated(bucket, key):
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     def put(self, bucket: str, key: str, content: bytes) -> None:
         """Write a small object, over what is there."""
-        with _translated(bucket, key):
+        with translated(bucket, key):
             self._client.put_object(Bucket=bucket, Key=key, Body=content)
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> bool:
@@ -220,7 +200,7 @@ class ObjectStore:
         the two apart compares contents.
         """
         try:
-            with _translated(bucket, key):
+            with translated(bucket, key):
                 self._client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
         except UserError as exc:
             if exc.code == "SOURCE_CHANGED":
@@ -240,12 +220,12 @@ class ObjectStore:
         config = TransferConfig(
             multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
         )
-        with _translated(bucket, key):
+        with translated(bucket, key):
             self._client.upload_file(str(path), bucket, key, Config=config, Callback=on_bytes)
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix`, in the order of their keys."""
-        with _translated(bucket, prefix):
+        with translated(bucket, prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", ()):
                     yield ObjectInfo(
@@ -257,7 +237,7 @@ class ObjectStore:
 
     def delete(self, bucket: str, key: str) -> None:
         """Delete an object, if there is one."""
-        with _translated(bucket, key):
+        with translated(bucket, key):
             self._client.delete_object(Bucket=bucket, Key=key)
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
@@ -267,7 +247,7 @@ class ObjectStore:
         keys = [entry.key for entry in self.list(bucket, prefix)]
         for first in range(0, len(keys), DELETE_BATCH):
             some = keys[first : first + DELETE_BATCH]
-            with _translated(bucket, prefix):
+            with translated(bucket, prefix):
                 answer = self._client.delete_objects(
                     Bucket=bucket, Delete={"Objects": [{"Key": k} for k in some], "Quiet": True}
                 )
@@ -286,7 +266,7 @@ class ObjectStore:
         answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **request)
         # A server that ignores If-Match or Range must not go unnoticed.
         if answer["ETag"] != source.etag or not answer.get("ContentRange", "").startswith(f"bytes {first}-"):
-            raise _changed(source.bucket, source.key)
+            raise changed(source.bucket, source.key)
         body = answer["Body"]
         try:
             while len(content) < length:
@@ -296,51 +276,3 @@ class ObjectStore:
                 content += piece
         finally:
             body.close()
-
-
-@contextmanager
-def _translated(bucket: str, key: str) -> Iterator[None]:
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415
-    from botocore import exceptions as boto  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-    try:
-        yield
-    except boto.ClientError as exc:
-        raise _client_error(exc.response, bucket, key) from exc
-    except boto.NoCredentialsError as exc:
-        raise UserError("ACCESS_DENIED", "there are no S3 credentials", bucket=bucket) from exc
-    except boto.ParamValidationError as exc:
-        raise UserError("BAD_OBJECT_NAME", f"s3://{bucket}/{key} is no name of an object", bucket=bucket) from exc
-    except Boto3Error as exc:  # an upload wraps what went wrong
-        cause = exc.__cause__ or exc.__context__
-        if isinstance(cause, boto.ClientError):
-            raise _client_error(cause.response, bucket, key) from exc
-        raise RetriableError("S3_UNAVAILABLE", f"writing s3://{bucket}/{key} failed: {exc}", bucket=bucket) from exc
-    except (boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
-        raise RetriableError(
-            "S3_UNAVAILABLE", f"the object store does not answer: {type(exc).__name__}", bucket=bucket, key=key
-        ) from exc
-
-
-def _client_error(response: Any, bucket: str, key: str) -> MusterError:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    detail = {"bucket": bucket, "key": key, "s3_code": code}
-    if code == "NoSuchBucket":
-        return UserError("NO_SUCH_BUCKET", f"there is no bucket {bucket}", **detail)
-    if code in GONE:
-        return UserError("SOURCE_GONE", f"s3://{bucket}/{key} does not exist", **detail)
-    if code in CHANGED:
-        return _changed(bucket, key)
-    if code in FORBIDDEN:
-        return UserError("ACCESS_DENIED", f"the object store refuses access to s3://{bucket}/{key}", **detail)
-    if code in RETRIABLE or status >= 500 or status == 429:
-        return RetriableError("S3_UNAVAILABLE", f"the object store answers {code or status}", **detail)
-    return FatalError("S3_REFUSED", f"the object store refuses a request: {code or status}", **detail)
-
-
-def _changed(bucket: str, key: str) -> UserError:
-    return UserError(
-        "SOURCE_CHANGED", f"s3://{bucket}/{key} is no longer the object that was registered", bucket=bucket, key=key
-    )

@@ -61,6 +61,8 @@ def _confine(job: ParseJob) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != job.parent_pid:
         sys.exit("the parent is gone")
+    # An interrupt from the keyboard goes to the whole group; it is the parent that answers it, by ending the child.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits = job.limits
     cpu_s = int(limits.cpu_s + limits.cpu_s_per_mib * job.source_size / 2**20) + 1
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))

@@ -18,6 +18,7 @@ from connectors.sources.typed_columns import Converted, convert_text
 from schemas.columns import ARROW_TYPES, Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 
+BATCH_LINES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 1024 * 1024
 SAMPLE_LINES: Final = 1000
 LONG_MIN: Final = -(2**63)
@@ -82,6 +83,9 @@ class JsonLinesReader:
                     skipped = 0
                 else:
                     self._add(rows, line, ended=ended)
+                if rows.full:
+                    yield from self._results(rows)
+                    rows = _Rows(self._spec)
             yield from self._results(rows)
             if not block:
                 return
@@ -204,6 +208,11 @@ class _Rows:
         self._contents: list[bytes] = []
         self._ids: list[str | None] = []
         self._values: list[list[Any]] = [[] for _ in spec.columns]
+
+    @property
+    def full(self) -> bool:
+        """Whether there are enough for a batch: a block may be nothing but line ends."""
+        return len(self.ordinals) + len(self.rejects) >= BATCH_LINES
 
     def add(self, ordinal: int, offset: int, content: bytes, members: Mapping[str, Any]) -> None:
         """Keep the wanted members of an object. Raises `_Refused`."""

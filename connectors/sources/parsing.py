@@ -62,6 +62,7 @@ class ParsedFile:
         self._limits = limits
         self._source_size = source.size
         self._on_progress = on_progress
+        self._begun = False
         self._accepted = 0
         self._rejected = 0
         self._summary: ParseSummary | None = None
@@ -92,6 +93,9 @@ class ParsedFile:
         self._process.close()
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
+        if self._begun:
+            raise RuntimeError("a parsed file is read once")
+        self._begun = True
         reader = FrameReader(self._process.frames_fd)
         while True:
             frame = self._next_frame(reader)

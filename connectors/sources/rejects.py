@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 import pyarrow as pa
@@ -80,7 +81,7 @@ class RejectBatch:
     def of(cls, rejects: Iterable[Reject]) -> "RejectBatch":
         """Batch of the rejects, put in the order of their ordinals."""
         rows = sorted(rejects, key=lambda r: -1 if r.ordinal is None else r.ordinal)
-        columns = [[getattr(r, name) for r in rows] for name in REJECT_SCHEMA.names]
+        columns = [list(map(attrgetter(name), rows)) for name in REJECT_SCHEMA.names]
         arrays = [pa.array(c, type=f.type) for c, f in zip(columns, REJECT_SCHEMA, strict=True)]
         return cls(pa.RecordBatch.from_arrays(arrays, schema=REJECT_SCHEMA))
 
@@ -100,4 +101,6 @@ _ESCAPES: Final = {
 def raw_text(record: bytes) -> str:
     """Start of a record as printable text: what is not UTF-8 and what controls a terminal becomes an escape."""
     text = record[:RAW_MAX_BYTES].decode("utf-8", errors="backslashreplace")
+    if text.isprintable():
+        return text[:RAW_MAX_CHARACTERS]
     return text[:RAW_MAX_CHARACTERS].translate(_ESCAPES)[:RAW_MAX_CHARACTERS]

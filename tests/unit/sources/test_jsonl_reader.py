@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from connectors.sources.jsonl_reader import JsonLinesReader
 from schemas.errors import UserError
-from tests.unit.sources.reading import parse_file, read_jsonl
+from tests.unit.sources.reading import Bytes, parse_file, read_jsonl, spec_of
 
 TYPED = ("n:long", "d:double", "b:boolean", "s", "day:date", "at:timestamp")
 
@@ -120,3 +121,8 @@ def test_the_four_bytes_that_crash_other_parsers_are_one_reject(tmp_path: Path) 
     assert found.codes == [(0, "not_an_object")]
     assert found.summary is not None
     assert found.summary.format == "jsonl"
+
+
+def test_a_block_of_nothing_but_line_ends_is_cut_into_batches_of_bounded_size() -> None:
+    batches = list(JsonLinesReader(Bytes(b"\n" * 200_000), spec_of()))
+    assert [batch.num_rows for batch in batches] == [65_536, 65_536, 65_536, 3_392]
