@@ -50,7 +50,7 @@ class IcebergVersionStore:
     """Audience versions as tagged snapshots. `catalog_url` is a SQLAlchemy URL (SQLite, postgresql+psycopg).
 
     `limits` bound the DuckDB of a compaction. Cheap to make: the catalog is opened at the first call. `close` it at the
-    end. Not to be shared by threads.
+    end. Threads may share one; every call loads the table anew.
     """
 
     def __init__(

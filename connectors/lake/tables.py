@@ -4,6 +4,7 @@ Namespace = tenant, table name = audience name, location = the audience's prefix
 the audience id and is what an audience is found by, so a stale name neither misses nor doubles it.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,19 +49,22 @@ class AudienceTables:
         self._bucket = bucket
         self._sleep = sleep
         self._opened: SqlCatalog | None = None
+        self._opening = threading.Lock()
 
     @property
     def catalog(self) -> "SqlCatalog":
         """The pyiceberg catalog."""
-        if self._opened is None:
-            self._opened = self._open_catalog()
-        return self._opened
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open_catalog()
+            return self._opened
 
     def close(self) -> None:
         """Close the catalog's database connections."""
-        if self._opened is not None:
-            self._opened.engine.dispose()
-            self._opened = None
+        with self._opening:
+            if self._opened is not None:
+                self._opened.engine.dispose()
+                self._opened = None
 
     def find(self, ref: AudienceRef) -> "Table | None":
         """The audience's table, whatever its name is now; none before the first publish."""

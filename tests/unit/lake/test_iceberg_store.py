@@ -1,6 +1,8 @@
 """What only the Iceberg adapter does: unknown outcomes, races of maintenance, files, and what other engines see."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from connectors.lake.duck import audience_relation, connect, extension_path
 from connectors.lake.store import IcebergVersionStore
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
-from schemas.ids import Version
+from schemas.ids import Attempt, Version
 from schemas.layout import audience_prefix
 from segmentation.versions import (
     AlreadyPublished,
@@ -122,6 +124,27 @@ def test_a_replace_that_loses_the_race_asks_for_the_order_again(
     assert current is not None
     assert members_of(store, s3, ref, current.version) == ["mine" if mine > theirs else "theirs"]
     other.close()
+
+
+def test_two_attempts_of_one_import_at_once_make_one_version(
+    s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    store.publish(_replace(s3, ref, "1", "old"))
+    made = _replace(s3, ref, "2", "ann")
+    other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+    _after_first_commit(monkeypatch, lambda: _ok(other.publish(replace(made, attempt=Attempt(2)))), before=True)
+    outcome = store.publish(made)
+    assert isinstance(outcome, AlreadyPublished)
+    assert [(v.version, v.attempt) for v in store.versions(ref)] == [(1, 1), (2, 2)]
+    other.close()
+
+
+def test_threads_that_share_a_store_publish_one_version_each(s3: S3Access, store: IcebergVersionStore) -> None:
+    made = [_replace(s3, audience(), "1", f"user-{n}") for n in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(store.publish, made))
+    assert [(type(o), getattr(o, "version", None)) for o in outcomes] == [(Published, 1)] * 6
 
 
 def test_an_append_that_loses_the_race_is_told_so(

@@ -66,6 +66,24 @@ def test_rejects_of_a_job_are_a_table(run: Run, calls: list[Any]) -> None:
     assert calls == [RejectsCall(job=job)]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("select * exclude (age) from audience('vip') order by all limit 1", [("ann",)]),
+        ("select user_id from audience('vip') qualify row_number() over (order by user_id desc) = 1", [("cy",)]),
+        ("select count(*) filter (where age is null), median(age) from audience('vip')", [(1, 35.0)]),
+        ("with recursive r(n) as (select 1 union all select n + 1 from r where n < 5) select sum(n) from r", [(15,)]),
+        ("select age > 35 as old, list(user_id) from audience('vip') where age is not null group by all order by old",
+         [(False, ["ann"]), (True, ["bob"])]),
+        ("select 'it''s', \"weird\"\"name\" from (select 1 as \"weird\"\"name\")", [("it's", 1)]),
+        ("select user_id from audience('a') except select user_id from audience('b') where user_id = 'ann' order by 1",
+         [("bob",), ("cy",)]),
+    ],
+)  # fmt: skip
+def test_a_query_means_what_it_says_after_the_calls_were_replaced(run: Run, text: str, rows: list[Any]) -> None:
+    assert run(text) == rows
+
+
 def test_an_empty_audience_has_columns_and_no_rows(run: Run) -> None:
     assert run("select user_id, age from audience('nobody')") == []
 
