@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--repeat", type=int, default=2, help="runs of each; the best counts")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--json", type=Path, help="where the results go as JSON (default: bench-<rows>.json)")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(BENCHMARKS)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
@@ -52,9 +52,10 @@ def main() -> None:
         finally:
             stack.down(home)
     console.print(table(results))
-    if options.json:
-        record = {"rows": options.rows, "bytes": size, "machine": before, "results": [r.as_record() for r in results]}
-        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = {"rows": options.rows, "bytes": size, "machine": before, "results": [r.as_record() for r in results]}
+    out: Path = options.json or Path(f"bench-{options.rows}.json")
+    out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written to {out}")
 
 
 def table(results: list[Result]) -> Table:

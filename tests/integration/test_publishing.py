@@ -12,14 +12,15 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
-from connectors.publishing.importer import publish_aborted, publish_import
+from connectors.publishing.importer import OnProgress, publish_aborted, publish_import
 from connectors.publishing.ports import Superseded
 from connectors.publishing.producer import KafkaImportLog
-from connectors.publishing.reports import ImportAttempt, PublishReport
+from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
 from connectors.sources.parsing import ParseLimits, open_parsed
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
+from orchestration.local import processes
 from orchestration.settings import Settings
 from schemas.codec import CODEC
 from schemas.columns import Column, ImportSpec
@@ -29,6 +30,8 @@ from schemas.messages import ImportAborted, ImportEnded, ImportStarted, UserChun
 from schemas.messages import Message as ImportMessage
 from schemas.partitioning import partition_of
 from schemas.rows import chunk_fault, decode_rows
+from schemas.topics import IMPORTS
+from tests.conftest import StartStack
 from tests.fakes.import_log import ScriptedFence
 
 pytestmark = pytest.mark.integration
@@ -94,6 +97,7 @@ def publish(
     fence: ScriptedFence | None = None,
     backlog: KafkaBacklog | None = None,
     limit: BacklogLimit = UNBOUNDED,
+    on_progress: OnProgress = lambda _: None,
 ) -> PublishReport:
     with open_parsed(path, SPEC, ParseLimits()) as parsed:
         return publish_import(
@@ -103,7 +107,7 @@ def publish(
             log=KafkaImportLog(settings.kafka_bootstrap, topic),
             backlog=backlog or KafkaBacklog(settings.kafka_bootstrap, topic, PARTITIONS),
             fence=fence or ScriptedFence(),
-            on_progress=lambda _: None,
+            on_progress=on_progress,
             limit=limit,
         )
 
@@ -307,3 +311,26 @@ def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Se
     with pytest.raises(FatalError, match="MSG_SIZE_TOO_LARGE") as error:
         log.offer(Partition(0), b"x" * 2_000_000)
     assert error.value.code == "KAFKA_REFUSED"
+
+
+def test_a_broker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
+    start_stack: StartStack, tmp_path: Path
+) -> None:
+    settings = start_stack(parts=("kafka",), partitions=PARTITIONS)
+    path = users_csv(tmp_path / "users.csv", 400_000)
+    killed: list[int] = []
+
+    def kill_the_broker(progress: PublishProgress) -> None:
+        if progress.rows and not killed:
+            (broker,) = [p for p in processes.marked(settings.home) if "kafka.Kafka" in p.cmdline()]
+            broker.kill()
+            killed.append(broker.pid)
+
+    report = publish(path, settings, IMPORTS, on_progress=kill_the_broker)
+
+    assert len(killed) == 1
+    assert report.rows == 400_000
+    for partition, messages in messages_by_partition(settings, IMPORTS).items():
+        seqs = [message.seq for message in messages if isinstance(message, UserChunk)]
+        assert seqs == list(range(report.partitions[partition].chunks))
+        assert isinstance(messages[-1], ImportEnded)
