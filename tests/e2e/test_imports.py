@@ -1,0 +1,189 @@
+"""Imports through the command line: formats, modes, rejects, duplicates, guards, and how they end."""
+
+import gzip
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.context import Context
+from tests.e2e.conftest import Muster, ids_of, write
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+
+def test_a_csv_becomes_a_version_whose_receipt_adds_up(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "people.csv", "user_id,age", "u1,1", "u2,2", "u3,3", "u2,4")
+    answer = muster("import", file, "--audience", "csv", "--column", "age:long", "--wait", "--json")
+    assert answer.code == 0, answer.err
+    receipt = answer.json["receipt"]
+    assert answer.json["state"] == "READY"
+    assert (receipt["rows"], receipt["accepted"], receipt["rejected"]) == (4, 4, 0)
+    assert (receipt["distinct"], receipt["duplicates"], receipt["members"], receipt["version"]) == (3, 1, 3, 1)
+    assert sum(p["records"] for p in receipt["partitions"]) == 4
+    rows = muster("sql", "select * from audience('csv') order by user_id", "--json").json
+    assert rows == [{"user_id": "u1", "age": 1}, {"user_id": "u2", "age": 4}, {"user_id": "u3", "age": 3}]
+    assert muster("receipt", answer.json["job"], "--json").json == receipt
+
+
+@pytest.mark.parametrize("form", ["csv.gz", "jsonl", "parquet"])
+def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"people.{form}"
+    match form:
+        case "csv.gz":
+            file.write_bytes(gzip.compress(b"user_id,city\nu1,Oslo\nu2,\n"))
+        case "jsonl":
+            write(file, '{"user_id": "u1", "city": "Oslo"}', '{"user_id": "u2", "city": null}')
+        case _:
+            pq.write_table(pa.table({"user_id": ["u1", "u2"], "city": ["Oslo", None]}), file)
+    audience = "form-" + form.replace(".", "-")
+    answer = muster("import", file, "-a", audience, "--column", "city", "--wait", "--json")
+    assert answer.code == 0, answer.err
+    rows = muster("sql", f"select * from audience('{audience}') order by user_id", "--json").json
+    assert rows == [{"user_id": "u1", "city": "Oslo"}, {"user_id": "u2", "city": None}]
+
+
+def test_append_and_remove_change_exactly_what_the_dry_run_said(muster: Muster, tmp_path: Path) -> None:
+    first = write(tmp_path / "first.csv", "user_id", "u1", "u2", "u3")
+    more = write(tmp_path / "more.csv", "user_id", "u3", "u4", "u4")
+    less = write(tmp_path / "less.csv", "user_id", "u1", "u9")
+    assert muster("import", first, "-a", "modes", "--wait").code == 0
+    for file, mode, ids, counts in (
+        (more, "append", ["u1", "u2", "u3", "u4"], (3, 1, 0, 3, 4)),
+        (less, "remove", ["u2", "u3", "u4"], (4, 0, 1, 3, 3)),
+    ):
+        said = muster("import", file, "-a", "modes", "--mode", mode, "--dry-run", "--json")
+        done = muster("import", file, "-a", "modes", "--mode", mode, "--wait", "--json")
+        assert (said.code, done.code) == (0, 0), said.err + done.err
+        names = ("base", "added", "removed", "kept", "members")
+        assert tuple(said.json["membership"][n] for n in names) == counts
+        assert tuple(done.json["receipt"]["membership"][n] for n in names) == counts
+        assert said.json["duplicates"] == done.json["receipt"]["duplicates"]
+        assert ids_of(muster, "modes") == ids
+    assert ids_of(muster, "modes", version=1) == ["u1", "u2", "u3"]
+
+
+def test_a_dry_run_leaves_no_trace(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "dry.csv", "user_id", "u1")
+    answer = muster("import", file, "-a", "dry", "--dry-run", "--json")
+    assert (answer.code, answer.json["would_publish"], answer.json["membership"]["added"]) == (0, True, 1)
+    assert muster("audiences", "show", "dry").code == 3
+    assert muster("jobs", "list", "--audience", "dry", "--json").json == []
+
+
+def test_bad_rows_refuse_the_file_and_every_one_is_named(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "bad.csv", "user_id,age", "u1,1", "u2,old", ",3", "u4,4,extra", "u5,5")
+    options = ("-a", "bad", "--column", "age:long")
+    refused = muster("import", file, *options, "--wait", "--json")
+    assert refused.code == 3
+    assert refused.json["error"]["code"] == "TOO_MANY_REJECTS"
+    assert refused.json["error"]["detail"]["rejected_by_code"] == {"bad_value": 1, "field_count": 1, "id_empty": 1}
+    rejects = muster("rejects", refused.json["job"], "--json").json
+    assert [(r["line"], r["code"]) for r in rejects["rejects"]] == [
+        (3, "bad_value"),
+        (4, "id_empty"),
+        (5, "field_count"),
+    ]
+    assert "line" in muster("rejects", refused.json["job"]).out.lower()
+    accepted = muster("import", file, *options, "--max-reject-share", "0.6", "--wait", "--json")
+    assert accepted.code == 0, accepted.err
+    assert (accepted.json["receipt"]["rejected"], accepted.json["receipt"]["members"]) == (3, 2)
+    counted = muster("sql", f"select code, count(*) n from rejects('{accepted.json['job']}') group by 1 order by 1")
+    assert counted.out == "code,n\nbad_value,1\nfield_count,1\nid_empty,1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("empty.csv", b"", "EMPTY_FILE"),
+        ("header.csv", b"user_id\n", "EMPTY_FILE"),
+        ("noid.csv", b"name\nx\n", "MISSING_COLUMN"),
+        ("quote.csv", b'user_id\n"u1\n', "UNCLOSED_QUOTE"),
+        ("cut.csv.gz", gzip.compress(b"user_id\n" + b"u1\n" * 1000)[:-10], "TRUNCATED_FILE"),
+        ("lie.parquet", b"PAR1 this is not Parquet PAR1", "CORRUPT_FILE"),
+    ],
+    ids=["empty", "header-only", "no-id-column", "unclosed-quote", "truncated-gzip", "lying-parquet"],
+)
+def test_a_bad_file_is_a_user_error_with_its_code(
+    muster: Muster, tmp_path: Path, name: str, content: bytes, code: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    answer = muster("import", file, "-a", "faulty", "--wait")
+    assert answer.code == 3
+    assert code in answer.out + answer.err
+
+
+def test_the_same_object_is_imported_once_unless_again_is_said(
+    muster: Muster, context: Context, tmp_path: Path
+) -> None:
+    context.objects.put(context.settings.staging_bucket, "tests/twice.csv", b"user_id\nu1\n")
+    uri = f"s3://{context.settings.staging_bucket}/tests/twice.csv"
+    first = muster("import", uri, "-a", "twice", "--wait", "--json")
+    second = muster("import", uri, "-a", "twice", "--wait", "--json")
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert second.json["duplicate_of"] == first.json["job"]
+    assert "duplicate" in second.err
+    third = muster("import", uri, "-a", "twice", "--again", "--wait", "--json")
+    assert third.code == 0
+    assert (third.json["duplicate_of"], third.json["receipt"]["version"]) == (None, 2)
+
+
+def test_an_audience_does_not_shrink_by_accident(muster: Muster, tmp_path: Path) -> None:
+    full = write(tmp_path / "full.csv", "user_id", *(f"u{n}" for n in range(10)))
+    half = write(tmp_path / "half.csv", "user_id", *(f"u{n}" for n in range(4)))
+    assert muster("import", full, "-a", "shrink", "--wait").code == 0
+    said = muster("import", half, "-a", "shrink", "--dry-run", "--json")
+    assert (said.code, said.json["problems"][0]["code"]) == (3, "AUDIENCE_WOULD_SHRINK")
+    refused = muster("import", half, "-a", "shrink", "--wait")
+    assert refused.code == 3
+    assert "AUDIENCE_WOULD_SHRINK" in refused.out
+    assert len(ids_of(muster, "shrink")) == 10
+    assert muster("import", half, "-a", "shrink", "--allow-shrink", "--wait").code == 0
+    assert len(ids_of(muster, "shrink")) == 4
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "two words", "🎉", "UPPER", ""])
+def test_a_bad_audience_name_is_refused_before_anything_is_uploaded(muster: Muster, tmp_path: Path, name: str) -> None:
+    file = write(tmp_path / "ok.csv", "user_id", "u1")
+    answer = muster("import", file, "-a", name, "--wait")
+    assert (answer.code, "BAD_NAME" in answer.err) == (3, True)
+
+
+def test_an_unknown_tenant_is_refused_and_a_created_one_is_not(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "ok.csv", "user_id", "u1")
+    refused = muster("import", file, "-a", "vip", "--tenant", "acme", "--wait")
+    assert (refused.code, "UNKNOWN_TENANT" in refused.err) == (3, True)
+    assert muster("tenants", "create", "acme").code == 0
+    assert muster("import", file, "-a", "vip", "--tenant", "acme", "--wait").code == 0
+    assert "acme" in muster("tenants", "list", "--json").json
+    assert muster("sql", "select count(*) n from audience('vip', tenant => 'acme')", "--json").json == [{"n": 1}]
+
+
+def test_a_missing_file_and_a_missing_object_are_user_errors(muster: Muster, tmp_path: Path) -> None:
+    for source in (tmp_path / "none.csv", "s3://staging/none.csv", "s3://no-such-bucket/x.csv", "s3://"):
+        answer = muster("import", source, "-a", "missing")
+        assert answer.code == 3, answer.err
+
+
+def test_an_inbox_upload_starts_by_itself_and_a_bad_key_is_a_failed_job(muster: Muster, context: Context) -> None:
+    context.objects.put(context.settings.inbox_bucket, "default/inboxed/people.csv", b"user_id\nu1\nu2\n")
+    context.objects.put(context.settings.inbox_bucket, "nobody/inboxed/people.csv", b"user_id\nu1\n")
+    job = first_job(context, "default", "inboxed")
+    assert muster("jobs", "wait", job).code == 0
+    assert ids_of(muster, "inboxed") == ["u1", "u2"]
+    refused = first_job(context, "nobody", "inboxed")
+    answer = muster("jobs", "wait", refused, "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (3, "UNKNOWN_TENANT")
+
+
+def first_job(context: Context, tenant: str, audience: str) -> str:
+    """The first job of an audience, as soon as the workflow has registered it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := context.jobs.search(tenant=tenant, audience=audience):
+            return found[-1].job_id
+        time.sleep(0.2)
+    raise AssertionError(f"no job for {tenant}/{audience} within a minute")

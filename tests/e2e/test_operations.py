@@ -1,0 +1,215 @@
+"""Jobs, versions and audiences through the command line: cancel, retry, rollback, rename, delete, export, fsck."""
+
+import time
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.operations.submit import start
+from orchestration.steps.register import ImportRequest
+from schemas.codec import CODEC
+from schemas.ids import Partition
+from schemas.messages import DeadLetter
+from schemas.topics import DEAD_LETTERS, IMPORTS_SMALL
+from tests.e2e.conftest import Answer, Muster, ids_of, write
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+CLICKSTREAM = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
+
+
+def imported(muster: Muster, file: Path, audience: str, *options: str) -> Answer:
+    answer = muster("import", file, "-a", audience, *options, "--wait", "--json")
+    assert answer.code == 0, answer.err
+    return answer
+
+
+def test_a_rollback_is_a_new_version_and_history_stays_readable(muster: Muster, tmp_path: Path) -> None:
+    imported(muster, write(tmp_path / "one.csv", "user_id", "u1", "u2"), "rolled")
+    imported(muster, write(tmp_path / "two.csv", "user_id", "u3", "u4"), "rolled")
+    answer = muster("audiences", "rollback", "rolled", "--to", 1, "--reason", "wrong file", "--json")
+    assert (answer.code, answer.json["version"]) == (0, 3)
+    assert ids_of(muster, "rolled") == ["u1", "u2"]
+    assert ids_of(muster, "rolled", version=2) == ["u3", "u4"]
+    versions = muster("audiences", "versions", "rolled", "--json").json
+    assert [(v["version"], v["mode"]) for v in versions] == [(3, "rollback"), (2, "replace"), (1, "replace")]
+    assert versions[0]["reason"] == "wrong file"
+    missing = muster("audiences", "rollback", "rolled", "--to", 9)
+    assert (missing.code, "NO_SUCH_VERSION" in missing.err) == (3, True)
+
+
+def test_an_audience_is_configured_renamed_and_deleted(muster: Muster, tmp_path: Path) -> None:
+    assert muster("audiences", "create", "draft", "--id-column", "email", "--keep-versions", 3).code == 0
+    assert muster("audiences", "create", "draft").code == 3
+    configured = muster("audiences", "configure", "draft", "--column", "age:long=Age", "--json")
+    assert (configured.json["spec"]["id_column"], configured.json["retention"]["versions"]) == ("email", 3)
+    imported(muster, write(tmp_path / "people.csv", "email,Age", "a@example.com,7"), "draft")
+    assert muster("audiences", "rename", "draft", "final").code == 0
+    assert muster("sql", "select * from audience('final')", "--json").json == [{"user_id": "a@example.com", "age": 7}]
+    assert muster("audiences", "show", "draft").code == 3
+    kept = muster("audiences", "delete", "final", stdin="n\n")
+    assert kept.code != 0
+    assert ids_of(muster, "final") == ["a@example.com"]
+    assert muster("audiences", "delete", "final", "--yes").code == 0
+    gone = muster("sql", "select * from audience('final')")
+    assert (gone.code, "UNKNOWN_AUDIENCE" in gone.err) == (3, True)
+
+
+def test_compaction_and_expiry_keep_the_members(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "many.csv", "user_id", *(f"u{n:03}" for n in range(100)))
+    imported(muster, file, "kept")
+    before = ids_of(muster, "kept")
+    assert muster("audiences", "compact", "kept").code == 0
+    expired = muster("audiences", "expire", "kept", "--keep-versions", 1, "--keep-days", 0, "--json")
+    assert (expired.code, expired.json["versions"]) == (0, [1])
+    assert ids_of(muster, "kept") == before
+    gone = muster("sql", "select * from audience('kept', version => 1)")
+    assert (gone.code, "NO_SUCH_VERSION" in gone.err) == (3, True)
+
+
+def test_an_export_is_sorted_parquet_and_is_not_overwritten_unasked(muster: Muster, tmp_path: Path) -> None:
+    imported(muster, write(tmp_path / "people.csv", "user_id,age", "u2,2", "u1,1"), "exported", "--column", "age:long")
+    target = tmp_path / "out.parquet"
+    answer = muster("export", "exported", "--to", target, "--json")
+    assert (answer.code, answer.json["rows"]) == (0, 2)
+    assert pq.read_table(target).to_pylist() == [{"user_id": "u1", "age": 1}, {"user_id": "u2", "age": 2}]
+    again = muster("export", "exported", "--to", target)
+    assert (again.code, "DESTINATION_EXISTS" in again.err) == (3, True)
+    assert muster("export", "exported", "--to", target, "--overwrite").code == 0
+    assert muster("export", "exported", "--to", "s3://lake/exports/exported.parquet").code == 0
+
+
+def test_a_cancelled_job_publishes_nothing_and_can_be_retried(muster: Muster, context: Context, tmp_path: Path) -> None:
+    file = write(tmp_path / "large.csv", "user_id", *(f"user-{n}" for n in range(1_000_000)))
+    submitted = muster("import", file, "-a", "cancelled", "--json")
+    assert submitted.code == 0, submitted.err
+    job = submitted.json["job"]
+    answer = muster("jobs", "cancel", job, "--json")
+    assert (answer.code, answer.json["state"]) == (0, "CANCELLED")
+    waited = muster("jobs", "wait", job)
+    assert waited.code == 5
+    assert muster("sql", "select * from audience('cancelled')").code == 3
+    assert muster("jobs", "cancel", job, "--json").json["already"] is True
+    retried = muster("jobs", "retry", job, "--wait", "--json")
+    assert (retried.code, retried.json["retry_of"]) == (0, job)
+    assert retried.json["receipt"]["members"] == 1_000_000
+    late = muster("jobs", "cancel", retried.json["job"])
+    assert (late.code, "TOO_LATE" in late.err) == (3, True)
+    shown = muster("jobs", "show", retried.json["job"], "--json").json
+    assert [h["state"] for h in shown["history"]][-1] == "READY"
+    assert "READY" in muster("jobs", "show", retried.json["job"]).out
+
+
+def test_a_file_at_fault_is_not_retried_unless_forced(muster: Muster, tmp_path: Path) -> None:
+    failed = muster("import", write(tmp_path / "bad.csv", "name", "x"), "-a", "stubborn", "--wait", "--json")
+    refused = muster("jobs", "retry", failed.json["job"])
+    assert (refused.code, "FILE_AT_FAULT" in refused.err) == (3, True)
+    forced = muster("jobs", "retry", failed.json["job"], "--force", "--wait", "--json")
+    assert (forced.code, forced.json["error"]["code"]) == (3, "MISSING_COLUMN")
+
+
+def test_two_imports_at_the_same_time_never_mix(muster: Muster, context: Context) -> None:
+    bucket = context.settings.staging_bucket
+    members = {}
+    for name in ("a", "b"):
+        members[name] = [f"{name}{n:05}" for n in range(20_000)]
+        context.objects.put(bucket, f"tests/race-{name}.csv", "\n".join(["user_id", *members[name], ""]).encode())
+        time.sleep(1.1)  # S3 times are whole seconds, and the order of versions follows them
+    older, newer = (
+        ImportRequest(job_id=fresh_id(), tenant="default", audience="race", bucket=bucket, key=f"tests/race-{name}.csv")
+        for name in ("a", "b")
+    )
+    for request in (newer, older):
+        start(context, request)
+    codes = [muster("jobs", "wait", request.job_id).code for request in (older, newer)]
+    assert codes[1] == 0
+    assert codes[0] in {0, 4}  # published before the newer one, or too late
+    assert ids_of(muster, "race") == members["b"]
+    assert len(muster("audiences", "versions", "race", "--json").json) == (2 if codes[0] == 0 else 1)
+
+
+def test_an_object_deleted_during_the_import_is_a_user_error(muster: Muster, context: Context) -> None:
+    bucket, key = context.settings.staging_bucket, "tests/vanishing.csv"
+    context.objects.put(bucket, key, b"user_id\n" + b"".join(b"user-%d\n" % n for n in range(1_000_000)))
+    request = ImportRequest(job_id=fresh_id(), tenant="default", audience="vanishing", bucket=bucket, key=key)
+    start(context, request)
+    while context.jobs.find(request.job_id) is None:
+        time.sleep(0.05)
+    context.objects.delete(bucket, key)
+    answer = muster("jobs", "wait", request.job_id, "--json")
+    if answer.code != 0:  # otherwise the whole file had been read by then
+        assert (answer.code, answer.json["error"]["code"]) == (3, "SOURCE_GONE")
+        assert muster("sql", "select * from audience('vanishing')").code == 3
+
+
+def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context) -> None:
+    from confluent_kafka import Producer  # noqa: PLC0415  # only this test needs a client of its own
+
+    letter = DeadLetter(
+        topic=IMPORTS_SMALL, partition=Partition(1), offset=7, key=None, value=b"rubbish", reason="no", failed_at_us=0
+    )
+    producer = Producer({"bootstrap.servers": context.settings.kafka_bootstrap})
+    producer.produce(DEAD_LETTERS, CODEC.encode(letter))
+    producer.flush(10)
+    listed = muster("dead-letters", "list", "--json").json
+    mine = next(entry for entry in listed if entry["reason"] == "no")
+    assert (mine["topic"], mine["partition"], mine["offset"], mine["bytes"]) == (IMPORTS_SMALL, 1, 7, 7)
+    assert muster("dead-letters", "replay", mine["dead_letter"], "--json").json == {"sent": 1}
+    assert muster("dead-letters", "replay", 999_999).code == 3
+    deadline = time.monotonic() + 60
+    while len(muster("dead-letters", "list", "--json").json) < 2:  # the worker rejects it once more
+        assert time.monotonic() < deadline
+
+
+def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, tmp_path: Path) -> None:
+    done = imported(muster, write(tmp_path / "people.csv", "user_id", "u1"), "checked")
+    receipt = done.json["receipt"]
+    assert muster("fsck", "--repair").code == 0
+    context.jobs.put_receipt(done.json["job"], {**receipt, "members": 99})
+    context.jobs.put(done.json["job"], finished_at_ms=now_ms() - 120_000)
+    leftover = f"imports/{done.json['job']}/000001/00000/x.parquet"
+    context.objects.put(context.settings.staging_bucket, leftover, b"x")
+    found = muster("fsck", "--json")
+    assert found.code == 7
+    wrong = {f["code"] for f in found.json["findings"] if f["severity"] == "wrong"}
+    assert wrong == {"RECEIPT_WRONG", "STAGED_LEFTOVER"}
+    assert muster("fsck", "--repair").code == 0
+    assert muster("fsck").code == 0
+    assert muster("receipt", done.json["job"], "--json").json["members"] == 1
+
+
+def test_the_clickstream_has_the_users_that_plain_duckdb_counts(muster: Muster) -> None:
+    if not CLICKSTREAM.exists():
+        pytest.skip(f"{CLICKSTREAM} is not there: the file is not part of the repository")
+    source = f"read_csv('{CLICKSTREAM}', all_varchar=true, header=true)"
+    names = [c[0] for c in duckdb.execute(f"select * from {source} limit 0").description]
+    user = next(n for n in names if n.lower() in {"user_id", "userid", "visitorid", "uid", "customer_id", "user"})
+    [counted] = duckdb.execute(f'select count(*), count(distinct "{user}") from {source}').fetchall()
+    answer = muster("import", CLICKSTREAM, "-a", "clickstream", "--id-column", user, "--wait", "--json")
+    assert answer.code == 0, answer.err
+    assert (answer.json["receipt"]["rows"], answer.json["receipt"]["members"]) == counted
+
+
+def test_status_and_doctor_find_nothing_wrong(muster: Muster) -> None:
+    assert muster("status").code == 0
+    doctor = muster("doctor", "--json")
+    assert [d for d in doctor.json if d["severity"] == "wrong"] == []
+    assert doctor.code == 0
+
+
+def test_waiting_can_be_limited(muster: Muster, context: Context) -> None:
+    bucket, key = context.settings.staging_bucket, "tests/patience.csv"
+    context.objects.put(bucket, key, b"user_id\n" + b"".join(b"user-%d\n" % n for n in range(300_000)))
+    answer = muster("import", f"s3://{bucket}/{key}", "-a", "patience", "--wait", "--timeout", "0.01")
+    assert (answer.code, "jobs wait" in answer.err) == (6, True)
+    assert muster("jobs", "wait", first(context, "patience")).code == 0
+
+
+def first(context: Context, audience: str) -> str:
+    """The job of an audience, as soon as it is registered."""
+    while not (found := context.jobs.search(audience=audience)):
+        time.sleep(0.1)
+    return found[0].job_id
