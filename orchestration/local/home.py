@@ -110,6 +110,8 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Setti
         write_private(home.ports_file, ports.as_toml())
         if free_ports:
             added |= ports.addresses()
+    # Topics are created with this number and never get another: a later start must not depend on a variable of today.
+    added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}
     if missing:
         write_private(home.settings_file, as_toml(known | missing))

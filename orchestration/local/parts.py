@@ -21,6 +21,8 @@ from schemas.topics import WORKER_GROUP
 
 HEALTH_PATH: Final = "/muster/health"
 WORKER: Final = "worker"
+NOT_INHERITED: Final = ("AWS_", "MUSTER_", "JAVA_", "JDK_", "_JAVA", "KAFKA_")
+"""Prefixes of variables of the person's own shell that would change a part behind our back."""
 RESTART_BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pause before the 1st, 2nd, ... start of a part that keeps ending."""
 
@@ -74,7 +76,7 @@ def environment(context: Context, *, speaks_aws: bool) -> dict[str, str]:
     No AWS_* variable comes through: SeaweedFS would make an administrator of the credentials it finds there.
     """
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MUSTER_"))},
+        **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
         **context.settings.environment(),
         HOME_MARK: str(context.home.path),
         "PYTHONUNBUFFERED": "1",

@@ -15,7 +15,7 @@ from orchestration.local.doctor import Finding, examine
 from orchestration.local.home import Home, initialise
 from orchestration.local.parts import all_parts, select
 from orchestration.local.ports import Ports
-from orchestration.local.status import PartState, PartStatus, StackStatus, read_status
+from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, StackStatus, read_status
 from orchestration.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
@@ -83,6 +83,8 @@ def up(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    if (killed := _supervisors.get(home.path)) is not None:
+        killed.wait()
     _supervisors[home.path] = supervisor
     try:
         _await_ready(home, supervisor, report, timeout_s)
@@ -121,6 +123,8 @@ def _await_ready(
     deadline = time.monotonic() + timeout_s
     seen: dict[str, PartStatus] = {}
     while True:
+        if supervisor is not None and supervisor.poll() == ALREADY_RUNNING:
+            supervisor = None  # somebody else's `up` was quicker: wait for that stack
         ended = supervisor is not None and supervisor.poll() is not None
         now = read_status(home)
         for part in now.parts if now.running else ():

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from orchestration.local.home import Home
+
+ALREADY_RUNNING: Final = 3
+"""Exit code of a supervisor that found another one holding the lock."""
 
 
 class PartState(StrEnum):

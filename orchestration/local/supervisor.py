@@ -23,7 +23,7 @@ from orchestration.local import processes, seaweedfs
 from orchestration.local.home import Home
 from orchestration.local.parts import RESTART_BACKOFF_S, Context, Part, all_parts, environment, select
 from orchestration.local.ports import Ports, is_free
-from orchestration.local.status import PartState, PartStatus, take_lock, write_status
+from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, take_lock, write_status
 from orchestration.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
@@ -31,8 +31,6 @@ POLL_S: Final = 0.05
 STEADY_S: Final = 60.0
 """A part that was ready this long starts over with the shortest pause."""
 LEFTOVER_TIMEOUT_S: Final = 5.0
-ALREADY_RUNNING: Final = 3
-"""Exit code when another supervisor holds the lock."""
 
 log = logging.getLogger("muster.supervisor")
 

@@ -238,7 +238,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(stack: Settings) ->
 def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(start_stack: StartStack) -> None:
     settings = start_stack()
     s3_client(settings).delete_bucket(Bucket="staging")
-    admin_client(settings).delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
+    admin = admin_client(settings)
+    admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
     wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(settings)))
 
     codes = {finding.code for finding in examine(settings.home)}

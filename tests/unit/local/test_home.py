@@ -68,3 +68,10 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         initialise(Home(path=tmp_path / "file" / "home"), {}, free_ports=False)
 
     assert refused.value.code == "HOME_NOT_WRITABLE"
+
+
+def test_the_number_of_partitions_of_the_first_start_is_remembered(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+    initialise(home, {"MUSTER_PARTITIONS": "3"}, free_ports=False)
+
+    assert initialise(home, {}, free_ports=False).partitions == 3
