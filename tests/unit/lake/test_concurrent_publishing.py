@@ -3,7 +3,9 @@
 import os
 import random
 import signal
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from segmentation.versions import AlreadyPublished, Published, SupersededBy
+from tests.servers.postgres import postgres
 from tests.unit.lake.crashes import (
     CRASH_POINTS,
     CrashPoint,
@@ -24,6 +27,20 @@ from tests.unit.lake.support import Parts, audience, new_id, request, users
 
 WRITERS = 3
 EACH = 4
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
+        yield url.reveal()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.db'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 def _collect(report: Any, count: int) -> list[Any]:
