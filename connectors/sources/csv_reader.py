@@ -19,6 +19,7 @@ from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, want
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text
+from connectors.sources.utf8_kernel import invalid_utf8_positions, is_utf8
 from schemas.columns import Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 from schemas.topics import ROW_MAX_BYTES
@@ -202,7 +203,7 @@ class CsvReader:
         """What the last scan of d[first:after] found."""
         n = int(self._state[kernel.GOOD])
         rejects = [self._structural_reject(r) for r in self._bad[: self._state[kernel.BAD]].tolist()]
-        if not kernel.is_ascii(self._data, first, after) and not _is_utf8(self._data, first, after):
+        if not is_utf8(self._data, first, after):
             n = self._without_invalid_utf8(n, rejects)
         if n:
             batch, refused = accept(self._candidates(n), self._spec, self._schema)
@@ -237,7 +238,7 @@ class CsvReader:
     def _without_invalid_utf8(self, n: int, rejects: list[Reject]) -> int:
         """Take the records that are not UTF-8 out of the last scan's output; how many remain."""
         places = np.empty(n, np.int64)
-        if not kernel.invalid_utf8_positions(self._data, self._good, n, places):
+        if not invalid_utf8_positions(self._data, self._good, n, places):
             return n
         for row in np.flatnonzero(places >= 0).tolist():
             at = int(places[row])
@@ -323,14 +324,3 @@ def _strings(
     out = np.empty(kernel.content_bytes(starts, ends, n), np.uint8)
     kernel.copy_content(data, starts, ends, n, offsets, out)
     return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(out[: offsets[n]])], 0)
-
-
-def _is_utf8(data: npt.NDArray[np.uint8], first: int, after: int) -> bool:
-    """Whether d[first:after] is UTF-8 as a whole; Arrow checks several bytes at a time."""
-    offsets = pa.py_buffer(np.array([0, after - first], np.int32))
-    text = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data[first:after])], 0)
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True

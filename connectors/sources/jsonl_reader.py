@@ -1,10 +1,9 @@
 """Strict JSON Lines (RFC 8259 objects, one a line, LF or CRLF, UTF-8), in constant memory whatever the file holds."""
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,28 +11,26 @@ import pyarrow as pa
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_reader import BLOCK_BYTES, BOM, RECORD_MAX_BYTES, UTF16_BOMS
+from connectors.sources.json_values import (
+    Refused,
+    Shape,
+    converted,
+    json_type,
+    no_constant,
+    shape_of,
+    shown,
+    unique,
+    wider,
+)
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.suggestion import Chooser, Layout
-from connectors.sources.typed_columns import Converted, convert_text
-from schemas.columns import ARROW_TYPES, Column, ColumnType, ImportSpec
+from schemas.columns import ColumnType, ImportSpec
 from schemas.errors import UserError
 
 BATCH_LINES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 1024 * 1024
 SAMPLE_LINES: Final = 1000
-LONG_MIN: Final = -(2**63)
-LONG_MAX: Final = 2**63 - 1
-Shape = ColumnType | Literal["null"] | None
-"""First type of a member; None for one that cannot be kept, "null" while only nulls were seen."""
 SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-
-
-class _Refused(Exception):  # noqa: N818  # carries a reject, is no error
-    def __init__(self, code: RejectCode, reason: str, column: str | None = None) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-        self.column = column
 
 
 class JsonLinesReader:
@@ -61,7 +58,7 @@ class JsonLinesReader:
         self._ordinal = 0
         self._offset = 0
         """Where the next line begins in the decompressed stream."""
-        self._decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+        self._decode = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_constant).decode
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         carry = self._first_bytes()
@@ -104,10 +101,10 @@ class JsonLinesReader:
         for line in start.split(b"\n")[:SAMPLE_LINES]:
             try:
                 members = self._members(line)
-            except _Refused:
+            except Refused:
                 continue
             for name, value in members.items():
-                types[name] = _wider(types.get(name, _type_of(value)), _type_of(value))
+                types[name] = wider(types.get(name, shape_of(value)), shape_of(value))
         if self._choose is not None:
             columns: list[tuple[str, ColumnType | None]] = [
                 (name, "string" if shape == "null" else shape) for name, shape in types.items()
@@ -140,7 +137,7 @@ class JsonLinesReader:
         content = line.removesuffix(b"\r") if ended else line
         try:
             rows.add(ordinal, offset, content, self._members(content))
-        except _Refused as refused:
+        except Refused as refused:
             rows.rejects.append(
                 Reject(
                     ordinal=ordinal,
@@ -169,22 +166,22 @@ class JsonLinesReader:
 
     def _members(self, content: bytes) -> Mapping[str, Any]:
         if len(content) > self._limit:
-            raise _Refused(RejectCode.ROW_TOO_LARGE, f"the record is larger than {self._limit} bytes")
+            raise Refused(RejectCode.ROW_TOO_LARGE, f"the record is larger than {self._limit} bytes")
         if not content.strip(b" \t\r"):
-            raise _Refused(RejectCode.BLANK_LINE, "a blank line")
+            raise Refused(RejectCode.BLANK_LINE, "a blank line")
         try:
             value = self._decode(content.decode())
         except UnicodeDecodeError as exc:
             reason = f"byte {exc.start} of the line is {content[exc.start]:#04x}, which is not UTF-8 there"
-            raise _Refused(RejectCode.INVALID_UTF8, reason) from exc
+            raise Refused(RejectCode.INVALID_UTF8, reason) from exc
         except RecursionError as exc:
-            raise _Refused(RejectCode.TOO_DEEP, "objects or arrays are nested too deep") from exc
+            raise Refused(RejectCode.TOO_DEEP, "objects or arrays are nested too deep") from exc
         except json.JSONDecodeError as exc:
-            raise _Refused(RejectCode.BAD_JSON, f"no JSON: {exc.msg} at character {exc.pos + 1}") from exc
+            raise Refused(RejectCode.BAD_JSON, f"no JSON: {exc.msg} at character {exc.pos + 1}") from exc
         except ValueError as exc:  # an integer of thousands of digits
-            raise _Refused(RejectCode.BAD_JSON, "a number is too long") from exc
+            raise Refused(RejectCode.BAD_JSON, "a number is too long") from exc
         if not isinstance(value, dict):
-            raise _Refused(RejectCode.NOT_AN_OBJECT, f"the line is {_json_type(value)}, not an object")
+            raise Refused(RejectCode.NOT_AN_OBJECT, f"the line is {json_type(value)}, not an object")
         return value
 
     def _results(self, rows: "_Rows") -> Iterator[pa.RecordBatch | RejectBatch]:
@@ -215,18 +212,18 @@ class _Rows:
         return len(self.ordinals) + len(self.rejects) >= BATCH_LINES
 
     def add(self, ordinal: int, offset: int, content: bytes, members: Mapping[str, Any]) -> None:
-        """Keep the wanted members of an object. Raises `_Refused`."""
+        """Keep the wanted members of an object. Raises `Refused`."""
         id_ = members.get(self._spec.id_column)
         if type(id_) is int:
             id_ = str(id_)
         elif id_ is not None and not isinstance(id_, str):
-            reason = f"an id is a string or an integer, not {_json_type(id_)}"
-            raise _Refused(RejectCode.BAD_VALUE, reason, self._spec.id_column)
+            reason = f"an id is a string or an integer, not {json_type(id_)}"
+            raise Refused(RejectCode.BAD_VALUE, reason, self._spec.id_column)
         wanted = [(self._spec.id_column, id_), *((c.file_name, members.get(c.file_name)) for c in self._spec.columns)]
         if b"\\u" in content:
             for name, value in wanted:
                 if isinstance(value, str) and SURROGATE.search(value):
-                    raise _Refused(RejectCode.INVALID_UTF8, "half of a surrogate pair is no character", name)
+                    raise Refused(RejectCode.INVALID_UTF8, "half of a surrogate pair is no character", name)
         self.ordinals.append(ordinal)
         self._offsets.append(offset)
         self._contents.append(content)
@@ -240,99 +237,12 @@ class _Rows:
             ordinals=ordinals,
             ids=pa.array(self._ids, pa.string()),
             columns=[
-                _converted(values, column, self._spec.timezone)
+                converted(values, column, self._spec.timezone)
                 for values, column in zip(self._values, self._spec.columns, strict=True)
             ],
             raw=lambda row: self._contents[row],
-            shown=lambda column, row: _shown(self._values[column][row]),
+            shown=lambda column, row: shown(self._values[column][row]),
             lines=ordinals + 1,
             byte_offsets=np.array(self._offsets, np.int64),
             may_have_nul=True,
         )
-
-
-def _converted(values: list[Any], column: Column, timezone: str | None) -> Converted:
-    fits = _FITS[column.type]
-    kept = [v if v is None or fits(v) else None for v in values]
-    wrong = np.array([k is None and v is not None for k, v in zip(kept, values, strict=True)])
-    if column.type in ("date", "timestamp"):
-        converted = convert_text(pa.array(kept, pa.string()), column, (), timezone)
-        bad = wrong if converted.bad is None else wrong | converted.bad
-        return Converted(converted.values, bad if bad.any() else None)
-    if column.type == "double":
-        kept = [None if v is None else float(v) for v in kept]
-    return Converted(pa.array(kept, ARROW_TYPES[column.type]), wrong if wrong.any() else None)
-
-
-def _is_double(value: object) -> bool:
-    if type(value) is int:
-        return abs(value) <= 2**53 or (abs(value) < 2**1023 and int(float(value)) == value)
-    return type(value) is float and math.isfinite(value)
-
-
-_FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "string": lambda v: isinstance(v, str),
-    "long": lambda v: type(v) is int and LONG_MIN <= v <= LONG_MAX,
-    "double": _is_double,
-    "boolean": lambda v: isinstance(v, bool),
-    "date": lambda v: isinstance(v, str),
-    "timestamp": lambda v: isinstance(v, str),
-}
-
-
-def _type_of(value: object) -> Shape:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "long"
-        case float():
-            return "double"
-        case str():
-            return "string"
-        case _:
-            return None
-
-
-def _wider(one: Shape, other: Shape) -> Shape:
-    """What holds both."""
-    if other in (one, "null"):
-        return one
-    if one == "null":
-        return other
-    return "double" if {one, other} == {"long", "double"} else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(n for n in names if names.count(n) > 1)
-        raise _Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled[:80]!r} is there more than once")
-    return members
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise _Refused(RejectCode.BAD_JSON, f"{word} is not JSON")
-
-
-def _json_type(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)[:200]

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.header import shown, wanted_columns
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
+from connectors.sources.utf8_kernel import invalid_utf8_positions
 from connectors.sources.value_kernel import MAX_US, MIN_US
 from schemas.columns import ARROW_TYPES, Column, ColumnType, ImportSpec
 from schemas.errors import UserError
@@ -196,7 +196,7 @@ def _invalid_utf8(array: pa.Array) -> list[int]:
         offsets, data = string_buffers(array)
         records = np.stack([offsets[:-1], offsets[1:]], axis=1).astype(np.int64)
         places = np.empty(len(array), np.int64)
-        kernel.invalid_utf8_positions(data, records, len(array), places)
+        invalid_utf8_positions(data, records, len(array), places)
         return [int(row) for row in np.flatnonzero(places >= 0)]
     return []
 

@@ -1,0 +1,99 @@
+"""Is it UTF-8, and where not: a fast answer for a block, an exact one for each record of a block that is not."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from numba import njit
+
+Bytes = npt.NDArray[np.uint8]
+Longs = npt.NDArray[np.int64]
+
+WORD_BYTES: Final = 8
+HIGH_BITS: Final = np.uint64(0x8080808080808080)
+
+
+def is_utf8(data: Bytes, first: int, after: int) -> bool:
+    """Whether data[first:after] is UTF-8 as a whole: ASCII mostly, and else Arrow checks several bytes at a time."""
+    if is_ascii(data, first, after):
+        return True
+    offsets = pa.py_buffer(np.array([0, after - first], np.int32))
+    text = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data[first:after])], 0)
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def is_ascii(d: Bytes, pos: int, end: int) -> bool:
+    """Whether d[pos:end] has no byte over 127. `d` begins at an address that is a multiple of 8, as numpy's do."""
+    first = (pos + WORD_BYTES - 1) // WORD_BYTES
+    last = end // WORD_BYTES
+    seen = np.uint8(0)
+    if first < last:
+        words = d[: last * WORD_BYTES].view(np.uint64)
+        seen_words = np.uint64(0)
+        for w in range(first, last):
+            seen_words |= words[w]
+        if seen_words & HIGH_BITS:
+            return False
+        for i in range(pos, first * WORD_BYTES):
+            seen |= d[i]
+        for i in range(last * WORD_BYTES, end):
+            seen |= d[i]
+    else:
+        for i in range(pos, end):
+            seen |= d[i]
+    return bool(seen < 128)
+
+
+@njit(cache=True, nogil=True)
+def first_invalid_utf8(d: Bytes, pos: int, end: int) -> int:  # noqa: PLR0912  # the table of RFC 3629, row by row
+    """Position of the first byte of d[pos:end] that is no UTF-8 (RFC 3629: no surrogates, no overlong forms), or -1."""
+    i = pos
+    while i < end:
+        b = d[i]
+        if b < 0x80:
+            i += 1
+            continue
+        low = 0x80
+        high = 0xBF
+        if 0xC2 <= b <= 0xDF:
+            more = 1
+        elif 0xE0 <= b <= 0xEF:
+            more = 2
+            if b == 0xE0:
+                low = 0xA0
+            elif b == 0xED:
+                high = 0x9F
+        elif 0xF0 <= b <= 0xF4:
+            more = 3
+            if b == 0xF0:
+                low = 0x90
+            elif b == 0xF4:
+                high = 0x8F
+        else:
+            return i
+        if i + more >= end:
+            return i
+        if d[i + 1] < low or d[i + 1] > high:
+            return i
+        for j in range(2, more + 1):
+            if d[i + j] < 0x80 or d[i + j] > 0xBF:
+                return i
+        i += more + 1
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def invalid_utf8_positions(d: Bytes, records: Longs, n: int, out: Longs) -> int:
+    """`first_invalid_utf8` of each of the n records d[records[k, 0] : records[k, 1]], into `out`; how many have one."""
+    found = 0
+    for k in range(n):
+        out[k] = first_invalid_utf8(d, records[k, 0], records[k, 1])
+        if out[k] >= 0:
+            found += 1
+    return found
