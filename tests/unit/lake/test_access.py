@@ -1,0 +1,43 @@
+"""Writes that happen once, also in pieces, and listings and deletions beyond one page."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors.lake import access
+from connectors.lake.access import S3Access, delete_objects, exists, list_objects, put_file, put_file_if_absent
+from tests.unit.lake.support import BUCKET, new_id
+
+
+@pytest.mark.parametrize("single_put_bytes", [2**30, 0], ids=["one request", "pieces"])
+def test_a_name_is_written_once(
+    s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int
+) -> None:
+    monkeypatch.setattr(access, "SINGLE_PUT_BYTES", single_put_bytes)
+    monkeypatch.setattr(access, "PIECE_BYTES", 5 * 2**20)  # the least that S3 takes
+    key = f"once/{new_id()}"
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"a" * (11 * 2**20))
+    second.write_bytes(b"b" * (6 * 2**20))
+    assert put_file_if_absent(s3, first, f"s3://{BUCKET}/{key}")
+    assert not put_file_if_absent(s3, second, f"s3://{BUCKET}/{key}")
+    assert s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"a" * (11 * 2**20)
+    put_file(s3, second, f"s3://{BUCKET}/{key}")
+    assert s3.client().head_object(Bucket=BUCKET, Key=key)["ContentLength"] == 6 * 2**20
+
+
+def test_more_objects_than_a_page_are_listed_and_deleted(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "DELETE_BATCH", 3)
+    prefix = f"many/{new_id()}/"
+    for n in range(8):
+        s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}{n}", Body=b"x" * n)
+    assert [(o.key, o.size) for o in list_objects(s3, BUCKET, prefix)] == [(f"{prefix}{n}", n) for n in range(8)]
+    delete_objects(s3, BUCKET, [f"{prefix}{n}" for n in range(7)] + [f"{prefix}never there"])
+    assert [o.key for o in list_objects(s3, BUCKET, prefix)] == [f"{prefix}7"]
+
+
+def test_only_the_very_key_exists(s3: S3Access) -> None:
+    key = f"exists/{new_id()}"
+    s3.client().put_object(Bucket=BUCKET, Key=key + "-longer", Body=b"")
+    assert not exists(s3, BUCKET, key)
+    assert exists(s3, BUCKET, key + "-longer")
