@@ -72,7 +72,6 @@ def up(
         argv += ["--parts", ",".join(p.name for p in chosen)]
     log = home.log_file("supervisor")
     processes.rotate(log)
-    home.state_file.unlink(missing_ok=True)
     with log.open("ab") as output:
         supervisor = subprocess.Popen(
             argv,
@@ -83,9 +82,9 @@ def up(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    if (killed := _supervisors.get(home.path)) is not None:
-        killed.wait()
-    _supervisors[home.path] = supervisor
+    earlier = _supervisors.get(home.path)
+    if earlier is None or earlier.poll() is not None:
+        _supervisors[home.path] = supervisor
     try:
         _await_ready(home, supervisor, report, timeout_s)
     except BaseException:
@@ -127,13 +126,15 @@ def _await_ready(
             supervisor = None  # somebody else's `up` was quicker: wait for that stack
         ended = supervisor is not None and supervisor.poll() is not None
         now = read_status(home)
-        for part in now.parts if now.running else ():
+        # Until our supervisor has written its first state, the file is that of an earlier one.
+        current = now.running and (supervisor is None or now.supervisor_pid == supervisor.pid)
+        for part in now.parts if current else ():
             if report is not None and seen.get(part.name) != part:
                 report(part)
             seen[part.name] = part
             if part.state is PartState.FAILED and supervisor is not None:
                 raise _with_log(home, part)
-        if now.ready:
+        if current and now.ready:
             return
         if ended or (supervisor is None and not now.running):
             lines = processes.tail(home.log_file("supervisor"), LOG_LINES)

@@ -188,6 +188,7 @@ def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> in
     lock = take_lock(home.lock_file)
     if lock is None:
         return ALREADY_RUNNING
+    home.state_file.unlink(missing_ok=True)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
