@@ -19,6 +19,7 @@ from schemas.topics import TOPICS
 from streams.config import WorkerConfig
 from streams.guards import install
 from streams.materialiser import Materialiser
+from streams.merges import remove_leftovers
 from streams.staging import S3Store
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Worker:
         self.error: Exception | None = None
         self.store = S3Store(config.store)
         self.app = _faust_app(config)
+        remove_leftovers(config.temp)
         self._raw: dict[str, Any] = {
             "key_type": bytes,
             "value_type": bytes,

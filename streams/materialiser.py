@@ -218,7 +218,7 @@ class Materialiser:
 
     def _flush_lane(self, lane: Lane) -> None:
         for (tp, _), group in self._groups.items():
-            if tp == lane.tp:
+            if tp == lane.tp and not group.flushes:  # else a slow store would get a run per chunk
                 self._flush(group)
 
     def _make_room(self) -> None:

@@ -10,6 +10,8 @@ A worker that dies in between leaves the intent, and the next owner begins again
 
 import asyncio
 import logging
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -155,7 +157,7 @@ class MergeRunner:
                 threads=self._config.merge_threads,
             )
         self._config.temp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="merge-", dir=self._config.temp) as folder:
+        with tempfile.TemporaryDirectory(prefix=f"merge-{os.getpid()}-", dir=self._config.temp) as folder:
             part = merge_rows(
                 read_rows(self._store, self._config.staging_bucket, takes),
                 marker.columns,
@@ -180,6 +182,24 @@ class MergeRunner:
             bucket, prefix = split_s3_uri(marker.data_prefix)
             self._store.put_new_file(bucket, prefix + name, part.path)  # step 5; there already = the same bytes
             return _materialised(marker, part, marker.data_prefix + name)
+
+
+def remove_leftovers(temp: Path) -> None:
+    """Remove the temp folders of merges whose worker was killed. Must be called before the first merge."""
+    for folder in temp.glob("merge-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner == str(os.getpid()) or not (owner.isdigit() and _alive(int(owner))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _materialised(marker: ImportEnded, part: MergedPart | None, uri: str | None) -> PartitionMaterialised:

@@ -166,7 +166,7 @@ async def test_nothing_is_acknowledged_after_a_revocation_though_its_run_is_writ
     worker.store.release()
     await worker.until(lambda: worker.store.keys("imports/"))
     await worker.settle()
-    assert worker.acked == []
+    assert (worker.acked, worker.errors) == ([], [])
 
 
 async def test_a_record_of_an_older_generation_is_ignored(worker: Harness) -> None:
