@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import pyarrow as pa
 
@@ -33,8 +34,21 @@ def translated(exc: Exception, doing: str) -> MusterError | None:
         return FatalError("LAKE_FILE_MISSING", text, doing=doing)
     if isinstance(exc, pa.ArrowInvalid | pa.ArrowNotImplementedError):
         return FatalError("LAKE_UNREADABLE", text, doing=doing)
+    if module in {"_duckdb", "duckdb"}:
+        return _duckdb_fault(exc, text, doing)
     if module in {"sqlalchemy", "psycopg", "sqlite3"}:
         return RetriableError("CATALOG_UNAVAILABLE", text, doing=doing)
-    if isinstance(exc, OSError) or module in {"botocore", "boto3", "pyiceberg", "_duckdb", "duckdb", "s3transfer"}:
+    if isinstance(exc, OSError) or module in {"botocore", "boto3", "pyiceberg", "s3transfer"}:
         return RetriableError("LAKE_UNAVAILABLE", text, doing=doing)
     return None
+
+
+def _duckdb_fault(exc: Exception, text: str, doing: str) -> MusterError:
+    """OperationalError is the outside world (I/O, HTTP, memory, disk); the rest is a file that is not as it should."""
+    import duckdb  # noqa: PLC0415  # not every caller has it loaded
+
+    if getattr(exc, "status_code", None) == HTTPStatus.NOT_FOUND:
+        return FatalError("LAKE_FILE_MISSING", text, doing=doing)
+    if isinstance(exc, duckdb.OperationalError | duckdb.InterruptException):
+        return RetriableError("LAKE_UNAVAILABLE", text, doing=doing)
+    return FatalError("LAKE_UNREADABLE", text, doing=doing)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.access import S3Access, delete_objects, exists, list_objects
-from connectors.lake.snapshots import AUDIENCE_ID
+from connectors.lake.snapshots import AUDIENCE_ID, LAST_VERSION
 from schemas.columns import ColumnType, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
@@ -87,11 +87,21 @@ class AudienceTables:
 
         Raises `UserError` AUDIENCE_DELETED, AUDIENCE_NAME_TAKEN.
         """
+        table = self.find(ref)
+        if table is None:
+            self._create(ref, schema)
+            table = self.find(ref)
+        if table is None:
+            raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} went away while it was made; try again")
+        if LAST_VERSION not in table.metadata.properties:
+            # Nothing was ever published: it may be a table that was made while, or after, the audience was dropped.
+            # The tombstone comes before the drop looks for the table, so one of the two sees the other.
+            self._refuse_deleted(ref, table)
+        return table
+
+    def _create(self, ref: AudienceRef, schema: RowSchema) -> None:
         from pyiceberg.exceptions import TableAlreadyExistsError  # noqa: PLC0415
 
-        if (table := self.find(ref)) is not None:
-            return table
-        self._refuse_deleted(ref)
         self._ensure_namespace(ref.tenant)
         iceberg_schema = to_iceberg(schema)
         properties = {
@@ -104,18 +114,8 @@ class AudienceTables:
                 (ref.tenant, ref.audience), schema=iceberg_schema, location=self.location(ref), properties=properties
             )
         except TableAlreadyExistsError:
-            if (table := self.find(ref)) is None:
+            if self.find(ref) is None:
                 raise _name_taken(ref.audience) from None
-            return table
-        try:
-            self._refuse_deleted(ref)  # again: it may have been dropped between the first look and the creation
-        except UserError:
-            self.catalog.drop_table((ref.tenant, ref.audience))
-            raise
-        table = self.find(ref)
-        if table is None:
-            raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} went away while it was made; try again")
-        return table
 
     def rename(self, ref: AudienceRef, name: AudienceName) -> None:
         """Change the name of the table, if there is one. Raises `UserError` AUDIENCE_NAME_TAKEN."""
@@ -145,8 +145,12 @@ class AudienceTables:
         """Location of the table, without a final slash."""
         return s3_uri(self._bucket, audience_prefix(ref.tenant, ref.audience_id)).rstrip("/")
 
-    def _refuse_deleted(self, ref: AudienceRef) -> None:
+    def _refuse_deleted(self, ref: AudienceRef, table: "Table") -> None:
+        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+
         if exists(self._s3, self._bucket, audience_prefix(ref.tenant, ref.audience_id) + TOMBSTONE):
+            with suppress(NoSuchTableError):
+                self.catalog.drop_table(table.name())
             raise UserError("AUDIENCE_DELETED", f"audience {ref.audience} has been deleted", audience=ref.audience)
 
     def _name(self, ref: AudienceRef) -> str | None:

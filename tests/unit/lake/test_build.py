@@ -13,7 +13,7 @@ from connectors.lake.access import S3Access, list_objects
 from connectors.lake.build import BaseVersion, BuiltVersion, ImportedParts, build_version, compare
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import digest_rows
-from schemas.errors import UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, Version
 from schemas.layout import audience_prefix, s3_uri
 from segmentation.part_check import check_part
@@ -256,6 +256,23 @@ def test_a_comparison_tells_exactly_what_would_change(
     )
     rows: Rows = [{"user_id": u, "age": a} for u, a in (("bob", 40), ("cy", 51), ("dan", 1), ("eve", 2))]
     assert compare(lake.imported(mode, rows, AGE), base, s3=lake.s3, limits=limits(lake.directory)) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(None, "LAKE_FILE_MISSING"), (b"", "LAKE_UNREADABLE"), (b"PAR1 this is no Parquet PAR1", "LAKE_UNREADABLE")],
+)
+def test_a_part_that_is_gone_or_broken_is_fatal(lake: Lake, body: bytes | None, code: str) -> None:
+    base, imported = lake.base(users("ann", "bob", "cy", "dan")), lake.imported("append", users("ann", "zoe"))
+    part = next(p for p in imported.parts if p.rows)
+    key = part.uri.removeprefix(f"s3://{BUCKET}/")
+    if body is None:
+        lake.s3.client().delete_object(Bucket=BUCKET, Key=key)
+    else:
+        lake.s3.client().put_object(Bucket=BUCKET, Key=key, Body=body)
+    with pytest.raises(FatalError) as caught:
+        lake.build(imported, base)
+    assert caught.value.code == code
 
 
 def test_nothing_is_left_on_local_disk(lake: Lake) -> None:

@@ -245,6 +245,20 @@ def test_a_drop_deletes_every_object_but_its_tombstone(s3: S3Access, store: Iceb
     assert _keys(s3, ref) == {audience_prefix(ref.tenant, ref.audience_id) + "dropped"}
 
 
+def test_a_first_publish_that_meets_a_drop_leaves_no_table_and_no_name_taken(
+    s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
+    _after_first_commit(monkeypatch, lambda: other.drop(ref), before=True)
+    with pytest.raises(UserError) as caught:
+        store.publish(_replace(s3, ref, "1", "ann"))
+    assert caught.value.code == "AUDIENCE_DELETED"
+    successor = replace(ref, audience_id=new_id())
+    assert isinstance(store.publish(_replace(s3, successor, "1", "bob")), Published)
+    other.close()
+
+
 def test_a_part_that_is_no_parquet_is_named(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     made = _replace(s3, ref, "1", "ann", "bob", "cy", "dan")
