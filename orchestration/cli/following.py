@@ -117,12 +117,13 @@ def print_result(context: "Context", view: "JobView") -> None:
 def print_receipt(receipt: dict[str, Any]) -> None:
     """A receipt for people: what was in the file, what became of it, what is published."""
     by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
-    rejected = number(receipt["rejected"]) + (f" ({by_code})" if by_code else "")
+    rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
     pairs: list[tuple[str, object]] = [
         ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
         ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
         ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
-        ("rows", f"{number(receipt['rows'])} = {number(receipt['accepted'])} accepted + {rejected} rejected"),
+        ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
+        ("rejected", by_code or "none"),
         ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
     ]
     if (counts := receipt.get("membership")) is not None:
