@@ -15,7 +15,7 @@ COMMANDS = re.findall(r"^\$ \.venv/bin/muster (.+)$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_muster_command_of_the_readme_is_one(line: str) -> None:
-    command = getattr(typer.main.get_command(app), "commands", {})[line.split()[0]]
+    command = getattr(typer.main.get_command(app), "commands", {})[line.split(maxsplit=1)[0]]
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", line)) <= known
 
