@@ -1,7 +1,6 @@
 """Follows a job on the screen until it has ended, and says how it ended."""
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestration.cli import exits
@@ -25,17 +24,15 @@ def wait_for(
     *,
     timeout_s: float | None = None,
     on: Screen | None = None,
-    above: Sequence[str] = (),
 ) -> ExitCode:
     """Follow a job to its end, print how it ended, and return the exit code.
 
-    `above`: lines that stay above the block on a terminal (the upload). Ctrl-C and `timeout_s` end the waiting, not
-    the job.
+    Ctrl-C and `timeout_s` end the waiting, not the job.
     """
     last = None
     try:
         with on or screen() as place:
-            last = _follow(context, job_id, place, timeout_s, above)
+            last = _follow(context, job_id, place, timeout_s)
     except KeyboardInterrupt:
         say(f"The job goes on; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
         return ExitCode.INTERRUPTED
@@ -48,16 +45,14 @@ def wait_for(
     return exits.of_job(last.job)
 
 
-def _follow(
-    context: "Context", job_id: JobId, place: Screen, timeout_s: float | None, above: Sequence[str]
-) -> "JobView | None":
+def _follow(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> "JobView | None":
     from orchestration.clock import now_ms
     from orchestration.operations.follow import follow
 
     began = time.monotonic()
     last: JobView | None = None
     told = False
-    place.show([*above, f"job {job_id}  waiting for the workflow"], f"job {job_id}: waiting for the workflow")
+    place.show([f"job {job_id}  waiting for the workflow"], f"job {job_id}: waiting for the workflow")
 
     def sleep(seconds: float) -> None:
         if timeout_s is not None and time.monotonic() - began >= timeout_s:
@@ -69,7 +64,7 @@ def _follow(
             if last.duplicate_of is not None and not told:
                 told = True
                 say(duplicate_text(job_id, last.job))
-            place.show([*above, *job_lines(last)], job_line(last))
+            place.show(job_lines(last), job_line(last))
     except TimeoutError:
         pass
     return last

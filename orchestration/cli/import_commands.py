@@ -101,23 +101,21 @@ def _import(
     timeout_s: float | None,
 ) -> ExitCode:
     from orchestration.cli.following import wait_for
-    from orchestration.cli.screen import screen
     from orchestration.operations.submit import submit_object
 
     if source.startswith("s3://"):
         job_id = submit_object(context, source, tenant=tenant, audience=audience, overrides=overrides, again=again)
-        above: list[str] = []
     else:
-        job_id, above = _upload(context, Path(source), tenant, audience, overrides, again=again)
+        job_id = _upload(context, Path(source), tenant, audience, overrides, again=again)
     if wait:
-        return wait_for(context, job_id, timeout_s=timeout_s, on=screen(), above=above)
+        return wait_for(context, job_id, timeout_s=timeout_s)
     return _registered(context, job_id)
 
 
 def _upload(
     context: "Context", path: Path, tenant: str, audience: str, overrides: dict[str, Any], *, again: bool
-) -> "tuple[JobId, list[str]]":
-    """Upload with progress; the job, and the line that tells of the upload."""
+) -> "JobId":
+    """Upload with progress; the id of the job."""
     from orchestration.cli.rendering import upload_line
     from orchestration.cli.screen import screen
     from orchestration.operations.submit import check_readable, submit_file
@@ -139,10 +137,9 @@ def _upload(
                     place.show([line], line.strip())
 
         place.show([upload_line(0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
-        job_id = submit_file(
+        return submit_file(
             context, path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
         )
-    return job_id, []
 
 
 def _registered(context: "Context", job_id: "JobId") -> ExitCode:

@@ -32,7 +32,7 @@ def stage_line(stage: StageView) -> str:
     if stage.total <= 0:
         return f"  {stage.name:<11} {bar(stage.state == 'done')}  {_WORDS[stage.state]}"
     cells = [amount(stage)]
-    if stage.rate is not None:
+    if stage.rate is not None and stage.rate >= 1:
         cells.append(rate(stage.rate, stage.unit))
     if stage.state == "running" and stage.left_s is not None and stage.done < stage.total:
         cells.append(f"{duration(stage.left_s)} left")
@@ -45,7 +45,7 @@ def stage_line(stage: StageView) -> str:
 def amount(stage: StageView) -> str:
     """What has been done, in rows where they are counted."""
     if stage.rows or stage.unit == "rows":
-        return f"{number(stage.rows)} rows"
+        return f"{number(stage.rows)} {'row' if stage.rows == 1 else 'rows'}"
     return size(stage.done) if stage.unit == "bytes" else f"{number(stage.done)} {stage.unit}"
 
 

@@ -1,5 +1,8 @@
 """Jobs, versions and audiences through the command line: cancel, retry, rollback, rename, delete, export, fsck."""
 
+import re
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,12 +13,13 @@ import pytest
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.submit import start
+from orchestration.settings import Settings
 from orchestration.steps.register import ImportRequest
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
 from schemas.topics import DEAD_LETTERS, IMPORTS_SMALL
-from tests.e2e.conftest import Answer, Muster, ids_of, write
+from tests.e2e.conftest import Answer, Muster, command_line, environment, ids_of, write
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 CLICKSTREAM = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
@@ -213,3 +217,24 @@ def first(context: Context, audience: str) -> str:
     while not (found := context.jobs.search(audience=audience)):
         time.sleep(0.1)
     return found[0].job_id
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_job(muster: Muster, deployment: Settings, tmp_path: Path) -> None:
+    file = write(tmp_path / "long.csv", "user_id", *(f"user-{n}" for n in range(1_000_000)))
+    waiting = subprocess.Popen(
+        command_line(["import", str(file), "-a", "interrupted", "--wait"]),
+        env=environment(deployment.home),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stderr is not None
+    for line in waiting.stderr:
+        if line.startswith("job "):  # submitted
+            break
+    waiting.send_signal(signal.SIGINT)
+    said = waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 130
+    job = re.search(r"muster jobs wait ([0-9a-z]{26})", said)
+    assert job is not None, said
+    assert muster("jobs", "wait", job[1]).code == 0
