@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import publish_bench, verify_bench
+from benchmarks import import_bench, publish_bench, verify_bench
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
 from benchmarks.setting import Benchmark, Setting
@@ -21,6 +21,7 @@ from orchestration.local import stack
 BENCHMARKS: dict[str, Benchmark] = {
     "verify": verify_bench.run,
     "publish": publish_bench.run,
+    "import": import_bench.run,
 }
 """By name, in the order in which they run. A new one is a module with a `run` and a line here."""
 
@@ -41,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as directory:
         scratch = Path(directory)
         home = scratch / "home"
-        settings = stack.up(home, parts=("kafka", "s3"), free_ports=True)
+        settings = stack.up(home, free_ports=True)
         try:
             path = scratch / "users.csv"
             size = generate_csv(path, options.rows)

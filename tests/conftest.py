@@ -33,10 +33,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture
 def start_stack(tmp_path: Path) -> Iterator[StartStack]:
     """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in a home of its own."""
+    yield from _stacks(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
+    """As `start_stack`; the stack is stopped after the last test of the module."""
+    yield from _stacks(tmp_path_factory.mktemp("module-stack"))
+
+
+def _stacks(folder: Path) -> Iterator[StartStack]:
     homes: list[Path] = []
 
     def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
-        home = tmp_path / name
+        home = folder / name
         homes.append(home)
         extra = {f"MUSTER_{field.upper()}": str(value) for field, value in settings.items()}
         return local_stack.up(home, parts=parts, free_ports=True, env=stack_environment(extra))

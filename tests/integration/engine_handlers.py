@@ -59,6 +59,14 @@ def _step_functions(url: str) -> Any:
     return boto3.client("stepfunctions", endpoint_url=url)
 
 
+def exit_first_times(counter: str, failures: str) -> None:
+    """Exits with 3 until it has been started `failures` times; counts in a file."""
+    file = Path(counter)
+    runs = len(file.read_text()) if file.exists() else 0
+    file.write_text("x" * (runs + 1))
+    sys.exit(3 if runs < int(failures) else 0)
+
+
 def task_main() -> None:
     """`exit N` ends with N, `sleep FILE` writes its pid and waits, `variable NAME FILE` writes a variable."""
     command, *arguments = sys.argv[1:]
@@ -69,6 +77,8 @@ def task_main() -> None:
         time.sleep(300)
     if command == "variable":
         Path(arguments[1]).write_text(os.environ[arguments[0]])
+    if command == "exit_first_times":
+        exit_first_times(*arguments)
 
 
 if __name__ == "__main__":

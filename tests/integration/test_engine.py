@@ -251,6 +251,15 @@ def test_a_task_that_exits_with_3_is_task_failed_with_its_exit_code_in_the_cause
     assert json.loads(ended["cause"])["Containers"][0]["ExitCode"] == 3
 
 
+def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, tmp_path: Path) -> None:
+    counter = tmp_path / "runs"
+    again = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": 3}]
+
+    ended = engine.run({"Run": {**engine.task("exit_first_times", str(counter), "2"), "Retry": again, "End": True}})
+
+    assert (ended["status"], counter.read_text()) == ("SUCCEEDED", "xxx")
+
+
 def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     execution = engine.start({"Run": {**engine.task("sleep", str(file)), "End": True}})

@@ -469,6 +469,13 @@ class ImportProtocol(RuleBasedStateMachine):
         assert len(imports) == len(set(imports))
 
     @invariant()
+    def a_replace_is_newer_than_everything_before_it(self) -> None:
+        versions = self.store.versions(AUDIENCE)
+        for index, info in enumerate(versions):
+            if info.mode == "replace":
+                assert all(earlier.order_key < info.order_key for earlier in versions[:index])
+
+    @invariant()
     def a_job_that_ended_otherwise_has_no_version(self) -> None:
         published = {v.import_id for v in self.store.versions(AUDIENCE)}
         assert not published & {j.job_id for j in self.jobs if j.state in {"CANCELLED", "SUPERSEDED", "FAILED"}}

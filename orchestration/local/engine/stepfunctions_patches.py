@@ -12,6 +12,8 @@
 8. The output of an execution is JSON, also where it is a string.
 9. An execution that is started without a name gets one of its own; a stopped one is ABORTED at once, with its cause.
 10. One client a service: creating one takes 30 ms of CPU and is not safe in threads.
+11. Each retry of a state has a task token of its own; moto's second try waits on the token that the first one has used
+    up, and times out at once.
 """
 
 import importlib
@@ -43,6 +45,7 @@ def install(*, port: int, tasks: TaskProcesses) -> None:
     _string_output()
     _execution_names()
     _stop_at_once()
+    _token_of_each_retry()
 
 
 def _module(name: str) -> Any:
@@ -235,6 +238,20 @@ def _callbacks() -> None:
 
     service.StateTaskServiceCallback._eval_wait_for_task_token = wait
     endpoint.CallbackEndpoint.notify_heartbeat = notify_heartbeat
+
+
+def _token_of_each_retry() -> None:
+    callback = _module(SERVICE + "_callback")
+    service = callback.StateTaskServiceCallback
+    evaluate = service._evaluate_with_timeout
+
+    def evaluate_with_token(self: Any, env: Any) -> None:
+        context = env.states.context_object
+        if "Task" in context.context_object_data and context.context_object_data["State"]["RetryCount"] > 0:
+            env.callback_pool_manager.add(context.update_task_token())
+        evaluate(self, env)
+
+    service._evaluate_with_timeout = evaluate_with_token
 
 
 def _failure_cause() -> None:

@@ -1,0 +1,136 @@
+"""The whole import, file in S3 -> version readable, against plain DuckDB doing the same job without Kafka."""
+
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import psutil
+
+from benchmarks.measure import Measured, Result, best_of
+from benchmarks.setting import SPEC, Setting
+from orchestration.clock import fresh_id
+from orchestration.context import Context
+from orchestration.local import processes
+from orchestration.relay.sweeper import start_execution
+from orchestration.settings import Settings
+from orchestration.steps.register import ImportRequest
+from schemas.ids import TenantName
+from segmentation.jobs import FINAL
+
+PARTS = 8
+POLL_S = 0.02
+SAMPLE_S = 0.25
+TENANT = TenantName("bench")
+ROLES = {
+    "importer": "orchestration.tasks import",
+    "parser": "connectors.sources.child",
+    "worker": "orchestration.worker",
+    "publisher": "lambda_worker",
+}
+GOAL_RATE = 0.25  # within 4x of the baseline's time
+GOAL_PEAK_MIB = 1024
+
+
+def run(setting: Setting) -> list[Result]:
+    """Both ways on the same file; then the largest memory of every process that took part."""
+    plain = best_of(setting.repeat, plain_duckdb, setting.csv, setting.rows, setting.scratch / "plain")
+    context = Context(setting.settings)
+    context.audiences.add_tenant(TENANT, 1)
+    key = "bench/users.csv"
+    context.objects.put_file(setting.csv, setting.settings.staging_bucket, key)
+    runs = [whole_import(context, key, setting.rows) for _ in range(setting.repeat)]
+    best, _ = min(runs, key=lambda r: r[0].wall_s)
+    results = [
+        Result(benchmark="import", label="plain DuckDB, no Kafka", best=plain),
+        Result(benchmark="import", label="whole import", best=best, baseline="plain DuckDB, no Kafka", goal=GOAL_RATE),
+    ]
+    for role in ROLES:
+        peak = max(peaks[role] for _, peaks in runs)
+        measured = Measured(rows=setting.rows, wall_s=best.wall_s, cpu_s=best.cpu_s, peak_bytes=peak)
+        note = f"largest of its processes; goal under {GOAL_PEAK_MIB} MiB"
+        results.append(Result(benchmark="import", label=f"memory of the {role}", best=measured, note=note))
+    return results
+
+
+def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
+    """Read the CSV, keep one row a user, write sorted zstd Parquet in 8 parts: what a script would do."""
+    out.mkdir(exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 2")
+        connection.execute(
+            "CREATE TABLE users AS SELECT user_id, max(age) AS age, max(country) AS country, "
+            f"hash(user_id) % {PARTS} AS part FROM read_csv($file, header = true, auto_detect = false, delim = ',', "
+            "quote = '\"', columns = {'user_id': 'VARCHAR', 'age': 'BIGINT', 'country': 'VARCHAR'}) GROUP BY user_id",
+            {"file": str(csv)},
+        )
+        for part in range(PARTS):
+            connection.execute(
+                f"COPY (SELECT user_id, age, country FROM users WHERE part = {part} ORDER BY user_id) "
+                f"TO '{out}/part-{part}.parquet' (FORMAT parquet, COMPRESSION zstd)"
+            )
+        [(kept,)] = connection.execute("SELECT count(*) FROM users").fetchall()
+    if not 0 < kept <= rows:
+        raise RuntimeError(f"{kept} users of {rows} rows")
+    return rows
+
+
+def whole_import(context: Context, key: str, rows: int) -> tuple[Measured, dict[str, int]]:
+    """One import through the workflow, from StartExecution to READY; and each role's peak resident bytes."""
+    job_id = fresh_id()
+    request = ImportRequest(
+        job_id=job_id,
+        tenant=TENANT,
+        audience="users",
+        bucket=context.settings.staging_bucket,
+        key=key,
+        overrides={"columns": SPEC.as_record()["columns"], "max_shrink_percent": None},
+        again=True,
+    )
+    watch = MemoryWatch(context.settings)
+    began = time.perf_counter()
+    start_execution(context, {"import": request.as_record()}, job_id)
+    while (job := context.jobs.find(job_id)) is None or job.state not in FINAL:
+        time.sleep(POLL_S)
+    wall_s = time.perf_counter() - began
+    peaks = watch.stop()
+    if job.state != "READY":
+        raise RuntimeError(f"the import ended {job.state}: {job.error}")
+    return Measured(rows=rows, wall_s=wall_s, cpu_s=watch.cpu_s, peak_bytes=max(peaks.values())), peaks
+
+
+class MemoryWatch:
+    """Samples the processes of a stack in a thread; resident bytes by role, and processor seconds of all of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._home = settings.home
+        self._peaks = dict.fromkeys(ROLES, 0)
+        self._cpu: dict[int, tuple[float, float]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of all processes of the stack while watched, as far as the samples tell."""
+        return sum(last - first for first, last in self._cpu.values())
+
+    def stop(self) -> dict[str, int]:
+        """Stop watching and return the peaks."""
+        self._stop.set()
+        self._thread.join()
+        return self._peaks
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SAMPLE_S):
+            for process in processes.marked(self._home):
+                try:
+                    command = " ".join(process.cmdline())
+                    used = sum(process.cpu_times()[:2])
+                    first, _ = self._cpu.get(process.pid, (used, used))
+                    self._cpu[process.pid] = (first, used)
+                    for role, pattern in ROLES.items():
+                        if pattern in command:
+                            self._peaks[role] = max(self._peaks[role], process.memory_info().rss)
+                except psutil.Error:
+                    continue
