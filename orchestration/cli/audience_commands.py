@@ -1,14 +1,14 @@
 """`muster tenants` and `muster audiences`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table
-from orchestration.cli.formatting import age, number, size
+from orchestration.cli.formatting import age, number
 from orchestration.cli.options import command, group
-from orchestration.cli.session import SESSION, catalog_context, stack_context
+from orchestration.cli.session import SESSION, catalog_context, lake_context
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
@@ -170,7 +170,7 @@ def list_(
     from orchestration.steps.references import ref_of
     from schemas.ids import tenant_name
 
-    context = stack_context()
+    context = lake_context()
     found = context.audiences.all(None if tenant is None else tenant_name(tenant))
     current = {a.audience_id: context.versions.current(ref_of(a)) for a in found}
     if SESSION.json:
@@ -191,63 +191,9 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
     from orchestration.operations.audiences import find
     from orchestration.steps.references import ref_of
 
-    context = stack_context()
+    context = lake_context()
     audience = find(context, tenant, name)
     _print_audience(audience, context.versions.current(ref_of(audience)))
-
-
-@command(audiences, "versions", "muster audiences versions vip", "muster audiences versions vip --json")
-def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
-    """List the kept versions, the newest first."""
-    del json
-    from orchestration.operations.audiences import find, version_record
-    from orchestration.steps.references import ref_of
-
-    context = stack_context()
-    kept = list(reversed(context.versions.versions(ref_of(find(context, tenant, name)))))
-    if SESSION.json:
-        print_json([version_record(info) for info in kept])
-        return
-    print_table(
-        ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "MADE BY"),
-        [
-            (
-                v.version,
-                v.published_at.strftime("%Y-%m-%d %H:%M"),
-                v.mode if v.source_version is None or v.mode == "compact" else f"{v.mode} to {v.source_version}",
-                number(v.members),
-                number(None if v.counts is None else v.counts.added),
-                number(None if v.counts is None else v.counts.removed),
-                v.import_id,
-            )
-            for v in kept
-        ],
-        right=("VERSION", "MEMBERS", "ADDED", "REMOVED"),
-    )
-
-
-@command(audiences, "rollback", 'muster audiences rollback vip --to 3 --reason "wrong file"')
-def rollback(
-    *,
-    name: options.AudienceArgument,
-    to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version whose members come back.")],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the new version.")] = "",
-    tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
-    """Publish an older version again, as a new one.
-
-    Files that were uploaded before the rollback come too late from then on.
-    """
-    del json
-    from orchestration.operations import audiences as operations
-
-    context = stack_context()
-    done = operations.rollback(context, operations.find(context, tenant, name), to, reason)
-    _print_operation(
-        {"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
-        f"version {done.version} has the {number(done.members)} members of version {to}",
-    )
 
 
 @command(audiences, "rename", "muster audiences rename vip very-important")
@@ -263,7 +209,7 @@ def rename(
     """
     from orchestration.operations import audiences as operations
 
-    context = stack_context()
+    context = lake_context()
     renamed = operations.rename(context, operations.find(context, tenant, name), new_name)
     print_line(f"audience {tenant}/{name} is now {tenant}/{renamed.name}")
 
@@ -281,59 +227,12 @@ def delete(
     """
     from orchestration.operations import audiences as operations
 
-    context = stack_context()
+    context = lake_context()
     audience = operations.find(context, tenant, name)
     if not yes:
         typer.confirm(f"Delete audience {tenant}/{name} with all its versions?", abort=True, err=True)
     operations.delete(context, audience)
     print_line(f"audience {tenant}/{name} is deleted")
-
-
-@command(audiences, "compact", "muster audiences compact vip --target-mb 256")
-def compact(
-    *,
-    name: options.AudienceArgument,
-    target_mb: Annotated[int, typer.Option("--target-mb", min=1, help="Size of the new files in MB.")] = 128,
-    tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
-    """Publish the current members in fewer files."""
-    del json
-    from orchestration.operations import audiences as operations
-
-    context = stack_context()
-    done = operations.compact(context, operations.find(context, tenant, name), target_mb * 1_000_000)
-    _print_operation(
-        {"version": done.version, "members": done.members},
-        f"version {done.version} has the same {number(done.members)} members",
-    )
-
-
-@command(
-    audiences, "expire", "muster audiences expire vip", "muster audiences expire vip --keep-versions 3 --keep-days 0"
-)
-def expire(
-    *,
-    name: options.AudienceArgument,
-    keep_versions: KeepVersions = None,
-    keep_days: KeepDays = None,
-    tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
-    """Forget old versions and delete their files.
-
-    By the retention of the audience, or by what is said here. Files younger than seven days stay.
-    """
-    del json
-    from orchestration.operations import audiences as operations
-
-    context = stack_context()
-    gone = operations.expire(context, operations.find(context, tenant, name), versions=keep_versions, days=keep_days)
-    numbers = ", ".join(map(str, gone.versions)) or "none"
-    _print_operation(
-        {"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
-        f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
-    )
 
 
 def _retention(versions: int | None, days: int | None) -> dict[str, int]:
@@ -344,13 +243,6 @@ def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]
     if info is None:
         return "-", "-", "-"
     return f"v{info.version}", number(info.members), age(int(info.published_at.timestamp() * 1000), now) + " ago"
-
-
-def _print_operation(record: dict[str, Any], text: str) -> None:
-    if SESSION.json:
-        print_json(record)
-    else:
-        print_line(text)
 
 
 def _print_audience(audience: "Audience", current: "VersionInfo | None") -> None:

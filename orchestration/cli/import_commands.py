@@ -12,7 +12,7 @@ from orchestration.cli.console import print_json, print_line, print_pairs, print
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, stack_context
+from orchestration.cli.session import SESSION, lake_context, stack_context
 
 if TYPE_CHECKING:
     from connectors.sources.inspection import Inspection
@@ -83,9 +83,9 @@ def import_(
         max_shrink=max_shrink,
         null_values=null or (),
     )
-    context = stack_context()
     if dry_run:
-        raise typer.Exit(_dry_run(context, source, tenant, audience, overrides))
+        raise typer.Exit(_dry_run(lake_context(), source, tenant, audience, overrides))
+    context = stack_context()
     raise typer.Exit(_import(context, source, tenant, audience, overrides, again=again, wait=wait, timeout_s=timeout))
 
 
@@ -249,7 +249,7 @@ def inspect(
     del json
     from orchestration.operations.inspection import inspect_source
 
-    found = inspect_source(source, format_=format_, context=stack_context() if source.startswith("s3://") else None)
+    found = inspect_source(source, format_=format_, context=lake_context() if source.startswith("s3://") else None)
     if SESSION.json:
         print_json(found.as_record())
     else:

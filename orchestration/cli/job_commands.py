@@ -9,7 +9,7 @@ from orchestration.cli.console import print_json, print_line, print_pairs, print
 from orchestration.cli.exits import ExitCode, of_job
 from orchestration.cli.formatting import age, clock_time, number, safe
 from orchestration.cli.options import command, group
-from orchestration.cli.session import SESSION, catalog_context, stack_context
+from orchestration.cli.session import SESSION, catalog_context, lake_context, stack_context
 from schemas.errors import UserError
 from schemas.ids import job_id
 
@@ -129,7 +129,7 @@ def cancel(*, job: options.JobArgument, json: options.Json = False) -> None:
     from orchestration.operations.jobs import cancel as cancel_job
     from orchestration.operations.jobs import job_record
 
-    done = cancel_job(stack_context(), job_id(job))
+    done = cancel_job(catalog_context(), job_id(job))
     if SESSION.json:
         print_json({**job_record(done.job), "already": done.already, "warnings": done.warnings})
     else:
@@ -211,7 +211,7 @@ def rejects(
     del json
     from orchestration.operations.rejects import read_rejects, rejects_file
 
-    file = rejects_file(stack_context(), job_id(job))
+    file = rejects_file(lake_context(), job_id(job))
     if to is not None and file is not None:
         to.write_bytes(file)
         say(f"All rejects are in {to} (Parquet).")

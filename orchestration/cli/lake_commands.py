@@ -11,7 +11,7 @@ from orchestration.cli.console import out, print_json, print_line, print_table, 
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, shorten, size
 from orchestration.cli.options import command, group
-from orchestration.cli.session import SESSION, settings, stack_context
+from orchestration.cli.session import SESSION, kafka_context, lake_context
 
 FETCH_ROWS: Final = 10_000
 dead_letters = group(
@@ -60,7 +60,7 @@ def sql(
     from orchestration.operations.reading import sql as run_sql
 
     text = sys.stdin.read() if query == "-" else query
-    with run_sql(stack_context(), text, tenant=tenant, timeout_s=timeout) as connection:
+    with run_sql(lake_context(), text, tenant=tenant, timeout_s=timeout) as connection:
         names = [column[0] for column in connection.description or ()]
         if SESSION.json:
             rows: list[dict[str, Any]] = []
@@ -102,7 +102,7 @@ def export(
     from orchestration.operations import reading
     from orchestration.operations.audiences import find
 
-    context = stack_context()
+    context = lake_context()
     info, done = reading.export(
         context, find(context, tenant, name), version=version, destination=to, overwrite=overwrite
     )
@@ -137,7 +137,7 @@ def fsck(
     del json
     from orchestration.operations.fsck import fsck as check
 
-    report = check(stack_context(), repair=repair)
+    report = check(lake_context(), repair=repair)
     if SESSION.json:
         print_json(report.as_record())
     else:
@@ -162,8 +162,7 @@ def list_(
     del json
     from orchestration.operations.dead_letters import letter_record, read
 
-    stack_context()
-    letters = read(settings().kafka_bootstrap, limit=limit)
+    letters = read(kafka_context().settings.kafka_bootstrap, limit=limit)
     if SESSION.json:
         print_json([letter_record(offset, letter) for offset, letter in letters])
         return
@@ -198,8 +197,7 @@ def replay(
         raise typer.BadParameter("name dead letters, or use --all")
     from orchestration.operations import dead_letters as operations
 
-    stack_context()
-    bootstrap = settings().kafka_bootstrap
+    bootstrap = kafka_context().settings.kafka_bootstrap
     letters = operations.read(bootstrap, offsets=numbers)
     if numbers:
         letters = operations.select(letters, numbers)

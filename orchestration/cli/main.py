@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli import audience_commands, import_commands, job_commands, lake_commands, stack_commands
+from orchestration.cli import (
+    audience_commands,
+    import_commands,
+    job_commands,
+    lake_commands,
+    stack_commands,
+    version_commands,
+)
 from orchestration.cli.console import print_json, say, show_error
 from orchestration.cli.exits import ExitCode, of_error
 from orchestration.cli.formatting import safe
@@ -46,7 +53,7 @@ def root(
     SESSION.debug = debug
 
 
-for module in (stack_commands, import_commands, job_commands, audience_commands, lake_commands):
+for module in (stack_commands, import_commands, job_commands, audience_commands, version_commands, lake_commands):
     module.add_to(app)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestration.context import Context
+    from orchestration.operations.availability import Service
     from orchestration.settings import Settings
 
 
@@ -36,12 +37,26 @@ def catalog_context() -> "Context":
     return _context(loaded)
 
 
+def lake_context() -> "Context":
+    """A context for commands that read and write the lake. Raises `RetriableError` STACK_NOT_RUNNING."""
+    return _with_services("object store")
+
+
+def kafka_context() -> "Context":
+    """A context for commands that talk to Kafka alone. Raises `RetriableError` STACK_NOT_RUNNING."""
+    return _with_services("Kafka")
+
+
 def stack_context() -> "Context":
-    """A context for commands that need the whole deployment. Raises `RetriableError` STACK_NOT_RUNNING."""
-    from orchestration.operations.availability import require_stack
+    """A context for commands that start something. Raises `RetriableError` STACK_NOT_RUNNING."""
+    return _with_services("object store", "workflow engine", "Kafka")
+
+
+def _with_services(*services: "Service") -> "Context":
+    from orchestration.operations.availability import require_services
 
     loaded = settings()
-    require_stack(loaded)
+    require_services(loaded, *services)
     return _context(loaded)
 
 

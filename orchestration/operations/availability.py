@@ -1,12 +1,13 @@
 """Is the deployment there at all? Asked before a command starts: nobody waits for retries of a missing stack."""
 
 import socket
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from orchestration.settings import Settings
 from schemas.errors import RetriableError
 
+Service = Literal["object store", "workflow engine", "Kafka"]
 CONNECT_TIMEOUT_S: Final = 2.0
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -18,20 +19,21 @@ def require_catalog(settings: Settings) -> None:
         raise _not_running(settings, f"there is no catalog in {settings.home}")
 
 
-def require_stack(settings: Settings) -> None:
-    """Raises `RetriableError` STACK_NOT_RUNNING when a loopback address of the settings has no listener.
+def require_services(settings: Settings, *services: Service) -> None:
+    """Raises `RetriableError` STACK_NOT_RUNNING when the loopback address of a service has no listener.
 
     Addresses elsewhere are not asked: their clients know better how long to try.
     """
     require_catalog(settings)
-    for what, address in (
-        ("the object store", settings.s3_endpoint),
-        ("the workflow engine", settings.engine_url),
-        ("Kafka", f"//{settings.kafka_bootstrap.partition(',')[0]}"),
-    ):
-        parts = urlsplit(address)
+    addresses: dict[Service, str] = {
+        "object store": settings.s3_endpoint,
+        "workflow engine": settings.engine_url,
+        "Kafka": f"//{settings.kafka_bootstrap.partition(',')[0]}",
+    }
+    for service in services:
+        parts = urlsplit(addresses[service])
         if parts.hostname in _LOCAL and parts.port is not None and not _listens(parts.hostname or "", parts.port):
-            raise _not_running(settings, f"{what} does not answer at {parts.hostname}:{parts.port}")
+            raise _not_running(settings, f"{service} does not answer at {parts.hostname}:{parts.port}")
 
 
 def _not_running(settings: Settings, why: str) -> RetriableError:

@@ -17,8 +17,9 @@ StageName = Literal["upload", "verify", "import", "materialise", "build", "publi
 StageState = Literal["waiting", "running", "done", "stopped"]
 STAGES: Final[tuple[StageName, ...]] = ("verify", "import", "materialise", "build", "publish")
 POLL_S: Final = 0.25
-REGISTRATION_S: Final = 30.0
-"""How long an execution may run before its job is in the catalog: a cold start of the first handler is seconds."""
+REGISTRATION_S: Final = 120.0
+"""How long an execution may run before its job is in the catalog: the first handler may start cold on a busy host."""
+OUTAGE_S: Final = 120.0
 
 _REACHED: Final = {"REGISTERED": -1, "VERIFYING": 0, "IMPORTING": 1, "AWAITING": 2, "BUILDING": 3, "PUBLISHING": 4}
 _ALL_DONE: Final = len(STAGES)
@@ -82,29 +83,30 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
 def follow(
     context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
 ) -> Iterator[JobView]:
-    """Look until the job has ended; the last view is final. Outages of the catalog are waited out.
+    """Look until the job has ended; the last view is final. Short outages of the catalog are waited out.
 
-    Raises `FatalError` NOT_REGISTERED when the execution has ended, or `REGISTRATION_S` have passed, without a job.
+    Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
     """
-    began = now_ms()
+    began = heard = now_ms()
     while True:
         try:
             view = look(context, job_id, now_ms())
         except RetriableError:
-            view = None
-            began = now_ms()  # the catalog is away: that is not the fault of the registration
-        else:
-            if view is not None:
-                yield view
-                if view.final:
-                    return
-            elif now_ms() - began > REGISTRATION_S * 1000:
-                raise FatalError(
-                    "NOT_REGISTERED",
-                    f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; `muster doctor` may "
-                    "tell why",
-                    job=job_id,
-                )
+            if now_ms() - heard > OUTAGE_S * 1000:
+                raise
+            sleep(POLL_S)
+            continue
+        heard = now_ms()
+        if view is not None:
+            yield view
+            if view.final:
+                return
+        elif heard - began > REGISTRATION_S * 1000:
+            raise FatalError(
+                "NOT_REGISTERED",
+                f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; ask `muster doctor`",
+                job=job_id,
+            )
         sleep(POLL_S)
 
 

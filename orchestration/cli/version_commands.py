@@ -1,0 +1,125 @@
+"""`muster audiences versions`, `rollback`, `compact` and `expire`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
+from orchestration.cli.console import print_json, print_line, print_table
+from orchestration.cli.formatting import number, size
+from orchestration.cli.options import command
+from orchestration.cli.session import SESSION, lake_context
+
+
+def add_to(app: typer.Typer) -> None:
+    """The commands are in the group `audiences`, which is registered with the others of it."""
+    del app
+
+
+@command(audiences, "versions", "muster audiences versions vip", "muster audiences versions vip --json")
+def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+    """List the kept versions, the newest first."""
+    del json
+    from orchestration.operations.audiences import find, version_record
+    from orchestration.steps.references import ref_of
+
+    context = lake_context()
+    kept = list(reversed(context.versions.versions(ref_of(find(context, tenant, name)))))
+    if SESSION.json:
+        print_json([version_record(info) for info in kept])
+        return
+    print_table(
+        ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "MADE BY"),
+        [
+            (
+                v.version,
+                v.published_at.strftime("%Y-%m-%d %H:%M"),
+                v.mode if v.source_version is None or v.mode == "compact" else f"{v.mode} to {v.source_version}",
+                number(v.members),
+                number(None if v.counts is None else v.counts.added),
+                number(None if v.counts is None else v.counts.removed),
+                v.import_id,
+            )
+            for v in kept
+        ],
+        right=("VERSION", "MEMBERS", "ADDED", "REMOVED"),
+    )
+
+
+@command(audiences, "rollback", 'muster audiences rollback vip --to 3 --reason "wrong file"')
+def rollback(
+    *,
+    name: options.AudienceArgument,
+    to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version whose members come back.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the new version.")] = "",
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Publish an older version again, as a new one.
+
+    Files that were uploaded before the rollback come too late from then on.
+    """
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = lake_context()
+    done = operations.rollback(context, operations.find(context, tenant, name), to, reason)
+    _print_operation(
+        {"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
+        f"version {done.version} has the {number(done.members)} members of version {to}",
+    )
+
+
+@command(audiences, "compact", "muster audiences compact vip --target-mb 256")
+def compact(
+    *,
+    name: options.AudienceArgument,
+    target_mb: Annotated[int, typer.Option("--target-mb", min=1, help="Size of the new files in MB.")] = 128,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Publish the current members in fewer files."""
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = lake_context()
+    done = operations.compact(context, operations.find(context, tenant, name), target_mb * 1_000_000)
+    _print_operation(
+        {"version": done.version, "members": done.members},
+        f"version {done.version} has the same {number(done.members)} members",
+    )
+
+
+@command(
+    audiences, "expire", "muster audiences expire vip", "muster audiences expire vip --keep-versions 3 --keep-days 0"
+)
+def expire(
+    *,
+    name: options.AudienceArgument,
+    keep_versions: KeepVersions = None,
+    keep_days: KeepDays = None,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Forget old versions and delete their files.
+
+    By the retention of the audience, or by what is said here. Files younger than seven days stay.
+    """
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = lake_context()
+    gone = operations.expire(context, operations.find(context, tenant, name), versions=keep_versions, days=keep_days)
+    numbers = ", ".join(map(str, gone.versions)) or "none"
+    _print_operation(
+        {"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
+        f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
+    )
+
+
+def _print_operation(record: dict[str, Any], text: str) -> None:
+    if SESSION.json:
+        print_json(record)
+    else:
+        print_line(text)
