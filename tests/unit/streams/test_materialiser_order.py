@@ -188,11 +188,11 @@ async def test_a_new_owner_skips_what_is_staged_and_merges_all_of_it(worker: Har
     await worker.deliver(*imported.messages[:6])
     await worker.until(lambda: len(worker.acked) == 6)
     runs = worker.store.keys("imports/")
-    worker.materialiser.on_rewound({TP0: 0}, GENERATION)  # nothing of it had been committed
-    worker.offset = 0
+    worker.materialiser.on_rewound({TP0: 3}, GENERATION)  # half of it had been committed
+    worker.offset = 3
     worker.acked.clear()
-    await worker.deliver(*imported.messages[:6])
-    await worker.until(lambda: len(worker.acked) == 6)
+    await worker.deliver(*imported.messages[3:6])
+    await worker.until(lambda: worker.acked == [3, 4, 5])
     assert worker.store.keys("imports/") == runs
     await worker.deliver(*imported.messages[6:])
     await worker.until(worker.announced)
