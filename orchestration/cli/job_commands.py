@@ -112,10 +112,12 @@ def wait(*, job: options.JobArgument, timeout: options.Timeout = None, json: opt
     """
     del json
     from orchestration.cli.following import wait_for
+    from orchestration.clock import now_ms
+    from orchestration.operations.follow import require_job
 
     context = catalog_context()
     wanted = job_id(job)
-    context.jobs.get(wanted)
+    require_job(context, wanted, now_ms())
     raise typer.Exit(wait_for(context, wanted, timeout_s=timeout))
 
 

@@ -23,6 +23,7 @@ OUTAGE_S: Final = 120.0
 
 _REACHED: Final = {"REGISTERED": -1, "VERIFYING": 0, "IMPORTING": 1, "AWAITING": 2, "BUILDING": 3, "PUBLISHING": 4}
 _ALL_DONE: Final = len(STAGES)
+_BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,20 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
         partitions=partition_views(job, reports, announced),
         duplicate_of=job.job_id if job.job_id != job_id else None,
     )
+
+
+def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
+    """Raises `UserError` UNKNOWN_JOB, but not for an id that is so young that the workflow may not know it yet."""
+    if now_ms - submitted_ms(job_id) > REGISTRATION_S * 1000:
+        context.jobs.get(job_id)
+
+
+def submitted_ms(job_id: JobId) -> int:
+    """When the id was made: a ULID begins with the time, 48 bits in ten characters of base 32."""
+    made = 0
+    for character in job_id[:10]:
+        made = made * 32 + _BASE32.index(character)
+    return made
 
 
 def follow(
