@@ -1,0 +1,96 @@
+"""Imports through the whole stack: files, jobs, what was published, and processes to kill."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.local import processes
+from orchestration.steps.references import audience_ref
+from schemas.ids import TenantName, Version
+from schemas.layout import split_s3_uri
+from segmentation.jobs import FINAL
+
+TENANT = TenantName("default")
+IMPORTER, WORKER = "orchestration.tasks import", "orchestration.worker"
+VERIFIER, RELAY, ENGINE = "orchestration.tasks verify", "orchestration.relay", "engine.server"
+
+
+def write_file(path: Path, seed: int, rows: int) -> set[str]:
+    """A file with duplicates; returns its distinct users."""
+    dice = random.Random(seed)
+    users = [f"user-{seed}-{dice.randrange(rows)}" for _ in range(rows)]
+    path.write_text("user_id\n" + "\n".join(users) + "\n")
+    return set(users)
+
+
+def upload(context: Context, path: Path, audience: str) -> None:
+    context.objects.put_file(path, context.settings.inbox_bucket, f"{TENANT}/{audience}/{path.name}")
+
+
+def job_of(context: Context, audience: str, timeout_s: float = 60) -> Job:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := context.jobs.search(audience=audience):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(f"no job for {audience} after {timeout_s} s")
+
+
+def ended(context: Context, job: Job, timeout_s: float = 180) -> Job:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        job = context.jobs.get(job.job_id)
+        if job.state in FINAL:
+            return job
+        time.sleep(0.2)
+    history = "\n".join(f"{t.at_ms} {t.state} {t.attempt} {t.cause}" for t in context.jobs.history(job.job_id))
+    raise AssertionError(f"job {job.job_id} has not ended after {timeout_s} s:\n{history}")
+
+
+def published(context: Context, job: Job) -> list[str]:
+    """Members of the version that a job has published, read file by file without Muster's reader."""
+    assert job.outcome is not None
+    users: list[str] = []
+    for part in context.versions.files(audience_ref(job), Version(job.outcome["version"])):
+        bucket, key = split_s3_uri(part.uri)
+        with context.s3.filesystem().open_input_file(f"{bucket}/{key}") as file:
+            users += pq.read_table(file, columns=["user_id"]).column("user_id").to_pylist()
+    return users
+
+
+def assert_published(context: Context, job: Job, users: set[str]) -> None:
+    assert (job.state, job.error) == ("READY", None)
+    members = published(context, job)
+    assert len(members) == len(set(members))
+    assert set(members) - users == set(), "members that are not in the file"
+    assert users - set(members) == set(), "users of the file that were lost"
+    receipt = context.jobs.receipt(job.job_id)
+    assert receipt is not None
+    assert (receipt["members"], receipt["distinct"]) == (len(users), len(users))
+
+
+def running(context: Context, *names: str) -> list[psutil.Process]:
+    found = []
+    for process in processes.marked(context.settings.home):
+        try:
+            if any(name in " ".join(process.cmdline()) for name in names):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def kill_one(context: Context, dice: random.Random, *names: str) -> bool:
+    if not (victims := running(context, *names)):
+        return False
+    try:
+        dice.choice(victims).send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        return False
+    return True
