@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MIB: Final = 1024 * 1024
 RANGE_BYTES: Final = 8 * MIB
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = MIB
 RESUME_S: Final = 60.0
 """How long a stream tries to go on, counted from the last byte that came, before the outage is the caller's."""
 RESUME_PAUSE_S: Final = 0.2
@@ -136,14 +136,19 @@ class ObjectStore:
     def stream(self, source: SourceObject, *, range_bytes: int = RANGE_BYTES) -> Iterator[bytes]:
         """The pinned object in blocks of `range_bytes`, one read ahead in a thread. Nothing for an empty object.
 
-        Raises as `read_range`.
+        One request as long as it lasts (a request for each block costs a server twice the time); when the last byte has
+        come, the object must still be the pinned one. Raises as `read_range`.
         """
         stop = threading.Event()
         starts = range(0, source.size, range_bytes)
+        body = _PinnedBody(self._client, source)
         with ThreadPoolExecutor(1, thread_name_prefix="s3-read-ahead") as reader:
 
             def read(start: int) -> bytes:
-                return self.read_range(source, start, min(range_bytes, source.size - start), stop=stop)
+                block = self._read(body, start, min(range_bytes, source.size - start), stop)
+                if start == starts[-1]:
+                    self._still_pinned(source)
+                return block
 
             try:
                 ahead = [reader.submit(read, start) for start in starts[:1]]
@@ -156,15 +161,22 @@ class ObjectStore:
                     yield block
             finally:
                 stop.set()
+                reader.submit(body.close)  # after a read that may still be under way
 
-    def read_range(
-        self, source: SourceObject, start: int, length: int, *, stop: threading.Event | None = None
-    ) -> bytes:
+    def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
         """`length` bytes of the pinned object from `start`; a broken connection is taken up at the byte where it broke.
 
         Raises `UserError` SOURCE_CHANGED when the object is not the pinned one any more, SOURCE_GONE when it was
         deleted, `RetriableError` S3_UNAVAILABLE after `resume_s` without a byte.
         """
+        body = _PinnedBody(self._client, source, end=start + length)
+        try:
+            return self._read(body, start, length, None)
+        finally:
+            body.close()
+
+    def _read(self, body: "_PinnedBody", start: int, length: int, stop: threading.Event | None) -> bytes:
+        source = body.source
         content = bytearray()
         last_byte = time.monotonic()
         pause = RESUME_PAUSE_S
@@ -172,7 +184,7 @@ class ObjectStore:
             before = len(content)
             try:
                 with translated(source.bucket, source.key):
-                    self._read_into(content, source, start, length)
+                    body.read_into(content, start, length)
             except RetriableError:
                 now = time.monotonic()
                 if len(content) > before:
@@ -182,6 +194,11 @@ class ObjectStore:
                 time.sleep(pause)
                 pause = min(2 * pause, RESUME_PAUSE_MAX_S)
         return bytes(content)
+
+    def _still_pinned(self, source: SourceObject) -> None:
+        version = {"VersionId": source.version_id} if source.version_id else {}
+        with translated(source.bucket, source.key):
+            self._client.head_object(Bucket=source.bucket, Key=source.key, IfMatch=source.etag, **version)  # type: ignore[arg-type]
 
     def get(self, bucket: str, key: str) -> bytes:
         """A small object as a whole. Raises `UserError` SOURCE_GONE."""
@@ -258,21 +275,48 @@ class ObjectStore:
                 )
         return len(keys)
 
-    def _read_into(self, content: bytearray, source: SourceObject, start: int, length: int) -> None:
-        first = start + len(content)
-        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={first}-{start + length - 1}"}
+
+class _PinnedBody:
+    """The body of a pinned object, read in order; opened (again) where it is read on, with its etag and version."""
+
+    def __init__(self, client: "S3Client", source: SourceObject, *, end: int | None = None) -> None:
+        self._client = client
+        self.source = source
+        self._end = source.size if end is None else end
+        self._body: Any = None
+        self._at = 0
+
+    def read_into(self, content: bytearray, start: int, length: int) -> None:
+        """Append what is missing of `length` bytes from `start`. What came before an error stays appended."""
+        at = start + len(content)
+        if self._body is None or self._at != at:
+            self._open(at)
+        try:
+            while len(content) < length:
+                piece = self._body.read(min(READ_BYTES, length - len(content)))
+                if not piece:
+                    raise RetriableError("S3_UNAVAILABLE", f"{self.source.uri} broke off at byte {self._at}")
+                content += piece
+                self._at += len(piece)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the request that is under way, if there is one."""
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def _open(self, at: int) -> None:
+        self.close()
+        source = self.source
+        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={at}-{self._end - 1}"}
         if source.version_id is not None:
             request["VersionId"] = source.version_id
         answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **request)
         # A server that ignores If-Match or Range must not go unnoticed.
-        if answer["ETag"] != source.etag or not answer.get("ContentRange", "").startswith(f"bytes {first}-"):
+        if answer["ETag"] != source.etag or not answer.get("ContentRange", "").startswith(f"bytes {at}-"):
+            answer["Body"].close()
             raise changed(source.bucket, source.key)
-        body = answer["Body"]
-        try:
-            while len(content) < length:
-                piece = body.read(min(READ_BYTES, length - len(content)))
-                if not piece:
-                    raise RetriableError("S3_UNAVAILABLE", f"{source.uri} broke off at byte {start + len(content)}")
-                content += piece
-        finally:
-            body.close()
+        self._body, self._at = answer["Body"], at

@@ -63,6 +63,7 @@ class Settings:
     account_id: str = "123456789012"
     workers: int = 1
     small_file_bytes: int = 16 * MIB
+    lambda_file_bytes: int = 256 * MIB
     parse_memory_bytes: int = 4096 * MIB
     parse_cpu_s: int = 3600
     parse_wall_s: int = 3600

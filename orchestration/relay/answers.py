@@ -41,7 +41,7 @@ class Answers:
                 self._send(
                     "send_task_success",
                     taskToken=job.task_token,
-                    output=json.dumps(view(job, state=after, base_members=members)),
+                    output=json.dumps(view(self._context, job, state=after, base_members=members)),
                 )
             case Broken(fault=fault):
                 self._send(

@@ -13,7 +13,7 @@ def build(context: Context, job_id: JobId) -> View:
     """AWAITING | BUILDING -> PUBLISHING, with the merged parts and exact counts in the catalog."""
     _, job = context.jobs.move(job_id, "BUILDING", now_ms=now_ms())
     if job.state != "BUILDING":
-        return view(job)
+        return view(context, job)
     found = complete(context, job)
     audience = audience_ref(job)
     current = context.versions.current(audience)
@@ -41,4 +41,4 @@ def build(context: Context, job_id: JobId) -> View:
     _, job = context.jobs.move(
         job_id, "PUBLISHING", now_ms=now_ms(), cause=f"built on version {record['base_version']}", build=record
     )
-    return view(job)
+    return view(context, job)

@@ -44,7 +44,7 @@ def _message(cause: str) -> str:
 def mark_failed(context: Context, job_id: JobId, error: JobError) -> View:
     """End the job in FAILED, unless it has ended otherwise."""
     _, job = context.jobs.fail(job_id, error, now_ms=now_ms())
-    return view(job)
+    return view(context, job)
 
 
 def retry_import(context: Context, job_id: JobId, failure: Mapping[str, Any]) -> View:
@@ -54,7 +54,7 @@ def retry_import(context: Context, job_id: JobId, failure: Mapping[str, Any]) ->
     if job.state == "AWAITING" and job.attempt > MAX_RETRIES:
         raise FatalError("NOT_RECONCILED", f"after {job.attempt} attempts: {reason}", job=job_id, attempt=job.attempt)
     _, job = context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=reason[:2000])
-    return view(job)
+    return view(context, job)
 
 
 def read_outcome(context: Context, job_id: JobId) -> View:
@@ -64,4 +64,4 @@ def read_outcome(context: Context, job_id: JobId) -> View:
     if record is not None:
         error_class = UserError if record["kind"] == "user" else FatalError
         raise error_class(record["code"], record["message"], **record["detail"])
-    return view(job)
+    return view(context, job)

@@ -21,7 +21,7 @@ def notify(context: Context, job_id: JobId, outcome: str) -> View:
     job = context.jobs.get(job_id)
     level = logging.ERROR if outcome == "system-error" else logging.INFO
     _log.log(level, "%s", json.dumps(notification(job, outcome), sort_keys=True))
-    return view(job)
+    return view(context, job)
 
 
 def notification(job: Job, outcome: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def publish(context: Context, job_id: JobId) -> View:
     """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING when the base has moved."""
     _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms())  # 1
     if job.state != "PUBLISHING":
-        return view(job)
+        return view(context, job)
     found = complete(context, job)
     outcome = context.versions.publish(_request(job, found))  # 2
     match outcome:
@@ -64,7 +64,7 @@ def publish(context: Context, job_id: JobId) -> View:
             _, job = context.jobs.move(
                 job_id, "BUILDING", now_ms=now_ms(), cause=f"the base moved to version {outcome.current_version}"
             )
-    return view(job)
+    return view(context, job)
 
 
 def _request(job: Job, found: Complete) -> PublishRequest:

@@ -82,7 +82,7 @@ def register_import(context: Context, event: Mapping[str, Any], execution: str) 
     if "resume" in event:
         job = context.jobs.get(job_id(str(event["resume"])))
         context.jobs.put(job.job_id, execution=execution)
-        return view(job, base_members=_base_members(context, job.audience_id))
+        return view(context, job, base_members=_base_members(context, job.audience_id))
     request = (
         ImportRequest(**event["import"]) if "import" in event else ImportRequest.from_event(event["detail"], fresh_id())
     )
@@ -95,10 +95,10 @@ def register_import(context: Context, event: Mapping[str, Any], execution: str) 
     registered = context.jobs.register(new, again=request.again)
     job = context.jobs.get(registered)
     if job.execution != execution:
-        return view(job, state="DUPLICATE")
+        return view(context, job, state="DUPLICATE")
     if error is not None:
         _, job = context.jobs.fail(job.job_id, error, now_ms=now_ms())
-    return view(job, base_members=_base_members(context, job.audience_id))
+    return view(context, job, base_members=_base_members(context, job.audience_id))
 
 
 def _base_members(context: Context, audience_id: JobId | None) -> int:

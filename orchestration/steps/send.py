@@ -25,7 +25,7 @@ def send(context: Context, job_id: JobId) -> View:
     """IMPORTING -> AWAITING. Returns early, with nothing changed, when another attempt or a cancel has overtaken it."""
     job = context.jobs.get(job_id)
     if job.state != "IMPORTING":
-        return view(job)
+        return view(context, job)
     if job.evidence is None or job.audience_id is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
     if job.attempt >= MAX_ATTEMPTS:
@@ -47,12 +47,12 @@ def send(context: Context, job_id: JobId) -> View:
                 on_progress=lambda p: report.update(done=p.rows, rows=p.rows, partitions=p.partitions),
             )
     except StopPublishing:
-        return view(context.jobs.get(job_id))
+        return view(context, context.jobs.get(job_id))
     report.finish(rows=sent.rows)
     context.jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
     cause = f"attempt {attempt}: {sent.rows} rows sent"
     _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, attempt=attempt)
-    return view(job)
+    return view(context, job)
 
 
 def import_topic(job: Job) -> str:

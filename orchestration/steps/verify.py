@@ -22,7 +22,7 @@ def verify(context: Context, job_id: JobId) -> View:
     """
     _, job = context.jobs.move(job_id, "VERIFYING", now_ms=now_ms())
     if job.state != "VERIFYING":
-        return view(job)
+        return view(context, job)
     report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
     with TemporaryDirectory(prefix="muster-verify-") as folder:
 
@@ -49,7 +49,7 @@ def verify(context: Context, job_id: JobId) -> View:
         cause=_summary(job, evidence.rejected),
         evidence=evidence.as_record(),
     )
-    return view(job)
+    return view(context, job)
 
 
 def _summary(job: Job, rejected: int) -> str:

@@ -34,8 +34,8 @@ KILLS = 20
 
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings]) -> Context:
-    # small_file_bytes=0: every file goes through a task of its own, which can be killed by itself.
-    settings = start_module_stack(parts=None, partitions=4, workers=2, worker_session_timeout_s=6, small_file_bytes=0)
+    # lambda_file_bytes=-1: every file goes through a task of its own, which can be killed by itself.
+    settings = start_module_stack(parts=None, partitions=4, workers=2, worker_session_timeout_s=6, lambda_file_bytes=-1)
     made = Context(settings)
     made.audiences.add_tenant(TENANT, now_ms=1)
     return made

@@ -27,7 +27,7 @@ FULL_DISK_MIB = 160
 
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings]) -> Context:
-    made = Context(start_module_stack(parts=None, partitions=4, worker_session_timeout_s=6, small_file_bytes=0))
+    made = Context(start_module_stack(parts=None, partitions=4, worker_session_timeout_s=6, lambda_file_bytes=-1))
     made.audiences.add_tenant(TENANT, now_ms=1)
     return made
 
