@@ -17,6 +17,7 @@ from schemas.columns import USER_ID, ImportSpec
 from schemas.digest import PartitionDigests, row_hashes
 from schemas.errors import UserError
 from schemas.partitioning import partition_users
+from schemas.warm import warm
 
 
 def verify_file(
@@ -40,6 +41,7 @@ def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, reject
     Raises `UserError` TOO_MANY_REJECTS (with counts by code, the first rejects and where the rest is), EMPTY_FILE, and
     whatever the parser raises; what had been rejected until then is kept and named in the detail as `rejects`.
     """
+    warm()  # while the child starts: loading the kernels takes a fifth of a second
     schema = spec.row_schema
     totals = PartitionDigests(schema, partitions)
     by_code: Counter[str] = Counter()

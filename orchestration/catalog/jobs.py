@@ -140,7 +140,8 @@ class JobStore:
         """Change the state of a job if the table of states allows it; `values` are columns set with it.
 
         With `attempt` the change is refused to any but the newest attempt: a job that a zombie had moved on would wait
-        for an attempt that nobody finishes. Returns what became of it, and the job afterwards. A final state stamps `finished_at_ms`.
+        for an attempt that nobody finishes. Returns what became of it, and the job afterwards. A final state stamps
+        `finished_at_ms`.
         """
         with self._database.write() as connection:
             row = self._locked(connection, job_id)

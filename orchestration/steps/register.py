@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Self
-from urllib.parse import unquote_plus
 
 from connectors.objects import SourceObject
 from orchestration.catalog.records import JobError, NewJob
@@ -56,19 +55,15 @@ class ImportRequest:
     @classmethod
     def from_event(cls, detail: Mapping[str, Any], new_id: JobId) -> Self:
         """From the detail of an S3 event. A key of another form gives names that registration refuses."""
-        key = (
-            unquote_plus(str(detail["object"]["key"]))
-            if "%" in str(detail["object"]["key"])
-            else detail["object"]["key"]
-        )
-        tenant, _, rest = str(key).partition("/")
+        key = str(detail["object"]["key"])  # EventBridge does not encode it, S3's own notifications would
+        tenant, _, rest = key.partition("/")
         audience, _, _ = rest.partition("/")
         return cls(
             job_id=new_id,
             tenant=tenant,
             audience=audience,
             bucket=str(detail["bucket"]["name"]),
-            key=str(key),
+            key=key,
             version_id=detail["object"].get("version-id"),
             sequencer=str(detail["object"].get("sequencer") or ""),
         )

@@ -1,5 +1,6 @@
 """One suite for every database that may hold the catalog."""
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,9 @@ def new_job(number: int = 1, dedupe_key: str = "k" * 64) -> NewJob:
 
 
 @pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secret]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+def postgres_url() -> Iterator[Secret]:
+    # Not below pytest's own folder: that one is closed to other users, and PostgreSQL does not run as root.
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
         yield url
 
 

@@ -1,0 +1,58 @@
+"""User errors and system errors on their way from a step to the catalog."""
+
+import json
+
+import pytest
+
+from orchestration.catalog.records import JobError
+from orchestration.handlers import _errors_by_name
+from orchestration.steps.fail import error_of, extract_cause
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.ids import JobId
+
+JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
+
+
+@pytest.mark.parametrize("error_class", [UserError, RetriableError, FatalError])
+def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_record(
+    error_class: type[MusterError],
+) -> None:
+    @_errors_by_name
+    def handler(event: object, context: object) -> dict[str, object]:
+        raise error_class("SOME_CODE", "what, where, what to do", line=7)
+
+    with pytest.raises(Exception, match="SOME_CODE") as caught:
+        handler({}, None)
+    assert type(caught.value).__name__ == error_class.__name__
+    assert json.loads(str(caught.value))["detail"] == {"line": 7}
+
+
+def test_the_cause_of_a_user_error_is_read_back_whole() -> None:
+    record = UserError("EMPTY_FILE", "the file is empty", bytes=0).as_record()
+    cause = json.dumps({"errorMessage": json.dumps(record), "errorType": "UserError", "stackTrace": []})
+    assert extract_cause(JOB, {"Error": "UserError", "Cause": cause}) == {
+        "job_id": JOB,
+        "error": {"kind": "user", "code": "EMPTY_FILE", "message": "the file is empty", "detail": {"bytes": 0}},
+    }
+
+
+def test_a_retriable_error_that_was_retried_enough_is_a_system_error() -> None:
+    record = RetriableError("S3_UNAVAILABLE", "no answer").as_record()
+    failure = {"Error": "RetriableError", "Cause": json.dumps({"errorMessage": json.dumps(record)})}
+    assert error_of(failure) == JobError(kind="system", code="S3_UNAVAILABLE", message="no answer", detail={})
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "message"),
+    [
+        ({"Error": "States.Timeout", "Cause": ""}, "States.Timeout", "States.Timeout"),
+        ({"Error": "KeyError", "Cause": '{"errorMessage": "\'x\'"}'}, "KeyError", "'x'"),
+        ({"Error": "MaterialisationFailed", "Cause": "partition 3"}, "MaterialisationFailed", "partition 3"),
+        ({"Error": "X", "Cause": "[1]"}, "X", "[1]"),
+        ({}, "Unknown", "Unknown"),
+    ],
+)
+def test_whatever_the_engine_says_becomes_a_system_error_with_its_words(
+    failure: dict[str, str], code: str, message: str
+) -> None:
+    assert error_of(failure) == JobError(kind="system", code=code, message=message, detail={})

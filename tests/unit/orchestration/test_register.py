@@ -1,0 +1,95 @@
+"""What an event asks for, how jobs are ordered, and which requests are the same."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from connectors.objects import SourceObject
+from orchestration.steps.register import ImportRequest, _dedupe_key, _order_key
+from schemas.columns import ImportSpec
+from schemas.ids import JobId
+
+FIRST, SECOND = JobId("01m87b5fjxy5p23eqzcwh67tr0"), JobId("01m87b5fjxy5p23eqzcwh67tr1")
+
+
+def source(second: int = 0, version_id: str | None = "v1", etag: str = '"e"') -> SourceObject:
+    return SourceObject(
+        bucket="inbox",
+        key="acme/vip/a.csv",
+        version_id=version_id,
+        etag=etag,
+        size=10,
+        last_modified=datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC),
+    )
+
+
+def request(job_id: JobId = FIRST, sequencer: str = "", audience: str = "vip") -> ImportRequest:
+    return ImportRequest(
+        job_id=job_id, tenant="acme", audience=audience, bucket="inbox", key="acme/vip/a.csv", sequencer=sequencer
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "tenant", "audience", "read"),
+    [
+        ("acme/vip/a.csv", "acme", "vip", "acme/vip/a.csv"),
+        ("acme/vip/2026/a.csv", "acme", "vip", "acme/vip/2026/a.csv"),
+        ("acme/vip/a%20+b.csv", "acme", "vip", "acme/vip/a%20+b.csv"),
+        ("a.csv", "a.csv", "", "a.csv"),
+        ("../vip/a.csv", "..", "vip", "../vip/a.csv"),
+    ],
+)
+def test_an_event_names_tenant_and_audience_by_the_key(key: str, tenant: str, audience: str, read: str) -> None:
+    detail = {"bucket": {"name": "inbox"}, "object": {"key": key, "version-id": "v1", "sequencer": "0A"}}
+    made = ImportRequest.from_event(detail, FIRST)
+    assert (made.tenant, made.audience, made.key, made.version_id, made.sequencer) == (
+        tenant,
+        audience,
+        read,
+        "v1",
+        "0A",
+    )
+
+
+def test_a_request_survives_the_workflows_json() -> None:
+    assert ImportRequest(**request().as_record()) == request()
+
+
+def test_versions_are_ordered_by_last_modified_then_sequencer_then_registration() -> None:
+    keys = [
+        _order_key(source(0), request(SECOND, "FF")),
+        _order_key(source(1), request(FIRST, "0A")),
+        _order_key(source(1), request(FIRST, "10A")),
+        _order_key(source(1), request(SECOND, "10A")),
+    ]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == 4
+
+
+def test_the_same_object_with_the_same_options_is_the_same_import() -> None:
+    assert _dedupe_key(source(), request(FIRST), ImportSpec()) == _dedupe_key(source(), request(SECOND), ImportSpec())
+
+
+@pytest.mark.parametrize(
+    ("other", "spec", "audience"),
+    [
+        (source(version_id="v2"), ImportSpec(), "vip"),
+        (source(version_id=None), ImportSpec(), "vip"),
+        (source(), ImportSpec(mode="append"), "vip"),
+        (source(), ImportSpec(max_reject_share=0.5), "vip"),
+        (source(), ImportSpec(), "gold"),
+    ],
+)
+def test_another_version_option_or_audience_is_another_import(
+    other: SourceObject, spec: ImportSpec, audience: str
+) -> None:
+    mine = _dedupe_key(source(), request(), ImportSpec())
+    assert _dedupe_key(other, request(audience=audience), spec) != mine
+
+
+def test_without_versions_an_overwritten_object_is_another_import() -> None:
+    keys = {
+        _dedupe_key(source(second, version_id=None, etag=etag), request(), ImportSpec())
+        for second, etag in ((0, '"a"'), (0, '"b"'), (1, '"a"'))
+    }
+    assert len(keys) == 3

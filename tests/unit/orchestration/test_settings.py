@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from orchestration.settings import Secret, Settings
+from schemas.errors import UserError
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('partitions = 4\nworkers = 2\ns3_secret_key = "from the file"\n')
+    settings = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_WORKERS": "3"})
+    assert (settings.partitions, settings.workers, settings.small_file_bytes) == (4, 3, 16 * 1024 * 1024)
+    assert settings.s3_secret_key.reveal() == "from the file"
+
+
+def test_the_catalog_is_an_sqlite_file_in_the_home_unless_told_otherwise(tmp_path: Path) -> None:
+    assert Settings.load({"MUSTER_HOME": str(tmp_path)}).catalog_url.reveal() == f"sqlite:///{tmp_path}/catalog.db"
+    told = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "postgresql+psycopg://u:p@h/db"})
+    assert told.catalog_url.reveal() == "postgresql+psycopg://u:p@h/db"
+
+
+def test_a_child_process_gets_the_same_settings(tmp_path: Path) -> None:
+    settings = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_S3_SECRET_KEY": "secret", "MUSTER_PARTITIONS": "2"})
+    assert Settings.load(settings.environment()) == settings
+
+
+def test_secrets_are_never_printed(tmp_path: Path) -> None:
+    settings = Settings.load(
+        {"MUSTER_HOME": str(tmp_path), "MUSTER_S3_SECRET_KEY": "hush", "MUSTER_CATALOG_URL": "hush"}
+    )
+    assert "hush" not in f"{settings} {settings!r} {settings.s3_secret_key} {Secret('hush')!s}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("partitions = ", "is not valid TOML"),
+        ("colour = 'blue'", "unknown setting\\(s\\) colour"),
+        ("partitions = 'many'", "setting partitions: 'many' is not a whole number"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(UserError, match=f"BAD_SETTINGS.*{message}"):
+        Settings.load({"MUSTER_HOME": str(tmp_path)})
