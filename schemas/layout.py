@@ -3,6 +3,7 @@
 staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.parquet   runs
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
+                 uploads/<tenant>/<audience>/<job>/<file>                                               local files
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet
@@ -48,6 +49,10 @@ class RunKey:
             last_seq=Seq(int(match["last"])),
             content_hash=match["hash"],
         )
+
+
+UPLOADS_PREFIX: Final = "uploads/"
+"""Below it the CLI puts local files, out of reach of the inbox's events."""
 
 
 def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: Partition | None = None) -> str:

@@ -67,7 +67,10 @@ class StateTable:
     def _change(self, name: str, **changes: object) -> None:
         with self._lock:
             self._parts[name] = PartStatus.from_record(self._parts[name].as_record() | changes)
-            write_status(self._home, tuple(self._parts.values()))
+            try:
+                write_status(self._home, tuple(self._parts.values()))
+            except OSError as exc:  # a full disk: the parts go on, the next change is written when there is room
+                log.error("%s was not written: %s", self._home.state_file, exc)
 
 
 class PartRunner(threading.Thread):

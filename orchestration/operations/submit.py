@@ -16,7 +16,7 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.steps.register import ImportRequest
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
-from schemas.layout import split_s3_uri
+from schemas.layout import UPLOADS_PREFIX, split_s3_uri
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
@@ -172,7 +172,7 @@ def check_readable(path: Path) -> None:
 
 def upload_key(tenant: TenantName, audience: AudienceName, job_id: JobId, file_name: str) -> str:
     """Where an uploaded file lies in the staging bucket. A name that S3 would refuse is cut at its start."""
-    prefix = f"uploads/{tenant}/{audience}/{job_id}/"
+    prefix = f"{UPLOADS_PREFIX}{tenant}/{audience}/{job_id}/"
     room = KEY_MAX_BYTES - len(prefix.encode())
     name = "".join(c if c.isprintable() else "_" for c in file_name)
     return prefix + name.encode()[-room:].decode(errors="ignore")

@@ -3,7 +3,8 @@
 1. A job whose execution is gone (the engine was restarted, or somebody stopped it) gets a new execution, which goes on
    where the job is.
 2. A job older than `MAX_JOB_AGE_S` fails with JOB_TOO_OLD: the messages that it depends on will soon be gone.
-3. A final job: workers are told to drop what they hold (abort markers), then its staged data is deleted.
+3. A final job: workers are told to drop what they hold (abort markers), then its staged data is deleted, and the
+   local file that was uploaded for it.
 """
 
 import json
@@ -19,7 +20,7 @@ from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
 from orchestration.steps.send import import_topic
 from schemas.errors import MusterError
-from schemas.layout import staging_prefix
+from schemas.layout import UPLOADS_PREFIX, staging_prefix
 from schemas.topics import MAX_JOB_AGE_S
 
 LOOK_EVERY_MS: Final = 5_000
@@ -71,6 +72,11 @@ class Sweeper:
         except (ClientError, BotoCoreError) as exc:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
 
+    def _delete_upload(self, job: Job) -> None:
+        bucket, key = str(job.source["bucket"]), str(job.source["key"])
+        if bucket == self._context.settings.staging_bucket and key.startswith(UPLOADS_PREFIX):
+            self._context.objects.delete(bucket, key)
+
     def _end_old(self, job: Job, now_ms: int) -> None:
         error = JobError(
             kind="system",
@@ -93,6 +99,8 @@ class Sweeper:
                         reason=job.state,
                     )
                 self._context.objects.delete_prefix(self._context.settings.staging_bucket, staging_prefix(job.job_id))
+            if job.state in {"READY", "SUPERSEDED"}:  # a job that ended otherwise may be retried from its upload
+                self._delete_upload(job)
             self._context.jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
             _log.warning("job %s could not be swept: %s", job.job_id, exc)
