@@ -57,8 +57,9 @@ class SourceObject:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`."""
-        return cls(**{**record, "last_modified": datetime.fromisoformat(record["last_modified"])})
+        """Inverse of `as_record`; other keys of the record are somebody else's."""
+        values = {name: record[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "last_modified": datetime.fromisoformat(record["last_modified"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,10 @@ class Context:
             temp_bytes=s.duckdb_temp_bytes,
         )
 
+    def execution_arn(self, name: str) -> str:
+        """ARN of an execution of ImportAudience."""
+        return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
     def parse_limits(self) -> ParseLimits:
         """Limits of the child process that reads a customer's file."""
         s = self.settings

@@ -52,6 +52,18 @@ def _job(event: Event) -> JobId:
     return JobId(str(event["job_id"]))
 
 
+def _owned(handler: Handler) -> Handler:
+    """Let only the execution that the job belongs to do anything; another one is sent to its end."""
+
+    @functools.wraps(handler)
+    def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
+        from orchestration.steps.view import not_mine
+
+        return not_mine(_context(), _job(event), str(event["execution"])) or handler(event, lambda_context)
+
+    return wrapped
+
+
 @_errors_by_name
 def register_import(event: Event, _: object) -> View:
     """{input, execution} -> view."""
@@ -61,6 +73,7 @@ def register_import(event: Event, _: object) -> View:
 
 
 @_errors_by_name
+@_owned
 def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.verify import verify
@@ -69,6 +82,7 @@ def verify_file(event: Event, _: object) -> View:
 
 
 @_errors_by_name
+@_owned
 def import_to_kafka(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.send import send
@@ -77,6 +91,7 @@ def import_to_kafka(event: Event, _: object) -> View:
 
 
 @_errors_by_name
+@_owned
 def read_outcome(event: Event, _: object) -> View:
     """{job_id} -> view; raises what a task has recorded."""
     from orchestration.steps.fail import read_outcome as step
@@ -86,12 +101,15 @@ def read_outcome(event: Event, _: object) -> View:
 
 @_errors_by_name
 def begin_await(event: Event, _: object) -> dict[str, Any]:
-    """{job_id, task_token}: keep the token; the relay answers it."""
-    _context().jobs.put(_job(event), task_token=str(event["task_token"]))
+    """{job_id, execution, task_token}: keep the token, which the relay answers; at once when there is no wait."""
+    from orchestration.steps.wait import begin_await as step
+
+    step(_context(), _job(event), str(event["execution"]), str(event["task_token"]))
     return {}
 
 
 @_errors_by_name
+@_owned
 def retry_import(event: Event, _: object) -> View:
     """{job_id, failure} -> view."""
     from orchestration.steps.fail import retry_import as step
@@ -100,6 +118,7 @@ def retry_import(event: Event, _: object) -> View:
 
 
 @_errors_by_name
+@_owned
 def build_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.build import build
@@ -108,6 +127,7 @@ def build_version(event: Event, _: object) -> View:
 
 
 @_errors_by_name
+@_owned
 def publish_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.publish import publish
@@ -116,11 +136,14 @@ def publish_version(event: Event, _: object) -> View:
 
 
 @_errors_by_name
-def notify(event: Event, _: object) -> View:
-    """{job_id, outcome} -> view."""
-    from orchestration.steps.notify import notify as step
+def notify(event: Event, _: object) -> View | dict[str, Any]:
+    """{job_id, outcome} -> view; {outcome: not-registered, input, execution} -> {}."""
+    from orchestration.steps import notify as step
 
-    return step(_context(), _job(event), str(event["outcome"]))
+    if "job_id" not in event:
+        step.notify_unregistered(event["input"], str(event["execution"]))
+        return {}
+    return step.notify(_context(), _job(event), str(event["outcome"]))
 
 
 @_errors_by_name
@@ -132,6 +155,7 @@ def extract_cause(event: Event, _: object) -> dict[str, Any]:
 
 
 @_errors_by_name
+@_owned
 def mark_failed(event: Event, _: object) -> View:
     """{job_id, error | failure} -> view."""
     from orchestration.catalog.records import JobError

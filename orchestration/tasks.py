@@ -1,4 +1,4 @@
-"""Entry point of a container task: `python -m orchestration.tasks verify|import|build JOB`.
+"""Entry point of a container task: `python -m orchestration.tasks verify|import|build JOB EXECUTION`.
 
 Exit code 0: the step is done, or its user or fatal error is recorded for ReadOutcome. 1: a retry may help. A task has
 nothing but its exit code to tell Step Functions, so what must not be retried is told through the catalog.
@@ -17,8 +17,11 @@ from schemas.ids import JobId, job_id
 _log = logging.getLogger(__name__)
 
 
-def run(context: Context, command: str, job: JobId) -> int:
-    """Run one step of a job and return the exit code."""
+def run(context: Context, command: str, job: JobId, execution: str) -> int:
+    """Run one step of a job and return the exit code. A job that does not belong to the execution is left alone."""
+    if context.jobs.get(job).execution != execution:
+        _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
+        return 0
     context.jobs.put(job, task_error=None)  # what an earlier task has left is not ours
     try:
         _step(command)(context, job)
@@ -41,10 +44,10 @@ def _step(command: str) -> Callable[[Context, JobId], View]:
 
 def main(arguments: Sequence[str]) -> int:
     """Read settings, run the step."""
-    command, job = arguments
+    command, job, execution = arguments
     settings = Settings.load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return run(Context(settings), command, job_id(job))
+    return run(Context(settings), command, job_id(job), execution)
 
 
 if __name__ == "__main__":

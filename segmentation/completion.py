@@ -52,6 +52,14 @@ def completion(attempt: Attempt, verified: Sequence[Digest], announced: Sequence
     return Waiting(done=len(newest))
 
 
+def whole_attempt(
+    attempt: Attempt, verified: Sequence[Digest], announced: Sequence[ProgressMessage]
+) -> Complete | None:
+    """One attempt, if every partition of it has reconciled."""
+    parts = _reconciled(verified, {m.partition: m for m in announced if m.attempt == attempt})
+    return None if parts is None else Complete(attempt=attempt, partitions=parts)
+
+
 def _reconciled(
     verified: Sequence[Digest], announced: Mapping[int, ProgressMessage]
 ) -> tuple[PartitionMaterialised, ...] | None:

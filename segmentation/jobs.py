@@ -24,6 +24,7 @@ _NEXT: Final[Mapping[JobState, frozenset[JobState]]] = {
     "CANCELLED": frozenset(),
 }
 
+STATES: Final[frozenset[JobState]] = frozenset(_NEXT)
 FINAL: Final[frozenset[JobState]] = frozenset(state for state, following in _NEXT.items() if not following)
 CANCELLABLE: Final[frozenset[JobState]] = frozenset(s for s, following in _NEXT.items() if "CANCELLED" in following)
 

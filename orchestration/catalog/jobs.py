@@ -1,6 +1,6 @@
 """Jobs in the catalog: registration, guarded state changes, attempts, history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from schemas.columns import ImportSpec
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.messages import JobState
-from segmentation.jobs import FINAL, Change, change
+from segmentation.jobs import FINAL, STATES, Change, change
 
 _GIVES_UP_ITS_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
 
@@ -26,17 +26,17 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def register(self, new: NewJob, *, again: bool = False) -> JobId:
+    def register(self, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
         """Register a job and return the id of the job that is to run: its own, or that of its live or READY twin.
 
-        The twin has the same `dedupe_key`. With `again` there is no twin.
+        The twin has the same `dedupe_key`. With `again` there is no twin. A `refused` job is FAILED from the start.
         """
         try:
-            return self._register(new, again=again)
+            return self._register(new, again=again, refused=refused)
         except sa.exc.IntegrityError:  # another process claimed the key between our look and our insert
-            return self._register(new, again=again)
+            return self._register(new, again=again, refused=refused)
 
-    def _register(self, new: NewJob, *, again: bool) -> JobId:
+    def _register(self, new: NewJob, *, again: bool, refused: JobError | None) -> JobId:
         with self._database.write() as connection:
             if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
                 return new.job_id
@@ -69,6 +69,18 @@ class JobStore:
                 )
             )
             self._append(connection, new.job_id, "REGISTERED", Attempt(0), None, new.created_at_ms)
+            if refused is not None:
+                connection.execute(
+                    jobs.update()
+                    .where(jobs.c.job_id == new.job_id)
+                    .values(
+                        state="FAILED",
+                        failed_in="REGISTERED",
+                        error=refused.as_record(),
+                        finished_at_ms=new.created_at_ms,
+                    )
+                )
+                self._append(connection, new.job_id, "FAILED", Attempt(0), refused.summary, new.created_at_ms)
             if holder is None:
                 connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
             else:  # its row is locked since we looked, so nobody else takes it over
@@ -134,19 +146,22 @@ class JobStore:
         *,
         now_ms: int,
         cause: str | None = None,
-        attempt: Attempt | None = None,
+        only_from: Set[JobState] | None = None,
+        expecting: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> tuple[Change, Job]:
         """Change the state of a job if the table of states allows it; `values` are columns set with it.
 
-        With `attempt` the change is refused to any but the newest attempt: a job that a zombie had moved on would wait
-        for an attempt that nobody finishes. Returns what became of it, and the job afterwards. A final state stamps
-        `finished_at_ms`.
+        `only_from`: refused from any other state; who comes late must not drag the job back. `expecting`: refused when
+        a column is not what the caller saw (its attempt, its build). Returns what became of it, and the job afterwards.
+        A final state stamps `finished_at_ms`.
         """
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
             verdict = change(row["state"], to)
-            if attempt is not None and attempt != row["attempt"]:
+            if verdict is Change.APPLIED and only_from is not None and row["state"] not in only_from:
+                verdict = Change.REFUSED
+            if any(row[name] != seen for name, seen in (expecting or {}).items()):
                 verdict = Change.REFUSED
             if verdict is Change.APPLIED:
                 if to in FINAL:
@@ -155,17 +170,57 @@ class JobStore:
                 self._append(connection, job_id, to, Attempt(row["attempt"]), cause, now_ms)
             return verdict, _job(self._locked(connection, job_id))
 
-    def fail(self, job_id: JobId, error: JobError, *, now_ms: int) -> tuple[Change, Job]:
-        """End a job in FAILED with its cause, if it is still running."""
+    def fail(self, job_id: JobId, error: JobError, *, now_ms: int, unpublished: bool = False) -> tuple[Change, Job]:
+        """End a job in FAILED with its cause, if it is still running.
+
+        A job that is PUBLISHING may have a version already: it only rolls forward, unless the caller knows that it was
+        `unpublished` (the publish was refused before its commit).
+        """
         job = self.get(job_id)
+        running = {state for state in STATES if state not in FINAL}
         return self.move(
             job.job_id,
             "FAILED",
             now_ms=now_ms,
-            cause=f"{error.code}: {error.message}"[:2000],
+            cause=error.summary,
+            only_from=running if unpublished else running - {"PUBLISHING"},
             error=error.as_record(),
             failed_in=job.state,
         )
+
+    def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
+        """Make `execution` the one that a live job belongs to, if it still belongs to the one that is `gone`."""
+        with self._database.write() as connection:
+            row = self._locked(connection, job_id)
+            if row["execution"] != gone or row["state"] in FINAL:
+                return False
+            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(execution=execution))
+            return True
+
+    def of_execution(self, execution: str) -> Job | None:
+        """The job that an execution has registered or taken over, or none."""
+        query = sa.select(jobs).where(jobs.c.execution == execution).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _job(row)
+
+    def sequencer(self, audience_id: JobId, bucket: str, key: str, version_id: str | None) -> str:
+        """The S3 sequencer with which an object came to an audience before; empty when it is not known."""
+        source = jobs.c.source
+        query = (
+            sa.select(source)
+            .where(
+                jobs.c.audience_id == audience_id,
+                source["bucket"].as_string() == bucket,
+                source["key"].as_string() == key,
+            )
+            .order_by(jobs.c.job_id.desc())
+        )
+        with self._database.read() as connection:
+            for known in connection.scalars(query):
+                if known.get("version_id") == version_id and known.get("sequencer"):
+                    return str(known["sequencer"])
+        return ""
 
     def start_attempt(self, job_id: JobId, *, after: Attempt, now_ms: int) -> Attempt:
         """Begin attempt `after` + 1: a compare-and-swap that is allowed only in state IMPORTING.

@@ -42,6 +42,11 @@ class JobError:
     message: str
     detail: Mapping[str, Any]
 
+    @property
+    def summary(self) -> str:
+        """Code and message, as the history of the job has it."""
+        return f"{self.code}: {self.message}"[:2000]
+
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
         return {"kind": self.kind, "code": self.code, "message": self.message, "detail": dict(self.detail)}

@@ -53,7 +53,7 @@ jobs: Final = sa.Table(
     sa.Column("small", sa.Boolean, nullable=False),
     sa.Column("order_key", sa.String(255), nullable=False),
     sa.Column("dedupe_key", sa.String(64), nullable=False, index=True),
-    sa.Column("execution", sa.String(255), nullable=True),
+    sa.Column("execution", sa.String(255), nullable=True, index=True),
     sa.Column("task_token", sa.Text, nullable=True),
     sa.Column("evidence", JSON, nullable=True),
     sa.Column("build", JSON, nullable=True),

@@ -224,7 +224,7 @@ def _guards(spec: ImportSpec, current: VersionInfo | None, counts: MembershipCou
         problems.append(UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version to remove users from"))
     try:
         check_shrink(current, counts.members, spec.max_shrink_percent)
-        if current is not None:
+        if current is not None and spec.mode != "remove":  # a remove looks at ids alone
             check_columns(current.row_schema, spec.row_schema)
     except UserError as exc:
         problems.append(exc)

@@ -71,7 +71,6 @@ class Report:
 
 def fsck(context: "Context", *, repair: bool = False) -> Report:
     """Check everything. Raises `RetriableError` when one of the three cannot be read."""
-    # Jobs are read before the lake: a version that appears in between is newer than the list, and not held against it.
     jobs = context.jobs.search(limit=JOBS)
     audiences = context.audiences.all()
     findings: list[Finding] = []
@@ -81,7 +80,9 @@ def fsck(context: "Context", *, repair: bool = False) -> Report:
         versions += len(infos)
         own = [job for job in jobs if job.audience_id == audience.audience_id]
         findings += _check_jobs(context, own, infos, repair=repair)
-        findings += check_snapshots(audience, infos, {job.job_id: job for job in own})
+        # A job may have gone on, or begun, since the list was read: it is judged by what it is now.
+        current = {job.job_id: job for info in infos if (job := context.jobs.find(info.import_id)) is not None}
+        findings += check_snapshots(audience, infos, current)
         findings += _check_files(context, audience, infos, live={j.job_id for j in own if j.state not in FINAL})
     findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
     return Report(audiences=len(audiences), versions=versions, jobs=len(jobs), findings=tuple(findings))
@@ -167,12 +168,14 @@ def _receipt_finding(
     repaired = False
     if repair:
         try:
-            receipt = make_receipt(job, complete(context, job), info, finished_at_ms=job.finished_at_ms or now_ms())
+            receipt = make_receipt(
+                job, complete(context, job, attempt=info.attempt), info, finished_at_ms=job.finished_at_ms or now_ms()
+            )
         except FatalError as exc:
             message = f"{message}; it cannot be made again: {exc.message}"
         else:
             context.jobs.put_receipt(job.job_id, receipt)
-            outcome = {name: receipt[name] for name in ("version", "snapshot_id", "members", "digest")}
+            outcome = {name: receipt[name] for name in ("version", "snapshot_id", "members", "digest", "attempt")}
             context.jobs.put(job.job_id, outcome=outcome)
             repaired = True
     return Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, repaired=repaired)

@@ -130,7 +130,9 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
         bucket=str(job.source["bucket"]),
         key=str(job.source["key"]),
         version_id=job.source.get("version_id"),
-        overrides=job.spec.as_record(),
+        sequencer=str(job.source.get("sequencer") or ""),
+        # A job that was refused before it had an audience has no spec of its own, only what was asked for.
+        overrides=job.spec.as_record() if job.audience_id is not None else job.source.get("overrides", {}),
         retry_of=job.job_id,
     )
     return start(context, request)

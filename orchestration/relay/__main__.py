@@ -56,8 +56,10 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
         changed.wait(ROUND_S)
         changed.clear()
         try:
-            for job in context.jobs.live():
+            live = context.jobs.live()
+            for job in live:
                 answers.give(job, now_ms())
+            answers.forget_all_but(live)
             events.announce()
             sweeper.look(now_ms())
         except RetriableError as exc:

@@ -5,6 +5,7 @@ An answer that was lost, or came before the wait had begun, or to an old token, 
 
 import json
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,6 +30,11 @@ class Answers:
         self._liveness = liveness
         self._beaten_ms: dict[str, int] = {}
 
+    def forget_all_but(self, jobs: Iterable[Job]) -> None:
+        """Drop what is remembered about tokens that nobody waits for any more."""
+        waiting = {job.task_token for job in jobs}
+        self._beaten_ms = {token: at for token, at in self._beaten_ms.items() if token in waiting}
+
     def give(self, job: Job, now_ms: int) -> None:
         """Answer the token of a job in AWAITING: success, failure, or a heartbeat."""
         if job.state != "AWAITING" or job.task_token is None:
@@ -37,11 +43,10 @@ class Answers:
         match found:
             case Complete():
                 after = "PUBLISHING" if job.mode == "replace" else "BUILDING"
-                members = 0 if job.audience_id is None else self._context.jobs.last_members(job.audience_id)
                 self._send(
                     "send_task_success",
                     taskToken=job.task_token,
-                    output=json.dumps(view(self._context, job, state=after, base_members=members)),
+                    output=json.dumps(view(self._context, job, state=after)),
                 )
             case Broken(fault=fault):
                 self._send(

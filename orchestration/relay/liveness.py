@@ -17,26 +17,38 @@ TIMEOUT_S: Final = 5.0
 
 
 class WorkerLiveness:
-    """Looks at the workers' consumer group: alive when it has taken everything, or its offsets have moved lately."""
+    """Looks at the workers' consumer group: alive when it has members, and has taken everything or moved lately."""
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
         self._places = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(partitions)]
         self._committed: Sequence[int] = ()
         self._moved_ms: int | None = None
+        self._empty_ms: int | None = None
 
     def fault(self, now_ms: int) -> str | None:
         """Why the workers do not count as alive, or none."""
         try:
             committed, ends = self._offsets()
+            members = self._members()
         except KafkaException as exc:
             return f"Kafka does not answer: {exc.args[0]}"
         if committed != self._committed or self._moved_ms is None:
             self._committed, self._moved_ms = committed, now_ms
+        if members == 0:
+            self._empty_ms = self._empty_ms or now_ms
+            if now_ms - self._empty_ms > STALL_MS:
+                return f"no worker has been in group {WORKER_GROUP} for {(now_ms - self._empty_ms) // 1000} s"
+        else:
+            self._empty_ms = None
         lag = sum(max(end - max(at, 0), 0) for at, end in zip(committed, ends, strict=True))
         if lag and now_ms - self._moved_ms > STALL_MS:
             return f"the workers have not moved for {(now_ms - self._moved_ms) // 1000} s, {lag} messages wait"
         return None
+
+    def _members(self) -> int:
+        described = self._admin.describe_consumer_groups([WORKER_GROUP], request_timeout=TIMEOUT_S)[WORKER_GROUP]
+        return len(described.result(TIMEOUT_S + 1).members)
 
     def _offsets(self) -> tuple[Sequence[int], Sequence[int]]:
         asked = [ConsumerGroupTopicPartitions(WORKER_GROUP, self._places)]

@@ -64,11 +64,15 @@ class Sweeper:
         except BotoCoreError as exc:
             _log.warning("the workflow engine cannot be reached: %s", exc)
             return
+        name = f"{job.job_id}-r{time.time_ns() // 1_000_000}"
+        execution = self._context.execution_arn(name)
+        # The job belongs to the new execution before that begins: of several sweepers, one starts one. If the start
+        # fails, nobody finds the execution, and the next look takes the job over once more.
+        if not self._context.jobs.adopt(job.job_id, gone=job.execution, execution=execution):
+            return
         try:
-            # The catalog may have moved while we asked: only a job that is still live gets a new execution.
-            if self._context.jobs.get(job.job_id).finished_at_ms is None:
-                start_execution(self._context, {"resume": job.job_id}, f"{job.job_id}-r{time.time_ns() // 1_000_000}")
-                _log.warning("job %s was %s without an execution and goes on in a new one", job.job_id, job.state)
+            start_execution(self._context, {"resume": job.job_id}, name)
+            _log.warning("job %s was %s without an execution and goes on in a new one", job.job_id, job.state)
         except (ClientError, BotoCoreError) as exc:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
 
@@ -90,7 +94,8 @@ class Sweeper:
     def _sweep(self, job: Job, now_ms: int) -> None:
         try:
             if job.attempt > 0:
-                if job.state != "READY":
+                # A later attempt than the published one may still be on its way through the workers.
+                if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
                     publish_aborted(
                         KafkaImportLog(self._context.settings.kafka_bootstrap, import_topic(job)),
                         import_id=job.job_id,

@@ -11,7 +11,7 @@ from schemas.ids import JobId
 
 def build(context: Context, job_id: JobId) -> View:
     """AWAITING | BUILDING -> PUBLISHING, with the merged parts and exact counts in the catalog."""
-    _, job = context.jobs.move(job_id, "BUILDING", now_ms=now_ms())
+    _, job = context.jobs.move(job_id, "BUILDING", now_ms=now_ms(), only_from={"AWAITING"})
     if job.state != "BUILDING":
         return view(context, job)
     found = complete(context, job)
@@ -39,6 +39,11 @@ def build(context: Context, job_id: JobId) -> View:
         "counts": built.counts.as_record(),
     }
     _, job = context.jobs.move(
-        job_id, "PUBLISHING", now_ms=now_ms(), cause=f"built on version {record['base_version']}", build=record
+        job_id,
+        "PUBLISHING",
+        now_ms=now_ms(),
+        cause=f"built on version {record['base_version']}",
+        only_from={"BUILDING"},
+        build=record,
     )
     return view(context, job)

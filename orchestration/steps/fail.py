@@ -53,7 +53,7 @@ def retry_import(context: Context, job_id: JobId, failure: Mapping[str, Any]) ->
     reason = error_of(failure).message
     if job.state == "AWAITING" and job.attempt > MAX_RETRIES:
         raise FatalError("NOT_RECONCILED", f"after {job.attempt} attempts: {reason}", job=job_id, attempt=job.attempt)
-    _, job = context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=reason[:2000])
+    _, job = context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=reason[:2000], only_from={"AWAITING"})
     return view(context, job)
 
 

@@ -8,9 +8,9 @@ from orchestration.catalog.records import Job, PartitionProgress
 from orchestration.context import Context
 from schemas.digest import Digest
 from schemas.errors import FatalError
-from schemas.ids import Partition
+from schemas.ids import Attempt, Partition
 from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
-from segmentation.completion import Complete, Completion, completion
+from segmentation.completion import Complete, Completion, completion, whole_attempt
 from segmentation.versions import Part
 
 
@@ -85,9 +85,12 @@ def completion_of(context: Context, job: Job) -> Completion:
     return completion(job.attempt, Evidence.from_record(job.evidence).partitions, announced)
 
 
-def complete(context: Context, job: Job) -> Complete:
-    """The complete attempt. Raises `FatalError` NOT_COMPLETE: the workflow has come too far."""
+def complete(context: Context, job: Job, *, attempt: Attempt | None = None) -> Complete:
+    """The newest whole attempt, or the one asked for. Raises `FatalError` NOT_COMPLETE: we have come too far."""
     found = completion_of(context, job)
+    if attempt is not None and job.evidence is not None:
+        announced = [from_row(row) for row in context.progress.partitions(job.job_id)]
+        found = whole_attempt(attempt, Evidence.from_record(job.evidence).partitions, announced) or found
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
     return found

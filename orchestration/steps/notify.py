@@ -6,6 +6,7 @@ relay fills from the same history.
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from orchestration.catalog.records import Job
@@ -22,6 +23,12 @@ def notify(context: Context, job_id: JobId, outcome: str) -> View:
     level = logging.ERROR if outcome == "system-error" else logging.INFO
     _log.log(level, "%s", json.dumps(notification(job, outcome), sort_keys=True))
     return view(context, job)
+
+
+def notify_unregistered(event: Mapping[str, Any], execution: str) -> None:
+    """Log as an error that an import could not be registered: the input names the object, the failure says why."""
+    record = {"outcome": "not-registered", "execution": execution, "input": dict(event)}
+    _log.error("%s", json.dumps(record, sort_keys=True, default=str))
 
 
 def notification(job: Job, outcome: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """PublishVersion: reconcile verification = Kafka = parts, then one Iceberg commit, then the catalog.
 
-1. AWAITING | BUILDING -> PUBLISHING: from here nobody can cancel.
+1. AWAITING -> PUBLISHING (BuildVersion has done it already): from here nobody can cancel, and the job only rolls
+   forward, unless it is refused in 2.
 2. The publish itself: every part re-read, guards, one commit (`segmentation.versions.VersionStore.publish`).
 3. The receipt, derived from the snapshot; then READY or SUPERSEDED.
 A repeat after a crash between 2 and 3 finds its own import id in a snapshot and goes on with 3.
@@ -8,7 +9,7 @@ A repeat after a crash between 2 and 3 finds its own import id in a snapshot and
 
 from datetime import UTC, datetime
 
-from orchestration.catalog.records import Job
+from orchestration.catalog.records import Job, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.receipts import make_receipt
@@ -16,6 +17,7 @@ from orchestration.steps.materialised import complete, part_from_record, parts_o
 from orchestration.steps.references import audience_ref
 from orchestration.steps.view import View, view
 from schemas.columns import RowSchema
+from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId
 from segmentation.completion import Complete
 from segmentation.versions import (
@@ -30,14 +32,21 @@ from segmentation.versions import (
 
 def publish(context: Context, job_id: JobId) -> View:
     """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING when the base has moved."""
-    _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms())  # 1
+    _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
         return view(context, job)
     found = complete(context, job)
-    outcome = context.versions.publish(_request(job, found))  # 2
+    try:
+        outcome = context.versions.publish(_request(job, found))  # 2
+    except (UserError, FatalError) as exc:  # refused before the commit: there is no version
+        kind = "user" if isinstance(exc, UserError) else "system"
+        error = JobError(kind=kind, code=exc.code, message=exc.message, detail=exc.detail)
+        _, job = context.jobs.fail(job_id, error, now_ms=now_ms(), unpublished=True)
+        return view(context, job)
     match outcome:
         case Published() | AlreadyPublished():
             info = context.versions.version(audience_ref(job), outcome.version)
+            found = complete(context, job, attempt=info.attempt)  # a later attempt may have become whole meanwhile
             finished = now_ms()
             context.jobs.put_receipt(job_id, make_receipt(job, found, info, finished_at_ms=finished))  # 3
             _, job = context.jobs.move(
@@ -50,6 +59,7 @@ def publish(context: Context, job_id: JobId) -> View:
                     "snapshot_id": outcome.snapshot_id,
                     "members": outcome.members,
                     "digest": str(outcome.digest),
+                    "attempt": info.attempt,
                 },
             )
         case SupersededBy():
@@ -62,7 +72,12 @@ def publish(context: Context, job_id: JobId) -> View:
             )
         case BaseMoved():
             _, job = context.jobs.move(
-                job_id, "BUILDING", now_ms=now_ms(), cause=f"the base moved to version {outcome.current_version}"
+                job_id,
+                "BUILDING",
+                now_ms=now_ms(),
+                cause=f"the base moved to version {outcome.current_version}",
+                only_from={"PUBLISHING"},
+                expecting={"build": job.build},  # not when another publisher has built and tried again since
             )
     return view(context, job)
 

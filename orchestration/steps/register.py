@@ -3,7 +3,7 @@
 Input is one of
 - an S3 "Object Created" event of the inbox bucket, key `<tenant>/<audience>/<file>`;
 - `{"import": {...}}` from the CLI (see `ImportRequest`);
-- `{"resume": job id}`: an execution that takes over a job whose own execution is gone.
+- `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
 """
 
 import json
@@ -16,7 +16,7 @@ from connectors.objects import SourceObject
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
-from orchestration.steps.view import View, view
+from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import JobId, audience_name, job_id, tenant_name
@@ -74,33 +74,20 @@ def register_import(context: Context, event: Mapping[str, Any], execution: str) 
 
     A user error found here ends in a FAILED job (the customer must see it), not in an exception.
     """
+    if (known := context.jobs.of_execution(execution)) is not None:
+        return view(context, known)  # this very call got through before, or the sweeper has given us the job
     if "resume" in event:
-        job = context.jobs.get(job_id(str(event["resume"])))
-        context.jobs.put(job.job_id, execution=execution)
-        return view(context, job, base_members=_base_members(context, job.audience_id))
+        return view(context, context.jobs.get(job_id(str(event["resume"]))), state=NOT_MINE)
     request = (
         ImportRequest(**event["import"]) if "import" in event else ImportRequest.from_event(event["detail"], fresh_id())
     )
     try:
-        new = _new_job(context, request, execution)
-        error = None
+        new, refused = _new_job(context, request, execution), None
     except UserError as exc:
         new = _refused_job(context, request, execution)
-        error = JobError(kind="user", code=exc.code, message=exc.message, detail=exc.detail)
-    registered = context.jobs.register(new, again=request.again)
-    job = context.jobs.get(registered)
-    if job.execution != execution:
-        return view(context, job, state="DUPLICATE")
-    if error is not None:
-        _, job = context.jobs.fail(job.job_id, error, now_ms=now_ms())
-    return view(context, job, base_members=_base_members(context, job.audience_id))
-
-
-def _base_members(context: Context, audience_id: JobId | None) -> int:
-    """Members of the current version, as far as the catalog's receipts tell; a hint for where to run, nothing more."""
-    if audience_id is None:
-        return 0
-    return context.jobs.last_members(audience_id)
+        refused = JobError(kind="user", code=exc.code, message=exc.message, detail=exc.detail)
+    job = context.jobs.get(context.jobs.register(new, again=request.again, refused=refused))
+    return view(context, job, state=None if job.execution == execution else NOT_MINE)
 
 
 def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
@@ -108,6 +95,10 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
     source = context.objects.pin(request.bucket, request.key, request.version_id)
     kept = context.audiences.ensure(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
     spec = ImportSpec.from_record({**kept.spec.as_record(), **request.overrides})
+    # An object that came by an event keeps its place in the order when it is imported again.
+    sequencer = request.sequencer or context.jobs.sequencer(
+        kept.audience_id, source.bucket, source.key, source.version_id
+    )
     return NewJob(
         job_id=request.job_id,
         tenant=tenant,
@@ -116,9 +107,9 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
         mode=spec.mode,
         partitions=context.settings.partitions,
         spec=spec,
-        source=source.as_record(),
+        source={**source.as_record(), "sequencer": sequencer},
         small=source.size <= context.settings.small_file_bytes,
-        order_key=_order_key(source, request),
+        order_key=_order_key(source, sequencer, request.job_id),
         dedupe_key=_dedupe_key(source, request, spec),
         execution=execution,
         retry_of=request.retry_of,
@@ -135,7 +126,13 @@ def _refused_job(context: Context, request: ImportRequest, execution: str) -> Ne
         mode="replace",
         partitions=context.settings.partitions,
         spec=ImportSpec(),
-        source={"bucket": request.bucket, "key": request.key, "version_id": request.version_id},
+        source={
+            "bucket": request.bucket,
+            "key": request.key,
+            "version_id": request.version_id,
+            "sequencer": request.sequencer,
+            "overrides": dict(request.overrides),  # a retry must ask for what this request asked for
+        },
         small=True,
         order_key="",
         dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # a refused request is nobody's twin
@@ -145,10 +142,10 @@ def _refused_job(context: Context, request: ImportRequest, execution: str) -> Ne
     )
 
 
-def _order_key(source: SourceObject, request: ImportRequest) -> str:
+def _order_key(source: SourceObject, sequencer: str, job_id: JobId) -> str:
     """Sorts versions of an audience: LastModified (seconds on S3), then sequencer (hex of growing length), then id."""
     modified_ms = int(source.last_modified.timestamp() * 1000)
-    return f"{modified_ms:015d}/{request.sequencer:0>32}/{request.job_id}"
+    return f"{modified_ms:015d}/{sequencer:0>32}/{job_id}"
 
 
 def _dedupe_key(source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:

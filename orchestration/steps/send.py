@@ -30,7 +30,12 @@ def send(context: Context, job_id: JobId) -> View:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
     if job.attempt >= MAX_ATTEMPTS:
         raise FatalError("TOO_MANY_ATTEMPTS", f"job {job_id} has used {MAX_ATTEMPTS} attempts", job=job_id)
-    attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms())
+    try:
+        attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms())
+    except FatalError as exc:
+        if exc.code != "ATTEMPT_SUPERSEDED":
+            raise
+        return view(context, context.jobs.get(job_id))  # cancelled, or begun by another, between our look and our swap
     report = StageReport(context.progress, job_id, "import", total=int(job.evidence["accepted"]), unit="rows")
     topic = import_topic(job)
     try:
@@ -51,7 +56,7 @@ def send(context: Context, job_id: JobId) -> View:
     report.finish(rows=sent.rows)
     context.jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
     cause = f"attempt {attempt}: {sent.rows} rows sent"
-    _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, attempt=attempt)
+    _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
     return view(context, job)
 
 

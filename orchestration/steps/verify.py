@@ -20,7 +20,7 @@ def verify(context: Context, job_id: JobId) -> View:
 
     Raises `UserError` for a file that is at fault; its rejects are kept all the same.
     """
-    _, job = context.jobs.move(job_id, "VERIFYING", now_ms=now_ms())
+    _, job = context.jobs.move(job_id, "VERIFYING", now_ms=now_ms(), only_from={"REGISTERED"})
     if job.state != "VERIFYING":
         return view(context, job)
     report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
@@ -47,6 +47,7 @@ def verify(context: Context, job_id: JobId) -> View:
         "IMPORTING",
         now_ms=now_ms(),
         cause=_summary(job, evidence.rejected),
+        only_from={"VERIFYING"},
         evidence=evidence.as_record(),
     )
     return view(context, job)

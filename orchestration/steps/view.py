@@ -4,22 +4,37 @@ from typing import Final
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from schemas.ids import JobId
 from schemas.messages import JobState
 
 LAMBDA_BASE_MEMBERS: Final = 1_000_000
 """A base of at most so many members is merged within a Lambda's time and memory."""
+NOT_MINE: Final = "DUPLICATE"
+"""State shown to an execution that the job does not belong to: a twin's, or one that has been replaced. It ends."""
 
 View = dict[str, object]
 
 
-def view(context: Context, job: Job, *, state: JobState | str | None = None, base_members: int = 0) -> View:
-    """The job as the state machine sees it; `state` overrides that of the catalog (DUPLICATE)."""
+def view(context: Context, job: Job, *, state: JobState | str | None = None) -> View:
+    """The job as the state machine sees it; `state` overrides that of the catalog."""
+    shown = state or job.state
     fits = int(job.source.get("size", 0)) <= context.settings.lambda_file_bytes
     return {
         "job_id": job.job_id,
-        "state": state or job.state,
+        "state": shown,
         "mode": job.mode,
         "in_lambda": fits,
-        "build_in_lambda": fits and base_members <= LAMBDA_BASE_MEMBERS,
+        "build_in_lambda": fits and (shown != "BUILDING" or _base_members(context, job) <= LAMBDA_BASE_MEMBERS),
         "user_error": job.error is not None and job.error.kind == "user",
     }
+
+
+def not_mine(context: Context, job_id: JobId, execution: str) -> View | None:
+    """The view that ends an execution which the job does not belong to (any more); none for the one that owns it."""
+    job = context.jobs.get(job_id)
+    return None if job.execution == execution else view(context, job, state=NOT_MINE)
+
+
+def _base_members(context: Context, job: Job) -> int:
+    """Members of the current version, as far as the catalog tells; a hint for where to run, nothing more."""
+    return 0 if job.audience_id is None else context.jobs.last_members(job.audience_id)

@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,8 +204,57 @@ def test_a_zombie_of_an_older_attempt_does_not_move_the_job_on(jobs: JobStore) -
     jobs.move(job_number(1), "IMPORTING", now_ms=1)
     jobs.start_attempt(job_number(1), after=Attempt(0), now_ms=2)
     jobs.start_attempt(job_number(1), after=Attempt(1), now_ms=2)
-    assert jobs.move(job_number(1), "AWAITING", now_ms=3, attempt=Attempt(1))[0] is Change.REFUSED
-    assert jobs.move(job_number(1), "AWAITING", now_ms=3, attempt=Attempt(2))[0] is Change.APPLIED
+    assert jobs.move(job_number(1), "AWAITING", now_ms=3, expecting={"attempt": 1})[0] is Change.REFUSED
+    assert jobs.move(job_number(1), "AWAITING", now_ms=3, expecting={"attempt": 2})[0] is Change.APPLIED
+
+
+def test_who_comes_late_does_not_drag_a_job_back(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    for state in ("VERIFYING", "IMPORTING", "AWAITING"):
+        jobs.move(job_number(1), state, now_ms=1)
+    late = jobs.move(job_number(1), "IMPORTING", now_ms=2, only_from={"VERIFYING"}, evidence={"rows": 0})
+    assert (late[0], late[1].state, late[1].evidence) == (Change.REFUSED, "AWAITING", None)
+    assert jobs.move(job_number(1), "IMPORTING", now_ms=2, only_from={"AWAITING"})[0] is Change.APPLIED
+    assert jobs.move(job_number(1), "IMPORTING", now_ms=2, only_from={"AWAITING"})[0] is Change.ALREADY
+
+
+def test_a_publishing_job_fails_only_when_it_is_known_that_nothing_was_published(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING"):
+        jobs.move(job_number(1), state, now_ms=1)
+    error = JobError(kind="system", code="S3_UNAVAILABLE", message="no answer", detail={})
+    assert jobs.fail(job_number(1), error, now_ms=2)[0] is Change.REFUSED
+    assert jobs.get(job_number(1)).state == "PUBLISHING"
+    assert jobs.fail(job_number(1), error, now_ms=2, unpublished=True)[0] is Change.APPLIED
+
+
+def test_a_job_without_an_execution_is_adopted_once(jobs: JobStore) -> None:
+    jobs.register(new_job())
+    assert jobs.adopt(job_number(1), gone="execution-1", execution="execution-2")
+    assert not jobs.adopt(job_number(1), gone="execution-1", execution="execution-3")
+    found = jobs.of_execution("execution-2")
+    assert found is not None
+    assert found.job_id == job_number(1)
+    assert jobs.of_execution("execution-1") is None
+    jobs.move(job_number(1), "CANCELLED", now_ms=2)
+    assert not jobs.adopt(job_number(1), gone="execution-2", execution="execution-4")
+
+
+def test_a_refused_request_is_a_failed_job_from_the_start(jobs: JobStore) -> None:
+    error = JobError(kind="user", code="BAD_NAME", message="no", detail={})
+    jobs.register(new_job(), refused=error)
+    job = jobs.get(job_number(1))
+    assert (job.state, job.failed_in, job.error, job.finished_at_ms) == ("FAILED", "REGISTERED", error, 1001)
+    assert [(t.state, t.cause) for t in jobs.history(job.job_id)] == [("REGISTERED", None), ("FAILED", "BAD_NAME: no")]
+    assert jobs.live() == []
+
+
+def test_an_object_that_comes_again_is_known_by_its_sequencer(jobs: JobStore) -> None:
+    source = {"bucket": "inbox", "key": "acme/vip/a.csv", "version_id": "v1", "sequencer": "0AFF"}
+    jobs.register(replace(new_job(), source=source))
+    assert jobs.sequencer(AUDIENCE_ID, "inbox", "acme/vip/a.csv", "v1") == "0AFF"
+    assert jobs.sequencer(AUDIENCE_ID, "inbox", "acme/vip/a.csv", "v2") == ""
+    assert jobs.sequencer(AUDIENCE_ID, "inbox", "acme/vip/b.csv", "v1") == ""
 
 
 def test_of_sixteen_attempts_at_once_one_begins(jobs: JobStore) -> None:

@@ -40,14 +40,20 @@ def put_object_created(settings: Settings, event: ObjectCreated) -> list[str]:
     return arns
 
 
-def past_first_state(settings: Settings, execution_arn: str) -> bool:
-    """Whether an execution has left a Task state, or has ended: its input is then known to the catalog."""
+def registered(settings: Settings, execution_arn: str) -> bool | None:
+    """Whether the first state of an execution has answered with a job: its input is then known to the catalog.
+
+    None: not yet. False: it has ended without one, and what it was started for must be offered again.
+    """
     backend = _moto("moto.stepfunctions.responses").get_backend(settings.account_id, settings.aws_region)
     execution = backend.describe_execution(execution_arn)
-    if execution.status != "RUNNING":
-        return True
-    events = execution.to_history_output()["events"]
-    return any(e["type"] == "TaskStateExited" for e in events)
+    for event in execution.to_history_output()["events"]:
+        if event["type"] == "TaskStateExited":
+            output = json.loads(event["stateExitedEventDetails"].get("output") or "null")
+            if isinstance(output, dict) and "job_id" in output:
+                return True
+            break
+    return None if execution.status == "RUNNING" else False
 
 
 def install() -> None:

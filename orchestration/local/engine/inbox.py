@@ -64,7 +64,7 @@ class InboxBridge:
         journal: InboxJournal,
         *,
         put: Callable[[ObjectCreated], ExecutionArns],
-        settled: Callable[[str], bool],
+        settled: Callable[[str], bool | None],
         listing: Callable[[], Iterable[ObjectCreated]],
     ) -> None:
         self._journal = journal
@@ -99,14 +99,19 @@ class InboxBridge:
         return found
 
     def settle(self) -> None:
-        """Write down the objects whose executions are past their first state."""
+        """Write down the objects whose executions have registered a job; the next sweep offers the others again."""
         with self._lock:
             pending = list(self._pending.values())
         for event, arns in pending:
-            if all(self._settled(arn) for arn in arns):
+            answers = [self._settled(arn) for arn in arns]
+            if None in answers:
+                continue
+            if all(answers):
                 self._journal.add(event)
-                with self._lock:
-                    del self._pending[_identity(event)]
+            else:
+                log.error("%s/%s version %s was not registered", event.bucket, event.key, event.version_id)
+            with self._lock:
+                del self._pending[_identity(event)]
 
     def run(self, stopping: threading.Event) -> None:
         """Sweep and settle until the engine stops."""

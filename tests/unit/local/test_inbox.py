@@ -13,11 +13,12 @@ def upload(name: str) -> ObjectCreated:
 
 
 class Workflow:
-    """Starts executions, some of which are past their first state."""
+    """Starts executions, some of which have registered a job, or have ended without one."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
         self.registered: set[str] = set()
+        self.failed: set[str] = set()
         self.broken = False
 
     def put(self, event: ObjectCreated) -> list[str]:
@@ -26,12 +27,15 @@ class Workflow:
         self.started.append(event.key)
         return [event.key]
 
+    def answer(self, arn: str) -> bool | None:
+        return True if arn in self.registered else False if arn in self.failed else None
+
 
 def bridge(path: Path, workflow: Workflow, *, bucket: tuple[ObjectCreated, ...] = ()) -> InboxBridge:
     return InboxBridge(
         InboxJournal(path / "inbox.db"),
         put=workflow.put,
-        settled=lambda arn: arn in workflow.registered,
+        settled=workflow.answer,
         listing=lambda: bucket,
     )
 
@@ -65,6 +69,20 @@ def test_an_execution_that_died_with_the_engine_before_it_was_registered_is_star
     bridge(tmp_path, workflow, bucket=(upload("a"), upload("b"))).sweep()
 
     assert workflow.started == ["a", "b", "b"]
+
+
+def test_an_object_whose_execution_ended_without_a_job_is_offered_again(tmp_path: Path) -> None:
+    workflow = Workflow()
+    one = bridge(tmp_path, workflow, bucket=(upload("a"), upload("b")))
+    one.sweep()
+    one.settle()
+    assert one.sweep() == 0  # both are still under way
+
+    workflow.failed, workflow.registered = {"a"}, {"b"}
+    one.settle()
+
+    assert one.sweep() == 1
+    assert workflow.started == ["a", "b", "a"]
 
 
 def test_an_object_that_could_not_be_started_is_offered_again(tmp_path: Path) -> None:

@@ -23,10 +23,8 @@ def source(second: int = 0, version_id: str | None = "v1", etag: str = '"e"') ->
     )
 
 
-def request(job_id: JobId = FIRST, sequencer: str = "", audience: str = "vip") -> ImportRequest:
-    return ImportRequest(
-        job_id=job_id, tenant="acme", audience=audience, bucket="inbox", key="acme/vip/a.csv", sequencer=sequencer
-    )
+def request(job_id: JobId = FIRST, audience: str = "vip") -> ImportRequest:
+    return ImportRequest(job_id=job_id, tenant="acme", audience=audience, bucket="inbox", key="acme/vip/a.csv")
 
 
 @pytest.mark.parametrize(
@@ -57,10 +55,10 @@ def test_a_request_survives_the_workflows_json() -> None:
 
 def test_versions_are_ordered_by_last_modified_then_sequencer_then_registration() -> None:
     keys = [
-        _order_key(source(0), request(SECOND, "FF")),
-        _order_key(source(1), request(FIRST, "0A")),
-        _order_key(source(1), request(FIRST, "10A")),
-        _order_key(source(1), request(SECOND, "10A")),
+        _order_key(source(0), "FF", SECOND),
+        _order_key(source(1), "0A", FIRST),
+        _order_key(source(1), "10A", FIRST),
+        _order_key(source(1), "10A", SECOND),
     ]
     assert keys == sorted(keys)
     assert len(set(keys)) == 4

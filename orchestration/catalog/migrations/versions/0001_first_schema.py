@@ -42,6 +42,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_jobs_dedupe_key"), ["dedupe_key"], unique=False)
+        batch_op.create_index(batch_op.f("ix_jobs_execution"), ["execution"], unique=False)
         batch_op.create_index(batch_op.f("ix_jobs_state"), ["state"], unique=False)
 
     op.create_table(
@@ -144,6 +145,7 @@ def downgrade() -> None:
     op.drop_table("partition_progress")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_jobs_state"))
+        batch_op.drop_index(batch_op.f("ix_jobs_execution"))
         batch_op.drop_index(batch_op.f("ix_jobs_dedupe_key"))
 
     op.drop_table("jobs")
