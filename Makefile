@@ -47,13 +47,13 @@ lint: $(STAMP)  ## ruff, formatting, import contracts (the workflow's linter run
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
-test: $(STAMP)  ## all tests but those that need Docker or PostgreSQL
+test: $(STAMP)  ## all tests but those that need PostgreSQL
 	$(BIN)/pytest -m "not containers"
 
-test-unit: $(STAMP)  ## tests without any service
-	$(BIN)/pytest tests/unit tests/property
+test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
+	$(BIN)/pytest -m "not containers" tests/unit tests/property
 
-test-containers: $(STAMP)  ## tests that need Docker or PostgreSQL
+test-containers: $(STAMP)  ## tests that need PostgreSQL
 	$(BIN)/pytest -m containers
 
 bench: $(STAMP)  ## the benchmark: a table, and JSON

@@ -20,16 +20,17 @@ from segmentation.jobs import FINAL
 
 PARTS = 8
 POLL_S = 0.02
+TIMEOUT_S = 3600
 SAMPLE_S = 0.25
 TENANT = TenantName("bench")
 ROLES = {
-    "importer": "orchestration.tasks import",
-    "parser": "connectors.sources.child",
-    "worker": "orchestration.worker",
-    "publisher": "lambda_worker",
+    # Files up to `lambda_file_bytes` are verified, sent and published by the functions, larger ones sent by a task.
+    "importer": ("orchestration.tasks import", "lambda_worker"),
+    "worker": ("orchestration.worker",),
 }
 GOAL_RATE = 0.25  # within 4x of the baseline's time
 GOAL_PEAK_MIB = 1024
+MIB = 1024 * 1024
 
 
 def run(setting: Setting) -> list[Result]:
@@ -46,9 +47,11 @@ def run(setting: Setting) -> list[Result]:
         Result(benchmark="import", label="whole import", best=best, baseline="plain DuckDB, no Kafka", goal=GOAL_RATE),
     ]
     for role in ROLES:
-        peak = max(peaks[role] for _, peaks in runs)
+        if not (peak := max(peaks[role] for _, peaks in runs)):
+            raise RuntimeError(f"no process of the {role} was seen")
         measured = Measured(rows=setting.rows, wall_s=best.wall_s, cpu_s=best.cpu_s, peak_bytes=peak)
-        note = f"largest of its processes; goal under {GOAL_PEAK_MIB} MiB"
+        verdict = "yes" if peak < GOAL_PEAK_MIB * MIB else "NO"
+        note = f"largest of its processes; under {GOAL_PEAK_MIB} MiB: {verdict}"
         results.append(Result(benchmark="import", label=f"memory of the {role}", best=measured, note=note))
     return results
 
@@ -91,6 +94,8 @@ def whole_import(context: Context, key: str, rows: int) -> tuple[Measured, dict[
     began = time.perf_counter()
     start_execution(context, {"import": request.as_record()}, job_id)
     while (job := context.jobs.find(job_id)) is None or job.state not in FINAL:
+        if time.perf_counter() - began > TIMEOUT_S:
+            raise RuntimeError(f"the import has not ended after {TIMEOUT_S} s: {job}")
         time.sleep(POLL_S)
     wall_s = time.perf_counter() - began
     peaks = watch.stop()
@@ -129,8 +134,8 @@ class MemoryWatch:
                     used = sum(process.cpu_times()[:2])
                     first, _ = self._cpu.get(process.pid, (used, used))
                     self._cpu[process.pid] = (first, used)
-                    for role, pattern in ROLES.items():
-                        if pattern in command:
+                    for role, patterns in ROLES.items():
+                        if any(pattern in command for pattern in patterns):
                             self._peaks[role] = max(self._peaks[role], process.memory_info().rss)
                 except psutil.Error:
                     continue

@@ -65,8 +65,8 @@ class Settings:
     small_file_bytes: int = 16 * MIB
     lambda_file_bytes: int = 256 * MIB
     parse_memory_bytes: int = 4096 * MIB
-    parse_cpu_s: int = 3600
-    parse_wall_s: int = 3600
+    parse_cpu_s: int = 120
+    parse_wall_s: int = 120
     worker_buffer_bytes: int = 192 * MIB
     worker_session_timeout_s: int = 30
     duckdb_memory_bytes: int = 512 * MIB

@@ -253,12 +253,12 @@ def inspect(
     if SESSION.json:
         print_json(found.as_record())
     else:
-        _print_inspection(source, found)
+        _print_inspection(source, found, format_)
     if found.fault is not None:
         raise typer.Exit(ExitCode.USER_ERROR)
 
 
-def _print_inspection(source: str, found: "Inspection") -> None:
+def _print_inspection(source: str, found: "Inspection", format_: str | None) -> None:
     from connectors.verification.policy import describe
     from orchestration.operations.inspection import import_command
 
@@ -290,4 +290,4 @@ def _print_inspection(source: str, found: "Inspection") -> None:
     if found.fault is not None:
         print_line(f"{found.fault.code}: {safe(found.fault.message)}", style="red")
     elif found.spec is not None:
-        print_line(import_command(source, found))
+        print_line(import_command(source, found, format_))

@@ -42,7 +42,10 @@ def list_(
     from orchestration.clock import now_ms
     from orchestration.operations.jobs import job_record
     from schemas.messages import JobState
+    from segmentation.jobs import STATES
 
+    if unknown := [s for s in state or () if s.upper() not in STATES]:
+        raise UserError("UNKNOWN_STATE", f"no job is ever {unknown[0]!r}; states are {', '.join(sorted(STATES))}")
     wanted = [cast("JobState", s.upper()) for s in state or ()]
     found = catalog_context().jobs.search(tenant=tenant, audience=audience, states=wanted, limit=limit)
     if SESSION.json:
@@ -215,8 +218,13 @@ def rejects(
 
     file = rejects_file(lake_context(), job_id(job))
     if to is not None and file is not None:
-        to.write_bytes(file)
+        try:
+            to.write_bytes(file)
+        except OSError as exc:
+            raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
         say(f"All rejects are in {to} (Parquet).")
+        if SESSION.json:
+            print_json({"job": job, "file": str(to)})
         return
     rows, total = read_rejects(file, limit) if file is not None else ([], 0)
     if SESSION.json:
@@ -226,12 +234,16 @@ def rejects(
         say("The job has no rejects.")
         return
     print_table(
-        ("LINE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
-        [(_place(r), r["column"] or "", r["code"], r["reason"], safe(r["raw"])[:60]) for r in rows],
-        right=("LINE",),
+        ("LINE", "BYTE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
+        [(_place(r), _byte(r), r["column"] or "", r["code"], r["reason"], safe(r["raw"])[:60]) for r in rows],
+        right=("LINE", "BYTE"),
     )
     if total > len(rows):
         say(f"{number(len(rows))} of {number(total)} rejects; --limit shows more, --to writes all of them.")
+
+
+def _byte(row: dict[str, object]) -> str:
+    return "" if row["byte_offset"] is None else str(row["byte_offset"])
 
 
 def _place(row: dict[str, object]) -> str:

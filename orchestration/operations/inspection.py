@@ -23,17 +23,19 @@ def inspect_source(source: str, *, format_: str | None, context: "Context | None
     return inspect(pinned, store=context.objects, limits=context.parse_limits(), format=wanted)
 
 
-def import_command(source: str, found: Inspection) -> str:
-    """The `muster import` that keeps every column, quoted for a shell."""
+def import_command(source: str, found: Inspection, format_: str | None = None) -> str:
+    """The `muster import` that keeps every column, quoted for a shell. `format_` was asked for, so it is said again."""
     spec = found.spec
     words = ["muster", "import", source, "--audience", "NAME"]
+    if format_ is not None:
+        words += ["--format", format_]
     if spec is not None:
         if spec.id_column != USER_ID:
             words += ["--id-column", spec.id_column]
         for column in spec.columns:
             words += ["--column", column_option(column)]
         if found.rejected:
-            words += ["--max-reject-share", f"{found.rejected / found.rows + 0.00005:.4f}"]
+            words += ["--max-reject-share", f"{min(found.rejected / found.rows + 0.00005, 1):.4f}"]
     return " ".join(map(shlex.quote, words))
 
 

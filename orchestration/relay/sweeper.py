@@ -5,6 +5,8 @@
 2. A job older than `MAX_JOB_AGE_S` fails with JOB_TOO_OLD: the messages that it depends on will soon be gone.
 3. A final job: workers are told to drop what they hold (abort markers), then its staged data is deleted, and the
    local file that was uploaded for it.
+4. Old versions are expired by the retention of their audience: each audience about once an hour, one a look, so that
+   nobody waits long for an answer meanwhile.
 """
 
 import json
@@ -18,8 +20,10 @@ from connectors.publishing.importer import publish_aborted
 from connectors.publishing.producer import KafkaImportLog
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
+from orchestration.operations.audiences import expire
 from orchestration.steps.send import import_topic
 from schemas.errors import MusterError
+from schemas.ids import JobId
 from schemas.layout import UPLOADS_PREFIX, staging_prefix
 from schemas.topics import MAX_JOB_AGE_S
 
@@ -27,6 +31,7 @@ LOOK_EVERY_MS: Final = 5_000
 ORPHAN_AFTER_MS: Final = 10_000
 """A job younger than this may have an execution that does not know of itself yet."""
 SWEEP_AFTER_MS: Final = 5_000
+EXPIRE_EVERY_MS: Final = 3_600_000
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +41,7 @@ class Sweeper:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._looked_ms = 0
+        self._expired_ms: dict[JobId, int] = {}
 
     def look(self, now_ms: int) -> None:
         """Do what is due; a failure is logged, and the next look tries again."""
@@ -49,6 +55,7 @@ class Sweeper:
                 self._adopt(job)  # 1
         for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
             self._sweep(job, now_ms)  # 3
+        self._expire_one(now_ms)  # 4
 
     def _adopt(self, job: Job) -> None:
         workflow = self._context.workflow
@@ -75,6 +82,21 @@ class Sweeper:
             _log.warning("job %s was %s without an execution and goes on in a new one", job.job_id, job.state)
         except (ClientError, BotoCoreError) as exc:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
+
+    def _expire_one(self, now_ms: int) -> None:
+        audiences = self._context.audiences.all()
+        self._expired_ms = {a.audience_id: self._expired_ms.get(a.audience_id, 0) for a in audiences}
+        due = next((a for a in audiences if now_ms - self._expired_ms[a.audience_id] > EXPIRE_EVERY_MS), None)
+        if due is None:
+            return
+        self._expired_ms[due.audience_id] = now_ms
+        try:
+            gone = expire(self._context, due, versions=None, days=None)
+        except MusterError as exc:
+            _log.warning("versions of %s/%s could not be expired: %s", due.tenant, due.name, exc)
+            return
+        if gone.versions or gone.files:
+            _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)
 
     def _delete_upload(self, job: Job) -> None:
         bucket, key = str(job.source["bucket"]), str(job.source["key"])

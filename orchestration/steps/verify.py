@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.objects import SourceObject
-from connectors.verification.rejects_file import ParquetRejects
+from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
@@ -12,7 +12,7 @@ from orchestration.context import Context
 from orchestration.stage_reports import StageReport
 from orchestration.steps.view import View, view
 from schemas.ids import JobId
-from schemas.layout import rejects_key, s3_uri
+from schemas.layout import rejects_key
 
 
 def verify(context: Context, job_id: JobId) -> View:
@@ -24,23 +24,20 @@ def verify(context: Context, job_id: JobId) -> View:
     if job.state != "VERIFYING":
         return view(context, job)
     report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
-    with TemporaryDirectory(prefix="muster-verify-") as folder:
-
-        def upload(path: Path) -> str:
-            bucket, key = context.settings.lake_bucket, rejects_key(job.tenant, job.job_id)
-            context.objects.put_file(path, bucket, key)
-            return s3_uri(bucket, key)
-
-        with ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects:
-            evidence = verify_file(
-                SourceObject.from_record(job.source),
-                job.spec,
-                partitions=job.partitions,
-                limits=context.parse_limits(),
-                rejects=rejects,
-                on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
-                store=context.objects,
-            )
+    upload = upload_rejects(context.objects, context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
+    with (
+        TemporaryDirectory(prefix="muster-verify-") as folder,
+        ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
+    ):
+        evidence = verify_file(
+            SourceObject.from_record(job.source),
+            job.spec,
+            partitions=job.partitions,
+            limits=context.parse_limits(),
+            rejects=rejects,
+            on_progress=lambda p: report.update(done=p.source_bytes, rows=p.rows),
+            store=context.objects,
+        )
     report.finish(rows=evidence.rows)
     _, job = context.jobs.move(
         job_id,

@@ -42,6 +42,17 @@ def job_of(context: Context, audience: str, timeout_s: float = 60) -> Job:
     raise AssertionError(f"no job for {audience} after {timeout_s} s")
 
 
+def newest_job_of(context: Context, audience: str, key: str, timeout_s: float = 60) -> Job:
+    """The job that the object of this key has started."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for job in context.jobs.search(audience=audience):
+            if job.source["key"] == key:
+                return job
+        time.sleep(0.1)
+    raise AssertionError(f"no job for {key} after {timeout_s} s")
+
+
 def ended(context: Context, job: Job, timeout_s: float = 180) -> Job:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

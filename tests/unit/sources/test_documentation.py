@@ -5,6 +5,8 @@ from pathlib import Path
 
 from connectors.sources.job import MIB, ParseLimits
 from connectors.sources.rejects import RejectCode
+from orchestration.context import Context
+from orchestration.settings import Settings
 
 TEXT = (Path(__file__).parents[3] / "docs" / "file-formats.md").read_text()
 
@@ -14,8 +16,9 @@ def test_every_reject_code_is_documented() -> None:
     assert [code.value for code in RejectCode if f"`{code.value}`" not in codes] == []
 
 
-def test_the_documented_bounds_are_the_defaults() -> None:
-    limits = ParseLimits()
+def test_the_documented_bounds_are_those_of_an_import() -> None:
+    limits = Context(Settings()).parse_limits()
+    assert limits == ParseLimits()
     assert f"| bytes after decompression | {limits.max_decoded_bytes // (1024 * MIB)} GiB |" in TEXT
     assert f"beyond the first 64 MiB | {limits.max_ratio:g} |" in TEXT
     assert f"| address space of the parser | {limits.memory_bytes // (1024 * MIB)} GiB |" in TEXT
