@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from schemas.columns import ImportMode, ImportSpec
+from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.messages import JobState
 
@@ -41,6 +42,12 @@ class JobError:
     code: str
     message: str
     detail: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, error: MusterError) -> Self:
+        """What the catalog keeps of an error: the customer's fault, or else the system's."""
+        kind = "user" if isinstance(error, UserError) else "system"
+        return cls(kind=kind, code=error.code, message=error.message, detail=error.detail)
 
     @property
     def summary(self) -> str:

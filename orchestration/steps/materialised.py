@@ -79,21 +79,25 @@ def from_row(row: PartitionProgress) -> ProgressMessage:
 
 def completion_of(context: Context, job: Job) -> Completion:
     """Whether the import of a job is complete, as far as the catalog knows."""
-    if job.evidence is None:
-        raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
-    announced = [from_row(row) for row in context.progress.partitions(job.job_id)]
-    return completion(job.attempt, Evidence.from_record(job.evidence).partitions, announced)
+    return completion(job.attempt, *_facts(context, job))
 
 
 def complete(context: Context, job: Job, *, attempt: Attempt | None = None) -> Complete:
     """The newest whole attempt, or the one asked for. Raises `FatalError` NOT_COMPLETE: we have come too far."""
-    found = completion_of(context, job)
-    if attempt is not None and job.evidence is not None:
-        announced = [from_row(row) for row in context.progress.partitions(job.job_id)]
-        found = whole_attempt(attempt, Evidence.from_record(job.evidence).partitions, announced) or found
+    facts = _facts(context, job)
+    asked = None if attempt is None else whole_attempt(attempt, *facts)
+    found = asked or completion(job.attempt, *facts)
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
     return found
+
+
+def _facts(context: Context, job: Job) -> tuple[tuple[Digest, ...], list[ProgressMessage]]:
+    """What completion is judged by: the verified digest of each partition, and all announcements."""
+    if job.evidence is None:
+        raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
+    announced = [from_row(row) for row in context.progress.partitions(job.job_id)]
+    return Evidence.from_record(job.evidence).partitions, announced
 
 
 def parts_of(found: Complete) -> tuple[Part, ...]:

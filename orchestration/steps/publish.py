@@ -39,9 +39,7 @@ def publish(context: Context, job_id: JobId) -> View:
     try:
         outcome = context.versions.publish(_request(job, found))  # 2
     except (UserError, FatalError) as exc:  # refused before the commit: there is no version
-        kind = "user" if isinstance(exc, UserError) else "system"
-        error = JobError(kind=kind, code=exc.code, message=exc.message, detail=exc.detail)
-        _, job = context.jobs.fail(job_id, error, now_ms=now_ms(), unpublished=True)
+        _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), unpublished=True)
         return view(context, job)
     match outcome:
         case Published() | AlreadyPublished():

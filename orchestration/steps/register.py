@@ -85,7 +85,7 @@ def register_import(context: Context, event: Mapping[str, Any], execution: str) 
         new, refused = _new_job(context, request, execution), None
     except UserError as exc:
         new = _refused_job(context, request, execution)
-        refused = JobError(kind="user", code=exc.code, message=exc.message, detail=exc.detail)
+        refused = JobError.of(exc)
     job = context.jobs.get(context.jobs.register(new, again=request.again, refused=refused))
     return view(context, job, state=None if job.execution == execution else NOT_MINE)
 
