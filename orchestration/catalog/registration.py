@@ -1,0 +1,86 @@
+"""Registration of jobs: one job for one object, decided by whoever holds the claim on it."""
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.job_rows import append
+from orchestration.catalog.records import JobError, NewJob
+from orchestration.catalog.tables import claims, duplicates, jobs
+from schemas.ids import Attempt, JobId
+from schemas.messages import JobState
+
+_GIVES_UP_ITS_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
+
+
+def register(database: Database, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
+    """Register a job and return the id of the job that is to run: its own, or that of its live or READY twin.
+
+    The twin has the same `dedupe_key`. With `again` there is no twin. A `refused` job is FAILED from the start.
+    """
+    try:
+        return _register(database, new, again=again, refused=refused)
+    except sa.exc.IntegrityError:  # another process claimed the key between our look and our insert
+        return _register(database, new, again=again, refused=refused)
+
+
+def _register(database: Database, new: NewJob, *, again: bool, refused: JobError | None) -> JobId:
+    with database.write() as connection:
+        if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
+            return new.job_id
+        holder = _claim_holder(connection, new.dedupe_key)
+        if not again and holder is not None and holder[1] not in _GIVES_UP_ITS_CLAIM:
+            twin = holder[0]
+            if connection.execute(sa.select(duplicates).where(duplicates.c.job_id == new.job_id)).first() is None:
+                connection.execute(
+                    duplicates.insert().values(job_id=new.job_id, twin=twin, created_at_ms=new.created_at_ms)
+                )
+            return twin
+        connection.execute(
+            jobs.insert().values(
+                job_id=new.job_id,
+                tenant=new.tenant[:255],
+                audience=new.audience[:255],
+                audience_id=new.audience_id,
+                state="REGISTERED",
+                attempt=0,
+                mode=new.mode,
+                partitions=new.partitions,
+                spec=new.spec.as_record(),
+                source=dict(new.source),
+                small=new.small,
+                order_key=new.order_key,
+                dedupe_key=new.dedupe_key,
+                execution=new.execution,
+                retry_of=new.retry_of,
+                created_at_ms=new.created_at_ms,
+            )
+        )
+        append(connection, new.job_id, "REGISTERED", Attempt(0), None, new.created_at_ms)
+        if refused is not None:
+            connection.execute(
+                jobs.update()
+                .where(jobs.c.job_id == new.job_id)
+                .values(
+                    state="FAILED",
+                    failed_in="REGISTERED",
+                    error=refused.as_record(),
+                    finished_at_ms=new.created_at_ms,
+                )
+            )
+            append(connection, new.job_id, "FAILED", Attempt(0), refused.summary, new.created_at_ms)
+        if holder is None:
+            connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
+        else:  # its row is locked since we looked, so nobody else takes it over
+            connection.execute(claims.update().where(claims.c.dedupe_key == new.dedupe_key).values(job_id=new.job_id))
+        return new.job_id
+
+
+def _claim_holder(connection: sa.Connection, dedupe_key: str) -> tuple[JobId, JobState] | None:
+    """The job that holds the claim on an object, and its state; its row is locked until the transaction ends."""
+    holder = connection.execute(
+        sa.select(jobs.c.job_id, jobs.c.state)
+        .join(claims, claims.c.job_id == jobs.c.job_id)
+        .where(claims.c.dedupe_key == dedupe_key)
+        .with_for_update()
+    ).first()
+    return None if holder is None else (JobId(holder.job_id), holder.state)
