@@ -19,7 +19,8 @@ Version = NewType("Version", int)
 """Version of an audience: 1.. , never reused."""
 
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-JOB_ID_PATTERN: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
+JOB_ID_LENGTH: Final = 26
+JOB_ID_PATTERN: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{JOB_ID_LENGTH}}}", re.ASCII)
 USER_ID_MAX_CHARACTERS: Final = 191
 """Code points, not bytes: the longest key that MySQL indexes in utf8mb4, which many receivers of exports use."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from schemas.errors import UserError
-from schemas.ids import Attempt, JobId, Partition, Seq, TenantName
+from schemas.ids import JOB_ID_LENGTH, Attempt, JobId, Partition, Seq, TenantName
 
 _RUN: Final = re.compile(
     r"imports/(?P<import_id>[0-9a-z]{26})/(?P<attempt>\d+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)-(?P<hash>[0-9a-f]+)\.parquet"
@@ -51,18 +51,27 @@ class RunKey:
         )
 
 
+IMPORTS_PREFIX: Final = "imports/"
+"""Below it lies what imports have staged."""
+
 UPLOADS_PREFIX: Final = "uploads/"
 """Below it the CLI puts local files, out of reach of the inbox's events."""
 
 
 def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: Partition | None = None) -> str:
     """Prefix of what an import, one of its attempts, or one partition of an attempt has staged."""
-    parts = [f"imports/{import_id}/"]
+    parts = [f"{IMPORTS_PREFIX}{import_id}/"]
     if attempt is not None:
         parts.append(f"{attempt:06d}/")
         if partition is not None:
             parts.append(f"{partition:05d}/")
     return "".join(parts)
+
+
+def staged_import(key: str) -> JobId | None:
+    """The import that a staged object belongs to; none when the key is no such object's."""
+    owner = key.removeprefix(IMPORTS_PREFIX).partition("/")[0]
+    return JobId(owner) if key.startswith(IMPORTS_PREFIX) and len(owner) == JOB_ID_LENGTH else None
 
 
 def result_key(import_id: JobId, attempt: Attempt, partition: Partition) -> str:
@@ -88,6 +97,11 @@ def audience_prefix(tenant: TenantName, audience_id: JobId) -> str:
 def part_name(import_id: JobId, attempt: Attempt, partition: Partition, content_hash: str) -> str:
     """Content-addressed name of a sorted part, below the `data_prefix` of its audience."""
     return f"{import_id}-{attempt:06d}-p{partition:05d}-{content_hash}.parquet"
+
+
+def part_import(key: str) -> JobId:
+    """The import or operation that a part's name begins with; something that no import is called for other objects."""
+    return JobId(key.rpartition("/")[2][:JOB_ID_LENGTH])
 
 
 def rejects_key(tenant: TenantName, job_id: JobId) -> str:

@@ -35,12 +35,14 @@ class HighWater:
 class History:
     """What an audience has been through. `versions` are the kept ones, oldest first; the last one is current.
 
-    `last_version` counts expired ones too (0 = none yet).
+    `last_version` counts expired ones too (0 = none yet). Expiry has forgotten versions up to `expired_through` (0 =
+    none), but for those that were pinned.
     """
 
     versions: tuple[VersionInfo, ...] = ()
     last_version: int = 0
     high_water: HighWater | None = None
+    expired_through: int = 0
 
     @property
     def current(self) -> VersionInfo | None:

@@ -197,6 +197,9 @@ class VersionStore(Protocol):
     def versions(self, audience: AudienceRef) -> Sequence[VersionInfo]:
         """All kept versions, oldest first."""
 
+    def expired_through(self, audience: AudienceRef) -> int:
+        """The highest number that expiry has forgotten, 0 when it never has; older ones may be kept as pinned."""
+
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """The files of a version, without empty ones, ordered by partition. Raises `UserError` NO_SUCH_VERSION."""
 

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connectors.lake.access import S3Access, StoredObject, delete_objects, list_objects
-from connectors.lake.snapshots import read_history, tag_name
+from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import TOMBSTONE, AudienceTables
 from schemas.errors import RetriableError
 from schemas.ids import JobId, Version
-from schemas.layout import audience_prefix, s3_uri
+from schemas.layout import audience_prefix, part_import, s3_uri
 from segmentation.publishing import expired_versions
 from segmentation.versions import AudienceRef, Expired, VersionInfo
 
@@ -63,7 +63,7 @@ def unreferenced_objects(
         if entry.key != prefix + TOMBSTONE
         and s3_uri(bucket, entry.key) not in referenced
         and retention.now - entry.modified_at >= retention.grace
-        and entry.key.rpartition("/")[2][:26] not in retention.live_imports
+        and part_import(entry.key) not in retention.live_imports
     ]
 
 
@@ -88,8 +88,9 @@ def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: R
         table = tables.find(audience)
         if table is None:
             return ()
+        history = read_history(table.metadata)
         expired = expired_versions(
-            read_history(table.metadata).versions,
+            history.versions,
             keep_last=retention.keep_last,
             keep_younger_than=retention.keep_younger_than,
             now=retention.now,
@@ -102,6 +103,8 @@ def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: R
         for version in expired:
             tags = tags.remove_tag(tag_name(version.version))
         tags.commit()
+        through = max(history.expired_through, *(version.version for version in expired))
+        transaction.set_properties({EXPIRED_THROUGH: str(through)})
         ExpireSnapshots(transaction).by_ids([version.snapshot_id for version in expired]).commit()
         try:
             transaction.commit_transaction()

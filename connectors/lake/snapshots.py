@@ -3,7 +3,8 @@
 Summary properties: muster.version, import-id, attempt, mode, sequence (the order key), partitions, partitioner,
 schema-id, columns (JSON), members, digest, base-version, source-version, counts (JSON), published-at, reason, and parts
 (JSON rows of [name, partition, rows, bytes, digest]; the name is relative to the table's location).
-Table properties: muster.audience-id, last-version, high-water-sequence, high-water-import, high-water-version.
+Table properties: muster.audience-id, last-version, high-water-sequence, high-water-import, high-water-version,
+expired-through.
 """
 
 import json
@@ -28,6 +29,7 @@ LAST_VERSION: Final = P + "last-version"
 HIGH_WATER: Final = P + "high-water-sequence"
 HIGH_WATER_IMPORT: Final = P + "high-water-import"
 HIGH_WATER_VERSION: Final = P + "high-water-version"
+EXPIRED_THROUGH: Final = P + "expired-through"
 _TAG: Final = re.compile(r"v([1-9]\d*)")
 
 
@@ -119,7 +121,12 @@ def read_history(metadata: "TableMetadata") -> History:
             import_id=JobId(text[HIGH_WATER_IMPORT]),
             version=Version(int(text[HIGH_WATER_VERSION])),
         )
-    return History(versions=tuple(versions), last_version=int(text.get(LAST_VERSION, "0")), high_water=mark)
+    return History(
+        versions=tuple(versions),
+        last_version=int(text.get(LAST_VERSION, "0")),
+        high_water=mark,
+        expired_through=int(text.get(EXPIRED_THROUGH, "0")),
+    )
 
 
 def history_properties(info: VersionInfo, mark: HighWater | None) -> dict[str, str]:

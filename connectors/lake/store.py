@@ -104,6 +104,10 @@ class IcebergVersionStore:
         """See `VersionStore.versions`."""
         return load_history(self._tables, audience).versions
 
+    def expired_through(self, audience: AudienceRef) -> int:
+        """See `VersionStore.expired_through`."""
+        return load_history(self._tables, audience).expired_through
+
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """See `VersionStore.files`: what the manifests list, with the digests of the snapshot's summary.
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 from connectors.lake.access import S3Access
-from connectors.lake.memory import InMemoryVersionStore
 from connectors.lake.store import IcebergVersionStore
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, UserError
@@ -25,6 +24,7 @@ from segmentation.versions import (
     SupersededBy,
     VersionStore,
 )
+from tests.fakes.version_store import InMemoryVersionStore
 from tests.servers.postgres import postgres
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, object_server, request, users
 
@@ -384,6 +384,22 @@ def test_expiry_keeps_the_last_the_young_and_the_pinned(bench: Bench) -> None:
     assert expired.versions == (1, 3, 4)
     assert [v.version for v in bench.store.versions(ref)] == [2, 5, 6]
     assert bench.members(ref, 2) == ["user-2"]
+
+
+def test_a_store_knows_how_far_expiry_has_come(bench: Bench) -> None:
+    ref = audience()
+    assert bench.store.expired_through(ref) == 0
+    for n in range(1, 5):
+        bench.store.publish(bench.replace(ref, f"{n}0", f"user-{n}"))
+    bench.store.expire(
+        ref, keep_last=1, keep_younger_than=timedelta(0), now=AT + timedelta(days=9), pins={Version(1), Version(3)}
+    )
+    assert bench.store.expired_through(ref) == 2
+    bench.store.publish(bench.replace(ref, "50", "user-5"))
+    assert bench.store.expired_through(ref) == 2
+    bench.store.expire(ref, keep_last=2, keep_younger_than=timedelta(0), now=AT + timedelta(days=9))
+    assert bench.store.expired_through(ref) == 3
+    assert [v.version for v in bench.store.versions(ref)] == [4, 5]
 
 
 def test_the_current_version_never_expires(bench: Bench) -> None:

@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from connectors.lake.memory import InMemoryVersionStore
 from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest, digest_rows
 from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
@@ -48,6 +47,7 @@ from segmentation.versions import (
     PublishRequest,
     SupersededBy,
 )
+from tests.fakes.version_store import InMemoryVersionStore
 
 SCHEMA = RowSchema()
 PARTITIONS = 2

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from connectors.lake.memory import InMemoryVersionStore
 from schemas.ids import JobId, Version
 from segmentation.versions import AlreadyPublished, BaseMoved, Published, PublishRequest, SupersededBy
+from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.lake.support import AT, Parts, audience, counts, new_id, request, users
 
 NAMES = st.frozensets(st.sampled_from("abcdefgh"), max_size=8)

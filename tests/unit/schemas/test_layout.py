@@ -9,11 +9,13 @@ from schemas.layout import (
     audience_prefix,
     intent_key,
     intent_prefix,
+    part_import,
     part_name,
     rejects_key,
     result_key,
     s3_uri,
     split_s3_uri,
+    staged_import,
     staging_prefix,
 )
 
@@ -91,3 +93,16 @@ def test_an_s3_uri_comes_back(bucket: str, key: str) -> None:
 def test_what_is_no_s3_uri_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match="BAD_URI"):
         split_s3_uri(uri)
+
+
+def test_a_staged_object_names_its_import() -> None:
+    assert staged_import(staging_prefix(JOB, Attempt(1), Partition(3)) + "result.avro") == JOB
+
+
+@pytest.mark.parametrize("key", ["", "imports/", "imports/short/000001/x", f"uploads/{JOB}/x", f"intents/{JOB}"])
+def test_other_objects_are_staged_for_nobody(key: str) -> None:
+    assert staged_import(key) is None
+
+
+def test_a_part_names_its_import() -> None:
+    assert part_import("audiences/acme/x/data/" + part_name(JOB, Attempt(1), Partition(3), "ab")) == JOB

@@ -80,6 +80,10 @@ class InMemoryVersionStore:
         """See `VersionStore.versions`."""
         return self._history(audience).versions
 
+    def expired_through(self, audience: AudienceRef) -> int:
+        """See `VersionStore.expired_through`."""
+        return self._history(audience).expired_through
+
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """See `VersionStore.files`."""
         self.version(audience, number)
@@ -139,7 +143,8 @@ class InMemoryVersionStore:
         )
         if gone:
             kept = tuple(v for v in history.versions if v not in gone)
-            self._audiences[audience.audience_id].history = replace(history, versions=kept)
+            through = max(history.expired_through, *(v.version for v in gone))
+            self._audiences[audience.audience_id].history = replace(history, versions=kept, expired_through=through)
         return Expired(versions=tuple(v.version for v in gone), files=0, bytes=0)
 
     def rename(self, audience: AudienceRef, name: AudienceName) -> AudienceRef:
@@ -173,8 +178,11 @@ class InMemoryVersionStore:
             known = _Audience(name=audience.audience, columns=RowSchema(), history=History(), parts={})
         known.columns = merged_schema(known.columns, info.row_schema)
         made = replace(info, snapshot_id=int(info.version))
-        known.history = History(
-            versions=(*known.history.versions, made), last_version=int(info.version), high_water=mark
+        known.history = replace(
+            known.history,
+            versions=(*known.history.versions, made),
+            last_version=int(info.version),
+            high_water=mark,
         )
         known.parts[info.version] = tuple(parts)
         self._audiences[audience.audience_id] = known
