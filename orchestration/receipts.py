@@ -62,6 +62,17 @@ def make_receipt(job: Job, found: Complete, version: VersionInfo, *, finished_at
     return receipt
 
 
+def outcome_of(version: VersionInfo) -> dict[str, Any]:
+    """What the record of a READY job says of the version that it made."""
+    return {
+        "version": version.version,
+        "snapshot_id": version.snapshot_id,
+        "members": version.members,
+        "digest": str(version.digest),
+        "attempt": version.attempt,
+    }
+
+
 def receipt_fault(receipt: dict[str, Any]) -> str | None:
     """Which sum of a receipt does not add up, or none."""
     partitions = receipt["partitions"]

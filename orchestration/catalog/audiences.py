@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.records import Audience, Retention
-from orchestration.catalog.tables import audiences, tenants
+from orchestration.catalog.tables import audiences, pins, tenants
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
-from schemas.ids import AudienceName, JobId, TenantName
+from schemas.ids import AudienceName, JobId, TenantName, Version
 
 
 class AudienceStore:
@@ -114,9 +114,29 @@ class AudienceStore:
             ) from exc
 
     def delete(self, audience_id: JobId) -> None:
-        """Forget an audience; its jobs and receipts stay."""
+        """Forget an audience and its pins; its jobs and receipts stay."""
         with self._database.write() as connection:
+            connection.execute(pins.delete().where(pins.c.audience_id == audience_id))
             connection.execute(audiences.delete().where(audiences.c.audience_id == audience_id))
+
+    def pins(self, audience_id: JobId) -> frozenset[Version]:
+        """The versions that retention must keep."""
+        query = sa.select(pins.c.version).where(pins.c.audience_id == audience_id)
+        with self._database.read() as connection:
+            return frozenset(Version(number) for number in connection.scalars(query))
+
+    def pin(self, audience_id: JobId, version: Version, now_ms: int) -> None:
+        """Let retention keep a version; nothing changes when it does already."""
+        key = (pins.c.audience_id == audience_id) & (pins.c.version == version)
+        with self._database.write() as connection:
+            if connection.execute(sa.select(pins.c.version).where(key)).first() is None:
+                connection.execute(pins.insert().values(audience_id=audience_id, version=version, pinned_at_ms=now_ms))
+
+    def unpin(self, audience_id: JobId, version: Version) -> bool:
+        """Leave a version to retention; whether it was pinned."""
+        key = (pins.c.audience_id == audience_id) & (pins.c.version == version)
+        with self._database.write() as connection:
+            return connection.execute(pins.delete().where(key)).rowcount > 0
 
 
 def _by_name(tenant: TenantName, name: AudienceName) -> sa.Select[Any]:

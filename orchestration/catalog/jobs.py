@@ -75,6 +75,32 @@ class JobStore(JobQueries):
             failed_in=job.state,
         )
 
+    def mend(
+        self,
+        job_id: JobId,
+        *,
+        receipt: Mapping[str, Any],
+        outcome: Mapping[str, Any],
+        finished_at_ms: int,
+        now_ms: int,
+        cause: str,
+    ) -> None:
+        """Make an ended job READY: its version is published, whatever became of the record of it.
+
+        The one change of state beside the table, and no step of the workflow: only for what is derived from a snapshot.
+        Raises `FatalError` NOT_ENDED for a job that still runs; the workflow ends it.
+        """
+        with self._database.write() as connection:
+            row = locked(connection, job_id)
+            if row["state"] not in FINAL:
+                raise FatalError("NOT_ENDED", f"job {job_id} is {row['state']}", job=job_id)
+            values: dict[str, Any] = {"outcome": dict(outcome), "finished_at_ms": finished_at_ms}
+            if row["state"] != "READY":
+                values |= {"state": "READY", "error": None, "failed_in": None, "swept_at_ms": None}
+                append(connection, job_id, "READY", Attempt(row["attempt"]), cause, now_ms)
+            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(**values))
+            _put_receipt(connection, job_id, receipt)
+
     def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
         """Make `execution` the one that a live job belongs to, if it still belongs to the one that is `gone`."""
         with self._database.write() as connection:
@@ -138,5 +164,9 @@ class JobStore(JobQueries):
     def put_receipt(self, job_id: JobId, record: Mapping[str, Any]) -> None:
         """Keep the receipt of a job (derived from the snapshot, so writing it again is harmless)."""
         with self._database.write() as connection:
-            connection.execute(receipts.delete().where(receipts.c.job_id == job_id))
-            connection.execute(receipts.insert().values(job_id=job_id, record=dict(record)))
+            _put_receipt(connection, job_id, record)
+
+
+def _put_receipt(connection: sa.Connection, job_id: JobId, record: Mapping[str, Any]) -> None:
+    connection.execute(receipts.delete().where(receipts.c.job_id == job_id))
+    connection.execute(receipts.insert().values(job_id=job_id, record=dict(record)))

@@ -36,6 +36,14 @@ audiences: Final = sa.Table(
     sa.UniqueConstraint("tenant", "name"),
 )
 
+pins: Final = sa.Table(
+    "pins",
+    metadata,
+    sa.Column("audience_id", ID, sa.ForeignKey("audiences.audience_id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("pinned_at_ms", sa.BigInteger, nullable=False),
+)
+
 jobs: Final = sa.Table(
     "jobs",
     metadata,

@@ -1,4 +1,4 @@
-"""`muster audiences versions`, `rollback`, `compact` and `expire`."""
+"""`muster audiences versions`, `rollback`, `compact`, `expire`, `pin` and `unpin`."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from orchestration.cli.audience_commands import KeepDays, KeepVersions, audience
 from orchestration.cli.console import print_json, print_line, print_table
 from orchestration.cli.formatting import number, size
 from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, lake_context
+from orchestration.cli.session import SESSION, catalog_context, lake_context
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,12 +25,14 @@ def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "defaul
     from orchestration.steps.references import ref_of
 
     context = lake_context()
-    kept = list(reversed(context.versions.versions(ref_of(find(context, tenant, name)))))
+    audience = find(context, tenant, name)
+    kept = list(reversed(context.versions.versions(ref_of(audience))))
+    pins = context.audiences.pins(audience.audience_id)
     if SESSION.json:
-        print_json([version_record(info) for info in kept])
+        print_json([{**version_record(info), "pinned": info.version in pins} for info in kept])
         return
     print_table(
-        ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "MADE BY"),
+        ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "PINNED", "MADE BY"),
         [
             (
                 v.version,
@@ -39,6 +41,7 @@ def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "defaul
                 number(v.members),
                 number(None if v.counts is None else v.counts.added),
                 number(None if v.counts is None else v.counts.removed),
+                "yes" if v.version in pins else "",
                 v.import_id,
             )
             for v in kept
@@ -116,6 +119,44 @@ def expire(
         {"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
         f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
     )
+
+
+VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")]
+
+
+@command(audiences, "pin", "muster audiences pin vip 3")
+def pin(
+    *,
+    name: options.AudienceArgument,
+    version: VersionArgument,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Keep a version whatever retention says."""
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = lake_context()
+    operations.pin(context, operations.find(context, tenant, name), version)
+    _print_operation({"version": version, "pinned": True}, f"version {version} is kept until it is unpinned")
+
+
+@command(audiences, "unpin", "muster audiences unpin vip 3")
+def unpin(
+    *,
+    name: options.AudienceArgument,
+    version: VersionArgument,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Leave a version to retention again."""
+    del json
+    from orchestration.operations import audiences as operations
+
+    context = catalog_context()
+    was = operations.unpin(context, operations.find(context, tenant, name), version)
+    text = f"version {version} is kept as long as retention says" if was else f"version {version} was not pinned"
+    _print_operation({"version": version, "pinned": False}, text)
 
 
 def _print_operation(record: dict[str, Any], text: str) -> None:

@@ -103,8 +103,28 @@ def expire(context: "Context", audience: Audience, *, versions: int | None, days
         keep_last=retention.versions,
         keep_younger_than=timedelta(days=retention.days),
         now=datetime.now(UTC),
+        pins=context.audiences.pins(audience.audience_id),
         live_imports=frozenset(live_jobs(context, audience)),
     )
+
+
+def pin(context: "Context", audience: Audience, number: int) -> None:
+    """Keep a version whatever retention says. Raises `UserError` NO_SUCH_VERSION.
+
+    The pin is written before the version is looked for: an expiry that did not see the pin has taken it by then.
+    """
+    version = Version(number)
+    context.audiences.pin(audience.audience_id, version, now_ms())
+    try:
+        context.versions.version(ref_of(audience), version)
+    except UserError:
+        context.audiences.unpin(audience.audience_id, version)
+        raise
+
+
+def unpin(context: "Context", audience: Audience, number: int) -> bool:
+    """Leave a version to retention again; whether it was pinned."""
+    return context.audiences.unpin(audience.audience_id, Version(number))
 
 
 def rename(context: "Context", audience: Audience, new_name: str) -> Audience:

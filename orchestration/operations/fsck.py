@@ -1,21 +1,23 @@
 """`muster fsck`: holds staging, the lake and the catalog against each other.
 
-Truth is the lake: receipts and outcomes derive from snapshots and are written again by `--repair`; staged data of
-jobs that have ended is nobody's and is removed by it. Everything else is reported and left as it is.
+Truth is the lake: the state, outcome and receipt of a job whose version is published derive from the snapshot and are
+written again by `--repair` (`operations.mending`); staged data of jobs that have ended is nobody's and is removed by
+it. Everything else is reported and left as it is.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from orchestration.catalog.records import Audience, Job
 from orchestration.clock import now_ms
-from orchestration.receipts import make_receipt, receipt_fault
-from orchestration.steps.materialised import complete
+from orchestration.operations.mending import mend
+from orchestration.receipts import receipt_fault
 from orchestration.steps.references import ref_of
 from schemas.errors import FatalError, MusterError
-from schemas.ids import JobId
-from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
+from schemas.ids import JobId, Version
+from schemas.layout import IMPORTS_PREFIX, audience_prefix, part_import, split_s3_uri, staged_import, staging_prefix
 from segmentation.jobs import FINAL
 from segmentation.versions import VersionInfo
 
@@ -31,13 +33,17 @@ _IMPORT_MODES: Final = frozenset({"replace", "append", "remove"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it should be. A `note` is worth knowing and not wrong."""
+    """One thing that is not as it should be. A `note` is worth knowing and not wrong.
+
+    `job`: the job whose record is derived from its version, and can be written again.
+    """
 
     severity: Severity
     code: str
     subject: str
     message: str
     repaired: bool = False
+    job: JobId | None = None
 
     def as_record(self) -> dict[str, object]:
         """Plain JSON data."""
@@ -72,23 +78,57 @@ class Report:
 def fsck(context: "Context", *, repair: bool = False) -> Report:
     """Check everything. Raises `RetriableError` when one of the three cannot be read."""
     jobs = context.jobs.search(limit=JOBS)
+    by_audience: dict[JobId | None, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_audience[job.audience_id].append(job)
     audiences = context.audiences.all()
     findings: list[Finding] = []
     versions = 0
     for audience in audiences:
-        infos = list(context.versions.versions(ref_of(audience)))
+        own = by_audience[audience.audience_id]
+        ref = ref_of(audience)
+        infos = {info.import_id: info for info in context.versions.versions(ref)}
         versions += len(infos)
-        own = [job for job in jobs if job.audience_id == audience.audience_id]
-        findings += _check_jobs(context, own, infos, repair=repair)
+        pins = context.audiences.pins(audience.audience_id)
+        findings += check_versions(audience, own, infos, expired=context.versions.expired_through(ref), pins=pins)
         # A job may have gone on, or begun, since the list was read: it is judged by what it is now.
-        current = {job.job_id: job for info in infos if (job := context.jobs.find(info.import_id)) is not None}
-        findings += check_snapshots(audience, infos, current)
-        findings += _check_files(context, audience, infos, live={j.job_id for j in own if j.state not in FINAL})
+        current = {i: found for i in infos if (found := context.jobs.find(i)) is not None}
+        derived = [*check_snapshots(audience, infos.values(), current), *_check_receipts(context, current, infos)]
+        findings += [_mended(context, f, current, infos) if repair else f for f in derived]
+        findings += _check_files(context, audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
     findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
     return Report(audiences=len(audiences), versions=versions, jobs=len(jobs), findings=tuple(findings))
 
 
-def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: dict[JobId, Job]) -> Iterator[Finding]:
+def check_versions(
+    audience: Audience,
+    jobs: Iterable[Job],
+    infos: Mapping[JobId, VersionInfo],
+    *,
+    expired: int,
+    pins: Set[Version],
+) -> Iterator[Finding]:
+    """Every READY job has its version, and every pin; but for those that expiry has forgotten (up to `expired`)."""
+    kept = {info.version for info in infos.values()}
+    for job in jobs:
+        number = (job.outcome or {}).get("version")
+        if job.state == "READY" and job.job_id not in infos and (number is None or number > expired):
+            yield Finding(
+                severity="wrong",
+                code="VERSION_MISSING",
+                subject=f"job {job.job_id}",
+                message=f"is READY with version {number}, which {audience.tenant}/{audience.name} does not have",
+            )
+    for pin in sorted(pins - kept):
+        yield Finding(
+            severity="wrong",
+            code="PINNED_VERSION_MISSING",
+            subject=f"{audience.tenant}/{audience.name} v{pin}",
+            message="is pinned, and is not there",
+        )
+
+
+def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: Mapping[JobId, Job]) -> Iterator[Finding]:
     """Every version that an import made has its job, and that job is READY."""
     for info in infos:
         if info.mode not in _IMPORT_MODES:
@@ -102,12 +142,12 @@ def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: dict
                 subject=subject,
                 message=f"was made by import {info.import_id}, which the catalog does not know",
             )
-        elif job.state == "PUBLISHING":
+        elif not _ended(job):
             yield Finding(
                 severity="note",
                 code="PUBLISH_UNFINISHED",
                 subject=subject,
-                message=f"is published; job {job.job_id} will be READY when the workflow has gone on",
+                message=f"is published; job {job.job_id} is {job.state}, and READY when the workflow has gone on",
             )
         elif job.state != "READY":
             yield Finding(
@@ -115,6 +155,7 @@ def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: dict
                 code="SNAPSHOT_OF_FAILED_JOB",
                 subject=subject,
                 message=f"was made by job {job.job_id}, which is {job.state}",
+                job=job.job_id,
             )
 
 
@@ -137,52 +178,37 @@ def receipt_problem(job: Job, receipt: dict[str, object] | None, info: VersionIn
     return None
 
 
-def _check_jobs(
-    context: "Context", jobs: Iterable[Job], infos: list[VersionInfo], *, repair: bool
+def _check_receipts(
+    context: "Context", jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]
 ) -> Iterator[Finding]:
-    by_number = {info.version: info for info in infos}
-    oldest = min(by_number, default=None)
-    for job in jobs:
+    for job in jobs.values():
         if job.state != "READY":
             continue
-        number = (job.outcome or {}).get("version")
-        info = next((i for i in infos if i.import_id == job.job_id), None)
-        if info is None:
-            if number is None or oldest is None or number >= oldest:  # older ones have been expired
-                yield Finding(
-                    severity="wrong",
-                    code="VERSION_MISSING",
-                    subject=f"job {job.job_id}",
-                    message=f"is READY with version {number}, which {job.tenant}/{job.audience} does not have",
-                )
-            continue
         receipt = context.jobs.receipt(job.job_id)
-        if (problem := receipt_problem(job, None if receipt is None else dict(receipt), info)) is not None:
-            yield _receipt_finding(context, job, info, problem, repair=repair)
+        problem = receipt_problem(job, None if receipt is None else dict(receipt), infos[job.job_id])
+        if problem is not None:
+            code, message = problem
+            yield Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, job=job.job_id)
 
 
-def _receipt_finding(
-    context: "Context", job: Job, info: VersionInfo, problem: tuple[str, str], *, repair: bool
+def _mended(
+    context: "Context", finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]
 ) -> Finding:
-    code, message = problem
-    repaired = False
-    if repair:
-        try:
-            receipt = make_receipt(
-                job, complete(context, job, attempt=info.attempt), info, finished_at_ms=job.finished_at_ms or now_ms()
-            )
-        except FatalError as exc:
-            message = f"{message}; it cannot be made again: {exc.message}"
-        else:
-            context.jobs.put_receipt(job.job_id, receipt)
-            outcome = {name: receipt[name] for name in ("version", "snapshot_id", "members", "digest", "attempt")}
-            context.jobs.put(job.job_id, outcome=outcome)
-            repaired = True
-    return Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, repaired=repaired)
+    if finding.job is None:
+        return finding
+    try:
+        mend(context, jobs[finding.job], infos[finding.job])
+    except FatalError as exc:
+        return replace(finding, message=f"{finding.message}; it cannot be mended: {exc.message}")
+    return replace(finding, repaired=True)
+
+
+def _ended(job: Job) -> bool:
+    return job.state in FINAL
 
 
 def _check_files(
-    context: "Context", audience: Audience, infos: list[VersionInfo], live: set[JobId]
+    context: "Context", audience: Audience, infos: Iterable[VersionInfo], live: set[JobId]
 ) -> Iterator[Finding]:
     """Every file of every version is there; what else lies in the data prefix is nobody's."""
     ref = ref_of(audience)
@@ -205,7 +231,7 @@ def _check_files(
             elif part.bytes and stored[key] != part.bytes:
                 message = f"{part.uri} has {stored[key]} bytes, not {part.bytes}"
                 yield Finding(severity="wrong", code="FILE_CHANGED", subject=subject, message=message)
-    unknown = [k for k in stored if k not in referred and k.rpartition("/")[2][:26] not in live]
+    unknown = [k for k in stored if k not in referred and part_import(k) not in live]
     if unknown:
         size = sum(stored[key] for key in unknown)
         yield Finding(
@@ -220,9 +246,9 @@ def _check_files(
 def _check_staging(context: "Context", jobs: dict[JobId, Job], *, repair: bool) -> Iterator[Finding]:
     bucket = context.settings.staging_bucket
     sizes: dict[JobId, int] = {}
-    for entry in context.objects.list(bucket, "imports/"):
-        owner = JobId(entry.key.split("/")[1])
-        sizes[owner] = sizes.get(owner, 0) + entry.size
+    for entry in context.objects.list(bucket, IMPORTS_PREFIX):
+        if (owner := staged_import(entry.key)) is not None:
+            sizes[owner] = sizes.get(owner, 0) + entry.size
     for owner, size in sizes.items():
         job = jobs.get(owner) or context.jobs.find(owner)
         if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < SETTLE_MS):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from orchestration.catalog.records import Job, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
-from orchestration.receipts import make_receipt
+from orchestration.receipts import make_receipt, outcome_of
 from orchestration.steps.materialised import complete, part_from_record, parts_of
 from orchestration.steps.references import audience_ref
 from orchestration.steps.view import View, view
@@ -52,13 +52,7 @@ def publish(context: Context, job_id: JobId) -> View:
                 "READY",
                 now_ms=finished,
                 cause=f"version {outcome.version}, {outcome.members} members",
-                outcome={
-                    "version": outcome.version,
-                    "snapshot_id": outcome.snapshot_id,
-                    "members": outcome.members,
-                    "digest": str(outcome.digest),
-                    "attempt": info.attempt,
-                },
+                outcome=outcome_of(info),
             )
         case SupersededBy():
             _, job = context.jobs.move(

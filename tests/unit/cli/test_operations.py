@@ -10,7 +10,7 @@ from orchestration.operations.audiences import changed_retention
 from orchestration.operations.dead_letters import select
 from orchestration.operations.dry_run import counts_of
 from orchestration.operations.follow import submitted_ms
-from orchestration.operations.fsck import check_snapshots, receipt_problem
+from orchestration.operations.fsck import check_snapshots, check_versions, receipt_problem
 from orchestration.operations.inspection import column_option
 from orchestration.operations.spec import changed_spec, spec_changes
 from orchestration.operations.submit import upload_key
@@ -146,7 +146,10 @@ def test_a_receipt_or_outcome_that_differs_from_the_snapshot_is_found(
     [
         (None, "SNAPSHOT_WITHOUT_JOB", "wrong"),
         ("FAILED", "SNAPSHOT_OF_FAILED_JOB", "wrong"),
+        ("CANCELLED", "SNAPSHOT_OF_FAILED_JOB", "wrong"),
+        ("SUPERSEDED", "SNAPSHOT_OF_FAILED_JOB", "wrong"),
         ("PUBLISHING", "PUBLISH_UNFINISHED", "note"),
+        ("BUILDING", "PUBLISH_UNFINISHED", "note"),
     ],
 )
 def test_a_version_whose_job_is_not_ready_is_found(state: str | None, code: str, severity: str) -> None:
@@ -157,3 +160,21 @@ def test_a_version_whose_job_is_not_ready_is_found(state: str | None, code: str,
 
 def test_a_version_of_a_ready_job_is_no_finding() -> None:
     assert list(check_snapshots(AUDIENCE, [INFO], {JOB.job_id: job(state="READY")})) == []
+
+
+@pytest.mark.parametrize(
+    ("expired", "pins", "codes"),
+    [(0, {}, ["VERSION_MISSING"]), (1, {}, []), (1, {1}, ["PINNED_VERSION_MISSING"]), (5, {}, [])],
+)
+def test_a_version_that_is_gone_is_missing_unless_it_has_expired(
+    expired: int, pins: set[int], codes: list[str]
+) -> None:
+    ready = job(state="READY", outcome=OUTCOME)
+    found = check_versions(AUDIENCE, [ready], {}, expired=expired, pins={Version(pin) for pin in pins})
+    assert [finding.code for finding in found] == codes
+
+
+def test_a_pinned_version_that_is_kept_is_no_finding() -> None:
+    ready = job(state="READY", outcome=OUTCOME)
+    found = check_versions(AUDIENCE, [ready], {JOB.job_id: INFO}, expired=1, pins={Version(1)})
+    assert list(found) == []

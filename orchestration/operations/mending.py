@@ -1,0 +1,31 @@
+"""What `muster fsck --repair` writes again of a job: everything that derives from the snapshot of its version."""
+
+from typing import TYPE_CHECKING
+
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.receipts import make_receipt, outcome_of
+from orchestration.steps.materialised import complete
+from segmentation.versions import VersionInfo
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+def mend(context: "Context", job: Job, info: VersionInfo) -> None:
+    """Make an ended job READY with the receipt and outcome of its version, whatever the catalog said of it.
+
+    Raises `FatalError` NOT_VERIFIED, NOT_COMPLETE or RECEIPT_DOES_NOT_ADD_UP when the catalog has lost what the receipt
+    is made from; then nothing was changed.
+    """
+    published_ms = int(info.published_at.timestamp() * 1000)
+    finished_ms = job.finished_at_ms if job.state == "READY" and job.finished_at_ms is not None else published_ms
+    receipt = make_receipt(job, complete(context, job, attempt=info.attempt), info, finished_at_ms=finished_ms)
+    context.jobs.mend(
+        job.job_id,
+        receipt=receipt,
+        outcome=outcome_of(info),
+        finished_at_ms=finished_ms,
+        now_ms=now_ms(),
+        cause=f"fsck: version {info.version} is published",
+    )

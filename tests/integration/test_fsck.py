@@ -1,0 +1,328 @@
+"""`muster fsck` on a real lake, an S3 server and a catalog: every finding, what it repairs, and retention with pins."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.lake.access import S3Access
+from orchestration.catalog import migrate
+from orchestration.catalog.records import Audience, Job, JobError, NewJob, Retention
+from orchestration.catalog.tables import jobs as job_table
+from orchestration.catalog.tables import partition_progress
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.operations import audiences as operations
+from orchestration.operations.fsck import SETTLE_MS, Finding, fsck
+from orchestration.settings import Secret, Settings
+from orchestration.steps.materialised import as_row
+from orchestration.steps.publish import publish
+from orchestration.steps.references import ref_of
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
+from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
+from schemas.messages import PartitionMaterialised
+from tests.unit.lake.support import BUCKET, Parts, object_server, users
+
+pytestmark = pytest.mark.integration
+TENANT = TenantName("acme")
+SCHEMA_ID = ImportSpec().row_schema.schema_id
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Access]:
+    with object_server(tmp_path_factory.mktemp("weed")) as access:
+        access.client().create_bucket(Bucket="staging")
+        yield access
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A catalog and a lake of a test's own, with one audience; imports are published without Kafka before them."""
+
+    context: Context
+    audience: Audience
+    parts: Parts
+
+    def verified(self, *members: str) -> JobId:
+        """An import that the stream has materialised; its job is AWAITING."""
+        context, job_id = self.context, fresh_id()
+        parts = self.parts.write(ref_of(self.audience), job_id, users(*members))
+        for part in parts:
+            if not part.rows:  # workers write no file for a partition without users
+                context.objects.delete(*split_s3_uri(part.uri))
+        context.jobs.register(self._new(job_id))
+        for state in ("VERIFYING", "IMPORTING"):
+            context.jobs.move(job_id, state, now_ms=now_ms())
+        context.jobs.put(
+            job_id,
+            evidence={
+                "rows": len(members),
+                "accepted": len(members),
+                "rejected": 0,
+                "rejected_by_code": {},
+                "partitions": [str(part.digest) for part in parts],
+                "source_bytes": 1,
+                "decoded_bytes": 1,
+                "schema_id": SCHEMA_ID,
+            },
+        )
+        context.jobs.start_attempt(job_id, after=Attempt(0), now_ms=now_ms())
+        context.progress.put_partitions(
+            [
+                as_row(
+                    PartitionMaterialised(
+                        import_id=job_id,
+                        attempt=Attempt(1),
+                        partition=Partition(number),
+                        partitions=len(parts),
+                        chunks=1,
+                        records=part.rows,
+                        digest=part.digest,
+                        distinct=part.rows,
+                        distinct_digest=part.digest,
+                        part=part.uri if part.rows else None,
+                        part_bytes=part.bytes,
+                    ),
+                    now_ms(),
+                )
+                for number, part in enumerate(parts)
+            ]
+        )
+        context.jobs.move(job_id, "AWAITING", now_ms=now_ms())
+        return job_id
+
+    def published(self, *members: str) -> Job:
+        """A job that is READY with its version."""
+        job_id = self.verified(*members)
+        publish(self.context, job_id)
+        job = self.context.jobs.get(job_id)
+        assert job.state == "READY"
+        return job
+
+    def found(self, *, repair: bool = False) -> dict[str, Finding]:
+        """What fsck says, by code."""
+        return {finding.code: finding for finding in fsck(self.context, repair=repair).findings}
+
+    def rewrite(self, job_id: JobId, **values: object) -> None:
+        """Change the record of a job behind everybody's back."""
+        with self.context.database.write() as connection:
+            connection.execute(job_table.update().where(job_table.c.job_id == job_id).values(**values))
+
+    def keys_of(self, version: int) -> Sequence[str]:
+        """Keys of the files of a version in the lake bucket."""
+        parts = self.context.versions.files(ref_of(self.audience), Version(version))
+        return [split_s3_uri(part.uri)[1] for part in parts]
+
+    def _new(self, job_id: JobId) -> NewJob:
+        return NewJob(
+            job_id=job_id,
+            tenant=TENANT,
+            audience=self.audience.name,
+            audience_id=self.audience.audience_id,
+            mode="replace",
+            partitions=2,
+            spec=ImportSpec(max_shrink_percent=None),
+            source={"bucket": "inbox", "key": "acme/vip/a.csv", "version_id": "v", "etag": "e", "size": 1},
+            small=True,
+            order_key=job_id,
+            dedupe_key=job_id,
+            execution=None,
+            retry_of=None,
+            created_at_ms=now_ms(),
+        )
+
+
+@pytest.fixture
+def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    settings = Settings(
+        home=tmp_path,
+        catalog_url=url,
+        s3_endpoint=s3.endpoint,
+        s3_access_key=s3.access_key,
+        s3_secret_key=Secret(s3.secret_key),
+        lake_bucket=BUCKET,
+        staging_bucket="staging",
+    )
+    context = Context(settings)
+    context.audiences.add_tenant(TENANT, now_ms())
+    audience = context.audiences.ensure(TENANT, AudienceName("vip"), new_id=fresh_id(), now_ms=now_ms())
+    yield Deployment(context, audience, Parts(s3))
+    context.objects.delete_prefix("staging", "imports/")
+    context.database.close()
+
+
+def test_a_deployment_without_a_fault_has_no_finding(deployment: Deployment) -> None:
+    deployment.published("ann", "bob")
+    deployment.published("ann", "bob", "cid")
+    report = fsck(deployment.context)
+    assert (report.audiences, report.versions, report.jobs, report.findings) == (1, 2, 2, ())
+
+
+def test_a_file_of_a_version_that_is_gone_is_named(deployment: Deployment) -> None:
+    deployment.published("ann", "bob", "cid")
+    [key, *_] = deployment.keys_of(1)
+    deployment.context.objects.delete(BUCKET, key)
+    found = deployment.found(repair=True)
+    assert set(found) == {"FILE_MISSING"}
+    assert found["FILE_MISSING"].subject == "acme/vip v1"
+    assert key in found["FILE_MISSING"].message
+    assert found["FILE_MISSING"].repaired is False
+
+
+def test_a_file_of_a_version_with_another_size_is_named(deployment: Deployment) -> None:
+    deployment.published("ann", "bob", "cid")
+    [key, *_] = deployment.keys_of(1)
+    deployment.context.objects.put(BUCKET, key, b"another file")
+    found = deployment.found(repair=True)
+    assert set(found) == {"FILE_CHANGED"}
+    assert "has 12 bytes, not " in found["FILE_CHANGED"].message
+
+
+def test_files_that_no_version_has_are_a_note_but_not_those_of_a_live_import(deployment: Deployment) -> None:
+    deployment.published("ann")
+    deployment.verified("ann", "bob")
+    assert deployment.found() == {}
+    stray = f"{audience_prefix(TENANT, deployment.audience.audience_id)}data/stray.parquet"
+    deployment.context.objects.put(BUCKET, stray, b"12345")
+    [finding] = deployment.found(repair=True).values()
+    assert (finding.code, finding.severity) == ("UNREFERENCED_FILES", "note")
+    assert "1 files (5 bytes)" in finding.message
+    assert fsck(deployment.context).wrong == 0
+    assert deployment.context.objects.get(BUCKET, stray) == b"12345"
+
+
+def test_a_ready_job_whose_version_is_not_in_the_lake_is_named(deployment: Deployment) -> None:
+    deployment.published("ann")
+    lost = deployment.verified("ann", "bob")
+    deployment.rewrite(lost, state="READY", outcome={"version": 2}, finished_at_ms=now_ms())
+    found = deployment.found(repair=True)
+    assert found["VERSION_MISSING"].subject == f"job {lost}"
+    assert found["VERSION_MISSING"].repaired is False
+
+
+def test_versions_that_have_expired_are_not_missing(deployment: Deployment) -> None:
+    for members in (("ann",), ("ann", "bob"), ("bob",)):
+        deployment.published(*members)
+    gone = operations.expire(deployment.context, deployment.audience, versions=1, days=0)
+    assert gone.versions == (1, 2)
+    assert {code: f for code, f in deployment.found().items() if f.severity == "wrong"} == {}
+
+
+def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: Deployment) -> None:
+    context, audience, ref = deployment.context, deployment.audience, ref_of(deployment.audience)
+    for members in (("ann",), ("ann", "bob"), ("bob",), ("cid",)):
+        deployment.published(*members)
+    operations.pin(context, audience, 1)
+    operations.pin(context, audience, 1)
+    assert operations.expire(context, audience, versions=1, days=0).versions == (2, 3)
+    assert [v.version for v in context.versions.versions(ref)] == [1, 4]
+    assert fsck(context).wrong == 0
+    assert operations.unpin(context, audience, 1) is True
+    assert operations.unpin(context, audience, 1) is False
+    assert operations.expire(context, audience, versions=1, days=0).versions == (1,)
+
+
+def test_a_version_that_is_not_there_cannot_be_pinned(deployment: Deployment) -> None:
+    deployment.published("ann")
+    with pytest.raises(UserError, match="NO_SUCH_VERSION"):
+        operations.pin(deployment.context, deployment.audience, 2)
+    assert deployment.context.audiences.pins(deployment.audience.audience_id) == frozenset()
+
+
+def test_a_pinned_version_that_is_gone_is_named(deployment: Deployment) -> None:
+    deployment.published("ann")
+    deployment.context.audiences.pin(deployment.audience.audience_id, Version(7), now_ms())
+    assert deployment.found()["PINNED_VERSION_MISSING"].subject == "acme/vip v7"
+
+
+def test_an_audience_with_pins_can_be_deleted(deployment: Deployment) -> None:
+    deployment.published("ann")
+    operations.pin(deployment.context, deployment.audience, 1)
+    operations.delete(deployment.context, deployment.audience)
+    assert deployment.context.audiences.all() == []
+
+
+def test_a_receipt_that_is_missing_is_written_again_from_the_snapshot(deployment: Deployment) -> None:
+    job = deployment.published("ann", "bob")
+    before = deployment.context.jobs.receipt(job.job_id)
+    with deployment.context.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM receipts"))
+    assert fsck(deployment.context).wrong == 1
+    assert deployment.found(repair=True)["RECEIPT_MISSING"].repaired is True
+    assert deployment.context.jobs.receipt(job.job_id) == before
+    assert deployment.found() == {}
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "SUPERSEDED"])
+def test_a_published_version_makes_its_job_ready_whatever_the_catalog_says(deployment: Deployment, state: str) -> None:
+    context = deployment.context
+    job = deployment.published("ann", "bob")
+    before = context.jobs.receipt(job.job_id)
+    error = JobError(kind="system", code="LOST", message="the answer was lost", detail={})
+    deployment.rewrite(
+        job.job_id, state=state, outcome=None, error=error.as_record(), failed_in="PUBLISHING", swept_at_ms=1
+    )
+    with context.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM receipts"))
+
+    finding = deployment.found()["SNAPSHOT_OF_FAILED_JOB"]
+    assert (finding.severity, finding.repaired, context.jobs.get(job.job_id).state) == ("wrong", False, state)
+
+    assert deployment.found(repair=True)["SNAPSHOT_OF_FAILED_JOB"].repaired is True
+    mended = context.jobs.get(job.job_id)
+    assert (mended.state, mended.error, mended.failed_in) == ("READY", None, None)
+    assert mended.outcome == job.outcome
+    receipt = context.jobs.receipt(job.job_id)
+    assert receipt is not None
+    assert before is not None
+    assert {**receipt, "finished_at": before["finished_at"]} == before
+    assert context.jobs.history(job.job_id)[-1].cause == "fsck: version 1 is published"
+    assert [j.job_id for j in context.jobs.to_sweep(now_ms() + 1)] == [job.job_id]
+    assert deployment.found() == {}
+
+
+def test_a_job_whose_announcements_are_lost_cannot_be_mended_and_stays_as_it_is(deployment: Deployment) -> None:
+    context = deployment.context
+    job = deployment.published("ann", "bob")
+    deployment.rewrite(job.job_id, state="FAILED")
+    with context.database.write() as connection:
+        connection.execute(partition_progress.delete())
+    finding = deployment.found(repair=True)["SNAPSHOT_OF_FAILED_JOB"]
+    assert finding.repaired is False
+    assert "cannot be mended" in finding.message
+    assert context.jobs.get(job.job_id).state == "FAILED"
+
+
+def test_a_version_of_a_job_that_still_publishes_is_left_to_the_workflow(deployment: Deployment) -> None:
+    job = deployment.published("ann")
+    deployment.rewrite(job.job_id, state="PUBLISHING", outcome=None, finished_at_ms=None)
+    [finding] = deployment.found(repair=True).values()
+    assert (finding.code, finding.severity, finding.repaired) == ("PUBLISH_UNFINISHED", "note", False)
+    assert deployment.context.jobs.get(job.job_id).state == "PUBLISHING"
+
+
+def test_what_is_staged_for_an_ended_job_is_removed_and_nothing_else(deployment: Deployment) -> None:
+    context = deployment.context
+    ended, live = deployment.published("ann").job_id, deployment.verified("ann", "bob")
+    deployment.rewrite(ended, finished_at_ms=now_ms() - SETTLE_MS - 1)
+    keys = {owner: staging_prefix(owner, Attempt(1), Partition(0)) + "x" for owner in (ended, live, fresh_id())}
+    for key in (*keys.values(), "imports/unknown/x"):
+        context.objects.put("staging", key, b"12345")
+    found = [f for f in fsck(context, repair=True).findings if f.code == "STAGED_LEFTOVER"]
+    assert {f.subject for f in found} == {f"job {owner}" for owner in keys if owner != live}
+    assert [entry.key for entry in context.objects.list("staging", "imports/")] == [keys[live], "imports/unknown/x"]
+
+
+def test_retention_of_the_audience_is_the_default_of_expiry(deployment: Deployment) -> None:
+    for members in (("ann",), ("ann", "bob"), ("bob",)):
+        deployment.published(*members)
+    context, audience = deployment.context, deployment.audience
+    context.audiences.configure(audience.audience_id, spec=audience.spec, retention=Retention(versions=2, days=0))
+    configured = context.audiences.get(TENANT, audience.name)
+    assert operations.expire(context, configured, versions=None, days=None).versions == (1,)
