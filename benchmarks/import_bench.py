@@ -12,7 +12,7 @@ from benchmarks.setting import SPEC, Setting
 from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.local import processes
-from orchestration.relay.sweeper import start_execution
+from orchestration.relay.executions import start_execution
 from orchestration.settings import Settings
 from orchestration.steps.register import ImportRequest
 from schemas.ids import TenantName

@@ -72,6 +72,7 @@ class Settings:
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
+    upload_keep_hours: int = 72
     log_level: str = "INFO"
 
     @classmethod

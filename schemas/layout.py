@@ -54,6 +54,9 @@ class RunKey:
 IMPORTS_PREFIX: Final = "imports/"
 """Below it lies what imports have staged."""
 
+INTENTS_PREFIX: Final = "intents/"
+"""Below it lie the merges to do of all partitions."""
+
 UPLOADS_PREFIX: Final = "uploads/"
 """Below it the CLI puts local files, out of reach of the inbox's events."""
 
@@ -81,7 +84,7 @@ def result_key(import_id: JobId, attempt: Attempt, partition: Partition) -> str:
 
 def intent_prefix(topic: str, partition: Partition) -> str:
     """Prefix of the merges that the owner of a partition still has to do."""
-    return f"intents/{topic}/{partition:05d}/"
+    return f"{INTENTS_PREFIX}{topic}/{partition:05d}/"
 
 
 def intent_key(topic: str, partition: Partition, import_id: JobId, attempt: Attempt) -> str:

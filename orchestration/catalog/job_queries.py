@@ -66,6 +66,13 @@ class JobQueries:
             row = connection.execute(query).mappings().first()
         return None if row is None else job_of(row)
 
+    def of_object(self, bucket: str, key: str) -> list[Job]:
+        """All jobs that read an object."""
+        source = jobs.c.source
+        query = sa.select(jobs).where(source["bucket"].as_string() == bucket, source["key"].as_string() == key)
+        with self._database.read() as connection:
+            return [job_of(row) for row in connection.execute(query).mappings()]
+
     def sequencer(self, audience_id: JobId, bucket: str, key: str, version_id: str | None) -> str:
         """The S3 sequencer with which an object came to an audience before; empty when it is not known."""
         source = jobs.c.source

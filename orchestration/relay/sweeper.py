@@ -1,17 +1,16 @@
 """The sweeper: ends what nobody else will end, and removes what nobody needs any more.
 
-1. A job whose execution is gone (the engine was restarted, or somebody stopped it) gets a new execution, which goes on
-   where the job is.
+1. Executions of live jobs that were lost are replaced; a job whose execution was stopped is cancelled (`executions`).
 2. A job older than `MAX_JOB_AGE_S` fails with JOB_TOO_OLD: the messages that it depends on will soon be gone.
 3. A final job: workers are told to drop what they hold (abort markers), then its staged data is deleted, and the
-   local file that was uploaded for it.
+   local file that was uploaded for it. The execution of a cancelled one is stopped.
 4. Old versions are expired by the retention of their audience: each audience about once an hour, one a look, so that
    nobody waits long for an answer meanwhile.
+5. Orphans in the staging bucket are removed (`orphans`).
 """
 
 import json
 import logging
-import time
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,15 +20,16 @@ from connectors.publishing.producer import KafkaImportLog
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
 from orchestration.operations.audiences import expire
+from orchestration.relay.executions import Executions
+from orchestration.relay.orphans import Orphans
 from orchestration.steps.send import import_topic
+from orchestration.steps.view import view
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.layout import UPLOADS_PREFIX, staging_prefix
 from schemas.topics import MAX_JOB_AGE_S
 
 LOOK_EVERY_MS: Final = 5_000
-ORPHAN_AFTER_MS: Final = 10_000
-"""A job younger than this may have an execution that does not know of itself yet."""
 SWEEP_AFTER_MS: Final = 5_000
 EXPIRE_EVERY_MS: Final = 3_600_000
 _log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ class Sweeper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._executions = Executions(context)
+        self._orphans = Orphans(context)
         self._looked_ms = 0
         self._expired_ms: dict[JobId, int] = {}
 
@@ -51,37 +53,12 @@ class Sweeper:
         for job in self._context.jobs.live():
             if now_ms - job.created_at_ms > MAX_JOB_AGE_S * 1000 and job.state != "PUBLISHING":
                 self._end_old(job, now_ms)  # 2
-            elif now_ms - job.created_at_ms > ORPHAN_AFTER_MS:
-                self._adopt(job)  # 1
+            else:
+                self._executions.look(job, now_ms)  # 1
         for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
             self._sweep(job, now_ms)  # 3
         self._expire_one(now_ms)  # 4
-
-    def _adopt(self, job: Job) -> None:
-        workflow = self._context.workflow
-        try:
-            if job.execution is not None and _running(
-                workflow.describe_execution(executionArn=job.execution)["status"]
-            ):
-                return
-        except ClientError as exc:
-            if exc.response["Error"]["Code"] not in {"ExecutionDoesNotExist", "ResourceNotFoundException"}:
-                _log.warning("job %s: %s", job.job_id, exc)
-                return
-        except BotoCoreError as exc:
-            _log.warning("the workflow engine cannot be reached: %s", exc)
-            return
-        name = f"{job.job_id}-r{time.time_ns() // 1_000_000}"
-        execution = self._context.execution_arn(name)
-        # The job belongs to the new execution before that begins: of several sweepers, one starts one. If the start
-        # fails, nobody finds the execution, and the next look takes the job over once more.
-        if not self._context.jobs.adopt(job.job_id, gone=job.execution, execution=execution):
-            return
-        try:
-            start_execution(self._context, {"resume": job.job_id}, name)
-            _log.warning("job %s was %s without an execution and goes on in a new one", job.job_id, job.state)
-        except (ClientError, BotoCoreError) as exc:
-            _log.warning("job %s gets no new execution: %s", job.job_id, exc)
+        self._orphans.look(now_ms)  # 5
 
     def _expire_one(self, now_ms: int) -> None:
         audiences = self._context.audiences.all()
@@ -110,10 +87,20 @@ class Sweeper:
             message=f"the job was {job.state} for more than {MAX_JOB_AGE_S // 3600} hours; upload the file again",
             detail={"state": job.state},
         )
-        self._context.jobs.fail(job.job_id, error, now_ms=now_ms)
+        _, job = self._context.jobs.fail(job.job_id, error, now_ms=now_ms)
         _log.error("job %s failed: %s", job.job_id, error.message)
+        if job.task_token is None:
+            return
+        try:  # its execution goes on and tells the operators; one that waits for something else finds out by itself
+            self._context.workflow.send_task_success(
+                taskToken=job.task_token, output=json.dumps(view(self._context, job))
+            )
+        except (ClientError, BotoCoreError) as exc:
+            _log.warning("the execution of job %s was not told of its end: %s", job.job_id, exc)
 
     def _sweep(self, job: Job, now_ms: int) -> None:
+        if job.state == "CANCELLED":
+            self._executions.stop(job)
         try:
             if job.attempt > 0:
                 # A later attempt than the published one may still be on its way through the workers.
@@ -131,15 +118,3 @@ class Sweeper:
             self._context.jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
             _log.warning("job %s could not be swept: %s", job.job_id, exc)
-
-
-def start_execution(context: Context, event: dict[str, object], name: str) -> str:
-    """Start ImportAudience with an input; returns the execution's ARN. Raises botocore's errors."""
-    answer = context.workflow.start_execution(
-        stateMachineArn=context.state_machine_arn, name=name, input=json.dumps(event)
-    )
-    return answer["executionArn"]
-
-
-def _running(status: str) -> bool:
-    return status in {"RUNNING", "PENDING_REDRIVE"}

@@ -1,0 +1,231 @@
+"""A deployment without servers: the real catalog, handlers, relay and sweeper, with fakes for Kafka, S3 and the lake.
+
+`Deployment.run` does what `Route` of the state machine does: it calls the handler of the state that the view names.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectors.sources.rejects import RejectBatch
+from connectors.verification.evidence import Evidence
+from connectors.verification.verifier import verify_rows
+from orchestration import handlers
+from orchestration.catalog import migrate
+from orchestration.catalog.records import Job
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.operations.jobs import retry
+from orchestration.settings import Secret, Settings
+from orchestration.steps.materialised import as_row
+from orchestration.steps.register import ImportRequest
+from schemas.columns import ImportSpec, RowSchema
+from schemas.errors import RetriableError
+from schemas.ids import JobId, TenantName
+from schemas.messages import ImportEnded, PartitionMaterialised
+from segmentation.jobs import FINAL
+from tests.fakes.import_log import GivenRows, InMemoryImportLog, StepWorkers
+from tests.fakes.objects import InMemoryObjects
+from tests.fakes.version_store import InMemoryVersionStore
+from tests.fakes.workflow import InMemoryWorkflow
+
+ACME = TenantName("acme")
+PARTITIONS = 2
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:ImportAudience:"
+USERS = ("21", "foobar", "abc")
+HANDLER_OF = {
+    "REGISTERED": "verify_file",
+    "VERIFYING": "verify_file",
+    "IMPORTING": "import_to_kafka",
+    "BUILDING": "build_version",
+    "PUBLISHING": "publish_version",
+}
+
+
+def row_batch(*users: str) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(
+        [pa.array(range(len(users)), pa.int64()), pa.array(users, pa.string())], schema=RowSchema().arrow(ordinal=True)
+    )
+
+
+class NoRejects:
+    def write(self, rejects: RejectBatch) -> None:
+        pass
+
+    def finish(self) -> str | None:
+        return None
+
+
+class Deployment:
+    """Handlers on one catalog. `calls` counts them; `raising` maps a handler to errors that it raises first."""
+
+    def __init__(self, context: Context, workflow: InMemoryWorkflow, objects: InMemoryObjects) -> None:
+        self.context = context
+        self.workflow = workflow
+        self.objects = objects
+        self.calls: Counter[str] = Counter()
+        self.scans = 0
+        self.logs: dict[str, InMemoryImportLog] = {}
+        self.users: tuple[str, ...] = USERS
+
+    # What the handlers find instead of servers.
+
+    def log(self, _bootstrap: str, topic: str, **_: Any) -> InMemoryImportLog:
+        log = self.logs.setdefault(topic, InMemoryImportLog(PARTITIONS))
+        log.topic = topic
+        return log
+
+    def verify_file(self, *_: Any, **__: Any) -> Evidence:
+        self.scans += 1
+        return verify_rows(GivenRows(row_batch(*self.users)), ImportSpec(), partitions=PARTITIONS, rejects=NoRejects())
+
+    @contextmanager
+    def open_parsed(self, *_: Any) -> Iterator[GivenRows]:
+        yield GivenRows(row_batch(*self.users))
+
+    # What a test does.
+
+    def request(self, audience: str = "vip", tenant: str = ACME, **more: Any) -> ImportRequest:
+        key = str(more.pop("key", f"{tenant}/{audience}/a.csv"))
+        bucket = str(more.pop("bucket", self.context.settings.inbox_bucket))
+        if (bucket, key) not in self.objects.contents:
+            self.objects.put(bucket, key, b"user_id\n" + "\n".join(self.users).encode())
+        return ImportRequest(job_id=fresh_id(), tenant=tenant, audience=audience, bucket=bucket, key=key, **more)
+
+    def register(self, request: ImportRequest | None = None, *, overrides: dict[str, Any] | None = None) -> Job:
+        """RegisterImport in an execution of the job's name, which runs."""
+        request = request or self.request(overrides=overrides or {})
+        self.workflow.statuses[EXECUTION + request.job_id] = "RUNNING"
+        view = self.call("register_import", input={"import": request.as_record()}, execution=EXECUTION + request.job_id)
+        return self.context.jobs.get(JobId(str(view["job_id"])))
+
+    def call(self, handler: str, **event: Any) -> dict[str, Any]:
+        """One invocation of a Lambda function."""
+        self.calls[handler] += 1
+        function: Any = getattr(handlers, handler)
+        return dict(function(event, None))
+
+    def step(self, job: Job, handler: str, **more: Any) -> dict[str, Any]:
+        """A handler in the execution that the job belongs to."""
+        execution = self.context.jobs.get(job.job_id).execution
+        return self.call(handler, job_id=job.job_id, execution=execution, **more)
+
+    def run(self, job: Job, until: str | None = None) -> Job:
+        """Go on with a job from where it is until it has ended, or is in the state `until`."""
+        for _ in range(20):
+            job = self.context.jobs.get(job.job_id)
+            if job.state == until or job.state in FINAL:
+                return job
+            if job.state == "AWAITING":
+                self.materialise(job)
+                self.step(job, "publish_version" if job.mode == "replace" else "build_version")
+            else:
+                self.step(job, HANDLER_OF[job.state])
+        raise AssertionError(f"job {job.job_id} is still {job.state}")
+
+    def at(self, state: str) -> Job:
+        """A new job that has come to a state; an append where it is BUILDING, which a replace never is."""
+        job = self.register(overrides={"mode": "append"} if state == "BUILDING" else {})
+        if state == "VERIFYING":
+            self.context.jobs.move(job.job_id, "VERIFYING", now_ms=now_ms())
+        elif state in {"BUILDING", "PUBLISHING"}:
+            job = self.run(job, until="AWAITING")
+            self.materialise(job)
+            self.context.jobs.move(job.job_id, state, now_ms=now_ms())  # type: ignore[arg-type]
+        else:
+            self.run(job, until=state)
+        job = self.context.jobs.get(job.job_id)
+        assert job.state == state
+        return job
+
+    def retry(self, job: Job, **options: bool) -> Job:
+        """`muster jobs retry`, and the first state of the new job's execution."""
+        retried = retry(self.context, job.job_id, **options)
+        (event,) = (json.loads(text) for text in self.workflow.started if retried in text)
+        self.call("register_import", input=event, execution=EXECUTION + retried)
+        return self.context.jobs.get(retried)
+
+    def begin_await(self, job: Job, token: str = "token-1") -> None:
+        self.step(job, "begin_await", task_token=token)
+
+    def markers(self, job: Job) -> list[ImportEnded]:
+        """End markers of the newest attempt of a job."""
+        found = [m for log in self.logs.values() for p in range(PARTITIONS) for m in log.decoded(p)]
+        return [
+            m for m in found if isinstance(m, ImportEnded) and (m.import_id, m.attempt) == (job.job_id, job.attempt)
+        ]
+
+    def materialise(self, job: Job, *partitions: int) -> None:
+        """The workers have materialised partitions of the newest attempt, or all of them."""
+        rows = [
+            as_row(
+                PartitionMaterialised(
+                    import_id=job.job_id,
+                    attempt=m.attempt,
+                    partition=m.partition,
+                    partitions=m.partitions,
+                    chunks=m.chunks,
+                    records=m.records,
+                    digest=m.digest,
+                    distinct=m.records,
+                    distinct_digest=m.digest,
+                    part=f"{m.data_prefix}{job.job_id}-{m.partition}.parquet" if m.records else None,
+                    part_bytes=10 * m.records,
+                ),
+                now_ms(),
+            )
+            for m in self.markers(job)
+            if not partitions or m.partition in partitions
+        ]
+        self.context.progress.put_partitions(rows)
+
+    def states(self, job: Job) -> list[str]:
+        """The states that a job went through."""
+        way: list[str] = []
+        for transition in self.context.jobs.history(job.job_id):
+            if not way or way[-1] != transition.state:
+                way.append(transition.state)
+        return way
+
+    def versions(self, job: Job) -> list[int]:
+        """Numbers of the versions that the job's audience has."""
+        from orchestration.steps.references import audience_ref  # noqa: PLC0415
+
+        return [int(v.version) for v in self.context.versions.versions(audience_ref(job))]
+
+    def later(self, **time: float) -> int:
+        """Now and some time later, in milliseconds."""
+        return now_ms() + int(timedelta(**time).total_seconds() * 1000)
+
+
+def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Deployment:
+    """A deployment on the catalog at `url`, with the tenant `acme`."""
+    migrate.upgrade(url)
+    made = Settings(home=home, catalog_url=url, partitions=PARTITIONS, **settings)
+    context, workflow, objects = Context(made), InMemoryWorkflow(), InMemoryObjects()
+    vars(context).update(workflow=workflow, objects=objects, versions=InMemoryVersionStore())
+    deployment = Deployment(context, workflow, objects)
+    monkeypatch.setattr(handlers, "_context", lambda: context)
+    monkeypatch.setattr("orchestration.steps.verify.verify_file", deployment.verify_file)
+    monkeypatch.setattr("orchestration.steps.verify.upload_rejects", lambda *_: lambda _path: None)
+    monkeypatch.setattr("orchestration.steps.send.open_parsed", deployment.open_parsed)
+    monkeypatch.setattr(
+        "orchestration.steps.send.KafkaBacklog",
+        lambda _bootstrap, topic, _partitions: StepWorkers(deployment.log("", topic)),
+    )
+    for module in ("orchestration.steps.send", "orchestration.relay.sweeper", "connectors.publishing.producer"):
+        monkeypatch.setattr(f"{module}.KafkaImportLog", deployment.log)
+    context.audiences.add_tenant(ACME, 1)
+    return deployment
+
+
+def away(*_: Any, **__: Any) -> Any:
+    """A server that does not answer."""
+    raise RetriableError("S3_UNAVAILABLE", "no answer")

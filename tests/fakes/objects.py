@@ -1,0 +1,59 @@
+"""The object store of `connectors.objects` in memory: what the steps, the relay and the sweeper ask of it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import md5
+
+from connectors.objects import ObjectInfo, SourceObject
+from schemas.errors import UserError
+
+
+class InMemoryObjects:
+    """Objects by bucket and key, each put as one version. Times are those the test gives."""
+
+    def __init__(self) -> None:
+        self.contents: dict[tuple[str, str], bytes] = {}
+        self.times: dict[tuple[str, str], datetime] = {}
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        self.contents[bucket, key] = content
+        self.times[bucket, key] = self.now
+
+    def get(self, bucket: str, key: str) -> bytes:
+        if (bucket, key) not in self.contents:
+            raise UserError("SOURCE_GONE", f"there is no s3://{bucket}/{key}")
+        return self.contents[bucket, key]
+
+    def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
+        content = self.get(bucket, key)
+        version = md5(content, usedforsecurity=False).hexdigest()
+        if version_id not in {None, version}:
+            raise UserError("SOURCE_GONE", f"there is no version {version_id} of s3://{bucket}/{key}")
+        return SourceObject(
+            bucket=bucket,
+            key=key,
+            version_id=version,
+            etag=f'"{version}"',
+            size=len(content),
+            last_modified=self.times[bucket, key],
+        )
+
+    def delete(self, bucket: str, key: str) -> None:
+        self.contents.pop((bucket, key), None)
+
+    def delete_prefix(self, bucket: str, prefix: str) -> int:
+        keys = [entry.key for entry in self.list(bucket, prefix)]
+        for key in keys:
+            self.delete(bucket, key)
+        return len(keys)
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        return [entry.key for entry in self.list(bucket, prefix)]
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        for where, key in sorted(self.contents):
+            if where == bucket and key.startswith(prefix):
+                yield ObjectInfo(
+                    key=key, size=len(self.contents[where, key]), etag="", last_modified=self.times[where, key]
+                )

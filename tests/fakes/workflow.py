@@ -1,0 +1,50 @@
+"""Step Functions as the relay, the sweeper and the command line see it: executions with a status, answered tokens."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+@dataclass(slots=True)
+class InMemoryWorkflow:
+    """Executions by ARN and what was said to each token. An execution that is not in `statuses` does not exist."""
+
+    statuses: dict[str, str] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
+    started: list[str] = field(default_factory=list)
+    answers: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803  # boto3's names
+        if executionArn not in self.statuses:
+            raise _error("ExecutionDoesNotExist", "DescribeExecution")
+        return {"status": self.statuses[executionArn], "cause": self.causes.get(executionArn, "")}
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803
+        arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
+        self.statuses[arn] = "RUNNING"
+        self.started.append(input)
+        return {"executionArn": arn}
+
+    def stop_execution(self, *, executionArn: str, error: str = "", cause: str = "") -> dict[str, Any]:  # noqa: N803
+        if executionArn not in self.statuses:
+            raise _error("ExecutionDoesNotExist", "StopExecution")
+        self.statuses[executionArn], self.causes[executionArn] = "ABORTED", f"{error}: {cause}"
+        return {}
+
+    def send_task_success(self, **said: Any) -> None:
+        self.answers.append(("success", said))
+
+    def send_task_failure(self, **said: Any) -> None:
+        self.answers.append(("failure", said))
+
+    def send_task_heartbeat(self, **said: Any) -> None:
+        self.answers.append(("heartbeat", said))
+
+    def said(self) -> list[str]:
+        """What kind of answers were given."""
+        return [kind for kind, _ in self.answers]
+
+
+def _error(code: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, operation)

@@ -1,0 +1,229 @@
+"""What the relay's sweeper does about lost and stopped executions, old jobs, and what nobody needs any more."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from orchestration.clock import fresh_id
+from orchestration.operations.jobs import cancel
+from orchestration.relay.executions import Executions
+from orchestration.relay.orphans import Orphans
+from orchestration.relay.sweeper import Sweeper
+from orchestration.steps.register import ImportRequest
+from schemas.errors import UserError
+from schemas.ids import Attempt, JobId, Partition
+from schemas.layout import intent_key, staging_prefix
+from schemas.messages import ImportAborted
+from schemas.topics import IMPORTS_SMALL
+from tests.fakes.deployment import Deployment
+
+STAGING = "staging"
+
+
+def sweep(deployment: Deployment, **later: float) -> None:
+    Sweeper(deployment.context).look(deployment.later(**(later or {"minutes": 1})))
+
+
+@pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
+def test_a_job_whose_execution_was_stopped_from_outside_is_cancelled(deployment: Deployment, state: str) -> None:
+    job = deployment.at(state)
+    deployment.workflow.stop_execution(executionArn=str(job.execution), error="Ops", cause="wrong file")
+    sweep(deployment)
+    ended = deployment.context.jobs.get(job.job_id)
+    assert ended.state == "CANCELLED"
+    assert deployment.context.jobs.history(job.job_id)[-1].cause == (
+        "EXECUTION_STOPPED: the execution was stopped from outside (Ops: wrong file)"
+    )
+    assert deployment.workflow.started == []
+
+
+def test_a_publishing_job_whose_execution_was_stopped_rolls_forward_in_a_new_one(deployment: Deployment) -> None:
+    job = deployment.at("PUBLISHING")
+    deployment.workflow.stop_execution(executionArn=str(job.execution))
+    sweep(deployment)
+    assert deployment.context.jobs.get(job.job_id).state == "PUBLISHING"
+    assert deployment.workflow.started == [json.dumps({"resume": job.job_id})]
+    assert deployment.run(job).state == "READY"
+
+
+@pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
+@pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING"])
+def test_a_job_whose_execution_was_lost_goes_on_where_it_is_in_a_new_one(
+    deployment: Deployment, state: str, status: str | None
+) -> None:
+    job = deployment.at(state)
+    if status is None:
+        del deployment.workflow.statuses[str(job.execution)]
+    else:
+        deployment.workflow.statuses[str(job.execution)] = status
+    sweep(deployment)
+    resumed = deployment.context.jobs.get(job.job_id)
+    assert resumed.state == state
+    assert resumed.execution != job.execution
+    view = deployment.call("register_import", input={"resume": job.job_id}, execution=resumed.execution)
+    assert (view["job_id"], view["state"]) == (job.job_id, state)
+    assert deployment.run(resumed).state == "READY"
+    assert deployment.scans == 1
+
+
+def test_an_execution_that_fails_at_once_is_not_replaced_at_every_look(deployment: Deployment) -> None:
+    job = deployment.at("IMPORTING")
+    executions = Executions(deployment.context)
+    for seconds in range(60, 180, 5):
+        deployment.workflow.statuses[str(deployment.context.jobs.get(job.job_id).execution)] = "FAILED"
+        executions.look(deployment.context.jobs.get(job.job_id), deployment.later(seconds=seconds))
+    assert len(deployment.workflow.started) == 2
+
+
+def test_a_young_job_is_left_alone(deployment: Deployment) -> None:
+    job = deployment.at("VERIFYING")
+    del deployment.workflow.statuses[str(job.execution)]
+    sweep(deployment, seconds=5)
+    assert deployment.context.jobs.get(job.job_id).execution == job.execution
+
+
+@pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
+def test_a_job_that_is_too_old_fails_in_every_state_and_its_waiting_execution_is_told(
+    deployment: Deployment, state: str
+) -> None:
+    job = deployment.at(state)
+    deployment.context.jobs.put(job.job_id, task_token="t")
+    sweep(deployment, days=3, hours=1)
+    ended = deployment.context.jobs.get(job.job_id)
+    assert ended.error is not None
+    assert (ended.state, ended.failed_in, ended.error.code, ended.error.kind) == (
+        "FAILED",
+        state,
+        "JOB_TOO_OLD",
+        "system",
+    )
+    assert deployment.workflow.said() == ["success"]
+    assert '"state": "FAILED"' in deployment.workflow.answers[0][1]["output"]
+
+
+@pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
+def test_a_cancel_in_any_state_before_publishing_aborts_the_execution_and_removes_what_was_staged(
+    deployment: Deployment, state: str
+) -> None:
+    job = deployment.at(state)
+    deployment.objects.put(STAGING, staging_prefix(job.job_id) + "000001/00000/x.parquet", b"x")
+    cancelled = cancel(deployment.context, job.job_id)
+    assert (cancelled.job.state, cancelled.already, cancelled.warnings) == ("CANCELLED", False, ())
+    assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
+    aborted = [m for p in (0, 1) for m in deployment.log("", IMPORTS_SMALL).decoded(p) if isinstance(m, ImportAborted)]
+    assert len(aborted) == (2 if job.attempt else 0)
+    sweep(deployment)
+    left = deployment.objects.keys(STAGING, staging_prefix(job.job_id))
+    assert left == ([] if job.attempt else [staging_prefix(job.job_id) + "000001/00000/x.parquet"])
+    assert deployment.versions(job) == []
+
+
+def test_a_cancel_while_the_engine_is_away_is_made_up_for_by_the_sweeper(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import EndpointConnectionError  # noqa: PLC0415
+
+    def away(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    job = deployment.at("AWAITING")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(deployment.workflow), "stop_execution", lambda _self, **_: away())
+        assert cancel(deployment.context, job.job_id).warnings
+    assert deployment.workflow.statuses[str(job.execution)] == "RUNNING"
+    sweep(deployment)
+    assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
+
+
+def test_a_cancel_while_publishing_is_refused_and_the_version_is_published(deployment: Deployment) -> None:
+    job = deployment.at("PUBLISHING")
+    with pytest.raises(UserError, match="TOO_LATE"):
+        cancel(deployment.context, job.job_id)
+    assert deployment.workflow.statuses[str(job.execution)] == "RUNNING"
+    assert deployment.run(job).state == "READY"
+    assert deployment.versions(job) == [1]
+
+
+@pytest.mark.parametrize("handler", ["verify_file", "import_to_kafka", "build_version", "publish_version"])
+@pytest.mark.parametrize("state", ["VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
+def test_no_handler_does_anything_for_a_cancelled_job(deployment: Deployment, state: str, handler: str) -> None:
+    job = deployment.at(state)
+    cancel(deployment.context, job.job_id)
+    sent = {topic: [len(p) for p in log.messages] for topic, log in deployment.logs.items()}
+    assert deployment.step(job, handler)["state"] == "CANCELLED"
+    assert {topic: [len(p) for p in log.messages] for topic, log in deployment.logs.items()} == sent
+    assert deployment.versions(job) == []
+
+
+def uploaded(deployment: Deployment) -> ImportRequest:
+    job_id = fresh_id()
+    key = f"uploads/acme/vip/{job_id}/a.csv"
+    request = deployment.request(bucket=STAGING, key=key)
+    return ImportRequest(job_id=job_id, tenant="acme", audience="vip", bucket=STAGING, key=request.key)
+
+
+def test_the_upload_of_a_published_job_is_removed_when_it_is_swept(deployment: Deployment) -> None:
+    job = deployment.run(deployment.register(uploaded(deployment)))
+    assert job.state == "READY"
+    sweep(deployment)
+    assert deployment.objects.keys(STAGING, "uploads/") == []
+
+
+def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(deployment: Deployment) -> None:
+    job = deployment.register(uploaded(deployment))
+    cancel(deployment.context, job.job_id)
+    orphans = Orphans(deployment.context)
+    orphans.look(deployment.later(hours=71))
+    assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
+    orphans.look(deployment.later(hours=73))
+    assert deployment.objects.keys(STAGING, "uploads/") == []
+
+
+def test_the_upload_that_a_retry_reads_is_kept_while_it_runs(deployment: Deployment) -> None:
+    first = deployment.register(uploaded(deployment))
+    cancel(deployment.context, first.job_id)
+    again = deployment.retry(first)
+    Orphans(deployment.context).look(deployment.later(hours=200))
+    assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
+    assert deployment.run(again).state == "READY"
+
+
+def test_an_upload_that_no_job_was_registered_for_is_removed_when_no_job_can_come_any_more(
+    deployment: Deployment,
+) -> None:
+    deployment.objects.now = datetime.now(UTC)
+    uploaded(deployment)
+    orphans = Orphans(deployment.context)
+    orphans.look(deployment.later(days=2))
+    assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
+    orphans.look(deployment.later(days=4))
+    assert deployment.objects.keys(STAGING, "uploads/") == []
+
+
+def test_what_a_frozen_worker_stages_after_the_sweep_is_removed_and_what_a_live_job_has_staged_is_not(
+    deployment: Deployment,
+) -> None:
+    live, ended = deployment.at("AWAITING"), deployment.run(deployment.register(deployment.request("other")))
+    sweep(deployment)
+    kept = []
+    for job in (live, ended):
+        for key in (
+            staging_prefix(job.job_id, Attempt(1), Partition(0)) + "000000000000-000000000000-ab.parquet",
+            intent_key(IMPORTS_SMALL, Partition(0), job.job_id, Attempt(1)),
+        ):
+            deployment.objects.put(STAGING, key, b"x")
+            kept += [key] if job is live else []
+    Orphans(deployment.context).look(deployment.later(minutes=11))
+    assert sorted(deployment.objects.keys(STAGING)) == sorted(kept)
+
+
+def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(deployment: Deployment) -> None:
+    deployment.objects.now = datetime.now(UTC)
+    deployment.objects.put(STAGING, staging_prefix(JobId("01jd0000000000000000000000")) + "000001/x", b"x")
+    orphans = Orphans(deployment.context)
+    orphans.look(deployment.later(days=2))
+    assert len(deployment.objects.keys(STAGING)) == 1
+    orphans.look(deployment.later(days=4))
+    assert deployment.objects.keys(STAGING) == []
