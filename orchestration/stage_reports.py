@@ -28,9 +28,9 @@ class StageReport:
         self._written_ms = 0
         self._write()
 
-    def update(self, *, done: int, rows: int, partitions: Sequence[int] = ()) -> None:
-        """Report absolute counts; written when the last report is old enough."""
-        self._record |= {"done": done, "rows": rows, "partitions": list(partitions)}
+    def update(self, *, done: int, rows: int, partitions: Sequence[int] = (), **more: object) -> None:
+        """Report absolute counts, and `more` for who knows its meaning; written when the last report is old enough."""
+        self._record |= {"done": done, "rows": rows, "partitions": list(partitions), **more}
         if now_ms() - self._written_ms >= INTERVAL_MS:
             self._write()
 

@@ -120,6 +120,7 @@ def _publish(
         chunks, digest = chunker.chunks[partition], chunker.digests[partition]
         sender.send(partition, _ended(attempt, partition, chunks, digest))
     sender.await_acknowledgements()
+    progress.report(last=True)  # with the offsets of the end markers
     return PublishReport(
         import_id=attempt.import_id,
         attempt=attempt.attempt,
@@ -217,4 +218,8 @@ class _ProgressTimer:
         if last or now >= self._due:
             self._due = now + PROGRESS_INTERVAL_S
             rows = tuple(digest.count for digest in self._chunker.digests)
-            self._on_progress(PublishProgress(rows=sum(rows), bytes=self._sender.bytes, partitions=rows))
+            self._on_progress(
+                PublishProgress(
+                    rows=sum(rows), bytes=self._sender.bytes, partitions=rows, offsets=self._sender.offsets()
+                )
+            )

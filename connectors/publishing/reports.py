@@ -29,11 +29,15 @@ class ImportAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishProgress:
-    """How far an attempt has got: rows and message bytes queued, and of every partition the rows."""
+    """How far an attempt has got: rows and message bytes queued, and of every partition the rows.
+
+    `offsets`: of every partition the first and last message that the broker has acknowledged; -1 without one.
+    """
 
     rows: int
     bytes: int
     partitions: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

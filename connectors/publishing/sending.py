@@ -39,6 +39,7 @@ class Sender:
         self._limit = limit
         self.clock = clock
         self._outstanding = Outstanding(attempt.partitions)
+        self._first_offsets = [-1] * attempt.partitions
         self._last_offsets = [-1] * attempt.partitions
         self._fence_due = clock()
         self._backlog_due = clock()
@@ -53,6 +54,10 @@ class Sender:
     def last_offset(self, partition: Partition) -> int:
         """Offset of the last message of a partition that the broker has acknowledged; -1 without one."""
         return self._last_offsets[partition]
+
+    def offsets(self) -> tuple[tuple[int, int], ...]:
+        """First and last offset of each partition that the broker has acknowledged; -1 without one."""
+        return tuple(zip(self._first_offsets, self._last_offsets, strict=True))
 
     def ask_fence(self) -> None:
         """Raises what the fence raises."""
@@ -88,6 +93,8 @@ class Sender:
         self._outstanding.delivered(deliveries)
         for delivery in deliveries:
             self._last_offsets[delivery.partition] = delivery.offset
+            if self._first_offsets[delivery.partition] < 0:
+                self._first_offsets[delivery.partition] = delivery.offset
 
     def _read_backlog(self) -> None:
         if (now := self.clock()) < self._backlog_due:

@@ -7,9 +7,9 @@ from orchestration.cli.formatting import bar, duration, number, percent, rate, s
 from orchestration.operations.follow import JobView, PartitionView, StageView
 
 COLUMNS: Final = 80
-PER_LINE: Final = 4
-MAX_PARTITIONS: Final = 32
-"""With more, the partitions are counted, not listed."""
+MAX_PARTITIONS: Final = 16
+"""With more, only the slowest are listed."""
+SLOWEST: Final = 4
 _MARKS: Final = {"materialised": "✓", "failed": "✗"}
 
 
@@ -50,19 +50,47 @@ def amount(stage: StageView) -> str:
 
 
 def partition_lines(partitions: Sequence[PartitionView]) -> list[str]:
-    """Partitions, several a line: number, mark, rows sent."""
+    """Partitions, one a line: what was sent, what the workers have taken, how fast, and what waits."""
     if not partitions:
         return []
     done = sum(1 for p in partitions if p.state == "materialised")
-    lines = [f"  partitions  {done} of {len(partitions)} materialised"]
-    if len(partitions) > MAX_PARTITIONS:
-        return lines
-    cells = [f"{p.partition:>3} {_mark(p)} {number(p.sent):<11}" for p in partitions]
-    return lines + ["    " + "".join(cells[i : i + PER_LINE]).rstrip() for i in range(0, len(cells), PER_LINE)]
+    title = f"  partitions  {done} of {len(partitions)} materialised"
+    if len(partitions) <= MAX_PARTITIONS:
+        return [title, *map(partition_line, partitions)]
+    slowest = slowest_of(partitions)
+    return [title + (f"; the slowest {len(slowest)}" if slowest else ""), *map(partition_line, slowest)]
+
+
+def partition_line(partition: PartitionView) -> str:
+    """`     0 → sent 100 %  taken  62 %  1,234,567  12.3 k rows/s  3 s left  lag 12`."""
+    cells = [
+        f"  {partition.partition:>4} {_mark(partition)} sent {percent(partition.sent, partition.expected)}",
+        f"taken {percent(partition.taken, partition.expected)}",
+        number(partition.taken),
+        *_pace(partition),
+    ]
+    return "  ".join(cells)
+
+
+def slowest_of(partitions: Sequence[PartitionView]) -> list[PartitionView]:
+    """The partitions that will be materialised last, the slowest first."""
+    waiting = [p for p in partitions if p.state is None and p.taken < p.expected]
+    return sorted(waiting, key=lambda p: (p.taken / p.expected, p.partition))[:SLOWEST]
+
+
+def _pace(partition: PartitionView) -> list[str]:
+    cells = []
+    if partition.rate is not None and partition.rate >= 1:
+        cells.append(rate(partition.rate, "rows"))
+    if partition.left_s is not None:
+        cells.append(f"{duration(partition.left_s)} left")
+    if partition.lag:
+        cells.append(f"lag {number(partition.lag)}")
+    return cells
 
 
 def job_line(view: JobView) -> str:
-    """A job in motion on one line: state, the running stages, partitions."""
+    """A job in motion on one line: state, the running stages, the slowest partitions."""
     cells = [f"job {view.job.job_id} {view.job.state}"]
     for stage in view.stages:
         if stage.state != "running":
@@ -79,6 +107,9 @@ def job_line(view: JobView) -> str:
     if view.partitions and view.job.state in {"IMPORTING", "AWAITING"}:
         done = sum(1 for p in view.partitions if p.state == "materialised")
         cells.append(f"{done} of {len(view.partitions)} partitions")
+        for p in slowest_of(view.partitions):
+            share = percent(p.taken, p.expected).strip()
+            cells.append(", ".join([f"partition {p.partition} {share}", *_pace(p)]))
     return "; ".join(cells)
 
 

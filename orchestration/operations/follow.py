@@ -1,6 +1,6 @@
 """How far a job is, read from the catalog, as values that a screen or a log line is made from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -42,11 +42,19 @@ class StageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionView:
-    """One partition of the newest attempt, in rows; `state` is none until the stream has said something."""
+    """One partition of the newest attempt, in rows; `state` is none until its end marker has been judged.
+
+    `taken`: rows that the workers have made durable. `lag`: messages that were sent and wait for the workers; none
+    where nobody knows. `rate` is rows taken a second since the first was sent; `left_s` what the rest takes at it.
+    """
 
     partition: int
     expected: int
     sent: int
+    taken: int = 0
+    lag: int | None = None
+    rate: float | None = None
+    left_s: float | None = None
     state: Literal["materialised", "failed"] | None = None
 
 
@@ -76,7 +84,7 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
     return JobView(
         job=job,
         stages=stage_views(job, reached, reports, announced, now_ms),
-        partitions=partition_views(job, reports, announced),
+        partitions=partition_views(job, reports, announced, now_ms),
         duplicate_of=job.job_id if job.job_id != job_id else None,
     )
 
@@ -146,7 +154,7 @@ def stage_views(
         else:
             state = "waiting"
         if name == "materialise":
-            views.append(_materialise(job, state, reports.get("import"), announced, now_ms))
+            views.append(_materialise(job, state, reports, announced, now_ms))
         elif (report := reports.get(name)) is not None:
             views.append(_reported(name, state, report.record, report.at_ms))
         else:
@@ -155,24 +163,46 @@ def stage_views(
 
 
 def partition_views(
-    job: "Job", reports: "dict[str, StageProgress]", announced: "list[PartitionProgress]"
+    job: "Job", reports: "dict[str, StageProgress]", announced: "list[PartitionProgress]", now_ms: int
 ) -> tuple[PartitionView, ...]:
     """The partitions of the newest attempt; nothing before verification has counted them."""
     if job.evidence is None:
         return ()
     expected = [Digest.parse(text).count for text in job.evidence["partitions"]]
-    report = reports.get("import")
-    sent = list(report.record.get("partitions", ())) if report is not None else []
-    said = {p.partition: p.materialised for p in announced}
-    return tuple(
-        PartitionView(
-            partition=number,
-            expected=count,
-            sent=int(sent[number]) if number < len(sent) else (count if job.state in {"READY", "SUPERSEDED"} else 0),
-            state=None if number not in said else "materialised" if said[number] else "failed",
+    published = job.state in {"READY", "SUPERSEDED"}
+    import_ = reports["import"].record if "import" in reports else {}
+    stream = _of_attempt(job, reports)
+    said = {p.partition: p for p in announced}
+    views = []
+    for number, count in enumerate(expected):
+        last_word = said.get(number)
+        done = published or (last_word is not None and last_word.materialised)
+        rows = count if done else _at(stream.get("partitions"), number) or 0
+        end_ms = last_word.at_ms if last_word is not None else now_ms
+        rate = _rate(rows, end_ms - int(import_["started_at_ms"])) if import_ and not published else None
+        views.append(
+            PartitionView(
+                partition=number,
+                expected=count,
+                sent=count if done else _at(import_.get("partitions"), number) or 0,
+                taken=rows,
+                lag=0 if done else _at(stream.get("lag"), number),
+                rate=rate,
+                left_s=(count - rows) / rate if rate and last_word is None and job.state not in FINAL else None,
+                state=None if last_word is None else "materialised" if last_word.materialised else "failed",
+            )
         )
-        for number, count in enumerate(expected)
-    )
+    return tuple(views)
+
+
+def _of_attempt(job: "Job", reports: "dict[str, StageProgress]") -> "Mapping[str, Any]":
+    """What the relay has written about the job's newest attempt."""
+    report = reports.get("materialise")
+    return report.record if report is not None and report.record.get("attempt") == job.attempt else {}
+
+
+def _at(values: Any, number: int) -> int | None:
+    return int(values[number]) if values is not None and number < len(values) else None
 
 
 def _reached(job: "Job", history: Callable[[], list[Any]]) -> int:
@@ -202,18 +232,21 @@ def _reported(name: StageName, state: StageState, record: Any, at_ms: int) -> St
 
 
 def _materialise(
-    job: "Job", state: StageState, report: "StageProgress | None", announced: "list[PartitionProgress]", now_ms: int
+    job: "Job",
+    state: StageState,
+    reports: "dict[str, StageProgress]",
+    announced: "list[PartitionProgress]",
+    now_ms: int,
 ) -> StageView:
-    """Counted in rows of the partitions that have materialised, from the moment the first one was sent."""
-    rows = sum(int(p.record.get("records", 0)) for p in announced if p.materialised)
+    """Counted in rows that the workers have made durable, from the moment the first one was sent."""
     total = int(job.evidence["accepted"]) if job.evidence is not None else 0
-    if announced and state == "waiting":
+    partitions = partition_views(job, reports, announced, now_ms)
+    rows = total if state == "done" else sum(p.taken for p in partitions)
+    if rows and state == "waiting":
         state = "running"
-    if state == "done":
-        rows = total
     rate = None
-    if report is not None and announced:
-        end_ms = max(p.at_ms for p in announced) if rows >= total else now_ms
+    if (report := reports.get("import")) is not None and rows:
+        end_ms = max((p.at_ms for p in announced), default=now_ms) if rows >= total else now_ms
         rate = _rate(rows, end_ms - int(report.record["started_at_ms"]))
     return StageView(
         name="materialise",

@@ -10,9 +10,11 @@ from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.answers import Answers
 from orchestration.relay.events import JobEvents
+from orchestration.relay.lag import StreamLag
 from orchestration.relay.liveness import WorkerLiveness
 from orchestration.relay.progress import ProgressConsumer
 from orchestration.relay.sweeper import Sweeper
+from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
 from schemas.errors import FatalError, RetriableError
 
@@ -49,7 +51,8 @@ def main() -> int:
 
 
 def _go_round(context: Context, stop: threading.Event, changed: threading.Event) -> None:
-    answers = Answers(context, WorkerLiveness(context.settings.kafka_bootstrap, context.settings.partitions))
+    group = WorkerGroup(context.settings.kafka_bootstrap, context.settings.partitions)
+    answers, lag = Answers(context, WorkerLiveness(group)), StreamLag(context, group)
     events, sweeper = JobEvents(context), Sweeper(context)
     _log.info("ready")
     while not stop.is_set():
@@ -60,6 +63,7 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
             for job in live:
                 answers.give(job, now_ms())
             answers.forget_all_but(live)
+            lag.look(live, now_ms())
             events.announce()
             sweeper.look(now_ms())
         except RetriableError as exc:

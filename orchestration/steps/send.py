@@ -49,7 +49,9 @@ def send(context: Context, job_id: JobId) -> View:
                 log=KafkaImportLog(context.settings.kafka_bootstrap, topic),
                 backlog=KafkaBacklog(context.settings.kafka_bootstrap, topic, job.partitions),
                 fence=CatalogFence(context, job_id, attempt),
-                on_progress=lambda p: report.update(done=p.rows, rows=p.rows, partitions=p.partitions),
+                on_progress=lambda p: report.update(
+                    done=p.rows, rows=p.rows, partitions=p.partitions, offsets=p.offsets, attempt=attempt
+                ),
             )
     except StopPublishing:
         return view(context, context.jobs.get(job_id))

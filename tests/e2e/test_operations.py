@@ -104,6 +104,11 @@ def test_a_cancelled_job_publishes_nothing_and_can_be_retried(muster: Muster, co
     assert (late.code, "TOO_LATE" in late.err) == (3, True)
     shown = muster("jobs", "show", retried.json["job"], "--json").json
     assert [h["state"] for h in shown["history"]][-1] == "READY"
+    assert [(p["taken"] == p["expected"], p["lag"]) for p in shown["partition_progress"]] == [(True, 0)] * 8
+    # While it ran, the relay has told how far the workers were from their offsets, partition by partition.
+    told = context.progress.stages(retried.json["job"])["materialise"].record
+    assert (len(told["lag"]), len(told["partitions"]), told["total"]) == (8, 8, 1_000_000)
+    assert 0 < told["done"] <= 1_000_000
     assert "READY" in muster("jobs", "show", retried.json["job"]).out
 
 

@@ -1,11 +1,12 @@
 """What is shown of a job in motion: stages, partitions, one line for a log."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from orchestration.catalog.records import JobError, PartitionProgress, StageProgress
-from orchestration.cli.rendering import job_line, job_lines, upload_line
+from orchestration.cli.rendering import job_line, job_lines, partition_lines, upload_line
 from orchestration.cli.screen import LineScreen
 from orchestration.operations.follow import JobView, PartitionView, partition_views, stage_views
 from schemas.ids import Attempt
@@ -47,10 +48,45 @@ def test_partitions_materialise_while_others_are_still_sent() -> None:
         ("import", "running", 80),
         ("materialise", "running", 60),
     ]
-    assert partition_views(importing, reports, [materialised(0, 60)]) == (
-        PartitionView(partition=0, expected=60, sent=60, state="materialised"),
-        PartitionView(partition=1, expected=40, sent=20, state=None),
+    assert partition_views(importing, reports, [materialised(0, 60)], 4000) == (
+        PartitionView(partition=0, expected=60, sent=60, taken=60, lag=0, rate=20.0, state="materialised"),
+        PartitionView(partition=1, expected=40, sent=20, taken=0, lag=None, rate=None, state=None),
     )
+
+
+def test_each_partition_has_a_lag_a_rate_and_a_time_left_before_its_end_marker() -> None:
+    waiting = job(state="AWAITING", attempt=Attempt(1), evidence=EVIDENCE)
+    reports = stage("import", done=100, total=100, rows=100, partitions=[60, 40]) | stage(
+        "materialise", partitions=[30, 10], lag=[3, 6], attempt=1
+    )
+    assert partition_views(waiting, reports, [], 2000) == (
+        PartitionView(partition=0, expected=60, sent=60, taken=30, lag=3, rate=15.0, left_s=2.0),
+        PartitionView(partition=1, expected=40, sent=40, taken=10, lag=6, rate=5.0, left_s=6.0),
+    )
+    [materialise] = [s for s in stage_views(waiting, 2, reports, [], 2000) if s.name == "materialise"]
+    assert (materialise.done, materialise.rate, materialise.left_s) == (40, 20.0, 3.0)
+
+
+def test_what_was_written_about_an_older_attempt_is_not_shown() -> None:
+    again = job(state="IMPORTING", attempt=Attempt(2), evidence=EVIDENCE)
+    reports = stage("import") | stage("materialise", partitions=[30, 10], lag=[3, 6], attempt=1)
+    assert [(p.taken, p.lag) for p in partition_views(again, reports, [], 2000)] == [(0, None), (0, None)]
+
+
+def test_a_job_that_has_ended_has_no_time_left() -> None:
+    cancelled = job(state="CANCELLED", attempt=Attempt(1), evidence=EVIDENCE)
+    reports = stage("import", partitions=[60, 40]) | stage("materialise", partitions=[30, 10], lag=[3, 6], attempt=1)
+    assert [p.left_s for p in partition_views(cancelled, reports, [], 2000)] == [None, None]
+
+
+def test_of_many_partitions_the_slowest_are_shown() -> None:
+    partitions = [PartitionView(partition=n, expected=100, sent=100, taken=n, rate=10.0, left_s=9.0) for n in range(17)]
+    lines = partition_lines([*partitions[:2], *(replace(p, state="materialised") for p in partitions[2:])])
+    assert lines == [
+        "  partitions  15 of 17 materialised; the slowest 2",
+        "     0 → sent 100 %  taken   0 %  0  10 rows/s  9 s left",
+        "     1 → sent 100 %  taken   1 %  1  10 rows/s  9 s left",
+    ]
 
 
 def test_only_append_and_remove_have_a_build_stage() -> None:
@@ -68,23 +104,26 @@ def test_a_job_is_a_block_of_80_columns_and_a_line() -> None:
     reports = stage("verify", done=1000, total=1000, unit="bytes", rows=110) | stage(
         "import", done=100, total=100, rows=100, partitions=[60, 40]
     )
+    reports |= stage("materialise", partitions=[55, 8], lag=[1, 3], attempt=1)
     view = JobView(
         job=waiting,
         stages=stage_views(waiting, 2, reports, [materialised(0, 60)], 4000),
-        partitions=partition_views(waiting, reports, [materialised(0, 60)]),
+        partitions=partition_views(waiting, reports, [materialised(0, 60)], 4000),
     )
     assert job_lines(view) == [
         "job 01jdcz0000000000000000000a  AWAITING",
         "  default/vip, replace, s3://inbox/default/vip/people.csv",
         "  verify      ━━━━━━━━━━━━━━━━ 100 %  110 rows  500 B/s",
         "  import      ━━━━━━━━━━━━━━━━ 100 %  100 rows  50 rows/s",
-        "  materialise ━━━━━━━━━───────  60 %  60 rows  15 rows/s  3 s left",
+        "  materialise ━━━━━━━━━━──────  68 %  68 rows  17 rows/s  2 s left",
         "  publish     ────────────────",
         "  partitions  1 of 2 materialised",
-        "      0 ✓ 60           1 → 40",
+        "     0 ✓ sent 100 %  taken 100 %  60  20 rows/s",
+        "     1 → sent 100 %  taken  20 %  8  2 rows/s  16 s left  lag 3",
     ]
     assert job_line(view) == (
-        "job 01jdcz0000000000000000000a AWAITING; materialise 60 %, 60 rows, 15 rows/s, 3 s left; 1 of 2 partitions"
+        "job 01jdcz0000000000000000000a AWAITING; materialise 68 %, 68 rows, 17 rows/s, 2 s left; 1 of 2 partitions; "
+        "partition 1 20 %, 2 rows/s, 16 s left, lag 3"
     )
 
 

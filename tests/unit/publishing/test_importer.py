@@ -267,7 +267,8 @@ def test_progress_ends_with_the_rows_of_every_partition() -> None:
     seen: list[PublishProgress] = []
     publish(GivenRows(users), evidence_of(users, partitions=2), log, on_progress=seen.append)
     assert (seen[-1].rows, seen[-1].partitions) == (3, (2, 1))
-    assert 0 < seen[-1].bytes < sum(len(value) for partition in log.messages for value in partition)
+    assert 0 < seen[-2].bytes < seen[-1].bytes  # before and after the end markers
+    assert seen[-1].bytes == sum(len(value) for partition in log.messages for value in partition)
 
 
 def test_an_abort_reaches_every_partition_that_the_topic_still_has() -> None:
@@ -299,3 +300,12 @@ def test_a_report_is_plain_json() -> None:
             }
         ],
     }
+
+
+def test_progress_tells_where_the_messages_of_each_partition_lie() -> None:
+    users = batch("21", "foobar", "abc")
+    log = InMemoryImportLog(2)
+    log.messages[1].append(b"of another import")
+    told: list[PublishProgress] = []
+    publish(GivenRows(users), evidence_of(users, partitions=2), log, on_progress=told.append)
+    assert told[-1].offsets == ((0, 2), (1, 3))  # start, chunk, end marker

@@ -1,0 +1,45 @@
+"""The workers' consumer group, as Kafka knows it: how many they are, and how far they have come in each partition."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
+
+TIMEOUT_S: Final = 5.0
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class WorkerGroup:
+    """Asks Kafka. Every method blocks for at most some seconds and raises `KafkaException`."""
+
+    def __init__(self, bootstrap: str, partitions: int) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._places = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(partitions)]
+
+    def members(self) -> int:
+        """How many workers share the partitions."""
+        described = self._admin.describe_consumer_groups([WORKER_GROUP], request_timeout=TIMEOUT_S)[WORKER_GROUP]
+        return len(described.result(TIMEOUT_S + 1).members)
+
+    def committed(self) -> Mapping[Place, int]:
+        """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""
+        asked = [ConsumerGroupTopicPartitions(WORKER_GROUP, self._places)]
+        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[WORKER_GROUP]
+        at = {(p.topic, p.partition): p.offset for p in group.result(TIMEOUT_S + 1).topic_partitions}
+        return {place: at.get(place, -1) for place in map(_place, self._places)}
+
+    def ends(self) -> Mapping[Place, int]:
+        """Offset that the next message of each partition will have."""
+        latest = self._admin.list_offsets(
+            {place: OffsetSpec.latest() for place in self._places},  # type: ignore[no-untyped-call]
+            request_timeout=TIMEOUT_S,
+        )
+        return {_place(place): f.result(TIMEOUT_S + 1).offset for place, f in latest.items()}
+
+
+def _place(place: TopicPartition) -> Place:
+    return place.topic, place.partition

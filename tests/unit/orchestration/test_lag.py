@@ -1,0 +1,104 @@
+"""How far the workers are in each partition, from offsets alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from orchestration.catalog import migrate
+from orchestration.context import Context
+from orchestration.relay.lag import LOOK_EVERY_MS, StreamLag, lag_record, taken
+from orchestration.relay.worker_group import WorkerGroup
+from orchestration.settings import Secret, Settings
+from schemas.ids import Attempt
+from schemas.topics import IMPORTS, IMPORTS_SMALL
+from tests.unit.cli.jobs import JOB, job
+
+SENT: dict[str, Any] = {
+    "attempt": 1,
+    "total": 100,
+    "partitions": [60, 40],
+    "offsets": [[10, 19], [0, 3]],
+    "started_at_ms": 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("committed", "rows", "waiting"),
+    [(-1, 0, 10), (0, 0, 10), (10, 0, 10), (15, 30, 5), (19, 54, 1), (20, 60, 0), (99, 60, 0)],
+)
+def test_rows_follow_from_the_messages_that_are_behind_the_workers(committed: int, rows: int, waiting: int) -> None:
+    assert taken(60, [10, 19], committed) == (rows, waiting)
+
+
+def test_a_partition_that_was_sent_nothing_waits_for_nothing() -> None:
+    assert taken(0, [-1, -1], 7) == (0, 0)
+
+
+def test_a_job_is_looked_for_in_its_own_lane() -> None:
+    committed = {(IMPORTS_SMALL, 0): 15, (IMPORTS_SMALL, 1): 4, (IMPORTS, 0): 0, (IMPORTS, 1): 0}
+    record = lag_record(job(attempt=Attempt(1), small=True), SENT, committed)
+    assert record is not None
+    assert (record["partitions"], record["lag"], record["done"], record["total"]) == ([30, 40], [5, 0], 70, 100)
+    large = lag_record(job(attempt=Attempt(1), small=False), SENT, committed)
+    assert large is not None
+    assert large["lag"] == [10, 4]
+
+
+@pytest.mark.parametrize("sent", [{}, {**SENT, "attempt": 2}, {**SENT, "offsets": []}])
+def test_nothing_is_told_without_a_report_of_this_attempt(sent: dict[str, Any]) -> None:
+    assert lag_record(job(attempt=Attempt(1)), sent, {}) is None
+
+
+class GroupAt:
+    """A `WorkerGroup` that is where it is told to be."""
+
+    def __init__(self) -> None:
+        self.at: dict[tuple[str, int], int] = {}
+        self.asked = 0
+        self.away = False
+
+    def committed(self) -> Mapping[tuple[str, int], int]:
+        self.asked += 1
+        if self.away:
+            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return self.at
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    context = Context(Settings(home=tmp_path, catalog_url=url))
+    yield context
+    context.database.close()
+
+
+def test_the_relay_writes_the_lag_of_moving_jobs_once_a_second(context: Context) -> None:
+    group = GroupAt()
+    lag = StreamLag(context, cast(WorkerGroup, group))
+    moving = job(state="AWAITING", attempt=Attempt(1), small=True)
+    context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
+
+    lag.look([replace(moving, state="VERIFYING"), replace(moving, state="READY")], LOOK_EVERY_MS)
+    assert group.asked == 0
+
+    group.at = {(IMPORTS_SMALL, 0): 15, (IMPORTS_SMALL, 1): 0}
+    lag.look([moving], LOOK_EVERY_MS)
+    assert context.progress.stages(JOB.job_id)["materialise"].record["lag"] == [5, 4]
+    group.at = {(IMPORTS_SMALL, 0): 20, (IMPORTS_SMALL, 1): 4}
+    lag.look([moving], 2 * LOOK_EVERY_MS - 1)
+    assert group.asked == 1
+    lag.look([moving], 2 * LOOK_EVERY_MS)
+    assert context.progress.stages(JOB.job_id)["materialise"].record["lag"] == [0, 0]
+
+
+def test_an_outage_of_kafka_costs_the_relay_nothing_but_the_progress(context: Context) -> None:
+    group = GroupAt()
+    group.away = True
+    context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
+    StreamLag(context, cast(WorkerGroup, group)).look([job(state="AWAITING", attempt=Attempt(1))], LOOK_EVERY_MS)
+    assert "materialise" not in context.progress.stages(JOB.job_id)
