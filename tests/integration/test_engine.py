@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 HANDLERS = "tests.integration.engine_handlers"
 FUNCTIONS = (
     FunctionSpec(name="Echo", handler=f"{HANDLERS}.echo", timeout_s=30, memory_mb=256),
-    FunctionSpec(name="Refuse", handler=f"{HANDLERS}:refuse"),
+    FunctionSpec(name="Refuse", handler=f"{HANDLERS}.refuse"),
     FunctionSpec(name="FailFirst", handler=f"{HANDLERS}.fail_first_times"),
     FunctionSpec(name="Sleep", handler=f"{HANDLERS}.sleep", timeout_s=1),
     FunctionSpec(name="Leave", handler=f"{HANDLERS}.leave"),
@@ -206,9 +206,9 @@ def test_retry_calls_again_until_the_function_succeeds(engine: Engine, tmp_path:
     [
         ("Sleep", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
         ("Leave", "Runtime.ExitError", "Runtime exited with error: exit status 7"),
-        ("Kill", "Runtime.ExitError", "Runtime exited with error: signal: SIGKILL"),
+        ("Kill", "Runtime.ExitError", "Runtime exited with error: signal: killed"),
         ("Unserialisable", "Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON"),
-        ("Missing", "Runtime.ImportModuleError", "has no attribute 'no_such_function'"),
+        ("Missing", "Runtime.HandlerNotFound", "Handler 'no_such_function' missing"),
     ],
 )
 def test_a_function_that_breaks_has_the_error_name_of_aws_and_the_next_call_works(

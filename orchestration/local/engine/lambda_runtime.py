@@ -1,31 +1,37 @@
-"""Lambda as a pool of warm processes: one invocation at a time in each, killed at its timeout.
+"""Lambda as a pool of warm processes: one invocation at a time in each, killed at its time and memory limits.
 
-A process serves every function, since all of them live in one image and one module. What differs from AWS: memory is
-not limited, and a function has no environment of its own.
+A process serves all functions of one memory size, since all of them live in one image: what one function leaves behind
+counts against the next one of its size only. On AWS each function has sandboxes of its own.
 """
 
 import contextlib
 import importlib
 import json
 import logging
+import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from orchestration.local import processes
-from orchestration.local.engine import frames
+from orchestration.local.engine import frames, memory
 
 INIT_TIMEOUT_S: Final = 120.0
 """For importing the handler, which AWS does not count as run time either."""
 MAX_WORKERS: Final = 8
 EXIT_WAIT_S: Final = 5.0
+MEMORY_POLL_S: Final = 0.05
+RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
+"""Lambda's limit for a synchronous answer, to the byte."""
 
 log = logging.getLogger("muster.engine.lambda")
 
@@ -53,7 +59,8 @@ class LambdaResult:
 class LambdaWorker:
     """One process and the socket to it."""
 
-    def __init__(self, spawner: processes.Spawner, env: Mapping[str, str], output: Path) -> None:
+    def __init__(self, spawner: processes.Spawner, env: Mapping[str, str], output: Path, memory_mb: int) -> None:
+        self.memory_mb = memory_mb
         self._connection, theirs = socket.socketpair()
         with theirs:
             argv = [sys.executable, "-m", "orchestration.local.engine.lambda_worker", str(theirs.fileno())]
@@ -62,7 +69,10 @@ class LambdaWorker:
             )
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Load the handler and, where the request has an event, run it. Raises `EOFError`, `OSError`."""
+        """Load the handler and, where the request has an event, run it.
+
+        Raises `TimeoutError`, and `EOFError` or `OSError` for a process that has ended, be it killed for its memory.
+        """
         self._connection.settimeout(INIT_TIMEOUT_S)
         frames.send(self._connection, request)
         loaded = frames.receive(self._connection)
@@ -70,15 +80,30 @@ class LambdaWorker:
             return {"error": loaded["load_error"]}
         if "event" not in request:
             return loaded
-        self._connection.settimeout(request["timeout_s"])
+        self._await_answer(time.monotonic() + request["timeout_s"])
         return frames.receive(self._connection)
+
+    def _await_answer(self, deadline: float) -> None:
+        limit_bytes = self.memory_mb * 1024 * 1024
+        while not select.select([self._connection], [], [], min(MEMORY_POLL_S, max(0, deadline - time.monotonic())))[0]:
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            if (used := memory.used_bytes(self._process.pid)) > limit_bytes:
+                log.warning("process %d has %d of %d MB", self._process.pid, used >> 20, self.memory_mb)
+                self._kill()
+
+    def _kill(self) -> None:
+        for pid in reversed(list(memory.descendants(self._process.pid))):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        processes.signal_group(self._process.pid, signal.SIGKILL)
 
     def end(self) -> int:
         """Kill the process; returns its exit code, negative for a signal."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self._process.poll() is None:
                 self._process.wait(0.05)  # it may just be ending: its own code says more than ours
-        processes.signal_group(self._process.pid, signal.SIGKILL)
+        self._kill()
         self._connection.close()
         return self._process.wait(EXIT_WAIT_S)
 
@@ -92,24 +117,26 @@ class LambdaPool:
         self._output = output
         self._slots = threading.BoundedSemaphore(MAX_WORKERS)
         self._idle: list[LambdaWorker] = []
+        self._busy = 0
         self._lock = threading.Lock()
 
-    def warm(self, handler: str) -> None:
-        """Start one process and import a handler's module, so that the first job need not wait for it."""
-        with self._slots:
-            worker = self._take()
-            try:
-                worker.ask({"handler": handler, "request_id": "warm-up"})
-            except (EOFError, OSError):
-                worker.end()
-            else:
-                self._give_back(worker)
+    def warm(self, functions: Iterable[tuple[str, int]]) -> None:
+        """Start a process for each memory size and import a handler's module, so that the first job need not wait."""
+        for memory_mb, handler in {memory_mb: handler for handler, memory_mb in functions}.items():
+            with self._slots:
+                worker = self._take(memory_mb)
+                try:
+                    worker.ask({"handler": handler, "request_id": "warm-up"})
+                except (EOFError, OSError):
+                    self._lose(worker)
+                else:
+                    self._give_back(worker)
 
     def invoke(self, call: LambdaCall) -> LambdaResult:
-        """Run one invocation; never raises for what the function does.
+        """Run one invocation; never raises for what the function does, `OSError` when no process can be started.
 
-        An exception has its class name as errorType; a timeout is Sandbox.Timedout, a process that ended
-        Runtime.ExitError, a handler that cannot be imported Runtime.ImportModuleError.
+        An exception has its class name as errorType; a timeout is Sandbox.Timedout, a process that ended or was killed
+        for its memory Runtime.ExitError, a handler that cannot be loaded Runtime.ImportModuleError or -HandlerNotFound.
         """
         request_id = str(uuid.uuid4())
         request = {
@@ -122,33 +149,63 @@ class LambdaPool:
             "timeout_s": call.timeout_s,
         }
         with self._slots:
-            worker = self._take()
+            worker = self._take(call.memory_mb)
             try:
                 reply = worker.ask(request)
             except TimeoutError:
-                worker.end()
+                self._lose(worker)
                 return _failure("Sandbox.Timedout", request_id, f"Task timed out after {call.timeout_s:.2f} seconds")
             except (EOFError, OSError):
-                return _failure("Runtime.ExitError", request_id, f"Runtime exited with error: {_how(worker.end())}")
+                how = _how(self._lose(worker))
+                return _failure("Runtime.ExitError", request_id, f"Runtime exited with error: {how}")
             self._give_back(worker)
         if "error" in reply:
             log.warning("%s failed: %s", call.function_name, reply["error"].get("errorMessage"))
             return LambdaResult(payload=json.dumps(reply["error"]), failed=True)
+        if len(reply["payload"].encode()) > RESPONSE_MAX_BYTES:
+            message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_MAX_BYTES} bytes)."
+            document = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}
+            return LambdaResult(payload=json.dumps(document), failed=True)
         return LambdaResult(payload=reply["payload"], failed=False)
 
-    def _take(self) -> LambdaWorker:
+    def end(self) -> None:
+        """End the processes that are idle."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return LambdaWorker(self._spawner, self._env, self._output)
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.end()
+
+    def _take(self, memory_mb: int) -> LambdaWorker:
+        with self._lock:
+            self._busy += 1
+            for worker in reversed(self._idle):
+                if worker.memory_mb == memory_mb:
+                    self._idle.remove(worker)
+                    return worker
+            in_the_way = self._idle.pop(0) if self._busy + len(self._idle) > MAX_WORKERS else None
+        if in_the_way is not None:
+            in_the_way.end()
+        try:
+            return LambdaWorker(self._spawner, self._env, self._output, memory_mb)
+        except OSError:
+            with self._lock:
+                self._busy -= 1
+            raise
 
     def _give_back(self, worker: LambdaWorker) -> None:
         with self._lock:
+            self._busy -= 1
             self._idle.append(worker)
+
+    def _lose(self, worker: LambdaWorker) -> int:
+        with self._lock:
+            self._busy -= 1
+        return worker.end()
 
 
 def _how(code: int) -> str:
-    return f"signal: {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    """As Go says it, in which Lambda's supervisor is written: `signal: killed`."""
+    return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}" if code < 0 else f"exit status {code}"
 
 
 def _failure(error_type: str, request_id: str, message: str) -> LambdaResult:

@@ -1,80 +1,78 @@
 """One warm Lambda sandbox: `python -m orchestration.local.engine.lambda_worker FD`.
 
-Answers invocations that come over the socket FD, one at a time, as AWS's runtime for Python does: the handler gets
-(event, context), its result is sent as JSON, an exception as {errorMessage, errorType, requestId, stackTrace}.
-Standard output goes to the engine's Lambda log.
+Invocations come over the socket FD, one at a time, and are handled by the code that runs in AWS's image: this is
+awslambdaric with our socket in the place of Lambda's runtime API, so that results, error documents and the context are
+its own. A process serves every function of its memory size; what a function finds in its environment is set before
+each invocation. Standard output goes to the engine's Lambda log.
 """
 
-import importlib
 import json
+import os
 import socket
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from awslambdaric import bootstrap
+from awslambdaric.lambda_runtime_exception import FaultException
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
 from orchestration.local.engine import frames
 
 Handler = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LambdaContext:
-    """The part of AWS's context object that means something here."""
+class SocketRuntime:
+    """What awslambdaric takes for its client of the runtime API: answers go to the engine."""
 
-    function_name: str
-    invoked_function_arn: str
-    memory_limit_in_mb: int
-    aws_request_id: str
-    deadline: float = field(repr=False)
-    """On this process's monotonic clock, in seconds."""
-    function_version: str = "$LATEST"
+    marshaller = LambdaMarshaller()
 
-    @property
-    def log_group_name(self) -> str:
-        """As AWS names it."""
-        return f"/aws/lambda/{self.function_name}"
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
 
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation is killed."""
-        return max(0, int((self.deadline - time.monotonic()) * 1000))
+    def post_invocation_result(
+        self, invoke_id: str, result: str | bytes, content_type: str, invocation_id: str | None = None
+    ) -> None:
+        """The handler's result as JSON text."""
+        del invoke_id, content_type, invocation_id
+        frames.send(self._connection, {"payload": result if isinstance(result, str) else result.decode()})
+
+    def post_invocation_error(
+        self, invoke_id: str, error: str, xray_fault: str, invocation_id: str | None = None
+    ) -> None:
+        """AWS's error document: {errorMessage, errorType, requestId, stackTrace}."""
+        del invoke_id, xray_fault, invocation_id
+        frames.send(self._connection, {"error": json.loads(error)})
 
 
-def load(handler: str) -> Handler:
-    """The function that `package.module.function` or `package.module:function` names. Raises as the import does."""
-    module, _, function = handler.replace(":", ".").rpartition(".")
-    found: Handler = getattr(importlib.import_module(module), function)
+def load(handler: str) -> Handler | dict[str, Any]:
+    """The function that `package.module.function` names, or the error document of a failed start."""
+    try:
+        found: Handler = bootstrap._get_handler(handler)  # noqa: SLF001 - what awslambdaric itself starts with
+    except FaultException as exc:
+        return dict(bootstrap.make_error(exc.msg, exc.exception_type, exc.trace))
+    except Exception:  # noqa: BLE001 - whatever a module raises when imported
+        return dict(bootstrap.build_fault_result(sys.exc_info(), None))
     return found
 
 
-def answer(handler: Handler, event: Any, context: LambdaContext) -> dict[str, Any]:
-    """Run one invocation: {"payload": JSON text} or {"error": AWS's error document}."""
-    try:
-        result = handler(event, context)
-    except Exception as exc:  # noqa: BLE001 - this is where AWS's runtime catches it too
-        traceback.print_exc()
-        return {"error": error_document(exc, context.aws_request_id)}
-    try:
-        return {"payload": json.dumps(result)}
-    except (TypeError, ValueError) as exc:
-        message = f"Unable to marshal response: {exc}"
-        return {"error": {"errorMessage": message, "errorType": "Runtime.MarshalError", "stackTrace": []}}
-
-
-def error_document(exc: BaseException, request_id: str) -> dict[str, Any]:
-    """What awslambdaric sends for an exception; Step Functions matches on `errorType`."""
+def function_environment(request: Mapping[str, Any]) -> dict[str, str]:
+    """The variables that Lambda sets for a function, as far as they mean something here."""
     return {
-        "errorMessage": str(exc),
-        "errorType": type(exc).__name__,
-        "requestId": request_id,
-        "stackTrace": traceback.format_list(traceback.extract_tb(exc.__traceback__)),
+        "_HANDLER": request["handler"],
+        "AWS_LAMBDA_FUNCTION_NAME": request["function_name"],
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(request["memory_mb"]),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{request['function_name']}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{os.getpid()}",
     }
 
 
 def serve(connection: socket.socket) -> None:
     """Answer until the engine closes the socket."""
+    runtime = SocketRuntime(connection)
+    log = bootstrap.StandardLogSink()
     loaded: dict[str, Handler] = {}
     while True:
         try:
@@ -83,24 +81,29 @@ def serve(connection: socket.socket) -> None:
             return
         name = request["handler"]
         if name not in loaded:
-            try:
-                loaded[name] = load(name)
-            except Exception as exc:  # noqa: BLE001 - whatever a module raises when imported
-                traceback.print_exc()
-                document = error_document(exc, request["request_id"]) | {"errorType": "Runtime.ImportModuleError"}
-                frames.send(connection, {"load_error": document})
+            found = load(name)
+            if isinstance(found, dict):
+                bootstrap.log_error(found, log)
+                frames.send(connection, {"load_error": found})
                 continue
+            loaded[name] = found
         frames.send(connection, {"loaded": name})
         if "event" not in request:
             continue
-        context = LambdaContext(
-            function_name=request["function_name"],
+        os.environ |= function_environment(request)
+        bootstrap.handle_event_request(
+            lambda_runtime_client=runtime,
+            request_handler=loaded[name],
+            invoke_id=request["request_id"],
+            event_body=json.dumps(request["event"]),
+            content_type="application/json",
+            client_context_json=None,
+            cognito_identity_json=None,
             invoked_function_arn=request["function_arn"],
-            memory_limit_in_mb=request["memory_mb"],
-            aws_request_id=request["request_id"],
-            deadline=time.monotonic() + request["timeout_s"],
+            epoch_deadline_time_in_ms=int((time.time() + request["timeout_s"]) * 1000),
+            tenant_id=None,
+            log_sink=log,
         )
-        frames.send(connection, answer(loaded[name], request["event"], context))
 
 
 def main() -> None:

@@ -111,7 +111,8 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     threading.Thread(target=door.bridge.run, args=(stopping,), name="inbox", daemon=True).start()
     door.ready.set()
     if functions:  # not earlier: the broker needs the processor while it starts
-        threading.Thread(target=pool.warm, args=(functions[0].handler,), name="warm-up", daemon=True).start()
+        sizes = [(f.handler, f.memory_mb) for f in functions]
+        threading.Thread(target=pool.warm, args=(sizes,), name="warm-up", daemon=True).start()
     log.info("ready on port %d", port)
     stopping.wait()
     tasks.stop_all(STOP_TIMEOUT_S)  # step 5

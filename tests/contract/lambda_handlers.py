@@ -1,0 +1,73 @@
+"""Functions of the Lambda contract; they run in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LOADED = str(time.time_ns())
+
+
+def echo(event: Any, context: Any) -> Any:
+    return event
+
+
+def describe(event: Any, context: Any) -> Any:
+    return {
+        "request_id": context.aws_request_id,
+        "remaining_ms": context.get_remaining_time_in_millis(),
+        "function": context.function_name,
+        "arn": context.invoked_function_arn,
+        "version": context.function_version,
+        "memory": context.memory_limit_in_mb,
+        "environment": {name: os.environ.get(name) for name in event["names"]},
+        "process": [os.getpid(), LOADED],
+    }
+
+
+def refuse(event: Any, context: Any) -> Any:
+    raise ValueError("the file has no rows: é")
+
+
+def sleep(event: Any, context: Any) -> Any:
+    time.sleep(event["seconds"])
+    return "slept"
+
+
+def leave(event: Any, context: Any) -> Any:
+    os._exit(7)
+
+
+def kill_itself(event: Any, context: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def return_unserialisable(event: Any, context: Any) -> Any:
+    return object()
+
+
+def return_too_much(event: Any, context: Any) -> Any:
+    return "x" * event["characters"]
+
+
+def take_memory(event: Any, context: Any) -> Any:
+    """Touches `megabytes`, in itself or in a child, and holds it for `seconds`."""
+    if event.get("in_child"):
+        source = f"import time; taken = bytearray({event['megabytes']} << 20); time.sleep({event['seconds']})"
+        return subprocess.run([sys.executable, "-c", source], check=False).returncode
+    taken = bytearray(event["megabytes"] << 20)
+    Path(event["started"]).touch()
+    time.sleep(event["seconds"])
+    return len(taken)
+
+
+def reserve_address_space(event: Any, context: Any) -> Any:
+    """Maps `megabytes` without touching them, as numba and Arrow do."""
+    import mmap  # noqa: PLC0415
+
+    with mmap.mmap(-1, event["megabytes"] << 20) as reserved:
+        time.sleep(event["seconds"])
+        return len(reserved)

@@ -1,0 +1,208 @@
+"""What a Lambda function may rely on, of our local runtime and of awslambdaric under AWS's emulator alike."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestration.local.engine.deploy import FunctionSpec, function_specs
+from tests.conftest import stack_environment
+from tests.contract.lambda_runners import NAME, EmulatorRunner, LocalRunner, Runner
+
+HANDLERS = "tests.contract.lambda_handlers"
+Run = Callable[..., Runner]
+
+
+@pytest.fixture(params=[LocalRunner, EmulatorRunner], ids=["local", "emulator"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
+    """`run("echo", timeout_s=5, memory_mb=256)` makes a function of a handler; all are ended after the test."""
+    env = stack_environment({"COLOUR": "blue"})
+    with ExitStack() as stack:
+
+        def start(name: str, *, timeout_s: int = 20, memory_mb: int = 256) -> Runner:
+            handler = name if "." in name else f"{HANDLERS}.{name}"
+            runner = request.param(handler, timeout_s=timeout_s, memory_mb=memory_mb, folder=tmp_path, env=env)
+            entered: Runner = stack.enter_context(runner)
+            return entered
+
+        yield start
+
+
+@pytest.mark.parametrize("event", [{"a": ["é", None, 1.5, True]}, {}, [], "text", 0, None], ids=str)
+def test_json_goes_in_and_comes_out_as_it_was(run: Run, event: object) -> None:
+    answer = run("echo").invoke(event)
+
+    assert answer.error is None
+    assert answer.result == event
+
+
+def test_an_exception_is_a_document_with_its_class_message_and_place(run: Run) -> None:
+    error = run("refuse").invoke({}).error
+
+    assert error is not None
+    assert error.keys() == {"errorType", "errorMessage", "requestId", "stackTrace"}
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "the file has no rows: é")
+    assert len(error["requestId"]) == 36
+    assert [("lambda_handlers.py" in line, "in refuse" in line) for line in error["stackTrace"]] == [(True, True)]
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_type", "message"),
+    [
+        ("leave", "Runtime.ExitError", "Error: Runtime exited with error: exit status 7"),
+        ("kill_itself", "Runtime.ExitError", "Error: Runtime exited with error: signal: killed"),
+        (
+            "return_unserialisable",
+            "Runtime.MarshalError",
+            "Unable to marshal response: Object of type object is not JSON serializable",
+        ),
+        ("no_such_function", "Runtime.HandlerNotFound", f"Handler 'no_such_function' missing on module '{HANDLERS}'"),
+        (
+            "tests.no_such_module.handler",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'tests.no_such_module': No module named 'tests.no_such_module'",
+        ),
+    ],
+)
+def test_what_breaks_has_the_name_and_message_of_aws(run: Run, handler: str, error_type: str, message: str) -> None:
+    error = run(handler).invoke({}).error
+
+    assert error is not None
+    assert (error["errorType"], error["errorMessage"][-len(message) :]) == (error_type, message)
+
+
+def test_an_answer_over_six_megabytes_is_refused(run: Run) -> None:
+    function = run("return_too_much", memory_mb=512)
+
+    assert function.invoke({"characters": 6 * 1024 * 1024}).error is None
+    error = function.invoke({"characters": 6 * 1024 * 1024 + 200}).error
+
+    assert error == {
+        "errorType": "Function.ResponseSizeTooLarge",
+        "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+    }
+
+
+def test_a_function_over_its_time_is_killed_and_the_next_call_works(run: Run) -> None:
+    function = run("sleep", timeout_s=2)
+
+    began = time.monotonic()
+    error = function.invoke({"seconds": 60}).error
+    after = function.invoke({"seconds": 0})
+
+    assert error is not None
+    assert error["errorType"] == "Sandbox.Timedout"
+    assert error["errorMessage"].endswith("Error: Task timed out after 2.00 seconds")
+    assert time.monotonic() - began < 30
+    assert after.result == "slept"
+
+
+def test_a_function_over_its_memory_is_killed_and_the_next_call_works(run: Run, tmp_path: Path) -> None:
+    function = run("take_memory", memory_mb=256)
+    event = {"seconds": 15, "started": str(tmp_path / "started")}
+
+    error = function.invoke({**event, "megabytes": 400}).error
+    after = function.invoke({**event, "megabytes": 10, "seconds": 0.3})
+
+    assert error is not None
+    assert error["errorType"] == "Runtime.ExitError"
+    assert error["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
+    assert after.result == 10 << 20
+
+
+def test_memory_that_is_only_reserved_does_not_count(run: Run) -> None:
+    assert run("reserve_address_space", memory_mb=256).invoke({"megabytes": 4096, "seconds": 0.5}).result == 4096 << 20
+
+
+def test_one_function_that_is_killed_does_not_disturb_another_that_runs(run: Run, tmp_path: Path) -> None:
+    patient, greedy = run("sleep"), run("take_memory", memory_mb=256)
+
+    with ThreadPoolExecutor(2) as pool:
+        slept = pool.submit(patient.invoke, {"seconds": 3})
+        killed = pool.submit(greedy.invoke, {"megabytes": 400, "seconds": 15, "started": str(tmp_path / "started")})
+
+        assert (killed.result().error or {})["errorType"] == "Runtime.ExitError"
+        assert slept.result().result == "slept"
+
+
+def test_calls_at_once_are_all_answered_under_ids_of_their_own(run: Run) -> None:
+    function = run("describe")
+    together = threading.Barrier(3)
+
+    def call() -> str:
+        together.wait()
+        return str(function.invoke({"names": []}).result["request_id"])
+
+    with ThreadPoolExecutor(3) as pool:
+        calls = [future.result() for future in [pool.submit(call) for _ in range(3)]]
+
+    assert len(set(calls)) == 3
+
+
+def test_a_process_stays_warm_and_each_call_has_an_id_of_its_own(run: Run) -> None:
+    function = run("describe")
+
+    first, second = (function.invoke({"names": []}).result for _ in range(2))
+
+    assert first["process"] == second["process"]
+    assert first["request_id"] != second["request_id"]
+
+
+def test_the_context_names_the_function_and_counts_down_to_its_timeout(run: Run) -> None:
+    found = run("describe", timeout_s=20, memory_mb=256).invoke({"names": []}).result
+
+    assert found["function"] == NAME
+    assert found["arn"] == f"arn:aws:lambda:us-east-1:012345678912:function:{NAME}"
+    assert (found["version"], found["memory"]) == ("$LATEST", "256")
+    assert 15_000 < found["remaining_ms"] <= 20_000
+
+
+def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:
+    names = ["COLOUR", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"]
+
+    assert run("describe", memory_mb=256).invoke({"names": names}).result["environment"] == {
+        "COLOUR": "blue",
+        "AWS_LAMBDA_FUNCTION_NAME": NAME,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    }
+
+
+@pytest.mark.parametrize("function", function_specs(), ids=lambda f: str(f.name))
+def test_each_real_handler_loads_within_its_memory_and_answers(run: Run, function: FunctionSpec) -> None:
+    error = run(function.handler, timeout_s=function.timeout_s, memory_mb=function.memory_mb).invoke({}).error
+
+    assert error is not None
+    assert error["errorType"] == "KeyError"
+    assert "orchestration/handlers.py" in error["stackTrace"][-1]
+
+
+def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
+    record = {"kind": "user", "code": "EMPTY_FILE", "message": "no rows", "detail": {"rows": 0}}
+    cause = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(record)})
+
+    answer = run("orchestration.handlers.extract_cause", memory_mb=512).invoke(
+        {"job_id": "j", "failure": {"Error": "UserError", "Cause": cause}}
+    )
+
+    assert answer.result == {"job_id": "j", "error": record}
+
+
+def test_children_count_and_die_with_the_function_here(tmp_path: Path) -> None:
+    """Locally only: the emulator limits no memory, and in the tests above the test itself does it for it."""
+    handler = f"{HANDLERS}.take_memory"
+    with LocalRunner(handler, timeout_s=30, memory_mb=256, folder=tmp_path, env=stack_environment({})) as function:
+        error = function.invoke({"megabytes": 403, "seconds": 20, "in_child": True}).error
+
+    assert error is not None
+    assert error["errorMessage"].endswith("signal: killed")
+    left = [
+        p for p in psutil.process_iter(["cmdline"]) if any("bytearray(403 <<" in a for a in p.info["cmdline"] or ())
+    ]
+    assert psutil.wait_procs(left, timeout=5)[1] == []
