@@ -12,6 +12,7 @@ from orchestration.relay.answers import Answers
 from orchestration.relay.events import JobEvents
 from orchestration.relay.lag import StreamLag
 from orchestration.relay.liveness import WorkerLiveness
+from orchestration.relay.lost_markers import LostMarkers
 from orchestration.relay.progress import ProgressConsumer
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.worker_group import WorkerGroup
@@ -53,7 +54,7 @@ def main() -> int:
 def _go_round(context: Context, stop: threading.Event, changed: threading.Event) -> None:
     group = WorkerGroup(context.settings.kafka_bootstrap, context.settings.partitions)
     answers, lag = Answers(context, WorkerLiveness(group)), StreamLag(context, group)
-    events, sweeper = JobEvents(context), Sweeper(context)
+    markers, events, sweeper = LostMarkers(context, group), JobEvents(context), Sweeper(context)
     _log.info("ready")
     while not stop.is_set():
         changed.wait(ROUND_S)
@@ -64,6 +65,7 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
                 answers.give(job, now_ms())
             answers.forget_all_but(live)
             lag.look(live, now_ms())
+            markers.look(live, now_ms())
             events.announce()
             sweeper.look(now_ms())
         except RetriableError as exc:

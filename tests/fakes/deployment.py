@@ -20,6 +20,7 @@ from connectors.verification.verifier import verify_rows
 from orchestration import handlers
 from orchestration.catalog import migrate
 from orchestration.catalog.records import Job
+from orchestration.catalog.tables import partition_progress
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.jobs import retry
@@ -185,6 +186,12 @@ class Deployment:
             if not partitions or m.partition in partitions
         ]
         self.context.progress.put_partitions(rows)
+
+    def forget_partition(self, job: Job, partition: int) -> None:
+        """The announcement of a partition never came."""
+        with self.context.database.write() as connection:
+            mine = (partition_progress.c.job_id == job.job_id) & (partition_progress.c.partition == partition)
+            connection.execute(partition_progress.delete().where(mine))
 
     def states(self, job: Job) -> list[str]:
         """The states that a job went through."""
