@@ -20,7 +20,8 @@ from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.importer import publish_import
 from connectors.publishing.producer import KafkaImportLog
 from connectors.publishing.reports import ImportAttempt
-from connectors.sources.parsing import ParseLimits, open_parsed
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from schemas.ids import Attempt, AudienceName, JobId, TenantName

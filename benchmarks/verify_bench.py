@@ -6,7 +6,7 @@ import pyarrow.csv as pacsv
 
 from benchmarks.measure import Result, best_of
 from benchmarks.setting import SPEC, Setting
-from connectors.sources.parsing import ParseLimits
+from connectors.sources.limits import ParseLimits
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.verifier import verify_file
 

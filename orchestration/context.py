@@ -5,9 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import DuckLimits
-from connectors.objects import ObjectStore
-from connectors.sources.parsing import ParseLimits
+from connectors.lake.limits import DuckLimits
+from connectors.sources.limits import ParseLimits
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
@@ -19,6 +18,7 @@ from schemas.layout import audience_prefix, s3_uri
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+    from connectors.objects import ObjectStore
     from segmentation.versions import VersionStore
 
 STATE_MACHINE = "ImportAudience"
@@ -51,8 +51,10 @@ class Context:
         return ProgressStore(self.database)
 
     @cached_property
-    def objects(self) -> ObjectStore:
+    def objects(self) -> "ObjectStore":
         """The object store."""
+        from connectors.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
+
         s = self.settings
         return ObjectStore(
             endpoint_url=s.s3_endpoint,

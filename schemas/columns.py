@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final, Literal, Self, cast, get_args
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast, get_args
 
 from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ColumnType = Literal["string", "long", "double", "boolean", "date", "timestamp"]
 """Avro's words for the types. date = days since 1970; timestamp = microseconds since 1970, UTC."""
@@ -21,15 +22,6 @@ ORDINAL: Final = "_ordinal"
 """Position of a row in its file, 0.. (int64); the highest ordinal of a user wins."""
 COLUMN_NAME_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}", re.ASCII)
 MAX_EXTRA_COLUMNS: Final = 64
-
-ARROW_TYPES: Final[Mapping[ColumnType, pa.DataType]] = {
-    "string": pa.string(),
-    "long": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +77,11 @@ class RowSchema:
         """Column names in digest order: user_id first."""
         return (USER_ID, *(c.name for c in self.columns))
 
-    def arrow(self, *, ordinal: bool = False) -> pa.Schema:
+    def arrow(self, *, ordinal: bool = False) -> "pa.Schema":
         """Arrow schema of the rows: [_ordinal int64], user_id string (not null), then the columns (nullable)."""
-        fields = [pa.field(ORDINAL, pa.int64(), nullable=False)] if ordinal else []
-        fields.append(pa.field(USER_ID, pa.string(), nullable=False))
-        fields += [pa.field(c.name, ARROW_TYPES[c.type]) for c in self.columns]
-        return pa.schema(fields)
+        from schemas.arrow import arrow_schema  # noqa: PLC0415  # a spec is read where no row ever is
+
+        return arrow_schema(self, ordinal=ordinal)
 
     def as_record(self) -> list[dict[str, str]]:
         """Plain JSON data: [{name, type}]."""

@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from schemas.columns import RowSchema
-from schemas.digest import digest_rows
 from schemas.messages import UserChunk
+from schemas.row_digest import digest_rows
 
 
 def encode_rows(batch: pa.RecordBatch) -> bytes:

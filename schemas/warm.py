@@ -9,8 +9,8 @@ from typing import Final
 import pyarrow as pa
 
 from schemas.columns import Column, RowSchema
-from schemas.digest import PartitionDigests, row_hashes
 from schemas.partitioning import partition_users
+from schemas.row_digest import PartitionDigests, row_hashes
 
 STRINGS_AND_WORDS: Final = RowSchema(columns=(Column(name="age", type="long"),))
 

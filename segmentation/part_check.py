@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 
 from schemas.buffers import string_buffers
 from schemas.columns import USER_ID, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.hashing import murmur2_partitions
+from schemas.row_digest import digest_rows
 from segmentation.versions import Part
 
 

@@ -7,9 +7,9 @@ from faust.types import TP
 
 from schemas.codec import CODEC, UndecodableError
 from schemas.columns import Column, RowSchema
-from schemas.digest import digest_rows
 from schemas.ids import Partition
 from schemas.messages import DeadLetter, ImportAborted, ImportEnded, ImportMessage, ImportStarted, UserChunk
+from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows
 from segmentation.sorting import sort_strings
 from streams.lanes import Lane

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.columns import ORDINAL, USER_ID, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
+from schemas.row_digest import digest_rows
 from segmentation.sorting import sort_strings
 
 ROWS_AT_ONCE: Final = 64 * 1024

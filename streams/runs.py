@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.columns import ARROW_TYPES, ORDINAL, USER_ID, Column, RowSchema
+from schemas.arrow import ARROW_TYPES
+from schemas.columns import ORDINAL, USER_ID, Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Seq

@@ -15,8 +15,9 @@ from pathlib import Path
 import duckdb
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import DuckLimits, batches, connect, identifier, rows_sql
+from connectors.lake.duck import batches, connect, identifier, rows_sql
 from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import store_part, write_rows
 from connectors.lake.recut import recut
 from schemas.columns import USER_ID, ImportMode, RowSchema

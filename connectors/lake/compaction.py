@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import DuckLimits, batches, connect, rows_sql
+from connectors.lake.duck import batches, connect, rows_sql
 from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import store_part, write_rows
 from schemas.columns import USER_ID, RowSchema
 from schemas.ids import Attempt, JobId

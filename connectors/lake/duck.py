@@ -1,7 +1,6 @@
 """DuckDB connections over the lake: bounded memory, disk and threads, S3 through the extension from its PyPI wheel."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from connectors.lake.access import S3Access
+from connectors.lake.limits import DuckLimits
 from schemas.columns import USER_ID, ColumnType, RowSchema
 from schemas.errors import FatalError
 from segmentation.versions import Part
@@ -23,16 +23,6 @@ SQL_TYPES: Final[Mapping[ColumnType, str]] = {
     "date": "DATE",
     "timestamp": "TIMESTAMPTZ",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuckLimits:
-    """What one connection may use: bytes of memory, threads, and bytes below `temp_directory` when memory is full."""
-
-    memory_bytes: int
-    threads: int
-    temp_directory: Path
-    temp_bytes: int
 
 
 def connect(limits: DuckLimits, s3: S3Access | None = None) -> duckdb.DuckDBPyConnection:

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 from connectors.lake.access import S3Access, put_file_if_absent
 from connectors.lake.faults import lake_faults
 from schemas.columns import RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import part_name, split_s3_uri
+from schemas.row_digest import digest_rows
 from segmentation.versions import Part
 
 BATCH_ROWS: Final = 131_072

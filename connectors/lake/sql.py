@@ -16,8 +16,9 @@ from typing import Any, Final
 import duckdb
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import DuckLimits, connect, literal, rows_sql
+from connectors.lake.duck import connect, literal, rows_sql
 from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
 from schemas.columns import RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name, job_id, tenant_name

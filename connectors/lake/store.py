@@ -10,8 +10,8 @@ from typing import Final
 from connectors.lake.access import S3Access
 from connectors.lake.commit import VersionChange, commit_version, data_files, load_history
 from connectors.lake.compaction import merge_files
-from connectors.lake.duck import DuckLimits
 from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
 from connectors.lake.snapshots import listed_parts, read_history

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.columns import RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq
 from schemas.messages import UserChunk
 from schemas.partitioning import partition_users
+from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from schemas.topics import CHUNK_MAX_BYTES, CHUNK_MAX_ROWS
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from connectors.lake.access import S3Access, put_file, put_file_if_absent
-from connectors.lake.duck import DuckLimits, batches, connect, rows_sql
+from connectors.lake.duck import batches, connect, rows_sql
 from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import file_sha256, write_rows
 from schemas.columns import USER_ID
 from schemas.digest import Digest

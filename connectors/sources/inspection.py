@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from connectors.objects import ObjectStore, SourceObject
 from connectors.sources.compression import Compression
-from connectors.sources.job import ParseLimits
+from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, source_file
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.sources.typed_columns import convert_text

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from connectors.sources.rejects import RejectCode
 from connectors.sources.typed_columns import Converted, convert_text
-from schemas.columns import ARROW_TYPES, Column, ColumnType
+from schemas.arrow import ARROW_TYPES
+from schemas.columns import Column, ColumnType
 
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1

@@ -16,7 +16,8 @@ from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
 from connectors.sources.utf8_kernel import invalid_utf8_positions
 from connectors.sources.value_kernel import MAX_US, MIN_US
-from schemas.columns import ARROW_TYPES, Column, ColumnType, ImportSpec
+from schemas.arrow import ARROW_TYPES
+from schemas.columns import Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 
 BATCH_ROWS: Final = 64 * 1024

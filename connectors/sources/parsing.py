@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from connectors.objects import ObjectStore, SourceObject
 from connectors.sources.frames import FrameKind, FrameReader
-from connectors.sources.job import ParseLimits, ParseProgress, ParseSummary
+from connectors.sources.job import ParseProgress, ParseSummary
+from connectors.sources.limits import ParseLimits
 from connectors.sources.process import FileBytes, ParserProcess
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
 from connectors.sources.typed_columns import check_timezone

@@ -20,7 +20,8 @@ from typing import IO, Any, Final, Protocol
 
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.detection import detect
-from connectors.sources.job import ParseJob, ParseLimits
+from connectors.sources.job import ParseJob
+from connectors.sources.limits import ParseLimits
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 

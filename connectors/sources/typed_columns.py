@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.sources import value_kernel
-from schemas.columns import ARROW_TYPES, Column, ColumnType
+from schemas.arrow import ARROW_TYPES
+from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
 
 Mask = npt.NDArray[np.uint8]

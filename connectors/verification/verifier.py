@@ -7,16 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 from connectors.objects import ObjectStore, SourceObject
-from connectors.sources.parsing import ParseLimits, ProgressListener, open_parsed
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import ProgressListener, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.policy import EXAMPLES, refuse
 from connectors.verification.rejects_file import RejectsSink
 from connectors.verification.stream import ParsedRows
 from schemas.columns import USER_ID, ImportSpec
-from schemas.digest import PartitionDigests, row_hashes
 from schemas.errors import UserError
 from schemas.partitioning import partition_users
+from schemas.row_digest import PartitionDigests, row_hashes
 from schemas.warm import warm
 
 

@@ -80,7 +80,7 @@ def duplicate_text(job_id: JobId, twin: "Job") -> str:
 
 def result_record(context: "Context", view: "JobView") -> dict[str, Any]:
     """How a job stands, as JSON: the job, its receipt when it has one, and whose twin it is."""
-    from orchestration.operations.jobs import job_record
+    from orchestration.operations.job_records import job_record
 
     receipt = context.jobs.receipt(view.job.job_id)
     return {

@@ -40,7 +40,7 @@ def list_(
     from typing import cast
 
     from orchestration.clock import now_ms
-    from orchestration.operations.jobs import job_record
+    from orchestration.operations.job_records import job_record
     from schemas.messages import JobState
     from segmentation.jobs import STATES
 
@@ -69,7 +69,7 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     from orchestration.cli.rendering import partition_lines, stage_line
     from orchestration.clock import now_ms
     from orchestration.operations.follow import look
-    from orchestration.operations.jobs import view_record
+    from orchestration.operations.job_records import view_record
 
     context = catalog_context()
     wanted = job_id(job)
@@ -131,8 +131,8 @@ def cancel(*, job: options.JobArgument, json: options.Json = False) -> None:
     Possible until its version is being published.
     """
     del json
+    from orchestration.operations.job_records import job_record
     from orchestration.operations.jobs import cancel as cancel_job
-    from orchestration.operations.jobs import job_record
 
     done = cancel_job(catalog_context(), job_id(job))
     if SESSION.json:

@@ -10,10 +10,11 @@ from confluent_kafka import Producer
 
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName
 from schemas.messages import ImportAborted, ImportEnded, ImportMessage, ImportStarted, UserChunk
 from schemas.partitioning import partition_users
+from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from schemas.topics import IMPORTS
 

@@ -12,9 +12,10 @@ import pytest
 from orchestration.settings import Settings
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.ids import Partition, new_job_id
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, UserChunk
+from schemas.row_digest import digest_rows
 from schemas.topics import IMPORTS, IMPORTS_SMALL
 from tests.fakes.importer import SCHEMA, FakeImport, abort, interleave, make_import, send, send_raw, users
 from tests.integration.workers import (

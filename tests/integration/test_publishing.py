@@ -16,7 +16,8 @@ from connectors.publishing.importer import OnProgress, publish_aborted, publish_
 from connectors.publishing.ports import Superseded
 from connectors.publishing.producer import KafkaImportLog
 from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
-from connectors.sources.parsing import ParseLimits, open_parsed
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from connectors.objects import ObjectStore, SourceObject
-from connectors.sources.parsing import ParseLimits
+from connectors.sources.limits import ParseLimits
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from connectors.publishing.chunking import Chunker
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.ids import Attempt, JobId
 from schemas.messages import UserChunk
 from schemas.partitioning import partition_of
+from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows
 
 SCHEMA = RowSchema(

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from schemas.columns import ImportMode, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
 from schemas.messages import (
     ImportAborted,
@@ -33,6 +33,7 @@ from schemas.messages import (
     UserChunk,
 )
 from schemas.partitioning import partition_of
+from schemas.row_digest import digest_rows
 from segmentation.completion import Broken, Complete, completion
 from segmentation.jobs import CANCELLABLE, FINAL, Change, change
 from segmentation.progress import Drop, GroupKey, Keep, Merge, Progress, Report, step

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import DuckLimits
+from connectors.lake.limits import DuckLimits
 from schemas.columns import RowSchema
-from schemas.digest import digest_rows
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id
 from schemas.layout import audience_prefix, part_name, s3_uri
 from schemas.partitioning import partition_users
+from schemas.row_digest import digest_rows
 from segmentation.versions import AudienceRef, MembershipCounts, Part, PublishRequest
 
 BUCKET = "lake"

@@ -12,10 +12,10 @@ import pytest
 from connectors.lake.access import S3Access, list_objects
 from connectors.lake.build import BaseVersion, BuiltVersion, ImportedParts, build_version, compare
 from schemas.columns import Column, ImportMode, RowSchema
-from schemas.digest import digest_rows
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, Version
 from schemas.layout import audience_prefix, s3_uri
+from schemas.row_digest import digest_rows
 from segmentation.part_check import check_part
 from segmentation.versions import AudienceRef, MembershipCounts, VersionInfo
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, limits, new_id, users

@@ -11,9 +11,9 @@ from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.parquet_export import export_parquet
 from schemas.columns import Column, RowSchema
-from schemas.digest import digest_rows
 from schemas.errors import FatalError, UserError
 from schemas.ids import Version
+from schemas.row_digest import digest_rows
 from segmentation.versions import Part, VersionInfo
 from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request
 

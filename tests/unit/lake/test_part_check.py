@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from schemas.columns import Column, RowSchema
-from schemas.digest import digest_rows
 from schemas.errors import FatalError
 from schemas.ids import Partition
+from schemas.row_digest import digest_rows
 from segmentation.part_check import check_part
 from segmentation.versions import Part
 

@@ -10,11 +10,13 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.arrow import ARROW_TYPES
 from schemas.codec import CODEC, Codec, UndecodableError, load_schemas
-from schemas.columns import ARROW_TYPES, Column, ImportMode, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.columns import Column, ImportMode, RowSchema
+from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq
 from schemas.messages import ImportAborted, JobState, Message, PartitionMaterialised, UserChunk
+from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows, encode_rows
 
 SCHEMAS = load_schemas()

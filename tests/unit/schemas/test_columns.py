@@ -3,7 +3,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from schemas.columns import ARROW_TYPES, Column, ImportSpec, RowSchema
+from schemas.arrow import ARROW_TYPES
+from schemas.columns import Column, ImportSpec, RowSchema
 from schemas.errors import UserError
 
 

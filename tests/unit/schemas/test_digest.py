@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from schemas.buffers import string_buffers
 from schemas.columns import Column, RowSchema
-from schemas.digest import Digest, PartitionDigests, digest_rows, row_hashes
+from schemas.digest import Digest
 from schemas.hashing import chain_strings, chain_words
+from schemas.row_digest import PartitionDigests, digest_rows, row_hashes
 
 DOC = Path(__file__).parents[3] / "docs" / "digest.md"
 NO_NULLS = np.zeros(0, np.uint8)

@@ -5,8 +5,9 @@ CHECK = """
 from datetime import date, datetime, UTC
 import pyarrow as pa
 from schemas import hashing
-from schemas.columns import ARROW_TYPES, Column, RowSchema
-from schemas.digest import PartitionDigests, row_hashes
+from schemas.columns import Column, RowSchema
+from schemas.arrow import ARROW_TYPES
+from schemas.row_digest import PartitionDigests, row_hashes
 from schemas.partitioning import partition_users
 from schemas.rows import decode_rows, encode_rows
 from schemas.warm import warm

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.sources.csv_reader import CsvReader
-from connectors.sources.job import ParseLimits, ParseSummary
+from connectors.sources.job import ParseSummary
 from connectors.sources.jsonl_reader import JsonLinesReader
+from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
 from schemas.columns import Column, ImportSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from connectors.sources.job import ParseLimits
+from connectors.sources.limits import ParseLimits
 from schemas.errors import UserError
 from tests.unit.sources.reading import parse_file
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from connectors.sources.job import MIB, ParseLimits
+from connectors.sources.limits import MIB, ParseLimits
 from connectors.sources.rejects import RejectCode
 from orchestration.context import Context
 from orchestration.settings import Settings

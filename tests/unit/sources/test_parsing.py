@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from connectors.sources.job import ParseLimits, ParseProgress
+from connectors.sources.job import ParseProgress
+from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.errors import RetriableError, UserError

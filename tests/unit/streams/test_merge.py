@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.columns import Column, RowSchema
-from schemas.digest import digest_rows
+from schemas.row_digest import digest_rows
 from streams.merge import SpillingSort, merge_rows
 
 MIB = 1024 * 1024

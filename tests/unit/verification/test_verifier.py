@@ -4,16 +4,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.sources.parsing import ParseLimits, ParseProgress
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import REJECT_SCHEMA, Reject, RejectBatch, RejectCode
 from connectors.verification.evidence import Evidence
 from connectors.verification.policy import describe
 from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file, verify_rows
 from schemas.columns import Column, ImportSpec, RowSchema
-from schemas.digest import Digest, digest_rows
+from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.partitioning import partition_of
+from schemas.row_digest import digest_rows
 from tests.fakes.import_log import GivenRows
 
 IDS = ImportSpec()
