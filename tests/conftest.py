@@ -9,6 +9,7 @@ Both use free ports and a temporary home, and check that no process is left.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -69,3 +70,10 @@ def stop_and_check(home: Path) -> None:
     local_stack.down(home)
     left = [process.cmdline() for process in processes.marked(home.absolute())]
     assert left == []
+
+
+def unavailable(what: str) -> NoReturn:
+    """The machine lacks what a test needs: a person may do without the test, CI may not."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have it: {what}")
+    pytest.skip(what)

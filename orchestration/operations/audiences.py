@@ -9,7 +9,7 @@ from orchestration.clock import fresh_id, iso, now_ms
 from orchestration.operations.spec import changed_spec
 from orchestration.operations.submit import check_names
 from orchestration.steps.references import ref_of
-from schemas.errors import FatalError, RetriableError, UserError
+from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, Version, audience_name, tenant_name
 from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Published, PublishOutcome, SupersededBy
 
@@ -210,4 +210,4 @@ def _published(audience: Audience, outcome: PublishOutcome) -> Published | Alrea
                 current_version=outcome.current_version,
             )
         case SupersededBy():
-            raise FatalError("UNEXPECTED_OUTCOME", f"an operation on {audience.name} was superseded")
+            raise AssertionError("only an import is superseded, an operation comes after everything")

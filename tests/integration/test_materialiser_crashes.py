@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from confluent_kafka.admin import AdminClient
 
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
+from orchestration.local.kafka.topics import group_members
 from orchestration.settings import Settings
 from schemas.messages import UserChunk
-from schemas.topics import IMPORTS, IMPORTS_SMALL
+from schemas.topics import IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from tests.fakes.importer import interleave, make_import, send, users
 from tests.integration.test_materialiser import assert_materialised, new_id
-from tests.integration.workers import SESSION_TIMEOUT_S, Workers, committed_everything, eventually, staged
+from tests.integration.workers import Workers, committed, committed_everything, eventually, staged
 
 pytestmark = pytest.mark.integration
 
@@ -50,10 +50,11 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(stack: Setting
     doubled = [m for m in messages for _ in range(2 if isinstance(m, UserChunk) and dice.random() < 0.1 else 1)]
     piece = len(doubled) // KILLS + 1
     for n in range(KILLS):
+        goal = committed(stack) + dice.randrange(piece)  # somewhere in the middle of what is sent now
         send(stack.kafka_bootstrap, doubled[n * piece : (n + 1) * piece])
         if n == KILLS // 2:
             send(stack.kafka_bootstrap, interleave(*(imported.messages for imported, _ in small)), IMPORTS_SMALL)
-        time.sleep(dice.uniform(0.5, 5))
+        eventually(lambda goal=goal: committed(stack) > goal)  # type: ignore[misc]  # bound at once
         workers.signal(dice.choice("ab"), signal.SIGKILL)
     for imported, rows in [*imports, *small]:
         assert_materialised(stack, imported, rows, timeout_s=120)
@@ -75,7 +76,7 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
     eventually(lambda: all("assigned partitions=" in workers.log(name) for name in "ab"))
     workers.signal("a", signal.SIGSTOP)
     send(stack.kafka_bootstrap, before.messages[half:])
-    time.sleep(SESSION_TIMEOUT_S + 2)
+    eventually(lambda: group_members(stack, WORKER_GROUP) == 1)  # its session has ended
     assert_materialised(stack, before, first, timeout_s=120)  # by the other one alone
     workers.signal("a", signal.SIGCONT)
     send(stack.kafka_bootstrap, after.messages)
@@ -103,7 +104,7 @@ def test_an_outage_in_the_middle_of_an_import_loses_nothing(
         assert killed
         for process in killed:
             process.kill()
-        time.sleep(2)
+        eventually(lambda: not any(p.is_running() for p in killed))
         local_stack.up(settings.home, parts=("kafka", "s3"), env=os.environ | settings.environment())
         send(settings.kafka_bootstrap, imported.messages[half:])
         assert_materialised(settings, imported, rows, timeout_s=150)

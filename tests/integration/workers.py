@@ -219,6 +219,16 @@ def committed_everything(settings: Settings) -> bool:
         consumer.close()
 
 
+def committed(settings: Settings) -> int:
+    """How many records of the import topics the workers have acknowledged."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": WORKER_GROUP})
+    try:
+        partitions = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(settings.partitions)]
+        return sum(max(0, tp.offset) for tp in consumer.committed(partitions, timeout=10))
+    finally:
+        consumer.close()
+
+
 def rows_of(tables: Iterable[pa.Table]) -> dict[str, tuple[Any, ...]]:
     """Rows by user id; a user in two parts fails."""
     found: dict[str, tuple[Any, ...]] = {}

@@ -1,0 +1,31 @@
+"""Every error code is named in some test, so that none can be raised which nobody has seen."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("schemas", "segmentation", "streams", "connectors", "orchestration")
+RAISED = {"UserError", "RetriableError", "FatalError", "JobError"}
+CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+
+
+def codes(path: Path) -> Iterator[str]:
+    """First argument, or `code`, of what makes an error, also when it is chosen by an `if`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
+            for given in [*node.args[:1], *(k.value for k in node.keywords if k.arg == "code")]:
+                for part in ast.walk(given):
+                    if isinstance(part, ast.Constant) and CODE.fullmatch(str(part.value)):
+                        yield str(part.value)
+
+
+def test_every_error_code_is_named_in_a_test() -> None:
+    raised = {code for package in PACKAGES for path in (ROOT / package).rglob("*.py") for code in codes(path)}
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
+    assert len(raised) > 100
+    assert sorted(raised - set(CODE_IN_TEXT.findall(tests))) == []
+
+
+CODE_IN_TEXT = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")

@@ -1,0 +1,168 @@
+"""What the embedded stack refuses or cannot do, each with a code of its own."""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestration.local import ports as local_ports
+from orchestration.local import seaweedfs
+from orchestration.local import stack as local_stack
+from orchestration.local.engine.deploy import function_specs
+from orchestration.local.home import Home, initialise
+from orchestration.local.kafka import broker, jars, topics
+from orchestration.local.parts import Context, Part, all_parts, select
+from orchestration.local.ports import Ports, pick_free_ports
+from orchestration.local.status import PartState, read_status, take_lock
+from orchestration.local.supervisor import PartRunner, StateTable
+from orchestration.settings import Settings
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from tests.conftest import stack_environment
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(path=tmp_path / "home")
+
+
+@pytest.fixture
+def settings(home: Home) -> Settings:
+    return initialise(home, {}, free_ports=True)
+
+
+def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
+    with pytest.raises(error) as caught:
+        act()
+    return caught.value.code
+
+
+def test_a_file_of_ports_that_cannot_be_read_is_named(home: Home, settings: Settings) -> None:
+    home.ports_file.write_text('kafka_controller = "first"\n')
+    assert code_of(UserError, lambda: Ports.load(home.ports_file, settings)) == "BAD_PORTS"
+
+
+def test_a_machine_without_free_ports_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_ports, "is_free", lambda _: False)
+    assert code_of(UserError, pick_free_ports) == "NO_FREE_PORTS"
+
+
+def test_a_part_that_does_not_exist_is_named(settings: Settings) -> None:
+    assert code_of(UserError, lambda: select(all_parts(settings), ["kafka", "zookeeper"])) == "UNKNOWN_PART"
+
+
+def test_a_workflow_that_cannot_be_read_is_fatal(tmp_path: Path) -> None:
+    (tmp_path / "functions.toml").write_text("[One\n")
+    assert code_of(FatalError, lambda: function_specs(tmp_path)) == "BAD_WORKFLOW"
+
+
+def test_a_folder_that_kafka_cannot_format_is_fatal(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    assert code_of(FatalError, lambda: broker.prepare(tmp_path, Ports())) == "FORMAT_FAILED"
+
+
+@pytest.fixture
+def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jars.LockedJar:
+    """A jar in a cache of its own, as jgo would find it."""
+    path = tmp_path / "kafka.jar"
+    path.write_bytes(b"classes")
+
+    def artifact() -> Any:
+        return SimpleNamespace(resolve=lambda: path)
+
+    project = SimpleNamespace(at_version=lambda _: SimpleNamespace(artifact=artifact))
+    monkeypatch.setattr("jgo.maven.MavenContext", lambda **_: SimpleNamespace(project=lambda *_: project))
+    sha256 = hashlib.sha256(b"classes").hexdigest()
+    return jars.LockedJar(group="org.apache.kafka", artifact="kafka", version="1", sha256=sha256)
+
+
+def test_a_jar_that_is_not_the_locked_one_is_not_run(jar: jars.LockedJar) -> None:
+    assert jars._fetch(jar).name == "kafka.jar"
+    assert code_of(FatalError, lambda: jars._fetch(replace(jar, sha256="0" * 64))) == "JAR_CHANGED"
+
+
+def test_jars_that_cannot_be_downloaded_are_an_outage(jar: jars.LockedJar, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(**_: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("jgo.maven.MavenContext", away)
+    assert code_of(RetriableError, lambda: jars._fetch(jar)) == "JARS_UNREACHABLE"
+
+
+def test_an_s3_server_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_of(UserError, lambda: seaweedfs.command(Ports())) == "S3_SERVER_MISSING"
+
+
+def test_a_broker_that_is_away_is_an_outage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", 0.5)
+    assert code_of(RetriableError, lambda: topics.topic_differences(settings)) == "BROKER_UNAVAILABLE"
+
+
+def test_a_supervisor_that_ends_at_once_fails_the_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    start = lambda: local_stack.up(home.path, free_ports=True, env=stack_environment({}))  # noqa: E731
+    assert code_of(FatalError, start) == "SUPERVISOR_ENDED"
+
+
+def test_a_stack_that_is_not_ready_in_time_is_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = home.path.with_name("slow")
+    slow.write_text("#!/bin/sh\nexec sleep 2\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(slow))
+    start = lambda: local_stack.up(home.path, free_ports=True, env=stack_environment({}), timeout_s=0.2)  # noqa: E731
+    assert code_of(RetriableError, start) == "STACK_NOT_READY"
+
+
+def test_a_supervisor_that_does_not_say_who_it_is_is_not_stopped(
+    home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = take_lock(home.lock_file)
+    assert lock is not None
+    ticks = iter(range(1_000))
+    monkeypatch.setattr(local_stack, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _: None))
+    assert code_of(RetriableError, lambda: local_stack.down(home.path)) == "SUPERVISOR_SILENT"
+    os.close(lock)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        (Part(name="short", command=lambda _: ["/bin/false"], settled_for_s=30), "PART_ENDED"),
+        (
+            Part(name="slow", command=lambda _: ["/bin/sleep", "60"], answers=lambda _: False, ready_timeout_s=0.1),
+            "PART_NOT_READY",
+        ),
+        (Part(name="odd", settle=lambda _: _raise(ValueError("what?"))), "PART_FAILED"),
+    ],
+    ids=["ended", "not-ready", "failed"],
+)
+def test_a_part_that_does_not_come_up_is_in_the_status_with_its_reason(
+    home: Home, settings: Settings, part: Part, code: str
+) -> None:
+    context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
+    runner = PartRunner(part, context, StateTable(context, [part]))
+    lock = take_lock(home.lock_file)
+    assert lock is not None
+    runner.start()
+    try:
+        deadline = time.monotonic() + 30
+        while (found := read_status(home).part(part.name)) is None or found.error is None:
+            assert time.monotonic() < deadline, sys.exc_info()
+            time.sleep(0.01)
+    finally:
+        runner.stop()
+        runner.join(30)
+        os.close(lock)
+    assert (found.state, found.error["code"]) == (PartState.FAILED, code)

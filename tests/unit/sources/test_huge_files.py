@@ -1,0 +1,98 @@
+"""Files at their real size, streamed through the verifier and its child: bounded memory, and the right word."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+import pytest
+
+from connectors.objects import ObjectStore, SourceObject
+from connectors.sources.parsing import ParseLimits, ParseProgress
+from connectors.verification.evidence import Evidence
+from connectors.verification.rejects_file import ParquetRejects
+from connectors.verification.verifier import verify_file
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+
+MIB = 1024 * 1024
+BLOCK = 8 * MIB
+LIMITS = ParseLimits(memory_bytes=1536 * MIB)
+PEAK_MAX_BYTES = 400 * MIB
+
+
+class Streamed:
+    """An object that exists only while it is read: `head`, `size` bytes of `filling`, `tail`."""
+
+    def __init__(self, head: bytes, filling: bytes, size: int, tail: bytes = b"") -> None:
+        self._head, self._tail = head, tail
+        self._block = filling * (BLOCK // len(filling))
+        self._count = -(-size // len(self._block))
+        self.source = SourceObject(
+            bucket="inbox",
+            key="acme/vip/huge.csv",
+            version_id="v1",
+            etag='"e"',
+            size=len(head) + self._count * len(self._block) + len(tail),
+            last_modified=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+    def stream(self, source: SourceObject) -> Iterator[bytes]:
+        assert source == self.source
+        yield self._head
+        for _ in range(self._count):
+            yield self._block
+        if self._tail:
+            yield self._tail
+
+
+class Watched:
+    """Peak memory of the child, looked at with each report of its progress."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+
+    def __call__(self, _: ParseProgress) -> None:
+        for child in psutil.Process().children():
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            peak = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+            self.peak_bytes = max(self.peak_bytes, int(peak.split()[1]) * 1024)
+
+
+def verify(file: Streamed, folder: Path, watched: Watched, **spec: Any) -> Evidence:
+    with ParquetRejects(folder / "rejects.parquet", lambda path: str(path.stat().st_size)) as rejects:
+        return verify_file(
+            file.source,
+            ImportSpec(**spec),
+            partitions=2,
+            limits=LIMITS,
+            rejects=rejects,
+            on_progress=watched,
+            store=cast("ObjectStore", file),
+        )
+
+
+@pytest.mark.timeout(60)
+def test_a_quote_that_is_open_to_the_end_of_a_gigabyte_is_named_where_it_was_opened(tmp_path: Path) -> None:
+    file, watched = Streamed(b'user_id,n\na,1\nb,"', b"never closed,\n", 1024 * MIB), Watched()
+    with pytest.raises(UserError) as caught:
+        verify(file, tmp_path, watched)
+    assert caught.value.code == "UNCLOSED_QUOTE"
+    assert caught.value.detail == {"line": 3, "byte_offset": 16}
+    assert 0 < watched.peak_bytes < PEAK_MAX_BYTES
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("before", "after"), [(b'b,"', b'"'), (b"b,", b""), (b"", b",1")], ids=["quoted", "bare", "id"]
+)
+def test_a_field_of_100_mb_is_one_reject_and_its_neighbours_are_read(
+    tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    file = Streamed(b"user_id,n\na,1\n" + before, b"x", 100 * MIB, after + b"\nc,3\n")
+    watched = Watched()
+    evidence = verify(file, tmp_path, watched, max_reject_share=0.5)
+    assert (evidence.rows, evidence.accepted, evidence.rejected_by_code) == (3, 2, {"row_too_large": 1})
+    assert evidence.source_bytes == file.source.size > 100 * MIB
+    assert 0 < watched.peak_bytes < PEAK_MAX_BYTES
