@@ -69,6 +69,8 @@ def test_a_child_that_ends_without_a_word_is_our_fault_and_not_the_files(
 ) -> None:
     stub = tmp_path / "connectors" / "sources" / "child.py"  # found before the real one
     stub.parent.mkdir(parents=True)
+    for package in (stub.parent, stub.parent.parent):
+        (package / "__init__.py").touch()
     stub.write_text("raise SystemExit(3)\n")
     monkeypatch.setitem(process.CHILD_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
     assert code_of_reading(people) == "PARSER_FAILED"
