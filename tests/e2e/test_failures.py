@@ -73,7 +73,7 @@ def test_a_system_error_ends_the_job_with_its_cause_and_calls_the_operators(
         "SystemFailure",
     ]
     assert context.workflow.describe_execution(executionArn=shown["execution"])["status"] == "FAILED"
-    assert muster("receipt", answer.json["job"]).code == 3
+    assert muster("receipt", answer.json["job"]).code == 1
     assert len(muster("audiences", "versions", "broken", "--json").json) == 1
     assert muster("audiences", "delete", "broken", "--yes").code == 0
 

@@ -151,6 +151,17 @@ def test_a_publishing_job_is_never_too_old(context: Context) -> None:
     assert context.jobs.get(JOB).state == "PUBLISHING"
 
 
+def test_a_job_that_still_runs_is_not_made_ready_by_a_repair(context: Context) -> None:
+    register(context)
+
+    def repair() -> None:
+        context.jobs.mend(JOB, receipt={}, outcome={}, finished_at_ms=2, now_ms=2, cause="repaired")
+
+    assert code_of(FatalError, repair) == "NOT_ENDED"
+    assert context.jobs.receipt(JOB) is None
+    assert context.jobs.get(JOB).state == "REGISTERED"
+
+
 def test_a_duplicate_cannot_be_cancelled_for_its_twin(context: Context) -> None:
     register(context)
     assert register(context, TWIN) == JOB
