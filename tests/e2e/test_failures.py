@@ -15,7 +15,7 @@ import pytest
 from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.operations.submit import start
-from orchestration.relay.sweeper import start_execution
+from orchestration.relay.executions import start_execution
 from orchestration.steps.register import ImportRequest
 from schemas.layout import audience_prefix
 from tests.e2e.conftest import Answer, Muster, ids_of, write
