@@ -11,6 +11,8 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
+from orchestration.notifications.outbox import Outbox
+from orchestration.notifications.recipients import RecipientStore
 from orchestration.settings import Settings
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
@@ -49,6 +51,16 @@ class Context:
     def progress(self) -> ProgressStore:
         """What stream and tasks report."""
         return ProgressStore(self.database)
+
+    @cached_property
+    def recipients(self) -> RecipientStore:
+        """Who is told how jobs end."""
+        return RecipientStore(self.database)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What is to be told."""
+        return Outbox(self.database)
 
     @cached_property
     def objects(self) -> "ObjectStore":

@@ -141,7 +141,7 @@ def notify(event: Event, _: object) -> View | dict[str, Any]:
     from orchestration.steps import notify as step
 
     if "job_id" not in event:
-        step.notify_unregistered(event["input"], str(event["execution"]))
+        step.notify_unregistered(_context(), event["input"], str(event["execution"]))
         return {}
     return step.notify(_context(), _job(event), str(event["outcome"]))
 

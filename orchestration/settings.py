@@ -74,6 +74,17 @@ class Settings:
     duckdb_temp_bytes: int = 64 * 1024 * MIB
     upload_keep_hours: int = 72
     log_level: str = "INFO"
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    smtp_user: str = ""
+    smtp_password: Secret = Secret("")
+    smtp_from: str = ""
+    webhook_secret: Secret = Secret("")
+    operator_emails: str = ""
+    operator_webhooks: str = ""
+    notify_tries: int = 12
+    notify_first_retry_s: int = 30
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Self:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.records import Audience, Retention
-from orchestration.catalog.tables import audiences, pins, tenants
+from orchestration.catalog.tables import audiences, pins, recipients, tenants
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
@@ -117,6 +117,7 @@ class AudienceStore:
         """Forget an audience and its pins; its jobs and receipts stay."""
         with self._database.write() as connection:
             connection.execute(pins.delete().where(pins.c.audience_id == audience_id))
+            connection.execute(recipients.delete().where(recipients.c.audience_id == audience_id))
             connection.execute(audiences.delete().where(audiences.c.audience_id == audience_id))
 
     def pins(self, audience_id: JobId) -> frozenset[Version]:

@@ -138,3 +138,33 @@ receipts: Final = sa.Table(
     sa.Column("job_id", ID, sa.ForeignKey("jobs.job_id"), primary_key=True),
     sa.Column("record", JSON, nullable=False),
 )
+
+recipients: Final = sa.Table(
+    "recipients",
+    metadata,
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), primary_key=True),
+    # Empty: told of all audiences of the tenant.
+    sa.Column("audience_id", ID, primary_key=True),
+    sa.Column("channel", sa.String(8), primary_key=True),
+    sa.Column("address", sa.String(2000), primary_key=True),
+)
+
+notifications: Final = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("notification_id", sa.String(32), primary_key=True),
+    # A job, or the execution that could not register one.
+    sa.Column("subject", sa.String(255), nullable=False, index=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("channel", sa.String(8), nullable=False),
+    sa.Column("address", sa.String(2000), nullable=False),
+    # Whose key signs; none for operators.
+    sa.Column("tenant", NAME, nullable=True),
+    sa.Column("body", JSON, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    # None: nothing more is tried.
+    sa.Column("next_attempt_at_ms", sa.BigInteger, nullable=True, index=True),
+    sa.Column("delivered_at_ms", sa.BigInteger, nullable=True),
+    sa.Column("last_error", sa.Text, nullable=True),
+)

@@ -1,4 +1,4 @@
-"""`muster tenants` and `muster audiences`."""
+"""`muster audiences`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,14 +7,21 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table
 from orchestration.cli.formatting import age, number
+from orchestration.cli.notification_commands import (
+    Emails,
+    Nobody,
+    Webhooks,
+    change_recipients,
+    recipients_record,
+)
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context, lake_context
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
+    from orchestration.context import Context
     from segmentation.versions import VersionInfo
 
-tenants = group("tenants", "Tenants: create, list.", "muster tenants create acme", "muster tenants list")
 audiences = group(
     "audiences",
     "Audiences and their versions.",
@@ -29,35 +36,8 @@ KeepDays = Annotated[int | None, typer.Option("--keep-days", metavar="DAYS", hel
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the groups."""
-    app.add_typer(tenants)
+    """Register the group."""
     app.add_typer(audiences)
-
-
-@command(tenants, "create", "muster tenants create acme")
-def create_tenant(*, name: Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.")]) -> None:
-    """Create a tenant.
-
-    Nothing happens when there is one of that name.
-    """
-    from orchestration.clock import now_ms
-    from schemas.ids import tenant_name
-
-    catalog_context().audiences.add_tenant(tenant_name(name), now_ms())
-    print_line(f"tenant {name} exists")
-
-
-@command(tenants, "list", "muster tenants list --json")
-def list_tenants(*, json: options.Json = False) -> None:
-    """List tenants."""
-    del json
-    context = catalog_context()
-    names = context.audiences.tenants()
-    if SESSION.json:
-        print_json(names)
-        return
-    count = {name: len(context.audiences.all(name)) for name in names}
-    print_table(("TENANT", "AUDIENCES"), [(name, count[name]) for name in names], right=("AUDIENCES",))
 
 
 @command(
@@ -104,8 +84,9 @@ def create(
         max_shrink=max_shrink,
         null_values=null or (),
     )
-    made = operations.create(catalog_context(), tenant, name, changes, _retention(keep_versions, keep_days))
-    _print_audience(made, None)
+    context = catalog_context()
+    made = operations.create(context, tenant, name, changes, _retention(keep_versions, keep_days))
+    _print_audience(context, made, None)
 
 
 @command(
@@ -130,14 +111,20 @@ def configure(
     null: options.NullValues = None,
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
+    notify_email: Emails = None,
+    notify_webhook: Webhooks = None,
+    notify_nobody: Nobody = False,
     json: options.Json = False,
 ) -> None:
     """Change the settings of an audience.
 
-    How its files are imported and which versions are kept. What is not said stays; --column replaces all extra
-    columns. Running jobs keep what they have.
+    How its files are imported, which versions are kept, who is told. What is not said stays; --column and
+    --notify-* replace all of their kind. Running jobs keep what they have.
     """
     del json
+    from orchestration.operations.notifying import check_recipients
+
+    check_recipients(notify_email or (), notify_webhook or ())
     from orchestration.operations import audiences as operations
     from orchestration.operations.spec import spec_changes
 
@@ -153,8 +140,10 @@ def configure(
         max_shrink=max_shrink,
         null_values=null or (),
     )
-    changed = operations.configure(catalog_context(), tenant, name, changes, _retention(keep_versions, keep_days))
-    _print_audience(changed, None)
+    context = catalog_context()
+    changed = operations.configure(context, tenant, name, changes, _retention(keep_versions, keep_days))
+    change_recipients(context, changed, notify_email, notify_webhook, nobody=notify_nobody)
+    _print_audience(context, changed, None)
 
 
 @command(audiences, "list", "muster audiences list", "muster audiences list --tenant acme --json")
@@ -193,7 +182,7 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
 
     context = lake_context()
     audience = find(context, tenant, name)
-    _print_audience(audience, context.versions.current(ref_of(audience)))
+    _print_audience(context, audience, context.versions.current(ref_of(audience)))
 
 
 @command(audiences, "rename", "muster audiences rename vip very-important")
@@ -245,11 +234,12 @@ def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]
     return f"v{info.version}", number(info.members), age(int(info.published_at.timestamp() * 1000), now) + " ago"
 
 
-def _print_audience(audience: "Audience", current: "VersionInfo | None") -> None:
+def _print_audience(context: "Context", audience: "Audience", current: "VersionInfo | None") -> None:
     from orchestration.operations.audiences import audience_record
 
+    told = context.recipients.told(audience.tenant, audience.audience_id)
     if SESSION.json:
-        print_json(audience_record(audience, current))
+        print_json({**audience_record(audience, current), "told": recipients_record(told)})
         return
     spec = audience.spec
     columns = ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in spec.columns)
@@ -267,5 +257,6 @@ def _print_audience(audience: "Audience", current: "VersionInfo | None") -> None
         ("empty file", "accepted" if spec.allow_empty else "refused"),
         ("shrinking", shrink),
         ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),
+        ("told", ", ".join(r.shown for r in told) or "nobody"),
     ]
     print_pairs(pairs)

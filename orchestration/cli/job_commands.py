@@ -8,6 +8,7 @@ from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
 from orchestration.cli.exits import ExitCode, of_job
 from orchestration.cli.formatting import age, clock_time, number, safe
+from orchestration.cli.notification_commands import print_notifications
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context, lake_context, stack_context
 from schemas.errors import UserError
@@ -70,6 +71,7 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     from orchestration.clock import now_ms
     from orchestration.operations.follow import look
     from orchestration.operations.job_records import view_record
+    from orchestration.operations.notifying import notification_record
 
     context = catalog_context()
     wanted = job_id(job)
@@ -78,8 +80,10 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     if view is None:  # cannot be: jobs are never deleted
         raise UserError("UNKNOWN_JOB", f"there is no job {job}")
     history = context.jobs.history(found.job_id)
+    told = context.outbox.of(found.job_id)
     if SESSION.json:
-        print_json({**view_record(view, history), "duplicate_of": view.duplicate_of})
+        record = {**view_record(view, history), "notifications": [notification_record(row) for row in told]}
+        print_json({**record, "duplicate_of": view.duplicate_of})
         return
     if view.duplicate_of is not None:
         say(f"Job {wanted} was a duplicate of {found.job_id}, which is shown.")
@@ -105,6 +109,7 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     print_line("")
     for line in [*map(stage_line, view.stages), *partition_lines(view.partitions)]:
         print_line(line)
+    print_notifications(told)
 
 
 @command(jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json")

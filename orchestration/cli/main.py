@@ -11,7 +11,9 @@ from orchestration.cli import (
     import_commands,
     job_commands,
     lake_commands,
+    notification_commands,
     stack_commands,
+    tenant_commands,
     version_commands,
 )
 from orchestration.cli.console import print_json, say, show_error
@@ -53,7 +55,16 @@ def root(
     SESSION.debug = debug
 
 
-for module in (stack_commands, import_commands, job_commands, audience_commands, version_commands, lake_commands):
+for module in (
+    stack_commands,
+    import_commands,
+    job_commands,
+    tenant_commands,
+    audience_commands,
+    version_commands,
+    lake_commands,
+    notification_commands,
+):
     module.add_to(app)
 
 

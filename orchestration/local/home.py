@@ -96,7 +96,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Settings:
-    """Make a home usable and read its settings: directories, a random S3 secret, ports. Idempotent.
+    """Make a home usable and read its settings: directories, random secrets, ports. Idempotent.
 
     What a settings file already says is kept, also its ports: clients may have remembered them. `free_ports` only
     chooses where nothing has been chosen yet. Raises `UserError` HOME_NOT_WRITABLE, BAD_SETTINGS.
@@ -104,7 +104,10 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Setti
     home.make()
     env = {**env, "MUSTER_HOME": str(home.path)}
     known = tomllib.loads(home.settings_file.read_text(encoding="utf-8")) if home.settings_file.exists() else {}
-    added: dict[str, str | int] = {"s3_secret_key": secrets.token_urlsafe(SECRET_BYTES)}
+    added: dict[str, str | int] = {
+        "s3_secret_key": secrets.token_urlsafe(SECRET_BYTES),
+        "webhook_secret": secrets.token_urlsafe(SECRET_BYTES),
+    }
     if not home.ports_file.exists():
         ports = pick_free_ports() if free_ports else Ports()
         write_private(home.ports_file, ports.as_toml())

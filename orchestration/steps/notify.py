@@ -1,44 +1,35 @@
-"""Notify: tell people how a job ended, once its state is in the catalog.
+"""Notify: tell people and programs how a job ended, once its state is in the catalog.
 
-The word goes to the log of the deployment, one JSON line a job; programs follow `muster.job-events` instead, which the
-relay fills from the same history.
+1. A row of the outbox for each recipient: from here it is told at least once, whatever dies.
+2. One try at once, for a few seconds at most; the relay does the rest.
+Neither a dead mail server nor a dead receiver is a failure of this step. Programs that follow all jobs rather read
+`muster.job-events`, which the relay fills from the same history.
 """
 
-import json
-import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.notifications.outbox import Outcome
+from orchestration.notifications.telling import courier, tell, tell_unregistered
+from orchestration.steps.fail import error_of
 from orchestration.steps.view import View, view
 from schemas.ids import JobId
 
-_log = logging.getLogger("muster.notifications")
-
 
 def notify(context: Context, job_id: JobId, outcome: str) -> View:
-    """Log the outcome: `ready`, `superseded` and `user-error` as information, `system-error` as an error."""
+    """Tell the outcome: `ready`, `superseded` and `user-error` to the customer, `system-error` to the operators."""
     job = context.jobs.get(job_id)
-    level = logging.ERROR if outcome == "system-error" else logging.INFO
-    _log.log(level, "%s", json.dumps(notification(job, outcome), sort_keys=True))
+    rows = tell(context, job, cast(Outcome, outcome), now_ms())  # 1
+    courier(context).deliver_at_once(rows)  # 2
     return view(context, job)
 
 
-def notify_unregistered(event: Mapping[str, Any], execution: str) -> None:
-    """Log as an error that an import could not be registered: the input names the object, the failure says why."""
-    record = {"outcome": "not-registered", "execution": execution, "input": dict(event)}
-    _log.error("%s", json.dumps(record, sort_keys=True, default=str))
-
-
-def notification(job: Job, outcome: str) -> dict[str, Any]:
-    """What is told: who, which job, how it ended, and what to do next."""
-    return {
-        "outcome": outcome,
-        "job": job.job_id,
-        "tenant": job.tenant,
-        "audience": job.audience,
-        "state": job.state,
-        "result": dict(job.outcome or {}),
-        "error": None if job.error is None else {"code": job.error.code, "message": job.error.message},
-    }
+def notify_unregistered(context: Context, event: Mapping[str, Any], execution: str) -> None:
+    """Tell the operators that an import could not be registered: the input names the object, the failure says why."""
+    failure = event.get("failure")
+    cause = None if failure is None else error_of(failure)
+    told = None if cause is None else {"kind": cause.kind, "code": cause.code, "message": cause.message}
+    rows = tell_unregistered(context, event, execution, told, now_ms())
+    courier(context).deliver_at_once(rows)

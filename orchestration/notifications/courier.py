@@ -1,0 +1,111 @@
+"""Delivers rows of the outbox, each try claimed first and written down after.
+
+1. claim: nobody else tries this row until the lease has passed;
+2. send;
+3. write what became of it: delivered, or when the next try is, or given up.
+A death after 2 means that the recipient gets it again, under the same id.
+"""
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from orchestration.clock import now_ms
+from orchestration.notifications import mail, signing, webhook
+from orchestration.notifications.outbox import Notification, Outbox
+from orchestration.settings import Settings
+from schemas.errors import FatalError, MusterError
+
+AT_ONCE_S: Final = 5.0
+"""What a step waits for deliveries before it leaves the rest to the relay."""
+_log = logging.getLogger("muster.notifications")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Pauses between tries: doubled each time up to `most_s`, then shortened at random by up to a half."""
+
+    first_s: float = 30.0
+    most_s: float = 3600.0
+    tries: int = 12
+
+    def pause_ms(self, attempts: int, dice: random.Random) -> int | None:
+        """The pause after so many tries, or none when it was the last one."""
+        if attempts >= self.tries:
+            return None
+        whole = min(self.most_s, self.first_s * 2 ** (attempts - 1))
+        return int(1000 * whole * (1 - dice.random() / 2))
+
+
+class Courier:
+    """Delivers. Safe for several threads and processes at once."""
+
+    def __init__(self, outbox: Outbox, settings: Settings, *, backoff: Backoff, dice: random.Random) -> None:
+        self._outbox = outbox
+        self._settings = settings
+        self._backoff = backoff
+        self._dice = dice
+
+    def deliver(self, row: Notification) -> bool:
+        """One try, unless somebody else has claimed the row. True: delivered. Outages of the catalog raise."""
+        if not self._outbox.claim(row, now_ms()):  # 1
+            return False
+        try:
+            self._send(row)  # 2
+        except MusterError as exc:
+            fault = str(exc)
+        except Exception as exc:  # noqa: BLE001  # one row that cannot be sent must not keep the others
+            _log.exception("notification %s", row.notification_id)
+            fault = f"{type(exc).__name__}: {exc}"[:300]
+        else:
+            self._outbox.delivered(row.notification_id, now_ms())  # 3
+            return True
+        pause_ms = self._backoff.pause_ms(row.attempts + 1, self._dice)
+        self._outbox.failed(row.notification_id, fault, None if pause_ms is None else now_ms() + pause_ms)
+        what = "given up" if pause_ms is None else f"tried again in {pause_ms // 1000} s"
+        _log.warning("notification %s of %s: %s; %s", row.notification_id, row.subject, fault, what)
+        return False
+
+    def deliver_at_once(self, rows: Iterable[Notification], budget_s: float = AT_ONCE_S) -> None:
+        """Try these once, for `budget_s` at most; a way that has failed lately is left to the relay, which has time."""
+        due = [row for row in rows if not self._outbox.in_trouble(row)]
+        ends = time.monotonic() + budget_s
+
+        def go() -> None:
+            for row in due:
+                if time.monotonic() >= ends:
+                    return
+                try:
+                    self.deliver(row)
+                except MusterError as exc:
+                    _log.warning("notification %s: %s", row.notification_id, exc)
+
+        # A thread of its own, because the resolver knows no timeout. What it has claimed and not finished comes again.
+        thread = threading.Thread(target=go, name="courier", daemon=True)
+        thread.start()
+        thread.join(budget_s)
+
+    def _send(self, row: Notification) -> None:
+        match row.channel:
+            case "log":
+                level = logging.ERROR if row.outcome in {"system-error", "not-registered"} else logging.INFO
+                _log.log(level, "%s", json.dumps(dict(row.body), sort_keys=True))
+            case "email":
+                server = mail.MailServer.of(self._settings)
+                subject, lines = mail.wording(row.body)
+                mail.send(
+                    server, mail.message(server, row.address, row.notification_id, subject, lines, row.created_at_ms)
+                )
+            case "webhook":
+                if not (secret := self._settings.webhook_secret):
+                    raise FatalError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
+                body = json.dumps(dict(row.body), sort_keys=True).encode()
+                key = signing.signing_key(secret, row.tenant)
+                webhook.post(row.address, body, signing.headers(key, row.notification_id, body, int(now_ms() / 1000)))
+            case _:
+                assert_never(row.channel)

@@ -1,0 +1,30 @@
+"""A deadline for a whole conversation: a peer that sends a byte now and then never meets a socket's own timeout."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+OPERATION_S: Final = 5.0
+"""For one operation on a socket."""
+TOTAL_S: Final = 20.0
+"""For a whole delivery; far less than the lease of a row."""
+
+
+@contextlib.contextmanager
+def deadline(current: Callable[[], socket.socket | None], total_s: float = TOTAL_S) -> Iterator[None]:
+    """Shut the current socket down when the time is over; whoever reads from it then finds the connection closed."""
+
+    def cut() -> None:
+        if (connection := current()) is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(total_s, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,118 @@
+"""Who is told: addresses are checked where they come in, so that nothing can be smuggled into a header or a request."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.headerregistry import Address
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.tables import recipients
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName
+
+Channel = Literal["log", "email", "webhook"]
+
+MAX_EMAIL: Final = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets
+MAX_URL: Final = 2000
+_GRAPHIC: Final = re.compile(r"[!-~]+")
+"""Printable ASCII without the space: no line break, no control character, no second address behind a blank."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One address on one channel. `tenant`: whose key signs; none for operators."""
+
+    channel: Channel
+    address: str
+    tenant: TenantName | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be a secret: of a URL only scheme, host and path."""
+        return self.address.partition("?")[0]
+
+
+def email(text: str) -> str:
+    """One plain address, `user@host`. Raises `UserError` BAD_RECIPIENT."""
+    try:
+        parsed = Address(addr_spec=text)
+    except (ValueError, MessageError, IndexError):  # what Address raises for half an address
+        parsed = None
+    whole = parsed is not None and parsed.username and parsed.domain and parsed.addr_spec == text
+    if not whole or len(text) > MAX_EMAIL or not _GRAPHIC.fullmatch(text) or set(text) & set(',;<>"()'):
+        raise UserError("BAD_RECIPIENT", f"{text!r} is not one plain e-mail address", address=text)
+    return text
+
+
+def webhook(text: str) -> str:
+    """An https URL; http only for this machine itself. Raises `UserError` BAD_RECIPIENT."""
+    fault = None
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as exc:
+        raise UserError("BAD_RECIPIENT", f"{text!r} is not a URL: {exc}", address=text) from exc
+    if not _GRAPHIC.fullmatch(text) or len(text) > MAX_URL or not url.hostname or port == 0:
+        fault = "is not a URL"
+    elif url.username is not None or url.password is not None or "#" in text:
+        fault = "may hold no user, password or fragment"
+    elif url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
+        fault = "is not https"
+    if fault is not None:
+        raise UserError("BAD_RECIPIENT", f"{text!r} {fault}", address=text)
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def operators(emails: str, webhooks: str) -> list[Recipient]:
+    """The operators of the settings, separated by blanks or commas. Raises `UserError` BAD_RECIPIENT."""
+    return [
+        *(Recipient(channel="email", address=email(text)) for text in re.split(r"[\s,]+", emails) if text),
+        *(Recipient(channel="webhook", address=webhook(text)) for text in webhooks.split() if text),
+    ]
+
+
+class RecipientStore:
+    """Recipients in the catalog, of an audience or of all audiences of a tenant (`audience_id` none)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
+        """Those of exactly this audience, or of the tenant as a whole."""
+        query = (
+            sa.select(recipients.c.channel, recipients.c.address)
+            .where(recipients.c.tenant == tenant, recipients.c.audience_id == (audience_id or ""))
+            .order_by(recipients.c.channel, recipients.c.address)
+        )
+        with self._database.read() as connection:
+            return [
+                Recipient(channel=row.channel, address=row.address, tenant=tenant) for row in connection.execute(query)
+            ]
+
+    def told(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
+        """Everybody who is told of an audience: its own and the tenant's, each once."""
+        own = [] if audience_id is None else self.of(tenant, audience_id)
+        return list(dict.fromkeys([*own, *self.of(tenant, None)]))
+
+    def replace(
+        self, tenant: TenantName, audience_id: JobId | None, channel: Channel, addresses: Sequence[str]
+    ) -> None:
+        """Make these the recipients on one channel."""
+        key = {"tenant": tenant, "audience_id": audience_id or "", "channel": channel}
+        with self._database.write() as connection:
+            connection.execute(recipients.delete().where(*(recipients.c[name] == v for name, v in key.items())))
+            for address in dict.fromkeys(addresses):
+                connection.execute(recipients.insert().values(**key, address=address))

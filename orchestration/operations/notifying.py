@@ -1,0 +1,98 @@
+"""What people do about notifications: say who is told, look at what was not delivered, send it again."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestration.clock import iso, now_ms
+from orchestration.notifications.recipients import email, webhook
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName, tenant_name
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+    from orchestration.notifications.outbox import Notification
+    from orchestration.notifications.recipients import Recipient
+    from orchestration.settings import Secret
+
+
+def check_recipients(emails: Sequence[str], webhooks: Sequence[str]) -> None:
+    """Raise `UserError` BAD_RECIPIENT for the first one that cannot be told."""
+    for address in emails:
+        email(address)
+    for address in webhooks:
+        webhook(address)
+
+
+def set_recipients(
+    context: "Context",
+    tenant: TenantName,
+    audience_id: JobId | None,
+    *,
+    emails: Sequence[str],
+    webhooks: Sequence[str],
+    nobody: bool,
+) -> None:
+    """Replace the recipients of an audience, or of a tenant's audiences, on each channel that was named; `nobody`: all.
+
+    Raises `UserError` BAD_RECIPIENT, UNKNOWN_TENANT.
+    """
+    check_recipients(emails, webhooks)
+    if tenant not in context.audiences.tenants():
+        raise UserError("UNKNOWN_TENANT", f"there is no tenant {tenant!r}", tenant=tenant)
+    if emails or nobody:
+        context.recipients.replace(tenant, audience_id, "email", emails)
+    if webhooks or nobody:
+        context.recipients.replace(tenant, audience_id, "webhook", webhooks)
+
+
+def hints(context: "Context", recipients: "Sequence[Recipient]") -> list[str]:
+    """What is still missing before these recipients can be told."""
+    s = context.settings
+    channels = {r.channel for r in recipients}
+    missing = []
+    if "email" in channels and not (s.smtp_host and s.smtp_from):
+        missing.append("No mail is sent until the settings smtp_host and smtp_from are set.")
+    if "webhook" in channels and not s.webhook_secret:
+        missing.append("No webhook is sent until the setting webhook_secret is set.")
+    return missing
+
+
+def resend(context: "Context", ids: Sequence[str], *, given_up: bool) -> int:
+    """Try these again from the beginning, or all that were given up; returns how many. Raises `UserError`."""
+    if given_up:
+        ids = [n.notification_id for n in context.outbox.undelivered(10_000) if n.state == "given up"]
+    for id_ in ids:
+        found = context.outbox.find(id_)
+        if found is None:
+            raise UserError("UNKNOWN_NOTIFICATION", f"there is no notification {id_}", notification=id_)
+        if found.state == "delivered":
+            raise UserError("DELIVERED", f"notification {id_} was delivered", notification=id_)
+    for id_ in ids:
+        context.outbox.resend(id_, now_ms())
+    return len(ids)
+
+
+def webhook_key(context: "Context", tenant: str | None) -> "Secret":
+    """The key with which the receivers of a tenant, or else the operators', check webhooks. Raises `UserError`."""
+    from orchestration.notifications.signing import signing_key  # noqa: PLC0415  # only this command needs it
+
+    if not (secret := context.settings.webhook_secret):
+        raise UserError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
+    return signing_key(secret, None if tenant is None else tenant_name(tenant))
+
+
+def notification_record(row: "Notification") -> dict[str, Any]:
+    """A row of the outbox as plain JSON data."""
+    return {
+        "notification": row.notification_id,
+        "subject": row.subject,
+        "outcome": row.outcome,
+        "channel": row.channel,
+        "recipient": row.recipient.shown,
+        "state": row.state,
+        "attempts": row.attempts,
+        "created_at": iso(row.created_at_ms),
+        "delivered_at": None if row.delivered_at_ms is None else iso(row.delivered_at_ms),
+        "next_attempt_at": None if row.next_attempt_at_ms is None else iso(row.next_attempt_at_ms),
+        "last_error": row.last_error,
+    }

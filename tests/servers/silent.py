@@ -1,0 +1,38 @@
+"""A server that accepts and then says next to nothing: one byte now and then, never a whole answer."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def dribbling_server(every_s: float = 0.05) -> Iterator[int]:
+    """Its port. Every connection gets a byte each `every_s`, for ever."""
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def dribble(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while not stop.wait(every_s):
+                connection.sendall(b"2")
+
+    def accept() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                connection, _ = listener.accept()
+                threads.append(threading.Thread(target=dribble, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            stop.set()
+            accepting.join()
+            for thread in threads:
+                thread.join()

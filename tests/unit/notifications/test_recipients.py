@@ -1,0 +1,80 @@
+"""Which addresses are taken, and who is told of what."""
+
+import pytest
+
+from orchestration.notifications.recipients import Recipient, email, operators, webhook
+from schemas.errors import UserError
+
+
+@pytest.mark.parametrize("text", ["a@b", "first.last+tag@mail.example.com", "o'neil@example.com"])
+def test_a_plain_address_is_taken(text: str) -> None:
+    assert email(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "a@",
+        "@b",
+        "a@b\r\nBcc: c@d",
+        "a@b\n",
+        "a@b\x00",
+        "a@b, c@d",
+        "a@b c@d",
+        "a@b;c@d",
+        "A <a@b>",
+        '"a b"@c',
+        "a@b(comment)",
+        "a@b@c",
+        "ü@example.com",
+        "a@" + "b" * 253,
+    ],
+)
+def test_what_is_not_one_plain_address_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="BAD_RECIPIENT"):
+        email(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://acme.example/muster?x=1", "https://10.0.0.7:8443/", "http://127.0.0.1:8000/x", "http://[::1]/"]
+)
+def test_https_is_taken_and_http_only_on_this_machine(text: str) -> None:
+    assert webhook(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "acme.example",
+        "http://acme.example/",
+        "ftp://acme.example/",
+        "file:///etc/passwd",
+        "https:///x",
+        "https://user:password@acme.example/",
+        "https://acme.example/#x",
+        "https://acme.example/\r\nHost: x",
+        "https://acme.example/a b",
+        "https://acme.example:0/",
+        "https://acme.example:99999/",
+        "https://[::1/",
+        "https://acme.example/" + "x" * 2000,
+    ],
+)
+def test_what_is_not_a_safe_url_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="BAD_RECIPIENT"):
+        webhook(text)
+
+
+def test_operators_are_separated_by_blanks_or_commas() -> None:
+    assert operators("a@b, c@d  e@f", "https://x.example/1 https://x.example/2") == [
+        *(Recipient(channel="email", address=address) for address in ("a@b", "c@d", "e@f")),
+        *(Recipient(channel="webhook", address=f"https://x.example/{n}") for n in (1, 2)),
+    ]
+    assert operators("", " ") == []
+
+
+def test_the_query_of_a_url_is_not_shown() -> None:
+    assert Recipient(channel="webhook", address="https://x.example/hook?token=hush").shown == "https://x.example/hook"

@@ -1,0 +1,296 @@
+"""From the end of a job to its recipients: the step, the outbox, the relay's rounds."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.catalog import migrate
+from orchestration.catalog.records import JobError
+from orchestration.context import Context
+from orchestration.notifications.courier import Backoff, Courier
+from orchestration.notifications.receiving import verify
+from orchestration.notifications.signing import signing_key
+from orchestration.notifications.telling import outcome_of, tell
+from orchestration.operations.notifying import resend, set_recipients
+from orchestration.relay.notifying import Notifier
+from orchestration.settings import Secret, Settings
+from orchestration.steps.notify import notify, notify_unregistered
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName
+from tests.contract.test_catalog import ACME, AUDIENCE_ID, VIP, job_number, new_job
+from tests.servers.mail import mail_server
+from tests.servers.silent import dribbling_server
+from tests.servers.webhooks import receiver
+
+SECRET = Secret("webhook secret")
+FAULT = JobError(kind="user", code="EMPTY_FILE", message="the file is empty", detail={})
+OUTAGE = JobError(kind="system", code="NOT_RECONCILED", message="after 3 attempts", detail={})
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    made = make_context(tmp_path)
+    yield made
+    made.database.close()
+
+
+def make_context(home: Path, **settings: Any) -> Context:
+    url = Secret(f"sqlite:///{home / 'catalog.db'}")
+    migrate.upgrade(url)
+    made = Context(Settings(home=home, catalog_url=url, webhook_secret=SECRET, **settings))
+    made.audiences.add_tenant(ACME, 1)
+    made.audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
+    return made
+
+
+def told(context: Context, *, emails: tuple[str, ...] = (), webhooks: tuple[str, ...] = ()) -> None:
+    set_recipients(context, ACME, AUDIENCE_ID, emails=emails, webhooks=webhooks, nobody=True)
+
+
+def ended(context: Context, error: JobError | None = FAULT, number: int = 1, now_ms: int = 2) -> JobId:
+    context.jobs.register(new_job(number, f"{number:064}"))
+    job_id = job_number(number)
+    if error is not None:
+        context.jobs.fail(job_id, error, now_ms=now_ms)
+    else:
+        for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING"):
+            context.jobs.move(job_id, state, now_ms=1)
+        context.jobs.move(job_id, "READY", now_ms=now_ms, outcome={"version": 7, "members": 3})
+    return job_id
+
+
+def states(context: Context, job_id: str) -> dict[str, tuple[str, int]]:
+    return {f"{r.channel} {r.address}".strip(): (r.state, r.attempts) for r in context.outbox.of(job_id)}
+
+
+def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(tmp_path: Path) -> None:
+    with mail_server(tmp_path / "mail") as mailbox, receiver() as hook:
+        context = make_context(
+            tmp_path,
+            smtp_host="127.0.0.1",
+            smtp_port=mailbox.port,
+            smtp_security="none",
+            smtp_from="muster@example.com",
+            operator_emails="ops@example.com",
+        )
+        told(context, emails=("vip@example.com",), webhooks=(hook.url,))
+        set_recipients(context, ACME, None, emails=["acme@example.com"], webhooks=[], nobody=False)
+        job_id = ended(context, None)
+        notify(context, job_id, "ready")
+        assert {mail["To"] for mail in mailbox.mails()} == {"vip@example.com", "acme@example.com"}
+        [request] = hook.requests
+        message = verify(
+            [signing_key(SECRET, ACME).reveal()], request.headers, request.body, now_s=time.time(), seen=set()
+        )
+        assert message is not None
+        assert (message["job"], message["outcome"], message["tenant"], message["audience"], message["version"]) == (
+            job_id,
+            "ready",
+            "acme",
+            "vip",
+            7,
+        )
+        assert {state for state, _ in states(context, job_id).values()} == {"delivered"}
+        notify(context, job_id, "ready")  # the step again, after a crash
+        assert (len(mailbox.mails()), len(hook.requests)) == (2, 1)
+        context.database.close()
+
+
+def test_a_fault_of_ours_is_told_to_the_operators_and_not_to_the_customer(tmp_path: Path) -> None:
+    with receiver() as customer, receiver() as operator:
+        context = make_context(tmp_path, operator_webhooks=operator.url)
+        told(context, webhooks=(customer.url,))
+        notify(context, ended(context, OUTAGE), "system-error")
+        notify_unregistered(
+            context,
+            {"detail": {"bucket": {"name": "inbox"}, "object": {"key": "x"}}, "failure": {"Error": "KeyError"}},
+            "arn:e",
+        )
+        key = signing_key(SECRET, None).reveal()
+        first, second = (
+            verify([key], r.headers, r.body, now_s=time.time(), seen=set()) or {} for r in operator.requests
+        )
+        assert customer.requests == []
+        assert first["cause"] == {"kind": "system", "code": "NOT_RECONCILED", "message": "after 3 attempts"}
+        assert (second["job"], second["source"], second["cause"]["code"]) == ("arn:e", "s3://inbox/x", "KeyError")
+        context.database.close()
+
+
+def test_a_fault_of_the_file_is_told_to_the_customer_and_not_to_the_operators(tmp_path: Path) -> None:
+    with receiver() as customer, receiver() as operator:
+        context = make_context(tmp_path, operator_webhooks=operator.url)
+        told(context, webhooks=(customer.url,))
+        notify(context, ended(context, FAULT), "user-error")
+        assert (len(customer.requests), operator.requests) == (1, [])
+        context.database.close()
+
+
+def test_a_mail_server_that_hangs_neither_fails_nor_holds_the_step(tmp_path: Path) -> None:
+    with dribbling_server() as port, receiver() as hook:
+        context = make_context(
+            tmp_path, smtp_host="127.0.0.1", smtp_port=port, smtp_security="none", smtp_from="muster@example.com"
+        )
+        told(context, emails=("a@b", "c@d"), webhooks=(hook.url,))
+        job_id = ended(context)
+        began = time.monotonic()
+        assert notify(context, job_id, "user-error")["state"] == "FAILED"
+        assert time.monotonic() - began < 15  # 5 s by design; the machine may be busy
+        assert states(context, job_id)["email c@d"] == ("waiting", 0)
+        # The way is known to be blocked by now: the next job does not wait for it at all.
+        other = ended(context, number=2)
+        began = time.monotonic()
+        notify(context, other, "user-error")
+        assert time.monotonic() - began < 4
+        assert states(context, other)["email a@b"] == ("waiting", 0)
+        assert states(context, other)[f"webhook {hook.url}"] == ("delivered", 1)
+        context.database.close()
+
+
+def test_what_could_not_be_delivered_is_delivered_later(context: Context) -> None:
+    with receiver() as hook:
+        told(context, webhooks=(hook.url,))
+        job_id = ended(context)
+        hook.answers = [503]
+        notify(context, job_id, "user-error")
+        assert states(context, job_id)[f"webhook {hook.url}"] == ("waiting", 1)
+        [row] = [row for row in context.outbox.of(job_id) if row.channel == "webhook"]
+        assert row.last_error == "WEBHOOK_FAILED: 127.0.0.1 answered 503"
+        assert row.next_attempt_at_ms is not None
+        assert context.outbox.due(row.next_attempt_at_ms - 1) == []
+        [due] = context.outbox.due(row.next_attempt_at_ms)
+        assert courier(context).deliver(due)
+        assert states(context, job_id)[f"webhook {hook.url}"] == ("delivered", 2)
+        first, second = hook.requests
+        assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+        assert first.body == second.body
+
+
+def courier(context: Context, tries: int = 12) -> Courier:
+    return Courier(context.outbox, context.settings, backoff=Backoff(tries=tries), dice=random.Random(1))
+
+
+def test_a_notification_is_given_up_after_so_many_tries_and_can_be_sent_again(context: Context) -> None:
+    with receiver() as hook:
+        told(context, webhooks=(hook.url,))
+        hook.answers = [500] * 3
+        job = context.jobs.get(ended(context))
+        tell(context, job, "user-error", 5)
+        for _ in range(3):
+            [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
+            assert not courier(context, tries=3).deliver(row)
+        assert states(context, job.job_id)[f"webhook {hook.url}"] == ("given up", 3)
+        assert [r.notification_id for r in context.outbox.due(10**15) if r.channel == "webhook"] == []
+        assert resend(context, (), given_up=True) == 1
+        [row] = [r for r in context.outbox.due(10**15) if r.channel == "webhook"]
+        assert courier(context).deliver(row)
+        with pytest.raises(UserError, match="DELIVERED"):
+            resend(context, [row.notification_id], given_up=False)
+
+
+def test_a_row_is_tried_by_one_at_a_time_until_the_lease_is_over(context: Context) -> None:
+    with receiver() as hook:
+        told(context, webhooks=(hook.url,))
+        job = context.jobs.get(ended(context))
+        [row] = [r for r in tell(context, job, "user-error", 5) if r.channel == "webhook"]
+        with ThreadPoolExecutor(8) as pool:
+            delivered = list(pool.map(lambda _: courier(context).deliver(row), range(8)))
+        assert (sum(delivered), len(hook.requests)) == (1, 1)
+
+
+def test_a_courier_that_died_after_its_claim_is_followed_by_another(context: Context) -> None:
+    with receiver() as hook:
+        told(context, webhooks=(hook.url,))
+        job = context.jobs.get(ended(context))
+        [row] = [r for r in tell(context, job, "user-error", 5) if r.channel == "webhook"]
+        assert context.outbox.claim(row, 1_000)
+        assert [r for r in context.outbox.due(60_000) if r.channel == "webhook"] == []
+        [again] = [r for r in context.outbox.due(61_000) if r.channel == "webhook"]
+        assert courier(context).deliver(again)
+        assert len(hook.requests) == 1
+
+
+def test_pauses_double_up_to_an_hour_and_differ() -> None:
+    backoff, dice = Backoff(), random.Random(7)
+    pauses = [backoff.pause_ms(attempts, dice) for attempts in range(1, 13)]
+    assert pauses[-1] is None
+    for n, pause in enumerate(pauses[:-1]):
+        whole = min(3600, 30 * 2**n) * 1000
+        assert pause is not None
+        assert whole / 2 <= pause <= whole
+    assert len({backoff.pause_ms(12 - 1, dice) for _ in range(10)}) == 10
+
+
+def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context: Context) -> None:
+    with receiver() as hook:
+        told(context, webhooks=(hook.url,))
+        job_id = ended(context, now_ms=1_000_000)
+        cancelled = job_number(2)
+        context.jobs.register(new_job(2, "2" * 64))
+        context.jobs.move(cancelled, "CANCELLED", now_ms=1_000_000)
+        notifier = Notifier(context, threading.Event())
+        with ThreadPoolExecutor(2) as pool:
+            notifier.look(1_059_000, pool)
+            assert hook.requests == []  # its own workflow has a minute
+            for _ in range(2):
+                notifier.look(1_061_000, pool)
+        assert len(hook.requests) == 1
+        assert states(context, job_id) == {"log": ("delivered", 1), f"webhook {hook.url}": ("delivered", 1)}
+        assert states(context, cancelled) == {}
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, "ready"), (FAULT, "user-error"), (OUTAGE, "system-error")])
+def test_the_outcome_of_a_job_follows_from_how_it_ended(context: Context, error: JobError | None, outcome: str) -> None:
+    assert outcome_of(context.jobs.get(ended(context, error))) == outcome
+
+
+def test_jobs_that_had_ended_before_notifications_came_are_not_told(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    job_id = ended(context)
+    url = context.settings.catalog_url
+    migrate.downgrade(url, "0002")
+    migrate.upgrade(url)
+    assert context.outbox.untold(finished_before_ms=10**15, finished_after_ms=0) == []
+    assert [(r.channel, r.state) for r in context.outbox.of(job_id)] == [("log", "delivered")]
+    context.database.close()
+
+
+def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(context: Context) -> None:
+    told(context, emails=("a@b",))
+    for emails, webhooks in ((["c@d", "x\r\ny@z"], []), ([], ["http://acme.example/"])):
+        with pytest.raises(UserError, match="BAD_RECIPIENT"):
+            set_recipients(context, ACME, AUDIENCE_ID, emails=emails, webhooks=webhooks, nobody=True)
+    assert [r.address for r in context.recipients.of(ACME, AUDIENCE_ID)] == ["a@b"]
+    with pytest.raises(UserError, match="UNKNOWN_TENANT"):
+        set_recipients(context, TenantName("nobody"), None, emails=["a@b"], webhooks=[], nobody=False)
+
+
+def test_a_typo_in_the_settings_does_not_keep_a_failure_from_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = make_context(tmp_path, operator_emails="not an address")
+    with caplog.at_level(logging.INFO):
+        notify(context, ended(context, OUTAGE), "system-error")
+    assert "BAD_RECIPIENT" in caplog.text
+    assert "NOT_RECONCILED" in caplog.text
+    context.database.close()
+
+
+def test_neither_secrets_nor_urls_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with receiver() as hook:
+        context = make_context(tmp_path)
+        told(context, webhooks=(hook.url + "?token=hush",))
+        hook.answers = [500]
+        with caplog.at_level(logging.DEBUG):
+            notify(context, ended(context), "user-error")
+        assert len(hook.requests) == 1
+        context.database.close()
+    assert "WEBHOOK_FAILED" in caplog.text
+    for hidden in ("hush", SECRET.reveal(), signing_key(SECRET, ACME).reveal()):
+        assert hidden not in caplog.text

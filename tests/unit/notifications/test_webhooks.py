@@ -1,0 +1,150 @@
+"""Webhooks against a real HTTP server, and the receiver's check of them."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.notifications import receiving, webhook
+from orchestration.notifications.receiving import RefusedError, verify
+from orchestration.notifications.signing import headers, signing_key
+from orchestration.settings import Secret
+from schemas.errors import RetriableError
+from schemas.ids import TenantName
+from tests.servers.certificates import make_certificate
+from tests.servers.silent import dribbling_server
+from tests.servers.webhooks import receiver
+
+ROOT = Path(__file__).parents[3]
+KEY = signing_key(Secret("s"), TenantName("acme"))
+NOW = 1_700_000_000
+BODY = json.dumps({"id": "id1", "outcome": "ready"}).encode()
+SIGNED = headers(KEY, "id1", BODY, NOW)
+
+
+def check(
+    body: bytes = BODY, given: Mapping[str, str] = SIGNED, now_s: float = NOW, seen: set[str] | None = None
+) -> dict[str, Any] | None:
+    return verify([KEY.reveal()], given, body, now_s=now_s, seen=set() if seen is None else seen)
+
+
+def test_what_was_posted_is_what_the_receiver_verifies() -> None:
+    with receiver() as server:
+        webhook.post(server.url, BODY, headers(KEY, "id1", BODY, int(time.time())))
+        [request] = server.requests
+    assert (request.path, request.headers["Content-Type"]) == ("/hook", "application/json")
+    assert request.headers["Idempotency-Key"] == "id1"
+    assert check(request.body, request.headers, now_s=time.time()) == {"id": "id1", "outcome": "ready"}
+
+
+@pytest.mark.parametrize("age_s", [301, -301, 86_400])
+def test_a_replay_with_a_stale_timestamp_is_refused(age_s: int) -> None:
+    with pytest.raises(RefusedError, match="stale"):
+        check(now_s=NOW + age_s)
+
+
+def test_a_replay_with_a_fresh_timestamp_put_over_it_is_refused() -> None:
+    with pytest.raises(RefusedError, match="signature"):
+        check(given={**SIGNED, "Muster-Timestamp": str(NOW + 600)}, now_s=NOW + 600)
+
+
+def test_a_replay_within_the_five_minutes_is_known_by_the_id_in_the_signed_body() -> None:
+    seen: set[str] = set()
+    assert check(seen=seen) is not None
+    assert check(given={**SIGNED, "Idempotency-Key": "another"}, now_s=NOW + 200, seen=seen) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {**SIGNED, "Muster-Signature": ""},
+        {**SIGNED, "Muster-Signature": "v1="},
+        {**SIGNED, "Muster-Signature": "v0=" + SIGNED["Muster-Signature"][3:]},
+        {**SIGNED, "Muster-Signature": "v1=é"},
+        {**SIGNED, "Muster-Timestamp": "soon"},
+        dict(headers(signing_key(Secret("s"), TenantName("other")), "id1", BODY, NOW)),
+        dict(headers(signing_key(Secret("s"), None), "id1", BODY, NOW)),
+    ],
+)
+def test_a_signature_of_somebody_else_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(RefusedError, match="signature"):
+        check(given=given)
+
+
+def test_a_changed_body_is_refused() -> None:
+    with pytest.raises(RefusedError, match="signature"):
+        check(BODY.replace(b"ready", b"READY"))
+
+
+def test_while_keys_change_both_are_taken() -> None:
+    assert verify(["new", KEY.reveal()], SIGNED, BODY, now_s=NOW, seen=set()) is not None
+    both = {**SIGNED, "Muster-Signature": "v1=00, " + SIGNED["Muster-Signature"]}
+    assert check(given={name.lower(): value for name, value in both.items()}) is not None
+
+
+def test_the_check_in_the_docs_is_the_one_that_is_tested() -> None:
+    docs = (ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
+    [sample] = re.findall(r"```python\n(.*?)```", docs, re.DOTALL)
+    assert receiving.__file__ is not None
+    code = Path(receiving.__file__).read_text(encoding="utf-8")
+    assert sample == code[code.index("import hashlib") :]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_is_followed(status: int) -> None:
+    with receiver() as elsewhere, receiver(redirect_to=elsewhere.url) as server:
+        server.answers = [status]
+        with pytest.raises(RetriableError, match=f"answered {status}; redirects are not followed"):
+            webhook.post(server.url, BODY, SIGNED)
+        assert (len(server.requests), elsewhere.requests) == (1, [])
+
+
+def test_every_answer_but_2xx_is_a_failure() -> None:
+    with receiver() as server:
+        server.answers = [500, 404, 204]
+        for status in (500, 404):
+            with pytest.raises(RetriableError, match=f"answered {status}"):
+                webhook.post(server.url, BODY, SIGNED)
+        webhook.post(server.url, BODY, SIGNED)
+
+
+def test_a_receiver_has_to_prove_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = make_certificate(tmp_path)
+    with receiver(certificate=certificate) as server:
+        with pytest.raises(RetriableError, match="CERTIFICATE_VERIFY_FAILED"):
+            webhook.post(server.url, BODY, SIGNED)
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        webhook.post(server.url, BODY, SIGNED)
+        assert len(server.requests) == 1
+
+
+def test_a_receiver_that_says_next_to_nothing_is_left() -> None:
+    with dribbling_server() as port:
+        began = time.monotonic()
+        with pytest.raises(RetriableError, match="WEBHOOK_FAILED"):
+            webhook.post(f"http://127.0.0.1:{port}/", BODY, SIGNED, total_s=0.5)
+    assert time.monotonic() - began < 10
+
+
+def test_nobody_listening_is_a_failure_without_the_path_of_the_url() -> None:
+    with receiver() as server:
+        url = server.url
+    with pytest.raises(RetriableError, match="WEBHOOK_FAILED") as caught:
+        webhook.post(url + "?token=hush", BODY, SIGNED)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254"])
+def test_metadata_services_are_not_called(address: str) -> None:
+    class Peer:
+        def getpeername(self) -> tuple[str, int]:
+            return address, 443
+
+    with pytest.raises(OSError, match="link-local"):
+        webhook._refuse_the_machines_own_network(Peer())  # type: ignore[arg-type]
