@@ -12,11 +12,8 @@ from orchestration.relay.answers import Answers
 from orchestration.relay.events import JobEvents
 from orchestration.relay.lag import StreamLag
 from orchestration.relay.liveness import WorkerLiveness
-<<<<<<< HEAD
 from orchestration.relay.lost_markers import LostMarkers
-=======
 from orchestration.relay.notifying import Notifier
->>>>>>> 642cf91 (Tell how a job ended by mail and signed webhook, at least once, from an outbox in the catalog)
 from orchestration.relay.progress import ProgressConsumer
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.worker_group import WorkerGroup

@@ -105,11 +105,7 @@ def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
     engine.dispose()
     migrate.upgrade(url)
     current, head = migrate.revisions(url)
-<<<<<<< HEAD
-    assert current == head is not None
-=======
     assert current == head == "0003"
->>>>>>> 642cf91 (Tell how a job ended by mail and signed webhook, at least once, from an outbox in the catalog)
 
 
 def test_a_registered_job_comes_back_as_it_was_given(jobs: JobStore) -> None:
