@@ -6,16 +6,17 @@ what Step Functions matches (`UserError`, `RetriableError`, `FatalError`) and wh
 
 import functools
 import json
-import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from orchestration.context import Context
+from orchestration.logs import configure
 from orchestration.settings import Settings
 from orchestration.steps.view import View
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
+from schemas.log_ids import bound
 
 Event = Mapping[str, Any]
 Handler = Callable[[Event, object], View | dict[str, Any]]
@@ -24,7 +25,7 @@ Handler = Callable[[Event, object], View | dict[str, Any]]
 @lru_cache(maxsize=1)
 def _context() -> Context:
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure(settings)
     return Context(settings)
 
 
@@ -39,11 +40,16 @@ class _Named:
 def _errors_by_name(handler: Handler) -> Handler:
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
-        try:
-            return handler(event, lambda_context)
-        except MusterError as exc:
-            named = {UserError: _Named.UserError, RetriableError: _Named.RetriableError, FatalError: _Named.FatalError}
-            raise named[type(exc)](json.dumps(exc.as_record(), default=str)) from exc
+        with bound(job=event.get("job_id")):
+            try:
+                return handler(event, lambda_context)
+            except MusterError as exc:
+                named = {
+                    UserError: _Named.UserError,
+                    RetriableError: _Named.RetriableError,
+                    FatalError: _Named.FatalError,
+                }
+                raise named[type(exc)](json.dumps(exc.as_record(), default=str)) from exc
 
     return wrapped
 

@@ -73,7 +73,11 @@ class Settings:
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
     upload_keep_hours: int = 72
+    log: str = "json"
     log_level: str = "INFO"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 19900
+    metrics_token: Secret = Secret("")
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_security: str = "starttls"

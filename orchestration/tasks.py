@@ -9,17 +9,21 @@ import sys
 from collections.abc import Callable, Sequence
 
 from orchestration.context import Context
+from orchestration.logs import configure
 from orchestration.settings import Settings
 from orchestration.steps.view import View
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, job_id
+from schemas.log_ids import bind
 
 _log = logging.getLogger(__name__)
 
 
 def run(context: Context, command: str, job: JobId, execution: str) -> int:
     """Run one step of a job and return the exit code. A job that does not belong to the execution is left alone."""
-    if context.jobs.get(job).execution != execution:
+    found = context.jobs.get(job)
+    bind(job=job, attempt=found.attempt, tenant=found.tenant, audience=found.audience)
+    if found.execution != execution:
         _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
         return 0
     context.jobs.put(job, task_error=None)  # what an earlier task has left is not ours
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     """Read settings, run the step."""
     command, job, execution = arguments
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure(settings)
     return run(Context(settings), command, job_id(job), execution)
 
 

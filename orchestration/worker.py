@@ -14,6 +14,7 @@ from typing import Final
 import pyarrow as pa
 from mode import Worker as ModeWorker
 
+from orchestration.logs import configure
 from orchestration.settings import Settings
 from schemas.errors import UserError
 from streams.app import CRASH_EXIT_CODE, Worker
@@ -51,11 +52,7 @@ def main() -> int:
     except UserError as exc:
         sys.stderr.write(f"{exc}\n")
         return USAGE_EXIT_CODE
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    for noisy in ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    configure(settings)
     _bound_heaps()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

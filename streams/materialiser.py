@@ -22,6 +22,7 @@ from schemas.codec import CODEC, UndecodableError
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_prefix
+from schemas.log_ids import bind
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
 from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, RUN_BYTES, RUNS
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
@@ -118,7 +119,9 @@ class Materialiser:
         except UndecodableError as exc:
             await self._bury(arrival, str(exc))
             return
-        group = await self._group(lane, GroupKey.of(message))
+        key = GroupKey.of(message)
+        bind(job=key.import_id, attempt=key.attempt, partition=key.partition)
+        group = await self._group(lane, key)
         if lane.live:
             await self._apply(group, message, arrival)
 

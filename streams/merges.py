@@ -9,6 +9,7 @@ A worker that dies in between leaves the intent, and the next owner begins again
 """
 
 import asyncio
+import contextvars
 import logging
 import os
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from schemas.codec import CODEC
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
+from schemas.log_ids import bind
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
 from segmentation.merging import MergeQueue, StagedRun, take_each_chunk_once
 from segmentation.progress import GroupKey, Progress, failure
@@ -110,8 +112,13 @@ class MergeRunner:
 
     async def _run(self, intent: Intent, weight: int) -> None:
         started = time.monotonic()
+        marker = intent.marker
+        bind(job=marker.import_id, attempt=marker.attempt, partition=marker.partition)
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._pool, self._merge, intent)
+            run = contextvars.copy_context().run
+            result: ProgressMessage = await asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: run(self._merge, intent)
+            )
             if intent.group not in self._dropped:
                 await self._announce(result)  # step 7
                 await asyncio.get_running_loop().run_in_executor(

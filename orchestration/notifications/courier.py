@@ -6,6 +6,7 @@
 A death after 2 means that the recipient gets it again, under the same id.
 """
 
+import contextvars
 import json
 import logging
 import random
@@ -86,7 +87,7 @@ class Courier:
                     _log.warning("notification %s: %s", row.notification_id, exc)
 
         # A thread of its own, because the resolver knows no timeout. What it has claimed and not finished comes again.
-        thread = threading.Thread(target=go, name="courier", daemon=True)
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(go,), name="courier", daemon=True)
         thread.start()
         thread.join(budget_s)
 

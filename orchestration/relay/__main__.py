@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.logs import configure
 from orchestration.relay.answers import Answers
 from orchestration.relay.events import JobEvents
 from orchestration.relay.lag import StreamLag
@@ -19,6 +20,7 @@ from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
 from schemas.errors import FatalError, RetriableError
+from schemas.log_ids import bound
 
 ROUND_S: Final = 0.5
 _log = logging.getLogger("orchestration.relay")
@@ -27,7 +29,7 @@ _log = logging.getLogger("orchestration.relay")
 def main() -> int:
     """Run until SIGTERM. Exit code 1 when the progress consumer failed: the supervisor starts the relay anew."""
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure(settings)
     stop, changed = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -64,7 +66,8 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
         try:
             live = context.jobs.live()
             for job in live:
-                answers.give(job, now_ms())
+                with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience):
+                    answers.give(job, now_ms())
             answers.forget_all_but(live)
             lag.look(live, now_ms())
             markers.look(live, now_ms())

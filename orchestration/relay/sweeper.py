@@ -27,6 +27,7 @@ from orchestration.steps.view import view
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.layout import UPLOADS_PREFIX, staging_prefix
+from schemas.log_ids import bind, bound
 from schemas.topics import MAX_JOB_AGE_S
 
 LOOK_EVERY_MS: Final = 5_000
@@ -47,15 +48,21 @@ class Sweeper:
 
     def look(self, now_ms: int) -> None:
         """Do what is due; a failure is logged, and the next look tries again."""
+        with bound():
+            self._look(now_ms)
+
+    def _look(self, now_ms: int) -> None:
         if now_ms - self._looked_ms < LOOK_EVERY_MS:
             return
         self._looked_ms = now_ms
         for job in self._context.jobs.live():
+            bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
             if now_ms - job.created_at_ms > MAX_JOB_AGE_S * 1000 and job.state != "PUBLISHING":
                 self._end_old(job, now_ms)  # 2
             else:
                 self._executions.look(job, now_ms)  # 1
         for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
+            bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
             self._sweep(job, now_ms)  # 3
         self._expire_one(now_ms)  # 4
         self._orphans.look(now_ms)  # 5

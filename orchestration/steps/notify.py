@@ -16,11 +16,13 @@ from orchestration.notifications.telling import courier, tell, tell_unregistered
 from orchestration.steps.fail import error_of
 from orchestration.steps.view import View, view
 from schemas.ids import JobId
+from schemas.log_ids import bind
 
 
 def notify(context: Context, job_id: JobId, outcome: str) -> View:
     """Tell the outcome: `ready`, `superseded` and `user-error` to the customer, `system-error` to the operators."""
     job = context.jobs.get(job_id)
+    bind(job=job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
     rows = tell(context, job, cast(Outcome, outcome), now_ms())  # 1
     courier(context).deliver_at_once(rows)  # 2
     return view(context, job)

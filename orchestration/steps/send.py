@@ -15,6 +15,7 @@ from orchestration.stage_reports import StageReport
 from orchestration.steps.view import View, view
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
+from schemas.log_ids import bind
 from schemas.topics import IMPORTS, IMPORTS_SMALL
 
 MAX_ATTEMPTS = 8
@@ -32,6 +33,7 @@ def send(context: Context, job_id: JobId) -> View:
         raise FatalError("TOO_MANY_ATTEMPTS", f"job {job_id} has used {MAX_ATTEMPTS} attempts", job=job_id)
     try:
         attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms())
+        bind(attempt=attempt)
     except FatalError as exc:
         if exc.code != "ATTEMPT_SUPERSEDED":
             raise

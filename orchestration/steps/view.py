@@ -5,6 +5,7 @@ from typing import Final
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from schemas.ids import JobId
+from schemas.log_ids import bind
 from schemas.messages import JobState
 
 LAMBDA_BASE_MEMBERS: Final = 1_000_000
@@ -32,6 +33,7 @@ def view(context: Context, job: Job, *, state: JobState | str | None = None) -> 
 def not_mine(context: Context, job_id: JobId, execution: str) -> View | None:
     """The view that ends an execution which the job does not belong to (any more); none for the one that owns it."""
     job = context.jobs.get(job_id)
+    bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
     return None if job.execution == execution else view(context, job, state=NOT_MINE)
 
 

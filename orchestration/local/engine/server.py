@@ -27,6 +27,7 @@ from orchestration.local.parts import HEALTH_PATH
 from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
+from orchestration.logs import configure
 from orchestration.settings import Settings
 
 TASK_MODULE: Final = "orchestration.tasks"
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--task-module", default=TASK_MODULE, help="what an ECS task runs (default: %(default)s)")
     task_module = parser.parse_args().task_module
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure(settings)
     serve(settings, task_module=task_module)
 
 
