@@ -18,7 +18,7 @@ from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.receiving import verify
 from orchestration.notifications.signing import signing_key
 from orchestration.notifications.telling import outcome_of, tell
-from orchestration.operations.notifying import resend, set_recipients
+from orchestration.operations.notifying import resend, set_recipients, webhook_key
 from orchestration.relay.notifying import Notifier
 from orchestration.settings import Secret, Settings
 from orchestration.steps.notify import notify, notify_unregistered
@@ -294,3 +294,22 @@ def test_neither_secrets_nor_urls_are_logged(tmp_path: Path, caplog: pytest.LogC
     assert "WEBHOOK_FAILED" in caplog.text
     for hidden in ("hush", SECRET.reveal(), signing_key(SECRET, ACME).reveal()):
         assert hidden not in caplog.text
+
+
+def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
+    with receiver() as hook:
+        told(context, webhooks=(hook.url,))
+        job = context.jobs.get(ended(context))
+        without = context.settings.with_(webhook_secret=Secret(""))
+        [row] = [r for r in tell(context, job, "user-error", 5) if r.channel == "webhook"]
+        assert not Courier(context.outbox, without, backoff=Backoff(), dice=random.Random(1)).deliver(row)
+        assert hook.requests == []
+        [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
+        assert (row.state, row.last_error) == ("waiting", "NO_WEBHOOK_SECRET: the setting webhook_secret is not set")
+        with pytest.raises(UserError, match="NO_WEBHOOK_SECRET"):
+            webhook_key(Context(without), "acme")
+
+
+def test_only_notifications_that_exist_are_sent_again(context: Context) -> None:
+    with pytest.raises(UserError, match="UNKNOWN_NOTIFICATION"):
+        resend(context, ["nothing"], given_up=False)
