@@ -16,6 +16,7 @@ from orchestration.notifications.recipients import RecipientStore
 from orchestration.settings import Settings
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
+from segmentation.admission import LaneLimit, Lanes
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -128,6 +129,15 @@ class Context:
             temp_directory=s.home / "tmp" / "duckdb",
             temp_bytes=s.duckdb_temp_bytes,
         )
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """How many jobs may run at once, small files apart from large ones."""
+        s = self.settings
+        return {
+            True: LaneLimit(jobs=s.max_small_jobs, per_tenant=s.max_small_jobs_per_tenant),
+            False: LaneLimit(jobs=s.max_jobs, per_tenant=s.max_jobs_per_tenant),
+        }
 
     def execution_arn(self, name: str) -> str:
         """ARN of an execution of ImportAudience."""

@@ -73,6 +73,10 @@ class Settings:
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
     upload_keep_hours: int = 72
+    max_jobs: int = 4
+    max_jobs_per_tenant: int = 2
+    max_small_jobs: int = 16
+    max_small_jobs_per_tenant: int = 8
     log: str = "json"
     log_level: str = "INFO"
     metrics_host: str = "127.0.0.1"

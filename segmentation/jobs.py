@@ -1,6 +1,7 @@
 """The life of an import job as a table: which state may follow which, and what a guarded change comes to.
 
 REGISTERED -> VERIFYING -> IMPORTING -> AWAITING -> [BUILDING ->] PUBLISHING -> READY | SUPERSEDED
+REGISTERED is the queue (`segmentation.admission`); a retry of a verified file goes from there to IMPORTING.
 Every state before PUBLISHING may end in FAILED or CANCELLED. From PUBLISHING a job only rolls forward, but for a proven
 refusal (nothing was committed): back to BUILDING when the base moved, FAILED when a guard refuses.
 """
@@ -12,7 +13,7 @@ from typing import Final
 from schemas.messages import JobState
 
 _NEXT: Final[Mapping[JobState, frozenset[JobState]]] = {
-    "REGISTERED": frozenset({"VERIFYING", "FAILED", "CANCELLED"}),
+    "REGISTERED": frozenset({"VERIFYING", "IMPORTING", "FAILED", "CANCELLED"}),
     "VERIFYING": frozenset({"IMPORTING", "FAILED", "CANCELLED"}),
     "IMPORTING": frozenset({"AWAITING", "FAILED", "CANCELLED"}),
     "AWAITING": frozenset({"IMPORTING", "BUILDING", "PUBLISHING", "FAILED", "CANCELLED"}),

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestration.catalog import registration
+from orchestration.catalog import admission, registration
 from orchestration.catalog.job_queries import JobQueries
 from orchestration.catalog.job_rows import append, job_of, locked
 from orchestration.catalog.records import Job, JobError, NewJob, Transition
@@ -13,6 +13,7 @@ from orchestration.catalog.tables import attempts, jobs, receipts, transitions
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
+from segmentation.admission import Lanes
 from segmentation.jobs import FINAL, STATES, Change, change
 
 
@@ -25,6 +26,14 @@ class JobStore(JobQueries):
     def register(self, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
         """Register a job and return the id of the job that is to run (`catalog.registration`)."""
         return registration.register(self._database, new, again=again, refused=refused)
+
+    def admit(self, lanes: Lanes, *, now_ms: int) -> list[JobId]:
+        """Let the waiting jobs begin whose turn it is (`catalog.admission`)."""
+        return admission.admit(self._database, lanes, now_ms=now_ms)
+
+    def queue_position(self, job_id: JobId) -> int | None:
+        """The place of a job among those that wait for their turn, from 1; none when it does not wait."""
+        return admission.queue_position(self._database, job_id)
 
     def move(
         self,

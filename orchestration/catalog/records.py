@@ -106,6 +106,7 @@ class NewJob:
     execution: str | None
     retry_of: JobId | None
     created_at_ms: int
+    evidence: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

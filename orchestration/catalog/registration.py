@@ -52,6 +52,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
                 dedupe_key=new.dedupe_key,
                 execution=new.execution,
                 retry_of=new.retry_of,
+                evidence=None if new.evidence is None else dict(new.evidence),
                 created_at_ms=new.created_at_ms,
             )
         )

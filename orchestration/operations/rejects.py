@@ -19,9 +19,13 @@ def rejects_file(context: "Context", job_id: JobId) -> bytes | None:
     try:
         return context.objects.get(context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
     except UserError as exc:
-        if exc.code == "SOURCE_GONE":
-            return None
-        raise
+        if exc.code != "SOURCE_GONE":
+            raise
+    # A retry that took over the evidence of an earlier job has its rejects too.
+    earlier = None if job.retry_of is None else context.jobs.find(job.retry_of)
+    if earlier is None or job.evidence is None or earlier.evidence != job.evidence:
+        return None
+    return rejects_file(context, earlier.job_id)
 
 
 def read_rejects(file: bytes, limit: int) -> tuple[list[dict[str, Any]], int]:

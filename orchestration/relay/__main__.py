@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import Final
 
+from orchestration.catalog.admission import WAITS
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.logs import configure
@@ -65,6 +66,8 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
         changed.clear()
         try:
             live = context.jobs.live()
+            if any(job.state == WAITS for job in live) and context.jobs.admit(context.lanes, now_ms=now_ms()):
+                live = context.jobs.live()
             for job in live:
                 with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience):
                     answers.give(job, now_ms())

@@ -1,4 +1,4 @@
-"""Answers the task tokens of jobs that await materialisation, again and again until the job has moved on.
+"""Answers the task tokens of jobs that wait: for their turn, or for the workers. Again and again, until they moved on.
 
 An answer that was lost, or came before the wait had begun, or to an old token, does no harm that way.
 """
@@ -36,8 +36,12 @@ class Answers:
         self._beaten_ms = {token: at for token, at in self._beaten_ms.items() if token in waiting}
 
     def give(self, job: Job, now_ms: int) -> None:
-        """Answer the token of a job in AWAITING: success, failure, or a heartbeat."""
-        if job.state != "AWAITING" or job.task_token is None:
+        """Answer the token of a job that waits: success, failure, or a heartbeat."""
+        if job.task_token is None:
+            return
+        if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; its first step forgets the token
+            self._send("send_task_success", taskToken=job.task_token, output=json.dumps(view(self._context, job)))
+        if job.state != "AWAITING":
             return
         found = completion_of(self._context, job)
         match found:

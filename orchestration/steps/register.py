@@ -86,7 +86,9 @@ def register_import(context: Context, event: Mapping[str, Any], execution: str) 
     except UserError as exc:
         new = _refused_job(context, request, execution)
         refused = JobError.of(exc)
-    job = context.jobs.get(context.jobs.register(new, again=request.again, refused=refused))
+    registered = context.jobs.register(new, again=request.again, refused=refused)
+    context.jobs.admit(context.lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
+    job = context.jobs.get(registered)
     return view(context, job, state=None if job.execution == execution else NOT_MINE)
 
 
@@ -114,7 +116,23 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
+        evidence=_evidence_of_earlier(context, request, source, spec),
     )
+
+
+def _evidence_of_earlier(
+    context: Context, request: ImportRequest, source: SourceObject, spec: ImportSpec
+) -> Mapping[str, Any] | None:
+    """What the job that is retried has verified, when it read the very same object in the very same way."""
+    earlier = None if request.retry_of is None else context.jobs.find(request.retry_of)
+    if earlier is None or earlier.evidence is None:
+        return None
+    same = (
+        SourceObject.from_record(earlier.source) == source
+        and earlier.spec == spec
+        and earlier.partitions == context.settings.partitions
+    )
+    return earlier.evidence if same else None
 
 
 def _refused_job(context: Context, request: ImportRequest, execution: str) -> NewJob:

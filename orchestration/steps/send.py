@@ -27,6 +27,8 @@ def send(context: Context, job_id: JobId) -> View:
     job = context.jobs.get(job_id)
     if job.state != "IMPORTING":
         return view(context, job)
+    if job.task_token is not None:  # its turn has been taken, or its last wait is over: nobody need answer that again
+        context.jobs.put(job_id, task_token=None)
     if job.evidence is None or job.audience_id is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
     if job.attempt >= MAX_ATTEMPTS:

@@ -16,13 +16,15 @@ from schemas.layout import rejects_key
 
 
 def verify(context: Context, job_id: JobId) -> View:
-    """REGISTERED -> VERIFYING -> IMPORTING, with the evidence in the catalog and the rejects in the lake bucket.
+    """VERIFYING -> IMPORTING, with the evidence in the catalog and the rejects in the lake bucket.
 
     Raises `UserError` for a file that is at fault; its rejects are kept all the same.
     """
-    _, job = context.jobs.move(job_id, "VERIFYING", now_ms=now_ms(), only_from={"REGISTERED"})
+    job = context.jobs.get(job_id)
     if job.state != "VERIFYING":
         return view(context, job)
+    if job.task_token is not None:  # its turn has been taken: the relay need not say so again
+        context.jobs.put(job_id, task_token=None)
     report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
     upload = upload_rejects(context.objects, context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
     with (

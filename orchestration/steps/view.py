@@ -4,6 +4,7 @@ from typing import Final
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.steps.timeouts import timeouts
 from schemas.ids import JobId
 from schemas.log_ids import bind
 from schemas.messages import JobState
@@ -19,13 +20,16 @@ View = dict[str, object]
 def view(context: Context, job: Job, *, state: JobState | str | None = None) -> View:
     """The job as the state machine sees it; `state` overrides that of the catalog."""
     shown = state or job.state
-    fits = int(job.source.get("size", 0)) <= context.settings.lambda_file_bytes
+    size = int(job.source.get("size", 0))
+    fits = size <= context.settings.lambda_file_bytes
+    base = _base_members(context, job) if shown == "BUILDING" else 0
     return {
         "job_id": job.job_id,
         "state": shown,
         "mode": job.mode,
         "in_lambda": fits,
-        "build_in_lambda": fits and (shown != "BUILDING" or _base_members(context, job) <= LAMBDA_BASE_MEMBERS),
+        "build_in_lambda": fits and base <= LAMBDA_BASE_MEMBERS,
+        "timeouts": timeouts(size, base),
         "user_error": job.error is not None and job.error.kind == "user",
     }
 

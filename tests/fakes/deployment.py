@@ -6,7 +6,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from schemas.columns import ImportSpec, RowSchema
 from schemas.errors import RetriableError
 from schemas.ids import JobId, TenantName
 from schemas.messages import ImportEnded, PartitionMaterialised
+from segmentation.admission import LaneLimit
 from segmentation.jobs import FINAL
 from tests.fakes.import_log import GivenRows, InMemoryImportLog, StepWorkers
 from tests.fakes.objects import InMemoryObjects
@@ -42,7 +43,6 @@ PARTITIONS = 2
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:ImportAudience:"
 USERS = ("21", "foobar", "abc")
 HANDLER_OF = {
-    "REGISTERED": "verify_file",
     "VERIFYING": "verify_file",
     "IMPORTING": "import_to_kafka",
     "BUILDING": "build_version",
@@ -124,7 +124,9 @@ class Deployment:
             job = self.context.jobs.get(job.job_id)
             if job.state == until or job.state in FINAL:
                 return job
-            if job.state == "AWAITING":
+            if job.state == "REGISTERED":
+                self.context.jobs.admit(self.context.lanes, now_ms=now_ms())
+            elif job.state == "AWAITING":
                 self.materialise(job)
                 self.step(job, "publish_version" if job.mode == "replace" else "build_version")
             else:
@@ -133,10 +135,9 @@ class Deployment:
 
     def at(self, state: str) -> Job:
         """A new job that has come to a state; an append where it is BUILDING, which a replace never is."""
-        job = self.register(overrides={"mode": "append"} if state == "BUILDING" else {})
-        if state == "VERIFYING":
-            self.context.jobs.move(job.job_id, "VERIFYING", now_ms=now_ms())
-        elif state in {"BUILDING", "PUBLISHING"}:
+        with self.full() if state == "REGISTERED" else nullcontext():
+            job = self.register(overrides={"mode": "append"} if state == "BUILDING" else {})
+        if state in {"BUILDING", "PUBLISHING"}:
             job = self.run(job, until="AWAITING")
             self.materialise(job)
             self.context.jobs.move(job.job_id, state, now_ms=now_ms())  # type: ignore[arg-type]
@@ -145,6 +146,14 @@ class Deployment:
         job = self.context.jobs.get(job.job_id)
         assert job.state == state
         return job
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Meanwhile no job is admitted."""
+        lanes = self.context.lanes
+        vars(self.context)["lanes"] = dict.fromkeys(lanes, LaneLimit(jobs=0, per_tenant=0))
+        yield
+        vars(self.context)["lanes"] = lanes
 
     def retry(self, job: Job, **options: bool) -> Job:
         """`muster jobs retry`, and the first state of the new job's execution."""

@@ -11,6 +11,7 @@ from statelint.config import Config
 from statelint.linter import Linter
 
 from orchestration.relay.answers import HEARTBEAT_MS
+from orchestration.steps.timeouts import timeouts
 
 WORKFLOW = files("orchestration.workflow")
 ASL = WORKFLOW.joinpath("import_audience.asl.json").read_text(encoding="utf-8")
@@ -69,6 +70,31 @@ def test_route_knows_every_state_of_a_job() -> None:
         "CANCELLED",
     }
     assert MACHINE["States"]["Route"]["Default"] == "AlreadyFailed"
+
+
+def test_system_errors_are_retried_with_backoff_and_jitter_in_every_state() -> None:
+    for name, state in MACHINE["States"].items():
+        if state["Type"] == "Task":
+            last = state["Retry"][-1]
+            assert last["ErrorEquals"] == ["States.ALL"], name
+            assert (last["BackoffRate"], last["JitterStrategy"]) == (2.0, "FULL"), name
+            assert last["MaxAttempts"] >= 3, name
+            assert last["MaxDelaySeconds"] <= 60, name
+
+
+def test_what_depends_on_the_file_has_a_timeout_that_the_view_gives() -> None:
+    given = timeouts(0)
+    for work in ("VerifyFile", "ImportToKafka", "BuildVersion", "PublishVersion"):
+        for name in (work, f"{work}Task"):
+            if name in MACHINE["States"]:
+                path = MACHINE["States"][name]["TimeoutSecondsPath"]
+                assert path.removeprefix("$.timeouts.") in given, name
+
+
+def test_waiting_for_a_turn_ends_only_with_the_execution() -> None:
+    turn = MACHINE["States"]["AwaitTurn"]
+    assert turn["Resource"].endswith(".waitForTaskToken")
+    assert (turn["TimeoutSeconds"], "HeartbeatSeconds" in turn) == (MACHINE["TimeoutSeconds"], False)
 
 
 def test_the_wait_for_materialisation_has_a_heartbeat_well_above_the_relays() -> None:

@@ -1,0 +1,57 @@
+"""Admission of waiting jobs: decided in one transaction, so that of several relays and handlers none admits too many.
+
+A job waits in REGISTERED; to be admitted is to leave it, for VERIFYING, or for IMPORTING where an earlier job has left
+the evidence of its verification.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.job_rows import append
+from orchestration.catalog.tables import jobs
+from schemas.ids import Attempt, JobId
+from schemas.messages import JobState
+from segmentation.admission import Lanes, Ticket, admitted, position
+from segmentation.jobs import FINAL
+
+WAITS: Final[JobState] = "REGISTERED"
+_LOCK: Final = 0x6D757374  # "must": the advisory lock of admission; SQLite has one writer anyway
+_TICKET: Final = (jobs.c.job_id, jobs.c.tenant, jobs.c.small, jobs.c.state)
+
+
+def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
+    """Let the jobs begin whose turn it is; their ids."""
+    with database.write() as connection:
+        if database.dialect == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        begun = admitted(*_tickets(connection), lanes)
+        for job_id in begun:
+            verified = connection.execute(
+                sa.select(jobs.c.retry_of).where(jobs.c.job_id == job_id, jobs.c.evidence.is_not(None))
+            ).first()
+            state: JobState = "VERIFYING" if verified is None else "IMPORTING"
+            changed = connection.execute(
+                jobs.update().where(jobs.c.job_id == job_id, jobs.c.state == WAITS).values(state=state)
+            )
+            if changed.rowcount:  # else it was cancelled just now
+                cause = None if verified is None else f"verified by job {verified.retry_of}"
+                append(connection, job_id, state, Attempt(0), cause, now_ms)
+    return begun
+
+
+def queue_position(database: Database, job_id: JobId) -> int | None:
+    """The place of a job among those that wait in its lane, from 1; none when it does not wait."""
+    with database.read() as connection:
+        return position(job_id, *_tickets(connection))
+
+
+def _tickets(connection: sa.Connection) -> tuple[list[Ticket], list[Ticket]]:
+    """Live jobs: (waiting, running)."""
+    waiting: list[Ticket] = []
+    running: list[Ticket] = []
+    for row in connection.execute(sa.select(*_TICKET).where(jobs.c.state.not_in(FINAL))):
+        ticket = Ticket(job_id=JobId(row.job_id), tenant=row.tenant, small=row.small)
+        (waiting if row.state == WAITS else running).append(ticket)
+    return waiting, running

@@ -1,0 +1,22 @@
+"""How long a state may take, by the size of the file: given to the state machine with the view (TimeoutSecondsPath).
+
+The rates are a tenth and less of what is measured on two cores, so that a timeout means that something hangs. Waiting
+for others is not timed here: the wait for a turn and for the workers has heartbeats instead.
+"""
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+BASE_S: Final = 300
+"""For starting cold and for small files."""
+LONGEST_S: Final = 24 * 60 * 60
+_BYTES_A_SECOND: Final = {"verify_s": 2 * MIB, "import_s": MIB // 2, "build_s": 2 * MIB, "publish_s": 4 * MIB}
+"""`import_s` is the most patient: an importer waits for the workers when it is far ahead of them."""
+_MEMBERS_A_SECOND: Final = 20_000
+
+
+def timeouts(size_bytes: int, base_members: int = 0) -> dict[str, int]:
+    """Seconds that each state may take for a file of this size; building also merges the members of the base."""
+    seconds = {name: BASE_S + size_bytes // rate for name, rate in _BYTES_A_SECOND.items()}
+    seconds["build_s"] += base_members // _MEMBERS_A_SECOND
+    return {name: min(value, LONGEST_S) for name, value in seconds.items()}

@@ -1,0 +1,70 @@
+"""Whose turn it is: which of the jobs that wait may begin, fairly between tenants, small files in a lane of their own.
+
+Within a lane the tenant with the fewest running jobs comes first, and within a tenant the oldest job. A tenant that has
+uploaded twenty files therefore does not keep another one waiting for more than one job, and a small file waits for
+small files only.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from schemas.ids import JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLimit:
+    """How many jobs of a lane may run at once: of all tenants, and of one."""
+
+    jobs: int
+    per_tenant: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A live job as admission sees it. Job ids sort by the time at which they were made."""
+
+    job_id: JobId
+    tenant: str
+    small: bool
+
+
+Lanes = Mapping[bool, LaneLimit]
+"""Limits by `Ticket.small`."""
+
+
+def admitted(waiting: Iterable[Ticket], running: Iterable[Ticket], lanes: Lanes) -> list[JobId]:
+    """The waiting jobs that may begin now, in order."""
+    waiting, running = list(waiting), list(running)
+    begun: list[JobId] = []
+    for small, limit in lanes.items():
+        busy = Counter(ticket.tenant for ticket in running if ticket.small is small)
+        room = limit.jobs - busy.total()
+        begun += _in_turn([t for t in waiting if t.small is small], busy, room, limit.per_tenant)
+    return begun
+
+
+def position(job_id: JobId, waiting: Iterable[Ticket], running: Iterable[Ticket]) -> int | None:
+    """The place of a waiting job in the queue of its lane, from 1; none when it does not wait."""
+    waiting = list(waiting)
+    mine = next((ticket for ticket in waiting if ticket.job_id == job_id), None)
+    if mine is None:
+        return None
+    lane = [ticket for ticket in waiting if ticket.small is mine.small]
+    busy = Counter(ticket.tenant for ticket in running if ticket.small is mine.small)
+    return _in_turn(lane, busy, len(lane), len(lane) + busy.total()).index(job_id) + 1
+
+
+def _in_turn(waiting: list[Ticket], busy: Counter[str], room: int, per_tenant: int) -> list[JobId]:
+    queues: dict[str, list[JobId]] = {}
+    for ticket in sorted(waiting, key=lambda t: t.job_id, reverse=True):
+        queues.setdefault(ticket.tenant, []).append(ticket.job_id)
+    turns: list[JobId] = []
+    while len(turns) < room:
+        ready = [tenant for tenant, queue in queues.items() if queue and busy[tenant] < per_tenant]
+        if not ready:
+            break
+        tenant = min(ready, key=lambda name: (busy[name], queues[name][-1]))
+        turns.append(queues[tenant].pop())
+        busy[tenant] += 1
+    return turns

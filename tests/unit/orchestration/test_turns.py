@@ -1,0 +1,151 @@
+"""Waiting for a turn: nobody begins beyond the limits, and whoever may begin is told until it has begun."""
+
+import threading
+
+import pytest
+
+from orchestration.operations.jobs import cancel
+from orchestration.relay.answers import Answers
+from orchestration.steps.timeouts import LONGEST_S, timeouts
+from schemas.errors import UserError
+from schemas.ids import TenantName
+from segmentation.admission import LaneLimit
+from tests.fakes.deployment import Deployment
+from tests.unit.orchestration.test_lost_markers import Alive
+
+TOKEN = "turn-1"
+
+
+def test_a_job_begins_at_once_where_there_is_room(deployment: Deployment) -> None:
+    assert deployment.register().state == "VERIFYING"
+
+
+def test_a_job_beyond_the_limit_waits_and_is_told_of_its_turn_until_it_has_begun(deployment: Deployment) -> None:
+    context = deployment.context
+    vars(context)["lanes"] = {small: LaneLimit(jobs=1, per_tenant=1) for small in (True, False)}
+    first = deployment.register()
+    second = deployment.register(deployment.request("second"))
+    assert (second.state, context.jobs.queue_position(second.job_id)) == ("REGISTERED", 1)
+    deployment.begin_await(second, TOKEN)
+    answers = Answers(context, Alive())
+    answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
+    assert deployment.workflow.said() == []
+
+    assert deployment.run(first).state == "READY"
+    assert context.jobs.admit(context.lanes, now_ms=1) == [second.job_id]
+    for _ in range(2):  # the first answer may be lost
+        answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
+    assert [(kind, said["taskToken"]) for kind, said in deployment.workflow.answers] == [("success", TOKEN)] * 2
+    deployment.step(second, "verify_file")
+    answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
+    assert len(deployment.workflow.answers) == 2
+    assert deployment.run(second).state == "READY"
+
+
+def test_a_job_whose_turn_came_before_it_began_to_wait_is_answered_at_once(deployment: Deployment) -> None:
+    with deployment.full():
+        job = deployment.register()
+    deployment.context.jobs.admit(deployment.context.lanes, now_ms=1)
+    deployment.begin_await(job, TOKEN)
+    assert deployment.workflow.said() == ["success"]
+
+
+def test_verification_does_not_begin_before_its_turn(deployment: Deployment) -> None:
+    job = deployment.at("REGISTERED")
+    assert deployment.step(job, "verify_file")["state"] == "REGISTERED"
+    assert deployment.scans == 0
+
+
+def test_a_waiting_job_that_is_cancelled_gives_its_place_to_the_next(deployment: Deployment) -> None:
+    context = deployment.context
+    vars(context)["lanes"] = {small: LaneLimit(jobs=1, per_tenant=1) for small in (True, False)}
+    deployment.register()
+    second, third = (deployment.register(deployment.request(name)) for name in ("second", "third"))
+    assert context.jobs.queue_position(third.job_id) == 2
+    cancel(context, second.job_id)
+    assert context.jobs.queue_position(second.job_id) is None
+    assert context.jobs.queue_position(third.job_id) == 1
+
+
+def test_many_admissions_at_once_never_let_too_many_begin(deployment: Deployment) -> None:
+    context = deployment.context
+    context.audiences.add_tenant(TenantName("beta"), 1)
+    with deployment.full():
+        for number in range(6):
+            deployment.register(deployment.request(f"a{number}", tenant="acme" if number % 2 else "beta"))
+    lanes = {small: LaneLimit(jobs=3, per_tenant=2) for small in (True, False)}
+    barrier = threading.Barrier(8)
+
+    def admit() -> None:
+        barrier.wait()
+        context.jobs.admit(lanes, now_ms=1)
+
+    threads = [threading.Thread(target=admit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(job.state for job in context.jobs.live()) == ["REGISTERED"] * 3 + ["VERIFYING"] * 3
+
+
+@pytest.mark.parametrize("failed_in", ["IMPORTING", "AWAITING", "BUILDING"])
+def test_a_retry_enters_at_importing_with_a_new_attempt_and_verifies_nothing_again(
+    deployment: Deployment, failed_in: str
+) -> None:
+    job = deployment.at(failed_in)
+    failure = {"Error": "States.Timeout", "Cause": ""}
+    assert deployment.step(job, "mark_failed", failure=failure)["state"] == "FAILED"
+    assert deployment.context.jobs.get(job.job_id).failed_in == failed_in
+    calls = dict(deployment.calls)
+    again = deployment.retry(job)
+    assert (again.state, again.retry_of, again.attempt) == ("IMPORTING", job.job_id, 0)
+    ended = deployment.run(again)
+    assert (ended.state, ended.attempt, deployment.scans) == ("READY", 1, 1)
+    assert deployment.calls["verify_file"] == calls["verify_file"]
+    assert deployment.context.jobs.history(again.job_id)[1].cause == f"verified by job {job.job_id}"
+
+
+def test_a_retry_of_a_job_that_failed_in_verification_verifies(deployment: Deployment) -> None:
+    job = deployment.at("VERIFYING")
+    deployment.step(job, "mark_failed", failure={"Error": "States.Timeout", "Cause": ""})
+    again = deployment.retry(job)
+    assert again.state == "VERIFYING"
+    assert deployment.run(again).state == "READY"
+    assert deployment.scans == 1
+
+
+def test_a_retry_of_an_object_that_is_gone_is_a_failed_job(deployment: Deployment) -> None:
+    job = deployment.at("IMPORTING")
+    cancel(deployment.context, job.job_id)
+    deployment.objects.put(str(job.source["bucket"]), str(job.source["key"]), b"user_id\nother\n")
+    again = deployment.retry(job)
+    assert again.error is not None
+    assert (again.state, again.error.code) == ("FAILED", "SOURCE_GONE")
+
+
+def test_a_retry_asks_for_its_turn_like_any_other(deployment: Deployment) -> None:
+    job = deployment.at("IMPORTING")
+    cancel(deployment.context, job.job_id)
+    with deployment.full():
+        again = deployment.retry(job)
+    assert again.state == "REGISTERED"
+    deployment.context.jobs.admit(deployment.context.lanes, now_ms=1)
+    assert deployment.context.jobs.get(again.job_id).state == "IMPORTING"
+
+
+def test_a_published_job_is_not_retried(deployment: Deployment) -> None:
+    job = deployment.run(deployment.register())
+    with pytest.raises(UserError, match="NOT_RETRIABLE"):
+        deployment.retry(job)
+
+
+def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
+    small, large = timeouts(0), timeouts(10 * 1024**3)
+    assert small == {"verify_s": 300, "import_s": 300, "build_s": 300, "publish_s": 300}
+    assert large == {"verify_s": 5420, "import_s": 20780, "build_s": 5420, "publish_s": 2860}
+    assert set(timeouts(10**15).values()) == {LONGEST_S}
+    assert timeouts(0, base_members=20_000_000)["build_s"] == 1300
+
+
+def test_every_view_has_a_timeout_for_every_state(deployment: Deployment) -> None:
+    assert deployment.step(deployment.at("AWAITING"), "read_outcome")["timeouts"] == timeouts(18)
