@@ -14,7 +14,7 @@ from orchestration.context import Context
 from orchestration.local import processes
 from orchestration.relay.executions import start_execution
 from orchestration.settings import Settings
-from orchestration.steps.register import ImportRequest
+from orchestration.steps.events import ImportRequest
 from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 

@@ -17,8 +17,9 @@ def job_lines(view: JobView) -> list[str]:
     """A job in motion: what it is, a line a stage, and its partitions."""
     job = view.job
     source = safe(f"s3://{job.source['bucket']}/{job.source['key']}")
+    queued = "" if view.queue_position is None else f", place {view.queue_position} in the queue"
     lines = [
-        f"job {job.job_id}  {job.state}" + (f", attempt {job.attempt}" if job.attempt > 1 else ""),
+        f"job {job.job_id}  {job.state}" + (f", attempt {job.attempt}" if job.attempt > 1 else "") + queued,
         "  " + shorten(f"{safe(job.tenant)}/{safe(job.audience)}, {job.mode}, {source}", COLUMNS - 2),
     ]
     lines += [stage_line(stage) for stage in view.stages]
@@ -92,6 +93,8 @@ def _pace(partition: PartitionView) -> list[str]:
 def job_line(view: JobView) -> str:
     """A job in motion on one line: state, the running stages, the slowest partitions."""
     cells = [f"job {view.job.job_id} {view.job.state}"]
+    if view.queue_position is not None:
+        cells.append(f"place {view.queue_position} in the queue")
     for stage in view.stages:
         if stage.state != "running":
             continue

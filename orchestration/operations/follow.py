@@ -60,12 +60,16 @@ class PartitionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A job and how far it is. `duplicate_of` is set when the job asked for was a duplicate: then `job` is its twin."""
+    """A job and how far it is. `duplicate_of` is set when the job asked for was a duplicate: then `job` is its twin.
+
+    `queue_position`: which one of the jobs that wait for their turn in its lane it is, from 1; none when it has begun.
+    """
 
     job: "Job"
     stages: tuple[StageView, ...]
     partitions: tuple[PartitionView, ...]
     duplicate_of: JobId | None = None
+    queue_position: int | None = None
 
     @property
     def final(self) -> bool:
@@ -86,6 +90,7 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
         stages=stage_views(job, reached, reports, announced, now_ms),
         partitions=partition_views(job, reports, announced, now_ms),
         duplicate_of=job.job_id if job.job_id != job_id else None,
+        queue_position=context.jobs.queue_position(job.job_id) if job.state == "REGISTERED" else None,
     )
 
 

@@ -39,6 +39,7 @@ def view_record(view: "JobView", history: "list[Transition]") -> dict[str, Any]:
     """A job with its history, stages and partitions as plain JSON data."""
     return {
         **job_record(view.job),
+        "queue_position": view.queue_position,
         "history": [
             {"sequence": t.sequence, "state": t.state, "attempt": t.attempt, "cause": t.cause, "at": iso(t.at_ms)}
             for t in history

@@ -30,8 +30,8 @@ def cancel(context: "Context", job_id: JobId) -> Cancelled:
     """Cancel a job before anything of it can be published.
 
     1. The guarded change to CANCELLED: from here nothing of the job is ever published.
-    2. Abort markers, so that the workers drop what they hold.
-    3. The execution is stopped.
+    2. The execution is stopped, and with it the step that runs.
+    3. Abort markers, so that the workers drop what they hold.
 
     Raises `UserError` UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE.
     """
@@ -49,7 +49,7 @@ def cancel(context: "Context", job_id: JobId) -> Cancelled:
         raise UserError(
             "TOO_LATE", f"job {job_id} is {job.state}: {why}, so it is too late to cancel", job=job_id, state=job.state
         )
-    warnings = tuple(text for text in (_tell_workers(context, job), _stop_execution(context, job)) if text)
+    warnings = tuple(text for text in (_stop_execution(context, job), _tell_workers(context, job)) if text)
     return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
 
 
@@ -58,7 +58,7 @@ def retry(context: "Context", job_id: JobId, *, force: bool = False) -> JobId:
     return resubmit(context, context.jobs.get(job_id), force=force)
 
 
-def _tell_workers(context: "Context", job: "Job") -> str | None:  # 2
+def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3
     if job.attempt == 0:
         return None
     from connectors.publishing.importer import publish_aborted  # noqa: PLC0415  # loads librdkafka
@@ -77,7 +77,7 @@ def _tell_workers(context: "Context", job: "Job") -> str | None:  # 2
     return None
 
 
-def _stop_execution(context: "Context", job: "Job") -> str | None:  # 3
+def _stop_execution(context: "Context", job: "Job") -> str | None:  # 2
     if job.execution is None:
         return None
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestration.clock import fresh_id, now_ms
-from orchestration.steps.register import ImportRequest
+from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 DEFAULT_TENANT: Final = TenantName("default")
-KEY_MAX_BYTES: Final = 1024
-"""What S3 allows a key to have."""
 
 
 def check_names(context: "Context", tenant: str, audience: str) -> tuple[TenantName, AudienceName]:

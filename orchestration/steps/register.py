@@ -1,86 +1,32 @@
-"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once.
-
-Input is one of
-- an S3 "Object Created" event of the inbox bucket, key `<tenant>/<audience>/<file>`;
-- `{"import": {...}}` from the CLI (see `ImportRequest`);
-- `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
-"""
+"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once. `events` says what for."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any
 
 from connectors.objects import SourceObject
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.steps.events import ImportRequest, read_event
 from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
-from schemas.ids import JobId, audience_name, job_id, tenant_name
+from schemas.ids import JobId, audience_name, tenant_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportRequest:
-    """A wish for an import. `overrides` are import spec keys that differ from the audience's spec."""
-
-    job_id: JobId
-    tenant: str
-    audience: str
-    bucket: str
-    key: str
-    version_id: str | None = None
-    sequencer: str = ""
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    again: bool = False
-    retry_of: JobId | None = None
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "job_id": self.job_id,
-            "tenant": self.tenant,
-            "audience": self.audience,
-            "bucket": self.bucket,
-            "key": self.key,
-            "version_id": self.version_id,
-            "sequencer": self.sequencer,
-            "overrides": dict(self.overrides),
-            "again": self.again,
-            "retry_of": self.retry_of,
-        }
-
-    @classmethod
-    def from_event(cls, detail: Mapping[str, Any], new_id: JobId) -> Self:
-        """From the detail of an S3 event. A key of another form gives names that registration refuses."""
-        key = str(detail["object"]["key"])  # EventBridge does not encode it, S3's own notifications would
-        tenant, _, rest = key.partition("/")
-        audience, _, _ = rest.partition("/")
-        return cls(
-            job_id=new_id,
-            tenant=tenant,
-            audience=audience,
-            bucket=str(detail["bucket"]["name"]),
-            key=key,
-            version_id=detail["object"].get("version-id"),
-            sequencer=str(detail["object"].get("sequencer") or ""),
-        )
-
-
-def register_import(context: Context, event: Mapping[str, Any], execution: str) -> View:
+def register_import(context: Context, event: object, execution: str) -> View:
     """Register the import that an event asks for; returns the view of the job that goes on in this execution.
 
-    A user error found here ends in a FAILED job (the customer must see it), not in an exception.
+    Raises `UserError` BAD_EVENT for what has not the form of an event, and UNKNOWN_JOB. Any other user error ends in a
+    FAILED job (the customer must see it), not in an exception.
     """
     if (known := context.jobs.of_execution(execution)) is not None:
         return view(context, known)  # this very call got through before, or the sweeper has given us the job
-    if "resume" in event:
-        return view(context, context.jobs.get(job_id(str(event["resume"]))), state=NOT_MINE)
-    request = (
-        ImportRequest(**event["import"]) if "import" in event else ImportRequest.from_event(event["detail"], fresh_id())
-    )
+    request = read_event(event, fresh_id())
+    if not isinstance(request, ImportRequest):
+        return view(context, context.jobs.get(request), state=NOT_MINE)
     try:
         new, refused = _new_job(context, request, execution), None
     except UserError as exc:
@@ -94,6 +40,12 @@ def register_import(context: Context, event: Mapping[str, Any], execution: str) 
 
 def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
     tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
+    if request.by_event and request.bucket != context.settings.inbox_bucket:
+        raise UserError(
+            "NOT_IN_INBOX",
+            f"s3://{request.bucket}/{request.key} is not in the inbox; `muster import` takes objects from elsewhere",
+            bucket=request.bucket,
+        )
     source = context.objects.pin(request.bucket, request.key, request.version_id)
     kept = context.audiences.ensure(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
     spec = ImportSpec.from_record({**kept.spec.as_record(), **request.overrides})

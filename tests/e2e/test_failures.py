@@ -16,7 +16,7 @@ from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.operations.submit import start
 from orchestration.relay.executions import start_execution
-from orchestration.steps.register import ImportRequest
+from orchestration.steps.events import ImportRequest
 from schemas.layout import audience_prefix
 from tests.e2e.conftest import Answer, Muster, ids_of, write
 

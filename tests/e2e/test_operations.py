@@ -14,7 +14,7 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.submit import start
 from orchestration.settings import Settings
-from orchestration.steps.register import ImportRequest
+from orchestration.steps.events import ImportRequest
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.messages import DeadLetter

@@ -25,8 +25,8 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.jobs import retry
 from orchestration.settings import Secret, Settings
+from orchestration.steps.events import ImportRequest
 from orchestration.steps.materialised import as_row
-from orchestration.steps.register import ImportRequest
 from schemas.columns import ImportSpec, RowSchema
 from schemas.errors import RetriableError
 from schemas.ids import JobId, TenantName
@@ -74,6 +74,7 @@ class Deployment:
         self.calls: Counter[str] = Counter()
         self.scans = 0
         self.logs: dict[str, InMemoryImportLog] = {}
+        self.audience = "vip"
         self.users: tuple[str, ...] = USERS
 
     # What the handlers find instead of servers.
@@ -93,7 +94,8 @@ class Deployment:
 
     # What a test does.
 
-    def request(self, audience: str = "vip", tenant: str = ACME, **more: Any) -> ImportRequest:
+    def request(self, audience: str | None = None, tenant: str = ACME, **more: Any) -> ImportRequest:
+        audience = audience or self.audience
         key = str(more.pop("key", f"{tenant}/{audience}/a.csv"))
         bucket = str(more.pop("bucket", self.context.settings.inbox_bucket))
         if (bucket, key) not in self.objects.contents:
@@ -106,6 +108,23 @@ class Deployment:
         self.workflow.statuses[EXECUTION + request.job_id] = "RUNNING"
         view = self.call("register_import", input={"import": request.as_record()}, execution=EXECUTION + request.job_id)
         return self.context.jobs.get(JobId(str(view["job_id"])))
+
+    def uploaded(self, key: str, *, bucket: str = "inbox", version: str | None = None) -> Job:
+        """The job of an object in the inbox, through the event that S3 sends; the object is put if it is not there."""
+        if (bucket, key) not in self.objects.contents:
+            self.objects.put(bucket, key, b"user_id\n" + "\n".join(self.users).encode())
+        detail = {
+            "bucket": {"name": bucket},
+            "object": {"key": key, "version-id": version or self.objects.pin(bucket, key).version_id},
+        }
+        execution = EXECUTION + fresh_id()
+        self.workflow.statuses[execution] = "RUNNING"
+        view = self.call("register_import", input={"detail": detail}, execution=execution)
+        return self.context.jobs.get(JobId(str(view["job_id"])))
+
+    def sent(self) -> dict[str, list[int]]:
+        """How many messages each partition of each topic has."""
+        return {topic: [len(messages) for messages in log.messages] for topic, log in self.logs.items()}
 
     def call(self, handler: str, **event: Any) -> dict[str, Any]:
         """One invocation of a Lambda function."""

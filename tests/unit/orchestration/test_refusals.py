@@ -21,10 +21,11 @@ from orchestration.operations.submit import resubmit, start
 from orchestration.relay.sweeper import LOOK_EVERY_MS, Sweeper
 from orchestration.settings import Settings
 from orchestration.steps.build import build
+from orchestration.steps.events import ImportRequest
 from orchestration.steps.fail import MAX_RETRIES, retry_import
 from orchestration.steps.publish import publish
 from orchestration.steps.references import audience_ref
-from orchestration.steps.register import ImportRequest, _refused_job
+from orchestration.steps.register import _refused_job
 from orchestration.steps.send import MAX_ATTEMPTS, send
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError

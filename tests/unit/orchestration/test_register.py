@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from connectors.objects import SourceObject
-from orchestration.steps.register import ImportRequest, _dedupe_key, _order_key
+from orchestration.steps.events import ImportRequest
+from orchestration.steps.register import _dedupe_key, _order_key
 from schemas.columns import ImportSpec
 from schemas.ids import JobId
 
@@ -50,7 +51,7 @@ def test_an_event_names_tenant_and_audience_by_the_key(key: str, tenant: str, au
 
 
 def test_a_request_survives_the_workflows_json() -> None:
-    assert ImportRequest(**request().as_record()) == request()
+    assert ImportRequest.from_record(request().as_record()) == request()
 
 
 def test_versions_are_ordered_by_last_modified_then_sequencer_then_registration() -> None:

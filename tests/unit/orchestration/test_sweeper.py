@@ -11,7 +11,7 @@ from orchestration.operations.jobs import cancel
 from orchestration.relay.executions import Executions
 from orchestration.relay.orphans import Orphans
 from orchestration.relay.sweeper import Sweeper
-from orchestration.steps.register import ImportRequest
+from orchestration.steps.events import ImportRequest
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_key, staging_prefix

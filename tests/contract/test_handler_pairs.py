@@ -1,0 +1,125 @@
+"""Every pair of handlers at once on the same job, in every state, on every database that may hold the catalog.
+
+Whatever the order in which the two get through: no error but those that a step may raise, a history that the table of
+states allows, and at most one version. Afterwards the job goes on to a good end.
+"""
+
+import itertools
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.catalog import migrate
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.operations.jobs import cancel
+from orchestration.settings import Secret
+from schemas.errors import UserError
+from segmentation.jobs import Change, change
+from tests.fakes.deployment import Deployment, make_deployment
+from tests.servers.postgres import postgres
+
+FAILURE = {"Error": "MaterialisationFailed", "Cause": "partition 1"}
+HANDLERS = (
+    "register_import",
+    "verify_file",
+    "import_to_kafka",
+    "begin_await",
+    "retry_import",
+    "build_version",
+    "publish_version",
+    "mark_failed",
+    "read_outcome",
+    "notify",
+    "cancel",
+    "admit",
+)
+STATES = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
+FORESEEN = {"FatalError", "RetriableError"}
+"""What a handler may raise when another one was faster: it is told to the workflow, which looks again."""
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[Secret]:
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
+def deployment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    sqlite = request.param == "sqlite"
+    url = Secret(f"sqlite:///{tmp_path / 'c.db'}") if sqlite else request.getfixturevalue("postgres_url")
+    made = make_deployment(url, tmp_path, monkeypatch, max_small_jobs=1000, max_small_jobs_per_tenant=1000)
+    yield made
+    made.context.database.close()
+    if not sqlite:
+        migrate.downgrade(url, "base")
+
+
+def call(deployment: Deployment, job_id: str, execution: str, handler: str) -> str | None:
+    """Run a handler; the name of the error that it raised, if it did."""
+    failure = {"failure": FAILURE}
+    more: dict[str, dict[str, Any]] = {"retry_import": failure, "mark_failed": failure, "notify": {"outcome": "ready"}}
+    event = {"job_id": job_id, "execution": execution, **more.get(handler, {})}
+    try:
+        match handler:
+            case "cancel":
+                cancel(deployment.context, deployment.context.jobs.get(job_id).job_id)  # type: ignore[arg-type]
+            case "admit":
+                deployment.context.jobs.admit(deployment.context.lanes, now_ms=now_ms())
+            case "register_import":
+                deployment.call(handler, input={"resume": job_id}, execution=execution)
+            case "begin_await":
+                deployment.call(handler, **event, task_token="t")
+            case _:
+                deployment.call(handler, **event)
+    except UserError as exc:
+        return exc.code
+    except Exception as exc:  # noqa: BLE001  # told apart by the caller
+        return type(exc).__name__
+    return None
+
+
+def both(deployment: Deployment, job: Job, pair: tuple[str, str]) -> list[tuple[str, str | None]]:
+    """Two handlers at once; what each of them raised."""
+    barrier = threading.Barrier(2)
+    raised: list[tuple[str, str | None]] = []
+
+    def run(handler: str) -> None:
+        barrier.wait()
+        raised.append((handler, call(deployment, job.job_id, str(job.execution), handler)))
+
+    threads = [threading.Thread(target=run, args=(handler,)) for handler in pair]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("state", STATES)
+def test_every_pair_of_handlers_at_once_leaves_a_job_that_goes_on(deployment: Deployment, state: str) -> None:
+    pairs = list(itertools.combinations_with_replacement(HANDLERS, 2))
+    for number, pair in enumerate(pairs):
+        # an audience of its own for each: what two jobs do to one audience is another question
+        deployment.audience = f"pair-{number}"
+        job = deployment.at(state)
+        if state in {"AWAITING", "BUILDING", "PUBLISHING"}:
+            deployment.materialise(job)
+        raised = both(deployment, job, pair)
+        for handler, error in raised:
+            allowed = error is None or error in FORESEEN or (handler == "cancel" and error == "TOO_LATE")
+            assert allowed, (state, pair, raised)
+        way = deployment.states(job)
+        for before, after in itertools.pairwise(way):
+            assert change(before, after) is Change.APPLIED, (state, pair, way)  # type: ignore[arg-type]
+        ended = deployment.run(job)
+        assert ended.state == "READY" or {"cancel", "mark_failed"} & set(pair), (pair, ended.error)
+        assert deployment.versions(ended) == ([1] if ended.state == "READY" else []), (pair, way)
+        sequences = [t.sequence for t in deployment.context.jobs.history(job.job_id)]
+        assert sequences == list(range(1, len(sequences) + 1))

@@ -1,0 +1,186 @@
+"""Rubbish, oddities and repeats at the door: events, keys, objects, and answers that were lost."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from orchestration.local.engine.s3_events import ObjectCreated
+from orchestration.steps.events import ImportRequest, read_event
+from schemas.ids import JobId
+from tests.fakes.deployment import EXECUTION, HANDLER_OF, Deployment
+
+ID = "01m87b5fjxy5p23eqzcwh67tr0"
+GOOD_IMPORT = {"job_id": ID, "tenant": "acme", "audience": "vip", "bucket": "inbox", "key": "acme/vip/a.csv"}
+GOOD_OBJECT = {"key": "acme/vip/a.csv", "version-id": "v1", "sequencer": "0A"}
+
+
+def s3_event(bucket: object = "inbox", **changes: object) -> dict[str, Any]:
+    return {"detail": {"bucket": {"name": bucket}, "object": {**GOOD_OBJECT, **changes}}}
+
+
+RUBBISH: dict[str, object] = {
+    "null": None,
+    "a list": [],
+    "a number": 7,
+    "a text": "import",
+    "nothing": {},
+    "no detail": {"detail": None},
+    "an empty detail": {"detail": {}},
+    "no object": {"detail": {"bucket": {"name": "inbox"}}},
+    "no bucket": {"detail": {"object": {"key": "acme/vip/a.csv"}}},
+    "a bucket that is a text": {"detail": {"bucket": "inbox", "object": {"key": "acme/vip/a.csv"}}},
+    "an object that is a list": {"detail": {"bucket": {"name": "inbox"}, "object": [1]}},
+    "no key": s3_event(key=None),
+    "an empty key": s3_event(key=""),
+    "a key that is a number": s3_event(key=7),
+    "a key that is a list": s3_event(key=["acme/vip/a.csv"]),
+    "a key with a NUL": s3_event(key="acme/vip/a\0.csv"),
+    "half a surrogate pair": s3_event(key="acme/vip/\ud83c.csv"),
+    "a key of 1,025 bytes": s3_event(key="acme/vip/" + "a" * 1016),
+    "a version that is a number": s3_event(**{"version-id": 7}),
+    "a sequencer without end": s3_event(sequencer="0" * 300),
+    "a bucket that is a number": s3_event(bucket=7),
+    "an import that is null": {"import": None},
+    "an empty import": {"import": {}},
+    "an import with another field": {"import": {**GOOD_IMPORT, "colour": "blue"}},
+    "an import with a bad id": {"import": {**GOOD_IMPORT, "job_id": "../x"}},
+    "an import with overrides that are a text": {"import": {**GOOD_IMPORT, "overrides": "mode=append"}},
+    "an import that says again with a text": {"import": {**GOOD_IMPORT, "again": "yes"}},
+    "an import that retries nothing": {"import": {**GOOD_IMPORT, "retry_of": "?"}},
+    "a resume of null": {"resume": None},
+    "a resume of a bad id": {"resume": "../.."},
+}
+
+
+@pytest.mark.parametrize("event", RUBBISH.values(), ids=RUBBISH.keys())
+def test_rubbish_is_a_user_error_that_is_not_retried_and_makes_no_job(deployment: Deployment, event: object) -> None:
+    with pytest.raises(Exception, match="BAD_EVENT") as caught:
+        deployment.call("register_import", input=event, execution=EXECUTION + "x")
+    assert type(caught.value).__name__ == "UserError"
+    assert deployment.context.jobs.search() == []
+    if isinstance(event, dict):  # else the engine itself ends the execution: there is no place for the failure
+        deployment.call("notify", outcome="not-registered", input=event, execution=EXECUTION + "x")
+
+
+def test_a_resume_of_a_job_that_is_not_there_is_a_user_error(deployment: Deployment) -> None:
+    with pytest.raises(Exception, match="UNKNOWN_JOB"):
+        deployment.call("register_import", input={"resume": ID}, execution=EXECUTION + "x")
+
+
+ODD_KEYS = {
+    "escapes": "acme/vip/a%2Fb%20c%00.csv",
+    "spaces": "acme/vip/ two  words .csv",
+    "plus": "acme/vip/a+b.csv",
+    "unicode": "acme/vip/\u9867\u5ba2-\U0001f389-e\u0301.csv",
+    "right to left": "acme/vip/\u202egnp.csv",
+    "quotes": "acme/vip/a'b\"c\\d;--.csv",
+    "newline": "acme/vip/a\nb.csv",
+    "1,024 bytes": "acme/vip/" + "\u00fc" * 507 + "a",
+    "folders": "acme/vip/2026/11/24/a.csv",
+    "dots": "acme/vip/../../other/vip/a.csv",
+}
+
+
+@pytest.mark.parametrize("key", ODD_KEYS.values(), ids=ODD_KEYS.keys())
+def test_an_odd_key_is_imported_as_it_is(deployment: Deployment, key: str) -> None:
+    assert len(key.encode()) <= 1024
+    job = deployment.run(deployment.uploaded(key))
+    assert (job.state, job.tenant, job.audience, job.source["key"]) == ("READY", "acme", "vip", key)
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        ("a.csv", "BAD_NAME"),
+        ("acme", "BAD_NAME"),
+        ("/acme/vip/a.csv", "BAD_NAME"),
+        ("acme//a.csv", "BAD_NAME"),
+        ("ACME/vip/a.csv", "BAD_NAME"),
+        ("acme/%76ip/a.csv", "BAD_NAME"),
+        ("../vip/a.csv", "BAD_NAME"),
+        ("x" * 300 + "/vip/a.csv", "BAD_NAME"),
+        ("nobody/vip/a.csv", "UNKNOWN_TENANT"),
+    ],
+)
+def test_an_object_outside_of_tenant_and_audience_is_a_failed_job_that_says_so(
+    deployment: Deployment, key: str, code: str
+) -> None:
+    job = deployment.uploaded(key)
+    assert job.error is not None
+    assert (job.state, job.failed_in, job.error.kind, job.error.code) == ("FAILED", "REGISTERED", "user", code)
+
+
+def test_an_event_of_another_bucket_is_a_failed_job(deployment: Deployment) -> None:
+    job = deployment.uploaded("acme/vip/a.csv", bucket="lake")
+    assert job.error is not None
+    assert (job.state, job.error.code) == ("FAILED", "NOT_IN_INBOX")
+
+
+def test_an_unknown_version_is_a_failed_job(deployment: Deployment) -> None:
+    job = deployment.uploaded("acme/vip/a.csv", version="no-such-version")
+    assert job.error is not None
+    assert (job.state, job.error.code) == ("FAILED", "SOURCE_GONE")
+
+
+def test_an_event_that_comes_again_makes_no_second_job_whenever_it_comes(deployment: Deployment) -> None:
+    first = deployment.uploaded("acme/vip/a.csv")
+    assert deployment.uploaded("acme/vip/a.csv").job_id == first.job_id
+    assert deployment.run(first).state == "READY"
+    assert deployment.uploaded("acme/vip/a.csv").job_id == first.job_id
+    assert (len(deployment.context.jobs.search()), deployment.versions(first)) == (1, [1])
+
+
+def test_events_in_the_wrong_order_end_with_the_newer_object(deployment: Deployment) -> None:
+    deployment.objects.put("inbox", "acme/vip/older.csv", b"user_id\nold\n")
+    deployment.objects.now += timedelta(seconds=1)
+    newer = deployment.run(deployment.uploaded("acme/vip/newer.csv"))
+    older = deployment.run(deployment.uploaded("acme/vip/older.csv"))
+    assert (newer.state, older.state) == ("READY", "SUPERSEDED")
+    assert older.outcome == {"superseded_by": newer.job_id, "version": 1}
+
+
+@pytest.mark.parametrize("state", ["VERIFYING", "IMPORTING", "BUILDING", "PUBLISHING"])
+def test_a_step_whose_answer_was_lost_finds_that_its_work_is_done(deployment: Deployment, state: str) -> None:
+    job = deployment.at(state)
+    first = deployment.step(job, HANDLER_OF[state])
+    done = deployment.context.jobs.get(job.job_id)
+    sent = deployment.sent()
+    again = deployment.step(job, HANDLER_OF[state])
+    assert again == first
+    assert deployment.context.jobs.get(job.job_id) == done
+    assert deployment.sent() == sent
+    assert deployment.scans == 1
+    assert deployment.run(job).state == "READY"
+    assert deployment.versions(job) == [1]
+
+
+def test_a_registration_whose_answer_was_lost_finds_its_own_job(deployment: Deployment) -> None:
+    request = deployment.request()
+    event = {"input": {"import": request.as_record()}, "execution": EXECUTION + request.job_id}
+    assert deployment.call("register_import", **event) == deployment.call("register_import", **event)
+    assert [j.job_id for j in deployment.context.jobs.search()] == [JobId(request.job_id)]
+
+
+def test_a_failure_whose_answer_was_lost_is_the_same_failure(deployment: Deployment) -> None:
+    job = deployment.at("IMPORTING")
+    failure = {"Error": "States.HeartbeatTimeout", "Cause": ""}
+    first = deployment.step(job, "mark_failed", failure=failure)
+    assert deployment.step(job, "mark_failed", failure={"Error": "Other", "Cause": ""}) == first
+    ended = deployment.context.jobs.get(job.job_id)
+    assert ended.error is not None
+    assert (ended.state, ended.error.code, ended.failed_in) == ("FAILED", "States.HeartbeatTimeout", "IMPORTING")
+
+
+def test_the_bridge_and_registration_agree_on_the_form_of_an_event() -> None:
+    made = ObjectCreated(bucket="inbox", key="acme/vip/a b.csv", size=1, etag="e", version_id="v", sequencer="0A")
+    assert read_event({"detail": made.detail()}, JobId(ID)) == ImportRequest(
+        job_id=JobId(ID),
+        tenant="acme",
+        audience="vip",
+        bucket="inbox",
+        key="acme/vip/a b.csv",
+        version_id="v",
+        sequencer="0A",
+        by_event=True,
+    )
