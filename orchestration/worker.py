@@ -1,4 +1,4 @@
-"""Entry point of the materialiser: `python -m orchestration.worker`. Ends with 0 on SIGTERM, else non-zero.
+"""Entry point of the materialiser: `python -m orchestration.worker [NUMBER]`. Ends with 0 on SIGTERM, else non-zero.
 
 Whoever starts it starts it again when it ends otherwise: crash and restart is how it recovers (docs/adr/0004).
 """
@@ -15,6 +15,7 @@ import pyarrow as pa
 from mode import Worker as ModeWorker
 
 from orchestration.logs import configure
+from orchestration.metrics import serve_metrics
 from orchestration.settings import Settings
 from schemas.errors import UserError
 from streams.app import CRASH_EXIT_CODE, Worker
@@ -57,6 +58,12 @@ def main() -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(worker_config(settings))
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    try:
+        serve_metrics(settings, f"worker-{number}", settings.metrics_port + number, worker.materialiser.samples)
+    except UserError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return USAGE_EXIT_CODE
     runner = ModeWorker(worker.app, loop=loop, override_logging=False, redirect_stdouts=False)
     try:
         runner.execute_from_commandline()

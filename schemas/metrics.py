@@ -1,7 +1,7 @@
 """Names of all metrics, typed: the one place that declares them. docs/metrics.md lists the same, a test compares.
 
-A metric is written as one log record per worker and minute (`metrics name{label="value"}=number ...`), so that any log
-pipeline can take it; nothing listens on a port.
+Workers and the relay serve them to Prometheus (`orchestration.metrics`); a worker also writes its own as one log record
+a minute (`metrics name{label="value"}=number ...`).
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,18 @@ class Metric:
             raise ValueError(f"{self.name} has the labels {self.labels}, not {tuple(labels)}")
         shown = ",".join(f'{name}="{labels[name]}"' for name in self.labels)
         return f"{self.name}{{{shown}}}={value:g}" if shown else f"{self.name}={value:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One value of a metric as of now, with a value for each of its labels."""
+
+    metric: Metric
+    value: float
+    labels: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.metric.sample(self.value, **dict(zip(self.metric.labels, self.labels, strict=True)))
 
 
 CHUNKS: Final = Metric(
@@ -55,7 +67,53 @@ MERGES_WAITING: Final = Metric(
     name="muster_worker_merges_waiting", type="gauge", help="Merges that are queued and not begun."
 )
 
-METRICS: Final[Mapping[str, Metric]] = {
-    metric.name: metric
-    for metric in (CHUNKS, ROWS, RUNS, RUN_BYTES, PARTITIONS, BUFFERED_BYTES, GROUPS, MERGES_WAITING)
-}
+MERGES: Final = Metric(name="muster_worker_merges_total", type="counter", help="Merges that were finished.")
+MERGE_SECONDS: Final = Metric(
+    name="muster_worker_merge_seconds_total", type="counter", help="Time that those merges took, in seconds."
+)
+JOBS: Final = Metric(name="muster_jobs", type="gauge", help="Jobs in the catalog, by state.", labels=("state",))
+OLDEST_JOB: Final = Metric(
+    name="muster_oldest_job_age_seconds",
+    type="gauge",
+    help="Age of the oldest job that has not ended; 0: there is none.",
+)
+LAG: Final = Metric(
+    name="muster_consumer_lag",
+    type="gauge",
+    help="Messages of an import topic that no worker has acknowledged yet.",
+    labels=("topic", "partition"),
+)
+WORKERS: Final = Metric(name="muster_workers", type="gauge", help="Workers that share the partitions.")
+DEAD: Final = Metric(name="muster_dead_letters", type="gauge", help="Messages in the dead letter topic.")
+NOTIFICATIONS: Final = Metric(
+    name="muster_notifications",
+    type="gauge",
+    help="Notifications that were not delivered; state: waiting (never tried), failing (tried), given up.",
+    labels=("state",),
+)
+PUBLISH_SECONDS: Final = Metric(
+    name="muster_publish_seconds",
+    type="gauge",
+    help="From PUBLISHING to READY, in seconds, for the version that was published last.",
+)
+UNAVAILABLE: Final = Metric(
+    name="muster_unavailable",
+    type="gauge",
+    help="1 while the relay cannot read this part, and metrics of it are missing; part: catalog, kafka.",
+    labels=("part",),
+)
+WORKER_METRICS: Final = (
+    CHUNKS,
+    ROWS,
+    RUNS,
+    RUN_BYTES,
+    PARTITIONS,
+    BUFFERED_BYTES,
+    GROUPS,
+    MERGES_WAITING,
+    MERGES,
+    MERGE_SECONDS,
+)
+RELAY_METRICS: Final = (JOBS, OLDEST_JOB, LAG, WORKERS, DEAD, NOTIFICATIONS, PUBLISH_SECONDS, UNAVAILABLE)
+
+METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*WORKER_METRICS, *RELAY_METRICS)}

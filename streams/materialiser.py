@@ -24,7 +24,7 @@ from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
-from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, RUN_BYTES, RUNS
+from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, RUN_BYTES, RUNS, Sample
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
 from streams.buffers import Budget, Group
 from streams.config import WorkerConfig
@@ -72,7 +72,7 @@ class Materialiser:
         self._pool = ThreadPoolExecutor(config.flush_threads, thread_name_prefix="flush")
         self._tasks: set[asyncio.Task[None]] = set()
         self._counters = Counters()
-        self._merges = MergeRunner(config, store, self._announce, fail)
+        self._merges = MergeRunner(config, store, self._announce, fail, self._counters)
 
     # --- ownership: called by the guarded consumer -------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Materialiser:
             now = time.monotonic()
             if now - reported >= _REPORT_S:
                 reported = now
-                _log.info("metrics %s", " ".join(self.samples()))
+                _log.info("metrics %s", " ".join(map(str, self.samples())))
             for place, group in list(self._groups.items()):
                 if group.chunks and now - group.oldest >= self._config.flush_after_s:
                     self._flush(group)
@@ -311,13 +311,13 @@ class Materialiser:
             *(abort.import_id, abort.attempt, abort.partition, abort.reason),
         )
 
-    def samples(self) -> list[str]:
-        """All metrics as of now."""
+    def samples(self) -> list[Sample]:
+        """All metrics as of now. May be called from any thread."""
         return [
             *self._counters.samples(),
-            BUFFERED_BYTES.sample(self._budget.used),
-            GROUPS.sample(len(self._groups)),
-            MERGES_WAITING.sample(self._merges.waiting),
+            Sample(metric=BUFFERED_BYTES, value=self._budget.used),
+            Sample(metric=GROUPS, value=len(self._groups)),
+            Sample(metric=MERGES_WAITING, value=self._merges.waiting),
         ]
 
     # --- the rest ----------------------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ from schemas.codec import CODEC
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
+from schemas.metrics import MERGE_SECONDS, MERGES
 from segmentation.merging import MergeQueue, StagedRun, take_each_chunk_once
 from segmentation.progress import GroupKey, Progress, failure
 from streams.config import WorkerConfig
+from streams.counters import Counters
 from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
 from streams.runs import find_runs, read_rows
 from streams.staging import ObjectStore
@@ -53,12 +55,18 @@ class MergeRunner:
     """Runs merges in threads, small ones first, within `merge_bytes` of memory. Lives in the event loop."""
 
     def __init__(
-        self, config: WorkerConfig, store: ObjectStore, announce: Announce, fail: Callable[[Exception], None]
+        self,
+        config: WorkerConfig,
+        store: ObjectStore,
+        announce: Announce,
+        fail: Callable[[Exception], None],
+        counters: Counters,
     ) -> None:
         self._config = config
         self._store = store
         self._announce = announce
         self._fail = fail
+        self._counters = counters
         self._queue: MergeQueue[Intent] = MergeQueue()
         self._running: dict[Intent, asyncio.Task[None]] = {}
         self._weight = 0
@@ -124,7 +132,10 @@ class MergeRunner:
                 await asyncio.get_running_loop().run_in_executor(
                     self._pool, self._store.delete, self._config.staging_bucket, [intent.key]
                 )  # step 8
-            _log_result(result, time.monotonic() - started)
+            took = time.monotonic() - started
+            self._counters.add(MERGES)
+            self._counters.add(MERGE_SECONDS, took)
+            _log_result(result, took)
         except Exception as exc:  # noqa: BLE001  # ends the worker; nothing is lost, the intent is still there
             self._fail(exc)
         finally:

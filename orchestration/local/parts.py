@@ -193,7 +193,7 @@ def _worker(number: int) -> Part:
     return Part(
         name=f"{WORKER}-{number}",
         needs=("kafka", "s3", "catalog"),
-        command=_python("orchestration.worker"),
+        command=lambda _: [sys.executable, "-m", "orchestration.worker", str(number)],
         answers=lambda c: topics.group_members(c.settings, WORKER_GROUP) >= 1,
         settled_for_s=1.0,
         stop_timeout_s=30.0,

@@ -10,11 +10,13 @@ from orchestration.catalog.admission import WAITS
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.logs import configure
+from orchestration.metrics import serve_metrics
 from orchestration.relay.answers import Answers
 from orchestration.relay.events import JobEvents
 from orchestration.relay.lag import StreamLag
 from orchestration.relay.liveness import WorkerLiveness
 from orchestration.relay.lost_markers import LostMarkers
+from orchestration.relay.metrics import RelayMetrics
 from orchestration.relay.notifying import Notifier
 from orchestration.relay.progress import ProgressConsumer
 from orchestration.relay.sweeper import Sweeper
@@ -51,6 +53,7 @@ def main() -> int:
     thread = threading.Thread(target=consume, name="progress", daemon=True)
     thread.start()
     Notifier(context, stop).start()
+    serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context).samples)
     _go_round(context, stop, changed)
     thread.join(10)
     return 1 if failed.is_set() else 0

@@ -70,7 +70,7 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
             "members": 2,
         }
         assert by_outcome["user-error"]["cause"]["code"] == "MISSING_COLUMN"
-        [request] = operator.wait_for(1)
+        [request] = operator.wait_for(1, timeout_s=120)
         unregistered = verify([keys[operator.url]], request.headers, request.body, now_s=time.time(), seen=seen)
         assert unregistered is not None
         assert unregistered["outcome"] == "not-registered"

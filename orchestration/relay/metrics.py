@@ -1,0 +1,112 @@
+"""What the relay knows of the whole deployment: jobs and notifications by the catalog, lag and dead letters by Kafka.
+
+Read when it is asked for, at most every few seconds, with clients of its own, in the thread of the scrape.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import sqlalchemy as sa
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from orchestration.catalog.tables import jobs, notifications, transitions
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
+from schemas.errors import RetriableError
+from schemas.metrics import (
+    DEAD,
+    JOBS,
+    LAG,
+    NOTIFICATIONS,
+    OLDEST_JOB,
+    PUBLISH_SECONDS,
+    UNAVAILABLE,
+    WORKERS,
+    Sample,
+)
+from schemas.topics import DEAD_LETTERS
+from segmentation.jobs import FINAL, STATES
+
+FRESH_MS: Final = 5_000
+
+
+class RelayMetrics:
+    """`samples` may be called from any thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._group: WorkerGroup | None = None
+        self._read_ms = 0
+        self._samples: list[Sample] = []
+
+    def samples(self) -> list[Sample]:
+        """Everything as of now, or of some seconds ago. What cannot be read is left out, and said to be."""
+        with self._lock:
+            now = now_ms()
+            if now - self._read_ms >= FRESH_MS:
+                self._samples = list(self._read(now))
+                self._read_ms = now
+            return self._samples
+
+    def _read(self, now: int) -> Iterator[Sample]:
+        for part, read in (("catalog", self._catalog), ("kafka", self._kafka)):
+            try:
+                yield from list(read(now))
+                down = 0
+            except (RetriableError, KafkaException):
+                down = 1
+            yield Sample(metric=UNAVAILABLE, value=down, labels=(part,))
+
+    def _catalog(self, now: int) -> Iterator[Sample]:
+        n, t = notifications.c, transitions.c
+        newest = sa.select(jobs.c.job_id).where(jobs.c.state == "READY").order_by(jobs.c.finished_at_ms.desc()).limit(1)
+        published = (
+            sa.select(t.state, sa.func.max(t.at_ms))
+            .where(t.job_id == newest.scalar_subquery(), t.state.in_(("PUBLISHING", "READY")))
+            .group_by(t.state)
+        )
+        counted = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        with self._context.database.read() as connection:
+            by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
+            oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
+            rows = connection.execute(
+                sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
+            ).all()
+            at_ms: dict[str, int] = {row[0]: row[1] for row in connection.execute(published)}
+        for state in sorted(STATES):
+            yield Sample(metric=JOBS, value=by_state.get(state, 0), labels=(state,))
+        yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
+        told = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
+        for way in ("waiting", "failing", "given up"):
+            yield Sample(metric=NOTIFICATIONS, value=told[way], labels=(way,))
+        if {"PUBLISHING", "READY"} <= at_ms.keys():
+            yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
+
+    def _kafka(self, now: int) -> Iterator[Sample]:
+        del now
+        s = self._context.settings
+        self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
+        committed, ends = self._group.committed(), self._group.ends()
+        for place, end in ends.items():
+            waiting = max(end - max(committed.get(place, 0), 0), 0)
+            yield Sample(metric=LAG, value=waiting, labels=(place[0], str(place[1])))
+        yield Sample(metric=WORKERS, value=self._group.members())
+        yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))
+
+
+def dead_letters(bootstrap: str) -> int:
+    """How many messages the dead letter topic holds. Raises `KafkaException`."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    place = TopicPartition(DEAD_LETTERS, 0)
+
+    def offset(spec: OffsetSpec) -> int:
+        found = admin.list_offsets({place: spec}, request_timeout=TIMEOUT_S)
+        return int(found[place].result(TIMEOUT_S + 1).offset)
+
+    latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+    return offset(latest) - offset(earliest)
