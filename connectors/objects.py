@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from connectors.object_errors import changed, translated
+from connectors.listing import ObjectInfo, delete_objects, list_objects
+from connectors.object_errors import translated
+from connectors.pinned import PinnedBody, SourceObject
 from schemas.errors import RetriableError, UserError
 
 if TYPE_CHECKING:
@@ -18,58 +19,12 @@ if TYPE_CHECKING:
 
 MIB: Final = 1024 * 1024
 RANGE_BYTES: Final = 8 * MIB
-READ_BYTES: Final = MIB
 RESUME_S: Final = 60.0
 """How long a stream tries to go on, counted from the last byte that came, before the outage is the caller's."""
 RESUME_PAUSE_S: Final = 0.2
 RESUME_PAUSE_MAX_S: Final = 5.0
-DELETE_BATCH: Final = 1000  # the most that S3 takes in one request
 MULTIPART_BYTES: Final = 16 * MIB
 """Part size and threshold: 10,000 parts (S3's limit) of it are 156 GiB; boto3 takes larger parts beyond."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceObject:
-    """One version of one object: by version id where the bucket has versions, by etag everywhere. Size in bytes."""
-
-    bucket: str
-    key: str
-    version_id: str | None
-    etag: str
-    size: int
-    last_modified: datetime
-
-    @property
-    def uri(self) -> str:
-        """The object as s3://bucket/key."""
-        return f"s3://{self.bucket}/{self.key}"
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data; the time as ISO 8601."""
-        return {
-            "bucket": self.bucket,
-            "key": self.key,
-            "version_id": self.version_id,
-            "etag": self.etag,
-            "size": self.size,
-            "last_modified": self.last_modified.isoformat(),
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`; other keys of the record are somebody else's."""
-        values = {name: record[name] for name in cls.__dataclass_fields__}
-        return cls(**{**values, "last_modified": datetime.fromisoformat(record["last_modified"])})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectInfo:
-    """One entry of a listing."""
-
-    key: str
-    size: int
-    etag: str
-    last_modified: datetime
 
 
 class ObjectStore:
@@ -142,7 +97,7 @@ class ObjectStore:
         """
         stop = threading.Event()
         starts = range(0, source.size, range_bytes)
-        body = _PinnedBody(self._client, source)
+        body = PinnedBody(self._client, source)
         with ThreadPoolExecutor(1, thread_name_prefix="s3-read-ahead") as reader:
 
             def read(start: int) -> bytes:
@@ -170,13 +125,13 @@ class ObjectStore:
         Raises `UserError` SOURCE_CHANGED when the object is not the pinned one any more, SOURCE_GONE when it was
         deleted, `RetriableError` S3_UNAVAILABLE after `resume_s` without a byte.
         """
-        body = _PinnedBody(self._client, source, end=start + length)
+        body = PinnedBody(self._client, source, end=start + length)
         try:
             return self._read(body, start, length, None)
         finally:
             body.close()
 
-    def _read(self, body: "_PinnedBody", start: int, length: int, stop: threading.Event | None) -> bytes:
+    def _read(self, body: PinnedBody, start: int, length: int, stop: threading.Event | None) -> bytes:
         source = body.source
         content = bytearray()
         last_byte = time.monotonic()
@@ -211,21 +166,6 @@ class ObjectStore:
         with translated(bucket, key):
             self._client.put_object(Bucket=bucket, Key=key, Body=content)
 
-    def put_if_absent(self, bucket: str, key: str, content: bytes) -> bool:
-        """Write a small object unless there is one; whether it was written.
-
-        False may also mean that an earlier try of this very call got through and its answer was lost: who must tell
-        the two apart compares contents.
-        """
-        try:
-            with translated(bucket, key):
-                self._client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-        except UserError as exc:
-            if exc.code == "SOURCE_CHANGED":
-                return False
-            raise
-        return True
-
     def put_file(self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None) -> None:
         """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
 
@@ -244,14 +184,7 @@ class ObjectStore:
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix`, in the order of their keys."""
         with translated(bucket, prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                for entry in page.get("Contents", ()):
-                    yield ObjectInfo(
-                        key=entry["Key"],
-                        size=entry["Size"],
-                        etag=entry["ETag"],
-                        last_modified=entry["LastModified"].astimezone(UTC),
-                    )
+            yield from list_objects(self._client, bucket, prefix)
 
     def delete(self, bucket: str, key: str) -> None:
         """Delete an object, if there is one."""
@@ -263,61 +196,9 @@ class ObjectStore:
         if not prefix.rstrip("/") or not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} would delete more than one directory")
         keys = [entry.key for entry in self.list(bucket, prefix)]
-        for first in range(0, len(keys), DELETE_BATCH):
-            some = keys[first : first + DELETE_BATCH]
-            with translated(bucket, prefix):
-                answer = self._client.delete_objects(
-                    Bucket=bucket, Delete={"Objects": [{"Key": k} for k in some], "Quiet": True}
-                )
-            if failed := answer.get("Errors"):
-                code = failed[0].get("Code", "")
-                raise RetriableError(
-                    "S3_UNAVAILABLE", f"{len(failed)} objects below {prefix} were not deleted: {code}", bucket=bucket
-                )
+        with translated(bucket, prefix):
+            try:
+                delete_objects(self._client, bucket, keys)
+            except OSError as exc:
+                raise RetriableError("S3_UNAVAILABLE", f"below {prefix}: {exc}", bucket=bucket) from exc
         return len(keys)
-
-
-class _PinnedBody:
-    """The body of a pinned object, read in order; opened (again) where it is read on, with its etag and version."""
-
-    def __init__(self, client: "S3Client", source: SourceObject, *, end: int | None = None) -> None:
-        self._client = client
-        self.source = source
-        self._end = source.size if end is None else end
-        self._body: Any = None
-        self._at = 0
-
-    def read_into(self, content: bytearray, start: int, length: int) -> None:
-        """Append what is missing of `length` bytes from `start`. What came before an error stays appended."""
-        at = start + len(content)
-        if self._body is None or self._at != at:
-            self._open(at)
-        try:
-            while len(content) < length:
-                piece = self._body.read(min(READ_BYTES, length - len(content)))
-                if not piece:
-                    raise RetriableError("S3_UNAVAILABLE", f"{self.source.uri} broke off at byte {self._at}")
-                content += piece
-                self._at += len(piece)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End the request that is under way, if there is one."""
-        if self._body is not None:
-            self._body.close()
-            self._body = None
-
-    def _open(self, at: int) -> None:
-        self.close()
-        source = self.source
-        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={at}-{self._end - 1}"}
-        if source.version_id is not None:
-            request["VersionId"] = source.version_id
-        answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **request)
-        # A server that ignores If-Match or Range must not go unnoticed.
-        if answer["ETag"] != source.etag or not answer.get("ContentRange", "").startswith(f"bytes {at}-"):
-            answer["Body"].close()
-            raise changed(source.bucket, source.key)
-        self._body, self._at = answer["Body"], at

@@ -1,14 +1,14 @@
 """How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from connectors.listing import list_objects
 from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PRECONDITION_FAILED = 412
-DELETE_BATCH = 1000  # the most that one DeleteObjects takes
 SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
 PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 
@@ -87,37 +86,9 @@ def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
     return pafs.S3FileSystem(**options)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """One object of a listing; `size` in bytes."""
-
-    key: str
-    size: int
-    modified_at: datetime
-
-
-def list_objects(access: S3Access, bucket: str, prefix: str) -> Iterator[StoredObject]:
-    """Every object below a prefix."""
-    for page in access.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            yield StoredObject(key=entry["Key"], size=entry["Size"], modified_at=entry["LastModified"])
-
-
-def delete_objects(access: S3Access, bucket: str, keys: Iterable[str]) -> None:
-    """Delete objects; missing ones are no error. Raises OSError when the store refuses one."""
-    todo = list(keys)
-    for start in range(0, len(todo), DELETE_BATCH):
-        batch = todo[start : start + DELETE_BATCH]
-        answer = access.client().delete_objects(
-            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
-        )
-        if errors := answer.get("Errors"):
-            raise OSError(f"{len(errors)} objects were not deleted, the first is {errors[0].get('Key')}")
-
-
 def exists(access: S3Access, bucket: str, key: str) -> bool:
     """Whether an object is there."""
-    return any(entry.key == key for entry in list_objects(access, bucket, key))
+    return any(entry.key == key for entry in list_objects(access.client(), bucket, key))
 
 
 def put_file(access: S3Access, path: Path, uri: str) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from connectors.lake.access import S3Access, StoredObject, delete_objects, list_objects
+from connectors.lake.access import S3Access
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import TOMBSTONE, AudienceTables
+from connectors.listing import ObjectInfo, delete_objects, list_objects
 from schemas.errors import RetriableError
 from schemas.ids import JobId, Version
 from schemas.layout import audience_prefix, part_import, s3_uri
@@ -42,7 +43,7 @@ def expire_table(
     """Expire versions, then delete unreferenced objects. Raises `RetriableError` EXPIRE_CONFLICT."""
     expired = _expire_versions(tables, audience, retention)
     garbage = unreferenced_objects(tables, s3, bucket, audience, retention)
-    delete_objects(s3, bucket, (entry.key for entry in garbage))
+    delete_objects(s3.client(), bucket, [entry.key for entry in garbage])
     return Expired(
         versions=tuple(v.version for v in expired), files=len(garbage), bytes=sum(entry.size for entry in garbage)
     )
@@ -50,11 +51,11 @@ def expire_table(
 
 def unreferenced_objects(
     tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
-) -> list[StoredObject]:
+) -> list[ObjectInfo]:
     """Objects of the audience that its table does not refer to, old enough, and of no living import."""
     prefix = audience_prefix(audience.tenant, audience.audience_id)
     # Listed before the table is read: what a publish adds in between is not in the list.
-    stored = list(list_objects(s3, bucket, prefix))
+    stored = list(list_objects(s3.client(), bucket, prefix))
     table = tables.find(audience)
     referenced = referenced_uris(table) if table is not None else set()
     return [
@@ -62,7 +63,7 @@ def unreferenced_objects(
         for entry in stored
         if entry.key != prefix + TOMBSTONE
         and s3_uri(bucket, entry.key) not in referenced
-        and retention.now - entry.modified_at >= retention.grace
+        and retention.now - entry.last_modified >= retention.grace
         and part_import(entry.key) not in retention.live_imports
     ]
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.lake.access import S3Access, delete_objects, exists, list_objects
+from connectors.lake.access import S3Access, exists
 from connectors.lake.snapshots import AUDIENCE_ID, LAST_VERSION
+from connectors.listing import delete_objects, list_objects
 from schemas.columns import ColumnType, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
@@ -138,8 +139,8 @@ class AudienceTables:
         if (name := self._name(ref)) is not None:
             with suppress(NoSuchTableError):  # someone else dropped it
                 self.catalog.drop_table((ref.tenant, name))
-        keys = [entry.key for entry in list_objects(self._s3, self._bucket, prefix)]
-        delete_objects(self._s3, self._bucket, (key for key in keys if key != prefix + TOMBSTONE))
+        keys = [entry.key for entry in list_objects(self._s3.client(), self._bucket, prefix)]
+        delete_objects(self._s3.client(), self._bucket, [key for key in keys if key != prefix + TOMBSTONE])
 
     def location(self, ref: AudienceRef) -> str:
         """Location of the table, without a final slash."""

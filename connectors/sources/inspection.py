@@ -11,7 +11,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.objects import ObjectStore, SourceObject
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, source_file

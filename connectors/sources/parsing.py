@@ -21,7 +21,8 @@ from typing import IO, Any, Final, Self
 
 import pyarrow as pa
 
-from connectors.objects import ObjectStore, SourceObject
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
 from connectors.sources.frames import FrameKind, FrameReader
 from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits

@@ -6,7 +6,8 @@ Memory is bounded by one batch of the parser and one row group of rejects, whate
 from collections import Counter
 from pathlib import Path
 
-from connectors.objects import ObjectStore, SourceObject
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ProgressListener, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch

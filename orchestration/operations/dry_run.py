@@ -19,7 +19,7 @@ from connectors.lake.access import S3Access
 from connectors.lake.duck import connect, literal, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
-from connectors.objects import SourceObject
+from connectors.pinned import SourceObject
 from connectors.sources.parsing import ParseProgress, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.verification.policy import EXAMPLES

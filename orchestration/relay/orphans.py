@@ -10,7 +10,7 @@ import logging
 import re
 from typing import Final
 
-from connectors.objects import ObjectInfo
+from connectors.listing import ObjectInfo
 from orchestration.context import Context
 from schemas.errors import MusterError
 from schemas.ids import JobId

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from connectors.objects import SourceObject
+from connectors.pinned import SourceObject
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context

@@ -1,6 +1,6 @@
 """ImportToKafka: one attempt, from its start markers to its end markers."""
 
-from connectors.objects import SourceObject
+from connectors.pinned import SourceObject
 from connectors.publishing.backlog import KafkaBacklog
 from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded

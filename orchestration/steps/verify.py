@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from connectors.objects import SourceObject
+from connectors.pinned import SourceObject
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import md5
 
-from connectors.objects import ObjectInfo, SourceObject
+from connectors.listing import ObjectInfo
+from connectors.pinned import SourceObject
 from schemas.errors import UserError
 
 

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.objects import ObjectStore, SourceObject
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from orchestration.settings import Settings
@@ -119,21 +120,6 @@ def test_a_version_is_read_after_it_was_overwritten_and_deleted(store: ObjectSto
     assert store.pin(versioned, "f", source.version_id) == source
     with pytest.raises(UserError, match="SOURCE_GONE"):
         store.pin(versioned, "f")
-
-
-def test_put_if_absent_writes_once(store: ObjectStore, bucket: str, prefix: str) -> None:
-    won: list[bool] = []
-    threads = [
-        threading.Thread(target=lambda i=i: won.append(store.put_if_absent(bucket, prefix + "f", b"%d" % i)))
-        for i in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(won) == [False] * 7 + [True]
-    assert store.put_if_absent(bucket, prefix + "f", b"late") is False
-    assert store.get(bucket, prefix + "f") != b"late"
 
 
 def test_a_large_file_is_uploaded_in_parts(store: ObjectStore, bucket: str, prefix: str, tmp_path: Path) -> None:

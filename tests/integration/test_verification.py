@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connectors.objects import ObjectStore, SourceObject
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
 from connectors.sources.limits import ParseLimits
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from connectors.lake import access
-from connectors.lake.access import S3Access, delete_objects, exists, list_objects, put_file, put_file_if_absent
+from connectors.lake.access import S3Access, exists, put_file, put_file_if_absent
+from connectors.listing import delete_objects, list_objects
 from tests.unit.lake.support import BUCKET, new_id
 
 
@@ -31,9 +32,11 @@ def test_more_objects_than_a_page_are_listed_and_deleted(s3: S3Access, monkeypat
     prefix = f"many/{new_id()}/"
     for n in range(8):
         s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}{n}", Body=b"x" * n)
-    assert [(o.key, o.size) for o in list_objects(s3, BUCKET, prefix)] == [(f"{prefix}{n}", n) for n in range(8)]
-    delete_objects(s3, BUCKET, [f"{prefix}{n}" for n in range(7)] + [f"{prefix}never there"])
-    assert [o.key for o in list_objects(s3, BUCKET, prefix)] == [f"{prefix}7"]
+    assert [(o.key, o.size) for o in list_objects(s3.client(), BUCKET, prefix)] == [
+        (f"{prefix}{n}", n) for n in range(8)
+    ]
+    delete_objects(s3.client(), BUCKET, [f"{prefix}{n}" for n in range(7)] + [f"{prefix}never there"])
+    assert [o.key for o in list_objects(s3.client(), BUCKET, prefix)] == [f"{prefix}7"]
 
 
 def test_only_the_very_key_exists(s3: S3Access) -> None:

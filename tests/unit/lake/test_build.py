@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.lake.access import S3Access, list_objects
+from connectors.lake.access import S3Access
 from connectors.lake.build import BaseVersion, BuiltVersion, ImportedParts, build_version, compare
+from connectors.listing import list_objects
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, Version
@@ -176,12 +177,14 @@ def test_every_column_type_survives_a_merge(lake: Lake) -> None:
 def test_a_partition_without_change_keeps_its_base_part(lake: Lake) -> None:
     base = lake.base(users(*(f"user-{n}" for n in range(40))), partitions=8)
     before = {
-        entry.key for entry in list_objects(lake.s3, BUCKET, audience_prefix(lake.ref.tenant, lake.ref.audience_id))
+        entry.key
+        for entry in list_objects(lake.s3.client(), BUCKET, audience_prefix(lake.ref.tenant, lake.ref.audience_id))
     }
     imported = lake.imported("append", users("user-3", "somebody new"), partitions=8)
     built = lake.build(imported, base)
     after = {
-        entry.key for entry in list_objects(lake.s3, BUCKET, audience_prefix(lake.ref.tenant, lake.ref.audience_id))
+        entry.key
+        for entry in list_objects(lake.s3.client(), BUCKET, audience_prefix(lake.ref.tenant, lake.ref.audience_id))
     }
     assert len(set(built.parts) & set(base.parts)) == 7
     written = after - before - {part.uri.removeprefix(f"s3://{BUCKET}/") for part in imported.parts}

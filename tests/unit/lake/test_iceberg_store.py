@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
 
-from connectors.lake.access import S3Access, list_objects
+from connectors.lake.access import S3Access
 from connectors.lake.duck import audience_relation, connect, extension_path
 from connectors.lake.store import IcebergVersionStore
+from connectors.listing import list_objects
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, Version
@@ -38,7 +39,7 @@ def _replace(s3: S3Access, ref: AudienceRef, order: str, *names: str, **changes:
 
 
 def _keys(s3: S3Access, ref: AudienceRef, below: str = "") -> set[str]:
-    return {o.key for o in list_objects(s3, BUCKET, audience_prefix(ref.tenant, ref.audience_id) + below)}
+    return {o.key for o in list_objects(s3.client(), BUCKET, audience_prefix(ref.tenant, ref.audience_id) + below)}
 
 
 def _after_first_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], *, before: bool) -> None:

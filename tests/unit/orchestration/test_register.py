@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.objects import SourceObject
+from connectors.pinned import SourceObject
 from orchestration.steps.events import ImportRequest
 from orchestration.steps.register import _dedupe_key, _order_key
 from schemas.columns import ImportSpec

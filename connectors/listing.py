@@ -1,0 +1,45 @@
+"""Listing and deleting objects, which every client of S3 here does in the same way. Errors are boto3's."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+DELETE_BATCH: Final = 1000  # the most that one DeleteObjects takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """One entry of a listing; `size` in bytes."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+def list_objects(client: "S3Client", bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+    """Objects whose key begins with `prefix`, in the order of their keys."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            yield ObjectInfo(
+                key=entry["Key"],
+                size=entry["Size"],
+                etag=entry["ETag"],
+                last_modified=entry["LastModified"].astimezone(UTC),
+            )
+
+
+def delete_objects(client: "S3Client", bucket: str, keys: Sequence[str]) -> None:
+    """Delete objects; missing ones are no error. Raises OSError when the store refuses some of them."""
+    for start in range(0, len(keys), DELETE_BATCH):
+        batch = keys[start : start + DELETE_BATCH]
+        answer = client.delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+        )
+        if failed := answer.get("Errors"):
+            first = failed[0]
+            raise OSError(f"{len(failed)} objects were not deleted, first {first.get('Key')}: {first.get('Code', '')}")
