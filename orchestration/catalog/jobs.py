@@ -150,7 +150,7 @@ class JobStore(JobQueries):
             )
 
     def attempt_reports(self, job_id: JobId) -> dict[Attempt, Mapping[str, Any] | None]:
-        """What each attempt has sent; none for one that has not ended."""
+        """What each attempt has sent; none for one that has not come to its end markers."""
         query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt)
         with self._database.read() as connection:
             return {Attempt(r["attempt"]): r["report"] for r in connection.execute(query).mappings()}

@@ -1,6 +1,6 @@
 """`muster audiences`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from orchestration.cli.notification_commands import (
     change_recipients,
     recipients_record,
 )
-from orchestration.cli.options import command, group
+from orchestration.cli.options import command, group, with_import_settings
 from orchestration.cli.session import SESSION, catalog_context, lake_context
 
 if TYPE_CHECKING:
@@ -46,20 +46,12 @@ def add_to(app: typer.Typer) -> None:
     "muster audiences create vip --id-column email --column age:long=Age",
     "muster audiences create daily --max-reject-share 0.01 --keep-versions 30",
 )
+@with_import_settings
 def create(
     *,
     name: options.AudienceArgument,
     tenant: options.Tenant = "default",
-    mode: options.Mode = None,
-    id_column: options.IdColumn = None,
-    column: options.Columns = None,
-    format_: options.Format = None,
-    timezone: options.Timezone = None,
-    max_reject_share: options.MaxRejectShare = None,
-    allow_empty: options.AllowEmpty = None,
-    allow_shrink: options.AllowShrink = False,
-    max_shrink: options.MaxShrink = None,
-    null: options.NullValues = None,
+    changes: dict[str, Any],
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
     json: options.Json = False,
@@ -70,20 +62,7 @@ def create(
     """
     del json
     from orchestration.operations import audiences as operations
-    from orchestration.operations.spec import spec_changes
 
-    changes = spec_changes(
-        mode=mode,
-        id_column=id_column,
-        columns=column or (),
-        format_=format_,
-        timezone=timezone,
-        max_reject_share=max_reject_share,
-        allow_empty=allow_empty,
-        allow_shrink=allow_shrink,
-        max_shrink=max_shrink,
-        null_values=null or (),
-    )
     context = catalog_context()
     made = operations.create(context, tenant, name, changes, _retention(keep_versions, keep_days))
     _print_audience(context, made, None)
@@ -95,20 +74,12 @@ def create(
     "muster audiences configure vip --mode append --max-shrink 20",
     "muster audiences configure vip --column age:long --column city",
 )
+@with_import_settings
 def configure(
     *,
     name: options.AudienceArgument,
     tenant: options.Tenant = "default",
-    mode: options.Mode = None,
-    id_column: options.IdColumn = None,
-    column: options.Columns = None,
-    format_: options.Format = None,
-    timezone: options.Timezone = None,
-    max_reject_share: options.MaxRejectShare = None,
-    allow_empty: options.AllowEmpty = None,
-    allow_shrink: options.AllowShrink = False,
-    max_shrink: options.MaxShrink = None,
-    null: options.NullValues = None,
+    changes: dict[str, Any],
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
     notify_email: Emails = None,
@@ -126,20 +97,7 @@ def configure(
 
     check_recipients(notify_email or (), notify_webhook or ())
     from orchestration.operations import audiences as operations
-    from orchestration.operations.spec import spec_changes
 
-    changes = spec_changes(
-        mode=mode,
-        id_column=id_column,
-        columns=column or (),
-        format_=format_,
-        timezone=timezone,
-        max_reject_share=max_reject_share,
-        allow_empty=allow_empty,
-        allow_shrink=allow_shrink,
-        max_shrink=max_shrink,
-        null_values=null or (),
-    )
     context = catalog_context()
     changed = operations.configure(context, tenant, name, changes, _retention(keep_versions, keep_days))
     change_recipients(context, changed, notify_email, notify_webhook, nobody=notify_nobody)

@@ -11,7 +11,7 @@ from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, size
-from orchestration.cli.options import command
+from orchestration.cli.options import command, with_import_settings
 from orchestration.cli.session import SESSION, lake_context, stack_context
 
 if TYPE_CHECKING:
@@ -39,21 +39,13 @@ def add_to(app: typer.Typer) -> None:
     command(app, "inspect", "muster inspect people.csv", "muster inspect people.csv.gz --json")(inspect)
 
 
+@with_import_settings
 def import_(
     *,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
     audience: Annotated[str, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")],
     tenant: options.Tenant = "default",
-    mode: options.Mode = None,
-    id_column: options.IdColumn = None,
-    column: options.Columns = None,
-    format_: options.Format = None,
-    timezone: options.Timezone = None,
-    max_reject_share: options.MaxRejectShare = None,
-    allow_empty: options.AllowEmpty = None,
-    allow_shrink: options.AllowShrink = False,
-    max_shrink: options.MaxShrink = None,
-    null: options.NullValues = None,
+    changes: dict[str, Any],
     again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify and count; change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
@@ -65,28 +57,12 @@ def import_(
     What is not said here is taken from the audience's configuration. An audience that does not exist is created.
     """
     del json
-    if allow_shrink and max_shrink is not None:
-        raise typer.BadParameter("give --allow-shrink or --max-shrink, not both")
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
-    from orchestration.operations.spec import spec_changes
-
-    overrides = spec_changes(
-        mode=mode,
-        id_column=id_column,
-        columns=column or (),
-        format_=format_,
-        timezone=timezone,
-        max_reject_share=max_reject_share,
-        allow_empty=allow_empty,
-        allow_shrink=allow_shrink,
-        max_shrink=max_shrink,
-        null_values=null or (),
-    )
     if dry_run:
-        raise typer.Exit(_dry_run(lake_context(), source, tenant, audience, overrides))
+        raise typer.Exit(_dry_run(lake_context(), source, tenant, audience, changes))
     context = stack_context()
-    raise typer.Exit(_import(context, source, tenant, audience, overrides, again=again, wait=wait, timeout_s=timeout))
+    raise typer.Exit(_import(context, source, tenant, audience, changes, again=again, wait=wait, timeout_s=timeout))
 
 
 def _import(

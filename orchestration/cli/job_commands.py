@@ -82,7 +82,8 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     history = context.jobs.history(found.job_id)
     told = context.outbox.of(found.job_id)
     if SESSION.json:
-        record = {**view_record(view, history), "notifications": [notification_record(row) for row in told]}
+        attempts = context.jobs.attempt_reports(found.job_id)
+        record = {**view_record(view, history, attempts), "notifications": [notification_record(row) for row in told]}
         print_json({**record, "duplicate_of": view.duplicate_of})
         return
     if view.duplicate_of is not None:

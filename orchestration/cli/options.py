@@ -1,6 +1,8 @@
 """Arguments and options that several commands share, and how examples get into `--help`."""
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -82,3 +84,49 @@ NullValues = Annotated[
     typer.Option("--null", metavar="TEXT", help='Text that means "no value" in extra columns, once for each [""].'),
 ]
 OutputPath = Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Write to this file.")]
+
+
+def import_settings(
+    *,
+    mode: Mode = None,
+    id_column: IdColumn = None,
+    column: Columns = None,
+    format_: Format = None,
+    timezone: Timezone = None,
+    max_reject_share: MaxRejectShare = None,
+    allow_empty: AllowEmpty = None,
+    allow_shrink: AllowShrink = False,
+    max_shrink: MaxShrink = None,
+    null: NullValues = None,
+) -> dict[str, Any]:
+    """What was said of an import spec. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
+    from orchestration.operations.spec import spec_changes
+
+    if allow_shrink and max_shrink is not None:
+        raise typer.BadParameter("give --allow-shrink or --max-shrink, not both")
+    return spec_changes(
+        mode=mode,
+        id_column=id_column,
+        columns=column or (),
+        format_=format_,
+        timezone=timezone,
+        max_reject_share=max_reject_share,
+        allow_empty=allow_empty,
+        allow_shrink=allow_shrink,
+        max_shrink=max_shrink,
+        null_values=null or (),
+    )
+
+
+def with_import_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `import_settings` in place of its parameter `changes`, which gets their values."""
+    own, shared = signature(function).parameters, signature(import_settings).parameters
+    parameters = [p for name, q in own.items() for p in (shared.values() if name == "changes" else (q,))]
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        changes = import_settings(**{name: given.pop(name) for name in shared})
+        function(changes=changes, **given)
+
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    return command

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestration.clock import iso
+from schemas.ids import Attempt
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job, Transition
@@ -35,8 +36,10 @@ def job_record(job: "Job") -> dict[str, Any]:
     }
 
 
-def view_record(view: "JobView", history: "list[Transition]") -> dict[str, Any]:
-    """A job with its history, stages and partitions as plain JSON data."""
+def view_record(
+    view: "JobView", history: "list[Transition]", attempts: Mapping[Attempt, Mapping[str, Any] | None]
+) -> dict[str, Any]:
+    """A job with its history, stages, partitions, and what each of its attempts has sent, as plain JSON data."""
     return {
         **job_record(view.job),
         "queue_position": view.queue_position,
@@ -44,6 +47,7 @@ def view_record(view: "JobView", history: "list[Transition]") -> dict[str, Any]:
             {"sequence": t.sequence, "state": t.state, "attempt": t.attempt, "cause": t.cause, "at": iso(t.at_ms)}
             for t in history
         ],
+        "attempts": [{"attempt": number, "sent": sent} for number, sent in attempts.items()],
         "stages": [{name: getattr(s, name) for name in s.__dataclass_fields__} for s in view.stages],
         "partition_progress": [{name: getattr(p, name) for name in p.__dataclass_fields__} for p in view.partitions],
     }
