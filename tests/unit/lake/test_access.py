@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors import listing
 from connectors.lake import access
 from connectors.lake.access import S3Access, exists, put_file, put_file_if_absent
 from connectors.listing import delete_objects, list_objects
@@ -28,7 +29,7 @@ def test_a_name_is_written_once(
 
 
 def test_more_objects_than_a_page_are_listed_and_deleted(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "DELETE_BATCH", 3)
+    monkeypatch.setattr(listing, "DELETE_BATCH", 3)
     prefix = f"many/{new_id()}/"
     for n in range(8):
         s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}{n}", Body=b"x" * n)
