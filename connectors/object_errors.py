@@ -30,9 +30,9 @@ RETRIABLE: Final = frozenset(
 @contextmanager
 def translated(bucket: str, key: str) -> Iterator[None]:
     """Raise what boto3 raises inside in our words; `bucket` and `key` are what the request is about."""
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415
-    from botocore import exceptions as boto  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+    from boto3.exceptions import Boto3Error
+    from botocore import exceptions as boto
+    from urllib3.exceptions import HTTPError
 
     try:
         yield

@@ -55,8 +55,8 @@ class ObjectStore:
 
     @cached_property
     def _client(self) -> "S3Client":
-        import boto3  # noqa: PLC0415  # a third of a second that a local file need not pay
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3  # a third of a second that a local file need not pay
+        from botocore.config import Config
 
         return boto3.client(
             "s3",
@@ -171,7 +171,7 @@ class ObjectStore:
 
         `on_bytes` gets the size of each piece that was sent, from the threads of the upload.
         """
-        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
+        from boto3.s3.transfer import TransferConfig
 
         if not path.is_file():
             raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path))

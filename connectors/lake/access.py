@@ -61,8 +61,8 @@ class S3Access:
 
 @cache
 def _client(access: S3Access) -> "S3Client":
-    import boto3  # noqa: PLC0415  # slow to import, and not every command needs it
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3  # slow to import, and not every command needs it
+    from botocore.config import Config
 
     return boto3.client(
         "s3",
@@ -76,7 +76,7 @@ def _client(access: S3Access) -> "S3Client":
 
 @cache
 def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
-    import pyarrow.fs as pafs  # noqa: PLC0415  # starts the AWS SDK of Arrow
+    import pyarrow.fs as pafs  # starts the AWS SDK of Arrow
 
     options: dict[str, Any] = {"region": access.region}
     if access.endpoint:
@@ -102,7 +102,7 @@ def put_file_if_absent(access: S3Access, path: Path, uri: str) -> bool:
 
     Up to `SINGLE_PUT_BYTES` in one request. Above it in pieces, which S3 completes under the same condition.
     """
-    from botocore.exceptions import ClientError  # noqa: PLC0415
+    from botocore.exceptions import ClientError
 
     bucket, key = split_s3_uri(uri)
     try:

@@ -209,14 +209,14 @@ class _Sides:
             else:
                 columns.append(f"{'i' if column.name in theirs else 'b'}.{name} AS {name}")
         return (
-            f"SELECT {', '.join(columns)} FROM (SELECT *, true AS _new FROM {self._incoming}) AS i "  # noqa: S608
+            f"SELECT {', '.join(columns)} FROM (SELECT *, true AS _new FROM {self._incoming}) AS i "  # noqa: S608  # quoted
             f"FULL JOIN {self._base} AS b USING ({USER_ID}) ORDER BY {USER_ID}"
         )
 
     def removed_sql(self, schema: RowSchema) -> str:
         columns = ", ".join(f"b.{identifier(name)}" for name in schema.names)
         return (
-            f"SELECT {columns} FROM {self._base} AS b ANTI JOIN {self._incoming} AS i USING ({USER_ID}) "  # noqa: S608
+            f"SELECT {columns} FROM {self._base} AS b ANTI JOIN {self._incoming} AS i USING ({USER_ID}) "  # noqa: S608  # quoted
             f"ORDER BY b.{USER_ID}"
         )
 

@@ -56,7 +56,7 @@ def commit_version(
     tables: AudienceTables, audience: AudienceRef, plan: Plan, schema: RowSchema, sleep: Callable[[float], None]
 ) -> PublishOutcome:
     """Steps 1 to 5, a bounded number of times. Raises `RetriableError` PUBLISH_CONFLICT when others kept winning."""
-    from pyiceberg.exceptions import CommitFailedException, ValidationException  # noqa: PLC0415
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     doing = f"publishing a version of {audience.audience}"
     failure: MusterError | None = None
@@ -92,8 +92,8 @@ def commit_version(
 
 def commit_once(table: "Table", change: VersionChange) -> int:
     """Steps 3 and 4; the new snapshot's id. Raises what pyiceberg raises."""
-    from pyiceberg.table.update import AssertRefSnapshotId  # noqa: PLC0415
-    from pyiceberg.table.update.snapshot import ManageSnapshots  # noqa: PLC0415
+    from pyiceberg.table.update import AssertRefSnapshotId
+    from pyiceberg.table.update.snapshot import ManageSnapshots
 
     info = change.info
     transaction = table.transaction()
@@ -161,7 +161,7 @@ def data_files(table: "Table", snapshot_id: int | None) -> dict[str, "DataFile"]
 def _new_files(
     table: "Table", transaction: "Transaction", change: VersionChange, before: dict[str, "DataFile"]
 ) -> dict[str, "DataFile"]:
-    from pyiceberg.io.pyarrow import parquet_file_to_data_file  # noqa: PLC0415
+    from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
     known = before
     if change.source is not None and change.source.snapshot_id != table.metadata.current_snapshot_id:

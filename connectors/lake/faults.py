@@ -45,7 +45,7 @@ def translated(exc: Exception, doing: str) -> MusterError | None:
 
 def _duckdb_fault(exc: Exception, text: str, doing: str) -> MusterError:
     """OperationalError is the outside world (I/O, HTTP, memory, disk); the rest is a file that is not as it should."""
-    import duckdb  # noqa: PLC0415  # not every caller has it loaded
+    import duckdb  # not every caller has it loaded
 
     if getattr(exc, "status_code", None) == HTTPStatus.NOT_FOUND:
         return FatalError("LAKE_FILE_MISSING", text, doing=doing)

@@ -82,8 +82,8 @@ def referenced_uris(table: "Table") -> set[str]:
 
 
 def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: Retention) -> tuple[VersionInfo, ...]:
-    from pyiceberg.exceptions import CommitFailedException  # noqa: PLC0415
-    from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots  # noqa: PLC0415
+    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
     for _ in range(EXPIRE_TRIES):
         table = tables.find(audience)

@@ -69,7 +69,7 @@ class AudienceTables:
 
     def find(self, ref: AudienceRef) -> "Table | None":
         """The audience's table, whatever its name is now; none before the first publish."""
-        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+        from pyiceberg.exceptions import NoSuchTableError
 
         for _ in range(OPEN_TRIES):  # a rename may come between finding the name and opening it
             if (name := self._name(ref)) is None:
@@ -101,7 +101,7 @@ class AudienceTables:
         return table
 
     def _create(self, ref: AudienceRef, schema: RowSchema) -> None:
-        from pyiceberg.exceptions import TableAlreadyExistsError  # noqa: PLC0415
+        from pyiceberg.exceptions import TableAlreadyExistsError
 
         self._ensure_namespace(ref.tenant)
         iceberg_schema = to_iceberg(schema)
@@ -120,7 +120,7 @@ class AudienceTables:
 
     def rename(self, ref: AudienceRef, name: AudienceName) -> None:
         """Change the name of the table, if there is one. Raises `UserError` AUDIENCE_NAME_TAKEN."""
-        from pyiceberg.exceptions import TableAlreadyExistsError  # noqa: PLC0415
+        from pyiceberg.exceptions import TableAlreadyExistsError
 
         old = self._name(ref)
         if old is None or old == name:
@@ -132,7 +132,7 @@ class AudienceTables:
 
     def drop(self, ref: AudienceRef) -> None:
         """Tombstone first, so that no late publish makes the table again; then the table; then the files."""
-        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+        from pyiceberg.exceptions import NoSuchTableError
 
         prefix = audience_prefix(ref.tenant, ref.audience_id)
         self._s3.client().put_object(Bucket=self._bucket, Key=prefix + TOMBSTONE, Body=b"")
@@ -147,7 +147,7 @@ class AudienceTables:
         return s3_uri(self._bucket, audience_prefix(ref.tenant, ref.audience_id)).rstrip("/")
 
     def _refuse_deleted(self, ref: AudienceRef, table: "Table") -> None:
-        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+        from pyiceberg.exceptions import NoSuchTableError
 
         if exists(self._s3, self._bucket, audience_prefix(ref.tenant, ref.audience_id) + TOMBSTONE):
             with suppress(NoSuchTableError):
@@ -155,8 +155,8 @@ class AudienceTables:
             raise UserError("AUDIENCE_DELETED", f"audience {ref.audience} has been deleted", audience=ref.audience)
 
     def _name(self, ref: AudienceRef) -> str | None:
-        from pyiceberg.catalog.sql import IcebergTables  # noqa: PLC0415
-        from sqlalchemy import select  # noqa: PLC0415
+        from pyiceberg.catalog.sql import IcebergTables
+        from sqlalchemy import select
 
         query = select(IcebergTables.table_name).where(
             IcebergTables.catalog_name == CATALOG_NAME,
@@ -167,17 +167,17 @@ class AudienceTables:
             return connection.execute(query).scalar()
 
     def _ensure_namespace(self, tenant: str) -> None:
-        from pyiceberg.exceptions import NamespaceAlreadyExistsError  # noqa: PLC0415
-        from sqlalchemy.exc import IntegrityError  # noqa: PLC0415
+        from pyiceberg.exceptions import NamespaceAlreadyExistsError
+        from sqlalchemy.exc import IntegrityError
 
         # It may exist, or another process may make it at the same moment.
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             self.catalog.create_namespace(tenant)
 
     def _open_catalog(self) -> "SqlCatalog":
-        from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415
-        from sqlalchemy.engine import make_url  # noqa: PLC0415
-        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError  # noqa: PLC0415
+        from pyiceberg.catalog.sql import SqlCatalog
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
         url = make_url(self._url)
         if url.get_backend_name() == "sqlite":
@@ -202,8 +202,8 @@ class AudienceTables:
 
 def to_iceberg(schema: RowSchema) -> "Schema":
     """Iceberg schema of a row schema. Every field is optional: DuckDB writes none that is required."""
-    from pyiceberg.schema import Schema  # noqa: PLC0415
-    from pyiceberg.types import NestedField, StringType  # noqa: PLC0415
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField, StringType
 
     fields = [NestedField(field_id=1, name=schema.names[0], field_type=StringType(), required=False)]
     fields += [
@@ -215,7 +215,7 @@ def to_iceberg(schema: RowSchema) -> "Schema":
 
 def iceberg_type(type_: ColumnType) -> "IcebergType":
     """Iceberg's name for a column type."""
-    from pyiceberg import types  # noqa: PLC0415
+    from pyiceberg import types
 
     names: dict[ColumnType, type[IcebergType]] = {
         "string": types.StringType,
@@ -234,7 +234,7 @@ def _name_taken(name: str) -> UserError:
 
 def _use_write_ahead_log(path: Path) -> None:
     """Readers then do not block the writer; the mode stays with the file."""
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)

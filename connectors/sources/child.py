@@ -121,8 +121,8 @@ class _Tally:
 
 def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
     # Only here, under the limits, and only what the format needs: importing is most of the start-up time.
-    from connectors.sources.compression import CountedSource, Decompressed  # noqa: PLC0415
-    from connectors.sources.rejects import RejectBatch  # noqa: PLC0415
+    from connectors.sources.compression import CountedSource, Decompressed
+    from connectors.sources.rejects import RejectBatch
 
     tally = _Tally(frames_fd)
     with open(source_fd, "rb", buffering=0) as raw:  # a descriptor, not a path
@@ -151,7 +151,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
 
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
     """The spec for a file of that layout; the parent is told before it gets rows."""
-    from connectors.sources.suggestion import suggest  # noqa: PLC0415
+    from connectors.sources.suggestion import suggest
 
     spec = replace(suggest(layout), format=job.format)
     encoding = "" if job.format == "parquet" else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
@@ -171,15 +171,15 @@ def _reader(
 ) -> "Iterable[pa.RecordBatch | RejectBatch]":
     match job.format:
         case "csv":
-            from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
+            from connectors.sources.csv_reader import CsvReader
 
             return CsvReader(_checked(decoded, beat), job.spec, choose=choose)
         case "jsonl":
-            from connectors.sources.jsonl_reader import JsonLinesReader  # noqa: PLC0415
+            from connectors.sources.jsonl_reader import JsonLinesReader
 
             return JsonLinesReader(_checked(decoded, beat), job.spec, choose=choose)
         case "parquet":
-            from connectors.sources.parquet_reader import ParquetReader  # noqa: PLC0415
+            from connectors.sources.parquet_reader import ParquetReader
 
             path = f"/proc/self/fd/{source_fd}"
             most = job.limits.max_decoded_bytes
@@ -190,7 +190,7 @@ def _reader(
 
 def _checked(decoded: "Decompressed", beat: Callable[[], None]) -> "ByteSource":
     """The decompressed bytes, unless they are a Parquet file in a wrapper."""
-    from connectors.sources.compression import CountedSource  # noqa: PLC0415
+    from connectors.sources.compression import CountedSource
 
     source = _Beating(decoded, beat)
     start = bytearray(len(PARQUET_MAGIC))

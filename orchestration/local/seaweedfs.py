@@ -79,8 +79,8 @@ def webhook_token(settings: Settings) -> str:
 
 def s3_client(settings: Settings, *, timeout_s: float = 10.0, attempts: int = 3) -> "S3Client":
     """S3 client with the deployment's credentials."""
-    import boto3  # noqa: PLC0415 - a third of a second that the command line need not pay
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3
+    from botocore.config import Config
 
     return boto3.client(
         "s3",
@@ -99,7 +99,7 @@ def s3_client(settings: Settings, *, timeout_s: float = 10.0, attempts: int = 3)
 
 def gateway_answers(settings: Settings) -> bool:
     """Whether the S3 gateway answers a signed request."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         s3_client(settings, timeout_s=2.0, attempts=1).list_buckets()
@@ -130,7 +130,7 @@ def ensure_buckets(settings: Settings) -> None:
 
     Raises `RetriableError` S3_UNAVAILABLE.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     client = s3_client(settings)
     try:
@@ -147,7 +147,7 @@ def ensure_buckets(settings: Settings) -> None:
 
 def missing_buckets(settings: Settings) -> tuple[str, ...]:
     """Buckets that do not exist, and the inbox where it keeps no versions. Raises `RetriableError` S3_UNAVAILABLE."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     client = s3_client(settings, timeout_s=3.0, attempts=1)
     try:

@@ -30,7 +30,7 @@ def create(
 ) -> Audience:
     """A new audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
     tenant_, name_ = check_names(context, tenant, name)
-    from schemas.columns import ImportSpec  # noqa: PLC0415  # loads Arrow
+    from schemas.columns import ImportSpec  # loads Arrow
 
     spec = changed_spec(ImportSpec(), changes)
     kept = changed_retention(Retention(), retention)

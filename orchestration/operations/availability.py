@@ -45,7 +45,7 @@ def _not_running(settings: Settings, why: str) -> RetriableError:
 
 
 def _exists(path: str) -> bool:
-    from pathlib import Path  # noqa: PLC0415  # commands that do not need it start faster
+    from pathlib import Path  # commands that do not need it start faster
 
     return Path(path.partition("?")[0]).exists()
 

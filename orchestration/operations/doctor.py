@@ -88,7 +88,7 @@ def _installed(package: str) -> bool:
 
 
 def _asked(subject: str, ask: Callable[[], str], remedy: str) -> Diagnosis:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # slow to import
+    from botocore.exceptions import BotoCoreError, ClientError  # slow to import
 
     try:
         return Diagnosis(severity="ok", subject=subject, text=ask())
@@ -111,7 +111,7 @@ def _state_machine(context: "Context") -> str:
 
 
 def _workers(settings: Settings) -> Diagnosis:
-    from orchestration.local.kafka.topics import group_members  # noqa: PLC0415  # loads librdkafka
+    from orchestration.local.kafka.topics import group_members  # loads librdkafka
 
     if members := group_members(settings, WORKER_GROUP):
         return Diagnosis(severity="ok", subject="workers", text=f"{members} share the partitions")

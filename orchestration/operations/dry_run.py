@@ -144,9 +144,9 @@ def compare(
     incoming = f"select distinct {USER_ID} from read_parquet({literal(str(ids))})"  # noqa: S608  # quoted
     base_rows = rows_sql([part.uri for part in base.parts] if base is not None else [], RowSchema())
     with lake_faults("comparing with the current version"), connect(limits, s3) as connection:
-        distinct = _count(connection, f"select count(*) from ({incoming})")  # noqa: S608
+        distinct = _count(connection, f"select count(*) from ({incoming})")  # noqa: S608  # quoted
         members = sum(part.rows for part in base.parts) if base is not None else 0
-        both = _count(connection, f"select count(*) from ({base_rows}) semi join ({incoming}) using ({USER_ID})")  # noqa: S608
+        both = _count(connection, f"select count(*) from ({base_rows}) semi join ({incoming}) using ({USER_ID})")  # noqa: S608  # quoted
     number = base.info.version if base is not None else None
     return counts_of(mode, base_members=members, distinct=distinct, both=both, base_version=number), distinct
 

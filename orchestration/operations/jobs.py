@@ -61,8 +61,8 @@ def retry(context: "Context", job_id: JobId, *, force: bool = False) -> JobId:
 def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3
     if job.attempt == 0:
         return None
-    from connectors.publishing.importer import publish_aborted  # noqa: PLC0415  # loads librdkafka
-    from connectors.publishing.producer import KafkaImportLog  # noqa: PLC0415
+    from connectors.publishing.importer import publish_aborted  # loads librdkafka
+    from connectors.publishing.producer import KafkaImportLog
 
     try:
         publish_aborted(

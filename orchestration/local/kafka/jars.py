@@ -77,7 +77,7 @@ def _remembered(stamp: Path) -> Sequence[Path] | None:
 
 
 def _fetch(jar: LockedJar) -> Path:
-    from jgo.maven import MavenContext  # noqa: PLC0415 - half a second that a second start does not pay
+    from jgo.maven import MavenContext
 
     try:
         component = MavenContext(timeout=60).project(jar.group, jar.artifact).at_version(jar.version)
