@@ -74,7 +74,7 @@ def resend(context: "Context", ids: Sequence[str], *, given_up: bool) -> int:
 
 def webhook_key(context: "Context", tenant: str | None) -> "Secret":
     """The key with which the receivers of a tenant, or else the operators', check webhooks. Raises `UserError`."""
-    from orchestration.notifications.signing import signing_key  # noqa: PLC0415  # only this command needs it
+    from orchestration.notifications.signing import signing_key  # only this command needs it
 
     if not (secret := context.settings.webhook_secret):
         raise UserError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")

@@ -8,7 +8,8 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from connectors.objects import ObjectStore, SourceObject
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
 from connectors.sources.parsing import ParseLimits, ParseProgress
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects
