@@ -46,7 +46,10 @@ def registered(settings: Settings, execution_arn: str) -> bool | None:
     None: not yet. False: it has ended without one, and what it was started for must be offered again.
     """
     backend = _moto("moto.stepfunctions.responses").get_backend(settings.account_id, settings.aws_region)
-    execution = backend.describe_execution(execution_arn)
+    try:
+        execution = backend.describe_execution(execution_arn)
+    except _moto("moto.stepfunctions.exceptions").ExecutionDoesNotExist:
+        return False  # ended so long ago that it is forgotten; offering it again does no harm
     for event in execution.to_history_output()["events"]:
         if event["type"] == "TaskStateExited":
             output = json.loads(event["stateExitedEventDetails"].get("output") or "null")

@@ -30,6 +30,24 @@ def fail_first_times(event: Any, context: Any) -> Any:
     return calls + 1
 
 
+class NotYetError(Exception):
+    """Raised until there were enough calls."""
+
+
+def count_up(event: Any, context: Any) -> Any:
+    """Fails four times; counts in a file."""
+    file = Path(event["file"])
+    calls = len(file.read_text()) + 1 if file.exists() else 1
+    file.write_text("x" * calls)
+    if calls < 5:
+        raise NotYetError(str(calls))
+    return calls
+
+
+def long_text(event: Any, context: Any) -> Any:
+    return "x" * event["characters"]
+
+
 def sleep(event: Any, context: Any) -> Any:
     time.sleep(event["seconds"])
     return "slept"

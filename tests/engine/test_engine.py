@@ -4,134 +4,16 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import boto3
 import psutil
 import pytest
 
-from orchestration.local import processes
-from orchestration.local.engine.deploy import INBOX_MACHINE, FunctionSpec, MachineSpec, deploy, state_machine_arn
+from orchestration.local.engine.deploy import deploy, state_machine_arn
 from orchestration.local.engine.eventbridge import transform
-from orchestration.local.home import Home, initialise
-from orchestration.local.parts import Context, _http_ok, environment
-from orchestration.local.ports import Ports
-from orchestration.settings import Settings
-from tests.conftest import stack_environment
+from tests.engine.support import FUNCTIONS, STARTED_BY_EVENT, Engine, text_of, wait_for
 
 pytestmark = pytest.mark.integration
-
-HANDLERS = "tests.integration.engine_handlers"
-FUNCTIONS = (
-    FunctionSpec(name="Echo", handler=f"{HANDLERS}.echo", timeout_s=30, memory_mb=256),
-    FunctionSpec(name="Refuse", handler=f"{HANDLERS}.refuse"),
-    FunctionSpec(name="FailFirst", handler=f"{HANDLERS}.fail_first_times"),
-    FunctionSpec(name="Sleep", handler=f"{HANDLERS}.sleep", timeout_s=1),
-    FunctionSpec(name="Leave", handler=f"{HANDLERS}.leave"),
-    FunctionSpec(name="Kill", handler=f"{HANDLERS}.kill_itself"),
-    FunctionSpec(name="Unserialisable", handler=f"{HANDLERS}.return_unserialisable"),
-    FunctionSpec(name="Missing", handler=f"{HANDLERS}.no_such_function"),
-    FunctionSpec(name="KeepToken", handler=f"{HANDLERS}.keep_token"),
-)
-STARTED_BY_EVENT = MachineSpec(
-    name=INBOX_MACHINE,
-    definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}),
-)
-
-
-class Engine:
-    """The engine under test and the shortest way to run a state machine on it."""
-
-    def __init__(self, settings: Settings, values: Mapping[str, str]) -> None:
-        self.settings = settings
-        self.values = values
-        self.sfn = self.client("stepfunctions")
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]
-            endpoint_url=self.settings.engine_url,
-            region_name="us-east-1",
-            aws_access_key_id="x",
-            aws_secret_access_key="x",
-        )
-
-    def start(self, states: Mapping[str, Any], data: object = None, **top: object) -> str:
-        definition = json.dumps({"StartAt": next(iter(states)), "States": states, **top})
-        arn = self.sfn.create_state_machine(name=f"t{uuid.uuid4().hex}", definition=definition, roleArn=ROLE)
-        execution = self.sfn.start_execution(stateMachineArn=arn["stateMachineArn"], input=json.dumps(data or {}))
-        return str(execution["executionArn"])
-
-    def finish(self, execution: str) -> dict[str, Any]:
-        ended: dict[str, Any] = wait_for(lambda: _ended(self.sfn.describe_execution(executionArn=execution)))
-        return ended
-
-    def run(self, states: Mapping[str, Any], data: object = None, **top: object) -> dict[str, Any]:
-        return self.finish(self.start(states, data, **top))
-
-    def invoke(self, name: str, payload: object = None, **more: object) -> dict[str, Any]:
-        parameters = {"FunctionName": self.values[f"{name}Function"], "Payload": payload or {}}
-        return {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": parameters, **more}
-
-    def task(self, *command: str, override: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:
-        overrides = {"ContainerOverrides": [{"Name": "muster", "Command": list(command), **(override or {})}]}
-        parameters = {
-            "LaunchType": "FARGATE",
-            "Cluster": self.values["TaskCluster"],
-            "TaskDefinition": self.values["TaskDefinition"],
-            "Overrides": overrides,
-        }
-        return {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "Parameters": parameters, **more}
-
-    def wait_for_token(self, file: Path, *, answer_first: bool = False, **more: object) -> dict[str, Any]:
-        payload = {
-            "token.$": "$$.Task.Token",
-            "file": str(file),
-            "engine": self.settings.engine_url,
-            "answer_first": answer_first,
-        }
-        state = self.invoke("KeepToken", payload, **more)
-        return state | {"Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken"}
-
-
-ROLE = "arn:aws:iam::123456789012:role/muster"
-
-
-def wait_for(look: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
-def _ended(description: dict[str, Any]) -> dict[str, Any] | None:
-    if description["status"] == "RUNNING":
-        return None
-    return description | {"output": json.loads(description["output"]) if "output" in description else None}
-
-
-def _text(file: Path) -> str | None:
-    return (file.read_text() or None) if file.exists() else None
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    home = Home(path=tmp_path_factory.mktemp("engine"))
-    settings = initialise(home, stack_environment({}), free_ports=True)
-    context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
-    env = environment(context, speaks_aws=True) | stack_environment({}) | settings.environment()
-    argv = [sys.executable, "-m", "orchestration.local.engine.server", "--task-module", HANDLERS]
-    process = processes.spawn(argv, env=env, output=home.log_file("engine"))
-    try:
-        wait_for(lambda: _http_ok(settings.engine_url + "/muster/health") or None)
-        yield Engine(settings, deploy(settings, functions=FUNCTIONS, machines=[STARTED_BY_EVENT]))
-    finally:
-        processes.stop(process, timeout_s=10)
-        wait_for(lambda: processes.marked(home.path) == [] or None, 10)
 
 
 def test_pass_and_choice_follow_the_data(engine: Engine) -> None:
@@ -263,7 +145,7 @@ def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, 
 def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     execution = engine.start({"Run": {**engine.task("sleep", str(file)), "End": True}})
-    pid = int(wait_for(lambda: _text(file)))
+    pid = int(wait_for(lambda: text_of(file)))
 
     engine.sfn.stop_execution(executionArn=execution, error="Cancelled", cause="by the operator")
 
@@ -277,7 +159,7 @@ def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine
 
     ended = engine.run({"Run": {**engine.task("sleep", str(file)), "TimeoutSeconds": 3, "End": True}})
 
-    pid = int(wait_for(lambda: _text(file)))
+    pid = int(wait_for(lambda: text_of(file)))
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
     wait_for(lambda: not psutil.pid_exists(pid) or None)
 
@@ -285,7 +167,7 @@ def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine
 def test_an_answer_to_a_task_token_is_the_result_of_the_state(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=30, End=True)})
-    token = wait_for(lambda: _text(file))
+    token = wait_for(lambda: text_of(file))
 
     engine.sfn.send_task_heartbeat(taskToken=token)
     engine.sfn.send_task_success(taskToken=token, output='{"members": 42}')
@@ -296,7 +178,7 @@ def test_an_answer_to_a_task_token_is_the_result_of_the_state(engine: Engine, tm
 def test_heartbeats_keep_a_waiting_state_alive_past_its_heartbeat_time(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=2, End=True)})
-    token = wait_for(lambda: _text(file))
+    token = wait_for(lambda: text_of(file))
 
     for _ in range(8):
         time.sleep(0.5)
@@ -325,7 +207,7 @@ def test_a_waiting_state_without_heartbeat_times_out(engine: Engine, tmp_path: P
 def test_a_failure_sent_for_a_token_keeps_its_error_and_cause(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=30, End=True)})
-    token = wait_for(lambda: _text(file))
+    token = wait_for(lambda: text_of(file))
 
     engine.sfn.send_task_failure(taskToken=token, error="MaterialisationFailed", cause='{"partition": 3}')
 
@@ -345,7 +227,7 @@ def test_an_answer_that_comes_before_the_state_waits_is_not_lost(
 def test_a_token_of_an_execution_that_ended_is_refused(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, End=True)})
-    token = wait_for(lambda: _text(file))
+    token = wait_for(lambda: text_of(file))
     engine.sfn.stop_execution(executionArn=execution)
     engine.finish(execution)
 
@@ -395,7 +277,7 @@ def test_deploying_twice_changes_nothing(engine: Engine) -> None:
     assert again == engine.values
 
 
-def test_an_input_transformer_inserts_json_or_text() -> None:
+def test_an_input_transformer_inserts_json_ortext_of() -> None:
     transformer = {"InputPathsMap": {"k": "$.key", "n": "$.n"}, "InputTemplate": '{"key": <k>, "note": "<k> has <n>"}'}
 
     assert json.loads(transform(transformer, {"key": "a", "n": 3})) == {"key": "a", "note": "a has 3"}

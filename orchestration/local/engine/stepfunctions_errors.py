@@ -1,0 +1,98 @@
+# ruff: noqa: SLF001 - the whole file replaces private parts of moto
+"""Where moto's error handling differs from AWS: 12, 13, 17 and 19 of `stepfunctions_patches`."""
+
+from typing import Any, Final
+
+from orchestration.local.engine.moto_parts import PARSER, module
+
+TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
+"""Only by name; no wildcard matches them."""
+COUNTED_PER_VISIT: Final = ("MaxAttemptsDecl-", "BackoffRateDecl-")
+
+
+def install() -> None:
+    """Apply them."""
+    _wildcards()
+    _retries_of_each_visit()
+    _no_timeout_of_its_own()
+    _no_choice_matched()
+
+
+def matches(names: frozenset[str], error: str) -> bool:
+    """Whether ErrorEquals `names` takes an error. States.TaskFailed is every error but a timeout."""
+    if error in names:
+        return True
+    if error in TERMINAL:
+        return False
+    return "States.ALL" in names or ("States.TaskFailed" in names and error != "States.Timeout")
+
+
+def _wildcards() -> None:
+    declaration = module(PARSER + "asl.component.common.error_name.error_equals_decl").ErrorEqualsDecl
+
+    def evaluate(self: Any, env: Any) -> None:
+        error = env.stack.pop()
+        env.stack.append(matches(frozenset(n.error_name for n in self.error_names), error.error_name))
+
+    declaration._eval_body = evaluate
+
+
+def _retries_of_each_visit() -> None:
+    state = module(PARSER + "asl.component.state.exec.execute_state").ExecutionState
+    evaluate = state._eval_state
+
+    def evaluate_anew(self: Any, env: Any) -> None:
+        for key in [k for k in env.heap if k.startswith(COUNTED_PER_VISIT)]:
+            del env.heap[key]
+        evaluate(self, env)
+
+    state._eval_state = evaluate_anew
+
+
+def _no_timeout_of_its_own() -> None:
+    state = module(PARSER + "asl.component.state.exec.execute_state").ExecutionState
+    timeouts = module(PARSER + "asl.component.common.timeouts.timeout")
+    read = state.from_state_props
+
+    def from_state_props(self: Any, state_props: Any) -> None:
+        read(self, state_props)
+        if state_props.get(timeouts.Timeout) is None:
+            self.timeout = timeouts.TimeoutSeconds(timeouts.TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS, is_default=True)
+
+    state.from_state_props = from_state_props
+
+
+def _no_choice_matched() -> None:
+    state = module(PARSER + "asl.component.state.choice.state_choice").StateChoice
+    common = PARSER + "asl.component.common.error_name."
+    failure, names = module(common + "failure_event"), module(common + "states_error_name_type").StatesErrorNameType
+    error_name = module(common + "states_error_name").StatesErrorName
+    detail = module(PARSER + "asl.eval.event.event_detail")
+    evaluate = state._eval_state
+
+    def evaluate_or_fail(self: Any, env: Any) -> None:
+        depth = len(env.stack)
+        try:
+            evaluate(self, env)
+        except RuntimeError as exc:
+            if (
+                self.default_state is not None
+                or len(env.stack) != depth
+                or isinstance(exc, failure.FailureEventException)
+            ):
+                raise
+            raise failure.FailureEventException(
+                failure.FailureEvent(
+                    env=env,
+                    error_name=error_name(typ=names.StatesNoChoiceMatched),
+                    event_type="ExecutionFailed",
+                    event_details=detail.EventDetails(
+                        executionFailedEventDetails={
+                            "error": names.StatesNoChoiceMatched.to_name(),
+                            "cause": f"No choice matched in state '{self.name}'",
+                        }
+                    ),
+                )
+            ) from exc
+
+    state._eval_state = evaluate_or_fail

@@ -1,0 +1,118 @@
+# ruff: noqa: SLF001 - the whole file replaces private parts of moto
+"""Where moto's executions differ from AWS: 8, 9, 14, 16 and 18 of `stepfunctions_patches`."""
+
+import json
+import threading
+import uuid
+from typing import Any, Final
+
+from orchestration.local.engine.moto_parts import PARSER, module, replace_everywhere
+
+FINISHED_KEPT: Final = 500
+"""Executions of a state machine that are remembered after their end. Who asks for an older one is told that there is
+none, which to the sweeper means the same as one that has ended: a job that is still alive gets a new one."""
+DATA_MAX_BYTES: Final = 256 * 1024
+NAME_MAX: Final = 80
+NOT_IN_A_NAME: Final = frozenset(' \t\n\r<>{}[]?*"#%\\^|~`$&,;:/')
+"""And no control characters, says StartExecution."""
+
+
+def install() -> None:
+    """Apply them."""
+    _string_output()
+    _starts()
+    _stop_at_once()
+    _quota()
+
+
+def _string_output() -> None:
+    status = module(PARSER + "api").ExecutionStatus
+    execution = module(PARSER + "backend.execution")
+    reflect = execution.BaseExecutionWorkerCommunication._reflect_execution_status
+
+    def reflect_as_json(self: Any) -> None:
+        if self.execution.exec_status == status.ABORTED:
+            return  # what the states say while they are torn down does not count
+        reflect(self)
+        if isinstance(self.execution.output, str):
+            self.execution.output = json.dumps(self.execution.output)
+
+    execution.BaseExecutionWorkerCommunication._reflect_execution_status = reflect_as_json
+
+
+def _starts() -> None:
+    models = module(PARSER + "models")
+    errors = module("moto.stepfunctions.exceptions")
+    backend = models.StepFunctionsParserBackend
+    start = backend.start_execution
+    lock = threading.Lock()
+
+    def start_execution(
+        self: Any, state_machine_arn: str, name: str | None = None, execution_input: str | None = None, *more: Any
+    ) -> Any:
+        if name is not None and not valid_name(name):
+            raise errors.InvalidName(f"Invalid Name: '{name}'")
+        if execution_input is not None and len(execution_input.encode()) > DATA_MAX_BYTES:
+            raise errors.InvalidExecutionInput(f"the input is larger than {DATA_MAX_BYTES} bytes")
+        try:
+            json.loads(execution_input or "{}")
+        except ValueError as exc:
+            raise errors.InvalidExecutionInput(f"Invalid State Machine Execution Input: '{exc}'") from exc
+        with lock:  # of two starts at once under one name, the second one must find the first
+            execution = start(self, state_machine_arn, name or str(uuid.uuid4()), execution_input or "{}", *more)
+            prune(self.describe_state_machine(state_machine_arn).executions)
+        return execution
+
+    backend.start_execution = start_execution
+
+
+def valid_name(name: str) -> bool:
+    """Whether StartExecution takes it as the name of an execution."""
+    return 1 <= len(name) <= NAME_MAX and not any(
+        c in NOT_IN_A_NAME or ord(c) < 32 or 127 <= ord(c) < 160 for c in name
+    )
+
+
+def prune(executions: list[Any], kept: int = FINISHED_KEPT) -> None:
+    """Forget the finished executions before the last `kept`, and moto's list of threads that have ended."""
+    finished = [execution for execution in executions if execution.status != "RUNNING"]
+    for execution in finished[: len(finished) - kept] if len(finished) > kept else []:
+        executions.remove(execution)
+    threads = module(PARSER + "utils").TMP_THREADS
+    for thread in [t for t in list(threads) if t.ident is not None and not t.is_alive()]:
+        threads.remove(thread)
+
+
+def _stop_at_once() -> None:
+    status = module(PARSER + "api").ExecutionStatus
+    execution = module(PARSER + "backend.execution").Execution
+    responses = module("moto.stepfunctions.responses")
+    stop = execution.stop
+
+    def stop_and_say(self: Any, stop_date: Any, error: str | None, cause: str | None) -> None:
+        if self.exec_status != status.RUNNING:
+            return
+        stop(self, stop_date, error, cause)
+        # The thread may still wait for a function; AWS does not wait for it either.
+        self.exec_status, self.stop_date = status.ABORTED, stop_date
+
+    def stop_execution(self: Any) -> Any:
+        arn = self._get_param("executionArn")
+        running = self.stepfunction_backend.describe_execution(arn).exec_status == status.RUNNING
+        stopped = self.stepfunction_backend.stop_execution(arn)
+        if running:
+            stopped.error, stopped.cause = self._get_param("error"), self._get_param("cause")
+        return responses.ActionResult({"stopDate": stopped.stop_date})
+
+    execution.stop = stop_and_say
+    responses.StepFunctionResponse.stop_execution = stop_execution
+
+
+def _quota() -> None:
+    quotas, encoding = module(PARSER + "quotas"), module(PARSER + "asl.utils.encoding")
+
+    def is_within_size_quota(value: Any) -> bool:
+        text = value if isinstance(value, str) else encoding.to_json_str(value, separators=(",", ":"))
+        return len(text.encode()) <= DATA_MAX_BYTES
+
+    replace_everywhere("is_within_size_quota", quotas.is_within_size_quota, is_within_size_quota)

@@ -1,0 +1,169 @@
+# ruff: noqa: SLF001 - the whole file replaces private parts of moto
+"""Where moto's task states differ from AWS: 5, 6, 7, 11 and 15 of `stepfunctions_patches`."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from orchestration.local.engine.ecs_tasks import TaskProcesses
+from orchestration.local.engine.moto_parts import PARSER, SERVICE, module
+
+POLL_S: Final = 0.1
+
+
+def install(tasks: TaskProcesses) -> None:
+    """Apply them."""
+    _ecs(tasks)
+    _callbacks()
+    _failure_cause()
+    _token_of_each_retry()
+    _answered_once()
+
+
+def _ecs(tasks: TaskProcesses) -> None:
+    ecs = module(SERVICE + "_ecs")
+    callback = module(SERVICE + "_callback")
+    ecs._SUPPORTED_API_PARAM_BINDINGS["runtask"] |= {"CapacityProviderStrategy", "Count", "Tags", "ReferenceId"}
+    callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = POLL_S
+    build = ecs.StateTaskServiceEcs._build_sync_resolver
+
+    def build_resolver(self: Any, env: Any, *args: Any, **options: Any) -> Callable[[], Any]:
+        task_arn = env.stack[-1]["Tasks"][0]["TaskArn"]
+        look = build(self, env, *args, **options)
+        ended = threading.Event()
+
+        def stop_with_state() -> None:
+            while env.is_running() and not ended.wait(POLL_S):
+                pass
+            if not ended.is_set():
+                tasks.stop(task_arn)
+
+        threading.Thread(target=stop_with_state, name=f"watch {task_arn}", daemon=True).start()
+
+        def resolve() -> Any:
+            task = look()
+            if task:
+                ended.set()
+                if any(c.get("ExitCode") not in (0, None) for c in task.get("Containers", [])):
+                    raise _task_failed(env, task)
+            return task
+
+        return resolve
+
+    ecs.StateTaskServiceEcs._build_sync_resolver = build_resolver
+
+
+def _task_failed(env: Any, task: Mapping[str, Any]) -> Exception:
+    common = PARSER + "asl.component.common.error_name."
+    failure = module(common + "failure_event")
+    error_name = module(common + "states_error_name")
+    error_type = module(common + "states_error_name_type")
+    detail = module(PARSER + "asl.eval.event.event_detail")
+    event = failure.FailureEvent(
+        env=env,
+        error_name=error_name.StatesErrorName(typ=error_type.StatesErrorNameType.StatesTaskFailed),
+        event_type="TaskFailed",
+        event_details=detail.EventDetails(
+            taskFailedEventDetails={
+                "error": "States.TaskFailed",
+                "cause": json.dumps(task, default=str),
+                "resource": "runTask.sync",
+                "resourceType": "ecs",
+            }
+        ),
+    )
+    made: Exception = failure.FailureEventException(event)
+    return made
+
+
+def _callbacks() -> None:
+    service = module(SERVICE + "_callback")
+    endpoint = module(PARSER + "asl.eval.callback.callback")
+
+    def wait(self: Any, env: Any, timeout_seconds: float, callback_endpoint: Any, heartbeat_endpoint: Any) -> Any:
+        del self
+        now = time.monotonic()
+        deadline = now + timeout_seconds
+        beat_by = now + heartbeat_endpoint._heartbeat_seconds if heartbeat_endpoint else deadline
+        while env.is_running():
+            if (outcome := callback_endpoint.get_outcome()) is not None:
+                return outcome
+            now = time.monotonic()
+            if heartbeat_endpoint and heartbeat_endpoint._next_heartbeat_event.is_set():
+                heartbeat_endpoint._next_heartbeat_event.clear()
+                beat_by = now + heartbeat_endpoint._heartbeat_seconds
+            if heartbeat_endpoint and now > beat_by:
+                callback_endpoint.report(endpoint.CallbackConsumerTimeout())
+                return service.HeartbeatTimedOut()
+            if now > deadline or (callback_endpoint._notify_event.wait(POLL_S) and not callback_endpoint.get_outcome()):
+                break
+        callback_endpoint.report(endpoint.CallbackConsumerTimeout())
+        return service.CallbackOutcomeTimedOut(callback_id=callback_endpoint.callback_id)
+
+    def notify_heartbeat(self: Any) -> bool:
+        if self._heartbeat_endpoint:
+            self._heartbeat_endpoint.notify()
+        return True
+
+    service.StateTaskServiceCallback._eval_wait_for_task_token = wait
+    endpoint.CallbackEndpoint.notify_heartbeat = notify_heartbeat
+
+
+def _token_of_each_retry() -> None:
+    callback = module(SERVICE + "_callback")
+    service = callback.StateTaskServiceCallback
+    evaluate = service._evaluate_with_timeout
+
+    def evaluate_with_token(self: Any, env: Any) -> None:
+        context = env.states.context_object
+        if "Task" in context.context_object_data and context.context_object_data["State"]["RetryCount"] > 0:
+            env.callback_pool_manager.add(context.update_task_token())
+        evaluate(self, env)
+
+    service._evaluate_with_timeout = evaluate_with_token
+
+
+def _failure_cause() -> None:
+    responses = module("moto.stepfunctions.responses")
+
+    def send_task_failure(self: Any) -> Any:
+        self.stepfunction_backend.send_task_failure(
+            self._get_param("taskToken"), error=self._get_param("error"), cause=self._get_param("cause")
+        )
+        return responses.EmptyResult()
+
+    responses.StepFunctionResponse.send_task_failure = send_task_failure
+
+
+def _task_timed_out() -> Any:
+    error: Any = module("moto.core.exceptions").AWSError
+    return type("TaskTimedOut", (error,), {"TYPE": "TaskTimedOut", "STATUS": 400})
+
+
+def _answered_once() -> None:
+    callback = module(PARSER + "asl.eval.callback.callback")
+    pool = callback.CallbackPoolManager
+    notify, heartbeat = pool.notify, pool.heartbeat
+    # moto raises an exception that its server does not know, and answers 500.
+    models = module(PARSER + "models")
+    models.TaskTimedOut = partial(_task_timed_out(), "Task Timed Out: 'Provided task does not exist anymore'")
+    lock = threading.Lock()
+
+    def refuse_if_closed(self: Any, token: str) -> None:
+        endpoint = self.get(token)
+        if endpoint is not None and endpoint.get_outcome() is not None:
+            raise callback.CallbackNotifyConsumerError(callback.CallbackConsumerTimeout())
+
+    def notify_once(self: Any, callback_id: str, outcome: Any) -> Any:
+        with lock:
+            refuse_if_closed(self, callback_id)
+            return notify(self, callback_id=callback_id, outcome=outcome)
+
+    def heartbeat_while_open(self: Any, callback_id: str) -> Any:
+        refuse_if_closed(self, callback_id)
+        return heartbeat(self, callback_id=callback_id)
+
+    pool.notify, pool.heartbeat = notify_once, heartbeat_while_open

@@ -1,0 +1,347 @@
+"""The Amazon States Language, a minimal state machine for each feature, with the outcome that AWS documents for it.
+
+Where a rule is not plain from the specification (states-language.net/spec.html), the comment says where it is from:
+EH is the page "Handling errors in Step Functions workflows" of AWS's developer guide, IO "Processing input and output".
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+STATES = dict[str, dict[str, Any]]
+BIG = 256 * 1024 - 2  # a JSON string of so many characters has 262,144 bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """`expected` is a part of what DescribeExecution shows; output is compared whole."""
+
+    name: str
+    states: STATES
+    data: Any = field(default_factory=dict)
+    output: Any = None
+    error: str | None = None
+    cause: str | None = None
+    status: str = "SUCCEEDED"
+    top: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The whole state machine."""
+        return {"StartAt": next(iter(self.states)), "States": self.states, **self.top}
+
+
+def invoke(function: str, payload: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A Task state that calls a function of the engine under test."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": f"${{{function}Function}}", "Payload": payload},
+        **({"End": True} if "Next" not in more else {}),
+        **more,
+    }
+
+
+def choice(rule: dict[str, Any]) -> STATES:
+    """yes or no, by one rule."""
+    return {
+        "Ask": {"Type": "Choice", "Choices": [{**rule, "Next": "Yes"}], "Default": "No"},
+        "Yes": {"Type": "Pass", "Result": "yes", "End": True},
+        "No": {"Type": "Pass", "Result": "no", "End": True},
+    }
+
+
+def caught(errors: list[str], failing: dict[str, Any], **catch: Any) -> STATES:
+    """A failing state and a catcher."""
+    state = {k: v for k, v in failing.items() if k != "End"}
+    return {
+        "Work": {**state, "Catch": [{"ErrorEquals": errors, "Next": "Caught", **catch}], "Next": "Done"},
+        "Caught": {"Type": "Pass", "End": True},
+        "Done": {"Type": "Succeed"},
+    }
+
+
+RULES: list[tuple[dict[str, Any], Any, str]] = [
+    ({"Variable": "$.a", "StringEquals": "x"}, "x", "yes"),
+    ({"Variable": "$.a", "StringEquals": "x"}, "X", "no"),
+    ({"Variable": "$.a", "StringEquals": "1"}, 1, "no"),  # another type never matches
+    ({"Variable": "$.a", "StringMatches": "v*.csv"}, "v12.csv", "yes"),
+    ({"Variable": "$.a", "BooleanEquals": True}, True, "yes"),
+    ({"Variable": "$.a", "BooleanEquals": True}, "true", "no"),
+    ({"Variable": "$.a", "NumericEquals": 1}, 1.0, "yes"),
+    ({"Variable": "$.a", "NumericGreaterThan": 3}, 3, "no"),
+    ({"Variable": "$.a", "NumericGreaterThanEquals": 3}, 3, "yes"),
+    ({"Variable": "$.a", "NumericLessThan": 3}, 2, "yes"),
+    ({"Variable": "$.a", "NumericLessThanEquals": 3}, 4, "no"),
+    ({"Variable": "$.b", "IsPresent": True}, 1, "no"),
+    ({"Variable": "$.a", "IsPresent": True}, None, "yes"),
+    ({"Variable": "$.a", "IsNull": True}, None, "yes"),
+    ({"Not": {"Variable": "$.a", "NumericEquals": 1}}, 2, "yes"),
+    ({"Or": [{"Variable": "$.a", "NumericEquals": 1}, {"Variable": "$.a", "NumericEquals": 2}]}, 2, "yes"),
+    ({"And": [{"Variable": "$.a", "NumericGreaterThan": 1}, {"Variable": "$.a", "NumericLessThan": 3}]}, 2, "yes"),
+    ({"And": [{"Variable": "$.a", "NumericGreaterThan": 1}, {"Variable": "$.a", "NumericLessThan": 3}]}, 3, "no"),
+]
+INTRINSICS: list[tuple[str, Any]] = [
+    ("States.Array('verify', $.a, $$.Execution.Name)", ["verify", "x'y", "EXECUTION"]),
+    ("States.Format('{} of {}', $.n, 'two')", "1 of two"),
+    ("States.StringToJson($.json)", {"k": [1]}),
+    ("States.JsonToString($.o)", '{"k":1}'),
+    ("States.ArrayLength($.list)", 3),
+    ("States.ArrayGetItem($.list, 1)", 2),
+    ("States.ArrayRange(0, 4, 2)", [0, 2, 4]),
+    ("States.ArrayPartition($.list, 2)", [[1, 2], [3]]),
+    ("States.MathAdd($.n, -1)", 0),
+    ("States.JsonMerge($.o, $.p, false)", {"k": 2, "m": 3}),
+]
+DATA = {"a": "x'y", "n": 1, "json": '{"k": [1]}', "o": {"k": 1}, "p": {"k": 2, "m": 3}, "list": [1, 2, 3]}
+REFUSED = {"Error": "UserError", "CauseHas": "EMPTY_FILE: the file has no rows"}
+
+CASES: tuple[Case, ...] = (
+    *(
+        Case(name=f"choice {rule} of {value!r}", states=choice(rule), data={"a": value}, output=output)
+        for rule, value, output in RULES
+    ),
+    *(
+        Case(
+            name=f"intrinsic {text}",
+            states={"Do": {"Type": "Pass", "Parameters": {"r.$": text}, "OutputPath": "$.r", "End": True}},
+            data=DATA,
+            output=output,
+        )
+        for text, output in INTRINSICS
+    ),
+    Case(
+        name="the first choice that matches is taken",
+        states={
+            "Ask": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.a", "NumericGreaterThan": 0, "Next": "First"},
+                    {"Variable": "$.a", "NumericGreaterThan": 1, "Next": "Second"},
+                ],
+            },
+            "First": {"Type": "Pass", "Result": 1, "End": True},
+            "Second": {"Type": "Pass", "Result": 2, "End": True},
+        },
+        data={"a": 5},
+        output=1,
+    ),
+    Case(
+        name="a choice without match and default is States.NoChoiceMatched",
+        states={
+            "Ask": {"Type": "Choice", "Choices": [{"Variable": "$.a", "NumericEquals": 1, "Next": "Done"}]},
+            "Done": {"Type": "Succeed"},
+        },
+        data={"a": 2},
+        status="FAILED",
+        error="States.NoChoiceMatched",
+    ),
+    Case(
+        name="InputPath, Parameters, ResultSelector, ResultPath and OutputPath, in this order",
+        states={
+            "Call": invoke(
+                "Echo",
+                {"in.$": "$.k", "fixed": 1},
+                InputPath="$.o",
+                ResultSelector={"got.$": "$.Payload.event"},
+                ResultPath="$.result",
+                OutputPath="$.result.got",
+            )
+        },
+        data={"o": {"k": 7}, "other": 1},
+        output={"in": 7, "fixed": 1},
+    ),
+    Case(
+        name="ResultPath puts the result into the raw input, not into what InputPath selected",  # IO
+        states={
+            "Set": {"Type": "Pass", "InputPath": "$.o", "Result": 5, "ResultPath": "$.new.deep", "Next": "Done"},
+            "Done": {"Type": "Succeed"},
+        },
+        data={"o": {"k": 7}},
+        output={"o": {"k": 7}, "new": {"deep": 5}},
+    ),
+    Case(
+        name="ResultPath null throws the result away",
+        states={"Call": invoke("Echo", {}, ResultPath=None)},
+        data={"kept": True},
+        output={"kept": True},
+    ),
+    Case(
+        name="a path that is not there is States.Runtime, which States.ALL does not catch",  # EH
+        states=caught(["States.ALL"], invoke("Echo", {"x.$": "$.missing"})),
+        status="FAILED",
+        error="States.Runtime",
+    ),
+    Case(
+        name="the context object",
+        states={
+            "Show": {
+                "Type": "Pass",
+                "Parameters": {
+                    "id.$": "$$.Execution.Id",
+                    "name.$": "$$.Execution.Name",
+                    "input.$": "$$.Execution.Input",
+                    "state.$": "$$.State.Name",
+                    "machine.$": "$$.StateMachine.Name",
+                },
+                "End": True,
+            }
+        },
+        data={"a": 1},
+        output={"id": "ARN", "name": "EXECUTION", "input": {"a": 1}, "state": "Show", "machine": "MACHINE"},
+    ),
+    Case(
+        name="Wait waits for seconds from the input",
+        states={"Wait": {"Type": "Wait", "SecondsPath": "$.s", "End": True}},
+        data={"s": 1},
+        output={"s": 1},
+    ),
+    Case(
+        name="Wait for fixed seconds passes its input on",
+        states={"Wait": {"Type": "Wait", "Seconds": 1, "Next": "Done"}, "Done": {"Type": "Succeed"}},
+        data=[1],
+        output=[1],
+    ),
+    Case(
+        name="Fail has its error and cause",
+        states={"Fail": {"Type": "Fail", "Error": "SystemError", "Cause": "of the definition"}},
+        status="FAILED",
+        error="SystemError",
+        cause="of the definition",
+    ),
+    Case(
+        name="Fail takes error and cause from paths",
+        states={"Fail": {"Type": "Fail", "ErrorPath": "$.e", "CausePath": "States.Format('because {}', $.c)"}},
+        data={"e": "Mine", "c": "of this"},
+        status="FAILED",
+        error="Mine",
+        cause="because of this",
+    ),
+    Case(
+        name="the first catcher that matches is taken",
+        states={
+            "Work": {
+                **{k: v for k, v in invoke("Refuse", {}).items() if k != "End"},
+                "Catch": [
+                    {"ErrorEquals": ["Other", "UserError"], "ResultPath": "$.failure", "Next": "Mine"},
+                    {"ErrorEquals": ["States.ALL"], "Next": "All"},
+                ],
+                "Next": "All",
+            },
+            "Mine": {"Type": "Pass", "Parameters": {"kept.$": "$.a", "e.$": "$.failure.Error"}, "End": True},
+            "All": {"Type": "Fail"},
+        },
+        data={"a": 1},
+        output={"kept": 1, "e": "UserError"},
+    ),
+    Case(
+        name="without ResultPath the error replaces the input of the catcher",
+        states=caught(["States.TaskFailed"], invoke("Refuse", {})),
+        data={"a": 1},
+        output=REFUSED,
+    ),
+    Case(
+        name="States.TaskFailed does not match a timeout",  # EH
+        states=caught(["States.TaskFailed"], invoke("SleepLong", {"seconds": 30}, TimeoutSeconds=1)),
+        status="FAILED",
+        error="States.Timeout",
+    ),
+    Case(
+        name="a state over its TimeoutSecondsPath is States.Timeout",
+        states=caught(["States.Timeout"], invoke("SleepLong", {"seconds": 30}, TimeoutSecondsPath="$.t")),
+        data={"t": 1},
+        output={"Error": "States.Timeout", "Cause": ""},
+    ),
+    Case(
+        name="a function over its own time is Sandbox.Timedout, which States.TaskFailed matches",  # EH
+        states=caught(["States.TaskFailed"], invoke("Sleep", {"seconds": 30})),
+        output={"Error": "Sandbox.Timedout", "CauseHas": "Task timed out after 1.00 seconds"},
+    ),
+    Case(
+        name="an error of a retrier with no attempts goes to the catcher at once",
+        states=caught(
+            ["UserError"],
+            invoke(
+                "Refuse",
+                {},
+                Retry=[
+                    {"ErrorEquals": ["UserError"], "MaxAttempts": 0},
+                    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 30, "MaxAttempts": 3},
+                ],
+            ),
+        ),
+        output=REFUSED,
+    ),
+    Case(
+        name="the execution as a whole has a timeout",
+        states={"Wait": {"Type": "Wait", "Seconds": 30, "End": True}},
+        top={"TimeoutSeconds": 1},
+        status="TIMED_OUT",
+    ),
+    Case(
+        name="Map runs its items, at most so many at once, and keeps their order",
+        states={
+            "Each": {
+                "Type": "Map",
+                "ItemsPath": "$.list",
+                "MaxConcurrency": 2,
+                "ItemSelector": {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value", "all.$": "$.name"},
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "One",
+                    "States": {"One": invoke("Echo", {"x.$": "$"}, OutputPath="$.Payload.event.x")},
+                },
+                "ResultPath": "$.done",
+                "OutputPath": "$.done",
+                "End": True,
+            }
+        },
+        data={"list": ["a", "b", "c"], "name": "n"},
+        output=[{"i": 0, "v": "a", "all": "n"}, {"i": 1, "v": "b", "all": "n"}, {"i": 2, "v": "c", "all": "n"}],
+    ),
+    Case(
+        name="a Map whose item fails has the error of the item",
+        states={
+            "Each": {
+                "Type": "Map",
+                "ItemProcessor": {"StartAt": "One", "States": {"One": invoke("Refuse", {})}},
+                "Catch": [{"ErrorEquals": ["UserError"], "Next": "Caught"}],
+                "End": True,
+            },
+            "Caught": {"Type": "Pass", "End": True},
+        },
+        data=[1, 2],
+        output=REFUSED,
+    ),
+    Case(
+        name="Parallel gives the outputs of its branches in their order",
+        states={
+            "Both": {
+                "Type": "Parallel",
+                "Branches": [
+                    {"StartAt": "L", "States": {"L": {"Type": "Pass", "Result": 1, "End": True}}},
+                    {"StartAt": "R", "States": {"R": {"Type": "Pass", "Parameters": {"b.$": "$.a"}, "End": True}}},
+                ],
+                "End": True,
+            }
+        },
+        data={"a": 2},
+        output=[1, {"b": 2}],
+    ),
+    Case(
+        name="a string is JSON as output",
+        states={"Say": {"Type": "Pass", "Result": "done", "End": True}},
+        output="done",
+    ),
+    Case(
+        name="a result over 256 KiB is States.DataLimitExceeded, which States.ALL does not catch",  # EH
+        states=caught(["States.ALL"], invoke("Long", {"characters": BIG + 1})),
+        status="FAILED",
+        error="States.DataLimitExceeded",
+    ),
+    Case(
+        name="States.DataLimitExceeded is caught by its name",
+        states=caught(["States.DataLimitExceeded"], invoke("Long", {"characters": BIG + 1}), ResultPath=None),
+        data={"a": 1},
+        output={"a": 1},
+    ),
+)

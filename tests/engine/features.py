@@ -1,0 +1,71 @@
+"""What a state machine makes use of, by name, so that the suite can be compared with the shipped definitions."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+NOT_A_FEATURE = {"Comment", "Type"}
+BOOLEAN = {"And", "Or", "Not"}
+INTRINSIC = re.compile(r"States\.\w+(?=\()")
+CONTEXT = re.compile(r"\$\$\.[\w.]+")
+AWS_ERROR = re.compile(r"^States\.\w+$")
+
+
+def features(machine: Mapping[str, Any]) -> set[str]:
+    """Every state type, field, operator, intrinsic, context path, integration and error name of AWS in a definition."""
+    found = {f"machine {field}" for field in machine if field not in NOT_A_FEATURE}
+    for state in machine["States"].values():
+        found |= set(_of_state(state))
+    for name, state in machine["States"].items():
+        if any(catch["Next"] == name for catch in state.get("Catch", ())):
+            found.add("Catch that leads to its own state")  # the interpreter takes it for the end of the state
+    return found
+
+
+def _of_state(state: Mapping[str, Any]) -> Iterator[str]:
+    kind = state["Type"]
+    yield f"state {kind}"
+    for field, value in state.items():
+        if field in NOT_A_FEATURE:
+            continue
+        yield f"{kind} {field}" + (" null" if value is None else "")
+        if field == "Resource":
+            yield f"integration {value}"
+        elif field in {"Retry", "Catch"}:
+            for entry in value:
+                yield from (f"{field} {name}" for name in entry if name not in NOT_A_FEATURE)
+                yield from (f"{field} error {name}" for name in entry["ErrorEquals"] if AWS_ERROR.match(name))
+        elif field == "Choices":
+            for rule in value:
+                yield from _of_rule(rule)
+        elif field in {"ItemProcessor", "Iterator"}:
+            yield from features({"StartAt": "", "States": value["States"]})
+        elif field == "Branches":
+            for branch in value:
+                yield from features({"StartAt": "", "States": branch["States"]})
+        else:
+            yield from _of_text(value)
+
+
+def _of_rule(rule: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in rule.items():
+        if name in BOOLEAN:
+            yield f"Choice {name}"
+            for inner in value if isinstance(value, list) else [value]:
+                yield from _of_rule(inner)
+        elif name not in {"Variable", "Next", "Comment"}:
+            yield f"Choice {name}"
+
+
+def _of_text(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in {"Command", "Command.$", "Environment", "LaunchType"}:
+                yield f"runTask {name.removesuffix('.$')}"
+            yield from _of_text(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _of_text(inner)
+    elif isinstance(value, str):
+        yield from (f"intrinsic {name}" for name in INTRINSIC.findall(value))
+        yield from (f"context {name}" for name in CONTEXT.findall(value))

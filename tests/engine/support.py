@@ -1,0 +1,126 @@
+"""The engine under test and the shortest way to run a state machine on it."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from orchestration.local.engine.deploy import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
+from orchestration.settings import Settings
+
+HANDLERS = "tests.engine.handlers"
+FUNCTIONS = (
+    FunctionSpec(name="Echo", handler=f"{HANDLERS}.echo", timeout_s=30, memory_mb=256),
+    FunctionSpec(name="Refuse", handler=f"{HANDLERS}.refuse"),
+    FunctionSpec(name="FailFirst", handler=f"{HANDLERS}.fail_first_times"),
+    FunctionSpec(name="Sleep", handler=f"{HANDLERS}.sleep", timeout_s=1),
+    FunctionSpec(name="SleepLong", handler=f"{HANDLERS}.sleep", timeout_s=60),
+    FunctionSpec(name="Long", handler=f"{HANDLERS}.long_text"),
+    FunctionSpec(name="CountUp", handler=f"{HANDLERS}.count_up"),
+    FunctionSpec(name="Leave", handler=f"{HANDLERS}.leave"),
+    FunctionSpec(name="Kill", handler=f"{HANDLERS}.kill_itself"),
+    FunctionSpec(name="Unserialisable", handler=f"{HANDLERS}.return_unserialisable"),
+    FunctionSpec(name="Missing", handler=f"{HANDLERS}.no_such_function"),
+    FunctionSpec(name="KeepToken", handler=f"{HANDLERS}.keep_token"),
+)
+STARTED_BY_EVENT = MachineSpec(
+    name=INBOX_MACHINE,
+    definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}),
+)
+
+
+class Engine:
+    """The engine under test and the shortest way to run a state machine on it."""
+
+    def __init__(self, settings: Settings, values: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.values = values
+        self.sfn = self.client("stepfunctions")
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.settings.engine_url,
+            region_name="us-east-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+        )
+
+    def start(self, states: Mapping[str, Any], data: object = None, **top: object) -> str:
+        definition = json.dumps({"StartAt": next(iter(states)), "States": states, **top})
+        arn = self.sfn.create_state_machine(name=f"t{uuid.uuid4().hex}", definition=definition, roleArn=ROLE)
+        execution = self.sfn.start_execution(stateMachineArn=arn["stateMachineArn"], input=json.dumps(data or {}))
+        return str(execution["executionArn"])
+
+    def machine(self, definition: Mapping[str, Any]) -> str:
+        """A new state machine; `${Name}` is replaced as it is for those that are shipped."""
+        text = substitute(MachineSpec(name="test", definition=json.dumps(definition)), self.values)
+        made = self.sfn.create_state_machine(name=f"t{uuid.uuid4().hex}", definition=text, roleArn=ROLE)
+        return str(made["stateMachineArn"])
+
+    def start_definition(self, definition: Mapping[str, Any], data: object) -> str:
+        machine = self.machine(definition)
+        return str(self.sfn.start_execution(stateMachineArn=machine, input=json.dumps(data))["executionArn"])
+
+    def run_definition(self, definition: Mapping[str, Any], data: object) -> dict[str, Any]:
+        return self.finish(self.start_definition(definition, data))
+
+    def history(self, execution: str) -> list[dict[str, Any]]:
+        return list(self.sfn.get_execution_history(executionArn=execution)["events"])
+
+    def finish(self, execution: str) -> dict[str, Any]:
+        found: dict[str, Any] = wait_for(lambda: ended(self.sfn.describe_execution(executionArn=execution)))
+        return found
+
+    def run(self, states: Mapping[str, Any], data: object = None, **top: object) -> dict[str, Any]:
+        return self.finish(self.start(states, data, **top))
+
+    def invoke(self, name: str, payload: object = None, **more: object) -> dict[str, Any]:
+        parameters = {"FunctionName": self.values[f"{name}Function"], "Payload": payload or {}}
+        return {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": parameters, **more}
+
+    def task(self, *command: str, override: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:
+        overrides = {"ContainerOverrides": [{"Name": "muster", "Command": list(command), **(override or {})}]}
+        parameters = {
+            "LaunchType": "FARGATE",
+            "Cluster": self.values["TaskCluster"],
+            "TaskDefinition": self.values["TaskDefinition"],
+            "Overrides": overrides,
+        }
+        return {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "Parameters": parameters, **more}
+
+    def wait_for_token(self, file: Path, *, answer_first: bool = False, **more: object) -> dict[str, Any]:
+        payload = {
+            "token.$": "$$.Task.Token",
+            "file": str(file),
+            "engine": self.settings.engine_url,
+            "answer_first": answer_first,
+        }
+        state = self.invoke("KeepToken", payload, **more)
+        return state | {"Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken"}
+
+
+ROLE = "arn:aws:iam::123456789012:role/muster"
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def ended(description: dict[str, Any]) -> dict[str, Any] | None:
+    if description["status"] == "RUNNING":
+        return None
+    return description | {"output": json.loads(description["output"]) if "output" in description else None}
+
+
+def text_of(file: Path) -> str | None:
+    return (file.read_text() or None) if file.exists() else None

@@ -1,0 +1,313 @@
+"""The engine runs the Amazon States Language as AWS documents it; what we ship uses nothing that is not shown here."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from orchestration.local.engine.deploy import machine_specs
+from tests.engine.cases import CASES, Case, invoke
+from tests.engine.features import features
+from tests.engine.support import Engine, text_of, wait_for
+
+pytestmark = pytest.mark.integration
+
+WAIT: dict[str, Any] = {
+    **invoke("KeepToken", {"token.$": "$$.Task.Token", "file.$": "$.file", "id.$": "$$.Execution.Id"}),
+    "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+    "HeartbeatSeconds": 20,
+    "TimeoutSeconds": 40,
+    "Retry": [{"ErrorEquals": ["States.Timeout", "States.HeartbeatTimeout"], "MaxAttempts": 0}],
+    "Catch": [{"ErrorEquals": ["States.Timeout", "States.HeartbeatTimeout"], "ResultPath": None, "Next": "Silent"}],
+}
+AWAITED: dict[str, Any] = {"StartAt": "Wait", "States": {"Wait": WAIT, "Silent": {"Type": "Fail", "Error": "Silent"}}}
+BACKOFF = invoke(
+    "FailFirst",
+    {"counter.$": "$.counter", "failures": 3},
+    Retry=[
+        {
+            "ErrorEquals": ["States.ALL"],
+            "IntervalSeconds": 1,
+            "BackoffRate": 2.0,
+            "MaxDelaySeconds": 2,
+            "MaxAttempts": 3,
+            "JitterStrategy": "NONE",
+        }
+    ],
+    OutputPath="$.Payload",
+)
+JITTER = {**BACKOFF, "Retry": [{**BACKOFF["Retry"][0], "JitterStrategy": "FULL"}]}
+REVISITED: dict[str, Any] = {
+    "StartAt": "Work",
+    "States": {
+        "Work": {
+            **{k: v for k, v in invoke("CountUp", {"file.$": "$.file"}).items() if k != "End"},
+            "Retry": [{"ErrorEquals": ["NotYetError"], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": 1}],
+            "Catch": [{"ErrorEquals": ["NotYetError"], "ResultPath": None, "Next": "Again"}],
+            "ResultSelector": {"calls.$": "$.Payload"},
+            "End": True,
+        },
+        "Again": {"Type": "Pass", "Next": "Work"},
+    },
+}
+TASK: dict[str, Any] = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::ecs:runTask.sync",
+    "Parameters": {
+        "LaunchType": "FARGATE",
+        "Cluster": "${TaskCluster}",
+        "TaskDefinition": "${TaskDefinition}",
+        "Overrides": {
+            "ContainerOverrides": [
+                {
+                    "Name": "muster",
+                    "Command.$": "States.Array('exit', $.code)",
+                    "Environment": [{"Name": "COLOUR", "Value": "blue"}],
+                }
+            ]
+        },
+    },
+    "ResultSelector": {"code.$": "$.Containers[0].ExitCode", "stop.$": "$.StopCode", "why.$": "$.StoppedReason"},
+    "TimeoutSeconds": 60,
+    "Retry": [{"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 0}],
+    "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "Failed"}],
+    "End": True,
+}
+RUN: dict[str, Any] = {"StartAt": "Run", "States": {"Run": TASK, "Failed": {"Type": "Pass", "End": True}}}
+MACHINES = (
+    {"StartAt": "B", "States": {"B": BACKOFF}},
+    {"StartAt": "J", "States": {"J": JITTER}},
+    AWAITED,
+    REVISITED,
+    RUN,
+)
+
+
+def test_what_we_ship_uses_only_features_that_this_suite_shows() -> None:
+    shown = {feature for machine in (*(case.definition for case in CASES), *MACHINES) for feature in features(machine)}
+
+    for machine in machine_specs():
+        assert features(json.loads(machine.definition)) - shown == set(), machine.name
+
+
+def test_a_feature_that_is_not_shown_is_found() -> None:
+    machine = {
+        "StartAt": "A",
+        "States": {
+            "A": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sqs:sendMessage",
+                "Parameters": {"x.$": "States.Hash($.a, 'MD5')"},
+                "Retry": [{"ErrorEquals": ["States.Permissions"]}],
+            }
+        },
+    }
+
+    found = features(machine)
+
+    assert {"integration arn:aws:states:::sqs:sendMessage", "intrinsic States.Hash"} < found
+    assert "Retry error States.Permissions" in found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
+def test_a_state_machine_ends_as_aws_says(engine: Engine, case: Case) -> None:
+    ended = engine.run_definition(case.definition, case.data)
+
+    assert (ended["status"], ended.get("error")) == (case.status, case.error)
+    if case.cause is not None:
+        assert ended["cause"] == case.cause
+    if case.status == "SUCCEEDED":
+        assert _comparable(ended["output"], case.output) == _filled(case.output, ended)
+
+
+def _filled(expected: Any, ended: dict[str, Any]) -> Any:
+    arn = ended["executionArn"]
+    words = {"ARN": arn, "EXECUTION": arn.split(":")[-1], "MACHINE": arn.split(":")[-2]}
+    if isinstance(expected, dict):
+        return {name: _filled(value, ended) for name, value in expected.items()}
+    if isinstance(expected, list):
+        return [_filled(value, ended) for value in expected]
+    return words.get(expected, expected) if isinstance(expected, str) else expected
+
+
+def _comparable(output: Any, expected: Any) -> Any:
+    """A cause has a request id and a stack in it: only what the case names is compared."""
+    if isinstance(expected, dict) and "CauseHas" in expected and expected["CauseHas"] in output["Cause"]:
+        return {"Error": output["Error"], "CauseHas": expected["CauseHas"]}
+    return output
+
+
+def test_retries_wait_longer_each_time_up_to_the_maximum(engine: Engine, tmp_path: Path) -> None:
+    ended = engine.run_definition(MACHINES[0], {"counter": str(tmp_path / "calls")})
+
+    assert ended["output"] == 4
+    waits = _pauses(engine, ended["executionArn"])
+    assert all(least <= wait < least + 1.5 for wait, least in zip(waits, (1, 2, 2), strict=True)), waits
+
+
+def test_jitter_shortens_a_wait_and_never_lengthens_it(engine: Engine, tmp_path: Path) -> None:
+    def total(number: int) -> float:
+        ended = engine.run_definition(MACHINES[1], {"counter": str(tmp_path / f"calls{number}")})
+        assert ended["output"] == 4
+        return sum(_pauses(engine, ended["executionArn"]))
+
+    with ThreadPoolExecutor(4) as pool:
+        totals = list(pool.map(total, range(4)))
+
+    assert min(totals) < 4.9  # without jitter at least 5 s each; that all four draw so long has a chance of 1e-9
+    assert len({round(t, 1) for t in totals}) > 1
+
+
+def _pauses(engine: Engine, execution: str) -> list[float]:
+    events = engine.history(execution)
+    failed = [e["timestamp"] for e in events if e["type"] == "TaskFailed"]
+    scheduled = [e["timestamp"] for e in events if e["type"] == "TaskScheduled"]
+    return [(again - at).total_seconds() for at, again in zip(failed, scheduled[1:], strict=True)]
+
+
+def test_each_visit_of_a_state_has_its_retries_anew(engine: Engine, tmp_path: Path) -> None:
+    """Two calls a visit; the fifth one succeeds, on the third visit."""
+    file = tmp_path / "calls"
+    ended = engine.run_definition(REVISITED, {"file": str(file)})
+
+    assert ended["output"] == {"calls": 5}
+    entered = [e for e in engine.history(ended["executionArn"]) if e["type"] == "TaskStateEntered"]
+    assert len(entered) == 3
+
+
+def test_the_first_answer_to_a_token_counts_and_a_second_one_is_refused(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    execution = engine.start_definition(AWAITED, {"file": str(file)})
+    token = wait_for(lambda: text_of(file))
+
+    engine.sfn.send_task_success(taskToken=token, output='{"n": 1}')
+    closed = (engine.sfn.exceptions.TaskTimedOut, engine.sfn.exceptions.InvalidToken)
+    with pytest.raises(closed):
+        engine.sfn.send_task_success(taskToken=token, output='{"n": 2}')
+    with pytest.raises(closed):
+        engine.sfn.send_task_failure(taskToken=token, error="Late")
+    with pytest.raises(closed):
+        engine.sfn.send_task_heartbeat(taskToken=token)
+
+    assert engine.finish(execution)["output"] == {"n": 1}
+
+
+def test_an_answer_after_the_wait_has_timed_out_is_refused(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    late = {**WAIT, "HeartbeatSeconds": 1, "TimeoutSeconds": 30}
+    states = {"Wait": late, "Silent": {"Type": "Wait", "Seconds": 3, "End": True}}
+    execution = engine.start_definition({"StartAt": "Wait", "States": states}, {"file": str(file)})
+    token = wait_for(lambda: text_of(file))
+    wait_for(lambda: [e for e in engine.history(execution) if e["type"] == "WaitStateEntered"] or None)
+
+    with pytest.raises(engine.sfn.exceptions.TaskTimedOut):
+        engine.sfn.send_task_success(taskToken=token, output="1")
+
+    assert engine.finish(execution)["output"] == {"file": str(file)}
+
+
+def test_a_token_that_never_was_is_invalid(engine: Engine) -> None:
+    with pytest.raises(engine.sfn.exceptions.InvalidToken):
+        engine.sfn.send_task_success(taskToken="never", output="1")
+
+
+def test_a_task_that_exits_with_0_is_described_as_ecs_does(engine: Engine) -> None:
+    ended = engine.run_definition(RUN, {"code": "0"})
+
+    why = "Essential container in task exited"
+    assert ended["output"] == {"code": 0, "stop": "EssentialContainerExited", "why": why}
+
+
+def test_a_failed_task_is_task_failed_with_the_description_of_the_task_as_cause(engine: Engine) -> None:
+    failure = engine.run_definition(RUN, {"code": "3"})["output"]["failure"]
+
+    task = json.loads(failure["Cause"])
+    assert failure["Error"] == "States.TaskFailed"
+    assert (task["LastStatus"], task["DesiredStatus"], task["StopCode"]) == (
+        "STOPPED",
+        "STOPPED",
+        "EssentialContainerExited",
+    )
+    assert {name: task["Containers"][0][name] for name in ("Name", "ExitCode", "LastStatus")} == {
+        "Name": "muster",
+        "ExitCode": 3,
+        "LastStatus": "STOPPED",
+    }
+    override = task["Overrides"]["ContainerOverrides"][0]
+    assert (override["Command"], override["Environment"]) == (["exit", "3"], [{"Name": "COLOUR", "Value": "blue"}])
+    assert {"TaskArn", "ClusterArn", "TaskDefinitionArn"} <= task.keys()
+
+
+PASS = {"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}
+STAY = {"StartAt": "Stay", "States": {"Stay": {"Type": "Wait", "Seconds": 30, "End": True}}}
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "a:b", "a{b", "x" * 81, "a\tb", "a\x85b"])
+def test_a_name_that_aws_refuses_is_refused(engine: Engine, name: str) -> None:
+    with pytest.raises(engine.sfn.exceptions.InvalidName):
+        engine.sfn.start_execution(stateMachineArn=engine.machine(PASS), name=name)
+
+
+def test_names_of_80_characters_and_of_other_alphabets_are_taken(engine: Engine) -> None:
+    machine = engine.machine(PASS)
+
+    for name in ("x" * 80, "job-1_r.2", "顧客"):
+        assert engine.sfn.start_execution(stateMachineArn=machine, name=name)["executionArn"].endswith(f":{name}")
+
+
+def test_the_same_name_with_the_same_input_is_one_execution_while_it_runs(engine: Engine) -> None:
+    machine = engine.machine(STAY)
+
+    def start(text: str) -> str:
+        return str(engine.sfn.start_execution(stateMachineArn=machine, name="once", input=text)["executionArn"])
+
+    with ThreadPoolExecutor(8) as pool:
+        arns = set(pool.map(start, ['{"a": 1}'] * 8))
+
+    assert len(arns) == 1
+    assert len(engine.sfn.list_executions(stateMachineArn=machine)["executions"]) == 1
+    with pytest.raises(engine.sfn.exceptions.ExecutionAlreadyExists):
+        start('{"a": 2}')
+    engine.sfn.stop_execution(executionArn=arns.pop())
+    with pytest.raises(engine.sfn.exceptions.ExecutionAlreadyExists):
+        start('{"a": 1}')
+
+
+def test_input_up_to_256_kib_is_taken_and_more_is_refused(engine: Engine) -> None:
+    machine = engine.machine({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
+    most = json.dumps("x" * (256 * 1024 - 2))
+
+    taken = engine.finish(engine.sfn.start_execution(stateMachineArn=machine, input=most)["executionArn"])
+
+    assert (taken["status"], len(taken["output"])) == ("SUCCEEDED", 256 * 1024 - 2)
+    for refused in (json.dumps("x" * (256 * 1024 - 1)), "{not json"):
+        with pytest.raises(ClientError, match="InvalidExecutionInput"):
+            engine.sfn.start_execution(stateMachineArn=machine, input=refused)
+
+
+def test_stopping_an_execution_that_has_ended_changes_nothing(engine: Engine) -> None:
+    ended = engine.run_definition(PASS, {"a": 1})
+
+    engine.sfn.stop_execution(executionArn=ended["executionArn"], error="Late", cause="too late")
+
+    assert engine.finish(ended["executionArn"])["status"] == "SUCCEEDED"
+
+
+def test_the_history_tells_what_happened_in_order(engine: Engine) -> None:
+    ended = engine.run_definition({"StartAt": "Call", "States": {"Call": invoke("Echo", {})}}, {})
+
+    events = engine.history(ended["executionArn"])
+
+    assert [e["id"] for e in events] == list(range(1, len(events) + 1))
+    assert [e["type"] for e in events] == [
+        "ExecutionStarted",
+        "TaskStateEntered",
+        "TaskScheduled",
+        "TaskStarted",
+        "TaskSucceeded",
+        "TaskStateExited",
+        "ExecutionSucceeded",
+    ]
