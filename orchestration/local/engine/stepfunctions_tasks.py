@@ -147,9 +147,11 @@ def _answered_once() -> None:
     callback = module(PARSER + "asl.eval.callback.callback")
     pool = callback.CallbackPoolManager
     notify, heartbeat = pool.notify, pool.heartbeat
-    # moto raises an exception that its server does not know, and answers 500.
+    # moto takes every closed wait for one that never was, and its server does not know that exception: 500.
     models = module(PARSER + "models")
-    models.TaskTimedOut = partial(_task_timed_out(), "Task Timed Out: 'Provided task does not exist anymore'")
+    models.TaskDoesNotExist = models.TaskTimedOut = partial(
+        _task_timed_out(), "Task Timed Out: 'Provided task does not exist anymore'"
+    )
     lock = threading.Lock()
 
     def refuse_if_closed(self: Any, token: str) -> None:
