@@ -1,15 +1,18 @@
-"""The child process that parses one untrusted file: `python -m connectors.sources.child SOURCE_FD FRAMES_FD`.
+"""The child process that parses one untrusted file: `python -m connectors.sources.child CONTROL_FD PARENT [preload]`.
 
-1. The job comes as JSON on stdin, the file on SOURCE_FD, and what was found leaves in frames on FRAMES_FD.
-2. It dies with its parent (PR_SET_PDEATHSIG) and never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump).
+1. The job comes as JSON over the socket CONTROL_FD, with the descriptors of the file and of the pipe for frames.
+2. It dies with its parent (PR_SET_PDEATHSIG) and never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which
+   are set before it looks at a byte of the file.
 3. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
 """
 
 import ctypes
+import io
 import json
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -17,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from connectors.sources.child_process import PRELOAD
 from connectors.sources.frames import FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
@@ -40,8 +44,16 @@ EXIT_MEMORY: Final = 4
 
 def main() -> int:
     """Parse one file; the exit code is for people, the parent reads the frames."""
-    source_fd, frames_fd = int(sys.argv[1]), int(sys.argv[2])
-    job = ParseJob.from_record(json.load(sys.stdin))
+    _die_with(int(sys.argv[2]))
+    if PRELOAD in sys.argv[3:]:
+        _preload()
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        _, fds, _, _ = socket.recv_fds(control, 1, 2)
+        if not fds:
+            return 0  # it was not needed
+        with control.makefile("rb") as stream:
+            job = ParseJob.from_record(json.load(stream))
+    source_fd, frames_fd = fds
     _confine(job)
     try:
         _parse(job, source_fd, frames_fd)
@@ -56,13 +68,26 @@ def main() -> int:
     return 0
 
 
-def _confine(job: ParseJob) -> None:
+def _die_with(parent_pid: int) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != job.parent_pid:
+    if os.getppid() != parent_pid:
         sys.exit("the parent is gone")
     # An interrupt from the keyboard goes to the whole group; it is the parent that answers it, by ending the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _preload() -> None:
+    """Import what most files need, and load its compiled code, by reading a file of our own."""
+    from connectors.sources.compression import CountedSource  # noqa: PLC0415
+    from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
+    from schemas.columns import Column, ImportSpec  # noqa: PLC0415
+
+    spec = ImportSpec(columns=(Column(name="n", type="long"),))
+    list(CsvReader(CountedSource(io.BytesIO(), b"user_id,n\na,1\n"), spec))
+
+
+def _confine(job: ParseJob) -> None:
     limits = job.limits
     cpu_s = int(limits.cpu_s + limits.cpu_s_per_mib * job.source_size / 2**20) + 1
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))

@@ -45,7 +45,6 @@ class ParseJob:
     limits: ParseLimits
     format: FileFormat
     compression: Compression
-    parent_pid: int
     source_size: int
     choose: bool = False
     """Whether the child chooses the columns of the spec, and says so in a LAYOUT frame."""
@@ -57,7 +56,6 @@ class ParseJob:
             "limits": asdict(self.limits),
             "format": self.format,
             "compression": self.compression,
-            "parent_pid": self.parent_pid,
             "source_size": self.source_size,
             "choose": self.choose,
         }

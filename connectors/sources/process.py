@@ -1,43 +1,28 @@
-"""The parent's side of the parsing child: start it confined, feed it, notice how it died.
+"""The parent's side of the parsing child: give it the file, notice how it died.
 
-One keeper thread per child starts it, feeds it and waits for it. It must be that thread, because the kernel sends the
-child its death signal when the *thread* that started it ends.
+One keeper thread per file feeds the child and waits for its end.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Final, Protocol
 
+from connectors.sources.child_process import ChildProcess
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.detection import detect
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
+from connectors.sources.standby import STANDBY
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 PIPE_BYTES: Final = 1024 * 1024
-STDERR_SHOWN_BYTES: Final = 2000
-PACKAGE_ROOT: Final = Path(__file__).parents[2]
-PASSED_ENVIRONMENT: Final = ("HOME", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "PATH", "TMPDIR", "TZDIR")
-CHILD_ENVIRONMENT: Final = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # RLIMIT_AS and the arenas of mimalloc do not go together
-    "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "2",
-    "NUMBA_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONPATH": str(PACKAGE_ROOT),
-}
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"out of memory")
 
 
@@ -62,13 +47,11 @@ class ParserProcess:
         self._source = source
         self._spec = spec
         self._limits = limits
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
+        self._child: ChildProcess | None = None
+        self._assigned = False
         self._started = threading.Event()
         self._error: BaseException | None = None
         self._killed = False
-        self._reaped = False
-        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name="parser-keeper", daemon=True)
         self._waiting_for_store = True
         self._last_fed = time.monotonic()
@@ -76,13 +59,11 @@ class ParserProcess:
         _widen(self.frames_fd)
 
     def start(self) -> None:
-        """Start the keeper and wait until the child runs. Raises what reading the first bytes of the source raises."""
+        """Start the keeper and wait until the child has the file. Raises what reading its first bytes raises."""
         self._thread.start()
         self._started.wait()
-        if self._process is None:
-            self._thread.join()
-            if self._error is not None:
-                raise self._error
+        if not self._assigned:
+            self.finish()
 
     def fed_at(self) -> float:
         """When the child last got bytes (monotonic clock); now, while the parent itself waits for the store."""
@@ -91,9 +72,8 @@ class ParserProcess:
     def kill(self) -> None:
         """End the child at once."""
         self._killed = True
-        with self._lock:  # a process id may be killed only until it is reaped: then it may be another's
-            if self._process is not None and not self._reaped:
-                os.kill(self._process.pid, signal.SIGKILL)
+        if self._child is not None:
+            self._child.kill()
 
     def finish(self) -> None:
         """Wait for the child's end. Raises what went wrong on the way to it: the source's error."""
@@ -109,13 +89,15 @@ class ParserProcess:
         if self.frames_fd >= 0:
             os.close(self.frames_fd)
             self.frames_fd = -1
-        self._stderr.close()
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+            STANDBY.refill()
 
     def death(self) -> MusterError:
         """Why a child that said nothing at the end is dead; after `finish`."""
-        code = self._process.returncode if self._process is not None else 0
-        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
-        last_words = self._stderr.read()
+        assert self._child is not None  # noqa: S101  # it has been there
+        code, last_words = self._child.exit_code, self._child.last_words()
         detail = {"exit_code": code, "stderr": last_words.decode(errors="replace")}
         if any(word in last_words for word in MEMORY_WORDS):
             limit = self._limits.memory_bytes
@@ -137,13 +119,7 @@ class ParserProcess:
             self.kill()
         finally:
             self._wait_for_exit()
-            with self._lock:
-                self._reaped = True
-                if self._process is not None:
-                    self._process.wait()
-            if self._child_frames_fd >= 0:
-                os.close(self._child_frames_fd)
-                self._child_frames_fd = -1
+            self._close_child_frames()
             self._started.set()
 
     def _run(self) -> None:
@@ -216,36 +192,25 @@ class ParserProcess:
             limits=self._limits,
             format=format_,
             compression=compression,
-            parent_pid=os.getpid(),
             source_size=self._source.size,
             choose=self._choose,
         )
-        environment = {k: os.environ[k] for k in PASSED_ENVIRONMENT if k in os.environ}
-        # -P: the directory the parent happens to be in is no place to import from.
-        command = [sys.executable, "-P", "-m", "connectors.sources.child", str(source_fd), str(self._child_frames_fd)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            env={**environment, **CHILD_ENVIRONMENT},
-            pass_fds=(source_fd, self._child_frames_fd),
-        )
-        os.close(self._child_frames_fd)
-        self._child_frames_fd = -1
+        self._child = STANDBY.take()
+        self._assigned = True
         self._started.set()
         if self._killed:
             self.kill()
-        stdin: Any = self._process.stdin
-        try:
-            with stdin:
-                stdin.write(json.dumps(job.as_record()).encode())
-        except BrokenPipeError:
-            pass  # as above
+        self._child.assign(job.as_record(), source_fd, self._child_frames_fd)
+        self._close_child_frames()
+
+    def _close_child_frames(self) -> None:
+        if self._child_frames_fd >= 0:
+            os.close(self._child_frames_fd)
+            self._child_frames_fd = -1
 
     def _wait_for_exit(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        if self._child is not None:
+            self._child.wait()
 
 
 def _widen(fd: int) -> None:
