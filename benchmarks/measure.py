@@ -53,15 +53,19 @@ Work = Callable[..., int]
 """Does the work and returns how many rows it did. A function of a module, since it runs in another process."""
 
 
-def best_of(repeat: int, work: Work, *arguments: object) -> Measured:
+Prepare = Callable[[], None]
+"""What the process does before the clock runs: what imports of a library are to a baseline. Also of a module."""
+
+
+def best_of(repeat: int, work: Work, *arguments: object, prepare: Prepare | None = None) -> Measured:
     """The fastest of some runs, each in a fresh process, so that none profits from the one before."""
-    return min((_isolated(work, arguments) for _ in range(repeat)), key=lambda run: run.wall_s)
+    return min((_isolated(work, arguments, prepare) for _ in range(repeat)), key=lambda run: run.wall_s)
 
 
-def _isolated(work: Work, arguments: tuple[object, ...]) -> Measured:
+def _isolated(work: Work, arguments: tuple[object, ...], prepare: Prepare | None) -> Measured:
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(send, work, arguments))
+    process = context.Process(target=_run, args=(send, work, arguments, prepare))
     process.start()
     send.close()
     try:
@@ -73,7 +77,9 @@ def _isolated(work: Work, arguments: tuple[object, ...]) -> Measured:
     return measured
 
 
-def _run(send: Any, work: Work, arguments: tuple[object, ...]) -> None:
+def _run(send: Any, work: Work, arguments: tuple[object, ...], prepare: Prepare | None) -> None:
+    if prepare is not None:
+        prepare()
     cpu_before = _cpu_s()
     began = time.perf_counter()
     rows = work(*arguments)

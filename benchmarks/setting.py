@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Result
+from connectors.sources.standby import STANDBY
 from orchestration.settings import Settings
 from schemas.columns import Column, ImportSpec
+from schemas.warm import warm
 
 SPEC = ImportSpec(columns=(Column(name="age", type="long"), Column(name="country")))
 """Import spec of the generated file."""
@@ -21,6 +23,13 @@ class Setting:
     repeat: int
     scratch: Path
     settings: Settings
+
+
+def warm_parser() -> None:
+    """What a function or task has done by the time a file is known: kernels loaded, a parser's process waiting."""
+    warm()
+    STANDBY.prepare()
+    STANDBY.await_ready()
 
 
 Benchmark = Callable[[Setting], list[Result]]

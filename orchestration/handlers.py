@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from connectors.sources.standby import STANDBY
 from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.settings import Settings
@@ -84,6 +85,7 @@ def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.verify import verify
 
+    STANDBY.keep()  # the parser's process loads while the job is read; a warm function has it from the last time
     return verify(_context(), _job(event))
 
 
@@ -93,6 +95,7 @@ def import_to_kafka(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.send import send
 
+    STANDBY.keep()
     return send(_context(), _job(event))
 
 

@@ -7,7 +7,9 @@ nothing but its exit code to tell Step Functions, so what must not be retried is
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 
+from connectors.sources.standby import STANDBY
 from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.settings import Settings
@@ -17,6 +19,9 @@ from schemas.ids import JobId, job_id
 from schemas.log_ids import bind
 
 _log = logging.getLogger(__name__)
+
+PARSING: Final = ("verify", "import")
+"""The commands that read the file."""
 
 
 def run(context: Context, command: str, job: JobId, execution: str) -> int:
@@ -49,6 +54,8 @@ def _step(command: str) -> Callable[[Context, JobId], View]:
 def main(arguments: Sequence[str]) -> int:
     """Read settings, run the step."""
     command, job, execution = arguments
+    if command in PARSING:
+        STANDBY.prepare()  # it loads while the settings, the catalog and the job are read
     settings = Settings.load()
     configure(settings)
     return run(Context(settings), command, job_id(job), execution)

@@ -61,38 +61,60 @@ def _avalanche(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return h
 
 
-@njit(cache=True, nogil=True)
-def _xxh64(data, start, end, seed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    start = uint64(start)
-    end = uint64(end)
+@njit(cache=True, nogil=True, inline="always")
+def _stripes(seed, data, start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The hash after all whole stripes of 32 bytes; there is at least one."""
+    v1 = seed + _P1 + _P2
+    v2 = seed + _P2
+    v3 = seed
+    v4 = seed - _P1
+    p = start
+    while p + uint64(32) <= end:
+        v1 = _round(v1, _read64(data, p))
+        v2 = _round(v2, _read64(data, p + uint64(8)))
+        v3 = _round(v3, _read64(data, p + uint64(16)))
+        v4 = _round(v4, _read64(data, p + uint64(24)))
+        p += uint64(32)
+    h = _rotl(v1, 1) + _rotl(v2, 7) + _rotl(v3, 12) + _rotl(v4, 18)
+    return _merge(_merge(_merge(_merge(h, v1), v2), v3), v4)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _xxh64_twice(data, start, end, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """XXH64 of data[start:end] with seed a and with seed b, in one pass: the bytes are read and mixed once."""
     length = end - start
     p = start
     if length >= uint64(32):
-        v1 = seed + _P1 + _P2
-        v2 = seed + _P2
-        v3 = seed
-        v4 = seed - _P1
-        while p + uint64(32) <= end:
-            v1 = _round(v1, _read64(data, p))
-            v2 = _round(v2, _read64(data, p + uint64(8)))
-            v3 = _round(v3, _read64(data, p + uint64(16)))
-            v4 = _round(v4, _read64(data, p + uint64(24)))
-            p += uint64(32)
-        h = _rotl(v1, 1) + _rotl(v2, 7) + _rotl(v3, 12) + _rotl(v4, 18)
-        h = _merge(_merge(_merge(_merge(h, v1), v2), v3), v4)
+        a = _stripes(a, data, start, end)
+        b = _stripes(b, data, start, end)
+        p += length & ~uint64(31)
     else:
-        h = seed + _P5
-    h += uint64(length)
+        a += _P5
+        b += _P5
+    a += length
+    b += length
     while p + uint64(8) <= end:
-        h = _rotl(h ^ _round(uint64(0), _read64(data, p)), 27) * _P1 + _P4
+        word = _round(uint64(0), _read64(data, p))
+        a = _rotl(a ^ word, 27) * _P1 + _P4
+        b = _rotl(b ^ word, 27) * _P1 + _P4
         p += uint64(8)
     if p + uint64(4) <= end:
-        h = _rotl(h ^ (uint64(_read32(data, p)) * _P1), 23) * _P2 + _P3
+        word = uint64(_read32(data, p)) * _P1
+        a = _rotl(a ^ word, 23) * _P2 + _P3
+        b = _rotl(b ^ word, 23) * _P2 + _P3
         p += uint64(4)
     while p < end:
-        h = _rotl(h ^ (uint64(data[p]) * _P5), 11) * _P1
+        word = uint64(data[p]) * _P5
+        a = _rotl(a ^ word, 11) * _P1
+        b = _rotl(b ^ word, 11) * _P1
         p += uint64(1)
-    return _avalanche(h)
+    return _avalanche(a), _avalanche(b)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _of_null(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """XXH64(b"", seed=~h)."""
+    return _avalanche((h ^ _ALL_ONES) + _P5)
 
 
 @njit(cache=True, nogil=True)
@@ -101,23 +123,23 @@ def chain_strings(offsets, data, valid, h0, h1):  # type: ignore[no-untyped-def]
 
     h0, h1: uint64[n], the running hashes of the two lanes.
     """
+    nulls = valid.shape[0] > 0
     for k in range(h0.shape[0]):
-        if valid.shape[0] and valid[k] == 0:
-            h0[k] = _xxh64(data, 0, 0, h0[k] ^ _ALL_ONES)
-            h1[k] = _xxh64(data, 0, 0, h1[k] ^ _ALL_ONES)
+        if nulls and valid[k] == 0:
+            h0[k] = _of_null(h0[k])
+            h1[k] = _of_null(h1[k])
         else:
-            h0[k] = _xxh64(data, offsets[k], offsets[k + 1], h0[k])
-            h1[k] = _xxh64(data, offsets[k], offsets[k + 1], h1[k])
+            h0[k], h1[k] = _xxh64_twice(data, uint64(offsets[k]), uint64(offsets[k + 1]), h0[k], h1[k])
 
 
 @njit(cache=True, nogil=True)
 def chain_words(words, valid, h0, h1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fold one column of 64-bit words (uint64[n]) into the row hashes: h = XXH64(8 bytes little-endian, seed=h)."""
-    empty = np.zeros(1, np.uint8)
+    nulls = valid.shape[0] > 0
     for k in range(h0.shape[0]):
-        if valid.shape[0] and valid[k] == 0:
-            h0[k] = _xxh64(empty, 0, 0, h0[k] ^ _ALL_ONES)
-            h1[k] = _xxh64(empty, 0, 0, h1[k] ^ _ALL_ONES)
+        if nulls and valid[k] == 0:
+            h0[k] = _of_null(h0[k])
+            h1[k] = _of_null(h1[k])
         else:
             word = _round(uint64(0), words[k])
             h0[k] = _avalanche(_rotl((h0[k] + _P5 + uint64(8)) ^ word, 27) * _P1 + _P4)

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from connectors.sources.child_process import PRELOAD
-from connectors.sources.frames import FrameKind, write_frame, write_record
+from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
 
@@ -45,9 +45,10 @@ EXIT_MEMORY: Final = 4
 def main() -> int:
     """Parse one file; the exit code is for people, the parent reads the frames."""
     _die_with(int(sys.argv[2]))
-    if PRELOAD in sys.argv[3:]:
-        _preload()
     with socket.socket(fileno=int(sys.argv[1])) as control:
+        if PRELOAD in sys.argv[3:]:
+            _preload()
+            control.send(b"R", socket.MSG_NOSIGNAL)
         _, fds, _, _ = socket.recv_fds(control, 1, 2)
         if not fds:
             return 0  # it was not needed
@@ -150,6 +151,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
     from connectors.sources.rejects import RejectBatch
 
     tally = _Tally(frames_fd)
+    batches = BatchWriter(frames_fd)
     with open(source_fd, "rb", buffering=0) as raw:  # a descriptor, not a path
         source = CountedSource(raw)
         limits = job.limits
@@ -164,7 +166,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
                 write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
             else:
                 tally.accepted += found.num_rows
-                write_frame(frames_fd, FrameKind.ACCEPTED, memoryview(found.serialize()))
+                batches.write(found)
     summary = {
         **tally.summary(),
         **_bytes_read(job, source, decoded, reader),

@@ -37,7 +37,7 @@ class ChildProcess:
     def __init__(self, *, preload: bool = False) -> None:
         self._preload = preload
         self._process: subprocess.Popen[bytes] | None = None
-        self._error: BaseException | None = None
+        self._errors: list[BaseException] = []
         self._reaped = False
         self._lock = threading.Lock()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
@@ -46,9 +46,9 @@ class ChildProcess:
         self._thread = threading.Thread(target=self._run, name="parser-parent", daemon=True)
         self._thread.start()
         self._begun.wait()
-        if self._error is not None:
+        if self._errors:
             self.close()
-            raise self._error
+            raise self._errors[0]
 
     @property
     def alive(self) -> bool:
@@ -60,15 +60,19 @@ class ChildProcess:
         """Negative for a signal; after `wait`."""
         return self._process.returncode if self._process is not None else 0
 
+    def await_ready(self) -> None:
+        """Until one that was started with `preload` has loaded everything, or has died."""
+        self._control.recv(1)
+
     def assign(self, job: Mapping[str, object], source_fd: int, frames_fd: int) -> None:
         """Give it its file and where to write frames to; it gets copies of the descriptors. Once only.
 
         A child that has died says so by its frames, not here.
         """
         try:
-            with self._control:
-                socket.send_fds(self._control, [b"J"], [source_fd, frames_fd])
-                self._control.sendall(json.dumps(job).encode())
+            socket.send_fds(self._control, [b"J"], [source_fd, frames_fd])
+            self._control.sendall(json.dumps(job).encode())
+            self._control.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
             pass
 
@@ -100,7 +104,7 @@ class ChildProcess:
             with self._its_control:
                 self._process = self._start()
         except BaseException as exc:  # noqa: BLE001  # raised again in the thread that wanted the child
-            self._error = exc
+            self._errors.append(exc)
             return
         finally:
             self._begun.set()

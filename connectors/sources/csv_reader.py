@@ -28,7 +28,8 @@ BLOCK_BYTES: Final = 8 * 1024 * 1024
 RECORD_MAX_BYTES: Final = 1024 * 1024
 """Largest raw record, without its line end; columns that are not kept count too."""
 LINE_END_BYTES: Final = 2
-BATCH_ROWS: Final = 128 * 1024
+BATCH_ROWS: Final = 24 * 1024
+"""A batch of ids and a few attributes fits into the pipe to the parent, so that neither waits while the other works."""
 MAX_SPANS: Final = 4 * 1024 * 1024
 REJECTS_PER_SCAN: Final = 8 * 1024
 BOM: Final = b"\xef\xbb\xbf"

@@ -5,11 +5,16 @@ import os
 import select
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
 
 from schemas.errors import FatalError
 
 HEADER_BYTES: Final = 9
+ORDINAL_BYTES: Final = 8
+NO_ORDINAL: Final = -1
 FRAME_MAX_BYTES: Final = 1024 * 1024 * 1024
 
 
@@ -17,7 +22,10 @@ class FrameKind(IntEnum):
     """What a frame holds."""
 
     ACCEPTED = 1
-    """Arrow IPC record batch of the spec's row schema."""
+    """The ordinal of the first row (8 bytes, little-endian), then an Arrow IPC record batch of the spec's row schema.
+
+    The rows have consecutive ordinals, or the column `_ordinal` and `NO_ORDINAL` before them.
+    """
     REJECTS = 2
     """Arrow IPC record batch of `REJECT_SCHEMA`."""
     PROGRESS = 3
@@ -33,8 +41,82 @@ class FrameKind(IntEnum):
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:
     """Write one frame. Blocks while the pipe is full; raises BrokenPipeError when the reader is gone."""
     view = memoryview(payload)
-    _write_all(fd, bytes([kind]) + view.nbytes.to_bytes(8, "little"))
+    _write_all(fd, _header(kind, view.nbytes))
     _write_all(fd, view)
+
+
+class BatchWriter:
+    """Writes ACCEPTED frames straight from the buffers of a batch: serialising it first would copy every byte."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._writers: dict[pa.Schema, tuple[_Pipe, pa.RecordBatchStreamWriter]] = {}
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write one frame. `batch` has ascending ordinals in its first column. As `write_frame`."""
+        ordinals = batch.column(0)
+        first, last = ordinals[0].as_py(), ordinals[-1].as_py()
+        if last - first == batch.num_rows - 1:
+            batch = batch.remove_column(0)
+        else:
+            first = NO_ORDINAL
+        pipe, writer = self._writer(batch.schema)
+        size = ORDINAL_BYTES + pa.ipc.get_record_batch_size(batch)
+        _write_all(self._fd, _header(FrameKind.ACCEPTED, size) + first.to_bytes(ORDINAL_BYTES, "little", signed=True))
+        before = pipe.written
+        writer.write_batch(batch)
+        if pipe.written - before != size - ORDINAL_BYTES:
+            raise RuntimeError(f"a batch of {size - ORDINAL_BYTES} bytes took {pipe.written - before}")
+
+    def _writer(self, schema: pa.Schema) -> "tuple[_Pipe, pa.RecordBatchStreamWriter]":
+        if schema not in self._writers:
+            pipe = _Pipe(self._fd)
+            writer = pa.ipc.new_stream(pa.PythonFile(pipe, "w"), schema)
+            writer.write_batch(pa.RecordBatch.from_pylist([], schema=schema))  # the schema goes out with the first one
+            pipe.mute = False
+            self._writers[schema] = pipe, writer
+        return self._writers[schema]
+
+
+class _Pipe:
+    """The file that Arrow writes a batch to; mute while it writes the schema, which both sides know."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.mute = True
+        self.written = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """As of a binary file."""
+        size = memoryview(data).nbytes
+        if not self.mute:
+            _write_all(self._fd, data)
+            self.written += size
+        return size
+
+    def flush(self) -> None:
+        """As of a binary file."""
+
+
+def read_batch(payload: bytearray, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch of an ACCEPTED frame; `schema` has the ordinal. Raises `pa.ArrowException` when it is none."""
+    if len(payload) < ORDINAL_BYTES:
+        raise pa.ArrowInvalid("the frame is cut off")
+    first = int.from_bytes(payload[:ORDINAL_BYTES], "little", signed=True)
+    message = pa.py_buffer(payload)[ORDINAL_BYTES:]
+    if first == NO_ORDINAL:
+        return read_checked(message, schema)
+    batch = read_checked(message, schema.remove(0))
+    ordinals = pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64))
+    return pa.RecordBatch.from_arrays([ordinals, *batch.columns], schema=schema)
+
+
+def read_checked(message: Any, schema: pa.Schema) -> pa.RecordBatch:
+    """An Arrow IPC record batch. It comes from a process that has read untrusted bytes, so its buffers are checked."""
+    batch = pa.ipc.read_record_batch(pa.py_buffer(message), schema)
+    batch.validate(full=True)
+    return batch
 
 
 def write_record(fd: int, kind: FrameKind, record: Mapping[str, object]) -> None:
@@ -42,7 +124,11 @@ def write_record(fd: int, kind: FrameKind, record: Mapping[str, object]) -> None
     write_frame(fd, kind, json.dumps(record, default=str).encode())
 
 
-def _write_all(fd: int, data: bytes | memoryview) -> None:
+def _header(kind: FrameKind, size: int) -> bytes:
+    return bytes([kind]) + size.to_bytes(8, "little")
+
+
+def _write_all(fd: int, data: Any) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

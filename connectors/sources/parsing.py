@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from connectors.objects import ObjectStore
 from connectors.pinned import SourceObject
-from connectors.sources.frames import FrameKind, FrameReader
+from connectors.sources.frames import FrameKind, FrameReader, read_batch, read_checked
 from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits
 from connectors.sources.process import FileBytes, ParserProcess
@@ -107,11 +107,11 @@ class ParsedFile:
             kind, payload = frame
             match kind:
                 case FrameKind.ACCEPTED:
-                    batch = self._batch(payload, self._schema)
+                    batch = self._batch(payload, self._schema, read_batch)
                     self._accepted += batch.num_rows
                     yield batch
                 case FrameKind.REJECTS:
-                    rejects = self._batch(payload, REJECT_SCHEMA)
+                    rejects = self._batch(payload, REJECT_SCHEMA, read_checked)
                     self._rejected += rejects.num_rows
                     yield RejectBatch(rejects)
                 case FrameKind.PROGRESS:
@@ -144,14 +144,14 @@ class ParsedFile:
                     wall_s=self._limits.wall_s,
                 )
 
-    def _batch(self, payload: bytearray, schema: pa.Schema) -> pa.RecordBatch:
-        """The batch of a frame. It comes from a process that read untrusted bytes, so its buffers are checked."""
+    def _batch(
+        self, payload: bytearray, schema: pa.Schema, read: Callable[[bytearray, pa.Schema], pa.RecordBatch]
+    ) -> pa.RecordBatch:
+        """The batch of a frame. Raises `FatalError` BAD_FRAME."""
         try:
-            batch = pa.ipc.read_record_batch(pa.py_buffer(payload), schema)
-            batch.validate(full=True)
+            return read(payload, schema)
         except pa.ArrowException as exc:
             raise FatalError("BAD_FRAME", f"the parser sent a batch that is none: {exc}") from exc
-        return batch
 
     def _take_layout(self, record: dict[str, Any]) -> None:
         self.layout = {**record, "spec": ImportSpec.from_record(record["spec"])}

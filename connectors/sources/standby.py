@@ -1,6 +1,7 @@
 """A child that is started before there is a file for it: most of the time of a small file is the child's start.
 
-`keep` is for processes that parse one file after the other, or know early that they will parse one (functions, tasks).
+`prepare` is for processes that know early that they will parse a file (tasks), `keep` for those that parse one after
+the other (functions).
 Each file still gets a process of its own, which has seen no other file.
 """
 
@@ -17,10 +18,22 @@ class Standby:
         self._kept = False
         self._child: ChildProcess | None = None
 
+    def prepare(self) -> None:
+        """Start a child now, if none is waiting."""
+        with self._lock:
+            if self._child is None:
+                self._child = ChildProcess(preload=True)
+
     def keep(self) -> None:
         """Start a child now, and another one after each file."""
         self._kept = True
-        self.refill()
+        self.prepare()
+
+    def await_ready(self) -> None:
+        """Until the child that waits has loaded everything. For measurements: who has a file just takes the child."""
+        with self._lock:
+            if self._child is not None:
+                self._child.await_ready()
 
     def stop(self) -> None:
         """End the child that waits, and keep none from now on."""
@@ -42,9 +55,8 @@ class Standby:
 
     def refill(self) -> None:
         """A file has been parsed: start the next child, where one is kept."""
-        with self._lock:
-            if self._kept and self._child is None:
-                self._child = ChildProcess(preload=True)
+        if self._kept:
+            self.prepare()
 
 
 STANDBY = Standby()

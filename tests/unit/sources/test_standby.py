@@ -1,0 +1,87 @@
+"""The parser's process that is started before its file: the same rows, a process of its own for each file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
+from connectors.sources.standby import STANDBY
+from schemas.errors import UserError
+from tests.unit.sources.reading import parse_file, spec_of
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"user_id,n\na,1\n,2\nb,x\nc,3")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _none_is_left() -> Iterator[None]:
+    yield
+    STANDBY.stop()
+    assert waiting() == set()
+
+
+def waiting() -> set[int]:
+    found = set()
+    for process in psutil.Process().children():
+        if "connectors.sources.child" in process.cmdline():
+            found.add(process.pid)
+    return found
+
+
+def test_a_file_gets_the_process_that_waits_and_the_same_rows(file: Path) -> None:
+    expected = parse_file(file, "n:long")
+    STANDBY.prepare()
+    STANDBY.await_ready()
+    (pid,) = waiting()
+    with open_parsed(file, spec_of("n:long")) as parsed:
+        assert waiting() == {pid}
+        found = [batch.to_pylist() for batch in parsed if hasattr(batch, "to_pylist")]
+    assert [tuple(row.values()) for rows in found for row in rows] == expected.rows
+    assert parsed.summary == expected.summary
+    assert waiting() == set()
+
+
+def test_each_file_gets_a_process_that_has_seen_no_other(file: Path) -> None:
+    STANDBY.keep()
+    seen = set()
+    for _ in range(3):
+        with open_parsed(file, spec_of("n:long")) as parsed:
+            seen |= waiting()
+            list(parsed)
+        assert len(waiting()) == 1
+    assert len(seen | waiting()) == 4
+
+
+def test_a_waiting_process_that_has_died_is_replaced(file: Path) -> None:
+    STANDBY.keep()
+    STANDBY.await_ready()
+    (pid,) = waiting()
+    process = psutil.Process(pid)
+    process.kill()
+    process.wait(10)
+    assert parse_file(file, "n:long").rows == [(0, "a", 1), (3, "c", 3)]
+
+
+def test_the_limits_hold_for_a_process_that_was_started_before_they_were_known(file: Path) -> None:
+    STANDBY.prepare()
+    STANDBY.await_ready()
+    with (
+        open_parsed(file, spec_of("n:long"), ParseLimits(memory_bytes=1 << 20)) as parsed,
+        pytest.raises(UserError, match="PARSER_MEMORY"),
+    ):
+        list(parsed)
+
+
+def test_a_file_that_is_refused_before_it_is_parsed_leaves_the_process_waiting(tmp_path: Path) -> None:
+    STANDBY.prepare()
+    before = waiting()
+    with pytest.raises(UserError, match="SOURCE_GONE"):
+        open_parsed(tmp_path / "nope.csv", spec_of())
+    assert waiting() == before
