@@ -150,7 +150,7 @@ class ParsedFile:
         """The batch of a frame. Raises `FatalError` BAD_FRAME."""
         try:
             return read(payload, schema)
-        except pa.ArrowException as exc:
+        except (pa.ArrowException, OSError) as exc:
             raise FatalError("BAD_FRAME", f"the parser sent a batch that is none: {exc}") from exc
 
     def _take_layout(self, record: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.object_errors import translated
-from connectors.sources import parsing, process
+from connectors.sources import child_process, parsing
 from connectors.sources.frames import FrameKind, FrameReader, write_frame
 from connectors.sources.parsing import open_parsed
 from schemas.errors import FatalError
@@ -72,7 +72,7 @@ def test_a_child_that_ends_without_a_word_is_our_fault_and_not_the_files(
     for package in (stub.parent, stub.parent.parent):
         (package / "__init__.py").touch()
     stub.write_text("raise SystemExit(3)\n")
-    monkeypatch.setitem(process.CHILD_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(child_process.CHILD_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
     assert code_of_reading(people) == "PARSER_FAILED"
 
 
