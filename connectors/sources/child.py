@@ -80,9 +80,9 @@ def _die_with(parent_pid: int) -> None:
 
 def _preload() -> None:
     """Import what most files need, and load its compiled code, by reading a file of our own."""
-    from connectors.sources.compression import CountedSource  # noqa: PLC0415
-    from connectors.sources.csv_reader import CsvReader  # noqa: PLC0415
-    from schemas.columns import Column, ImportSpec  # noqa: PLC0415
+    from connectors.sources.compression import CountedSource
+    from connectors.sources.csv_reader import CsvReader
+    from schemas.columns import Column, ImportSpec
 
     spec = ImportSpec(columns=(Column(name="n", type="long"),))
     list(CsvReader(CountedSource(io.BytesIO(), b"user_id,n\na,1\n"), spec))
