@@ -1,7 +1,175 @@
-from tests.fakes.deployment import Deployment
+"""Every state of a job and what may happen to it there: docs/lifecycle.md names these tests."""
+
+import pytest
+
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.operations.jobs import cancel
+from schemas.errors import UserError
+from schemas.messages import JobState
+from tests.fakes.deployment import HANDLER_OF, Deployment
+
+RUNNING = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
+FINAL: tuple[JobState, ...] = ("READY", "SUPERSEDED", "FAILED", "CANCELLED")
+TIMED_OUT = {"Error": "States.Timeout", "Cause": ""}
+
+
+def in_state(deployment: Deployment, state: str) -> Job:
+    """A job in any state, final ones too."""
+    if state in RUNNING:
+        return deployment.at(state)
+    if state == "FAILED":
+        job = deployment.at("AWAITING")
+        deployment.step(job, "mark_failed", failure=TIMED_OUT)
+    elif state == "CANCELLED":
+        job = deployment.at("AWAITING")
+        cancel(deployment.context, job.job_id)
+    elif state == "SUPERSEDED":
+        job = deployment.at("PUBLISHING")
+        deployment.context.jobs.move(job.job_id, "SUPERSEDED", now_ms=now_ms(), outcome={"version": 1})
+    else:
+        job = deployment.run(deployment.register())
+    job = deployment.context.jobs.get(job.job_id)
+    assert job.state == state
+    return job
 
 
 def test_a_job_goes_through_its_states_one_by_one(deployment: Deployment) -> None:
     job = deployment.run(deployment.register())
     assert job.state == "READY", job.error
     assert deployment.states(job) == ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"]
+
+
+def test_an_append_goes_through_building(deployment: Deployment) -> None:
+    job = deployment.run(deployment.register(overrides={"mode": "append"}))
+    assert job.state == "READY", job.error
+    assert deployment.states(job)[-3:] == ["BUILDING", "PUBLISHING", "READY"]
+
+
+@pytest.mark.parametrize(
+    "error", ["States.Timeout", "States.HeartbeatTimeout", "States.TaskFailed", "Sandbox.Timedout"]
+)
+@pytest.mark.parametrize("state", RUNNING[:-1])
+def test_a_timeout_is_a_system_failure_that_says_where_and_in_which_attempt(
+    deployment: Deployment, state: str, error: str
+) -> None:
+    job = deployment.at(state)
+    view = deployment.step(job, "mark_failed", failure={"Error": error, "Cause": "it hangs"})
+    assert (view["state"], view["user_error"]) == ("FAILED", False)
+    ended = deployment.context.jobs.get(job.job_id)
+    assert ended.error is not None
+    assert (ended.error.kind, ended.error.code, ended.failed_in) == ("system", error, state)
+    last = deployment.context.jobs.history(job.job_id)[-1]
+    assert (last.state, last.attempt) == ("FAILED", 1 if state in {"AWAITING", "BUILDING"} else 0)
+    assert deployment.versions(job) == []
+
+
+def test_a_timeout_while_publishing_fails_nothing_and_the_job_rolls_forward(deployment: Deployment) -> None:
+    job = deployment.at("PUBLISHING")
+    assert deployment.step(job, "mark_failed", failure=TIMED_OUT)["state"] == "PUBLISHING"
+    assert deployment.run(job).state == "READY"
+
+
+@pytest.mark.parametrize("state", FINAL)
+def test_no_handler_moves_a_job_that_has_ended(deployment: Deployment, state: str) -> None:
+    job = in_state(deployment, state)
+    sent, versions = deployment.sent(), deployment.versions(job)
+    for handler in sorted(set(HANDLER_OF.values())):
+        assert deployment.step(job, handler)["state"] == state
+    for handler in ("mark_failed", "retry_import"):
+        assert deployment.step(job, handler, failure=TIMED_OUT)["state"] == state
+    deployment.begin_await(job)
+    assert deployment.workflow.said()[-1] == "success"
+    assert deployment.context.jobs.admit(deployment.context.lanes, now_ms=1) == []
+    ended = deployment.context.jobs.get(job.job_id)
+    assert (ended.state, ended.error, ended.outcome) == (job.state, job.error, job.outcome)
+    assert (deployment.sent(), deployment.versions(job)) == (sent, versions)
+
+
+@pytest.mark.parametrize("state", ["READY", "SUPERSEDED", "FAILED"])
+def test_a_cancel_of_a_job_that_has_ended_is_too_late(deployment: Deployment, state: str) -> None:
+    job = in_state(deployment, state)
+    with pytest.raises(UserError, match="TOO_LATE"):
+        cancel(deployment.context, job.job_id)
+
+
+def test_a_second_cancel_is_already_done(deployment: Deployment) -> None:
+    job = in_state(deployment, "CANCELLED")
+    assert cancel(deployment.context, job.job_id).already
+
+
+@pytest.mark.parametrize("state", [*RUNNING, "READY", "SUPERSEDED"])
+def test_a_job_that_runs_or_was_published_is_not_retried(deployment: Deployment, state: str) -> None:
+    job = in_state(deployment, state)
+    with pytest.raises(UserError, match="NOT_RETRIABLE"):
+        deployment.retry(job)
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
+def test_a_failed_or_cancelled_job_is_retried_by_a_new_one(deployment: Deployment, state: str) -> None:
+    job = in_state(deployment, state)
+    again = deployment.retry(job)
+    assert (again.retry_of, deployment.run(again).state) == (job.job_id, "READY")
+    assert deployment.context.jobs.get(job.job_id).state == state
+
+
+@pytest.mark.parametrize("state", [*RUNNING, "READY"])
+def test_the_same_object_again_is_a_duplicate_in_every_state_but_those_without_a_version(
+    deployment: Deployment, state: str
+) -> None:
+    job = in_state(deployment, state)
+    again = deployment.request(overrides={"mode": "append"} if state == "BUILDING" else {})
+    with deployment.full():  # else a registration admits whoever waits
+        view = deployment.call("register_import", input={"import": again.as_record()}, execution="another")
+    assert (view["job_id"], view["state"]) == (job.job_id, "DUPLICATE")
+    assert deployment.context.jobs.get(job.job_id).state == state
+    assert len(deployment.context.jobs.search()) == 1
+
+
+@pytest.mark.parametrize("state", ["SUPERSEDED", "FAILED", "CANCELLED"])
+def test_the_same_object_again_is_a_new_job_where_the_earlier_one_has_made_no_version(
+    deployment: Deployment, state: str
+) -> None:
+    job = in_state(deployment, state)
+    again = deployment.register()
+    assert again.job_id != job.job_id
+    assert deployment.run(again).state == "READY"
+
+
+@pytest.mark.parametrize(
+    "handler", ["verify_file", "import_to_kafka", "build_version", "publish_version", "mark_failed"]
+)
+@pytest.mark.parametrize("state", RUNNING)
+def test_an_execution_that_lost_its_job_to_another_one_changes_nothing(
+    deployment: Deployment, state: str, handler: str
+) -> None:
+    job = deployment.at(state)
+    old = str(job.execution)
+    assert deployment.context.jobs.adopt(job.job_id, gone=old, execution="another")
+    before, sent = deployment.context.jobs.get(job.job_id), deployment.sent()
+    view = deployment.call(handler, job_id=job.job_id, execution=old, failure=TIMED_OUT)
+    assert view["state"] == "DUPLICATE"
+    assert deployment.context.jobs.get(job.job_id) == before
+    assert deployment.sent() == sent
+
+
+def test_a_zombie_importer_of_an_earlier_attempt_changes_nothing(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = deployment.at("IMPORTING")
+    sending = deployment.open_parsed
+    overtaken = False
+
+    def overtake(*arguments: object) -> object:
+        nonlocal overtaken
+        if not overtaken:  # while the first one opens the file, a retry of the step does all of its work
+            overtaken = True
+            deployment.step(job, "import_to_kafka")
+        return sending(*arguments)
+
+    monkeypatch.setattr("orchestration.steps.send.open_parsed", overtake)
+    assert deployment.step(job, "import_to_kafka")["state"] == "AWAITING"
+    after = deployment.context.jobs.get(job.job_id)
+    assert (after.state, after.attempt) == ("AWAITING", 2)
+    assert {marker.attempt for marker in deployment.markers(after)} == {2}
+    assert deployment.run(after).state == "READY"
