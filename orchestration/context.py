@@ -8,6 +8,7 @@ from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
 from connectors.sources.limits import ParseLimits
 from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
@@ -57,6 +58,11 @@ class Context:
     def recipients(self) -> RecipientStore:
         """Who is told how jobs end."""
         return RecipientStore(self.database)
+
+    @cached_property
+    def audit(self) -> AuditTrail:
+        """Who did what."""
+        return AuditTrail(self.database)
 
     @cached_property
     def outbox(self) -> Outbox:

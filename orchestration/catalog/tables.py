@@ -168,3 +168,19 @@ notifications: Final = sa.Table(
     sa.Column("delivered_at_ms", sa.BigInteger, nullable=True),
     sa.Column("last_error", sa.Text, nullable=True),
 )
+
+# Append only: a trigger of the migration refuses to change or delete a row.
+audit: Final = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("entry_id", ID, primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, index=True),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("object", sa.String(255), nullable=False, index=True),
+    sa.Column("job_id", ID, nullable=True, index=True),
+    sa.Column("arguments", JSON, nullable=False),
+    sa.Column("before", JSON, nullable=True),
+    sa.Column("after", JSON, nullable=True),
+    sa.Column("error", sa.String(64), nullable=True),
+)

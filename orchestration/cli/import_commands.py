@@ -83,6 +83,7 @@ def _import(
         job_id = submit_object(context, source, tenant=tenant, audience=audience, overrides=overrides, again=again)
     else:
         job_id = _upload(context, Path(source), tenant, audience, overrides, again=again)
+    SESSION.job = job_id
     if wait:
         return wait_for(context, job_id, timeout_s=timeout_s)
     return _registered(context, job_id)

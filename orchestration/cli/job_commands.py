@@ -167,7 +167,7 @@ def retry(
     from orchestration.operations.jobs import retry as retry_job
 
     context = stack_context()
-    new = retry_job(context, job_id(job), force=force)
+    new = SESSION.job = retry_job(context, job_id(job), force=force)
     if wait:
         raise typer.Exit(wait_for(context, new, timeout_s=timeout))
     if SESSION.json:

@@ -8,6 +8,7 @@ import typer
 
 from orchestration.cli import (
     audience_commands,
+    audit_commands,
     import_commands,
     job_commands,
     lake_commands,
@@ -42,10 +43,22 @@ def _version(value: bool) -> None:  # noqa: FBT001  # typer calls it with the fl
         raise typer.Exit
 
 
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        import os
+
+        return f"uid {os.getuid()}"
+
+
 @app.callback()
 def root(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Who acts, for the audit trail.")] = "",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -53,6 +66,7 @@ def root(
     """Moves audiences between S3 and Kafka, and proves that nobody was lost on the way."""
     del version
     SESSION.debug = debug
+    SESSION.actor = f"{as_} (by {_user()})" if as_ else _user()
 
 
 for module in (
@@ -64,6 +78,7 @@ for module in (
     version_commands,
     lake_commands,
     notification_commands,
+    audit_commands,
 ):
     module.add_to(app)
 

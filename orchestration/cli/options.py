@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from orchestration.cli.audited import audited
 from orchestration.cli.session import SESSION
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -21,7 +22,13 @@ def examples(*lines: str) -> str:
 
 def command(app: typer.Typer, name: str, *lines: str) -> Callable[[CommandT], CommandT]:
     """Register a command with the examples of its help."""
-    return app.command(name, epilog=examples(*lines))
+    path = f"{app.info.name} {name}" if isinstance(app.info.name, str) and app.info.name != "muster" else name
+
+    def register(function: CommandT) -> CommandT:
+        registered: CommandT = app.command(name, epilog=examples(*lines))(audited(path, function))
+        return registered
+
+    return register
 
 
 def group(name: str, help_: str, *lines: str) -> typer.Typer:

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """Flags of the running command. `json`: results and errors as JSON on stdout."""
+    """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one that it has made."""
 
     debug: bool = False
     json: bool = False
+    actor: str = ""
+    job: str | None = None
 
 
 SESSION = Session()

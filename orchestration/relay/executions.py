@@ -13,6 +13,7 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from orchestration.auditing import record_automatic
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from segmentation.jobs import CANCELLABLE, Change
@@ -81,6 +82,7 @@ class Executions:
         )
         if verdict is Change.APPLIED:
             _log.warning("job %s was %s and is cancelled: its execution was stopped", job.job_id, job.state)
+            record_automatic(self._context, "sweeper", "cancel", job, {"state": "CANCELLED", "cause": cause})
 
     def _replace(self, job: Job, now_ms: int) -> None:
         name = f"{job.job_id}-r{now_ms}"
@@ -92,6 +94,7 @@ class Executions:
         try:
             start_execution(self._context, {"resume": job.job_id}, name)
             _log.warning("job %s was %s without an execution and goes on in a new one", job.job_id, job.state)
+            record_automatic(self._context, "sweeper", "replace execution", job, {"execution": execution})
         except (ClientError, BotoCoreError) as exc:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
 

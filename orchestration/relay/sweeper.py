@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.publishing.importer import publish_aborted
 from connectors.publishing.producer import KafkaImportLog
+from orchestration.auditing import record, record_automatic
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
 from orchestration.operations.audiences import expire
@@ -29,6 +30,7 @@ from schemas.ids import JobId
 from schemas.layout import UPLOADS_PREFIX, staging_prefix
 from schemas.log_ids import bind, bound
 from schemas.topics import MAX_JOB_AGE_S
+from segmentation.jobs import Change
 
 LOOK_EVERY_MS: Final = 5_000
 SWEEP_AFTER_MS: Final = 5_000
@@ -81,6 +83,8 @@ class Sweeper:
             return
         if gone.versions or gone.files:
             _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)
+            expired = {"versions": list(gone.versions), "files": gone.files}
+            record(self._context, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
 
     def _delete_upload(self, job: Job) -> None:
         bucket, key = str(job.source["bucket"]), str(job.source["key"])
@@ -94,8 +98,11 @@ class Sweeper:
             message=f"the job was {job.state} for more than {MAX_JOB_AGE_S // 3600} hours; upload the file again",
             detail={"state": job.state},
         )
-        _, job = self._context.jobs.fail(job.job_id, error, now_ms=now_ms)
+        before = job
+        verdict, job = self._context.jobs.fail(job.job_id, error, now_ms=now_ms)
         _log.error("job %s failed: %s", job.job_id, error.message)
+        if verdict is Change.APPLIED:
+            record_automatic(self._context, "sweeper", "fail", before, {"state": "FAILED", "code": error.code})
         if job.task_token is None:
             return
         try:  # its execution goes on and tells the operators; one that waits for something else finds out by itself

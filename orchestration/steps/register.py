@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from connectors.pinned import SourceObject
+from orchestration.auditing import record_automatic
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
@@ -35,6 +36,10 @@ def register_import(context: Context, event: object, execution: str) -> View:
     registered = context.jobs.register(new, again=request.again, refused=refused)
     context.jobs.admit(context.lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
     job = context.jobs.get(registered)
+    if request.by_event and job.execution == execution:
+        detail = event.get("detail") if isinstance(event, Mapping) else None
+        requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
+        record_automatic(context, f"s3 requester {requester}", "import", job, {"state": job.state})
     return view(context, job, state=None if job.execution == execution else NOT_MINE)
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from orchestration.context import Context
+from schemas.ids import TenantName
 from tests.conftest import StartStack
 from tests.integration.whole_imports import ended, job_of
 from tests.unit.orchestration.test_metrics import scrape
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.integration
 def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStack) -> None:
     settings = start_stack(parts=None)
     context = Context(settings)
+    context.audiences.add_tenant(TenantName("default"), 1)
     context.objects.put(settings.inbox_bucket, "default/seen/people.csv", b"user_id\nu1\nu2\nu3\n")
     job = ended(context, job_of(context, "seen"))
     assert job.state == "READY"

@@ -1,0 +1,56 @@
+"""The audit trail: who did what, when, to what, and what it was before and after. Append only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.tables import audit
+from schemas.ids import JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One action. `actor`: an OS user, a name given with --as, an S3 requester, a part of Muster; `error`: its code."""
+
+    entry_id: JobId
+    at_ms: int
+    actor: str
+    action: str
+    object: str
+    job_id: JobId | None = None
+    arguments: Mapping[str, Any]
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+class AuditTrail:
+    """Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, entry: AuditEntry) -> None:
+        """Keep an entry, for good."""
+        values = {name: getattr(entry, name) for name in entry.__dataclass_fields__}
+        for name, column in audit.c.items():
+            if isinstance(column.type, sa.String) and column.type.length and values[name] is not None:
+                values[name] = str(values[name])[: column.type.length]
+        with self._database.write() as connection:
+            connection.execute(audit.insert().values(**values))
+
+    def search(
+        self, *, object_: str | None = None, job_id: str | None = None, since_ms: int = 0, limit: int = 1000
+    ) -> list[AuditEntry]:
+        """The newest entries, in order of time."""
+        query = sa.select(audit).where(audit.c.at_ms >= since_ms)
+        if object_ is not None:
+            query = query.where(audit.c.object == object_)
+        if job_id is not None:
+            query = query.where(audit.c.job_id == job_id)
+        query = query.order_by(audit.c.at_ms.desc(), audit.c.entry_id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [AuditEntry(**row) for row in connection.execute(query).mappings()][::-1]

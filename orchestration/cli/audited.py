@@ -1,0 +1,170 @@
+"""Which commands change something, and how each of them gets into the audit trail.
+
+A test holds that every command is in one of the two lists.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from orchestration.cli.session import SESSION
+from schemas.errors import MusterError
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+CHANGES: Final = frozenset(
+    {
+        "import",
+        "jobs cancel",
+        "jobs retry",
+        "tenants create",
+        "tenants configure",
+        "audiences create",
+        "audiences configure",
+        "audiences rename",
+        "audiences delete",
+        "audiences rollback",
+        "audiences compact",
+        "audiences expire",
+        "audiences pin",
+        "audiences unpin",
+        "dead-letters replay",
+        "fsck",
+        "notifications resend",
+        "notifications key",
+    }
+)
+"""Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
+READS: Final = frozenset(
+    {
+        "up",
+        "down",
+        "status",
+        "doctor",
+        "worker",
+        "inspect",
+        "receipt",
+        "rejects",
+        "sql",
+        "export",
+        "jobs list",
+        "jobs show",
+        "jobs wait",
+        "tenants list",
+        "audiences list",
+        "audiences show",
+        "audiences versions",
+        "dead-letters list",
+        "notifications list",
+        "audit",
+    }
+)
+"""Commands that change nothing which the catalog knows of."""
+_NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "audience", "job", "yes"})
+
+
+def audited(path: str, function: CommandT) -> CommandT:
+    """The command with its entry in the audit trail: one for each run, also for one that was refused."""
+    if path not in CHANGES:
+        return function
+
+    @functools.wraps(function)
+    def wrapped(**given: Any) -> Any:
+        if (path == "fsck" and not given.get("repair")) or given.get("dry_run"):
+            return function(**given)
+        SESSION.job = None
+        before = _look(given)
+        try:
+            result = function(**given)
+        except MusterError as exc:
+            _record(path, given, before, exc.code)
+            raise
+        except BaseException as exc:
+            # An Exit is the way in which a command ends; a Ctrl-C while waiting ends the waiting alone.
+            aborted = type(exc).__name__ == "Abort"
+            if not aborted:
+                _record(path, given, before, None)
+            raise
+        _record(path, given, before, None)
+        return result
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _context() -> "Context | None":
+    from orchestration.cli.session import catalog_context
+
+    try:
+        return catalog_context()
+    except MusterError:
+        return None
+
+
+def _look(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the catalog says of the command's job or audience; none when there is none."""
+    if (context := _context()) is None:
+        return None
+    from orchestration.cli.notification_commands import recipients_record
+    from schemas.ids import audience_name, job_id, tenant_name
+
+    try:
+        if (job := given.get("job") or SESSION.job) is not None:
+            found = context.jobs.find(job_id(job))
+            return None if found is None else {"state": found.state, "attempt": found.attempt}
+        name = given.get("new_name") if given.get("renamed") else given.get("audience") or given.get("name")
+        if name is None or "tenant" not in given:
+            return None
+        audience = context.audiences.get(tenant_name(given["tenant"]), audience_name(name))
+        told = context.recipients.of(audience.tenant, audience.audience_id)
+        return {
+            "name": audience.name,
+            "spec": audience.spec.as_record(),
+            "retention": audience.retention.as_record(),
+            "told": recipients_record(told),
+        }
+    except MusterError:
+        return None
+    finally:
+        context.database.close()
+
+
+def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | None, error: str | None) -> None:
+    from orchestration.auditing import record
+    from orchestration.cli.console import say
+    from schemas.ids import JobId
+
+    if (context := _context()) is None:
+        return
+    job = SESSION.job or given.get("job")
+    name = given.get("audience") or given.get("name")
+    tenant = given.get("tenant")
+    object_ = "/".join(str(part) for part in (tenant, name) if part) or str(job or path)
+    after = _look({**given, "renamed": path == "audiences rename"}) if error is None else None
+    arguments = {key: _shown(value) for key, value in given.items() if key not in _NOT_RECORDED and value is not None}
+    written = record(
+        context,
+        SESSION.actor,
+        path,
+        object_,
+        job_id=None if job is None else JobId(str(job)),
+        arguments=arguments,
+        before=before,
+        after=after,
+        error=error,
+    )
+    context.database.close()
+    if not written:
+        say("This could not be written to the audit trail; it is in the log of this command.")
+
+
+def _shown(value: Any) -> Any:
+    """An argument without what may be a secret: the query of a URL."""
+    if isinstance(value, list | tuple):
+        return [_shown(part) for part in value]
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text.partition("?")[0] if text.startswith(("http://", "https://")) else text

@@ -1,0 +1,20 @@
+"""What people ask the audit trail for."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from schemas.errors import UserError
+
+_UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def since_ms(text: str, now_ms: int) -> int:
+    """`30m`, `12h`, `7d`, or a date (and time) in UTC. Raises `UserError` BAD_TIME."""
+    if found := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        return now_ms - int(found[1]) * _UNITS_MS[found[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise UserError("BAD_TIME", f"{text!r} is neither like 12h or 7d nor a date", text=text) from exc
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
