@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's error handling differs from AWS: 12, 13, 17 and 19 of `stepfunctions_patches`."""
+"""Where moto's error handling differs from AWS: 12, 16 and 18 of `stepfunctions_patches`."""
 
 from typing import Any, Final
 
@@ -7,13 +7,11 @@ from orchestration.local.engine.moto_parts import PARSER, module
 
 TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 """Only by name; no wildcard matches them."""
-COUNTED_PER_VISIT: Final = ("MaxAttemptsDecl-", "BackoffRateDecl-")
 
 
 def install() -> None:
     """Apply them."""
     _wildcards()
-    _retries_of_each_visit()
     _no_timeout_of_its_own()
     _no_choice_matched()
 
@@ -35,18 +33,6 @@ def _wildcards() -> None:
         env.stack.append(matches(frozenset(n.error_name for n in self.error_names), error.error_name))
 
     declaration._eval_body = evaluate
-
-
-def _retries_of_each_visit() -> None:
-    state = module(PARSER + "asl.component.state.exec.execute_state").ExecutionState
-    evaluate = state._eval_state
-
-    def evaluate_anew(self: Any, env: Any) -> None:
-        for key in [k for k in env.heap if k.startswith(COUNTED_PER_VISIT)]:
-            del env.heap[key]
-        evaluate(self, env)
-
-    state._eval_state = evaluate_anew
 
 
 def _no_timeout_of_its_own() -> None:

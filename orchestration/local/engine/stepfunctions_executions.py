@@ -1,12 +1,12 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's executions differ from AWS: 8, 9, 14, 16 and 18 of `stepfunctions_patches`."""
+"""Where moto's executions differ from AWS: 8, 9, 13, 15 and 17 of `stepfunctions_patches`."""
 
 import json
 import threading
 import uuid
 from typing import Any, Final
 
-from orchestration.local.engine.moto_parts import PARSER, module, replace_everywhere
+from orchestration.local.engine.moto_parts import PARSER, module
 
 FINISHED_KEPT: Final = 500
 """Executions of a state machine that are remembered after their end. Who asks for an older one is told that there is
@@ -22,7 +22,6 @@ def install() -> None:
     _string_output()
     _starts()
     _stop_at_once()
-    _quota()
 
 
 def _string_output() -> None:
@@ -106,13 +105,3 @@ def _stop_at_once() -> None:
 
     execution.stop = stop_and_say
     responses.StepFunctionResponse.stop_execution = stop_execution
-
-
-def _quota() -> None:
-    quotas, encoding = module(PARSER + "quotas"), module(PARSER + "asl.utils.encoding")
-
-    def is_within_size_quota(value: Any) -> bool:
-        text = value if isinstance(value, str) else encoding.to_json_str(value, separators=(",", ":"))
-        return len(text.encode()) <= DATA_MAX_BYTES
-
-    replace_everywhere("is_within_size_quota", quotas.is_within_size_quota, is_within_size_quota)

@@ -15,13 +15,12 @@
 11. Each retry of a state has a task token of its own; moto's second try waits on the token that the first one has used
     up, and times out at once.
 12. States.ALL does not match States.DataLimitExceeded and States.Runtime; States.TaskFailed matches all but a timeout.
-13. Retries are counted for each visit of a state, not once for the whole execution.
-14. Names of executions are checked; of two starts at once under one name, one is told of the other.
-15. A task token takes one answer; a later one is TaskTimedOut.
-16. 262,144 bytes of data are within the quota, for an execution's input too.
-17. A state with HeartbeatSeconds and no TimeoutSeconds has no timeout; moto gives it 60 s.
-18. Not a difference, but memory: finished executions are forgotten after a while, as AWS does after 90 days.
-19. A Choice without match and default is States.NoChoiceMatched.
+13. Names of executions are checked; of two starts at once under one name, one is told of the other.
+14. A task token takes one answer; a later one is TaskTimedOut.
+15. The input of an execution is at most 262,144 bytes of JSON.
+16. A state with HeartbeatSeconds and no TimeoutSeconds has no timeout; moto gives it 60 s.
+17. Not a difference, but memory: finished executions are forgotten after a while, as AWS does after 90 days.
+18. A Choice without match and default is States.NoChoiceMatched.
 """
 
 import threading
