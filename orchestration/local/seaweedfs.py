@@ -25,14 +25,17 @@ VOLUMES_PER_GROWTH: Final = 3
 """Volumes added to a bucket that needs one; each takes one write at a time."""
 MIN_FREE_SPACE: Final = "512MiB"
 """Below this the server refuses writes, before the disk that holds the catalog is full too."""
+SIGNATURE_VALID_S: Final = 300
+"""Between the assignment of a place and the write to it; the default of 10 s is little for a machine under load."""
 WEBHOOK_PATH: Final = "/muster/s3-events"
 
 
 def prepare(directory: Path, settings: Settings) -> None:
-    """Write the configuration: credentials, event notification, volume growth. All files are private."""
+    """Write the configuration: credentials, inner keys, event notification, volume growth. All files are private."""
     (directory / "data").mkdir(exist_ok=True)
     write_private(directory / "s3.json", json.dumps(_identities(settings), indent=1))
     write_private(directory / "notification.toml", _notification(settings))
+    write_private(directory / "security.toml", _security(settings))
     write_private(directory / "master.toml", f"[master.volume_growth]\ncopy_1 = {VOLUMES_PER_GROWTH}\n")
 
 
@@ -180,6 +183,21 @@ def _identities(settings: Settings) -> dict[str, object]:
             {"name": "muster", "credentials": [credentials], "actions": ["Admin", "Read", "List", "Tagging", "Write"]}
         ]
     }
+
+
+def _security(settings: Settings) -> str:
+    """Keys with which the server signs its own writes, so that its inner ports refuse those of others.
+
+    They protect from accidents, not from an attacker on the machine: the master hands out signatures to whoever asks,
+    reads need none, and gRPC has no keys. The inner ports are on loopback only.
+    """
+    secret = settings.s3_secret_key.reveal().encode()
+    sections = ("jwt.signing", "jwt.filer_signing")
+    keys = {section: hmac.new(secret, f"muster {section}".encode(), hashlib.sha256).hexdigest() for section in sections}
+    return "\n".join(
+        f"[{section}]\n{as_toml({'key': key, 'expires_after_seconds': SIGNATURE_VALID_S})}"
+        for section, key in keys.items()
+    )
 
 
 def _notification(settings: Settings) -> str:
