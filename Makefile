@@ -6,7 +6,9 @@ STAMP := $(VENV)/.setup-done
 UV_VERSION := 0.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo lint types test test-unit test-containers bench
+# Compose v1 or v2, whichever is installed.
+COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
+.PHONY: help setup up down status demo lint types test test-unit test-containers bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,14 +49,29 @@ lint: $(STAMP)  ## ruff, formatting, import contracts (the workflow's linter run
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
-test: $(STAMP)  ## all tests but those that need PostgreSQL
+test: $(STAMP)  ## all tests but those that need Docker or PostgreSQL
 	$(BIN)/pytest -m "not containers"
 
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property
 
-test-containers: $(STAMP)  ## tests that need PostgreSQL
+test-containers: $(STAMP) images  ## tests that need Docker or PostgreSQL; Kafka's own on a broker in Docker
 	$(BIN)/pytest -m containers
+	$(BIN)/pytest --kafka docker tests/integration/test_publishing.py tests/integration/test_materialiser.py
+
+images: $(STAMP)  ## the container images; bases are built here where no registry can be reached
+	docker/build.sh
+
+compose-up: images  ## start the stack in containers and wait until it is healthy
+	docker/env.sh .env
+	$(COMPOSE) up --detach
+	docker/healthy.sh 180 $(COMPOSE)
+
+compose-demo: $(STAMP)  ## the demo, in the containers of compose-up
+	$(COMPOSE) run --rm demo
+
+compose-down: $(STAMP)  ## stop and remove the containers; the volumes keep the data
+	$(COMPOSE) --profile tools down
 
 bench: $(STAMP)  ## the benchmark: a table, and JSON
 	$(BIN)/python -m benchmarks

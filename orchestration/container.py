@@ -1,0 +1,76 @@
+"""Entry point of the image: `lambda HANDLER`, `task ...`, `worker`, `serve PART`, `health PART`, `muster ...`.
+
+Whoever runs the image (Lambda, ECS, compose) names one of these words first. Two things are done before the program
+starts: SIGTERM ends it also where it is process 1, which the kernel signals only if a handler is installed; and the
+compiled kernels are found where the file system cannot be written.
+"""
+
+import os
+import runpy
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+KERNELS: Final = "NUMBA_CACHE_DIR"
+TERMINATED: Final = 128 + signal.SIGTERM
+"""Exit code that a shell and Docker give to a program that SIGTERM has ended."""
+USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
+MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "lambda": ("awslambdaric",),
+    "task": ("orchestration.tasks",),
+    "worker": ("orchestration.worker",),
+    "serve": ("orchestration.serving", "serve"),
+    "health": ("orchestration.serving", "health"),
+    "muster": ("orchestration.cli.main",),
+    "demo": ("orchestration.demo",),
+}
+"""First word -> module, and what comes before the rest of the words."""
+
+
+def writable_kernels(env: MutableMapping[str, str]) -> None:
+    """Point numba to a copy of the compiled kernels where their folder is read-only.
+
+    numba reads a cache only where it could also write one; on a read-only file system it would compile for half a
+    minute, in every process. Processes that are started later inherit the variable.
+    """
+    if not (path := env.get(KERNELS)) or os.access(path, os.W_OK) or not Path(path).is_dir():
+        return
+    copy = Path(tempfile.gettempdir()) / f"muster-kernels-{os.getuid()}"
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=copy.parent))
+        shutil.copytree(path, unfinished, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        try:
+            unfinished.rename(copy)
+        except OSError:  # another process of this container was quicker
+            shutil.rmtree(unfinished)
+    env[KERNELS] = str(copy)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    sys.exit(TERMINATED)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Become the program that the first word names; any other word is a program of the system."""
+    if not arguments:
+        sys.stderr.write(f"say what to run: {', '.join(MODULES)}, or a program\n")
+        return USAGE_EXIT_CODE
+    word, *rest = arguments
+    writable_kernels(os.environ)
+    if word not in MODULES:
+        os.execvp(word, [word, *rest])  # noqa: S606  # no shell
+    module, *before = MODULES[word]
+    signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
+    sys.argv = [module, *before, *rest]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

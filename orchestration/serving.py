@@ -1,0 +1,178 @@
+"""Parts of the stack as containers: `serve PART` runs one in the foreground, `health PART` asks whether it works.
+
+The container runtime is the supervisor here: it starts parts again, and orders them by their health. Addresses and
+credentials come from the settings, which name the other containers; `MUSTER_LISTEN_HOST` opens the ports to them.
+
+`serve setup` is what deploying means: schema of the catalog, topics, buckets, the default tenant. It runs to its end,
+before the parts that need it, and changes nothing where all of that exists.
+"""
+
+import itertools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from orchestration.local import seaweedfs
+from orchestration.local.home import Home
+from orchestration.local.parts import HEALTH_PATH, aws_environment
+from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.settings import Settings
+from schemas.errors import MusterError, UserError
+from schemas.topics import RELAY_GROUP, WORKER_GROUP
+
+HEALTH_TIMEOUT_S: Final = 5.0
+FAILED: Final = 1
+
+Part = Callable[[Settings], int]
+Check = Callable[[Settings], bool]
+
+
+def setup(settings: Settings) -> int:
+    """Bring catalog, topics and buckets to what this release declares. Idempotent."""
+    from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
+    from orchestration.clock import now_ms  # noqa: PLC0415
+    from orchestration.context import Context  # noqa: PLC0415
+    from orchestration.local.kafka.topics import ensure_topics  # noqa: PLC0415
+    from orchestration.operations.submit import DEFAULT_TENANT  # noqa: PLC0415
+
+    upgrade(settings.catalog_url)
+    ensure_topics(settings)
+    seaweedfs.ensure_buckets(settings)
+    Context(settings).audiences.add_tenant(DEFAULT_TENANT, now_ms())
+    return 0
+
+
+def s3(settings: Settings) -> int:
+    """Become the S3 server."""
+    home = _home(settings)
+    seaweedfs.prepare(home.s3, settings)
+    argv = seaweedfs.command(_s3_ports(settings), listen_host=settings.listen_host)
+    os.chdir(home.s3)
+    # SeaweedFS would make an administrator of the credentials that it finds in AWS_*.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MUSTER_"))}
+    os.execve(argv[0], argv, env)  # noqa: S606  # no shell
+
+
+def engine(settings: Settings) -> int:
+    """Run the workflow interpreter, with its Lambda functions and tasks as processes."""
+    home = _home(settings)
+    for log in ("lambda", "tasks"):
+        path = home.log_file(log)
+        if not path.is_symlink():
+            path.symlink_to("/dev/stdout")  # what they write belongs into the log of the container
+    return _module(settings, "orchestration.local.engine.server")
+
+
+def relay(settings: Settings) -> int:
+    """Run the relay: progress, answers to the workflow, events, sweeper."""
+    return _module(settings, "orchestration.relay")
+
+
+def worker(settings: Settings) -> int:
+    """Run a materialiser."""
+    return _module(settings, "orchestration.worker")
+
+
+def _module(settings: Settings, name: str) -> int:
+    _home(settings)
+    env = {**os.environ, **aws_environment(settings)}
+    os.execve(sys.executable, [sys.executable, "-m", name], env)  # noqa: S606  # no shell
+
+
+def _home(settings: Settings) -> Home:
+    home = Home(path=settings.home)
+    home.make()
+    return home
+
+
+def _s3_ports(settings: Settings) -> Ports:
+    return Ports(s3=urlsplit(settings.s3_endpoint).port or Ports().s3)
+
+
+def s3_works(settings: Settings) -> bool:
+    """Whether gateway and storage answer."""
+    ports = _s3_ports(settings)
+    return _answers(f"http://{LOOPBACK}:{ports.s3}/healthz") and seaweedfs.storage_registered(ports)
+
+
+def engine_works(settings: Settings) -> bool:
+    """Whether the workflow is registered and requests are served."""
+    return _answers(f"http://{LOOPBACK}:{urlsplit(settings.engine_url).port}{HEALTH_PATH}")
+
+
+def relay_works(settings: Settings) -> bool:
+    """Whether the relay of this container reads the progress topic."""
+    return _takes_part(settings, RELAY_GROUP)
+
+
+def worker_works(settings: Settings) -> bool:
+    """Whether the worker of this container is a member of its group: the broker has heard of it lately."""
+    return _takes_part(settings, WORKER_GROUP)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=HEALTH_TIMEOUT_S) as response:  # noqa: S310 - a loopback address of our own
+            return bool(response.status == 200)
+    except (URLError, OSError, ValueError):
+        return False
+
+
+def _takes_part(settings: Settings, group: str) -> bool:
+    from orchestration.local.kafka.topics import member_hosts  # noqa: PLC0415 - loads librdkafka
+
+    return bool(own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii")) & member_hosts(settings, group))
+
+
+def own_addresses(fib_trie: str) -> frozenset[str]:
+    """Addresses of this machine as Linux lists them: the line before "/32 host LOCAL" names one."""
+    lines = fib_trie.splitlines()
+    return frozenset(
+        before.split()[-1]
+        for before, line in itertools.pairwise(lines)
+        if line.strip() == "/32 host LOCAL" and not before.split()[-1].startswith("127.")
+    )
+
+
+PARTS: Final[Mapping[str, Part]] = {"setup": setup, "s3": s3, "engine": engine, "relay": relay, "worker": worker}
+CHECKS: Final[Mapping[str, Check]] = {
+    "s3": s3_works,
+    "engine": engine_works,
+    "relay": relay_works,
+    "worker": worker_works,
+}
+
+
+def run(command: str, part: str, settings: Settings) -> int:
+    """Serve a part, or check it. Raises `UserError` UNKNOWN_PART, and what the part raises before it runs."""
+    known = {"serve": PARTS, "health": CHECKS}[command]
+    if part not in known:
+        raise UserError("UNKNOWN_PART", f"{command} knows {', '.join(known)}, not {part}", part=part)
+    if command == "health":
+        return 0 if CHECKS[part](settings) else FAILED
+    return PARTS[part](settings)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`serve PART` or `health PART`. The container's log gets an error as a line of JSON."""
+    if len(arguments) != 2 or arguments[0] not in {"serve", "health"}:
+        sys.stderr.write(f"serve {'|'.join(PARTS)}, or health {'|'.join(CHECKS)}\n")
+        return FAILED
+    try:
+        settings = Settings.load()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        return run(arguments[0], arguments[1], settings)
+    except MusterError as exc:
+        sys.stderr.write(f"{json.dumps(exc.as_record(), default=str)}\n")
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Whole imports on three brokers (replication 3, two in sync) while brokers die, restart and fall silent."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration.context import Context
+from orchestration.local.kafka.topics import ensure_topics
+from orchestration.settings import Settings
+from schemas.messages import JobState
+from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL
+from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
+from tests.servers.kafka import Cluster, kafka_cluster
+
+pytestmark = [pytest.mark.containers, pytest.mark.integration]
+
+PARTITIONS = 4
+TOPICS = (IMPORTS, IMPORTS_SMALL, IMPORT_PROGRESS)
+SILENT_S = 12
+"""Longer than a broker's session (2 s) and a worker's (6 s): leaders move, and the group has to do without."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with kafka_cluster(3) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def context(cluster: Cluster, start_module_stack: Callable[..., Settings]) -> Context:
+    settings = {"kafka_bootstrap": cluster.bootstrap, "partitions": PARTITIONS, "replication_factor": 3}
+    ensure_topics(Settings(**settings))  # type: ignore[arg-type]
+    made = Context(
+        start_module_stack(
+            parts=("s3", "catalog", "engine", "relay", "worker"),
+            workers=2,
+            worker_session_timeout_s=6,
+            lambda_file_bytes=-1,
+            **settings,
+        )
+    )
+    made.audiences.add_tenant(TENANT, now_ms=1)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def in_sync(cluster: Cluster, context: Context) -> None:
+    cluster.await_in_sync(*TOPICS)
+
+
+def await_state(context: Context, audience: str, state: JobState) -> None:
+    job = job_of(context, audience)
+    deadline = time.monotonic() + 120
+    while not any(t.state == state for t in context.jobs.history(job.job_id)):
+        assert time.monotonic() < deadline, f"the job of {audience} was never {state}"
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("step", ["IMPORTING", "AWAITING"])
+def test_a_leader_that_is_killed_during_an_import_loses_and_doubles_nothing(
+    cluster: Cluster, context: Context, tmp_path: Path, step: JobState
+) -> None:
+    audience = f"leader-{step.lower()}"
+    users = write_file(tmp_path / "a.csv", 11, rows=150_000)
+    leader = cluster.leader(IMPORTS_SMALL)
+    upload(context, tmp_path / "a.csv", audience)
+    await_state(context, audience, step)
+
+    cluster.node(leader).kill("SIGKILL")
+    try:
+        assert_published(context, ended(context, job_of(context, audience)), users)  # without it
+        assert cluster.leader(IMPORTS_SMALL) != leader
+    finally:
+        cluster.node(leader).start()
+
+
+@pytest.mark.timeout(400)
+def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_doubles_nothing(
+    cluster: Cluster, context: Context, tmp_path: Path
+) -> None:
+    users = write_file(tmp_path / "a.csv", 12, rows=150_000)
+    leader = cluster.leader(IMPORTS_SMALL)
+    upload(context, tmp_path / "a.csv", "silent")
+    await_state(context, "silent", "IMPORTING")
+
+    cluster.node(leader).pause()
+    time.sleep(SILENT_S)
+    cluster.node(leader).unpause()
+
+    assert_published(context, ended(context, job_of(context, "silent")), users)
+
+
+@pytest.mark.timeout(500)
+def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothing(
+    cluster: Cluster, context: Context, tmp_path: Path
+) -> None:
+    users = {}
+    for node_id in (1, 2, 3):
+        audience = f"rolling-{node_id}"
+        users[audience] = write_file(tmp_path / f"{audience}.csv", node_id, rows=100_000)
+        upload(context, tmp_path / f"{audience}.csv", audience)
+        await_state(context, audience, "IMPORTING")
+        cluster.node(node_id).restart(timeout=30)
+        cluster.await_in_sync(*TOPICS)
+    for audience, expected in users.items():
+        assert_published(context, ended(context, job_of(context, audience)), expected)
+
+
+def test_topics_have_the_replicas_of_the_settings(cluster: Cluster, context: Context) -> None:
+    with pytest.raises(Exception, match=r"has 3 replicas, the settings say 1"):
+        ensure_topics(context.settings.with_(replication_factor=1))

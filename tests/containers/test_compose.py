@@ -1,0 +1,91 @@
+"""The stack of docker-compose.yml: an import through the command line, and what kill -9 and a cut network do to it."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.containers.compose import SERVICES, Compose, compose, inspect
+
+pytestmark = pytest.mark.containers
+
+FIRST = [f"first-{n}" for n in range(5_000)]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    with compose(tmp_path_factory.mktemp("compose")) as made:
+        path = made.put("first.csv", users_csv(FIRST))
+        made.muster("import", path, "--audience", "first", "--wait", "--timeout", "180")
+        yield made
+
+
+def users_csv(users: list[str]) -> str:
+    return "user_id\n" + "".join(f"{user}\n" for user in users)
+
+
+def imported(running: Compose, audience: str, users: list[str]) -> None:
+    path = running.put(f"{audience}.csv", users_csv(users))
+    running.muster("import", path, "--audience", audience, "--wait", "--timeout", "180")
+
+
+@pytest.mark.timeout(600)
+def test_an_import_through_the_command_line_publishes_exactly_the_file(running: Compose) -> None:
+    assert sorted(running.members("first")) == sorted(FIRST)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_part_that_is_killed_comes_back_by_itself_with_its_data(running: Compose, service: str) -> None:
+    running.kill(service)
+    running.await_healthy()
+
+    assert sorted(running.members("first")) == sorted(FIRST)
+    users = [f"{service}-{n}" for n in range(2_000)]
+    imported(running, f"after-{service}", users)
+    assert sorted(running.members(f"after-{service}")) == sorted(users)
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_nothing(running: Compose) -> None:
+    users = [f"cut-{n}" for n in range(200_000)]
+    path = running.put("cut.csv", users_csv(users))
+    worker, bus = running.containers("worker")[0], f"{running.project}_bus"
+    job = running.muster("import", path, "--audience", "cut")["job_id"]
+
+    subprocess.run(["docker", "network", "disconnect", bus, worker], check=True)
+    try:
+        running.muster("jobs", "wait", job, "--timeout", "180")  # the other worker has taken its partitions
+    finally:
+        subprocess.run(["docker", "network", "connect", bus, worker], check=True)
+
+    assert sorted(running.members("cut")) == sorted(users)
+    running.await_healthy()
+
+
+@pytest.mark.timeout(600)
+def test_down_and_up_again_keeps_what_was_published(running: Compose) -> None:
+    running.run("down", "--timeout", "5")
+    running.run("up", "--detach")
+    running.await_healthy()
+    assert sorted(running.members("first")) == sorted(FIRST)
+
+
+def test_every_port_is_published_on_loopback_only_and_every_container_has_a_limit(running: Compose) -> None:
+    for service in SERVICES:
+        for container in running.containers(service):
+            host = inspect(container)["HostConfig"]
+            bound = [binding["HostIp"] for bindings in (host["PortBindings"] or {}).values() for binding in bindings]
+            assert set(bound) <= {"127.0.0.1"}
+            assert host["Memory"] > 0
+
+
+@pytest.mark.timeout(120)
+def test_parts_end_in_order_on_sigterm(running: Compose) -> None:
+    for service in ("relay", "worker", "engine"):
+        (container, *_) = running.containers(service)
+        began = time.monotonic()
+        subprocess.run(["docker", "stop", "--time", "25", container], check=True, capture_output=True)
+        assert inspect(container)["State"]["ExitCode"] == 0, service
+        assert time.monotonic() - began < 25

@@ -1,0 +1,73 @@
+"""The image of the product by itself."""
+
+import subprocess
+
+import pytest
+
+from tests.containers.compose import inspect
+
+pytestmark = pytest.mark.containers
+
+IMAGE = "muster:local"
+KERNELS = """
+from schemas import warm
+warm.warm()
+from numba.core.registry import CPUDispatcher
+import gc
+used = [d for d in gc.get_objects() if isinstance(d, CPUDispatcher) and d.signatures]
+print(sum(sum(d.stats.cache_hits.values()) for d in used), sum(sum(d.stats.cache_misses.values()) for d in used))
+"""
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(
+        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_it_does_not_run_as_root() -> None:
+    assert docker(IMAGE, "id", "-u") == "10001"
+
+
+@pytest.mark.parametrize("user", ["10001", "4711"])
+def test_a_read_only_container_compiles_nothing(user: str) -> None:
+    flags = ("--read-only", "--tmpfs", "/tmp:exec", "--network", "none", "--user", user)
+    hits, misses = docker(*flags, IMAGE, "python", "-c", KERNELS).split()
+    assert int(hits) > 0
+    assert int(misses) == 0
+
+
+def test_the_first_word_says_what_runs() -> None:
+    assert docker(IMAGE, "muster", "--version").startswith("muster ")
+    assert (
+        "serve setup"
+        in subprocess.run(["docker", "run", "--rm", IMAGE, "serve"], capture_output=True, text=True, check=False).stderr
+    )
+
+
+def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
+    # The catalog does not answer: without a handler of its own, process 1 would not notice the signal.
+    name = "muster-test-sigterm"
+    started = [
+        "docker",
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--env",
+        "MUSTER_CATALOG_URL=postgresql+psycopg://x@10.255.255.1/x",
+    ]
+    job = "01jd0000000000000000000000"
+    subprocess.run([*started, IMAGE, "task", "verify", job, "execution"], check=True, capture_output=True)
+    try:
+        subprocess.run(
+            ["docker", "exec", name, "sh", "-c", "until grep -q SigCgt:.*4... /proc/1/status; do :; done"],
+            timeout=60,
+            check=True,
+        )
+        subprocess.run(["docker", "stop", "--time", "20", name], check=True, capture_output=True)
+        assert inspect(name)["State"]["ExitCode"] == 143
+    finally:
+        subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)

@@ -1,0 +1,132 @@
+"""Kafka in Docker: one broker, or three on a network of their own. `KAFKA_IMAGE` names the image."""
+
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+# Its image cannot be pulled everywhere, and every container here is removed by the test that started it.
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+IMAGE: Final = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
+STARTED: Final = re.compile(r"Kafka Server started")
+START_TIMEOUT_S: Final = 90
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Running brokers; node ids count from 1."""
+
+    bootstrap: str
+    containers: tuple[Any, ...]
+
+    def node(self, node_id: int) -> Any:
+        """The container (of the Docker SDK) of a broker."""
+        return self.containers[node_id - 1].get_wrapped_container()
+
+    def leader(self, topic: str, partition: int = 0) -> int:
+        """Node id of the leader of a partition."""
+        return int(self._topic(topic).partitions[partition].leader)
+
+    def in_sync(self, topic: str) -> bool:
+        """Whether every replica of a topic has everything."""
+        try:
+            partitions = self._topic(topic).partitions.values()
+        except KafkaException:
+            return False
+        return all(len(p.isrs) == len(p.replicas) for p in partitions)
+
+    def await_in_sync(self, *topics: str, timeout_s: float = 90) -> None:
+        """Until every replica of the topics has everything."""
+        deadline = time.monotonic() + timeout_s
+        while not all(self.in_sync(topic) for topic in topics):
+            assert time.monotonic() < deadline, f"replicas of {topics} are not in sync after {timeout_s} s"
+            time.sleep(0.2)
+
+    def _topic(self, name: str) -> Any:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        return admin.list_topics(name, timeout=10).topics[name]
+
+
+@contextmanager
+def kafka_cluster(brokers: int, heap: str = "-Xmx256m") -> Iterator[Cluster]:
+    """Start brokers, published on loopback; with three, two must have a message before it is acknowledged."""
+    voters = ",".join(f"{i}@kafka{i}:9093" for i in range(1, brokers + 1))
+    with ExitStack() as stack:
+        network = stack.enter_context(Network())
+        containers, addresses = [], []
+        for node_id in range(1, brokers + 1):
+            port = _free_port()
+            container = DockerContainer(IMAGE, hostname=f"kafka{node_id}")
+            container.with_envs(**_environment(node_id, port, voters, brokers), KAFKA_HEAP_OPTS=heap)
+            published: dict[str, Any] = container.ports
+            published["9092/tcp"] = ("127.0.0.1", port)  # with_bind_ports would publish it on every address
+            container.with_network(network).with_network_aliases(f"kafka{node_id}")
+            container.with_name(f"muster-test-kafka{node_id}-{uuid.uuid4().hex[:6]}")
+            stack.callback(container.stop)
+            container.start()
+            containers.append(container)
+            addresses.append(f"127.0.0.1:{port}")
+        for container in containers:
+            LogMessageWaitStrategy(STARTED).with_startup_timeout(START_TIMEOUT_S).wait_until_ready(container)
+        cluster = Cluster(bootstrap=",".join(addresses), containers=tuple(containers))
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        _await(lambda: len(admin.list_topics(timeout=5).brokers), brokers)
+        yield cluster
+
+
+def _await(count: Callable[[], int], wanted: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            if count() == wanted:
+                return
+        except KafkaException:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"{wanted} brokers did not form a cluster within {START_TIMEOUT_S} s")
+
+
+def _environment(node_id: int, port: int, voters: str, brokers: int) -> dict[str, str]:
+    in_sync = str(max(1, brokers - 1))
+    return {
+        "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw",
+        "KAFKA_NODE_ID": str(node_id),
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": voters,
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_LISTENERS": "HOST://:9092,INTERNAL://:19092,CONTROLLER://:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"HOST://127.0.0.1:{port},INTERNAL://kafka{node_id}:19092",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "KAFKA_INTER_BROKER_LISTENER_NAME": "INTERNAL",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": str(brokers),
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": str(brokers),
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": in_sync,
+        "KAFKA_MIN_INSYNC_REPLICAS": in_sync,
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        # 50 partitions each would cost the first round trip seconds.
+        "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "3",
+        "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "3",
+        # A broker that was killed may register again after this; Kafka's own default is 9 s.
+        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "2000",
+        "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
