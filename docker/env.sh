@@ -9,4 +9,5 @@ cat >"$1" <<END
 POSTGRES_PASSWORD=$(secret)
 S3_ACCESS_KEY=muster
 S3_SECRET_KEY=$(secret)
+METRICS_TOKEN=$(secret)
 END

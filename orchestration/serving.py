@@ -9,7 +9,6 @@ before the parts that need it, and changes nothing where all of that exists.
 
 import itertools
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from orchestration.local import seaweedfs
 from orchestration.local.home import Home
 from orchestration.local.parts import HEALTH_PATH, aws_environment
 from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.logs import configure
 from orchestration.settings import Settings
 from schemas.errors import MusterError, UserError
 from schemas.topics import RELAY_GROUP, WORKER_GROUP
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
         return FAILED
     try:
         settings = Settings.load()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        configure(settings)
         return run(arguments[0], arguments[1], settings)
     except MusterError as exc:
         sys.stderr.write(f"{json.dumps(exc.as_record(), default=str)}\n")

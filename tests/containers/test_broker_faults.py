@@ -9,6 +9,7 @@ import pytest
 from orchestration.context import Context
 from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
+from schemas.errors import FatalError
 from schemas.messages import JobState
 from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL
 from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
@@ -110,5 +111,6 @@ def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothi
 
 
 def test_topics_have_the_replicas_of_the_settings(cluster: Cluster, context: Context) -> None:
-    with pytest.raises(Exception, match=r"has 3 replicas, the settings say 1"):
+    with pytest.raises(FatalError, match=r"has 3 replicas, the settings say 1") as refused:
         ensure_topics(context.settings.with_(replication_factor=1))
+    assert refused.value.code == "TOPIC_REPLICAS_CHANGED"
