@@ -10,6 +10,7 @@ from orchestration.catalog.job_queries import JobQueries
 from orchestration.catalog.job_rows import append, job_of, locked
 from orchestration.catalog.records import Job, JobError, NewJob, Transition
 from orchestration.catalog.tables import attempts, jobs, receipts, transitions
+from orchestration.catalog.upsert import upsert
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
@@ -177,5 +178,4 @@ class JobStore(JobQueries):
 
 
 def _put_receipt(connection: sa.Connection, job_id: JobId, record: Mapping[str, Any]) -> None:
-    connection.execute(receipts.delete().where(receipts.c.job_id == job_id))
-    connection.execute(receipts.insert().values(job_id=job_id, record=dict(record)))
+    upsert(connection, receipts, {"job_id": job_id}, {"record": dict(record)})

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from orchestration.catalog.engine import Database
 from orchestration.catalog.records import PartitionProgress, StageProgress
 from orchestration.catalog.tables import partition_progress, stage_progress
+from orchestration.catalog.upsert import upsert
 from schemas.ids import JobId
 
 
@@ -21,23 +22,13 @@ class ProgressStore:
         """Keep announcements. A partition that has materialised stays so: a later failure is a duplicate's."""
         with self._database.write() as connection:
             for row in rows:
-                key = (
-                    (partition_progress.c.job_id == row.job_id)
-                    & (partition_progress.c.attempt == row.attempt)
-                    & (partition_progress.c.partition == row.partition)
+                upsert(
+                    connection,
+                    partition_progress,
+                    {"job_id": row.job_id, "attempt": row.attempt, "partition": row.partition},
+                    {"materialised": row.materialised, "record": dict(row.record), "at_ms": row.at_ms},
+                    where=partition_progress.c.materialised.is_(False),
                 )
-                kept = connection.execute(sa.select(partition_progress.c.materialised).where(key)).scalar_one_or_none()
-                if kept is True:
-                    continue
-                values = {"materialised": row.materialised, "record": dict(row.record), "at_ms": row.at_ms}
-                if kept is None:
-                    connection.execute(
-                        partition_progress.insert().values(
-                            job_id=row.job_id, attempt=row.attempt, partition=row.partition, **values
-                        )
-                    )
-                else:
-                    connection.execute(partition_progress.update().where(key).values(**values))
 
     def partitions(self, job_id: JobId) -> list[PartitionProgress]:
         """All announcements about a job, by attempt and partition."""
@@ -51,12 +42,9 @@ class ProgressStore:
 
     def put_stage(self, job_id: JobId, stage: str, record: Mapping[str, Any], *, now_ms: int) -> None:
         """Replace what is known about a stage."""
-        key = (stage_progress.c.job_id == job_id) & (stage_progress.c.stage == stage)
+        key = {"job_id": job_id, "stage": stage}
         with self._database.write() as connection:
-            connection.execute(stage_progress.delete().where(key))
-            connection.execute(
-                stage_progress.insert().values(job_id=job_id, stage=stage, record=dict(record), at_ms=now_ms)
-            )
+            upsert(connection, stage_progress, key, {"record": dict(record), "at_ms": now_ms})
 
     def stages(self, job_id: JobId) -> dict[str, StageProgress]:
         """What is known about each stage of a job."""

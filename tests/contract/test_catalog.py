@@ -383,3 +383,33 @@ def test_a_database_that_is_away_is_a_retriable_error(tmp_path: Path) -> None:
     store = JobStore(Database(Secret(f"sqlite:///{tmp_path / 'missing' / 'catalog.db'}")))
     with pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
         store.live()
+
+
+def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error(
+    jobs: JobStore, database: Database
+) -> None:
+    jobs.register(new_job())
+    progress = ProgressStore(database)
+    row = PartitionProgress(
+        job_id=job_number(1), attempt=Attempt(1), partition=0, materialised=True, record={"n": 1}, at_ms=1
+    )
+    barrier = threading.Barrier(16)
+    failed: list[Exception] = []
+
+    def write() -> None:
+        barrier.wait()
+        try:
+            jobs.put_receipt(job_number(1), {"rows": 1})
+            progress.put_stage(job_number(1), "verify", {"done": 1}, now_ms=1)
+            progress.put_partitions([row])
+        except Exception as exc:  # noqa: BLE001  # told below, by the test
+            failed.append(exc)
+
+    threads = [threading.Thread(target=write) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert jobs.receipt(job_number(1)) == {"rows": 1}
+    assert progress.partitions(job_number(1)) == [row]

@@ -1,0 +1,30 @@
+"""Insert, or update what another one has inserted first: in one statement, so that two at once are no error."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Mapping[str, Any],
+    values: Mapping[str, Any],
+    *,
+    where: sa.ColumnElement[bool] | None = None,
+) -> None:
+    """Write `values` to the row of `key`, the table's primary key. `where`: only over a row that is like this."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            postgresql.insert(table)
+            .values(**key, **values)
+            .on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where)
+        )
+    else:
+        connection.execute(
+            sqlite.insert(table)
+            .values(**key, **values)
+            .on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where)
+        )
