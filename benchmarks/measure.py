@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,8 @@ class Measured:
 class Result:
     """One line of the report: the best run of something, compared with `baseline` (the label of another line).
 
-    `goal` is how many times the rate of the baseline it should reach; none where there is nothing to reach.
+    `goal` is how many times the rate of the baseline it should reach; none where there is nothing to reach. Goals of
+    another kind are in words (`target`), with the verdict in `met`.
     """
 
     benchmark: str
@@ -37,6 +38,8 @@ class Result:
     best: Measured
     baseline: str | None = None
     goal: float | None = None
+    target: str = ""
+    met: bool | None = None
     note: str = ""
 
     @property
@@ -44,9 +47,23 @@ class Result:
         """Rows a second."""
         return self.best.rows / self.best.wall_s
 
-    def as_record(self) -> dict[str, Any]:
+    def times(self, rates: Mapping[str, float]) -> float | None:
+        """Its rate in those of its baseline; `rates` by label."""
+        return self.rate / rates[self.baseline] if self.baseline else None
+
+    def verdict(self, rates: Mapping[str, float]) -> bool | None:
+        """Whether the goal is met; none without one."""
+        times = self.times(rates)
+        return times >= self.goal if times is not None and self.goal is not None else self.met
+
+    def as_record(self, rates: Mapping[str, float]) -> dict[str, Any]:
         """Plain JSON data."""
-        return asdict(self) | {"rows_per_s": round(self.rate), "cpu_us_per_row": self.best.cpu_s / self.best.rows * 1e6}
+        return asdict(self) | {
+            "rows_per_s": round(self.rate),
+            "cpu_us_per_row": self.best.cpu_s / self.best.rows * 1e6,
+            "times_baseline": self.times(rates),
+            "met": self.verdict(rates),
+        }
 
 
 Work = Callable[..., int]

@@ -20,6 +20,7 @@ class Setting:
 
     csv: Path
     rows: int
+    memory_rows: tuple[int, ...]
     repeat: int
     scratch: Path
     settings: Settings

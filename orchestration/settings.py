@@ -69,7 +69,7 @@ class Settings:
     parse_memory_bytes: int = 4096 * MIB
     parse_cpu_s: int = 120
     parse_wall_s: int = 120
-    worker_buffer_bytes: int = 192 * MIB
+    worker_buffer_bytes: int = 64 * MIB
     worker_session_timeout_s: int = 30
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2

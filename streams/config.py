@@ -40,7 +40,7 @@ class WorkerConfig:
     small_import_topic: str = IMPORTS_SMALL
     progress_topic: str = IMPORT_PROGRESS
     dead_letter_topic: str = DEAD_LETTERS
-    buffer_bytes: int = 192 * MIB
+    buffer_bytes: int = 64 * MIB
     run_bytes: int = 16 * MIB  # a group is flushed when it holds this much
     flush_after_s: float = 1.0  # ... or its oldest row is this old
     flush_after_messages: int = 256  # ... or so many messages of a topic-partition wait for their acknowledgement

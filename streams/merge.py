@@ -1,9 +1,9 @@
 """Staged rows of one partition -> rows sorted by user_id (bytes), one per user: the one with the highest ordinal.
 
-Two ways to sort, chosen by size and equal in result: in memory with pyarrow, or with DuckDB, which spills to disk.
-Both feed the same `_last_of_each_user`, which drops all but the last row of a user from sorted rows. What is kept is
-hashed and written. Rows are counted and hashed as they come in as well: a merge proves that it read what the end marker
-promised.
+Three ways to sort, chosen by size and equal in result: in memory; range by range from disk (`streams.ranges`); and
+with DuckDB, which spills, where a range has hardly more than one id. All feed the same `_last_of_each_user`, which
+drops all but the last row of a user from sorted rows. What is kept is hashed and written. Rows are counted and hashed
+as they come in as well: a merge proves that it read what the end marker promised.
 """
 
 import tempfile
@@ -23,6 +23,7 @@ from schemas.columns import ORDINAL, USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.row_digest import digest_rows
 from segmentation.sorting import sort_strings
+from streams.ranges import sorted_in_ranges
 
 ROWS_AT_ONCE: Final = 64 * 1024
 ROW_GROUP_ROWS: Final = 256 * 1024
@@ -43,8 +44,12 @@ class MergedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpillingSort:
-    """How DuckDB may sort: memory and temp space in bytes, threads, and the folder to spill to."""
+    """How rows are sorted on disk: about how many bytes they take, and what DuckDB may use where it must help.
 
+    Memory and temp space are bytes.
+    """
+
+    rows_bytes: int
     memory_bytes: int
     temp_bytes: int
     threads: int
@@ -58,7 +63,7 @@ def merge_rows(
     `spilling=None` sorts in memory.
     """
     counted = _Counted(tables, schema)
-    rows = _sorted_in_memory(counted) if spilling is None else _sorted_by_duckdb(counted, schema, folder, spilling)
+    rows = _sorted_in_memory(counted) if spilling is None else _sorted_on_disk(counted, schema, folder, spilling)
     path = folder / "part.parquet"
     kept = Digest(schema_id=schema.schema_id)
     with pq.ParquetWriter(path, schema.arrow(), **_writer_options(schema)) as writer:
@@ -105,6 +110,20 @@ def _sorted_in_memory(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     order = pa.array(sort_strings(table.column(USER_ID).combine_chunks()))
     for start in range(0, table.num_rows, ROW_GROUP_ROWS):
         yield table.take(order.slice(start, ROW_GROUP_ROWS)).combine_chunks()
+
+
+def _sorted_on_disk(
+    tables: Iterable[pa.Table], schema: RowSchema, folder: Path, spilling: SpillingSort
+) -> Iterator[pa.Table]:
+    ranges = folder / "ranges"
+    ranges.mkdir()
+    return sorted_in_ranges(
+        tables,
+        spilling.rows_bytes,
+        ranges,
+        small=_sorted_in_memory,
+        stubborn=lambda rows: _sorted_by_duckdb(rows, schema, folder, spilling),
+    )
 
 
 def _sorted_by_duckdb(

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from schemas.codec import CODEC
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
@@ -30,10 +31,14 @@ from segmentation.progress import GroupKey, Progress, failure
 from streams.config import WorkerConfig
 from streams.counters import Counters
 from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
+from streams.ranges import RANGE_BYTES
 from streams.runs import find_runs, read_rows
 from streams.staging import ObjectStore
 
 _log = logging.getLogger(__name__)
+
+ON_DISK_BYTES: Final = 2 * IN_MEMORY_FACTOR * RANGE_BYTES
+"""What a merge may take, as long as it is larger than that: a run that is read, and a range that is sorted."""
 
 Announce = Callable[[ProgressMessage], Awaitable[None]]
 
@@ -112,11 +117,12 @@ class MergeRunner:
 
     def _weight_of(self, intent: Intent) -> int:
         per_row = 64 + 16 * len(intent.marker.columns.columns)  # known exactly only once the footers are read
-        return min(intent.marker.records * per_row * IN_MEMORY_FACTOR, self._spill_bytes)
+        return min(intent.marker.records * per_row * IN_MEMORY_FACTOR, self._spill_bytes, ON_DISK_BYTES)
 
     @property
     def _spill_bytes(self) -> int:
-        return self._config.merge_bytes * 3 // 4
+        """For the rare rows that only DuckDB can sort."""
+        return self._config.merge_bytes // 4
 
     async def _run(self, intent: Intent, weight: int) -> None:
         started = time.monotonic()
@@ -168,8 +174,9 @@ class MergeRunner:
         takes = take_each_chunk_once(runs)
         size = sum(take.run.row_bytes for take in takes)
         spilling = None
-        if size * IN_MEMORY_FACTOR > self._config.merge_bytes // 2:
+        if size * IN_MEMORY_FACTOR > min(self._config.merge_bytes // 2, ON_DISK_BYTES):
             spilling = SpillingSort(
+                rows_bytes=size,
                 memory_bytes=self._spill_bytes,
                 temp_bytes=self._config.merge_temp_bytes,
                 threads=self._config.merge_threads,

@@ -20,8 +20,8 @@ SCHEMA = RowSchema(
         Column(name="score", type="double"),
     )
 )
-SPILLING = SpillingSort(memory_bytes=64 * MIB, temp_bytes=1024 * MIB, threads=1)
-WAYS = pytest.mark.parametrize("spilling", [None, SPILLING], ids=["in memory", "duckdb"])
+SPILLING = SpillingSort(rows_bytes=100 * MIB, memory_bytes=64 * MIB, temp_bytes=1024 * MIB, threads=1)
+WAYS = pytest.mark.parametrize("spilling", [None, SPILLING], ids=["in memory", "on disk"])
 
 
 def rows(*values: tuple[int, str, int | None]) -> pa.Table:
