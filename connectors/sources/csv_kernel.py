@@ -1,17 +1,14 @@
-"""The strict CSV state machine (RFC 4180, comma, LF or CRLF) and the builders of Arrow string buffers.
+"""The strict CSV state machine (RFC 4180, comma, LF or CRLF).
 
 Compiled by numba, no Python objects inside, the GIL released. One function decides where records and fields begin and
 end; nothing else in Muster parses CSV. Arrays are C-contiguous; positions are indexes into `d`.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
+from numba import njit
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
@@ -31,8 +28,6 @@ NEXT, LINE, ROW, GOOD, BAD, QUOTE_POS, QUOTE_LINE, LONGEST = range(8)
 STATE_SIZE: Final = 8
 NO_FIELD: Final = -(2**31)
 """An `ends` that no field has."""
-
-WORD_BYTES: Final = 8
 
 UNQUOTED, QUOTED, QUOTE_IN_QUOTED = range(3)
 """States of `skip_record`."""
@@ -272,58 +267,3 @@ def skip_record(d: Bytes, pos: int, end: int, base: int, skip: Longs) -> int:
     skip[SKIP_AT_START] = at_start
     skip[SKIP_LINE] = line
     return i
-
-
-@njit(cache=True, nogil=True)
-def content_bytes(starts: Ints, ends: Ints, n: int) -> int:
-    """Bytes that `copy_content` needs for the n fields at most (escapes make it less)."""
-    total = 0
-    for k in range(n):
-        stop = ends[k]
-        if stop < 0:
-            stop = ~stop
-        total += stop - starts[k]
-    return total + WORD_BYTES
-
-
-@intrinsic
-def _copy_word(_context: Any, out: Any, _to: Any, d: Any, _at: Any) -> Any:
-    """`out[_to : _to + 8] = d[_at : _at + 8]` in one load and one store, at any address inside the arrays."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(8 * WORD_BYTES).as_pointer()
-        pointers = []
-        for array, index in ((0, 1), (2, 3)):
-            start = make_array(signature.args[array])(context, builder, arguments[array]).data  # type: ignore[no-untyped-call]  # numba's own
-            pointers.append(builder.bitcast(builder.gep(start, [arguments[index]]), word))
-        builder.store(builder.load(pointers[1], align=1), pointers[0], align=1)
-        return context.get_dummy_value()
-
-    return types.void(out, types.intp, d, types.intp), generate
-
-
-@njit(cache=True, nogil=True)
-def copy_content(d: Bytes, starts: Ints, ends: Ints, n: int, offsets: Ints, out: Bytes) -> None:
-    """Write the n fields as an Arrow string array: `offsets` (int32, n + 1) and `out`; "" becomes ".
-
-    Most fields are short, so they are copied by words, the last one too far: `d` must have `WORD_BYTES` behind the last
-    field, and `out` as many as `content_bytes` says.
-    """
-    o = 0
-    offsets[0] = 0
-    for k in range(n):
-        i = starts[k]
-        stop = ends[k]
-        if stop >= 0:
-            size = stop - i
-            for j in range(0, size, WORD_BYTES):
-                _copy_word(out, o + j, d, i + j)  # type: ignore[call-arg]  # the compiler passes the context
-            o += size
-        else:
-            stop = ~stop
-            while i < stop:
-                b = d[i]
-                out[o] = b
-                o += 1
-                i += 2 if b == 34 else 1
-        offsets[k + 1] = o

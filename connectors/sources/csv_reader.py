@@ -15,6 +15,8 @@ import pyarrow as pa
 from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
+from connectors.sources.csv_faults import CODES, unclosed, why
+from connectors.sources.field_kernel import WORD_BYTES, strings
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.suggestion import Chooser, Layout
@@ -34,23 +36,6 @@ MAX_SPANS: Final = 4 * 1024 * 1024
 REJECTS_PER_SCAN: Final = 8 * 1024
 BOM: Final = b"\xef\xbb\xbf"
 UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
-
-CODES: Final = {
-    kernel.FIELD_COUNT: RejectCode.FIELD_COUNT,
-    kernel.BARE_QUOTE: RejectCode.BARE_QUOTE,
-    kernel.TEXT_AFTER_QUOTE: RejectCode.TEXT_AFTER_QUOTE,
-    kernel.LONE_CR: RejectCode.LONE_CR,
-    kernel.NUL_BYTE: RejectCode.NUL_BYTE,
-    kernel.BLANK_LINE: RejectCode.BLANK_LINE,
-    kernel.ROW_TOO_LARGE: RejectCode.ROW_TOO_LARGE,
-}
-REASONS: Final = {
-    RejectCode.BARE_QUOTE: "a quote inside a field that does not start with one",
-    RejectCode.TEXT_AFTER_QUOTE: "text between the closing quote of a field and its comma or line end",
-    RejectCode.LONE_CR: "a carriage return that is not followed by a line feed",
-    RejectCode.NUL_BYTE: "a NUL byte",
-    RejectCode.BLANK_LINE: "a blank line",
-}
 
 
 class CsvReader:
@@ -76,7 +61,7 @@ class CsvReader:
         self._block_bytes = block_bytes
         self._limit = record_limit
         self._batch_rows = batch_rows
-        self._data = np.empty(record_limit + LINE_END_BYTES + block_bytes + kernel.WORD_BYTES, np.uint8)
+        self._data = np.empty(record_limit + LINE_END_BYTES + block_bytes + WORD_BYTES, np.uint8)
         self._base = 0
         """Offset in the stream of the first byte of the buffer."""
         self._tail = 0
@@ -166,16 +151,18 @@ class CsvReader:
             if self._state[kernel.GOOD] or self._state[kernel.BAD] or self._eof:
                 break
             if self._tail - pos > self._limit + LINE_END_BYTES:
-                why = self._why(RejectCode.ROW_TOO_LARGE)
-                raise UserError("BAD_HEADER", f"the header (first line) is unusable: {why}", fault="row_too_large")
+                fault = why(RejectCode.ROW_TOO_LARGE, self._limit)
+                raise UserError("BAD_HEADER", f"the header (first line) is unusable: {fault}", fault="row_too_large")
             pos = self._refill(pos)
         if self._state[kernel.QUOTE_POS] >= 0:
-            raise self._unclosed(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
+            raise unclosed(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
         if self._base + self._tail == first:
             raise UserError("EMPTY_FILE", "the file is empty: there is no header")
         if self._state[kernel.BAD]:
             code = CODES[int(bad[0, kernel.CODE])]
-            raise UserError("BAD_HEADER", f"the header (first line) is unusable: {self._why(code)}", fault=code.value)
+            raise UserError(
+                "BAD_HEADER", f"the header (first line) is unusable: {why(code, self._limit)}", fault=code.value
+            )
         self._names = self._header_names(starts[:, 0], ends[:, 0], good[0])
         self._state[kernel.ROW] = 0
         return int(self._state[kernel.NEXT])
@@ -217,7 +204,7 @@ class CsvReader:
         texts: dict[int, pa.Array] = {}
         for slot in self._column_slots:
             if slot not in texts:
-                texts[slot] = _strings(self._data, self._starts[slot], self._ends[slot], n)
+                texts[slot] = strings(self._data, self._starts[slot], self._ends[slot], n)
         ids, *others = (texts[slot] for slot in self._column_slots)
         spec = self._spec
 
@@ -257,10 +244,7 @@ class CsvReader:
         if code is RejectCode.FIELD_COUNT:
             return self._reject(record, code, f"{field} fields where the header has {len(self._names)}")
         column = self._names[field] if 0 <= field < len(self._names) else None
-        return self._reject(record, code, self._why(code), column)
-
-    def _why(self, code: RejectCode) -> str:
-        return REASONS.get(code, f"the record is larger than {self._limit} bytes")
+        return self._reject(record, code, why(code, self._limit), column)
 
     def _reject(self, record: list[int], code: RejectCode, reason: str, column: str | None = None) -> Reject:
         return Reject(
@@ -297,31 +281,13 @@ class CsvReader:
 
     def _skipped_reject(self) -> Reject:
         code = RejectCode.ROW_TOO_LARGE
-        return Reject(code=code, reason=self._why(code), **self._skipped)
+        return Reject(code=code, reason=why(code, self._limit), **self._skipped)
 
     def _last(self, pos: int) -> Iterator[RejectBatch]:
         """Nothing may be left over: what is, is in a quote that nobody closed."""
         if self._skip is not None:
-            raise self._unclosed(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
+            raise unclosed(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
         if pos < self._tail:
             quote = self._base + int(self._state[kernel.QUOTE_POS])
-            raise self._unclosed(quote, int(self._state[kernel.QUOTE_LINE]))
+            raise unclosed(quote, int(self._state[kernel.QUOTE_LINE]))
         yield from ()
-
-    @staticmethod
-    def _unclosed(byte_offset: int, line: int) -> UserError:
-        return UserError(
-            "UNCLOSED_QUOTE",
-            f"the quote opened in line {line} (byte {byte_offset}) is never closed, so everything after it is unclear",
-            line=line,
-            byte_offset=byte_offset,
-        )
-
-
-def _strings(
-    data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], n: int
-) -> pa.Array:
-    offsets = np.empty(n + 1, np.int32)
-    out = np.empty(kernel.content_bytes(starts, ends, n), np.uint8)
-    kernel.copy_content(data, starts, ends, n, offsets, out)
-    return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(out[: offsets[n]])], 0)

@@ -1,0 +1,39 @@
+"""What the faults of the CSV state machine are called, and why they are faults."""
+
+from typing import Final
+
+from connectors.sources import csv_kernel as kernel
+from connectors.sources.rejects import RejectCode
+from schemas.errors import UserError
+
+CODES: Final = {
+    kernel.FIELD_COUNT: RejectCode.FIELD_COUNT,
+    kernel.BARE_QUOTE: RejectCode.BARE_QUOTE,
+    kernel.TEXT_AFTER_QUOTE: RejectCode.TEXT_AFTER_QUOTE,
+    kernel.LONE_CR: RejectCode.LONE_CR,
+    kernel.NUL_BYTE: RejectCode.NUL_BYTE,
+    kernel.BLANK_LINE: RejectCode.BLANK_LINE,
+    kernel.ROW_TOO_LARGE: RejectCode.ROW_TOO_LARGE,
+}
+REASONS: Final = {
+    RejectCode.BARE_QUOTE: "a quote inside a field that does not start with one",
+    RejectCode.TEXT_AFTER_QUOTE: "text between the closing quote of a field and its comma or line end",
+    RejectCode.LONE_CR: "a carriage return that is not followed by a line feed",
+    RejectCode.NUL_BYTE: "a NUL byte",
+    RejectCode.BLANK_LINE: "a blank line",
+}
+
+
+def why(code: RejectCode, limit: int) -> str:
+    """The reason in words; `limit` is the largest record in bytes."""
+    return REASONS.get(code, f"the record is larger than {limit} bytes")
+
+
+def unclosed(byte_offset: int, line: int) -> UserError:
+    """The fault of a whole file: a quote without an end. Line from 1, offset in bytes."""
+    return UserError(
+        "UNCLOSED_QUOTE",
+        f"the quote opened in line {line} (byte {byte_offset}) is never closed, so everything after it is unclear",
+        line=line,
+        byte_offset=byte_offset,
+    )
