@@ -35,6 +35,8 @@ CHANGES: Final = frozenset(
         "fsck",
         "notifications resend",
         "notifications key",
+        "backup",
+        "restore",
     }
 )
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""

@@ -9,6 +9,7 @@ import typer
 from orchestration.cli import (
     audience_commands,
     audit_commands,
+    backup_commands,
     import_commands,
     job_commands,
     lake_commands,
@@ -79,6 +80,7 @@ for module in (
     lake_commands,
     notification_commands,
     audit_commands,
+    backup_commands,
 ):
     module.add_to(app)
 

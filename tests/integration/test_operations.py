@@ -1,13 +1,19 @@
 """Operating the whole stack: what Prometheus reads and the logs hold."""
 
 import json
+import os
+import signal
+import time
 
 import pytest
 
 from orchestration.context import Context
+from orchestration.local import stack as local_stack
+from orchestration.local.status import PartState, PartStatus
+from orchestration.settings import Settings
 from schemas.ids import TenantName
 from tests.conftest import StartStack
-from tests.integration.whole_imports import ended, job_of
+from tests.integration.whole_imports import assert_published, ended, job_of
 from tests.unit.orchestration.test_metrics import scrape
 
 pytestmark = pytest.mark.integration
@@ -39,3 +45,41 @@ def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStac
         if part != "relay":
             assert [line for line in lines if line.get("job") == job.job_id], part
     context.database.close()
+
+
+def test_workers_are_restarted_one_by_one_while_imports_run_and_nothing_is_lost(start_stack: StartStack) -> None:
+    settings = start_stack(parts=None, workers=2)
+    context = Context(settings)
+    context.audiences.add_tenant(TenantName("default"), 1)
+    users = {name: {f"{name}-{n}" for n in range(60_000)} for name in ("a", "b", "c", "d", "e", "f")}
+
+    def upload(name: str) -> None:
+        text = "\n".join(["user_id", *sorted(users[name]), ""])
+        context.objects.put(settings.inbox_bucket, f"default/{name}/people.csv", text.encode())
+
+    names = iter(users)
+    for name in ("worker-1", "worker-2"):
+        for _ in range(2):
+            upload(next(names))
+        before = part_of(settings, name)
+        assert before.pid is not None
+        os.kill(before.pid, signal.SIGTERM)
+        upload(next(names))
+        deadline = time.monotonic() + 120
+        while (now := part_of(settings, name)).state is not PartState.READY or now.pid == before.pid:
+            assert time.monotonic() < deadline, now
+            time.sleep(0.1)
+    for name, wanted in users.items():
+        job = ended(context, job_of(context, name))
+        assert_published(context, job, wanted)
+        assert job.attempt == 1
+    said = (settings.home / "logs" / "supervisor.log").read_text()
+    assert said.count("ended with exit code 0") == 2, "a worker that is told to end drains and ends in order"
+    assert "ended with exit code 70" not in said
+    context.database.close()
+
+
+def part_of(settings: Settings, name: str) -> PartStatus:
+    part = local_stack.status(settings).part(name)
+    assert part is not None
+    return part

@@ -1,0 +1,86 @@
+"""The whole catalog as one SQLite file, out of any database and back: our tables and those of Iceberg's catalog."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog import migrate
+from orchestration.catalog.engine import Database, create_engine
+from orchestration.catalog.tables import metadata
+from orchestration.settings import Secret
+
+ICEBERG_TABLES: Final = ("iceberg_tables", "iceberg_namespace_properties")
+BATCH: Final = 1000
+
+
+def dump(url: Secret, file: Path) -> None:
+    """Write the catalog as of one moment to a new SQLite file."""
+    parsed = sa.make_url(url.reveal())
+    if parsed.get_backend_name() == "sqlite":
+        source, target = sqlite3.connect(str(parsed.database)), sqlite3.connect(file)
+        try:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        finally:
+            source.close()
+            target.close()
+        return
+    to = Secret(f"sqlite:///{file}")
+    migrate.upgrade(to)
+    source_engine, target_engine = create_engine(url), create_engine(to)
+    try:
+        one_moment = source_engine.execution_options(isolation_level="REPEATABLE READ")
+        with one_moment.begin() as reading, target_engine.begin() as writing:
+            _copy(reading, writing)
+    finally:
+        source_engine.dispose()
+        target_engine.dispose()
+
+
+def is_empty(database: Database) -> bool:
+    """Whether a catalog holds neither audiences nor jobs."""
+    with database.read() as connection:
+        return not any(
+            connection.scalar(sa.select(sa.func.count()).select_from(metadata.tables[name]))
+            for name in ("audiences", "jobs")
+        )
+
+
+def load(file: Path, database: Database) -> None:
+    """Replace what an empty catalog holds by a dump, in one transaction; an older dump is upgraded first."""
+    url = Secret(f"sqlite:///{file}")
+    migrate.upgrade(url)
+    engine = create_engine(url)
+    try:
+        with engine.begin() as reading, database.write() as writing:
+            for table in reversed(metadata.sorted_tables):
+                if table.name != "audit":  # nobody deletes there
+                    writing.execute(table.delete())
+            _copy(reading, writing)
+    finally:
+        engine.dispose()
+
+
+def _copy(reading: sa.Connection, writing: sa.Connection) -> None:
+    for table in _tables(reading):
+        table.create(writing, checkfirst=True)
+        for rows in _batches(reading, table):
+            writing.execute(table.insert(), rows)
+
+
+def _tables(connection: sa.Connection) -> Iterator[sa.Table]:
+    known = set(sa.inspect(connection).get_table_names())
+    yield from metadata.sorted_tables
+    reflected = sa.MetaData()
+    for name in ICEBERG_TABLES:
+        if name in known:
+            yield sa.Table(name, reflected, autoload_with=connection)
+
+
+def _batches(connection: sa.Connection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
+    result = connection.execution_options(yield_per=BATCH).execute(sa.select(table))
+    for rows in result.mappings().partitions():
+        yield [dict(row) for row in rows]

@@ -1,0 +1,175 @@
+"""Backup and restore of catalog and lake together.
+
+Backup, in an order that needs no standstill, since objects of the lake are never changed, only added and expired:
+1. every object of the lake is copied: also those that expire meanwhile;
+2. the catalog is copied, as of one moment: it names the current metadata of every audience;
+3. the objects that are new since 1 are copied, so that everything which the catalog names is there;
+4. the manifest comes last, with size and sha256 of each file: without it there is no backup.
+
+Restore, into an empty deployment with the same bucket names:
+1. every file is compared with the manifest before anything is written;
+2. the objects are copied into the lake;
+3. the catalog is loaded, in one transaction: from here the audiences are there;
+4. jobs that were running fail with RESTORED: their messages are not part of a backup.
+Not in a backup: uploaded files (inbox, staging), what is in Kafka, settings and secrets.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.backup_place import BackupPlace, backup_place
+from orchestration.catalog import copying, migrate
+from orchestration.catalog.records import JobError
+from orchestration.clock import iso, now_ms
+from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+MANIFEST: Final = "manifest.json"
+CATALOG: Final = "catalog.sqlite"
+FORMAT: Final = 1
+AT_A_TIME: Final = 4
+PIECE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """What is in a backup."""
+
+    files: int
+    bytes: int
+    failed_jobs: tuple[str, ...] = ()
+
+
+def backup(context: "Context", to: str) -> BackupReport:
+    """Write a backup to an empty place. Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE."""
+    place = backup_place(context.objects, to)
+    if place.has(MANIFEST):
+        raise UserError("DESTINATION_EXISTS", f"there is a backup in {to} already", to=to)
+    with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
+        work = Path(folder)
+        files = _copy_lake(context, place, work, {})  # 1
+        copying.dump(context.settings.catalog_url, work / CATALOG)  # 2
+        place.put(CATALOG, work / CATALOG)
+        catalog = _entry(work / CATALOG)
+        files = _copy_lake(context, place, work, files)  # 3
+        manifest = {
+            "format": FORMAT,
+            "made_at": iso(now_ms()),
+            "lake_bucket": context.settings.lake_bucket,
+            "revision": migrate.revisions(context.settings.catalog_url)[0],
+            "catalog": catalog,
+            "lake": files,
+        }
+        (work / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+        place.put(MANIFEST, work / MANIFEST)  # 4
+    return BackupReport(files=len(files), bytes=sum(entry["bytes"] for entry in files.values()))
+
+
+def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[str, Any]) -> dict[str, Any]:
+    bucket = context.settings.lake_bucket
+    missing = [found.key for found in context.objects.list(bucket) if found.key not in have]
+
+    def copy(numbered: tuple[int, str]) -> tuple[str, dict[str, Any] | None]:
+        number, key = numbered
+        file = work / f"object-{number}"
+        try:
+            with file.open("wb") as written:
+                for piece in context.objects.stream(context.objects.pin(bucket, key)):
+                    written.write(piece)
+            place.put(f"lake/{key}", file)
+            return key, _entry(file)
+        except UserError as exc:
+            if exc.code == "SOURCE_GONE":  # expired since it was listed
+                return key, None
+            raise
+        finally:
+            file.unlink(missing_ok=True)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        copied = list(pool.map(copy, enumerate(missing)))
+    return have | {key: entry for key, entry in copied if entry is not None}
+
+
+def restore(context: "Context", source: str) -> BackupReport:
+    """Load a backup into an empty deployment. Raises `UserError` NO_BACKUP, BACKUP_DAMAGED, NOT_EMPTY, OTHER_BUCKET.
+
+    May be repeated after it was cut off before step 3; what was copied into the lake is written over.
+    """
+    place = backup_place(context.objects, source)
+    with tempfile.TemporaryDirectory(prefix="muster-restore-") as folder:
+        work = Path(folder)
+        place.get(MANIFEST, work / MANIFEST)
+        manifest = json.loads((work / MANIFEST).read_text(encoding="utf-8"))
+        bucket = context.settings.lake_bucket
+        if manifest["format"] != FORMAT:
+            raise UserError("NO_BACKUP", f"{source} has format {manifest['format']}, this version reads {FORMAT}")
+        if manifest["lake_bucket"] != bucket:
+            was = manifest["lake_bucket"]
+            raise UserError("OTHER_BUCKET", f"the backup is of bucket {was}: metadata names it; set lake_bucket so")
+        if not copying.is_empty(context.database):
+            raise UserError("NOT_EMPTY", "this deployment has audiences or jobs; restore into an empty one")
+        place.get(CATALOG, work / CATALOG)
+        _compare(CATALOG, work / CATALOG, manifest["catalog"])
+        files: dict[str, Any] = manifest["lake"]
+        _each(files, lambda key, file: _fetch(place, key, file, files[key]), work)  # 1
+
+        def write(key: str, file: Path) -> None:
+            _fetch(place, key, file, files[key])
+            context.objects.put_file(file, bucket, key)
+
+        _each(files, write, work)  # 2
+        copying.load(work / CATALOG, context.database)  # 3
+    return BackupReport(
+        files=len(files), bytes=sum(entry["bytes"] for entry in files.values()), failed_jobs=_end_live(context)
+    )
+
+
+def _fetch(place: BackupPlace, key: str, file: Path, entry: dict[str, Any]) -> None:
+    place.get(f"lake/{key}", file)
+    _compare(key, file, entry)
+
+
+def _each(keys: Iterable[str], do: Callable[[str, Path], None], work: Path) -> None:
+    def one(numbered: tuple[int, str]) -> None:
+        file = work / f"object-{numbered[0]}"
+        try:
+            do(numbered[1], file)
+        finally:
+            file.unlink(missing_ok=True)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(one, enumerate(keys)))
+
+
+def _end_live(context: "Context") -> tuple[str, ...]:  # 4
+    error = JobError(
+        kind="system",
+        code="RESTORED",
+        message="the job was running when the backup was made; upload the file again",
+        detail={},
+    )
+    live = [job.job_id for job in context.jobs.live() if job.state != "PUBLISHING"]
+    for job_id in live:
+        context.jobs.fail(job_id, error, now_ms=now_ms())
+    return tuple(live)
+
+
+def _entry(file: Path) -> dict[str, Any]:
+    digest = sha256()
+    with file.open("rb") as read:
+        while piece := read.read(PIECE):
+            digest.update(piece)
+    return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _compare(name: str, file: Path, entry: dict[str, Any]) -> None:
+    if _entry(file) != entry:
+        raise UserError("BACKUP_DAMAGED", f"{name} is not what the manifest says", name=name)
