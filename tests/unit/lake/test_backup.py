@@ -1,0 +1,89 @@
+"""Backup and restore of an audience, against a real S3 server: the lake is emptied in between."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.lake.access import S3Access
+from connectors.lake.store import IcebergVersionStore
+from orchestration.catalog import migrate
+from orchestration.context import Context
+from orchestration.operations.backup import backup, restore
+from orchestration.settings import Secret, Settings
+from schemas.errors import UserError
+from schemas.ids import Version
+from segmentation.versions import Published, SupersededBy
+from tests.unit.lake.support import BUCKET, Parts, audience, object_server, request, users
+
+
+def context_of(home: Path, s3: S3Access) -> Context:
+    home.mkdir()
+    url = Secret(f"sqlite:///{home / 'catalog.db'}")
+    migrate.upgrade(url)
+    settings = Settings(home=home, catalog_url=url, s3_endpoint=s3.endpoint, lake_bucket=BUCKET)
+    return Context(replace(settings, s3_access_key=s3.access_key, s3_secret_key=Secret(s3.secret_key)))
+
+
+def members(store: Any, s3: S3Access, ref: Any, version: int) -> list[str]:
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    rows: list[str] = []
+    for part in store.files(ref, Version(version)):
+        with s3.filesystem().open_input_file(part.uri.removeprefix("s3://")) as file:
+            rows += pq.read_table(file).column("user_id").to_pylist()
+    return sorted(rows)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", ["directory", "bucket"])
+def test_an_audience_comes_back_with_all_its_versions_and_its_order(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "weed").mkdir()
+    with object_server(tmp_path / "weed") as s3:
+        before = context_of(tmp_path / "before", s3)
+        before.audiences.add_tenant(audience().tenant, 1)
+        ref, parts = audience(), Parts(s3)
+        before.audiences.ensure(ref.tenant, ref.audience, new_id=ref.audience_id, now_ms=1)
+        store = before.versions
+        for number, names in enumerate((("a", "b"), ("b", "c")), 1):
+            written = parts.write(ref, request(ref, (), "1").import_id, users(*names))
+            assert isinstance(store.publish(request(ref, written, f"{number * 10}")), Published)
+        s3.client().create_bucket(Bucket="backups")
+        place = "s3://backups/monday" if kind == "bucket" else str(tmp_path / "backup")
+        made = backup(before, place)
+        assert made.files > 6
+        with pytest.raises(UserError, match="DESTINATION_EXISTS"):
+            backup(before, place)
+        for found in list(before.objects.list(BUCKET)):
+            before.objects.delete(BUCKET, found.key)
+
+        after = context_of(tmp_path / "after", s3)
+        if kind == "directory":
+            victim = (
+                tmp_path
+                / "backup"
+                / "lake"
+                / max(json.loads((tmp_path / "backup" / "manifest.json").read_text())["lake"])
+            )
+            whole = victim.read_bytes()
+            victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+            with pytest.raises(UserError, match="BACKUP_DAMAGED"):
+                restore(after, place)
+            assert list(after.objects.list(BUCKET)) == []
+            victim.write_bytes(whole)
+        assert restore(after, place) == made
+        with pytest.raises(UserError, match="NOT_EMPTY"):
+            restore(after, place)
+        restored = after.versions
+        assert isinstance(restored, IcebergVersionStore)
+        assert [members(restored, s3, ref, n) for n in (1, 2)] == [["a", "b"], ["b", "c"]]
+        late = parts.write(ref, request(ref, (), "1").import_id, users("z"))
+        assert isinstance(restored.publish(request(ref, late, "15")), SupersededBy)
+        newer = parts.write(ref, request(ref, (), "1").import_id, users("z"))
+        third = restored.publish(request(ref, newer, "30"))
+        assert isinstance(third, Published)
+        assert third.version == 3
+        before.database.close()
+        after.database.close()
