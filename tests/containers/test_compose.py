@@ -52,7 +52,7 @@ def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_
     users = [f"cut-{n}" for n in range(200_000)]
     path = running.put("cut.csv", users_csv(users))
     worker, bus = running.containers("worker")[0], f"{running.project}_bus"
-    job = running.muster("import", path, "--audience", "cut")["job_id"]
+    job = running.muster("import", path, "--audience", "cut")["job"]
 
     subprocess.run(["docker", "network", "disconnect", bus, worker], check=True)
     try:
