@@ -1,0 +1,84 @@
+"""Outbox, audit trail and dump of the catalog, on every database that may hold it."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from orchestration.catalog import copying, migrate
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.audit import AuditEntry, AuditTrail
+from orchestration.catalog.engine import Database
+from orchestration.catalog.jobs import JobStore
+from orchestration.notifications.outbox import Outbox
+from orchestration.notifications.recipients import Recipient, RecipientStore
+from orchestration.settings import Secret
+from tests.contract.test_catalog import (  # noqa: F401  # fixtures
+    ACME,
+    database,
+    job_number,
+    new_job,
+    postgres_url,
+    url,
+)
+
+HOOK = Recipient(channel="webhook", address="https://acme.example/x", tenant=ACME)
+ENTRY = AuditEntry(
+    entry_id=job_number(9), at_ms=5, actor="alice", action="import", object="acme/vip", arguments={"mode": "append"}
+)
+
+
+def test_a_notification_is_written_once_and_claimed_by_one(database: Database) -> None:  # noqa: F811
+    outbox = Outbox(database)
+    [row] = outbox.write("j", "ready", [HOOK], {"job": "j"}, now_ms=1)
+    assert outbox.write("j", "ready", [HOOK], {"job": "another body"}, now_ms=2) == []
+    assert outbox.of("j") == [row]
+    assert row.body == {"id": row.notification_id, "job": "j"}
+    assert [outbox.claim(row, 10), outbox.claim(row, 10)] == [True, False]
+    assert outbox.due(60_009) == []
+    [again] = outbox.due(60_010)
+    outbox.delivered(again.notification_id, 11)
+    outbox.failed(again.notification_id, "too late", 12)
+    assert [(r.state, r.last_error) for r in outbox.of("j")] == [("delivered", None)]
+
+
+def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # noqa: F811
+    jobs, outbox = JobStore(database), Outbox(database)
+    for number in (1, 2):
+        jobs.register(new_job(number, f"{number:064}"))
+        for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"):
+            jobs.move(job_number(number), state, now_ms=50)
+    outbox.write(job_number(1), "ready", [HOOK], {}, now_ms=51)
+    assert outbox.untold(finished_before_ms=50, finished_after_ms=50) == [job_number(2)]
+    assert outbox.untold(finished_before_ms=49, finished_after_ms=0) == []
+
+
+def test_nobody_changes_the_audit_trail(database: Database) -> None:  # noqa: F811
+    trail = AuditTrail(database)
+    trail.append(ENTRY)
+    for statement in ("UPDATE audit SET actor = 'bob'", "DELETE FROM audit"):
+        with pytest.raises(sa.exc.DBAPIError, match="append only"), database.write() as connection:
+            connection.execute(sa.text(statement))
+    assert trail.search(object_="acme/vip", since_ms=5) == [ENTRY]
+    assert trail.search(since_ms=6) == []
+
+
+def test_a_dump_holds_everything_and_loads_into_an_empty_catalog(
+    url: Secret,  # noqa: F811
+    database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    jobs = JobStore(database)
+    AudienceStore(database).add_tenant(ACME, 1)
+    RecipientStore(database).replace(ACME, None, "webhook", [HOOK.address])
+    jobs.register(new_job())
+    AuditTrail(database).append(ENTRY)
+    copying.dump(url, tmp_path / "dump.sqlite")
+    to = Secret(f"sqlite:///{tmp_path / 'to.db'}")
+    migrate.upgrade(to)
+    loaded = Database(to)
+    copying.load(tmp_path / "dump.sqlite", loaded)
+    assert JobStore(loaded).get(job_number(1)) == jobs.get(job_number(1))
+    assert RecipientStore(loaded).told(ACME, None) == [HOOK]
+    assert AuditTrail(loaded).search() == [ENTRY]
+    loaded.close()
