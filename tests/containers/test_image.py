@@ -70,4 +70,4 @@ def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
         subprocess.run(["docker", "stop", "--time", "20", name], check=True, capture_output=True)
         assert inspect(name)["State"]["ExitCode"] == 143
     finally:
-        subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
