@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 UV_VERSION := 0.13
+# Files of tests run beside each other, each process with a stack of its own: most of their time is waiting.
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
@@ -50,7 +52,7 @@ types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
 test: $(STAMP)  ## all tests but those that need Docker or PostgreSQL
-	$(BIN)/pytest -m "not containers"
+	$(BIN)/pytest -m "not containers" -n $(TEST_PROCESSES) --dist loadfile
 
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property
