@@ -150,6 +150,15 @@ class Outbox:
         """Try again from the beginning."""
         self._set(id_, attempts=0, next_attempt_at_ms=now_ms, last_error=None)
 
+    def forget(self, *, written_before_ms: int) -> int:
+        """Delete old rows that are delivered or given up, whichever job they are of; how many. What waits stays."""
+        c = notifications.c
+        with self._database.write() as connection:
+            gone = connection.execute(
+                notifications.delete().where(c.next_attempt_at_ms.is_(None), c.created_at_ms < written_before_ms)
+            )
+        return gone.rowcount
+
     def _set(self, id_: str, **values: Any) -> None:
         c = notifications.c
         with self._database.write() as connection:

@@ -7,6 +7,7 @@
 4. Old versions are expired by the retention of their audience: each audience about once an hour, one a look, so that
    nobody waits long for an answer meanwhile.
 5. Orphans in the staging bucket are removed (`orphans`).
+6. Notifications that were delivered or given up are forgotten when they are old.
 """
 
 import json
@@ -35,6 +36,9 @@ from segmentation.jobs import Change
 LOOK_EVERY_MS: Final = 5_000
 SWEEP_AFTER_MS: Final = 5_000
 EXPIRE_EVERY_MS: Final = 3_600_000
+FORGET_EVERY_MS: Final = 3_600_000
+NOTIFICATIONS_KEPT_MS: Final = 30 * 24 * 3600 * 1000
+"""More than `UNTOLD_WITHIN_MS`: a job without a row would be told of again."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,7 @@ class Sweeper:
         self._orphans = Orphans(context)
         self._looked_ms = 0
         self._expired_ms: dict[JobId, int] = {}
+        self._forgot_ms = 0
 
     def look(self, now_ms: int) -> None:
         """Do what is due; a failure is logged, and the next look tries again."""
@@ -68,6 +73,9 @@ class Sweeper:
             self._sweep(job, now_ms)  # 3
         self._expire_one(now_ms)  # 4
         self._orphans.look(now_ms)  # 5
+        if now_ms - self._forgot_ms > FORGET_EVERY_MS:  # 6
+            self._context.outbox.forget(written_before_ms=now_ms - NOTIFICATIONS_KEPT_MS)
+            self._forgot_ms = now_ms
 
     def _expire_one(self, now_ms: int) -> None:
         audiences = self._context.audiences.all()

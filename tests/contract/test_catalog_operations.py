@@ -10,6 +10,7 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditEntry, AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.records import Job
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import Recipient, RecipientStore
 from orchestration.settings import Secret
@@ -23,6 +24,7 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
 )
 
 HOOK = Recipient(channel="webhook", address="https://acme.example/x", tenant=ACME)
+OLD_AND_NEW = {"delivered, old": 9, "given up, old": 9, "waiting, old": 9, "delivered, new": 10, "given up, new": 10}
 ENTRY = AuditEntry(
     entry_id=job_number(9), at_ms=5, actor="alice", action="import", object="acme/vip", arguments={"mode": "append"}
 )
@@ -40,6 +42,20 @@ def test_a_notification_is_written_once_and_claimed_by_one(database: Database) -
     outbox.delivered(again.notification_id, 11)
     outbox.failed(again.notification_id, "too late", 12)
     assert [(r.state, r.last_error) for r in outbox.of("j")] == [("delivered", None)]
+
+
+def test_what_was_delivered_or_given_up_is_forgotten_when_it_is_old_and_what_waits_is_not(
+    database: Database,  # noqa: F811
+) -> None:
+    outbox = Outbox(database)
+    rows = {name: outbox.write(name, "ready", [HOOK], {}, now_ms=at)[0] for name, at in OLD_AND_NEW.items()}
+    for name, row in rows.items():
+        if name.startswith("delivered"):
+            outbox.delivered(row.notification_id, 11)
+        elif name.startswith("given up"):
+            outbox.failed(row.notification_id, "refused", None)
+    assert outbox.forget(written_before_ms=10) == 2
+    assert [name for name in OLD_AND_NEW if outbox.of(name)] == ["waiting, old", "delivered, new", "given up, new"]
 
 
 def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # noqa: F811
@@ -63,7 +79,12 @@ def test_nobody_changes_the_audit_trail(database: Database) -> None:  # noqa: F8
     assert trail.search(since_ms=6) == []
 
 
-def test_a_dump_holds_everything_and_loads_into_an_empty_catalog(
+def contents(database: Database) -> tuple[Job, list[Recipient], list[AuditEntry]]:  # noqa: F811
+    job = JobStore(database).get(job_number(1))
+    return job, RecipientStore(database).told(ACME, None), AuditTrail(database).search()
+
+
+def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     url: Secret,  # noqa: F811
     database: Database,  # noqa: F811
     tmp_path: Path,
@@ -78,7 +99,13 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog(
     migrate.upgrade(to)
     loaded = Database(to)
     copying.load(tmp_path / "dump.sqlite", loaded)
-    assert JobStore(loaded).get(job_number(1)) == jobs.get(job_number(1))
-    assert RecipientStore(loaded).told(ACME, None) == [HOOK]
-    assert AuditTrail(loaded).search() == [ENTRY]
+    job = jobs.get(job_number(1))
+    assert contents(loaded) == (job, [HOOK], [ENTRY])
     loaded.close()
+
+    migrate.downgrade(url, "base")
+    migrate.upgrade(url)
+    assert copying.is_empty(database)
+    copying.load(tmp_path / "dump.sqlite", database)
+    assert contents(database) == (job, [HOOK], [ENTRY])
+    assert not copying.is_empty(database)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.clock import fresh_id
+from orchestration.clock import fresh_id, now_ms
+from orchestration.notifications.recipients import Recipient
 from orchestration.operations.jobs import cancel
 from orchestration.relay.executions import Executions
 from orchestration.relay.orphans import Orphans
@@ -20,6 +21,7 @@ from schemas.topics import IMPORTS_SMALL
 from tests.fakes.deployment import Deployment
 
 STAGING = "staging"
+OPERATORS = Recipient(channel="email", address="ops@example.com", tenant=None)
 
 
 def sweep(deployment: Deployment, **later: float) -> None:
@@ -227,3 +229,14 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
     assert len(deployment.objects.keys(STAGING)) == 1
     orphans.look(deployment.later(days=4))
     assert deployment.objects.keys(STAGING) == []
+
+
+def test_a_notification_is_forgotten_thirty_days_after_it_was_written_unless_it_waits(deployment: Deployment) -> None:
+    outbox, sweeper = deployment.context.outbox, Sweeper(deployment.context)
+    rows = [outbox.write(f"job-{n}", "ready", [OPERATORS], {}, now_ms=now_ms())[0] for n in range(3)]
+    outbox.delivered(rows[0].notification_id, now_ms())
+    outbox.failed(rows[1].notification_id, "refused", None)
+    sweeper.look(deployment.later(days=29, hours=23))
+    assert [row.state for n in range(3) for row in outbox.of(f"job-{n}")] == ["delivered", "given up", "waiting"]
+    sweeper.look(deployment.later(days=30, hours=1))
+    assert [row.state for n in range(3) for row in outbox.of(f"job-{n}")] == ["waiting"]
