@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pyiceberg.catalog.sql import SqlCatalog
 
 from orchestration.catalog import copying, migrate
 from orchestration.catalog.audiences import AudienceStore
@@ -84,6 +85,13 @@ def contents(database: Database) -> tuple[Job, list[Recipient], list[AuditEntry]
     return job, RecipientStore(database).told(ACME, None), AuditTrail(database).search()
 
 
+def leave_a_namespace(url: Secret) -> None:  # noqa: F811
+    """What Iceberg's catalog keeps of a tenant, also when its last audience is gone."""
+    catalog = SqlCatalog("muster", uri=url.reveal())
+    catalog.create_namespace_if_not_exists(ACME)
+    catalog.engine.dispose()
+
+
 def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     url: Secret,  # noqa: F811
     database: Database,  # noqa: F811
@@ -94,6 +102,7 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     RecipientStore(database).replace(ACME, None, "webhook", [HOOK.address])
     jobs.register(new_job())
     AuditTrail(database).append(ENTRY)
+    leave_a_namespace(url)
     copying.dump(url, tmp_path / "dump.sqlite")
     to = Secret(f"sqlite:///{tmp_path / 'to.db'}")
     migrate.upgrade(to)
@@ -106,6 +115,7 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     migrate.downgrade(url, "base")
     migrate.upgrade(url)
     assert copying.is_empty(database)
+    leave_a_namespace(url)
     copying.load(tmp_path / "dump.sqlite", database)
     assert contents(database) == (job, [HOOK], [ENTRY])
     assert not copying.is_empty(database)

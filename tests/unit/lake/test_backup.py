@@ -1,6 +1,9 @@
 """Backup and restore of an audience, against a real S3 server: the lake is emptied in between."""
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,24 @@ from orchestration.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import Version
 from segmentation.versions import Published, SupersededBy
+from tests.servers.postgres import postgres
 from tests.unit.lake.support import BUCKET, Parts, audience, object_server, request, users
 
 
-def context_of(home: Path, s3: S3Access) -> Context:
-    home.mkdir()
-    url = Secret(f"sqlite:///{home / 'catalog.db'}")
-    migrate.upgrade(url)
+@contextmanager
+def catalog(kind: str, home: Path) -> Iterator[Secret]:
+    """An empty catalog on a server of its own."""
+    with ExitStack() as servers:
+        url = Secret(f"sqlite:///{home / 'catalog.db'}")
+        if kind == "postgresql":  # its user may not look into pytest's folder
+            folder = servers.enter_context(tempfile.TemporaryDirectory())
+            url = servers.enter_context(postgres(Path(folder)))
+        migrate.upgrade(url)
+        yield url
+
+
+def context_of(home: Path, s3: S3Access, url: Secret) -> Context:
+    home.mkdir(exist_ok=True)
     settings = Settings(home=home, catalog_url=url, s3_endpoint=s3.endpoint, lake_bucket=BUCKET)
     return Context(replace(settings, s3_access_key=s3.access_key, s3_secret_key=Secret(s3.secret_key)))
 
@@ -37,12 +51,29 @@ def members(store: Any, s3: S3Access, ref: Any, version: int) -> list[str]:
     return sorted(rows)
 
 
+POSTGRESQL = pytest.mark.containers
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize("kind", ["directory", "bucket"])
-def test_an_audience_comes_back_with_all_its_versions_and_its_order(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "source", "target"),
+    [
+        ("directory", "sqlite", "sqlite"),
+        ("bucket", "sqlite", "sqlite"),
+        pytest.param("directory", "postgresql", "postgresql", marks=POSTGRESQL),
+        pytest.param("bucket", "sqlite", "postgresql", marks=POSTGRESQL),
+    ],
+)
+def test_an_audience_comes_back_with_all_its_versions_and_its_order(
+    tmp_path: Path, kind: str, source: str, target: str
+) -> None:
     (tmp_path / "weed").mkdir()
-    with object_server(tmp_path / "weed") as s3:
-        before = context_of(tmp_path / "before", s3)
+    with (
+        object_server(tmp_path / "weed") as s3,
+        catalog(source, tmp_path / "before") as old,
+        catalog(target, tmp_path / "after") as new,
+    ):
+        before = context_of(tmp_path / "before", s3, old)
         before.audiences.add_tenant(audience().tenant, 1)
         ref, parts = audience(), Parts(s3)
         before.audiences.ensure(ref.tenant, ref.audience, new_id=ref.audience_id, now_ms=1)
@@ -59,7 +90,7 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(tmp_path: Pa
         for found in list(before.objects.list(BUCKET)):
             before.objects.delete(BUCKET, found.key)
 
-        after = context_of(tmp_path / "after", s3)
+        after = context_of(tmp_path / "after", s3, new)
         if kind == "directory":
             victim = (
                 tmp_path
@@ -85,5 +116,7 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(tmp_path: Pa
         third = restored.publish(request(ref, newer, "30"))
         assert isinstance(third, Published)
         assert third.version == 3
-        before.database.close()
-        after.database.close()
+        for opened in (store, restored):
+            opened.close()
+        for context in (before, after):
+            context.database.close()
