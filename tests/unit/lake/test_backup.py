@@ -117,6 +117,7 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(
         assert isinstance(third, Published)
         assert third.version == 3
         for opened in (store, restored):
+            assert isinstance(opened, IcebergVersionStore)
             opened.close()
         for context in (before, after):
             context.database.close()
