@@ -146,11 +146,11 @@ def publish_version(event: Event, _: object) -> View:
 
 @_errors_by_name
 def notify(event: Event, _: object) -> View | dict[str, Any]:
-    """{job_id, outcome} -> view; {outcome: not-registered, input, execution} -> {}."""
+    """{job_id, outcome} -> view; {outcome: not-registered, input, failure, execution} -> {}."""
     from orchestration.steps import notify as step
 
     if "job_id" not in event:
-        step.notify_unregistered(_context(), event["input"], str(event["execution"]))
+        step.notify_unregistered(_context(), event["input"], event["failure"], str(event["execution"]))
         return {}
     return step.notify(_context(), _job(event), str(event["outcome"]))
 

@@ -37,7 +37,7 @@ def tell(context: Context, job: Job, outcome: Outcome, now_ms: int) -> list[Noti
 
 
 def tell_unregistered(
-    context: Context, event: Mapping[str, Any], execution: str, cause: Mapping[str, Any] | None, now_ms: int
+    context: Context, event: object, execution: str, cause: Mapping[str, Any], now_ms: int
 ) -> list[Notification]:
     """Write that an object could not be registered: there is no job, the execution stands for it."""
     body = {
@@ -95,8 +95,10 @@ def body_of(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _source(event: Mapping[str, Any]) -> str | None:
+def _source(event: object) -> str | None:
     """The object that an execution was started for, as far as its input tells."""
+    if not isinstance(event, Mapping):
+        return None
     detail = event.get("detail") or {}
     try:
         bucket, key = (

@@ -28,10 +28,12 @@ def notify(context: Context, job_id: JobId, outcome: str) -> View:
     return view(context, job)
 
 
-def notify_unregistered(context: Context, event: Mapping[str, Any], execution: str) -> None:
-    """Tell the operators that an import could not be registered: the input names the object, the failure says why."""
-    failure = event.get("failure")
-    cause = None if failure is None else error_of(failure)
-    told = None if cause is None else {"kind": cause.kind, "code": cause.code, "message": cause.message}
+def notify_unregistered(context: Context, event: object, failure: Mapping[str, Any], execution: str) -> None:
+    """Tell the operators that an import could not be registered: `failure` says why.
+
+    `event` is what the execution was started with, whatever that is; it may name the object.
+    """
+    cause = error_of(failure)
+    told = {"kind": cause.kind, "code": cause.code, "message": cause.message}
     rows = tell_unregistered(context, event, execution, told, now_ms())
     courier(context).deliver_at_once(rows)

@@ -4,95 +4,10 @@ Where a rule is not plain from the specification (states-language.net/spec.html)
 EH is the page "Handling errors in Step Functions workflows" of AWS's developer guide, IO "Processing input and output".
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from tests.engine.building import Case, caught, choice, invoke
+from tests.engine.tables import DATA, INTRINSICS, RULES
 
-STATES = dict[str, dict[str, Any]]
 BIG = 256 * 1024 - 2  # a JSON string of so many characters has 262,144 bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """`expected` is a part of what DescribeExecution shows; output is compared whole."""
-
-    name: str
-    states: STATES
-    data: Any = field(default_factory=dict)
-    output: Any = None
-    error: str | None = None
-    cause: str | None = None
-    status: str = "SUCCEEDED"
-    top: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def definition(self) -> dict[str, Any]:
-        """The whole state machine."""
-        return {"StartAt": next(iter(self.states)), "States": self.states, **self.top}
-
-
-def invoke(function: str, payload: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A Task state that calls a function of the engine under test."""
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": {"FunctionName": f"${{{function}Function}}", "Payload": payload},
-        **({"End": True} if "Next" not in more else {}),
-        **more,
-    }
-
-
-def choice(rule: dict[str, Any]) -> STATES:
-    """yes or no, by one rule."""
-    return {
-        "Ask": {"Type": "Choice", "Choices": [{**rule, "Next": "Yes"}], "Default": "No"},
-        "Yes": {"Type": "Pass", "Result": "yes", "End": True},
-        "No": {"Type": "Pass", "Result": "no", "End": True},
-    }
-
-
-def caught(errors: list[str], failing: dict[str, Any], **catch: Any) -> STATES:
-    """A failing state and a catcher."""
-    state = {k: v for k, v in failing.items() if k != "End"}
-    return {
-        "Work": {**state, "Catch": [{"ErrorEquals": errors, "Next": "Caught", **catch}], "Next": "Done"},
-        "Caught": {"Type": "Pass", "End": True},
-        "Done": {"Type": "Succeed"},
-    }
-
-
-RULES: list[tuple[dict[str, Any], Any, str]] = [
-    ({"Variable": "$.a", "StringEquals": "x"}, "x", "yes"),
-    ({"Variable": "$.a", "StringEquals": "x"}, "X", "no"),
-    ({"Variable": "$.a", "StringEquals": "1"}, 1, "no"),  # another type never matches
-    ({"Variable": "$.a", "StringMatches": "v*.csv"}, "v12.csv", "yes"),
-    ({"Variable": "$.a", "BooleanEquals": True}, True, "yes"),
-    ({"Variable": "$.a", "BooleanEquals": True}, "true", "no"),
-    ({"Variable": "$.a", "NumericEquals": 1}, 1.0, "yes"),
-    ({"Variable": "$.a", "NumericGreaterThan": 3}, 3, "no"),
-    ({"Variable": "$.a", "NumericGreaterThanEquals": 3}, 3, "yes"),
-    ({"Variable": "$.a", "NumericLessThan": 3}, 2, "yes"),
-    ({"Variable": "$.a", "NumericLessThanEquals": 3}, 4, "no"),
-    ({"Variable": "$.b", "IsPresent": True}, 1, "no"),
-    ({"Variable": "$.a", "IsPresent": True}, None, "yes"),
-    ({"Variable": "$.a", "IsNull": True}, None, "yes"),
-    ({"Not": {"Variable": "$.a", "NumericEquals": 1}}, 2, "yes"),
-    ({"Or": [{"Variable": "$.a", "NumericEquals": 1}, {"Variable": "$.a", "NumericEquals": 2}]}, 2, "yes"),
-    ({"And": [{"Variable": "$.a", "NumericGreaterThan": 1}, {"Variable": "$.a", "NumericLessThan": 3}]}, 2, "yes"),
-    ({"And": [{"Variable": "$.a", "NumericGreaterThan": 1}, {"Variable": "$.a", "NumericLessThan": 3}]}, 3, "no"),
-]
-INTRINSICS: list[tuple[str, Any]] = [
-    ("States.Array('verify', $.a, $$.Execution.Name)", ["verify", "x'y", "EXECUTION"]),
-    ("States.Format('{} of {}', $.n, 'two')", "1 of two"),
-    ("States.StringToJson($.json)", {"k": [1]}),
-    ("States.JsonToString($.o)", '{"k":1}'),
-    ("States.ArrayLength($.list)", 3),
-    ("States.ArrayGetItem($.list, 1)", 2),
-    ("States.ArrayRange(0, 4, 2)", [0, 2, 4]),
-    ("States.ArrayPartition($.list, 2)", [[1, 2], [3]]),
-    ("States.MathAdd($.n, -1)", 0),
-    ("States.JsonMerge($.o, $.p, false)", {"k": 2, "m": 3}),
-]
-DATA = {"a": "x'y", "n": 1, "json": '{"k": [1]}', "o": {"k": 1}, "p": {"k": 2, "m": 3}, "list": [1, 2, 3]}
 REFUSED = {"Error": "UserError", "CauseHas": "EMPTY_FILE: the file has no rows"}
 
 CASES: tuple[Case, ...] = (
@@ -337,6 +252,29 @@ CASES: tuple[Case, ...] = (
         states=caught(["States.ALL"], invoke("Long", {"characters": BIG + 1})),
         status="FAILED",
         error="States.DataLimitExceeded",
+    ),
+    *(
+        Case(
+            name=f"a result of {size} bytes",
+            states={
+                "Join": {
+                    "Type": "Pass",
+                    "Parameters": {"r.$": f"States.Format('{{}}{{}}{more}', $.a, $.a)"},
+                    "OutputPath": "$.r",
+                    "End": True,
+                }
+            },
+            data={"a": half},
+            output=half + half + more,
+            status="FAILED" if error else "SUCCEEDED",
+            error=error,
+        )
+        for half, more, size, error in (
+            ("x" * (BIG // 2), "", "262,144", None),
+            ("x" * (BIG // 2), "y", "262,145", "States.DataLimitExceeded"),
+            ("\u00e9" * (BIG // 4), "yy", "262,144 (of two bytes a letter)", None),
+            ("\u00e9" * (BIG // 4), "yyy", "262,145 (of two bytes a letter)", "States.DataLimitExceeded"),
+        )
     ),
     Case(
         name="States.DataLimitExceeded is caught by its name",

@@ -18,7 +18,7 @@ def features(machine: Mapping[str, Any]) -> set[str]:
         found |= set(_of_state(state))
     for name, state in machine["States"].items():
         if any(catch["Next"] == name for catch in state.get("Catch", ())):
-            found.add("Catch that leads to its own state")  # the interpreter takes it for the end of the state
+            found.add("Catch that leads to its own state")
     return found
 
 

@@ -85,8 +85,25 @@ def exit_first_times(counter: str, failures: str) -> None:
     sys.exit(3 if runs < int(failures) else 0)
 
 
+def wait_for_term(file: str, *, ends: bool) -> None:
+    """Writes its pid, and on SIGTERM a word; then it `ends` with 0, or stays."""
+
+    def on_term(*_: object) -> None:
+        Path(f"{file}.term").write_text("got it")
+        if ends:
+            sys.exit(0)
+
+    signal.signal(signal.SIGTERM, on_term)
+    Path(file).write_text(str(os.getpid()))
+    while True:
+        time.sleep(300)
+
+
 def task_main() -> None:
-    """`exit N` ends with N, `sleep FILE` writes its pid and waits, `variable NAME FILE` writes a variable."""
+    """`exit N` ends with N, `sleep FILE` writes its pid and waits, `variable NAME FILE` writes a variable.
+
+    `tidy FILE` ends by itself on SIGTERM, `stubborn FILE` does not, `exit_when FILE` when there is the file.
+    """
     command, *arguments = sys.argv[1:]
     if command == "exit":
         sys.exit(int(arguments[0]))
@@ -97,6 +114,11 @@ def task_main() -> None:
         Path(arguments[1]).write_text(os.environ[arguments[0]])
     if command == "exit_first_times":
         exit_first_times(*arguments)
+    if command in {"tidy", "stubborn"}:
+        wait_for_term(arguments[0], ends=command == "tidy")
+    if command == "exit_when":
+        while not Path(arguments[0]).exists():
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ class Engine:
         return str(made["stateMachineArn"])
 
     def start_definition(self, definition: Mapping[str, Any], data: object) -> str:
-        machine = self.machine(definition)
-        return str(self.sfn.start_execution(stateMachineArn=machine, input=json.dumps(data))["executionArn"])
+        machine, text = self.machine(definition), json.dumps(data, ensure_ascii=False)
+        return str(self.sfn.start_execution(stateMachineArn=machine, input=text)["executionArn"])
 
     def run_definition(self, definition: Mapping[str, Any], data: object) -> dict[str, Any]:
         return self.finish(self.start_definition(definition, data))

@@ -1,16 +1,24 @@
-"""ECS tasks as processes: RunTask starts one, its exit code is the container's, StopTask ends it.
+"""ECS tasks as processes: RunTask starts one for each container, its exit code is the container's, StopTask ends them.
 
-moto keeps the records; it ships with tasks that never stop and with exit codes that nobody sets.
+moto keeps the records; it ships with tasks that never stop and with exit codes that nobody sets. As on ECS:
+
+1. a task ends when one of its essential containers does: the others get SIGTERM, after their `stopTimeout` SIGKILL;
+2. a container that is not essential may end, the task goes on;
+3. a task of which a container cannot be started is STOPPED with TaskFailedToStart and has no exit code;
+4. stopped tasks are forgotten after a while.
 """
 
 import contextlib
 import importlib
+import json
 import logging
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from orchestration.local import processes
@@ -19,14 +27,47 @@ STOP_TIMEOUT_S: Final = 30
 """ECS's default for a container's `stopTimeout`."""
 MEMORY_MB: Final = 512
 SIGNAL_EXIT_BASE: Final = 128
+STOPPED_KEPT: Final = 500
+"""Stopped tasks of a cluster that are remembered; ECS shows them for an hour."""
+OVERRIDES_MAX: Final = 8192
+"""Characters of JSON that RunTask takes as overrides."""
 
 log = logging.getLogger("muster.engine.ecs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningContainer:
+    """`record` is moto's container, which its process gives a status and an exit code."""
+
+    record: Any
+    process: subprocess.Popen[bytes]
+    essential: bool
+    stop_timeout_s: float
+
+    def stop(self) -> None:
+        """SIGTERM, after the stop timeout SIGKILL. Returns at once; a process that has ended is no error."""
+        threading.Thread(target=self._stop, name=f"stop {self.process.pid}", daemon=True).start()
+
+    def _stop(self) -> None:
+        processes.signal_group(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(self.stop_timeout_s)
+        except subprocess.TimeoutExpired:
+            processes.signal_group(self.process.pid, signal.SIGKILL)
+
+    def await_end(self) -> None:
+        """Wait for the process, end what it has started itself, and write its exit code down."""
+        code = self.process.wait()
+        processes.signal_group(self.process.pid, signal.SIGKILL)
+        # Docker, and so ECS, shows a signal as 128 + its number.
+        self.record.exitCode = self.record.exit_code = code if code >= 0 else SIGNAL_EXIT_BASE - code
+        self.record.last_status = "STOPPED"
 
 
 class TaskProcesses:
     """Starts and stops the processes of tasks.
 
-    `argv` goes before the command of the container; `env` is everything a task finds besides the variables of its
+    `argv` goes before the command of a container; `env` is everything a task finds besides the variables of its
     container definition and overrides.
     """
 
@@ -37,36 +78,53 @@ class TaskProcesses:
         self._argv = tuple(argv)
         self._env = env
         self._output = output
-        self._running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+        self._running: dict[str, tuple[RunningContainer, ...]] = {}
         self._lock = threading.Lock()
 
-    def start(self, task: Any, container: Mapping[str, Any]) -> None:
-        """Start the process of a moto task and watch it: its end makes the task STOPPED."""
-        override: Mapping[str, Any] = next(
-            (o for o in (task.overrides or {}).get("containerOverrides", []) if o.get("name") == container["name"]), {}
-        )
-        variables = [*(container.get("environment") or []), *(override.get("environment") or [])]
-        command = list(override.get("command") or container.get("command") or [])
+    def start(self, task: Any, definitions: Sequence[Mapping[str, Any]]) -> None:
+        """Start a process for each container of a moto task and watch it. What cannot be started ends the task."""
+        running: list[RunningContainer] = []
+        for record, definition in zip(task.containers, definitions, strict=True):
+            try:
+                process = self._spawn(task, definition)
+            except (OSError, ValueError) as exc:
+                _not_started(task, record, running, str(exc))
+                return
+            record.last_status = "RUNNING"
+            running.append(
+                RunningContainer(
+                    record=record,
+                    process=process,
+                    essential=definition.get("essential", True),
+                    stop_timeout_s=float(definition.get("stopTimeout") or STOP_TIMEOUT_S),
+                )
+            )
+        with self._lock:
+            self._running[task.task_arn] = tuple(running)
+        for container in running:
+            threading.Thread(target=self._watch, args=(task, container), name=f"task {task.id}", daemon=True).start()
+
+    def _spawn(self, task: Any, definition: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        overrides = (task.overrides or {}).get("containerOverrides", [])
+        override: Mapping[str, Any] = next((o for o in overrides if o.get("name") == definition["name"]), {})
+        variables = [*(definition.get("environment") or []), *(override.get("environment") or [])]
+        command = list(override.get("command") or definition.get("command") or [])
         env = {**self._env, "MUSTER_TASK_ARN": task.task_arn, **{v["name"]: v["value"] for v in variables}}
         process = self._spawner.spawn([*self._argv, *command], env=env, output=self._output)
         log.info("task %s: process %d: %s", task.id, process.pid, " ".join(command))
-        with self._lock:
-            self._running[task.task_arn] = process, float(container.get("stopTimeout") or STOP_TIMEOUT_S)
-        task.containers[0].last_status = "RUNNING"
-        threading.Thread(target=self._watch, args=(task, process), name=f"task {task.id}", daemon=True).start()
+        return process
 
     def stop(self, task_arn: str) -> None:
-        """SIGTERM, after the container's stop timeout SIGKILL. Returns at once; a task that has ended is no error."""
+        """Stop every container. Returns at once; a task that has ended is no error."""
         with self._lock:
-            running = self._running.get(task_arn)
-        if running is not None:
-            process, timeout_s = running
-            threading.Thread(target=_stop, args=(process, timeout_s), name=f"stop {task_arn}", daemon=True).start()
+            running = self._running.get(task_arn, ())
+        for container in running:
+            container.stop()
 
     def stop_all(self, timeout_s: float) -> None:
         """End every task before the engine itself ends."""
         with self._lock:
-            running = [process for process, _ in self._running.values()]
+            running = [container.process for containers in self._running.values() for container in containers]
         for process in running:
             processes.signal_group(process.pid, signal.SIGTERM)
         for process in running:
@@ -74,34 +132,51 @@ class TaskProcesses:
                 process.wait(timeout_s)
             processes.signal_group(process.pid, signal.SIGKILL)
 
-    def _watch(self, task: Any, process: subprocess.Popen[bytes]) -> None:
-        code = process.wait()
-        processes.signal_group(process.pid, signal.SIGKILL)  # what the task itself has started
+    def _watch(self, task: Any, container: RunningContainer) -> None:
+        container.await_end()
+        log.info("task %s: %s ended with exit code %d", task.id, container.record.name, container.record.exit_code)
+        if container.essential and not getattr(task, "stop_code", None):
+            task.stop_code, task.stopped_reason = "EssentialContainerExited", "Essential container in task exited"
+            task.desired_status = "STOPPED"
+            self.stop(task.task_arn)
         with self._lock:
+            if any(c.last_status != "STOPPED" for c in task.containers):
+                return
             self._running.pop(task.task_arn, None)
-        container = task.containers[0]
-        # Docker, and so ECS, shows a signal as 128 + its number.
-        container.exitCode = container.exit_code = code if code >= 0 else SIGNAL_EXIT_BASE - code
-        container.last_status = "STOPPED"
-        task.stop_code = task.stop_code if getattr(task, "stop_code", None) else "EssentialContainerExited"
-        task.stopped_reason = task.stopped_reason or "Essential container in task exited"
-        task.desired_status = "STOPPED"
-        task.process_status = "STOPPED"
-        log.info("task %s ended with exit code %d", task.id, container.exitCode)
+        _stopped(task)
 
 
-def _stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    processes.signal_group(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        processes.signal_group(process.pid, signal.SIGKILL)
+def _not_started(task: Any, record: Any, started: Sequence[RunningContainer], why: str) -> None:
+    for container in started:
+        processes.signal_group(container.process.pid, signal.SIGKILL)
+        container.await_end()
+    record.reason = f"CannotStartContainerError: {why}"
+    for other in task.containers:
+        other.last_status = "STOPPED"
+    task.stop_code, task.stopped_reason = "TaskFailedToStart", record.reason
+    log.error("task %s: %s", task.id, record.reason)
+    _stopped(task)
+
+
+def _stopped(task: Any) -> None:
+    task.desired_status = "STOPPED"
+    task.process_status = "STOPPED"
+
+
+def prune(tasks: dict[str, Any], kept: int = STOPPED_KEPT) -> None:
+    """Forget the stopped tasks of a cluster before the last `kept`."""
+    stopped = [arn for arn, task in tasks.items() if task.last_status == "STOPPED"]
+    for arn in stopped[: len(stopped) - kept] if len(stopped) > kept else []:
+        del tasks[arn]
 
 
 def install(tasks: TaskProcesses) -> None:
     """Let moto's RunTask and StopTask start and end processes."""
     models: Any = importlib.import_module("moto.ecs.models")
-    backend, moto_task = models.EC2ContainerServiceBackend, models.Task
+    invalid: Any = importlib.import_module("moto.ecs.exceptions").InvalidParameterException
+    backend, moto_task, moto_container = models.EC2ContainerServiceBackend, models.Task, models.Container
+    # moto looks through its records in one request while another one adds to them.
+    records = threading.RLock()
 
     run_task, stop_task = backend.run_task, backend.stop_task
     requirements = backend._calculate_task_resource_requirements  # noqa: SLF001
@@ -112,23 +187,51 @@ def install(tasks: TaskProcesses) -> None:
             container.setdefault("memory", int(getattr(definition, "memory", None) or MEMORY_MB))
         return requirements(definition)
 
-    def run(self: Any, *args: Any, **options: Any) -> Any:
-        started = run_task(self, *args, **options)
+    def run(self: Any, cluster_str: str, task_definition_str: str, *args: Any, **options: Any) -> Any:
+        overrides = options.get("overrides", args[1] if len(args) > 1 else None)
+        if len(json.dumps(overrides)) > OVERRIDES_MAX:
+            raise invalid(f"Container Overrides length must be at most {OVERRIDES_MAX}")
+        with records:
+            started = run_task(self, cluster_str, task_definition_str, *args, **options)
+            prune(self.tasks[self._get_cluster(cluster_str).name])
         for task in started:
             definition = self.describe_task_definition(task.task_definition_arn)
-            tasks.start(task, definition.container_definitions[0])
+            task.containers = [_record(moto_container, definition.arn, d) for d in definition.container_definitions]
+            tasks.start(task, definition.container_definitions)
         return started
 
     def stop(self: Any, cluster_str: str, task_str: str, reason: str) -> Any:
-        for task in self.tasks.get(self._get_cluster(cluster_str).name, {}).values():
-            if task.task_arn.endswith(task_str.rsplit("/", maxsplit=1)[-1]):
-                task.stop_code = "UserInitiated"
-                tasks.stop(task.task_arn)
-        return stop_task(self, cluster_str, task_str, reason)
+        with records:
+            for task in self.tasks.get(self._get_cluster(cluster_str).name, {}).values():
+                if task.task_arn.endswith(task_str.rsplit("/", maxsplit=1)[-1]):
+                    break
+            else:
+                raise invalid("The referenced task was not found.")
+            if task.last_status == "STOPPED":
+                return task
+            task.stop_code = "UserInitiated"
+            stopped = stop_task(self, cluster_str, task_str, reason)
+        tasks.stop(task.task_arn)
+        return stopped
 
-    # A task is RUNNING until its process has ended; moto would move it on at each look.
+    def alone(look: Callable[..., Any]) -> Callable[..., Any]:
+        def locked(*args: Any, **options: Any) -> Any:
+            with records:
+                return look(*args, **options)
+
+        return locked
+
+    # A task is RUNNING until its processes have ended; moto would move it on at each look.
     moto_task.advance = lambda _: None
     moto_task.process_status = "RUNNING"
     moto_task.last_status = property(lambda self: self.process_status, lambda _self, _value: None)
     backend._calculate_task_resource_requirements = staticmethod(with_memory)  # noqa: SLF001
     backend.run_task, backend.stop_task = run, stop
+    backend.describe_tasks, backend.list_tasks = alone(backend.describe_tasks), alone(backend.list_tasks)
+
+
+def _record(container: Any, arn: str, definition: Mapping[str, Any]) -> Any:
+    """Moto makes one record a task, of the first container of the definition."""
+    made = container(SimpleNamespace(arn=arn, container_definitions=[definition]))
+    made.exitCode = made.exit_code = None  # until it has ended; moto says 0
+    return made

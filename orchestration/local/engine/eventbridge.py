@@ -16,6 +16,7 @@ from typing import Any, Final
 from orchestration.local.engine.s3_events import ObjectCreated
 from orchestration.settings import Settings
 
+ENTRIES_MAX: Final = 10
 PLACEHOLDER: Final = re.compile(r'("?)<([\w-]+)>("?)')
 
 log = logging.getLogger("muster.engine.events")
@@ -67,6 +68,7 @@ def install() -> None:
     def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:  # noqa: FBT001, FBT002
         if self.state != "ENABLED" or not self.event_pattern.matches_event(original_event):
             return
+        _started.matched = True
         machines = [t for t in self.targets if ":stateMachine:" in t["Arn"]]
         for target in machines:
             document = _as_sent(original_event)
@@ -86,6 +88,23 @@ def install() -> None:
                 self.targets = kept
 
     rule.send_to_targets = send_to_targets
+    backend = _moto("moto.events.models").EventsBackend
+    put = backend.put_events
+
+    def put_events(self: Any, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len(events) > ENTRIES_MAX:
+            return list(put(self, events))  # which refuses them
+        results: list[dict[str, Any]] = []
+        for event in events:
+            _started.matched = False
+            results += put(self, [event])
+            if "ErrorCode" in results[-1]:
+                log.warning("event of %s was refused: %s", event.get("Source"), results[-1]["ErrorMessage"])
+            elif not _started.matched:
+                log.warning("event of %s matched no rule: %.200s", event.get("Source"), event["Detail"])
+        return results
+
+    backend.put_events = put_events
 
 
 def transform(transformer: Mapping[str, Any], event: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ class FrontDoor:
         try:
             length = int(environ.get("CONTENT_LENGTH") or 0)
             event = object_created(json.loads(environ["wsgi.input"].read(min(length, BODY_MAX_BYTES))))
-        except (ValueError, TypeError, AttributeError) as exc:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
             log.warning("webhook message not understood: %s", exc)
             return "400 Bad Request"
         if event is not None:

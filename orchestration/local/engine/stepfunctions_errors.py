@@ -1,12 +1,15 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's error handling differs from AWS: 12, 16 and 18 of `stepfunctions_patches`."""
+"""Where moto's error handling differs from AWS: 12, 16, 18, 20 and 21 of `stepfunctions_patches`."""
 
+import json
 from typing import Any, Final
 
-from orchestration.local.engine.moto_parts import PARSER, module
+from orchestration.local.engine.moto_parts import PARSER, module, replace_everywhere
 
 TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 """Only by name; no wildcard matches them."""
+DATA_MAX_BYTES: Final = 256 * 1024
+"""Of the input and the result of a state, as JSON in UTF-8."""
 
 
 def install() -> None:
@@ -14,6 +17,8 @@ def install() -> None:
     _wildcards()
     _no_timeout_of_its_own()
     _no_choice_matched()
+    _catch_that_leads_back()
+    _size_of_data()
 
 
 def matches(names: frozenset[str], error: str) -> bool:
@@ -82,3 +87,26 @@ def _no_choice_matched() -> None:
             ) from exc
 
     state._eval_state = evaluate_or_fail
+
+
+def _catch_that_leads_back() -> None:
+    state = module(PARSER + "asl.component.state.exec.execute_state").ExecutionState
+    caught = module(PARSER + "asl.component.common.catch.catch_outcome").CatchOutcome.Caught
+    set_next = state._set_next
+
+    def set_next_unless_caught(self: Any, env: Any) -> None:
+        if not env.stack or env.stack[-1] is not caught:  # else the catcher has set it
+            set_next(self, env)
+
+    state._set_next = set_next_unless_caught
+
+
+def within_limit(value: Any) -> bool:
+    """Whether a state may have such a result."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return len(text.encode("utf-8", "surrogatepass")) <= DATA_MAX_BYTES
+
+
+def _size_of_data() -> None:
+    module(PARSER + "asl.component.state.exec.state_task.service.state_task_service")
+    replace_everywhere("is_within_size_quota", module(PARSER + "quotas").is_within_size_quota, within_limit)

@@ -7,11 +7,11 @@ import uuid
 from typing import Any, Final
 
 from orchestration.local.engine.moto_parts import PARSER, module
+from orchestration.local.engine.stepfunctions_errors import DATA_MAX_BYTES
 
 FINISHED_KEPT: Final = 500
 """Executions of a state machine that are remembered after their end. Who asks for an older one is told that there is
 none, which to the sweeper means the same as one that has ended: a job that is still alive gets a new one."""
-DATA_MAX_BYTES: Final = 256 * 1024
 NAME_MAX: Final = 80
 NOT_IN_A_NAME: Final = frozenset(' \t\n\r<>{}[]?*"#%\\^|~`$&,;:/')
 """And no control characters, says StartExecution."""

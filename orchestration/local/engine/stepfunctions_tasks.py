@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's task states differ from AWS: 5, 6, 7, 11 and 14 of `stepfunctions_patches`."""
+"""Where moto's task states differ from AWS: 5, 6, 7, 11, 14 and 19 of `stepfunctions_patches`."""
 
 import json
 import threading
@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from orchestration.local.engine.ecs_tasks import TaskProcesses
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module
 
 POLL_S: Final = 0.1
+ERRORS: Final = PARSER + "asl.component.common.error_name."
 
 
 def install(tasks: TaskProcesses) -> None:
@@ -47,36 +50,57 @@ def _ecs(tasks: TaskProcesses) -> None:
             task = look()
             if task:
                 ended.set()
-                if any(c.get("ExitCode") not in (0, None) for c in task.get("Containers", [])):
+                if not _succeeded(task):
                     raise _task_failed(env, task)
             return task
 
         return resolve
 
+    from_error = ecs.StateTaskServiceEcs._from_error
+
+    def from_client_error(self: Any, env: Any, ex: Exception) -> Any:
+        return _refused(env, ex) if isinstance(ex, ClientError) else from_error(self, env, ex)
+
     ecs.StateTaskServiceEcs._build_sync_resolver = build_resolver
+    ecs.StateTaskServiceEcs._from_error = from_client_error
+
+
+def _succeeded(task: Mapping[str, Any]) -> bool:
+    """Every container counts, also one that is not essential and was stopped with the others: so does AWS."""
+    codes = [container.get("ExitCode") for container in task.get("Containers", [])]
+    return task.get("StopCode") != "TaskFailedToStart" and all(code in (0, None) for code in codes)
 
 
 def _task_failed(env: Any, task: Mapping[str, Any]) -> Exception:
-    common = PARSER + "asl.component.common.error_name."
-    failure = module(common + "failure_event")
-    error_name = module(common + "states_error_name")
-    error_type = module(common + "states_error_name_type")
-    detail = module(PARSER + "asl.eval.event.event_detail")
-    event = failure.FailureEvent(
-        env=env,
-        error_name=error_name.StatesErrorName(typ=error_type.StatesErrorNameType.StatesTaskFailed),
-        event_type="TaskFailed",
-        event_details=detail.EventDetails(
-            taskFailedEventDetails={
-                "error": "States.TaskFailed",
-                "cause": json.dumps(task, default=str),
-                "resource": "runTask.sync",
-                "resourceType": "ecs",
-            }
-        ),
-    )
-    made: Exception = failure.FailureEventException(event)
+    error_name = module(ERRORS + "states_error_name").StatesErrorName
+    error_type = module(ERRORS + "states_error_name_type").StatesErrorNameType.StatesTaskFailed
+    event = _failure_event(env, error_name(typ=error_type), json.dumps(task, default=str))
+    made: Exception = module(ERRORS + "failure_event").FailureEventException(event)
     return made
+
+
+def _refused(env: Any, exc: ClientError) -> Any:
+    code, status = exc.response["Error"]["Code"], exc.response["ResponseMetadata"]["HTTPStatusCode"]
+    cause = (
+        f"{exc.response['Error']['Message']} (Service: AmazonECS; Status Code: {status}; Error Code: {code}; "
+        f"Request ID: {exc.response['ResponseMetadata'].get('RequestId')}; Proxy: null)"
+    )
+    return _failure_event(env, module(ERRORS + "custom_error_name").CustomErrorName(f"ECS.{code}"), cause)
+
+
+def _failure_event(env: Any, error_name: Any, cause: str) -> Any:
+    details = {
+        "error": error_name.error_name,
+        "cause": cause,
+        "resource": "runTask.sync",
+        "resourceType": "ecs",
+    }
+    return module(ERRORS + "failure_event").FailureEvent(
+        env=env,
+        error_name=error_name,
+        event_type="TaskFailed",
+        event_details=module(PARSER + "asl.eval.event.event_detail").EventDetails(taskFailedEventDetails=details),
+    )
 
 
 def _callbacks() -> None:

@@ -20,6 +20,27 @@ program = AmazonStateLanguageParser.parse(sys.argv[1])[0]
 print(program.states.states["Wait"].timeout.timeout_seconds)
 """
 
+TWO_STARTS = """
+import copy, json, os, time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from orchestration.local.engine import stepfunctions_executions
+stepfunctions_executions.install()
+from moto.stepfunctions.parser import models
+# moto looks for the name, copies the machine, and then adds the execution.
+def slow(*args):
+    time.sleep(0.2)
+    return copy.deepcopy(*args)
+models.copy = SimpleNamespace(deepcopy=slow)
+backend = models.StepFunctionsParserBackend("us-east-1", "123456789012")
+definition = json.dumps({"StartAt": "Stay", "States": {"Stay": {"Type": "Wait", "Seconds": 60, "End": True}}})
+arn = backend.create_state_machine("m", definition, "arn:aws:iam::123456789012:role/r").arn
+with ThreadPoolExecutor(2) as pool:
+    arns = set(pool.map(lambda _: backend.start_execution(arn, "once", "{}").exec_arn, range(2)))
+print(json.dumps({"arns": len(arns), "executions": len(backend.describe_state_machine(arn).executions)}), flush=True)
+os._exit(0)
+"""
+
 
 def _execution(number: int, status: str) -> Any:
     return SimpleNamespace(name=number, status=status)
@@ -70,3 +91,9 @@ def test_a_heartbeat_alone_sets_no_timeout() -> None:
     )
 
     assert done.stdout.strip() == "99999999"
+
+
+def test_of_two_starts_at_once_under_one_name_the_second_finds_the_first() -> None:
+    done = subprocess.run([sys.executable, "-c", TWO_STARTS], capture_output=True, text=True, check=True, timeout=60)
+
+    assert json.loads(done.stdout) == {"arns": 1, "executions": 1}

@@ -110,7 +110,8 @@ def test_a_fault_of_ours_is_told_to_the_operators_and_not_to_the_customer(tmp_pa
         notify(context, ended(context, OUTAGE), "system-error")
         notify_unregistered(
             context,
-            {"detail": {"bucket": {"name": "inbox"}, "object": {"key": "x"}}, "failure": {"Error": "KeyError"}},
+            {"detail": {"bucket": {"name": "inbox"}, "object": {"key": "x"}}},
+            {"Error": "KeyError"},
             "arn:e",
         )
         key = signing_key(SECRET, None).reveal()

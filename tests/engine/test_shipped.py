@@ -1,0 +1,84 @@
+"""The definition that is shipped, on the engine, with functions of the tests in the place of its own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from orchestration.local.engine.deploy import INBOX_MACHINE, MachineSpec, function_specs, machine_specs, substitute
+from tests.engine.support import Engine
+
+pytestmark = pytest.mark.integration
+
+SHIPPED: dict[str, Any] = json.loads(next(m.definition for m in machine_specs() if m.name == INBOX_MACHINE))
+WITH_A_TIME = sorted(name for name, state in SHIPPED["States"].items() if "TimeoutSecondsPath" in state)
+TIMES = ("verify_s", "import_s", "build_s", "publish_s")
+
+
+def filled(engine: Engine, machine: Mapping[str, Any], **functions: str) -> dict[str, Any]:
+    """The machine with Echo for each of its functions but those that are named."""
+    echo = {f"{spec.name}Function": engine.values["EchoFunction"] for spec in function_specs()}
+    given = {f"{name}Function": engine.values[f"{function}Function"] for name, function in functions.items()}
+    text = substitute(MachineSpec(name="m", definition=json.dumps(machine)), {**engine.values, **echo, **given})
+    made: dict[str, Any] = json.loads(text)
+    return made
+
+
+def that_never_ends(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, whose function or task sleeps, and which tries once more instead of three times."""
+    parameters = dict(state["Parameters"])
+    if "FunctionName" in parameters:
+        parameters |= {"FunctionName": "${SleepLongFunction}", "Payload": {"seconds": 5}}
+    else:
+        parameters["Overrides"] = {"ContainerOverrides": [{"Name": "muster", "Command": ["sleep", "/dev/null"]}]}
+    retry = [{**r, "MaxAttempts": min(r["MaxAttempts"], 1)} for r in state["Retry"]]
+    return {**state, "Parameters": parameters, "Retry": retry}
+
+
+def test_each_state_with_a_time_from_its_input_is_retried_and_then_caught_when_the_time_is_over(
+    engine: Engine,
+) -> None:
+    assert {name.removesuffix("Task") for name in WITH_A_TIME} == {
+        "VerifyFile",
+        "ImportToKafka",
+        "BuildVersion",
+        "PublishVersion",
+    }
+
+    def start(name: str) -> str:
+        state = that_never_ends(SHIPPED["States"][name])
+        after = {c["Next"] for c in state["Catch"]} | ({state["Next"]} if "Next" in state else set())
+        states = {name: state, **{other: {"Type": "Pass", "End": True} for other in after}}
+        machine = filled(engine, {"StartAt": name, "States": states})
+        data = {"job_id": "j", "timeouts": dict.fromkeys(TIMES, 1)}
+        return engine.start_definition(machine, data)
+
+    executions = {name: start(name) for name in WITH_A_TIME}
+
+    for name, execution in executions.items():
+        ended, events = engine.finish(execution), engine.history(execution)
+        assert ended["output"]["failure"] == {"Error": "States.Timeout", "Cause": ""}, name
+        assert ended["output"]["job_id"] == "j"
+        assert [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e] == [
+            name,
+            "MarkSystemFailure",
+        ]
+        scheduled = [e["taskScheduledEventDetails"] for e in events if e["type"] == "TaskScheduled"]
+        assert [s["timeoutInSeconds"] for s in scheduled] == [1, 1], name
+
+
+@pytest.mark.parametrize("rubbish", [[], ["a"], "a text", 7, True, None, {}], ids=repr)
+def test_rubbish_as_the_input_of_an_execution_is_told_to_the_operators_and_fails(
+    engine: Engine, rubbish: object
+) -> None:
+    execution = engine.start_definition(filled(engine, SHIPPED, RegisterImport="Refuse"), rubbish)
+
+    ended, events = engine.finish(execution), engine.history(execution)
+
+    entered = [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
+    assert (ended["status"], entered) == ("FAILED", ["RegisterImport", "NotifyUnregistered", "SystemFailure"])
+    [notified] = [e["taskSucceededEventDetails"] for e in events if e["type"] == "TaskSucceeded"]
+    told = json.loads(notified["output"])["Payload"]["event"]
+    assert (told["input"], told["failure"]["Error"], told["execution"]) == (rubbish, "UserError", execution)
+    assert "EMPTY_FILE" in told["failure"]["Cause"]

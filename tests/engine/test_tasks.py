@@ -1,0 +1,206 @@
+"""ECS tasks: their processes, exit codes and ends."""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.engine.support import Engine, text_of, wait_for
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_task_that_exits_with_0_succeeds_and_finds_its_variables(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "variable"
+    override = {"Environment": [{"Name": "COLOUR", "Value.$": "$.colour"}]}
+    selector = {"code.$": "$.Containers[0].ExitCode"}
+    state = engine.task("variable", "COLOUR", str(file), override=override, ResultSelector=selector)
+
+    ended = engine.run({"Run": {**state, "End": True}}, {"colour": "blue"})
+
+    assert (ended["status"], ended["output"], file.read_text()) == ("SUCCEEDED", {"code": 0}, "blue")
+
+
+def test_a_task_that_exits_with_3_is_task_failed_with_its_exit_code_in_the_cause(engine: Engine) -> None:
+    ended = engine.run({"Run": {**engine.task("exit", "3"), "End": True}})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.TaskFailed")
+    assert json.loads(ended["cause"])["Containers"][0]["ExitCode"] == 3
+
+
+def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, tmp_path: Path) -> None:
+    counter = tmp_path / "runs"
+    again = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": 3}]
+
+    ended = engine.run({"Run": {**engine.task("exit_first_times", str(counter), "2"), "Retry": again, "End": True}})
+
+    assert (ended["status"], counter.read_text()) == ("SUCCEEDED", "xxx")
+
+
+def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    execution = engine.start({"Run": {**engine.task("sleep", str(file)), "End": True}})
+    pid = int(wait_for(lambda: text_of(file)))
+
+    engine.sfn.stop_execution(executionArn=execution, error="Cancelled", cause="by the operator")
+
+    ended = engine.finish(execution)
+    assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Cancelled", "by the operator")
+    wait_for(lambda: not psutil.pid_exists(pid) or None)
+
+
+def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+
+    ended = engine.run({"Run": {**engine.task("sleep", str(file)), "TimeoutSeconds": 3, "End": True}})
+
+    pid = int(wait_for(lambda: text_of(file)))
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
+    wait_for(lambda: not psutil.pid_exists(pid) or None)
+
+
+def container(name: str, *command: object, **more: object) -> dict[str, Any]:
+    return {"name": name, "image": "muster:local", "command": [str(word) for word in command], **more}
+
+
+def defined(engine: Engine, *containers: Mapping[str, Any]) -> str:
+    """A task definition of its own."""
+    family, made = f"t{uuid.uuid4().hex}", {"cpu": "256", "memory": "512", "containerDefinitions": containers}
+    ecs = engine.client("ecs")
+    return str(ecs.register_task_definition(family=family, **made)["taskDefinition"]["taskDefinitionArn"])
+
+
+def run_task(engine: Engine, definition: str, **parameters: object) -> dict[str, Any]:
+    """A state that runs the task of a definition as it is."""
+    where = {"LaunchType": "FARGATE", "Cluster": engine.values["TaskCluster"], "TaskDefinition": definition}
+    resource = "arn:aws:states:::ecs:runTask.sync"
+    return {"Type": "Task", "Resource": resource, "Parameters": where | parameters, "End": True}
+
+
+def started(engine: Engine, *containers: Mapping[str, Any]) -> str:
+    """ARN of a task that no state machine has started."""
+    definition, cluster = defined(engine, *containers), engine.values["TaskCluster"]
+    run = engine.client("ecs").run_task(cluster=cluster, taskDefinition=definition, launchType="FARGATE")
+    return str(run["tasks"][0]["taskArn"])
+
+
+def described(engine: Engine, task: str) -> dict[str, Any]:
+    found: dict[str, Any] = engine.client("ecs").describe_tasks(cluster=engine.values["TaskCluster"], tasks=[task])
+    return dict(found["tasks"][0])
+
+
+def stopped(engine: Engine, task: str) -> dict[str, Any]:
+    found: dict[str, Any] = wait_for(lambda: d if (d := described(engine, task))["lastStatus"] == "STOPPED" else None)
+    return found
+
+
+def exit_codes(task: Mapping[str, Any]) -> dict[str, int]:
+    """Of a description by ECS (`exitCode`) or by Step Functions (`ExitCode`)."""
+    containers = [{k.lower(): v for k, v in c.items()} for c in task.get("containers") or task["Containers"]]
+    return {c["name"]: c["exitcode"] for c in containers if "exitcode" in c}
+
+
+def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    task = started(engine, container("main", "tidy", file))
+    wait_for(lambda: text_of(file))
+
+    stopping = engine.client("ecs").stop_task(cluster=engine.values["TaskCluster"], task=task, reason="enough")["task"]
+
+    assert stopping["desiredStatus"] == "STOPPED"
+    end = stopped(engine, task)
+    assert (end["stopCode"], end["stoppedReason"], exit_codes(end)) == ("UserInitiated", "enough", {"main": 0})
+    assert (tmp_path / "pid.term").read_text() == "got it"
+
+
+def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    task = started(engine, container("main", "stubborn", file, stopTimeout=2))
+    pid = int(wait_for(lambda: text_of(file)))
+    begin = time.monotonic()
+
+    engine.client("ecs").stop_task(cluster=engine.values["TaskCluster"], task=task)
+
+    wait_for(lambda: text_of(tmp_path / "pid.term"))
+    assert described(engine, task)["lastStatus"] == "RUNNING"
+    end = stopped(engine, task)
+    assert time.monotonic() - begin >= 2
+    assert exit_codes(end) == {"main": 137}
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_task_that_is_unknown_cannot_be_stopped(engine: Engine) -> None:
+    ecs = engine.client("ecs")
+    with pytest.raises(ecs.exceptions.InvalidParameterException, match="was not found"):
+        ecs.stop_task(cluster=engine.values["TaskCluster"], task="0" * 32)
+
+
+def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engine, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    task = started(engine, container("main", "exit_when", go), container("side", "exit", 0, essential=False))
+
+    wait_for(lambda: exit_codes(described(engine, task)).get("side"))
+    assert described(engine, task)["lastStatus"] == "RUNNING"
+    go.touch()
+
+    end = stopped(engine, task)
+    assert (end["stopCode"], exit_codes(end)) == ("EssentialContainerExited", {"main": 0, "side": 0})
+
+
+@pytest.mark.parametrize(
+    ("side", "code", "status"), [("tidy", 0, "SUCCEEDED"), ("sleep", 143, "FAILED"), ("stubborn", 137, "FAILED")]
+)
+def test_the_end_of_an_essential_container_stops_the_others_and_each_exit_code_counts(
+    engine: Engine, tmp_path: Path, side: str, code: int, status: str
+) -> None:
+    """AWS fails the state for a logging sidecar that had to be killed, too."""
+    file = tmp_path / "pid"
+    beside = container("side", side, file, essential=False, stopTimeout=2)
+    definition = defined(engine, container("main", "exit_when", file), beside)
+
+    ended = engine.run({"Run": run_task(engine, definition)})
+
+    task = ended["output"] if status == "SUCCEEDED" else json.loads(ended["cause"])
+    assert (ended["status"], ended.get("error")) == (status, "States.TaskFailed" if code else None)
+    assert (task["StopCode"], exit_codes(task)) == ("EssentialContainerExited", {"main": 0, "side": code})
+
+
+@pytest.mark.parametrize("names", [("good", "bad"), ("bad", "good")], ids=" ".join)
+def test_a_task_of_which_a_container_cannot_be_started_is_task_failed(
+    engine: Engine, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    commands = {"good": ("sleep", tmp_path / "pid"), "bad": ("no\0command",)}
+    definition = defined(engine, *(container(name, *commands[name]) for name in names))
+
+    ended = engine.run({"Run": run_task(engine, definition)})
+
+    task, started = json.loads(ended["cause"]), {"good": 137} if names[0] == "good" else {}
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.TaskFailed")
+    assert (task["StopCode"], task["LastStatus"], exit_codes(task)) == ("TaskFailedToStart", "STOPPED", started)
+    assert task["StoppedReason"] == "CannotStartContainerError: embedded null byte"
+    assert {c["Name"]: c.get("Reason") for c in task["Containers"]} == {"good": None, "bad": task["StoppedReason"]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        ({"Cluster": "elsewhere"}, "ECS.ClusterNotFoundException"),
+        ({"TaskDefinition": "nothing:1"}, "ECS.ClientException"),
+        (
+            {"Overrides": {"ContainerOverrides": [{"Name": "muster", "Command": ["x" * 9000]}]}},
+            "ECS.InvalidParameterException",
+        ),
+    ],
+    ids=["cluster", "task definition", "long overrides"],
+)
+def test_a_task_that_ecs_refuses_has_the_error_of_ecs(
+    engine: Engine, parameters: dict[str, object], error: str
+) -> None:
+    ended = engine.run({"Run": run_task(engine, engine.values["TaskDefinition"], **parameters)})
+
+    assert (ended["status"], ended["error"]) == ("FAILED", error)

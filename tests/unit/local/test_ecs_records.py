@@ -1,0 +1,53 @@
+"""moto's records of tasks, with processes that end at once."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+from orchestration.local.engine.ecs_tasks import prune
+
+TASKS = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from moto.ecs.models import ecs_backends
+from orchestration.local.engine import ecs_tasks
+
+def end_at_once(task, definitions):
+    task.process_status = "STOPPED"
+
+ecs_tasks.install(SimpleNamespace(start=end_at_once, stop=None))
+backend = ecs_backends["123456789012"]["us-east-1"]
+backend.create_cluster("c")
+container = {"name": "main", "image": "i", "memory": 1}
+backend.register_task_definition("f", [container])
+sys.setswitchinterval(1e-6)
+
+def run_and_look(_):
+    [task] = backend.run_task("c", "f", 1, None, None, None, launch_type="FARGATE")
+    return [t.task_arn for t in backend.describe_tasks("c", [task.task_arn])] == [task.task_arn]
+
+with ThreadPoolExecutor(4) as pool:
+    seen = list(pool.map(run_and_look, range(int(sys.argv[1]))))
+print(json.dumps({"seen": all(seen), "kept": len(backend.list_tasks("c"))}))
+"""
+
+
+def test_the_last_stopped_tasks_are_kept_and_every_one_that_runs() -> None:
+    tasks = {str(n): SimpleNamespace(last_status="RUNNING" if n % 4 == 0 else "STOPPED") for n in range(12)}
+
+    prune(tasks, kept=2)
+
+    assert list(tasks) == ["0", "4", "8", "10", "11"]
+
+
+def test_tasks_that_are_run_and_looked_at_together_are_found_and_later_forgotten() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TASKS, "600"], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    shown = json.loads(done.stdout)
+    assert shown["seen"]
+    assert 500 <= shown["kept"] <= 501
