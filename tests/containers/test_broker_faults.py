@@ -2,17 +2,31 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
 from schemas.errors import FatalError
 from schemas.messages import JobState
 from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL
-from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
+from segmentation.jobs import FINAL
+from tests.integration.whole_imports import (
+    IMPORTER,
+    TENANT,
+    WORKER,
+    assert_published,
+    ended,
+    job_of,
+    running,
+    upload,
+    write_file,
+)
 from tests.servers.kafka import Cluster, kafka_cluster
 
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
@@ -59,18 +73,46 @@ def await_state(context: Context, audience: str, state: JobState) -> None:
         time.sleep(0.01)
 
 
+@contextmanager
+def held(context: Context, name: str) -> Iterator[None]:
+    """Meanwhile these processes stand still: what is done to the brokers comes in the middle of their work."""
+    found = running(context, name)
+    assert found, f"no {name}"
+    for process in found:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in found:
+            process.resume()
+
+
+def await_attempt(context: Context, audience: str) -> Job:
+    """Until the importer has begun to send."""
+    job = job_of(context, audience)
+    deadline = time.monotonic() + 120
+    while job.attempt == 0:
+        assert job.state not in FINAL
+        assert time.monotonic() < deadline, f"the job of {audience} has no attempt"
+        time.sleep(0.01)
+        job = context.jobs.get(job.job_id)
+    return job
+
+
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("step", ["IMPORTING", "AWAITING"])
+@pytest.mark.parametrize(("step", "holding"), [("IMPORTING", IMPORTER), ("AWAITING", WORKER)])
 def test_a_leader_that_is_killed_during_an_import_loses_and_doubles_nothing(
-    cluster: Cluster, context: Context, tmp_path: Path, step: JobState
+    cluster: Cluster, context: Context, tmp_path: Path, step: JobState, holding: str
 ) -> None:
     audience = f"leader-{step.lower()}"
     users = write_file(tmp_path / "a.csv", 11, rows=150_000)
     leader = cluster.leader(IMPORTS_SMALL)
     upload(context, tmp_path / "a.csv", audience)
-    await_state(context, audience, step)
-
-    cluster.node(leader).kill("SIGKILL")
+    job = await_attempt(context, audience)
+    with held(context, holding):
+        await_state(context, audience, step)
+        cluster.node(leader).kill("SIGKILL")
+        assert context.jobs.get(job.job_id).state == step
     try:
         assert_published(context, ended(context, job_of(context, audience)), users)  # without it
         assert cluster.leader(IMPORTS_SMALL) != leader
@@ -85,9 +127,11 @@ def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_do
     users = write_file(tmp_path / "a.csv", 12, rows=150_000)
     leader = cluster.leader(IMPORTS_SMALL)
     upload(context, tmp_path / "a.csv", "silent")
-    await_state(context, "silent", "IMPORTING")
+    job = await_attempt(context, "silent")
 
-    cluster.node(leader).pause()
+    with held(context, IMPORTER):
+        cluster.node(leader).pause()
+        assert context.jobs.get(job.job_id).state == "IMPORTING"
     time.sleep(SILENT_S)
     cluster.node(leader).unpause()
 
@@ -98,16 +142,20 @@ def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_do
 def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothing(
     cluster: Cluster, context: Context, tmp_path: Path
 ) -> None:
-    users = {}
+    users, began = {}, {}
     for node_id in (1, 2, 3):
         audience = f"rolling-{node_id}"
         users[audience] = write_file(tmp_path / f"{audience}.csv", node_id, rows=100_000)
         upload(context, tmp_path / f"{audience}.csv", audience)
         await_state(context, audience, "IMPORTING")
+        began[audience] = now_ms()
         cluster.node(node_id).restart(timeout=30)
         cluster.await_in_sync(*TOPICS)
     for audience, expected in users.items():
-        assert_published(context, ended(context, job_of(context, audience)), expected)
+        job = ended(context, job_of(context, audience))
+        assert_published(context, job, expected)
+        assert job.finished_at_ms is not None
+        assert job.finished_at_ms > began[audience], "the restart came too late to be met"
 
 
 def test_topics_have_the_replicas_of_the_settings(cluster: Cluster, context: Context) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from segmentation.jobs import FINAL
 from tests.containers.compose import SERVICES, Compose, compose, inspect
 
 pytestmark = pytest.mark.containers
@@ -56,6 +57,7 @@ def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_
 
     subprocess.run(["docker", "network", "disconnect", bus, worker], check=True)
     try:
+        assert running.muster("jobs", "show", job)["state"] not in FINAL, "the cut came too late to be met"
         running.muster("jobs", "wait", job, "--timeout", "180")  # the other worker has taken its partitions
     finally:
         subprocess.run(["docker", "network", "connect", bus, worker], check=True)
@@ -74,7 +76,9 @@ def test_down_and_up_again_keeps_what_was_published(running: Compose) -> None:
 
 def test_every_port_is_published_on_loopback_only_and_every_container_has_a_limit(running: Compose) -> None:
     for service in SERVICES:
-        for container in running.containers(service):
+        containers = running.containers(service)
+        assert containers, service
+        for container in containers:
             host = inspect(container)["HostConfig"]
             bound = [binding["HostIp"] for bindings in (host["PortBindings"] or {}).values() for binding in bindings]
             assert set(bound) <= {"127.0.0.1"}

@@ -50,6 +50,21 @@ def test_a_job_whose_turn_came_before_it_began_to_wait_is_answered_at_once(deplo
     assert deployment.workflow.said() == ["success"]
 
 
+def test_a_small_file_does_not_wait_for_a_large_one(deployment: Deployment) -> None:
+    context = deployment.context
+    vars(context)["lanes"] = {small: LaneLimit(jobs=1, per_tenant=1) for small in (True, False)}
+    for name in ("large", "larger"):
+        too_many = bytes(context.settings.small_file_bytes + 1)
+        deployment.objects.put(context.settings.inbox_bucket, f"acme/{name}/a.csv", too_many)
+    jobs = [deployment.register(deployment.request(name)) for name in ("large", "larger", "small", "smaller")]
+    assert [(job.small, job.state) for job in jobs] == [
+        (False, "VERIFYING"),
+        (False, "REGISTERED"),
+        (True, "VERIFYING"),
+        (True, "REGISTERED"),
+    ]
+
+
 def test_verification_does_not_begin_before_its_turn(deployment: Deployment) -> None:
     job = deployment.at("REGISTERED")
     assert deployment.step(job, "verify_file")["state"] == "REGISTERED"

@@ -83,12 +83,16 @@ def test_system_errors_are_retried_with_backoff_and_jitter_in_every_state() -> N
 
 
 def test_what_depends_on_the_file_has_a_timeout_that_the_view_gives() -> None:
-    given = timeouts(0)
-    for work in ("VerifyFile", "ImportToKafka", "BuildVersion", "PublishVersion"):
-        for name in (work, f"{work}Task"):
-            if name in MACHINE["States"]:
-                path = MACHINE["States"][name]["TimeoutSecondsPath"]
-                assert path.removeprefix("$.timeouts.") in given, name
+    works = {
+        "VerifyFile": "verify_s",
+        "ImportToKafka": "import_s",
+        "BuildVersion": "build_s",
+        "PublishVersion": "publish_s",
+    }
+    assert set(works.values()) == set(timeouts(0))
+    for work, given in works.items():
+        paths = {MACHINE["States"][n]["TimeoutSecondsPath"] for n in (work, f"{work}Task") if n in MACHINE["States"]}
+        assert paths == {f"$.timeouts.{given}"}, work
 
 
 def test_waiting_for_a_turn_ends_only_with_the_execution() -> None:

@@ -33,10 +33,11 @@ def test_a_tenant_alone_gets_no_more_than_its_share() -> None:
     assert numbers(admitted([ticket(n, "a") for n in range(9)], [], LANES)) == [0, 1]
 
 
-def test_a_small_file_does_not_wait_for_large_ones() -> None:
+def test_a_small_file_does_not_wait_for_large_ones_not_even_of_its_own_tenant() -> None:
+    lanes = {small: LaneLimit(jobs=2, per_tenant=1) for small in (True, False)}
     running = [ticket(1, "a", small=False), ticket(2, "b", small=False)]
-    waiting = [ticket(3, "c", small=False), ticket(4, "c")]
-    assert numbers(admitted(waiting, running, LANES)) == [4]
+    waiting = [ticket(3, "c", small=False), ticket(4, "a")]
+    assert numbers(admitted(waiting, running, lanes)) == [4]
 
 
 def test_a_lane_that_is_full_admits_nobody() -> None:
