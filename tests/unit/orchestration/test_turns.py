@@ -162,5 +162,18 @@ def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
     assert timeouts(0, base_members=20_000_000)["build_s"] == 1300
 
 
-def test_every_view_has_a_timeout_for_every_state(deployment: Deployment) -> None:
-    assert deployment.step(deployment.at("AWAITING"), "read_outcome")["timeouts"] == timeouts(18)
+def test_every_view_has_the_timeouts_of_its_file(deployment: Deployment) -> None:
+    deployment.objects.put(deployment.context.settings.inbox_bucket, "acme/vip/a.csv", bytes(17 * 1024 * 1024))
+    view = deployment.step(deployment.at("AWAITING"), "read_outcome")
+    assert view["timeouts"] == {"verify_s": 308, "import_s": 334, "build_s": 308, "publish_s": 304}
+
+
+def test_a_large_base_takes_the_building_out_of_the_lambda_and_gives_it_more_time(deployment: Deployment) -> None:
+    context = deployment.context
+    first = deployment.run(deployment.register())
+    deployment.objects.put(context.settings.inbox_bucket, "acme/vip/a.csv", b"user_id\nsecond\n")
+    small = deployment.step(deployment.at("BUILDING"), "read_outcome")
+    assert (small["build_in_lambda"], small["timeouts"]) == (True, timeouts(0))
+    context.jobs.put(first.job_id, outcome={**(first.outcome or {}), "members": 20_000_000})
+    large = deployment.step(context.jobs.live()[0], "read_outcome")
+    assert (large["build_in_lambda"], large["timeouts"]) == (False, timeouts(0, 20_000_000))
