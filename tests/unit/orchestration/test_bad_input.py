@@ -47,6 +47,8 @@ RUBBISH: dict[str, object] = {
     "an import with a bad id": {"import": {**GOOD_IMPORT, "job_id": "../x"}},
     "an import with overrides that are a text": {"import": {**GOOD_IMPORT, "overrides": "mode=append"}},
     "an import that says again with a text": {"import": {**GOOD_IMPORT, "again": "yes"}},
+    "an import of a key of 1,025 bytes": {"import": {**GOOD_IMPORT, "key": "acme/vip/" + "a" * 1016}},
+    "an import with a sequencer without end": {"import": {**GOOD_IMPORT, "sequencer": "0" * 300}},
     "an import that retries nothing": {"import": {**GOOD_IMPORT, "retry_of": "?"}},
     "a resume of null": {"resume": None},
     "a resume of a bad id": {"resume": "../.."},
