@@ -1,6 +1,6 @@
 """Import messages -> staged runs -> merges: the shell around `segmentation.progress`. It decides nothing of its own.
 
-Steps (the numbers are those of docs/delivery-guarantees.md; `streams.merges` has 5 to 8):
+Steps (the numbers are those of docs/delivery-guarantees.md; 3 is `streams.flushing`, `streams.merges` has 5 to 8):
 1. A record is decoded and counted into its lane. What cannot be decoded, or lies about itself, is a dead letter.
 2. A chunk that the fold has not seen is buffered; its record is acknowledged only after step 3, in offset order.
 3. Buffered chunks are written to staging as a run: by bytes, by age, by number of waiting records, or to make room.
@@ -12,9 +12,8 @@ A worker may die between any two steps: what is not acknowledged comes again, wh
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar, assert_never
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, assert_never
 
 from faust.types import TP, EventT
 
@@ -24,12 +23,14 @@ from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
-from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, RUN_BYTES, RUNS, Sample
+from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, Sample
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
-from streams.buffers import Budget, Group
+from streams.background import Background
+from streams.buffers import Group
 from streams.config import WorkerConfig
 from streams.counters import Counters
 from streams.decoding import Arrival, decode_import_message, rows_or_fault, warm_up
+from streams.flushing import Flusher
 from streams.lanes import Lane
 from streams.merges import MergeRunner
 from streams.runs import BufferedChunk
@@ -38,7 +39,6 @@ from streams.staging import ObjectStore
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 _TICK_S: Final = 0.2
 _REPORT_S: Final = 60.0
 _ABORTS_REMEMBERED: Final = 10_000
@@ -68,10 +68,9 @@ class Materialiser:
         self._lanes: dict[TP, Lane] = {}
         self._groups: dict[tuple[TP, GroupKey], Group] = {}
         self._aborted: dict[tuple[JobId, Partition], Attempt] = {}
-        self._budget = Budget(config.buffer_bytes)
-        self._pool = ThreadPoolExecutor(config.flush_threads, thread_name_prefix="flush")
-        self._tasks: set[asyncio.Task[None]] = set()
         self._counters = Counters()
+        self._background = Background(config.flush_threads, fail)
+        self._flusher = Flusher(config, self._staged, self._groups, self._background, self._counters)
         self._merges = MergeRunner(config, store, self._announce, fail, self._counters)
 
     # --- ownership: called by the guarded consumer -------------------------------------------------------------------
@@ -83,8 +82,7 @@ class Materialiser:
                 lane.close()
                 self._merges.forget(intent_prefix(tp.topic, Partition(tp.partition)))
         for place in [place for place in self._groups if place[0] in partitions]:
-            self._budget.free(self._groups[place].size)
-            self._groups.pop(place).take()
+            self._flusher.discard(self._groups.pop(place))
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start anew at these offsets, and find the merges that were left to do."""
@@ -92,7 +90,7 @@ class Materialiser:
         self.on_revoked(set(ours))
         for tp, offset in sorted(ours.items()):
             self._lanes[tp] = Lane(tp, offset, generation)
-            self._spawn(self._find_intents(self._lanes[tp]))
+            self._background.spawn(self._find_intents(self._lanes[tp]))
         _log.info("assigned partitions=%d generation=%d", len(ours), generation)
 
     def on_fault(self, error: FatalError) -> None:
@@ -142,11 +140,11 @@ class Materialiser:
                 group.settling = True
                 if isinstance(message, ImportAborted):  # from now on, also for attempts that have not been seen yet
                     self._remember_abort(message)
-                self._spawn(self._settle(group, effect, message, arrival.offset))
+                self._background.spawn(self._settle(group, effect, message, arrival.offset))
             case _:
                 assert_never(effect)
         if group.lane.pending >= self._config.flush_after_messages:
-            self._flush_lane(group.lane)
+            self._flusher.flush_lane(group.lane)
 
     async def _keep(self, group: Group, state: Progress, chunk: UserChunk, arrival: Arrival) -> None:
         """Step 2."""
@@ -156,23 +154,15 @@ class Materialiser:
             self._counters.add(CHUNKS, result="buried")
             await self._bury(arrival, rows)
             return
-        while not self._budget.fits(size):
-            self._make_room()
-            await self._budget.wait_freed()
+        await self._flusher.await_room(size)
         if not group.lane.live:
             return
-        self._budget.take(size)
         self._counters.add(CHUNKS, result="kept")
         self._counters.add(ROWS, chunk.count)
         group.progress = state
-        group.add(
-            BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset),
-            time.monotonic(),
+        self._flusher.buffer(
+            group, BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset)
         )
-        if group.size >= self._config.run_bytes:
-            self._flush(group)
-        elif self._budget.used > self._config.buffer_bytes // 2:
-            self._make_room()
 
     async def _bury(self, arrival: Arrival, reason: str) -> None:
         """Dead letter first, acknowledgement after."""
@@ -189,51 +179,18 @@ class Materialiser:
             if self._aborted.get((key.import_id, key.partition), 0) >= key.attempt:
                 progress = Progress.resume(key, aborted=True)
             else:
-                progress = await self._in_thread(self._staged.resume, key)
+                progress = await self._background.in_thread(self._staged.resume, key)
             group = Group(lane, progress, time.monotonic())
             if lane.live:
                 self._groups[place] = group
         return group
 
-    # --- flushing (step 3) -------------------------------------------------------------------------------------------
-
-    def _flush(self, group: Group) -> None:
-        if group.chunks:
-            chunks = group.take()
-            task = self._spawn(self._stage(group, chunks))
-            group.flushes.add(task)
-            task.add_done_callback(group.flushes.discard)
-
-    async def _stage(self, group: Group, chunks: list[BufferedChunk]) -> None:
-        size = sum(c.size for c in chunks)
-        started = time.monotonic()
-        try:
-            await self._in_thread(self._staged.write_run, group.key, chunks)
-        finally:
-            self._budget.free(size)
-        group.lane.done([c.offset for c in chunks])
-        self._counters.add(RUNS)
-        self._counters.add(RUN_BYTES, size)
-        _log.debug(
-            "staged import=%s partition=%d chunks=%d bytes=%d seconds=%.3f",
-            *(group.key.import_id, group.key.partition, len(chunks), size, time.monotonic() - started),
-        )
-
-    def _flush_lane(self, lane: Lane) -> None:
-        for (tp, _), group in self._groups.items():
-            if tp == lane.tp and not group.flushes:  # else a slow store would get a run per chunk
-                self._flush(group)
-
-    def _make_room(self) -> None:
-        if not any(group.flushes for group in self._groups.values()):
-            largest = max(self._groups.values(), key=lambda g: g.size, default=None)
-            if largest is not None:
-                self._flush(largest)
+    # --- time --------------------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
         """Flush what is old, forget what is idle, log the metrics. Runs until cancelled."""
         reported = time.monotonic()
-        await self._in_thread(warm_up)
+        await self._background.in_thread(warm_up)
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
@@ -241,9 +198,8 @@ class Materialiser:
                 reported = now
                 _log.info("metrics %s", " ".join(map(str, self.samples())))
             for place, group in list(self._groups.items()):
-                if group.chunks and now - group.oldest >= self._config.flush_after_s:
-                    self._flush(group)
-                elif group.idle and now - group.touched >= self._config.idle_group_s:
+                self._flusher.flush_old(group, now)
+                if group.idle and now - group.touched >= self._config.idle_group_s:
                     del self._groups[place]
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
@@ -252,14 +208,16 @@ class Materialiser:
         """Do what the end marker or the abort asks for, then acknowledge it."""
         try:
             if not isinstance(effect, Drop):
-                self._flush(group)
+                self._flusher.flush(group)
             while group.flushes:
                 await asyncio.wait(list(group.flushes))
             if not group.lane.live:
                 return
             match effect:
                 case Merge():
-                    intent = await self._in_thread(self._staged.write_intent, group.lane.tp.topic, effect.marker)
+                    intent = await self._background.in_thread(
+                        self._staged.write_intent, group.lane.tp.topic, effect.marker
+                    )
                     if group.lane.live:
                         self._merges.submit(intent)
                 case Report():
@@ -270,7 +228,7 @@ class Materialiser:
                     )
                     await self._announce(failed)
                 case AnnounceAgain():
-                    if (result := await self._in_thread(self._staged.result, group.key)) is not None:
+                    if (result := await self._background.in_thread(self._staged.result, group.key)) is not None:
                         await self._publish(self._config.progress_topic, group.key.import_id.encode(), result)
                 case Drop():
                     assert isinstance(message, ImportAborted)  # noqa: S101  # only aborts drop
@@ -280,7 +238,7 @@ class Materialiser:
             group.settling = False
 
     async def _find_intents(self, lane: Lane) -> None:
-        intents = await self._in_thread(self._staged.intents, lane.tp.topic, Partition(lane.tp.partition))
+        intents = await self._background.in_thread(self._staged.intents, lane.tp.topic, Partition(lane.tp.partition))
         if lane.live:
             for intent in intents:
                 self._merges.submit(intent)
@@ -294,8 +252,7 @@ class Materialiser:
         """Buffers, runs and intents of the import in this partition, for the aborted attempt and all before it."""
         for (tp, key), group in list(self._groups.items()):
             if tp == lane.tp and key.import_id == abort.import_id and key.attempt <= abort.attempt:
-                self._budget.free(group.size)
-                lane.done([c.offset for c in group.take()])
+                lane.done([c.offset for c in self._flusher.discard(group)])
                 group.progress = Progress.resume(key, aborted=True)
                 while group.flushes:
                     await asyncio.wait(list(group.flushes))
@@ -305,7 +262,7 @@ class Materialiser:
                 for n in range(1, abort.attempt + 1)
             }
         )
-        await self._in_thread(self._staged.remove, lane.tp.topic, abort)
+        await self._background.in_thread(self._staged.remove, lane.tp.topic, abort)
         _log.info(
             "dropped import=%s attempt=%d partition=%d reason=%s",
             *(abort.import_id, abort.attempt, abort.partition, abort.reason),
@@ -315,7 +272,7 @@ class Materialiser:
         """All metrics as of now. May be called from any thread."""
         return [
             *self._counters.samples(),
-            Sample(metric=BUFFERED_BYTES, value=self._budget.used),
+            Sample(metric=BUFFERED_BYTES, value=self._flusher.buffered_bytes),
             Sample(metric=GROUPS, value=len(self._groups)),
             Sample(metric=MERGES_WAITING, value=self._merges.waiting),
         ]
@@ -327,18 +284,3 @@ class Materialiser:
             PARTITIONS, result="materialised" if isinstance(message, PartitionMaterialised) else "failed"
         )
         await self._publish(self._config.progress_topic, message.import_id.encode(), CODEC.encode(message))
-
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception as exc:  # noqa: BLE001  # ends the worker; what was not acknowledged comes again
-                self._fail(exc)
-
-        task = asyncio.get_running_loop().create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -1,0 +1,35 @@
+"""Work beside the records: tasks in the event loop, and calls that block, in threads."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Background:
+    """Tasks and threads of one worker. `fail(error)` ends the process, for every error of a task."""
+
+    def __init__(self, threads: int, fail: Callable[[Exception], None]) -> None:
+        self._fail = fail
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flush")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
+        """The result of a call that blocks."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin the work and do not wait for it."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as exc:  # noqa: BLE001  # ends the worker; what was not acknowledged comes again
+                self._fail(exc)
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
