@@ -13,22 +13,28 @@ import pytest
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import LOCK_TIMEOUT_S
-from orchestration.catalog.records import Job
-from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.settings import Settings
 from orchestration.steps.references import audience_ref
-from schemas.columns import ImportSpec
 from schemas.errors import MusterError
-from schemas.ids import AudienceName
 from schemas.messages import JobState
 from tests.conftest import unavailable
-from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
+from tests.integration.whole_imports import (
+    STEPS,
+    TENANT,
+    assert_published,
+    await_state,
+    ended,
+    failed_tries,
+    job_of,
+    start_append,
+    upload,
+    write_file,
+)
 
 pytestmark = pytest.mark.integration
 
-STEPS: tuple[JobState, ...] = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 LOCKED_S = 3
 ABSENT_S = 30
 """Longer than the first pauses of every retry of the workflow: several tries meet the absence."""
@@ -42,25 +48,6 @@ def context(start_module_stack: Callable[..., Settings]) -> Context:
     made = Context(start_module_stack(parts=None, partitions=4, worker_session_timeout_s=6, lambda_file_bytes=-1))
     made.audiences.add_tenant(TENANT, now_ms=1)
     return made
-
-
-def start_import(context: Context, folder: Path, audience: str) -> tuple[Job, set[str]]:
-    """An append, which goes through every state that there is; the job, and the users of its file."""
-    spec = ImportSpec(mode="append")
-    context.audiences.ensure(TENANT, AudienceName(audience), new_id=fresh_id(), now_ms=1, spec=spec)
-    users = write_file(folder / "a.csv", len(audience), rows=50_000)
-    upload(context, folder / "a.csv", audience)
-    return job_of(context, audience), users
-
-
-def await_state(context: Context, job: Job, state: JobState) -> None:
-    """Until the job has come to a state."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if any(t.state == state for t in context.jobs.history(job.job_id)):
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"job {job.job_id} was never {state}")
 
 
 def kill(context: Context, part: str) -> None:
@@ -95,7 +82,7 @@ def locked_catalog(context: Context) -> Iterator[None]:
 def test_a_server_that_dies_at_any_step_costs_time_and_nothing_else(
     context: Context, tmp_path: Path, server: str, steps: tuple[JobState, ...]
 ) -> None:
-    job, users = start_import(context, tmp_path, f"{server}-{steps[0].lower()}")
+    job, users = start_append(context, tmp_path, f"{server}-{steps[0].lower()}")
     for step in steps:
         await_state(context, job, step)
         kill(context, server)
@@ -105,7 +92,7 @@ def test_a_server_that_dies_at_any_step_costs_time_and_nothing_else(
 
 @pytest.mark.timeout(300)
 def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tmp_path: Path) -> None:
-    job, users = start_import(context, tmp_path, "locked")
+    job, users = start_append(context, tmp_path, "locked")
     for step in STEPS:
         await_state(context, job, step)
         with locked_catalog(context):
@@ -113,11 +100,12 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
             time.sleep(LOCKED_S)
             assert context.jobs.get(job.job_id).state == step, "the lock keeps nobody out"
     assert_published(context, ended(context, job), users)
+    assert failed_tries(context, job) == []
 
 
 @pytest.mark.timeout(300)
 def test_servers_that_are_away_for_long_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
-    job, users = start_import(context, tmp_path, "away")
+    job, users = start_append(context, tmp_path, "away")
     await_state(context, job, "IMPORTING")
     supervisor = local_stack.status(context.settings).supervisor_pid
     assert supervisor is not None

@@ -9,14 +9,19 @@ import psutil
 import pyarrow.parquet as pq
 
 from orchestration.catalog.records import Job
+from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.local import processes
 from orchestration.steps.references import audience_ref
-from schemas.ids import TenantName, Version
+from schemas.columns import ImportSpec
+from schemas.ids import AudienceName, TenantName, Version
 from schemas.layout import split_s3_uri
+from schemas.messages import JobState
 from segmentation.jobs import FINAL
 
 TENANT = TenantName("default")
+STEPS: tuple[JobState, ...] = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
+"""The states of an append."""
 IMPORTER, WORKER = "orchestration.tasks import", "orchestration.worker"
 VERIFIER, RELAY, ENGINE = "orchestration.tasks verify", "orchestration.relay", "engine.server"
 
@@ -31,6 +36,32 @@ def write_file(path: Path, seed: int, rows: int) -> set[str]:
 
 def upload(context: Context, path: Path, audience: str) -> None:
     context.objects.put_file(path, context.settings.inbox_bucket, f"{TENANT}/{audience}/{path.name}")
+
+
+def start_append(context: Context, folder: Path, audience: str, *, rows: int = 50_000) -> tuple[Job, set[str]]:
+    """An append, which goes through every state that there is; the job, and the users of its file."""
+    spec = ImportSpec(mode="append")
+    context.audiences.ensure(TENANT, AudienceName(audience), new_id=fresh_id(), now_ms=1, spec=spec)
+    users = write_file(folder / "a.csv", len(audience), rows=rows)
+    upload(context, folder / "a.csv", audience)
+    return job_of(context, audience), users
+
+
+def await_state(context: Context, job: Job, state: JobState) -> None:
+    """Until the job has come to a state."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if any(t.state == state for t in context.jobs.history(job.job_id)):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"job {job.job_id} was never {state}")
+
+
+def failed_tries(context: Context, job: Job) -> list[str]:
+    """The errors that steps of the job's execution have ended with, as the workflow saw them, in their order."""
+    assert job.execution is not None
+    events = context.workflow.get_execution_history(executionArn=job.execution, maxResults=1000)["events"]
+    return [event["taskFailedEventDetails"]["error"] for event in events if event["type"] == "TaskFailed"]
 
 
 def job_of(context: Context, audience: str, timeout_s: float = 60) -> Job:

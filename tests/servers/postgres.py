@@ -14,34 +14,63 @@ from orchestration.settings import Secret
 USER = "postgres"
 
 
+class Postgres:
+    """A server with its data. `stop` is a crash: no checkpoint, every connection gone; `start` recovers."""
+
+    def __init__(self, folder: Path) -> None:
+        binaries = _binaries()
+        data = folder / "pg"
+        data.mkdir(parents=True)
+        as_user: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            account = pwd.getpwnam(USER)
+            as_user = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+            os.chown(data, account.pw_uid, account.pw_gid)
+            for parent in data.parents:  # pytest makes its folders for the owner alone
+                if parent.stat().st_uid == 0 and parent != Path("/"):
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N"]
+        subprocess.run(run, check=True, capture_output=True, cwd="/")
+        self._log = data / "log"
+        self._control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+
+    @property
+    def url(self) -> Secret:
+        """SQLAlchemy URL; the same after every start."""
+        return Secret(f"postgresql+psycopg://{USER}@127.0.0.1:{self._port}/postgres")
+
+    def start(self) -> None:
+        """Start and wait until it takes connections."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        self._run("-l", str(self._log), "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop and wait until it is gone."""
+        self._run("-m", "immediate", "stop")
+
+    def _run(self, *arguments: str) -> None:
+        subprocess.run([*self._control, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[Postgres]:
+    """A running server below `folder`. Fails, never skips, where no server is installed."""
+    server = Postgres(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @contextmanager
 def postgres(folder: Path) -> Iterator[Secret]:
-    """Start a server below `folder` and yield its SQLAlchemy URL. Fails, never skips, where no server is installed."""
-    binaries = _binaries()
-    data = folder / "pg"
-    data.mkdir(parents=True)
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        account = pwd.getpwnam(USER)
-        as_user = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-        os.chown(data, account.pw_uid, account.pw_gid)
-        for parent in data.parents:  # pytest makes its folders for the owner alone
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N"]
-    subprocess.run(run, check=True, capture_output=True, cwd="/")
-    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    subprocess.run(
-        [*control, "-l", str(data / "log"), "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, cwd="/"
-    )
-    try:
-        yield Secret(f"postgresql+psycopg://{USER}@127.0.0.1:{port}/postgres")
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+    """As `postgres_server`; the SQLAlchemy URL alone."""
+    with postgres_server(folder) as server:
+        yield server.url
 
 
 def _binaries() -> Path:

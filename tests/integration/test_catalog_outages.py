@@ -1,0 +1,86 @@
+"""The catalog's own server crashes while a whole import runs: every step of the job meets it, none gives up."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.local import stack as local_stack
+from orchestration.local.home import Home
+from orchestration.settings import Settings
+from schemas.messages import JobState
+from tests.integration.whole_imports import (
+    STEPS,
+    TENANT,
+    assert_published,
+    await_state,
+    ended,
+    failed_tries,
+    start_append,
+)
+from tests.servers.postgres import Postgres, postgres_server
+
+pytestmark = [pytest.mark.integration, pytest.mark.containers]
+
+WAITING: tuple[JobState, ...] = ("REGISTERED", "AWAITING")
+"""Here no step of the workflow runs: the relay is who needs the catalog."""
+ROWS = 400_000
+"""So many that every step lasts longer than it takes to stop the server."""
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    # Not below pytest's own folder: that one is closed to other users, and PostgreSQL does not run as root.
+    with tempfile.TemporaryDirectory() as folder, postgres_server(Path(folder)) as running:
+        yield running
+
+
+def await_more(what: str, count: Callable[[], int], than: int) -> None:
+    deadline = time.monotonic() + 60
+    while count() <= than:
+        assert time.monotonic() < deadline, f"no {what} has met the outage"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("lambda_file_bytes", [1 << 30, -1], ids=["functions", "tasks"])
+def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
+    server: Postgres, start_stack: Callable[..., Settings], tmp_path: Path, lambda_file_bytes: int
+) -> None:
+    settings = start_stack(
+        parts=None, partitions=4, lambda_file_bytes=lambda_file_bytes, catalog_url=server.url.reveal()
+    )
+    context = Context(settings)
+    context.audiences.add_tenant(TENANT, now_ms=1)
+    relay_log = Home(path=settings.home).log_file("relay")
+    restarts = {part.name: part.restarts for part in local_stack.status(settings).parts}
+    job, users = start_append(context, tmp_path, "crashes", rows=ROWS)
+
+    def relay_warnings() -> int:
+        return relay_log.read_text().count("CATALOG_UNAVAILABLE")
+
+    gone_ms: dict[JobState, int] = {}
+    for step in STEPS:
+        await_state(context, job, step)
+        tries, warnings = len(failed_tries(context, job)), relay_warnings()
+        server.stop()
+        gone_ms[step] = now_ms()
+        if step in WAITING:
+            await_more("round of the relay", relay_warnings, warnings)
+        else:
+            await_more("step", lambda: len(failed_tries(context, job)), tries)
+        server.start()
+
+    job = ended(context, job, timeout_s=300)
+    assert_published(context, job, users)
+    history = context.jobs.history(job.job_id)
+    assert {step: [t.state for t in history if t.at_ms <= gone][-1] for step, gone in gone_ms.items()} == {
+        step: step for step in STEPS
+    }, "it crashed too late to be missed in this step"
+    assert job.attempt == 1
+    assert set(failed_tries(context, job)) <= {"RetriableError", "States.TaskFailed"}
+    assert {part.name: part.restarts for part in local_stack.status(settings).parts} == restarts
