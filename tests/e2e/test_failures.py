@@ -14,9 +14,12 @@ import pytest
 
 from orchestration.clock import fresh_id
 from orchestration.context import Context
+from orchestration.local import stack as local_stack
 from orchestration.operations.submit import start
 from orchestration.relay.executions import start_execution
+from orchestration.settings import Settings
 from orchestration.steps.events import ImportRequest
+from schemas.errors import FatalError
 from schemas.layout import audience_prefix
 from tests.e2e.conftest import Answer, Muster, ids_of, write
 
@@ -26,10 +29,12 @@ LONG_NAME = "a" * 64
 
 
 @pytest.fixture(autouse=True)
-def _everything_stays_up(muster: Muster) -> Iterator[None]:
+def _everything_stays_up(deployment: Settings) -> Iterator[None]:
+    restarts = {part.name: part.restarts for part in local_stack.status(deployment).parts}
     yield
-    status = muster("status")
-    assert status.code == 0, status.out
+    now = local_stack.status(deployment)
+    assert now.ready
+    assert {part.name: part.restarts for part in now.parts} == restarts
 
 
 def states_of(context: Context, execution: str) -> list[str]:
@@ -156,15 +161,37 @@ def test_a_bad_name_in_an_inbox_key_is_a_failed_job_and_no_audience(
 ) -> None:
     audiences = context.audiences.all()
     context.objects.put(context.settings.inbox_bucket, f"{tenant}/{audience}/people.csv", b"user_id\nu1\n")
+    assert_bad_name(muster, context, tenant, audience, tenant if tenant != "default" else audience)
+    assert context.audiences.all() == audiences
+
+
+@pytest.mark.parametrize(
+    ("key", "tenant", "audience"), [("default/../dots.csv", "default", ".."), ("../vip/dots.csv", "..", "vip")]
+)
+def test_dots_for_a_name_in_an_inbox_key_are_refused_by_the_store_and_by_whoever_is_told_of_them(
+    muster: Muster, context: Context, key: str, tenant: str, audience: str
+) -> None:
+    audiences, inbox = context.audiences.all(), context.settings.inbox_bucket
+    with pytest.raises(FatalError, match=r"S3_REFUSED.*InvalidRequest"):
+        context.objects.put(inbox, key, b"user_id\nu1\n")
+    assert [stored.key for stored in context.objects.list(inbox) if stored.key.endswith("dots.csv")] == []
+    assert context.jobs.search(tenant=tenant, audience=audience) == []
+
+    told = {"bucket": {"name": inbox}, "object": {"key": key, "size": 11}}  # AWS would take such a key
+    start_execution(context, {"detail": told}, fresh_id())
+    assert_bad_name(muster, context, tenant, audience, "..")
+    assert context.audiences.all() == audiences
+
+
+def assert_bad_name(muster: Muster, context: Context, tenant: str, audience: str, wrong: str) -> None:
+    """The one job of the names has failed, and says which of them is wrong."""
     deadline = time.monotonic() + 60
     while not (found := context.jobs.search(tenant=tenant, audience=audience)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     answer = muster("jobs", "wait", found[0].job_id, "--json")
     assert failed(answer) == (3, "FAILED", "BAD_NAME")
-    wrong = tenant if tenant != "default" else audience
     assert repr(wrong) in answer.json["error"]["message"]
-    assert context.audiences.all() == audiences
 
 
 def parquet(**columns: object) -> bytes:
