@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+from tests.servers.ports import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 START_TIMEOUT_S: Final = 240
@@ -88,7 +89,8 @@ def compose(folder: Path) -> Iterator[Compose]:
     """Start the whole stack; at the end nothing is left of it."""
     env_file = folder / "env"
     subprocess.run([str(ROOT / "docker/env.sh"), str(env_file)], check=True)
-    ports = "".join(f"{name}_PORT={_free_port()}\n" for name in ("KAFKA", "S3", "POSTGRES", "ENGINE"))
+    names = ("KAFKA", "S3", "POSTGRES", "ENGINE")
+    ports = "".join(f"{name}_PORT={port}\n" for name, port in zip(names, free_ports(len(names)), strict=True))
     with env_file.open("a") as file:
         file.write(ports + "PARTITIONS=4\nWORKER_SESSION_TIMEOUT_S=6\n")
     made = Compose(env_file)
@@ -104,9 +106,3 @@ def compose(folder: Path) -> Iterator[Compose]:
         raise
     finally:
         made.run("--profile", "tools", "down", "--volumes", "--timeout", "5")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,8 +17,9 @@ from urllib.request import Request, urlopen
 from orchestration.local import processes
 from orchestration.local.engine import memory
 from orchestration.local.engine.lambda_runtime import LambdaCall, LambdaPool
-from orchestration.local.ports import LOOPBACK, accepts
+from orchestration.local.ports import accepts
 from tests.servers.lambda_emulator import emulator
+from tests.servers.ports import free_ports
 
 ARN = "arn:aws:lambda:us-east-1:012345678912:function:muster-Contract"
 NAME = "muster-Contract"
@@ -66,7 +66,7 @@ class Sandbox:
     """One emulator with its runtime. It enforces no memory limit: the test does what Lambda's kernel would do."""
 
     def __init__(self, handler: str, *, timeout_s: int, memory_mb: int, folder: Path, env: Mapping[str, str]) -> None:
-        self._port, runtime_port = _free_port(), _free_port()
+        self._port, runtime_port = free_ports(2)
         limits = {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb)}
         argv = [
             str(emulator()),
@@ -136,9 +136,3 @@ class EmulatorRunner:
     def __exit__(self, *exc: object) -> None:
         for sandbox in self._all:
             sandbox.end()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+from tests.servers.ports import free_port
 
 IMAGE: Final = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
 STARTED: Final = re.compile(r"Kafka Server started")
@@ -68,7 +69,7 @@ def kafka_cluster(brokers: int, heap: str = "-Xmx256m") -> Iterator[Cluster]:
         network = stack.enter_context(Network())
         containers, addresses = [], []
         for node_id in range(1, brokers + 1):
-            port = _free_port()
+            port = free_port()
             container = DockerContainer(IMAGE, hostname=f"kafka{node_id}")
             container.with_envs(**_environment(node_id, port, voters, brokers), KAFKA_HEAP_OPTS=heap)
             published: dict[str, Any] = container.ports
@@ -124,9 +125,3 @@ def _environment(node_id: int, port: int, voters: str, brokers: int) -> dict[str
         "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

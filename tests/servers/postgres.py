@@ -3,13 +3,13 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration.settings import Secret
+from tests.servers.ports import free_port
 
 USER = "postgres"
 
@@ -29,9 +29,7 @@ class Postgres:
             for parent in data.parents:  # pytest makes its folders for the owner alone
                 if parent.stat().st_uid == 0 and parent != Path("/"):
                     parent.chmod(parent.stat().st_mode | 0o011)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N"]
         subprocess.run(run, check=True, capture_output=True, cwd="/")
         self._log = data / "log"

@@ -1,7 +1,6 @@
 """A SeaweedFS of the test session's own, and audiences in it."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -23,21 +22,11 @@ from schemas.layout import audience_prefix, part_name, s3_uri
 from schemas.partitioning import partition_users
 from schemas.row_digest import digest_rows
 from segmentation.versions import AudienceRef, MembershipCounts, Part, PublishRequest
+from tests.servers.ports import free_ports
 
 BUCKET = "lake"
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 START_S = 60
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
 
 
 @contextmanager
