@@ -20,14 +20,14 @@ from tests.integration.whole_imports import (
     await_state,
     ended,
     failed_tries,
-    start_append,
+    job_of,
+    prepare_append,
+    upload,
 )
 from tests.servers.postgres import Postgres, postgres_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.containers]
 
-WAITING: tuple[JobState, ...] = ("REGISTERED", "AWAITING")
-"""Here no step of the workflow runs: the relay is who needs the catalog."""
 ROWS = 400_000
 """So many that every step lasts longer than it takes to stop the server."""
 
@@ -58,29 +58,38 @@ def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
     context.audiences.add_tenant(TENANT, now_ms=1)
     relay_log = Home(path=settings.home).log_file("relay")
     restarts = {part.name: part.restarts for part in local_stack.status(settings).parts}
-    job, users = start_append(context, tmp_path, "crashes", rows=ROWS)
+    users = prepare_append(context, tmp_path / "a.csv", "crashes", rows=ROWS)
 
     def relay_warnings() -> int:
         return relay_log.read_text().count("CATALOG_UNAVAILABLE")
 
+    def failed() -> int:
+        executions = context.workflow.list_executions(stateMachineArn=context.state_machine_arn)["executions"]
+        return sum(len(failed_tries(context, execution["executionArn"])) for execution in executions)
+
+    server.stop()
+    upload(context, tmp_path / "a.csv", "crashes")
+    await_more("registration", failed, 0)
+    server.start()
+    job = job_of(context, "crashes")
+
     gone_ms: dict[JobState, int] = {}
     for step in STEPS:
         await_state(context, job, step)
-        tries, warnings = len(failed_tries(context, job)), relay_warnings()
+        tries, warnings = failed(), relay_warnings()
         server.stop()
         gone_ms[step] = now_ms()
-        if step in WAITING:
+        if step == "AWAITING":  # no step runs: the relay is who needs the catalog
             await_more("round of the relay", relay_warnings, warnings)
         else:
-            await_more("step", lambda: len(failed_tries(context, job)), tries)
+            await_more("step", failed, tries)
         server.start()
 
     job = ended(context, job, timeout_s=300)
     assert_published(context, job, users)
     history = context.jobs.history(job.job_id)
-    assert {step: [t.state for t in history if t.at_ms <= gone][-1] for step, gone in gone_ms.items()} == {
-        step: step for step in STEPS
-    }, "it crashed too late to be missed in this step"
+    states = {step: [t.state for t in history if t.at_ms <= gone][-1] for step, gone in gone_ms.items()}
+    assert states == {step: step for step in STEPS}, "it crashed too late to be missed in this step"
     assert job.attempt == 1
-    assert set(failed_tries(context, job)) <= {"RetriableError", "States.TaskFailed"}
+    assert set(failed_tries(context, job.execution)) <= {"RetriableError", "States.TaskFailed"}
     assert {part.name: part.restarts for part in local_stack.status(settings).parts} == restarts

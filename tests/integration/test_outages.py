@@ -100,7 +100,7 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
             time.sleep(LOCKED_S)
             assert context.jobs.get(job.job_id).state == step, "the lock keeps nobody out"
     assert_published(context, ended(context, job), users)
-    assert failed_tries(context, job) == []
+    assert failed_tries(context, job.execution) == []
 
 
 @pytest.mark.timeout(300)

@@ -20,8 +20,8 @@ from schemas.messages import JobState
 from segmentation.jobs import FINAL
 
 TENANT = TenantName("default")
-STEPS: tuple[JobState, ...] = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
-"""The states of an append."""
+STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
+"""The states of an append, without REGISTERED: where there is room, the job is admitted as it is registered."""
 IMPORTER, WORKER = "orchestration.tasks import", "orchestration.worker"
 VERIFIER, RELAY, ENGINE = "orchestration.tasks verify", "orchestration.relay", "engine.server"
 
@@ -38,11 +38,16 @@ def upload(context: Context, path: Path, audience: str) -> None:
     context.objects.put_file(path, context.settings.inbox_bucket, f"{TENANT}/{audience}/{path.name}")
 
 
-def start_append(context: Context, folder: Path, audience: str, *, rows: int = 50_000) -> tuple[Job, set[str]]:
-    """An append, which goes through every state that there is; the job, and the users of its file."""
+def prepare_append(context: Context, path: Path, audience: str, *, rows: int = 50_000) -> set[str]:
+    """An audience that files are appended to, and such a file; its users."""
     spec = ImportSpec(mode="append")
     context.audiences.ensure(TENANT, AudienceName(audience), new_id=fresh_id(), now_ms=1, spec=spec)
-    users = write_file(folder / "a.csv", len(audience), rows=rows)
+    return write_file(path, len(audience), rows=rows)
+
+
+def start_append(context: Context, folder: Path, audience: str) -> tuple[Job, set[str]]:
+    """An append, which goes through every state that there is; the job, and the users of its file."""
+    users = prepare_append(context, folder / "a.csv", audience)
     upload(context, folder / "a.csv", audience)
     return job_of(context, audience), users
 
@@ -57,10 +62,10 @@ def await_state(context: Context, job: Job, state: JobState) -> None:
     raise AssertionError(f"job {job.job_id} was never {state}")
 
 
-def failed_tries(context: Context, job: Job) -> list[str]:
-    """The errors that steps of the job's execution have ended with, as the workflow saw them, in their order."""
-    assert job.execution is not None
-    events = context.workflow.get_execution_history(executionArn=job.execution, maxResults=1000)["events"]
+def failed_tries(context: Context, execution: str | None) -> list[str]:
+    """The errors that steps of an execution have ended with, as the workflow saw them, in their order."""
+    assert execution is not None
+    events = context.workflow.get_execution_history(executionArn=execution, maxResults=1000)["events"]
     return [event["taskFailedEventDetails"]["error"] for event in events if event["type"] == "TaskFailed"]
 
 
