@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.lake.store import IcebergVersionStore
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
@@ -93,3 +94,6 @@ def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
     assert job.attempt == 1
     assert set(failed_tries(context, job.execution)) <= {"RetriableError", "States.TaskFailed"}
     assert {part.name: part.restarts for part in local_stack.status(settings).parts} == restarts
+    assert isinstance(context.versions, IcebergVersionStore)
+    context.versions.close()
+    context.database.close()
