@@ -57,7 +57,7 @@ def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, tmp_
 def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "pid"
 
-    ended = engine.run({"Run": {**engine.task("sleep", str(file)), "TimeoutSeconds": 3, "End": True}})
+    ended = engine.run({"Run": {**engine.task("sleep", str(file)), "TimeoutSeconds": 10, "End": True}})
 
     pid = int(wait_for(lambda: text_of(file)))
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")

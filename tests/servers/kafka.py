@@ -23,7 +23,7 @@ from tests.servers.ports import free_port
 
 IMAGE: Final = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
 STARTED: Final = re.compile(r"Kafka Server started")
-START_TIMEOUT_S: Final = 90
+START_TIMEOUT_S: Final = 180
 
 
 @dataclass(frozen=True)
