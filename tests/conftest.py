@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+from connectors.sources.standby import STANDBY
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
@@ -25,6 +26,13 @@ StartStack = Callable[..., Settings]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--kafka docker` puts the broker of `stack` into a container."""
     parser.addoption("--kafka", choices=("embedded", "docker"), default="embedded", help="where `stack` has its broker")
+
+
+@pytest.fixture(autouse=True)
+def _no_parser_waits() -> Iterator[None]:
+    """A handler that a test calls in this process keeps a parser waiting for the next file: not for the next test."""
+    yield
+    STANDBY.stop()
 
 
 @pytest.fixture(scope="session")

@@ -48,19 +48,24 @@ def test_a_part_that_is_killed_comes_back_by_itself_with_its_data(running: Compo
     assert sorted(running.members(f"after-{service}")) == sorted(users)
 
 
+def docker(*arguments: str) -> None:
+    subprocess.run(["docker", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.mark.timeout(600)
 def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_nothing(running: Compose) -> None:
     users = [f"cut-{n}" for n in range(200_000)]
     path = running.put("cut.csv", users_csv(users))
-    worker, bus = running.containers("worker")[0], f"{running.project}_bus"
+    workers, bus = running.containers("worker"), f"{running.project}_bus"
+    docker("pause", *workers)  # so that the import is there, and not over, when the cut comes
     job = running.muster("import", path, "--audience", "cut")["job"]
-
-    subprocess.run(["docker", "network", "disconnect", bus, worker], check=True)
+    assert running.muster("jobs", "show", job)["state"] not in FINAL
+    docker("network", "disconnect", bus, workers[0])
+    docker("unpause", *workers)
     try:
-        assert running.muster("jobs", "show", job)["state"] not in FINAL, "the cut came too late to be met"
         running.muster("jobs", "wait", job, "--timeout", "180")  # the other worker has taken its partitions
     finally:
-        subprocess.run(["docker", "network", "connect", bus, worker], check=True)
+        docker("network", "connect", bus, workers[0])
 
     assert sorted(running.members("cut")) == sorted(users)
     running.await_healthy()
