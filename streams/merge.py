@@ -9,7 +9,7 @@ as they come in as well: a merge proves that it read what the end marker promise
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
@@ -191,8 +191,5 @@ def _writer_options(schema: RowSchema) -> dict[str, object]:
 
 
 def _file_hash(path: Path) -> str:
-    digest = sha256()
     with path.open("rb") as file:
-        while block := file.read(1024 * 1024):
-            digest.update(block)
-    return digest.hexdigest()[:32]
+        return file_digest(file, "sha256").hexdigest()[:32]

@@ -20,7 +20,6 @@ from segmentation.versions import Part
 
 BATCH_ROWS: Final = 131_072
 ROW_GROUP_ROWS: Final = 8 * BATCH_ROWS
-HASH_BLOCK: Final = 1024 * 1024
 ZSTD_LEVEL: Final = 3
 
 
@@ -86,8 +85,5 @@ def store_part(
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
-    sha = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(HASH_BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

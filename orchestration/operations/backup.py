@@ -19,9 +19,9 @@ import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestration.backup_place import BackupPlace, backup_place
 from orchestration.catalog import copying, migrate
@@ -36,7 +36,7 @@ MANIFEST: Final = "manifest.json"
 CATALOG: Final = "catalog.sqlite"
 FORMAT: Final = 1
 AT_A_TIME: Final = 4
-PIECE: Final = 1024 * 1024
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +77,7 @@ def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[st
     bucket = context.settings.lake_bucket
     missing = [found.key for found in context.objects.list(bucket) if found.key not in have]
 
-    def copy(numbered: tuple[int, str]) -> tuple[str, dict[str, Any] | None]:
-        number, key = numbered
-        file = work / f"object-{number}"
+    def copy(key: str, file: Path) -> tuple[str, dict[str, Any] | None]:
         try:
             with file.open("wb") as written:
                 for piece in context.objects.stream(context.objects.pin(bucket, key)):
@@ -90,11 +88,8 @@ def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[st
             if exc.code == "SOURCE_GONE":  # expired since it was listed
                 return key, None
             raise
-        finally:
-            file.unlink(missing_ok=True)
 
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        copied = list(pool.map(copy, enumerate(missing)))
+    copied = _each(missing, copy, work)
     return have | {key: entry for key, entry in copied if entry is not None}
 
 
@@ -137,16 +132,18 @@ def _fetch(place: BackupPlace, key: str, file: Path, entry: dict[str, Any]) -> N
     _compare(key, file, entry)
 
 
-def _each(keys: Iterable[str], do: Callable[[str, Path], None], work: Path) -> None:
-    def one(numbered: tuple[int, str]) -> None:
+def _each(keys: Iterable[str], do: Callable[[str, Path], Result], work: Path) -> list[Result]:
+    """What `do` makes of each key, several at a time; it gets a file of its own, which is removed afterwards."""
+
+    def one(numbered: tuple[int, str]) -> Result:
         file = work / f"object-{numbered[0]}"
         try:
-            do(numbered[1], file)
+            return do(numbered[1], file)
         finally:
             file.unlink(missing_ok=True)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        list(pool.map(one, enumerate(keys)))
+        return list(pool.map(one, enumerate(keys)))
 
 
 def _end_live(context: "Context") -> tuple[str, ...]:  # 4
@@ -163,10 +160,8 @@ def _end_live(context: "Context") -> tuple[str, ...]:  # 4
 
 
 def _entry(file: Path) -> dict[str, Any]:
-    digest = sha256()
     with file.open("rb") as read:
-        while piece := read.read(PIECE):
-            digest.update(piece)
+        digest = file_digest(read, "sha256")
     return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
 
 
