@@ -10,6 +10,9 @@ from typing import Any
 import boto3
 
 from schemas.errors import UserError
+from tests.contract.lambda_handlers import kill_itself, leave, return_unserialisable, sleep
+
+__all__ = ["kill_itself", "leave", "return_unserialisable", "sleep"]  # found by name here, as those below are
 
 
 def echo(event: Any, context: Any) -> Any:
@@ -46,23 +49,6 @@ def count_up(event: Any, context: Any) -> Any:
 
 def long_text(event: Any, context: Any) -> Any:
     return "x" * event["characters"]
-
-
-def sleep(event: Any, context: Any) -> Any:
-    time.sleep(event["seconds"])
-    return "slept"
-
-
-def leave(event: Any, context: Any) -> Any:
-    os._exit(7)
-
-
-def kill_itself(event: Any, context: Any) -> Any:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def return_unserialisable(event: Any, context: Any) -> Any:
-    return object()
 
 
 def keep_token(event: Any, context: Any) -> Any:
