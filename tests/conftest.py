@@ -28,6 +28,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kafka", choices=("embedded", "docker"), default="embedded", help="where `stack` has its broker")
 
 
+LONGEST_NAME = 60
+"""Of a parameter in the name of a test, in bytes."""
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Only short text may name a test: compressed bytes hold the time, and all processes have to collect the same names."""
+    readable = not isinstance(val, bytes) or (len(val) <= LONGEST_NAME and val.isascii())
+    return None if readable else argname
+
+
 @pytest.fixture(autouse=True)
 def _no_parser_waits() -> Iterator[None]:
     """A handler that a test calls in this process keeps a parser waiting for the next file: not for the next test."""
