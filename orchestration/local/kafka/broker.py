@@ -4,6 +4,7 @@ import base64
 import os
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +32,8 @@ def prepare(directory: Path, ports: Ports) -> None:
     properties.write_text(_properties(data, ports), encoding="utf-8")
     if (data / "meta.properties").exists():
         return
-    # KIP-78: a cluster id is 16 random bytes in URL-safe base64.
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    storage_tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties), "--ignore-formatted"]
+    identity = cluster_id(lambda: uuid.uuid4().bytes)
+    storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
     result = subprocess.run(
         [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
         env=_environment(),
@@ -48,6 +48,17 @@ def prepare(directory: Path, ports: Ports) -> None:
             f"Kafka's storage in {data} could not be formatted: {(result.stderr or result.stdout).strip()[-500:]}",
             path=str(data),
         )
+
+
+def cluster_id(draw: Callable[[], bytes]) -> str:
+    """16 random bytes in URL-safe base64 (KIP-78).
+
+    None that begins with a dash, which StorageTool takes for an option: one of 64 would, and Kafka's own
+    `Uuid.randomUuid` draws again too.
+    """
+    while (identity := base64.urlsafe_b64encode(draw()).decode().rstrip("=")).startswith("-"):
+        pass
+    return identity
 
 
 def command(directory: Path) -> list[str]:
