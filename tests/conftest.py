@@ -33,7 +33,7 @@ LONGEST_NAME = 60
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Only short text may name a test: compressed bytes hold the time, and all processes have to collect the same names."""
+    """Only short text may name a test: compressed bytes hold the time, and all processes must collect the same."""
     readable = not isinstance(val, bytes) or (len(val) <= LONGEST_NAME and val.isascii())
     return None if readable else argname
 
