@@ -1,9 +1,14 @@
 """Ports of the embedded stack, all on loopback: fixed and documented by default, free ones for tests."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+import time
 import tomllib
 from dataclasses import astuple, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -14,6 +19,7 @@ from schemas.errors import UserError
 LOOPBACK: Final = "127.0.0.1"
 FREE_RANGE: Final = range(10_240, 32_000)
 """Below Linux's ephemeral ports (32768..60999), so that no outgoing connection takes a port between two starts."""
+CLAIM_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +67,33 @@ class Ports:
 
 
 def pick_free_ports() -> Ports:
-    """Ports that nobody listens on now. Another process may take one before the stack does; that is reported then."""
-    chosen: list[int] = []
-    wanted = len(fields(Ports))
-    for port in random.sample(FREE_RANGE, len(FREE_RANGE)):
-        if is_free(port):
-            chosen.append(port)
-        if len(chosen) == wanted:
-            return Ports(**dict(zip((f.name for f in fields(Ports)), chosen, strict=True)))
-    raise UserError("NO_FREE_PORTS", f"fewer than {wanted} ports are free between 10240 and 31999")
+    """Ports that nobody listens on now and that no other call got lately. Raises `UserError` NO_FREE_PORTS."""
+    names = [f.name for f in fields(Ports)]
+    return Ports(**dict(zip(names, claim_free_ports(len(names)), strict=True)))
+
+
+def claim_free_ports(count: int, claims: Path | None = None) -> list[int]:
+    """Free ports that no other process of this user gets for `CLAIM_S`.
+
+    A stack listens seconds after it has chosen, and not while a part of it is down: without claims, of two stacks that
+    start at once one finds its port taken now and then. Claims are lines `port until` of a file that is locked
+    meanwhile (`claims`; by default in the temporary directory).
+    """
+    path = claims or Path(tempfile.gettempdir()) / f"muster-ports-{os.getuid()}"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        now = time.time()
+        claimed = {int(port): float(until) for port, until in (line.split() for line in file) if float(until) > now}
+        candidates = (p for p in random.sample(FREE_RANGE, len(FREE_RANGE)) if p not in claimed and is_free(p))
+        chosen = list(islice(candidates, count))
+        if len(chosen) < count:
+            first, last = FREE_RANGE[0], FREE_RANGE[-1]
+            raise UserError("NO_FREE_PORTS", f"fewer than {count} ports are free between {first} and {last}")
+        claimed |= dict.fromkeys(chosen, now + CLAIM_S)
+        file.seek(0)
+        file.truncate()
+        file.writelines(f"{port} {until:.0f}\n" for port, until in claimed.items())
+    return chosen
 
 
 def is_free(port: int) -> bool:

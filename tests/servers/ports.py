@@ -1,17 +1,15 @@
 """Ports for servers that tests start themselves."""
 
-from dataclasses import astuple
-
-from orchestration.local.ports import pick_free_ports
+from orchestration.local.ports import claim_free_ports
 
 
 def free_ports(count: int) -> list[int]:
-    """Up to eleven loopback ports below the ephemeral ones.
+    """Loopback ports below the ephemeral ones, claimed for this process.
 
     A port that the kernel chooses is an ephemeral one: any outgoing connection of a busy machine may take it before the
     server listens, or while it is down.
     """
-    return list(astuple(pick_free_ports())[:count])
+    return claim_free_ports(count)
 
 
 def free_port() -> int:
