@@ -17,7 +17,7 @@ from schemas.errors import UserError
 from schemas.ids import JOB_ID_LENGTH, Attempt, JobId, Partition, Seq, TenantName
 
 _RUN: Final = re.compile(
-    r"imports/(?P<import_id>[0-9a-z]{26})/(?P<attempt>\d+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)-(?P<hash>[0-9a-f]+)\.parquet"
+    r"imports/(?P<import_id>[0-9a-z]{26})/(?P<attempt>\d+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)-(?P<hash>[0-9a-f]+)\.arrow"
 )
 
 
@@ -34,7 +34,7 @@ class RunKey:
 
     def __str__(self) -> str:
         prefix = staging_prefix(self.import_id, self.attempt, self.partition)
-        return f"{prefix}{self.first_seq:012d}-{self.last_seq:012d}-{self.content_hash}.parquet"
+        return f"{prefix}{self.first_seq:012d}-{self.last_seq:012d}-{self.content_hash}.arrow"
 
     @classmethod
     def parse(cls, key: str) -> Self | None:

@@ -57,10 +57,10 @@ def test_the_key_of_a_run_comes_back(key: RunKey) -> None:
     [
         "",
         f"imports/{JOB}/000003/00007/result.avro",
-        f"imports/{JOB}/000003/00007/1-2-zz.parquet",
-        f"imports/{JOB}/000003/00007/1-2-ab.parquet.tmp",
-        f"x/imports/{JOB}/000003/00007/1-2-ab.parquet",
-        "imports/short/000003/00007/1-2-ab.parquet",
+        f"imports/{JOB}/000003/00007/1-2-zz.arrow",
+        f"imports/{JOB}/000003/00007/1-2-ab.arrow.tmp",
+        f"x/imports/{JOB}/000003/00007/1-2-ab.arrow",
+        "imports/short/000003/00007/1-2-ab.arrow",
     ],
 )
 def test_other_keys_are_no_runs(key: str) -> None:

@@ -6,13 +6,14 @@ import pytest
 
 from schemas.codec import CODEC
 from schemas.errors import FatalError
-from schemas.ids import Attempt, Partition
+from schemas.ids import Attempt, Partition, Seq
 from schemas.layout import RunKey, intent_key
 from schemas.messages import ImportStarted
+from schemas.rows import decode_rows
 from schemas.topics import IMPORTS
-from segmentation.merging import RunTake, StagedRun
+from segmentation.merging import RunTake, StagedRun, take_each_chunk_once
 from segmentation.progress import GroupKey
-from streams.runs import read_footer, read_rows
+from streams.runs import BufferedChunk, encode_run, find_runs, read_footer, read_rows
 from streams.staged import StagedState
 from tests.fakes.importer import make_import, users
 from tests.fakes.object_store import InMemoryObjectStore
@@ -46,11 +47,42 @@ def test_a_run_that_is_removed_under_a_merge_ends_the_merge(store: InMemoryObjec
     assert code_of(lambda: list(read_rows(store, "staging", [take]))) == "STAGING_LOST"
 
 
-@pytest.mark.parametrize("body", [b"", b"no Parquet file at all", b"PAR1 cut in the middle"])
-def test_a_run_that_is_no_parquet_file_is_damage_and_not_an_empty_run(store: InMemoryObjectStore, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no Arrow file at all", b"ARROW1 cut in the middle", b"ARROW1\0\0 a footer that lies \xff\0\0\0ARROW1"],
+    ids=["empty", "text", "cut", "lying footer"],
+)
+def test_a_run_that_is_no_arrow_file_is_damage_and_not_an_empty_run(store: InMemoryObjectStore, body: bytes) -> None:
     store.put_new("staging", str(RUN), body)
     assert code_of(lambda: read_footer(store, "staging", RUN)) == "STAGING_DAMAGED"
     assert code_of(lambda: StagedState(store, "staging").resume(GROUP)) == "STAGING_DAMAGED"
+
+
+def run_of_the_import() -> tuple[RunKey, bytes]:
+    """All chunks of the import as one run."""
+    chunks = IMPORTED.chunks()
+    return encode_run(
+        GROUP,
+        [BufferedChunk(seq=c.seq, digest=c.digest, batch=decode_rows(c.rows), size=1, offset=0) for c in chunks],
+    )
+
+
+def test_a_run_gives_back_the_chosen_chunks_and_no_other(store: InMemoryObjectStore) -> None:
+    key, body = run_of_the_import()
+    store.put_new("staging", str(key), body)
+    (run,) = find_runs(store, "staging", [str(key)])
+    assert list(run.chunks) == list(range(10))
+    (table,) = read_rows(store, "staging", [RunTake(run=run, seqs=frozenset({Seq(2), Seq(7)}))])
+    assert table.column("_ordinal").to_pylist() == [*range(20, 30), *range(70, 80)]
+
+
+def test_a_byte_that_was_flipped_is_damage_wherever_it_is() -> None:
+    key, body = run_of_the_import()
+    for at in range(0, len(body), 13):
+        store = InMemoryObjectStore()
+        store.put_new("staging", str(key), body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :])
+        with pytest.raises(FatalError, match="STAGING_DAMAGED"):
+            list(read_rows(store, "staging", take_each_chunk_once(find_runs(store, "staging", [str(key)]))))
 
 
 def test_an_intent_that_holds_another_message_is_damage(store: InMemoryObjectStore) -> None:
