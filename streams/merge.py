@@ -160,7 +160,8 @@ def _last_of_each_user(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         if held is not None and held.column(USER_ID)[0].as_py() != ids[0].as_py():
             yield held
         is_last = pc.not_equal(ids.slice(1), ids.slice(0, table.num_rows - 1))
-        yield table.slice(0, table.num_rows - 1).filter(is_last)
+        others = table.slice(0, table.num_rows - 1)
+        yield others if pc.all(is_last).as_py() else others.filter(is_last)  # filtering copies every row
         held = table.slice(table.num_rows - 1)
     if held is not None:
         yield held

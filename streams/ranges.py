@@ -74,10 +74,11 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
         for table in tables:
             if table.num_rows == 0:
                 continue
-            ids = table.column(USER_ID).combine_chunks()
+            together = table.combine_chunks()
+            ids = together.column(USER_ID).chunk(0)
             if splitters is None:
                 splitters = _splitters(_drawn(ids, ranges * SAMPLES_PER_RANGE), ranges)
-            rows = table.take(pa.array(sort_strings(ids))).combine_chunks()
+            rows = together.take(pa.array(sort_strings(ids)))
             for number, piece in _pieces(rows, splitters):
                 if number not in writers:
                     writers[number] = pa.ipc.new_file(_path(folder, number), piece.schema)
@@ -123,7 +124,7 @@ def _drawn(ids: pa.StringArray, count: int) -> pa.StringArray:
 
 
 def _stored(path: Path) -> Iterator[pa.Table]:
-    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
         for number in range(reader.num_record_batches):
             yield pa.Table.from_batches([reader.get_batch(number)])
 
