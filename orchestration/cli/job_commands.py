@@ -134,13 +134,20 @@ def wait(*, job: options.JobArgument, timeout: options.Timeout = None, json: opt
 def cancel(*, job: options.JobArgument, json: options.Json = False) -> None:
     """Cancel a job, so that nothing of it is published.
 
-    Possible until its version is being published.
+    Possible until its version is being published. A job that was just submitted is waited for until it is registered.
     """
     del json
+    import time
+
+    from orchestration.clock import now_ms
+    from orchestration.operations.follow import await_registration
     from orchestration.operations.job_records import job_record
     from orchestration.operations.jobs import cancel as cancel_job
 
-    done = cancel_job(catalog_context(), job_id(job))
+    context = catalog_context()
+    wanted = job_id(job)
+    await_registration(context, wanted, now_ms=now_ms, sleep=time.sleep)
+    done = cancel_job(context, wanted)
     if SESSION.json:
         print_json({**job_record(done.job), "already": done.already, "warnings": done.warnings})
     else:

@@ -100,6 +100,15 @@ def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
         context.jobs.get(job_id)
 
 
+def await_registration(
+    context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
+) -> None:
+    """Until the job of an id that was just given out is in the catalog. Raises `UserError` UNKNOWN_JOB."""
+    while context.jobs.find(job_id) is None:
+        require_job(context, job_id, now_ms())
+        sleep(POLL_S)
+
+
 def submitted_ms(job_id: JobId) -> int:
     """When the id was made: a ULID begins with the time, 48 bits in ten characters of base 32."""
     made = 0

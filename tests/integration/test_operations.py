@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,16 @@ from orchestration.settings import Settings
 from schemas.ids import TenantName
 from tests.conftest import StartStack
 from tests.integration.whole_imports import assert_published, ended, job_of
+from tests.integration.workers import eventually
 from tests.unit.orchestration.test_metrics import scrape
 
 pytestmark = pytest.mark.integration
+
+
+def logged(settings: Settings, part: str) -> list[dict[str, Any]]:
+    """What a part has logged until now; the functions say nothing before they tell of the job's end."""
+    text = (settings.home / "logs" / f"{part}.log").read_text()
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStack) -> None:
@@ -37,8 +45,7 @@ def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStac
     lag = {labels[-1] for name, labels in relay if name == "muster_consumer_lag"}
     assert lag == {"muster.imports", "muster.imports.small"}
     for part in ("relay", "worker-1", "lambda"):
-        text = (settings.home / "logs" / f"{part}.log").read_text()
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        lines = eventually(lambda part=part: logged(settings, part))  # type: ignore[misc]  # bound at once
         assert {"time", "level", "logger", "message"} <= lines[0].keys()
         if part != "relay":
             assert [line for line in lines if line.get("job") == job.job_id], part

@@ -26,6 +26,7 @@ from tests.integration.whole_imports import (
     assert_published,
     await_state,
     ended,
+    failed_tries,
     job_of,
     start_append,
     upload,
@@ -98,7 +99,9 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
             assert context.jobs.get(job.job_id).state == step
             time.sleep(LOCKED_S)
             assert context.jobs.get(job.job_id).state == step, "the lock keeps nobody out"
-    assert_published(context, ended(context, job), users)
+    job = ended(context, job)
+    assert_published(context, job, users)
+    assert failed_tries(context, job.execution) == []
 
 
 @pytest.mark.timeout(300)

@@ -15,10 +15,12 @@ import boto3
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from connectors.publishing.kafka_errors import kafka_error
 from orchestration.settings import Settings
 from schemas.codec import CODEC
+from schemas.errors import RetriableError
 from schemas.layout import split_s3_uri, staging_prefix
 from schemas.messages import DeadLetter, Message, PartitionFailed, PartitionMaterialised
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORT_TOPICS, WORKER_GROUP
@@ -208,13 +210,9 @@ def committed_everything(settings: Settings) -> bool:
     """Whether the workers have acknowledged all records of the import topics."""
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": WORKER_GROUP})
     try:
-        partitions = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(settings.partitions)]
-        ends = {(tp.topic, tp.partition): consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in partitions}
-        return all(
-            tp.offset == end or (end == 0 and tp.offset < 0)
-            for tp in consumer.committed(partitions, timeout=10)
-            for end in [ends[tp.topic, tp.partition]]
-        )
+        found = _committed(consumer, settings)
+        ends = [consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in found]
+        return all(tp.offset == end or (end == 0 and tp.offset < 0) for tp, end in zip(found, ends, strict=True))
     finally:
         consumer.close()
 
@@ -223,10 +221,24 @@ def committed(settings: Settings) -> int:
     """How many records of the import topics the workers have acknowledged."""
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": WORKER_GROUP})
     try:
-        partitions = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(settings.partitions)]
-        return sum(max(0, tp.offset) for tp in consumer.committed(partitions, timeout=10))
+        return sum(max(0, tp.offset) for tp in _committed(consumer, settings))
     finally:
         consumer.close()
+
+
+def _committed(consumer: Consumer, settings: Settings) -> list[TopicPartition]:
+    """Positions of the workers. A broker that was busy may have to take the group over again first."""
+    partitions = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(settings.partitions)]
+
+    def ask() -> list[TopicPartition] | None:
+        try:
+            return list(consumer.committed(partitions, timeout=10))
+        except KafkaException as exc:
+            if isinstance(kafka_error(exc, "committed offsets"), RetriableError):
+                return None
+            raise
+
+    return list(eventually(ask))
 
 
 def rows_of(tables: Iterable[pa.Table]) -> dict[str, tuple[Any, ...]]:

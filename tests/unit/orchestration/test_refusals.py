@@ -16,7 +16,7 @@ from orchestration.context import Context
 from orchestration.operations import audiences, jobs
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
-from orchestration.operations.follow import REGISTRATION_S, follow
+from orchestration.operations.follow import REGISTRATION_S, await_registration, follow, submitted_ms
 from orchestration.operations.submit import resubmit, start
 from orchestration.relay.sweeper import LOOK_EVERY_MS, Sweeper
 from orchestration.settings import Settings
@@ -234,6 +234,24 @@ def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever(con
     views = follow(context, JOB, now_ms=lambda: clock.ms, sleep=sleep)
     assert code_of(FatalError, lambda: next(views)) == "NOT_REGISTERED"
     assert clock.ms > REGISTRATION_S * 1000
+
+
+def test_a_job_that_was_just_submitted_is_waited_for_and_an_unknown_one_is_not(context: Context) -> None:
+    clock = SimpleNamespace(ms=submitted_ms(JOB))
+
+    def sleep(seconds: float) -> None:
+        clock.ms += int(seconds * 1000)
+        if clock.ms > submitted_ms(JOB) + 5_000 and context.jobs.find(JOB) is None:
+            register(context)
+
+    await_registration(context, JOB, now_ms=lambda: clock.ms, sleep=sleep)
+    assert 5_000 < clock.ms - submitted_ms(JOB) < 10_000
+    clock.ms += int(REGISTRATION_S * 1000)
+    before = clock.ms
+    assert code_of(UserError, lambda: await_registration(context, TWIN, now_ms=lambda: clock.ms, sleep=sleep)) == (
+        "UNKNOWN_JOB"
+    )
+    assert clock.ms == before
 
 
 def test_a_stack_that_does_not_run_is_said_before_anything_is_tried(context: Context) -> None:
