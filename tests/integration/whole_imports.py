@@ -3,6 +3,8 @@
 import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -131,6 +133,20 @@ def running(context: Context, *names: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+@contextmanager
+def held(context: Context, name: str) -> Iterator[None]:
+    """Meanwhile these processes stand still: what is done then comes in the middle of their work."""
+    found = running(context, name)
+    assert found, f"no {name}"
+    for process in found:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in found:
+            process.resume()
 
 
 def kill_one(context: Context, dice: random.Random, *names: str) -> bool:
