@@ -52,6 +52,7 @@ READS: Final = frozenset(
         "rejects",
         "sql",
         "export",
+        "verify",
         "jobs list",
         "jobs show",
         "jobs wait",

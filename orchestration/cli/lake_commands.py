@@ -1,4 +1,4 @@
-"""`muster sql`, `muster export`, `muster fsck` and `muster dead-letters`."""
+"""`muster sql`, `muster fsck` and `muster dead-letters`."""
 
 import csv
 import sys
@@ -9,7 +9,7 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.console import out, print_json, print_line, print_table, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, safe, shorten, size
+from orchestration.cli.formatting import number, safe, shorten
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, kafka_context, lake_context
 
@@ -30,12 +30,6 @@ def add_to(app: typer.Typer) -> None:
         "muster sql \"select count(*) from audience('vip')\"",
         "muster sql \"select code, count(*) from rejects('JOB') group by code\" --json",
     )(sql)
-    command(
-        app,
-        "export",
-        "muster export vip --to vip.parquet",
-        "muster export vip --version 3 --to s3://bucket/vip.parquet",
-    )(export)
     command(app, "fsck", "muster fsck", "muster fsck --repair --json")(fsck)
     app.add_typer(dead_letters)
 
@@ -78,51 +72,6 @@ def sql(
             print_table(names, [["" if v is None else v for v in row] for row in found[:limit]], right=numeric)
             if len(found) > limit:
                 say(f"The first {limit} rows; --limit shows more, --csv all.")
-
-
-def export(
-    *,
-    name: options.AudienceArgument,
-    to: Annotated[str, typer.Option("--to", metavar="PATH|s3://...", help="Where the file is written.")],
-    version: Annotated[
-        int | None, typer.Option("--version", metavar="N", min=1, help="Instead of the current.")
-    ] = None,
-    format_: Annotated[str, typer.Option("--format", metavar="parquet", help="Format of the file.")] = "parquet",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
-    """Write a version of an audience to a Parquet file.
-
-    Sorted by user id, and checked against the digest of the version.
-    """
-    del json
-    if format_ != "parquet":
-        raise typer.BadParameter(f"{format_!r} is not supported, only parquet", param_hint="--format")
-    from orchestration.operations import reading
-    from orchestration.operations.audiences import find
-
-    context = lake_context()
-    info, done = reading.export(
-        context, find(context, tenant, name), version=version, destination=to, overwrite=overwrite
-    )
-    if SESSION.json:
-        print_json(
-            {
-                "audience": name,
-                "tenant": tenant,
-                "version": info.version,
-                "to": done.uri,
-                "rows": done.rows,
-                "bytes": done.bytes,
-                "sha256": done.sha256,
-                "digest": str(done.digest),
-            }
-        )
-    else:
-        print_line(
-            f"version {info.version} of {tenant}/{name}: {number(done.rows)} members, {size(done.bytes)} in {done.uri}"
-        )
 
 
 def fsck(

@@ -44,6 +44,11 @@ def lake_context() -> "Context":
     return _with_services("object store")
 
 
+def receiver_context(address: str) -> "Context":
+    """A context for who has an address and nothing else: a local one needs no stack. Raises as `lake_context`."""
+    return lake_context() if "://" in address else _context(settings())
+
+
 def kafka_context() -> "Context":
     """A context for commands that talk to Kafka alone. Raises `RetriableError` STACK_NOT_RUNNING."""
     return _with_services("Kafka")

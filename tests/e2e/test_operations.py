@@ -81,6 +81,33 @@ def test_compaction_and_expiry_keep_the_members(muster: Muster, tmp_path: Path) 
     assert (gone.code, "NO_SUCH_VERSION" in gone.err) == (3, True)
 
 
+def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tmp_path: Path) -> None:
+    columns = ("--column", "city", "--column", "age:long")
+    first = write(tmp_path / "one.csv", "user_id,city,age", "u1,Oslo,1", "u2,,2", "u3,=Rome,")
+    second = write(tmp_path / "two.csv", "user_id,city,age", "u1,Oslo,1", "u3,=Rome,4", "u4,Kyoto,4")
+    for file in (first, second):
+        imported(muster, file, "handed-over", *columns, "--allow-shrink")
+    whole = muster("export", "handed-over", "--to", tmp_path / "whole", "--format", "csv", "--json")
+    assert (whole.code, whole.json["rows"], whole.json["formulas_found"]) == (0, 3, 1)
+    delta = muster(
+        "export", "handed-over", "--to", tmp_path / "delta", "--format", "jsonl", "--delta-from", 1, "--json"
+    )
+    assert [(file["change"], file["rows"]) for file in delta.json["files"]] == [("added", 2), ("removed", 2)]
+    in_s3 = muster("export", "handed-over", "--version", 1, "--to", "s3://staging/handed-over", "--json")
+    addresses = [tmp_path / "whole" / "manifest.json", tmp_path / "delta" / "manifest.json"]
+    for address in (*addresses, "s3://staging/handed-over/manifest.json"):
+        verified = muster("verify", address, "--json")
+        assert (verified.code, verified.json["difference"]) == (0, None), verified.err
+    assert muster("export", "handed-over", "--to", tmp_path / "whole").code == 3
+    file = tmp_path / "whole" / whole.json["files"][0]["key"]
+    imported_again = imported(muster, file, "taken-over", *columns, "--null", "\\N")
+    assert imported_again.json["receipt"]["digest"] == whole.json["digest"]
+    file.write_text(file.read_text().replace("Oslo", "Osla"))
+    changed = muster("verify", addresses[0])
+    assert (changed.code, f"DIFFERENT: {file.name}: sha256" in changed.out) == (7, True)
+    assert in_s3.json["version"] == 1
+
+
 def test_an_export_is_sorted_parquet_and_is_not_overwritten_unasked(muster: Muster, tmp_path: Path) -> None:
     imported(muster, write(tmp_path / "people.csv", "user_id,age", "u2,2", "u1,1"), "exported", "--column", "age:long")
     target = tmp_path / "out.parquet"

@@ -74,7 +74,11 @@ def test_help_loads_nothing_heavy() -> None:
         ["import", "--audience", "vip"],
         ["import", "x.csv", "-a", "vip", "--allow-shrink", "--max-shrink", "3"],
         ["import", "x.csv", "-a", "vip", "--dry-run", "--wait"],
-        ["export", "vip", "--to", "x", "--format", "csv"],
+        ["export", "vip", "--to", "x.parquet", "--format", "csv"],
+        ["export", "vip", "--to", "x.parquet", "--delta-from", "2"],
+        ["export", "vip", "--to", "x", "--overwrite"],
+        ["export", "vip", "--to", "x", "--version", "2", "--as-of", "2026-11-25"],
+        ["export", "vip", "--to", "x", "--as-of", "yesterday"],
         ["dead-letters", "replay"],
         ["dead-letters", "replay", "1", "--all"],
         ["jobs", "list", "--limit", "0"],
@@ -102,6 +106,27 @@ def test_a_wrong_spec_is_a_user_error_before_anything_is_started(
 ) -> None:
     assert main(["import", "x.csv", "-a", "vip", *arguments]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith(f"{code}: ")
+
+
+def test_a_wrong_format_of_an_export_is_a_user_error_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", "vip", "--to", "x", "--format", "xml"]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("BAD_FORMAT: ")
+
+
+def test_what_is_no_export_is_told_without_a_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
+    assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("NO_MANIFEST: ")
+    (tmp_path / "manifest.json").write_text('{"manifest": 1}')
+    assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("BAD_MANIFEST: ")
+    assert main(["verify", "s3://exports/manifest.json"]) == ExitCode.SYSTEM_ERROR
+    assert capsys.readouterr().err.startswith("STACK_NOT_RUNNING: ")
+    assert not (tmp_path / "home").exists()
 
 
 def test_without_a_stack_every_command_says_how_to_start_one(

@@ -1,0 +1,122 @@
+"""`muster verify`: an export is read again from its manifest alone, and the first difference is named.
+
+Rows are read by the strict reader of imports, not by what wrote them: what agrees here can be imported.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+
+from connectors.sinks.text_rows import unescaped
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
+from connectors.sources.rejects import RejectBatch
+from schemas.columns import USER_ID, ImportSpec
+from schemas.digest import Digest
+from schemas.errors import UserError
+from schemas.manifest import Manifest, ManifestFile
+from schemas.row_digest import digest_rows
+
+BLOCK_BYTES: Final = 4 * 1024 * 1024
+
+RowsListener = Callable[[int], None]
+
+
+class Files(Protocol):
+    """Where the files of a manifest are."""
+
+    def local(self, key: str) -> Path | None:
+        """A file on local disk, or none where there is none. Raises `RetriableError` LAKE_UNAVAILABLE."""
+
+    def done(self, path: Path) -> None:
+        """It has been read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where an export is not what its manifest says: the file (none: the manifest itself) and what of it."""
+
+    key: str | None
+    what: str
+    expected: Any
+    found: Any
+
+    def __str__(self) -> str:
+        where = "the manifest" if self.key is None else self.key
+        return f"{where}: {self.what} should be {self.expected}, and is {self.found}"
+
+
+def import_spec(manifest: Manifest) -> ImportSpec:
+    """How an import reads the files of an export back: its types and its null token."""
+    token = manifest.format.null_token
+    return ImportSpec(
+        columns=manifest.schema.columns,
+        format=manifest.format.format,
+        null_values=() if token is None else (token,),
+    )
+
+
+def check(
+    manifest: Manifest,
+    files: Files,
+    *,
+    limits: ParseLimits,
+    on_rows: RowsListener = lambda _: None,
+) -> Difference | None:
+    """Recompute everything. The first difference, or none. Raises `UserError` for a file that cannot be read at all."""
+    if (fault := manifest.fault()) is not None:
+        return Difference(key=None, what="the sum of the files", expected="the version", found=fault)
+    rows = 0
+    for file in manifest.files:
+        path = files.local(file.key)
+        if path is None:
+            return Difference(key=file.key, what="file", expected="there", found="missing")
+        try:
+            if (difference := _check_file(manifest, file, path, limits)) is not None:
+                return difference
+        finally:
+            files.done(path)
+        rows += file.rows
+        on_rows(rows)
+    return None
+
+
+def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: ParseLimits) -> Difference | None:
+    found: dict[str, Any] = {"bytes": path.stat().st_size}
+    if found["bytes"] == file.bytes:
+        with path.open("rb") as stream:
+            found["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+    for what, value in found.items():
+        if value != getattr(file, what):
+            return Difference(key=file.key, what=what, expected=getattr(file, what), found=value)
+    try:
+        digest, first, last = _read(manifest, path, limits)
+    except UserError as exc:
+        return Difference(key=file.key, what="content", expected="readable", found=f"{exc.code}: {exc.message}")
+    for what, value in {"rows": digest.count, "digest": digest, "min": first, "max": last}.items():
+        if value != getattr(file, what):
+            return Difference(key=file.key, what=what, expected=getattr(file, what), found=value)
+    return None
+
+
+def _read(manifest: Manifest, path: Path, limits: ParseLimits) -> tuple[Digest, str, str]:
+    """Digest, first and last id of a file. Raises `UserError`, ROW_REFUSED for a row that no import would take."""
+    digest = Digest(schema_id=manifest.schema.schema_id)
+    first = last = ""
+    with open_parsed(path, import_spec(manifest), limits) as parsed:
+        for item in parsed:
+            if isinstance(item, RejectBatch):
+                reject = item.rejects()[0]
+                raise UserError("ROW_REFUSED", f"row {reject.ordinal}: {reject.code} {reject.reason}")
+            rows: pa.RecordBatch = item
+            if manifest.format.formulas == "escape":
+                rows = unescaped(rows, manifest.schema)
+            if rows.num_rows:
+                digest += digest_rows(rows, manifest.schema)
+                ids = rows.column(USER_ID)
+                first, last = first if digest.count > rows.num_rows else ids[0].as_py(), ids[-1].as_py()
+    return digest, first, last

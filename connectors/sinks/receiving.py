@@ -1,0 +1,92 @@
+"""The receiver's side of an export: a manifest, and the files that it names, fetched one after the other."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connectors.lake.access import S3Access
+from connectors.lake.faults import lake_faults
+from connectors.sinks.checking import Files
+from schemas.errors import UserError
+from schemas.layout import split_s3_uri
+from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
+
+
+@contextmanager
+def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[Manifest, Files]]:
+    """The manifest at a path or `s3://bucket/key`, and its files, while this lasts.
+
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST; `RetriableError` LAKE_UNAVAILABLE.
+    """
+    if "://" in address:
+        bucket, key = split_s3_uri(address)
+        temp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="receive-", dir=temp) as folder:
+            files = _Fetched(access, bucket, key.rpartition("/")[0], Path(folder))
+            yield Manifest.parse(_bounded(files.fetch(key, address))), files
+    else:
+        path = Path(address)
+        if not path.is_file():
+            raise _no_manifest(address)
+        yield Manifest.parse(_bounded(path)), _Beside(path.parent)
+
+
+def _bounded(path: Path) -> bytes:
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise UserError("BAD_MANIFEST", f"{path.name} has more than {MAX_MANIFEST_BYTES} bytes: no manifest has")
+    return path.read_bytes()
+
+
+def _no_manifest(address: str) -> UserError:
+    return UserError("NO_MANIFEST", f"there is no manifest {address}", manifest=address)
+
+
+class _Beside:
+    """Files beside a local manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def local(self, key: str) -> Path | None:
+        path = self._folder / key
+        return path if path.is_file() else None
+
+    def done(self, path: Path) -> None:
+        pass
+
+
+class _Fetched:
+    """Objects beside a manifest, one at a time on local disk."""
+
+    def __init__(self, access: S3Access, bucket: str, prefix: str, folder: Path) -> None:
+        self._access = access
+        self._bucket = bucket
+        self._prefix = prefix
+        self._folder = folder
+
+    def fetch(self, key: str, address: str) -> Path:
+        """The manifest itself. Raises `UserError` NO_MANIFEST."""
+        path = self._download(key)
+        if path is None:
+            raise _no_manifest(address)
+        return path
+
+    def local(self, key: str) -> Path | None:
+        return self._download(f"{self._prefix}/{key}" if self._prefix else key)
+
+    def done(self, path: Path) -> None:
+        path.unlink()
+
+    def _download(self, key: str) -> Path | None:
+        from botocore.exceptions import ClientError  # noqa: PLC0415  # boto3 takes a third of a second
+
+        path = self._folder / key.rpartition("/")[2]
+        with lake_faults(f"reading s3://{self._bucket}/{key}"):
+            try:
+                self._access.client().download_file(self._bucket, key, str(path))
+            except ClientError as exc:
+                if exc.response.get("Error", {}).get("Code") in {"404", "NoSuchKey", "NoSuchBucket"}:
+                    return None
+                raise
+        return path

@@ -1,0 +1,104 @@
+"""Check a Muster export without Muster: python verify_export.py FOLDER/manifest.json
+
+Needs xxhash; pyarrow for Parquet, zstandard for .zst. Exit code 0: every number agrees; 1: the first difference.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import struct
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import xxhash
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(t):
+    d = t - EPOCH
+    return (d.days * 86400 + d.seconds) * 10**6 + d.microseconds
+
+
+def word(number):
+    return (int(number) % 2**64).to_bytes(8, "little")
+
+
+BYTES = {  # of a value: text (CSV), JSON value or Python value (Parquet); docs/digest.md
+    "string": lambda v: v.encode(),
+    "long": word,
+    "double": lambda v: struct.pack("<d", float(v)),
+    "boolean": lambda v: word(v in (True, "true")),
+    "date": lambda v: word((v if isinstance(v, date) else date.fromisoformat(v)).toordinal() - 719163),
+    "timestamp": lambda v: word(micros(v if isinstance(v, datetime) else datetime.fromisoformat(v))),
+}
+
+
+def rows(path, form, names):
+    if form["name"] == "parquet":
+        import pyarrow.parquet as pq
+
+        for batch in pq.ParquetFile(path).iter_batches():
+            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+        return
+    data = path.read_bytes()
+    if form["compression"] == "gzip":
+        data = gzip.decompress(data)
+    elif form["compression"] == "zstd":
+        import zstandard
+
+        data = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+    if form["name"] == "jsonl":
+        for line in data.decode().removesuffix("\n").split("\n"):
+            yield [json.loads(line)[name] for name in names]
+        return
+    escaped, null = form["formulas"] == "escape", form["null_token"]
+    for row in list(csv.reader(io.StringIO(data.decode(), newline="")))[1:]:
+        values = [row[0], *(None if text == null else text for text in row[1:])]
+        yield [v.removeprefix("'") if escaped and v is not None else v for v in values]
+
+
+def digest(path, manifest):
+    names, types = zip(*((c["name"], c["type"]) for c in manifest["schema"]), strict=True)
+    count, sums = 0, [0, 0]
+    for row in rows(path, manifest["format"], names):
+        count += 1
+        values = [None if v is None else BYTES[t](v) for v, t in zip(row, types, strict=True)]
+        for lane in (0, 1):
+            h = lane
+            for value in values:
+                h = (
+                    xxhash.xxh64_intdigest(value, h)
+                    if value is not None
+                    else xxhash.xxh64_intdigest(b"", h ^ 2**64 - 1)
+                )
+            sums[lane] = (sums[lane] + h) % 2**64
+    return count, *sums
+
+
+def parsed(text):
+    _, count, *lanes = text.split(":")
+    return int(count), *(int(lane, 16) for lane in lanes)
+
+
+def main(address):
+    manifest = json.loads(Path(address).read_text(encoding="utf-8"))
+    total = parsed(manifest["delta"]["digest"]) if manifest["delta"] else (0, 0, 0)
+    for file in manifest["files"]:
+        path = Path(address).parent / file["key"]
+        if hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]:
+            return f"{path}: sha256 differs"
+        if (found := digest(path, manifest)) != parsed(file["digest"]):
+            return f"{path}: digest differs: {found}"
+        sign = -1 if file.get("change") == "removed" else 1
+        total = tuple((a + sign * b) % 2**64 for a, b in zip(total, found, strict=True))
+    return None if total == parsed(manifest["digest"]) else f"the files come to {total}, not to {manifest['digest']}"
+
+
+if __name__ == "__main__":
+    difference = main(sys.argv[1])
+    print(difference or "every number agrees")
+    sys.exit(1 if difference else 0)

@@ -1,0 +1,196 @@
+"""`muster export` and `muster verify`."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, cast
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.console import print_json, print_line, say
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.options import command
+from orchestration.cli.session import SESSION, lake_context, receiver_context
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Audience
+    from orchestration.context import Context
+
+NULL: Final = "\\N"
+MIB: Final = 1024 * 1024
+ONE_FILE: Final = ".parquet"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(
+        app,
+        "export",
+        "muster export vip --to vip.parquet",
+        "muster export vip --to exports/vip --format csv --compression gzip",
+        "muster export vip --to s3://bucket/vip-3 --version 3",
+        "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2",
+    )(export)
+    command(app, "verify", "muster verify exports/vip/manifest.json", "muster verify s3://bucket/vip-3/manifest.json")(
+        verify
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{text!r} is not a time like 2026-11-25T09:00Z", param_hint="--as-of") from exc
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def export(
+    *,
+    name: options.AudienceArgument,
+    to: Annotated[
+        str, typer.Option("--to", metavar="FOLDER|FILE.parquet|s3://...", help="Where the files are written.")
+    ],
+    version: Annotated[
+        int | None, typer.Option("--version", metavar="N", min=1, help="Instead of the current.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="TIME", help="The version that was current then (UTC).")
+    ] = None,
+    delta_from: Annotated[
+        int | None, typer.Option("--delta-from", metavar="N", min=1, help="Only what was added and removed since.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", metavar="parquet|csv|jsonl", help="Format.")] = "parquet",
+    compression: Annotated[
+        str, typer.Option("--compression", metavar="none|gzip|zstd", help="Of CSV and JSON Lines.")
+    ] = "none",
+    null: Annotated[str, typer.Option("--null", metavar="TEXT", help='What stands for "no value" in CSV.')] = NULL,
+    formulas: Annotated[
+        str,
+        typer.Option("--formulas", metavar="as-is|escape|refuse", help="Texts in CSV that a spreadsheet would run."),
+    ] = "as-is",
+    target_mb: Annotated[int, typer.Option("--target-mb", metavar="MB", min=1, help="Size of a file, about.")] = 256,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Write a version of an audience as files with a manifest.
+
+    Sorted by user id, and checked against the digest of the version before the manifest is written; `muster verify`
+    checks it again from the manifest alone. A FILE.parquet is written alone, without a manifest.
+    """
+    del json
+    if version is not None and as_of is not None:
+        raise typer.BadParameter("give --version or --as-of, not both")
+    moment = _moment(as_of)
+    from orchestration.operations.audiences import find
+    from orchestration.operations.exports import export_audience, pinned
+    from schemas.columns import FileFormat
+    from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+
+    wanted = ExportFormat(
+        format=cast("FileFormat", format_),
+        compression=cast("Compression", compression),
+        null_token=null if format_ == "csv" else None,
+        formulas=cast("FormulaPolicy", formulas),
+    )
+    one_file = to.endswith(ONE_FILE)
+    if one_file and (wanted != ExportFormat(format="parquet") or delta_from is not None):
+        raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
+    if overwrite and not one_file:
+        raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
+    context = lake_context()
+    audience = find(context, tenant, name)
+    if one_file:
+        chosen = pinned(context, audience, version=version, as_of=moment)
+        _one_file(context, audience, to, chosen.info.version, overwrite=overwrite)
+        return
+    manifest = export_audience(
+        context,
+        audience,
+        pinned(context, audience, version=version, as_of=moment),
+        to,
+        wanted,
+        base=None if delta_from is None else pinned(context, audience, version=delta_from),
+        target_bytes=target_mb * MIB,
+        on_rows=lambda rows: say(f"{number(rows)} rows written"),
+    )
+    if manifest.formulas_found:
+        say(
+            f"{number(manifest.formulas_found)} texts begin like a formula of a spreadsheet; they are written "
+            + ("escaped." if wanted.formulas == "escape" else "as they are (--formulas escape|refuse).")
+        )
+    if SESSION.json:
+        print_json({"to": to, **manifest.as_record()})
+        return
+    what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
+    print_line(
+        f"version {manifest.version} of {tenant}/{name}{what}: {number(manifest.rows)} rows in "
+        f"{len(manifest.files)} files, {size(sum(file.bytes for file in manifest.files))}, in {to}"
+    )
+
+
+def _one_file(context: "Context", audience: "Audience", to: str, version: int, *, overwrite: bool) -> None:
+    from orchestration.operations import reading
+
+    info, done = reading.export(context, audience, version=version, destination=to, overwrite=overwrite)
+    if SESSION.json:
+        print_json(
+            {
+                "audience": audience.name,
+                "tenant": audience.tenant,
+                "version": info.version,
+                "to": done.uri,
+                "rows": done.rows,
+                "bytes": done.bytes,
+                "sha256": done.sha256,
+                "digest": str(done.digest),
+            }
+        )
+    else:
+        print_line(
+            f"version {info.version} of {audience.tenant}/{audience.name}: {number(done.rows)} members, "
+            f"{size(done.bytes)} in {done.uri}"
+        )
+
+
+def verify(
+    *,
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or s3://bucket/key.")],
+    json: options.Json = False,
+) -> None:
+    """Check an export from its manifest alone, and name the first difference.
+
+    Sizes, hashes, rows and digests of all files are computed anew. Exit code 7 when something differs.
+    """
+    del json
+    from orchestration.operations.exports import verify_export
+
+    found, difference = verify_export(
+        receiver_context(manifest), manifest, on_rows=lambda rows: say(f"{number(rows)} rows verified")
+    )
+    if SESSION.json:
+        record = {
+            "manifest": manifest,
+            "rows": found.rows,
+            "digest": str(found.digest),
+            "difference": None
+            if difference is None
+            else {
+                "key": difference.key,
+                "what": difference.what,
+                "expected": str(difference.expected),
+                "found": str(difference.found),
+            },
+        }
+        print_json(record)
+    elif difference is None:
+        print_line(
+            f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
+            f"{len(found.files)} files, every number agrees"
+        )
+    else:
+        print_line(f"DIFFERENT: {safe(str(difference))}")
+    if difference is not None:
+        raise typer.Exit(ExitCode.CHECK_FAILED)

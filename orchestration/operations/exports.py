@@ -1,0 +1,79 @@
+"""Exports with a manifest, and their verification."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from connectors.sinks.checking import Difference, check
+from connectors.sinks.destinations import destination
+from connectors.sinks.exporting import TARGET_BYTES, ExportOrder, export
+from connectors.sinks.receiving import read_manifest
+from connectors.sinks.selection import PinnedVersion
+from orchestration.clock import fresh_id, iso, now_ms
+from orchestration.operations.reading import version_files
+from orchestration.steps.references import ref_of
+from schemas.errors import UserError
+from schemas.manifest import ExportFormat, Manifest
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Audience
+    from orchestration.context import Context
+
+RowsListener = Callable[[int], None]
+
+
+def pinned(
+    context: "Context", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
+) -> PinnedVersion:
+    """A version: by its number, the one that was current at a time (aware), or the current one.
+
+    Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION.
+    """
+    if as_of is not None:
+        kept = [info for info in context.versions.versions(ref_of(audience)) if info.published_at <= as_of]
+        if not kept:
+            raise UserError(
+                "NO_SUCH_VERSION",
+                f"audience {audience.name} had no version at {as_of.isoformat()}, or has forgotten it",
+                audience=audience.name,
+            )
+        version = max(info.version for info in kept)
+    info, parts = version_files(context, audience, version)
+    return PinnedVersion(info=info, parts=parts)
+
+
+def export_audience(
+    context: "Context",
+    audience: "Audience",
+    version: PinnedVersion,
+    to: str,
+    format_: ExportFormat,
+    *,
+    base: PinnedVersion | None = None,
+    target_bytes: int = TARGET_BYTES,
+    on_rows: RowsListener = lambda _: None,
+) -> Manifest:
+    """Write a version, or its difference from `base`, to a folder or `s3://bucket/prefix`. Raises as `export` does."""
+    order = ExportOrder(
+        export_id=fresh_id(),
+        tenant=audience.tenant,
+        audience=audience.name,
+        version=version,
+        base=base,
+        format=format_,
+        created_at=iso(now_ms()),
+        target_bytes=target_bytes,
+    )
+    place = destination(to, context.s3)
+    return export(order, place, s3=context.s3, limits=context.duck_limits, on_rows=on_rows)
+
+
+def verify_export(
+    context: "Context", address: str, *, on_rows: RowsListener = lambda _: None
+) -> tuple[Manifest, Difference | None]:
+    """Read an export again from its manifest; the first difference, or none. No audience and no catalog is asked.
+
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST; `RetriableError` LAKE_UNAVAILABLE.
+    """
+    with read_manifest(address, context.s3, context.duck_limits.temp_directory) as (manifest, files):
+        return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)

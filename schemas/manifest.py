@@ -1,0 +1,252 @@
+"""The manifest of an export: all that a receiver needs to check it without asking Muster. docs/exports.md explains it.
+
+`manifest.schema.json` beside this file is its JSON Schema, for receivers; a test keeps both alike.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self, cast, get_args
+
+from schemas.columns import FileFormat, RowSchema
+from schemas.digest import Digest
+from schemas.errors import UserError
+
+MANIFEST_VERSION: Final = 1
+MANIFEST_NAME: Final = "manifest.json"
+MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+
+Compression = Literal["none", "gzip", "zstd"]
+FormulaPolicy = Literal["as-is", "escape", "refuse"]
+"""What becomes of texts that a spreadsheet may take for a formula: kept, prefixed by an apostrophe, or refused."""
+Change = Literal["added", "removed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFormat:
+    """How the rows are written. `null_token` is CSV's text for null; Parquet and JSON Lines have nulls of their own.
+
+    Parquet is compressed inside (Zstandard), so its `compression` is none.
+    """
+
+    format: FileFormat
+    compression: Compression = "none"
+    null_token: str | None = None
+    formulas: FormulaPolicy = "as-is"
+
+    def __post_init__(self) -> None:
+        if self.format not in get_args(FileFormat):
+            raise UserError("BAD_FORMAT", f"format {self.format!r} is none of {', '.join(get_args(FileFormat))}")
+        if self.compression not in get_args(Compression):
+            raise UserError("BAD_FORMAT", f"compression {self.compression!r} is none of none, gzip, zstd")
+        if self.formulas not in get_args(FormulaPolicy):
+            raise UserError("BAD_FORMAT", f"formula policy {self.formulas!r} is none of as-is, escape, refuse")
+        if self.format == "parquet" and self.compression != "none":
+            raise UserError("BAD_FORMAT", "Parquet is compressed inside (Zstandard); leave the compression out")
+        if (self.null_token is None) != (self.format != "csv"):
+            raise UserError("BAD_FORMAT", "a null token belongs to CSV and to nothing else")
+        if self.format != "csv" and self.formulas != "as-is":
+            raise UserError("BAD_FORMAT", "a formula policy belongs to CSV, which spreadsheets open")
+        if self.null_token is not None and set(self.null_token) & set('",\r\n\0'):
+            raise UserError("BAD_FORMAT", "a null token holds no quote, comma, line end or NUL")
+
+    @property
+    def suffix(self) -> str:
+        """End of the files' names."""
+        return {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}[self.format] + {
+            "none": "",
+            "gzip": ".gz",
+            "zstd": ".zst",
+        }[self.compression]
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {
+            "name": self.format,
+            "compression": self.compression,
+            "null_token": self.null_token,
+            "formulas": self.formulas,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """One file. `key` is relative to the manifest; `min` and `max` are its first and last user id by their bytes.
+
+    `change` is set in a delta: whether its rows were added or removed.
+    """
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    digest: Digest
+    min: str
+    max: str
+    change: Change | None = None
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        record: dict[str, object] = {
+            "key": self.key,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "digest": str(self.digest),
+            "min": self.min,
+            "max": self.max,
+        }
+        return record if self.change is None else {**record, "change": self.change}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaBase:
+    """The version that a delta starts from: digest(base) - digest(removed) + digest(added) = digest(version)."""
+
+    version: int
+    digest: Digest
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {"version": self.version, "digest": str(self.digest)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an export holds. `members` and `digest` are those of the version, whatever of it was exported.
+
+    `rows` is the sum of the files' rows. `rule_hash` is set where the version is a rule segment's snapshot.
+    """
+
+    export: str
+    tenant: str
+    audience: str
+    version: int
+    snapshot_id: int
+    created_at: str
+    format: ExportFormat
+    schema: RowSchema
+    members: int
+    digest: Digest
+    files: tuple[ManifestFile, ...]
+    rule_hash: str | None = None
+    formulas_found: int = 0
+    delta: DeltaBase | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    def total(self, change: Change | None = None) -> Digest:
+        """Digest of all files of one kind of change."""
+        return Digest.total(self.schema.schema_id, (f.digest for f in self.files if f.change == change))
+
+    def fault(self) -> str | None:
+        """Which of its sums does not add up, or none."""
+        if self.delta is None:
+            told, found = self.digest, self.total()
+        else:
+            told, found = self.digest, self.delta.digest - self.total("removed") + self.total("added")
+        if told != found:
+            return f"the files come to {found}, the version's digest is {told}"
+        if self.digest.count != self.members:
+            return f"the digest counts {self.digest.count} members, the manifest {self.members}"
+        if any(file.rows != file.digest.count for file in self.files):
+            return "a file's rows are not those that its digest counts"
+        keys = [file.key for file in self.files]
+        return "a file is listed twice" if len(set(keys)) != len(keys) else None
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {
+            "manifest": MANIFEST_VERSION,
+            "export": self.export,
+            "tenant": self.tenant,
+            "audience": self.audience,
+            "version": self.version,
+            "snapshot_id": self.snapshot_id,
+            "rule_hash": self.rule_hash,
+            "created_at": self.created_at,
+            "format": self.format.as_record(),
+            "schema_id": self.schema.schema_id,
+            "schema": [{"name": "user_id", "type": "string"}, *self.schema.as_record()],
+            "members": self.members,
+            "digest": str(self.digest),
+            "rows": self.rows,
+            "formulas_found": self.formulas_found,
+            "files": [file.as_record() for file in self.files],
+            "delta": None if self.delta is None else self.delta.as_record(),
+        }
+
+    def encode(self) -> bytes:
+        """As JSON; the same manifest gives the same bytes."""
+        return (json.dumps(self.as_record(), indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """From JSON. Raises `UserError` BAD_MANIFEST: it may have come from anywhere."""
+        try:
+            record = json.loads(data)
+            if record["manifest"] != MANIFEST_VERSION:
+                raise UserError("BAD_MANIFEST", f"this is a manifest of version {record['manifest']!r}, not 1")
+            manifest = cls._of(record)
+        except UserError as exc:
+            raise UserError("BAD_MANIFEST", exc.message, **exc.detail) from exc
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+            raise UserError("BAD_MANIFEST", f"not a manifest: {type(exc).__name__} {exc}"[:300]) from exc
+        if manifest.schema.schema_id != record["schema_id"]:
+            raise UserError("BAD_MANIFEST", "the schema is not the one that schema_id names")
+        if manifest.rows != record["rows"]:
+            raise UserError("BAD_MANIFEST", f"rows is {record['rows']}, its files have {manifest.rows}")
+        return manifest
+
+    @classmethod
+    def _of(cls, record: Mapping[str, Any]) -> Self:
+        first, *columns = record["schema"]
+        if first != {"name": "user_id", "type": "string"}:
+            raise UserError("BAD_MANIFEST", "the first column is not user_id")
+        form = record["format"]
+        delta = record["delta"]
+        return cls(
+            export=str(record["export"]),
+            tenant=str(record["tenant"]),
+            audience=str(record["audience"]),
+            version=int(record["version"]),
+            snapshot_id=int(record["snapshot_id"]),
+            rule_hash=record["rule_hash"],
+            created_at=str(record["created_at"]),
+            format=ExportFormat(
+                format=form["name"],
+                compression=form["compression"],
+                null_token=form["null_token"],
+                formulas=form["formulas"],
+            ),
+            schema=RowSchema.from_record(columns),
+            members=int(record["members"]),
+            digest=Digest.parse(record["digest"]),
+            formulas_found=int(record["formulas_found"]),
+            files=tuple(_file(entry) for entry in record["files"]),
+            delta=None
+            if delta is None
+            else DeltaBase(version=int(delta["version"]), digest=Digest.parse(delta["digest"])),
+        )
+
+
+def _file(entry: Mapping[str, Any]) -> ManifestFile:
+    key = str(entry["key"])
+    if not key or key.startswith("/") or "\\" in key or any(part in {"", ".", ".."} for part in key.split("/")):
+        raise UserError("BAD_MANIFEST", f"{key[:120]!r} is no key below the manifest", key=key[:120])
+    change = entry.get("change")
+    if change is not None and change not in get_args(Change):
+        raise UserError("BAD_MANIFEST", f"change {change!r} is neither added nor removed")
+    return ManifestFile(
+        key=key,
+        rows=int(entry["rows"]),
+        bytes=int(entry["bytes"]),
+        sha256=str(entry["sha256"]),
+        digest=Digest.parse(entry["digest"]),
+        min=str(entry["min"]),
+        max=str(entry["max"]),
+        change=cast("Change | None", change),
+    )

@@ -1,0 +1,329 @@
+"""Exports with a manifest: what the receiver reads is the version, in every format, or there is no manifest."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from connectors.lake.access import S3Access
+from connectors.lake.store import IcebergVersionStore
+from connectors.sinks.checking import Difference, check, import_spec
+from connectors.sinks.destinations import LocalFolder, S3Prefix, destination
+from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.receiving import read_manifest
+from connectors.sinks.selection import PinnedVersion
+from connectors.sources.limits import ParseLimits
+from schemas.columns import Column, RowSchema
+from schemas.digest import Digest
+from schemas.errors import FatalError, MusterError, UserError
+from schemas.ids import Version
+from schemas.manifest import ExportFormat, Manifest
+from segmentation.versions import AudienceRef
+from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request
+from tests.unit.sources.reading import parse_file
+
+KINDS = RowSchema(
+    columns=(
+        Column(name="note"),
+        Column(name="n", type="long"),
+        Column(name="share", type="double"),
+        Column(name="ok", type="boolean"),
+        Column(name="born", type="date"),
+        Column(name="seen", type="timestamp"),
+    )
+)
+ROOT = Path(__file__).parents[3]
+NAUGHTY = (
+    "a", "A", "a ", " a", "'", "''", '"', '""', ",", "a,b", "line\nfeed", "carriage\rreturn", "x\r\n", "=1+1", "+1",
+    "-1", "@x", "\tx", "'=x", "null", "NULL", "\\N", "N/A", "nan", "0", "00", "1e5", "true", "\u00e9", "e\u0301",
+    "日本", "🙂", "a\u2028b", "\u202ertl", "\x01\x1f\x7f", "\\", "\\n", "{}", "[1]", "x" * 190, "#", ";", "a;b",
+    "../x", "%s", "$(id)", "\ufeffbom", "<null>x",
+)  # fmt: skip
+FORMATS = [
+    ExportFormat(format="parquet"),
+    ExportFormat(format="csv", null_token="\\N"),
+    ExportFormat(format="csv", null_token="", compression="gzip"),
+    ExportFormat(format="csv", null_token="<null>", compression="zstd", formulas="escape"),
+    ExportFormat(format="jsonl"),
+    ExportFormat(format="jsonl", compression="gzip"),
+    ExportFormat(format="jsonl", compression="zstd"),
+]
+
+
+def receivers_check() -> Callable[[str], str | None]:
+    """`main` of the script that the documentation gives to receivers."""
+    spec = importlib.util.spec_from_file_location("verify_export", ROOT / "docs" / "verify_export.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    main: Callable[[str], str | None] = script.main
+    return main
+
+
+def name_of(format_: ExportFormat) -> str:
+    return f"{format_.suffix.removeprefix('.')} {format_.formulas}"
+
+
+def naughty_rows() -> list[dict[str, Any]]:
+    """Each text as an id, and other values at their bounds; texts are never empty nor a null token."""
+    return [
+        {
+            "user_id": text,
+            "note": None if k % 5 == 0 else NAUGHTY[-k] if NAUGHTY[-k] != "\\N" else "x",
+            "n": [None, 0, -(2**63), 2**63 - 1][k % 4],
+            "share": [None, -0.0, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1e22][k % 6],
+            "ok": [None, True, False][k % 3],
+            "born": [None, date(1, 1, 1), date(9999, 12, 31)][k % 3],
+            "seen": [None, datetime(1, 1, 1, tzinfo=UTC), datetime(2024, 2, 29, 23, 59, 59, 999999, tzinfo=UTC)][k % 3],
+        }
+        for k, text in enumerate(NAUGHTY)
+    ]
+
+
+@dataclasses.dataclass
+class Lake:
+    """An audience with versions."""
+
+    s3: S3Access
+    folder: Path
+    store: IcebergVersionStore
+    ref: AudienceRef
+
+    def publish(self, rows: list[dict[str, Any]], schema: RowSchema, order: str, partitions: int = 4) -> PinnedVersion:
+        parts = Parts(self.s3).write(self.ref, new_id(), rows, schema, partitions=partitions)
+        self.store.publish(request(self.ref, parts, order, row_schema=schema, partitions=partitions))
+        info = self.store.current(self.ref)
+        assert info is not None
+        return self.pinned(info.version)
+
+    def pinned(self, version: int) -> PinnedVersion:
+        number = Version(version)
+        return PinnedVersion(info=self.store.version(self.ref, number), parts=tuple(self.store.files(self.ref, number)))
+
+    def export(self, version: PinnedVersion, format_: ExportFormat, to: str, **options: Any) -> Manifest:
+        order = ExportOrder(
+            export_id=options.pop("export_id", new_id()),
+            tenant="acme",
+            audience="vip",
+            version=version,
+            format=format_,
+            created_at="2026-11-25T00:00:00Z",
+            **options,
+        )
+        return export(order, destination(to, self.s3), s3=self.s3, limits=limits(self.folder))
+
+    def check(self, to: str) -> tuple[Manifest, Difference | None]:
+        """As a receiver who has nothing but the address of the manifest."""
+        with read_manifest(f"{to}/manifest.json", self.s3, self.folder / "received") as (manifest, files):
+            return manifest, check(manifest, files, limits=ParseLimits())
+
+
+@pytest.fixture
+def lake(s3: S3Access, tmp_path: Path) -> Lake:
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+    return Lake(
+        s3, tmp_path, IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path)), audience()
+    )
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=name_of)
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_an_export_of_naughty_values_verifies_and_reads_back_as_the_version(
+    lake: Lake, format_: ExportFormat, where: str
+) -> None:
+    version = lake.publish(naughty_rows(), KINDS, "1")
+    to = str(lake.folder / "out") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
+    made = lake.export(version, format_, to)
+    manifest, difference = lake.check(to)
+    assert (difference, manifest) == (None, made)
+    if where == "local":
+        assert receivers_check()(f"{to}/manifest.json") is None
+    assert (manifest.rows, manifest.digest, len(manifest.files)) == (len(NAUGHTY), version.info.digest, 1)
+    assert manifest.files[0].min == min(NAUGHTY, key=lambda text: text.encode())
+    if where == "local" and format_.formulas == "as-is":
+        found = parse_file(lake.folder / "out" / manifest.files[0].key, spec=import_spec(manifest))
+        assert (found.rejects, len(found.rows)) == ([], len(NAUGHTY))
+
+
+def test_a_large_version_becomes_files_of_about_the_target_size_that_duckdb_reads(lake: Lake) -> None:
+    rows = [{"user_id": f"user-{n:07d}"} for n in range(200_000)]
+    version = lake.publish(rows, RowSchema(), "1")
+    to = lake.folder / "out"
+    manifest = lake.export(version, ExportFormat(format="csv", null_token="\\N"), str(to), target_bytes=300_000)
+    assert len(manifest.files) == 4
+    assert all(file.bytes >= 300_000 for file in manifest.files)
+    assert lake.check(str(to))[1] is None
+    (counted,) = duckdb.sql(f"SELECT count(DISTINCT user_id) FROM read_csv('{to}/*.csv')").fetchall()
+    assert counted == (200_000,)
+
+
+def test_a_delta_leads_from_its_base_to_its_version(lake: Lake) -> None:
+    kept = [{"user_id": f"k{n}", "share": 0.5} for n in range(50)]
+    schema = RowSchema(columns=(Column(name="share", type="double"),))
+    base = lake.publish([*kept, {"user_id": "gone", "share": None}, {"user_id": "zero", "share": 0.0}], schema, "1")
+    new = lake.publish([*kept, {"user_id": "new", "share": 1.0}, {"user_id": "zero", "share": -0.0}], schema, "2")
+    manifest = lake.export(new, ExportFormat(format="jsonl"), str(lake.folder / "out"), base=base)
+    assert lake.check(str(lake.folder / "out"))[1] is None
+    assert receivers_check()(str(lake.folder / "out" / "manifest.json")) is None
+    rows = {
+        file.change: [json.loads(line)["user_id"] for line in (lake.folder / "out" / file.key).read_text().splitlines()]
+        for file in manifest.files
+    }
+    assert rows == {"added": ["new", "zero"], "removed": ["gone", "zero"]}
+    assert manifest.delta is not None
+    assert manifest.delta.digest - manifest.total("removed") + manifest.total("added") == new.info.digest
+
+
+def test_a_delta_between_equal_versions_and_an_export_of_nobody_have_no_files(lake: Lake) -> None:
+    first = lake.publish([{"user_id": "u"}], RowSchema(), "1")
+    second = lake.publish([{"user_id": "u"}], RowSchema(), "2")
+    assert lake.export(second, FORMATS[0], str(lake.folder / "d"), base=first).files == ()
+    assert lake.check(str(lake.folder / "d"))[1] is None
+    nobody = lake.publish([], RowSchema(), "3")
+    assert lake.export(nobody, FORMATS[0], str(lake.folder / "n")).files == ()
+    assert lake.check(str(lake.folder / "n"))[1] is None
+
+
+def test_a_delta_between_versions_with_other_columns_is_refused(lake: Lake) -> None:
+    base = lake.publish([{"user_id": "u"}], RowSchema(), "1")
+    other = dataclasses.replace(base, info=dataclasses.replace(base.info, row_schema=KINDS))
+    assert code_of(UserError, lambda: lake.export(base, FORMATS[0], str(lake.folder / "x"), base=other)) == (
+        "SCHEMA_MISMATCH"
+    )
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=name_of)
+def test_the_same_export_twice_has_the_same_bytes(lake: Lake, format_: ExportFormat) -> None:
+    version = lake.publish(naughty_rows(), KINDS, "1")
+    identity = new_id()
+    for to in ("a", "b"):
+        lake.export(version, format_, str(lake.folder / to), export_id=identity)
+    a, b = ({p.name: p.read_bytes() for p in (lake.folder / to).iterdir()} for to in ("a", "b"))
+    assert a == b
+    assert len(a) == 2
+
+
+def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
+    with pytest.raises(error) as caught:
+        act()
+    return caught.value.code
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_an_export_is_never_replaced_and_the_loser_of_a_race_takes_its_files_back(
+    lake: Lake, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = lake.publish(naughty_rows(), KINDS, "1")
+    to = str(lake.folder / "out") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
+    first = lake.export(version, FORMATS[0], to)
+    assert code_of(UserError, lambda: lake.export(version, FORMATS[1], to)) == "DESTINATION_EXISTS"
+    kind = LocalFolder if where == "local" else S3Prefix
+    monkeypatch.setattr(kind, "taken", lambda _: False)  # both have looked before either had written
+    assert code_of(UserError, lambda: lake.export(version, FORMATS[1], to)) == "DESTINATION_EXISTS"
+    assert lake.check(to) == (first, None)
+    if where == "local":
+        names = {path.name for path in Path(to).iterdir()}
+    else:
+        prefix = to.removeprefix(f"s3://{BUCKET}/")
+        listed = lake.s3.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
+        names = {entry["Key"].rpartition("/")[2] for entry in listed}
+    assert names == {"manifest.json", first.files[0].key}
+
+
+def test_files_that_do_not_come_to_the_digest_of_the_version_get_no_manifest(lake: Lake) -> None:
+    version = lake.publish(naughty_rows(), KINDS, "1")
+    lying = dataclasses.replace(
+        version,
+        info=dataclasses.replace(version.info, digest=version.info.digest + Digest(schema_id=KINDS.schema_id, sum0=1)),
+    )
+    assert code_of(FatalError, lambda: lake.export(lying, FORMATS[0], str(lake.folder / "out"))) == "EXPORT_MISMATCH"
+    assert list((lake.folder / "out").iterdir()) == []
+
+
+def test_values_that_a_format_cannot_hold_are_refused(lake: Lake) -> None:
+    version = lake.publish(
+        [{"user_id": "u", "note": "\\N"}, {"user_id": "=1", "note": ""}], RowSchema(columns=(Column(name="note"),)), "1"
+    )
+
+    def to(format_: ExportFormat) -> Callable[[], Manifest]:
+        return lambda: lake.export(version, format_, str(lake.folder / "out"))
+
+    assert code_of(UserError, to(ExportFormat(format="csv", null_token="\\N"))) == "NULL_TOKEN_TAKEN"
+    assert code_of(UserError, to(ExportFormat(format="csv", null_token=""))) == "NULL_TOKEN_TAKEN"
+    refusing = ExportFormat(format="csv", null_token="<null>", formulas="refuse")
+    assert code_of(UserError, to(refusing)) == "FORMULA_FOUND"
+    assert list((lake.folder / "out").iterdir()) == []
+    taken = dataclasses.replace(refusing, formulas="as-is")
+    assert lake.export(version, taken, str(lake.folder / "out")).formulas_found == 1
+
+
+def test_an_id_without_room_for_an_apostrophe_is_refused(lake: Lake) -> None:
+    version = lake.publish([{"user_id": "=" * 191}], RowSchema(), "1")
+    escaping = ExportFormat(format="csv", null_token="", formulas="escape")
+    assert code_of(UserError, lambda: lake.export(version, escaping, str(lake.folder / "out"))) == "ID_TOO_LONG"
+
+
+def test_a_row_that_no_import_would_take_is_named(lake: Lake) -> None:
+    version = lake.publish([{"user_id": "u1"}, {"user_id": "u2"}], RowSchema(), "1")
+    manifest = lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
+    file, path = lake.folder / "out" / manifest.files[0].key, lake.folder / "out" / "manifest.json"
+    file.write_text("user_id\nu1\n  \n")
+    text = path.read_text().replace(manifest.files[0].sha256, hashlib.sha256(file.read_bytes()).hexdigest())
+    path.write_text(text.replace(f'"bytes": {manifest.files[0].bytes}', f'"bytes": {file.stat().st_size}'))
+    _, difference = lake.check(str(lake.folder / "out"))
+    assert difference is not None
+    assert (difference.what, "ROW_REFUSED: row 1: id_blank" in str(difference)) == ("content", True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda text: text.replace("u2,2", "u2,3"), "sha256"),
+        (lambda text: text + "u9,9\n", "bytes"),
+        (lambda text: text.replace("u2,2\n", ""), "bytes"),
+    ],
+    ids=["changed", "added", "lost"],
+)
+def test_a_file_that_was_changed_is_named_with_what_differs(
+    lake: Lake, damage: Callable[[str], str], what: str
+) -> None:
+    schema = RowSchema(columns=(Column(name="n", type="long"),))
+    version = lake.publish([{"user_id": f"u{n}", "n": n} for n in range(5)], schema, "1")
+    manifest = lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
+    file = lake.folder / "out" / manifest.files[0].key
+    file.write_text(damage(file.read_text()))
+    _, difference = lake.check(str(lake.folder / "out"))
+    assert difference is not None
+    assert (difference.key, difference.what) == (file.name, what)
+
+
+def test_a_forged_manifest_is_found_out_by_the_rows(lake: Lake) -> None:
+    """Bytes and hash made to fit: what is in the file still is not what its digest says."""
+    schema = RowSchema(columns=(Column(name="n", type="long"),))
+    version = lake.publish([{"user_id": f"u{n}", "n": n} for n in range(5)], schema, "1")
+    manifest = lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
+    file = lake.folder / "out" / manifest.files[0].key
+    file.write_text(file.read_text().replace("u2,2", "u2,3"))
+    path = lake.folder / "out" / "manifest.json"
+    path.write_text(path.read_text().replace(manifest.files[0].sha256, hashlib.sha256(file.read_bytes()).hexdigest()))
+    _, difference = lake.check(str(lake.folder / "out"))
+    assert difference is not None
+    assert (difference.key, difference.what) == (file.name, "digest")
+    assert "digest differs" in str(receivers_check()(str(path)))
+
+
+def test_a_file_that_is_gone_is_named(lake: Lake) -> None:
+    version = lake.publish([{"user_id": "u"}], RowSchema(), "1")
+    manifest = lake.export(version, FORMATS[0], str(lake.folder / "out"))
+    (lake.folder / "out" / manifest.files[0].key).unlink()
+    _, difference = lake.check(str(lake.folder / "out"))
+    assert difference is not None
+    assert (difference.key, difference.what) == (manifest.files[0].key, "file")
