@@ -1,6 +1,7 @@
-"""ECS tasks as processes: RunTask starts one for each container, its exit code is the container's, StopTask ends them.
+"""ECS tasks: RunTask starts their containers, exit codes are the containers', StopTask ends them.
 
-moto keeps the records; it ships with tasks that never stop and with exit codes that nobody sets. As on ECS:
+moto keeps the records; it ships with tasks that never stop and with exit codes that nobody sets. What a container is, a
+process or one of Docker's, is the launcher's (`task_launch`). As on ECS:
 
 1. a task ends when one of its essential containers does: the others get SIGTERM, after their `stopTimeout` SIGKILL;
 2. a container that is not essential may end, the task goes on;
@@ -8,25 +9,20 @@ moto keeps the records; it ships with tasks that never stop and with exit codes 
 4. stopped tasks are forgotten after a while.
 """
 
-import contextlib
 import importlib
 import json
 import logging
-import signal
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-from orchestration.local import processes
+from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder, Launcher, StartedContainer
 
 STOP_TIMEOUT_S: Final = 30
 """ECS's default for a container's `stopTimeout`."""
 MEMORY_MB: Final = 512
-SIGNAL_EXIT_BASE: Final = 128
 STOPPED_KEPT: Final = 500
 """Stopped tasks of a cluster that are remembered; ECS shows them for an hour."""
 OVERRIDES_MAX: Final = 8192
@@ -37,64 +33,52 @@ log = logging.getLogger("muster.engine.ecs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningContainer:
-    """`record` is moto's container, which its process gives a status and an exit code."""
+    """`record` is moto's container, which gets a status and an exit code when `started` has ended."""
 
     record: Any
-    process: subprocess.Popen[bytes]
+    started: StartedContainer
     essential: bool
     stop_timeout_s: float
 
-    def stop(self) -> None:
-        """SIGTERM, after the stop timeout SIGKILL. Returns at once; a process that has ended is no error."""
-        threading.Thread(target=self._stop, name=f"stop {self.process.pid}", daemon=True).start()
-
-    def _stop(self) -> None:
-        processes.signal_group(self.process.pid, signal.SIGTERM)
-        try:
-            self.process.wait(self.stop_timeout_s)
-        except subprocess.TimeoutExpired:
-            processes.signal_group(self.process.pid, signal.SIGKILL)
+    def stop(self, timeout_s: float | None = None) -> threading.Thread:
+        """SIGTERM, after the timeout, else its own stop timeout, SIGKILL. Returns at once with what waits for that."""
+        seconds = self.stop_timeout_s if timeout_s is None else timeout_s
+        stopping = threading.Thread(
+            target=self.started.stop, args=(seconds,), name=f"stop {self.record.name}", daemon=True
+        )
+        stopping.start()
+        return stopping
 
     def await_end(self) -> None:
-        """Wait for the process, end what it has started itself, and write its exit code down."""
-        code = self.process.wait()
-        processes.signal_group(self.process.pid, signal.SIGKILL)
-        # Docker, and so ECS, shows a signal as 128 + its number.
-        self.record.exitCode = self.record.exit_code = code if code >= 0 else SIGNAL_EXIT_BASE - code
+        """Wait for its end and write its exit code down."""
+        self.record.exitCode = self.record.exit_code = self.started.await_end()
         self.record.last_status = "STOPPED"
 
 
-class TaskProcesses:
-    """Starts and stops the processes of tasks.
+class TaskRunner:
+    """Starts and stops the containers of tasks."""
 
-    `argv` goes before the command of a container; `env` is everything a task finds besides the variables of its
-    container definition and overrides.
-    """
-
-    def __init__(
-        self, *, spawner: processes.Spawner, argv: Sequence[str], env: Mapping[str, str], output: Path
-    ) -> None:
-        self._spawner = spawner
-        self._argv = tuple(argv)
-        self._env = env
-        self._output = output
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
         self._running: dict[str, tuple[RunningContainer, ...]] = {}
         self._lock = threading.Lock()
 
     def start(self, task: Any, definitions: Sequence[Mapping[str, Any]]) -> None:
-        """Start a process for each container of a moto task and watch it. What cannot be started ends the task."""
+        """Start each container of a moto task and watch it. What cannot be started ends the task."""
         running: list[RunningContainer] = []
         for record, definition in zip(task.containers, definitions, strict=True):
+            order = container_order(task, definition)
             try:
-                process = self._spawn(task, definition)
-            except (OSError, ValueError) as exc:
+                started = self._launcher.launch(order)
+            except CannotStartError as exc:
                 _not_started(task, record, running, str(exc))
                 return
+            log.info("task %s: %s started: %s", task.id, order.name, " ".join(order.command))
             record.last_status = "RUNNING"
             running.append(
                 RunningContainer(
                     record=record,
-                    process=process,
+                    started=started,
                     essential=definition.get("essential", True),
                     stop_timeout_s=float(definition.get("stopTimeout") or STOP_TIMEOUT_S),
                 )
@@ -103,16 +87,8 @@ class TaskProcesses:
             self._running[task.task_arn] = tuple(running)
         for container in running:
             threading.Thread(target=self._watch, args=(task, container), name=f"task {task.id}", daemon=True).start()
-
-    def _spawn(self, task: Any, definition: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        overrides = (task.overrides or {}).get("containerOverrides", [])
-        override: Mapping[str, Any] = next((o for o in overrides if o.get("name") == definition["name"]), {})
-        variables = [*(definition.get("environment") or []), *(override.get("environment") or [])]
-        command = list(override.get("command") or definition.get("command") or [])
-        env = {**self._env, "MUSTER_TASK_ARN": task.task_arn, **{v["name"]: v["value"] for v in variables}}
-        process = self._spawner.spawn([*self._argv, *command], env=env, output=self._output)
-        log.info("task %s: process %d: %s", task.id, process.pid, " ".join(command))
-        return process
+        if getattr(task, "stop_code", None):  # StopTask came while they were being started
+            self.stop(task.task_arn)
 
     def stop(self, task_arn: str) -> None:
         """Stop every container. Returns at once; a task that has ended is no error."""
@@ -124,13 +100,9 @@ class TaskProcesses:
     def stop_all(self, timeout_s: float) -> None:
         """End every task before the engine itself ends."""
         with self._lock:
-            running = [container.process for containers in self._running.values() for container in containers]
-        for process in running:
-            processes.signal_group(process.pid, signal.SIGTERM)
-        for process in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout_s)
-            processes.signal_group(process.pid, signal.SIGKILL)
+            running = [container for containers in self._running.values() for container in containers]
+        for stopping in [container.stop(timeout_s) for container in running]:
+            stopping.join()
 
     def _watch(self, task: Any, container: RunningContainer) -> None:
         container.await_end()
@@ -146,9 +118,23 @@ class TaskProcesses:
         _stopped(task)
 
 
-def _not_started(task: Any, record: Any, started: Sequence[RunningContainer], why: str) -> None:
-    for container in started:
-        processes.signal_group(container.process.pid, signal.SIGKILL)
+def container_order(task: Any, definition: Mapping[str, Any]) -> ContainerOrder:
+    """What the definition of a container and the overrides of its task say; overrides win."""
+    overrides = (task.overrides or {}).get("containerOverrides", [])
+    override: Mapping[str, Any] = next((o for o in overrides if o.get("name") == definition["name"]), {})
+    variables = [*(definition.get("environment") or []), *(override.get("environment") or [])]
+    return ContainerOrder(
+        name=f"muster-task-{task.id}-{definition['name']}",
+        image=definition["image"],
+        command=tuple(override.get("command") or definition.get("command") or []),
+        variables={"MUSTER_TASK_ARN": task.task_arn, **{v["name"]: v["value"] for v in variables}},
+        memory_mb=int(override.get("memory") or definition.get("memory") or MEMORY_MB),
+    )
+
+
+def _not_started(task: Any, record: Any, running: Sequence[RunningContainer], why: str) -> None:
+    for container in running:
+        container.started.kill()
         container.await_end()
     record.reason = f"CannotStartContainerError: {why}"
     for other in task.containers:
@@ -170,8 +156,8 @@ def prune(tasks: dict[str, Any], kept: int = STOPPED_KEPT) -> None:
         del tasks[arn]
 
 
-def install(tasks: TaskProcesses) -> None:
-    """Let moto's RunTask and StopTask start and end processes."""
+def install(tasks: TaskRunner) -> None:
+    """Let moto's RunTask and StopTask start and end containers."""
     models: Any = importlib.import_module("moto.ecs.models")
     invalid: Any = importlib.import_module("moto.ecs.exceptions").InvalidParameterException
     backend, moto_task, moto_container = models.EC2ContainerServiceBackend, models.Task, models.Container
@@ -221,7 +207,7 @@ def install(tasks: TaskProcesses) -> None:
 
         return locked
 
-    # A task is RUNNING until its processes have ended; moto would move it on at each look.
+    # A task is RUNNING until its containers have ended; moto would move it on at each look.
     moto_task.advance = lambda _: None
     moto_task.process_status = "RUNNING"
     moto_task.last_status = property(lambda self: self.process_status, lambda _self, _value: None)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from orchestration.local.engine import ecs_tasks, eventbridge, inbox, lambda_runtime, stepfunctions_patches
 from orchestration.local.engine.deploy import deploy, function_specs
 from orchestration.local.engine.s3_events import object_created
+from orchestration.local.engine.task_launch import ProcessLauncher
 from orchestration.local.home import Home
 from orchestration.local.parts import HEALTH_PATH
 from orchestration.local.processes import Spawner
@@ -85,7 +86,7 @@ def _plain(start_response: StartResponse, status: str) -> Iterable[bytes]:
 
 
 def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
-    """Run until SIGTERM. ECS tasks are `python -m <task_module> COMMAND...`."""
+    """Run until SIGTERM. ECS tasks that are processes are `python -m <task_module> COMMAND...`."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -95,9 +96,10 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     spawner = Spawner()
     env = dict(os.environ)
     pool = lambda_runtime.LambdaPool(spawner=spawner, env=env, output=home.log_file("lambda"))
-    tasks = ecs_tasks.TaskProcesses(
+    launcher = ProcessLauncher(
         spawner=spawner, argv=[sys.executable, "-m", task_module], env=env, output=home.log_file("tasks")
     )
+    tasks = ecs_tasks.TaskRunner(launcher)
     functions = function_specs()
     door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
     deploy(settings, functions=functions)  # step 4
@@ -121,7 +123,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
 
 
 def _front_door(
-    settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskProcesses, port: int
+    settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskRunner, port: int
 ) -> FrontDoor:
     from moto.core.config import default_user_config
     from moto.moto_server.werkzeug_app import (
@@ -148,7 +150,9 @@ def _front_door(
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.local.engine.server")
-    parser.add_argument("--task-module", default=TASK_MODULE, help="what an ECS task runs (default: %(default)s)")
+    parser.add_argument(
+        "--task-module", default=TASK_MODULE, help="what the process of an ECS task runs (default: %(default)s)"
+    )
     task_module = parser.parse_args().task_module
     settings = Settings.load()
     configure(settings)

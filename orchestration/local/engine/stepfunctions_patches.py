@@ -31,12 +31,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration.local.engine import stepfunctions_errors, stepfunctions_executions, stepfunctions_tasks
-from orchestration.local.engine.ecs_tasks import TaskProcesses
+from orchestration.local.engine.ecs_tasks import TaskRunner
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module, replace_everywhere
 from orchestration.local.ports import LOOPBACK
 
 
-def install(*, port: int, tasks: TaskProcesses) -> None:
+def install(*, port: int, tasks: TaskRunner) -> None:
     """Apply all of them, before the first request."""
     _clients(port)
     _parameter_case()

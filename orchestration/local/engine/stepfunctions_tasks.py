@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from orchestration.local.engine.ecs_tasks import TaskProcesses
+from orchestration.local.engine.ecs_tasks import TaskRunner
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module
 
 POLL_S: Final = 0.1
 ERRORS: Final = PARSER + "asl.component.common.error_name."
 
 
-def install(tasks: TaskProcesses) -> None:
+def install(tasks: TaskRunner) -> None:
     """Apply them."""
     _ecs(tasks)
     _callbacks()
@@ -26,7 +26,7 @@ def install(tasks: TaskProcesses) -> None:
     _answered_once()
 
 
-def _ecs(tasks: TaskProcesses) -> None:
+def _ecs(tasks: TaskRunner) -> None:
     ecs = module(SERVICE + "_ecs")
     callback = module(SERVICE + "_callback")
     ecs._SUPPORTED_API_PARAM_BINDINGS["runtask"] |= {"CapacityProviderStrategy", "Count", "Tags", "ReferenceId"}

@@ -1,0 +1,108 @@
+"""How one container of an ECS task is started, stopped and awaited: the port, and processes behind it.
+
+`task_containers` has containers of an image behind it; one suite, tests/engine/test_tasks.py, runs on both.
+"""
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from orchestration.local import processes
+
+SIGNAL_EXIT_BASE: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOrder:
+    """One container that is to run.
+
+    `name` is unique among all containers of all tasks, `variables` are those of its definition and overrides, which
+    hold secrets, `memory_mb` is the limit of its definition.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+    memory_mb: int
+
+
+class CannotStartError(Exception):
+    """A container that cannot be started; the text says why and, where something can be done, what."""
+
+
+class StartedContainer(Protocol):
+    """One container that was started. All of it may be called from any thread, also when it has ended."""
+
+    def stop(self, timeout_s: float) -> None:
+        """SIGTERM, after `timeout_s` SIGKILL. Blocks until it has ended."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+    def await_end(self) -> int:
+        """Block until it and all that it has started have ended; its exit code, 128 + number for a signal.
+
+        Called once.
+        """
+
+
+class Launcher(Protocol):
+    """Starts containers."""
+
+    def launch(self, order: ContainerOrder) -> StartedContainer:
+        """Start one; it runs when this returns. Raises `CannotStartError`."""
+
+
+class TaskProcess:
+    """A process in the place of a container."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def stop(self, timeout_s: float) -> None:
+        """SIGTERM to its group, after `timeout_s` SIGKILL."""
+        processes.signal_group(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to its group."""
+        processes.signal_group(self._process.pid, signal.SIGKILL)
+
+    def await_end(self) -> int:
+        """Wait for the process, and end what it has started itself."""
+        code = self._process.wait()
+        self.kill()
+        # Docker, and so ECS, shows a signal as 128 + its number.
+        return code if code >= 0 else SIGNAL_EXIT_BASE - code
+
+
+class ProcessLauncher:
+    """Runs `argv` and the command, without image and limit of memory.
+
+    `env` is everything that a process finds besides its variables. Processes are tethered to the engine.
+    """
+
+    def __init__(
+        self, *, spawner: processes.Spawner, argv: Sequence[str], env: Mapping[str, str], output: Path
+    ) -> None:
+        self._spawner = spawner
+        self._argv = tuple(argv)
+        self._env = env
+        self._output = output
+
+    def launch(self, order: ContainerOrder) -> TaskProcess:
+        """Start a process."""
+        env = {**self._env, **order.variables}
+        try:
+            return TaskProcess(self._spawner.spawn([*self._argv, *order.command], env=env, output=self._output))
+        except (OSError, ValueError) as exc:
+            raise CannotStartError(str(exc)) from exc
