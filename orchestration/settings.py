@@ -5,6 +5,7 @@ Order of precedence: environment (`MUSTER_<FIELD>`), then
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -16,6 +17,9 @@ from schemas.errors import UserError
 ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
 MIB: Final = 1024 * 1024
+TASK_RUNNERS: Final = ("process", "docker")
+IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
+"""Docker knows the rest; a name that begins with a dash would be taken for an option."""
 
 
 class Secret:
@@ -66,6 +70,8 @@ class Settings:
     workers: int = 1
     small_file_bytes: int = 16 * MIB
     lambda_file_bytes: int = 256 * MIB
+    task_runner: str = "process"
+    task_image: str = "muster:local"
     parse_memory_bytes: int = 4096 * MIB
     parse_cpu_s: int = 120
     parse_wall_s: int = 120
@@ -98,7 +104,7 @@ class Settings:
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Self:
-        """Settings of this process. Raises `UserError` BAD_SETTINGS naming the field that cannot be read."""
+        """Settings of this process. Raises `UserError` BAD_SETTINGS naming the field that cannot be read or used."""
         env = os.environ if env is None else env
         home = Path(env.get(ENV_PREFIX + "HOME", ".muster")).absolute()
         values: dict[str, Any] = {"home": home}
@@ -115,6 +121,7 @@ class Settings:
         if unknown := sorted(values.keys() - known.keys()):
             raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
         settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
+        _check(settings)
         if not settings.catalog_url:
             settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
         return settings
@@ -130,6 +137,15 @@ class Settings:
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+
+def _check(settings: Settings) -> None:
+    runner, image = settings.task_runner, settings.task_image
+    if runner not in TASK_RUNNERS:
+        known = " or ".join(TASK_RUNNERS)
+        raise UserError("BAD_SETTINGS", f"setting task_runner: {runner!r} is not {known}", name="task_runner")
+    if not IMAGE_NAME.fullmatch(image):
+        raise UserError("BAD_SETTINGS", f"setting task_image: {image!r} is not the name of an image", name="task_image")
 
 
 def _convert(name: str, value: object, type_: object) -> Any:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from orchestration.local import processes, seaweedfs
 from orchestration.local.engine.deploy import machine_specs, state_machine_arn
+from orchestration.local.engine.task_containers import lacking
 from orchestration.local.home import Home
 from orchestration.local.kafka.topics import topic_differences
 from orchestration.local.parts import all_parts
@@ -45,7 +46,7 @@ def examine(path: Path, settings: Settings | None = None) -> tuple[Finding, ...]
         return (_problem(exc.code, exc.message, f"correct {home.settings_file}"),)
     status = read_status(home)
     names = {p.name for p in status.parts} if status.running else {p.name for p in all_parts(settings)}
-    found = [*_home(home), *_disk(home), *_programs(), *_stack(home, settings, ports, status)]
+    found = [*_home(home), *_disk(home), *_programs(), *_docker(settings), *_stack(home, settings, ports, status)]
     if "kafka" in names and accepts(ports.kafka):
         found += _guarded("BROKER_UNAVAILABLE", lambda: _topics(settings))
     if "s3" in names and accepts(ports.s3):
@@ -110,6 +111,11 @@ def _programs() -> Iterator[Finding]:
         seaweedfs.command(Ports())
     except MusterError as exc:
         yield _problem(exc.code, exc.message, advice)
+
+
+def _docker(settings: Settings) -> Iterator[Finding]:
+    if settings.task_runner == "docker" and (lack := lacking(settings.task_image)):
+        yield _problem(lack.code, lack.message, lack.advice)
 
 
 def _stack(home: Home, settings: Settings, ports: Ports, status: StackStatus) -> Iterator[Finding]:

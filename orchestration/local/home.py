@@ -61,6 +61,11 @@ class Home:
         return self.path / "engine"
 
     @property
+    def containers_mark(self) -> Path:
+        """There as soon as a task of this home has run in a container."""
+        return self.engine / "containers"
+
+    @property
     def logs(self) -> Path:
         """One log file a part."""
         return self.path / "logs"

@@ -12,6 +12,7 @@ import psutil
 
 from orchestration.local import processes
 from orchestration.local.doctor import Finding, examine
+from orchestration.local.engine.task_containers import remove_containers
 from orchestration.local.home import Home, initialise
 from orchestration.local.parts import all_parts, select
 from orchestration.local.ports import Ports
@@ -102,7 +103,9 @@ def down(target: Settings | Path, *, report: Report | None = None) -> bool:
         _end_supervisor(home, now.supervisor_pid, report)
     if (supervisor := _supervisors.pop(home.path, None)) is not None:
         supervisor.wait(STOP_TIMEOUT_S)
-    return bool(processes.end_all(processes.marked(home.path), timeout_s=5.0)) or stopped
+    left = processes.end_all(processes.marked(home.path), timeout_s=5.0)
+    remove_containers(home)  # the engine ends its own, unless it was killed
+    return bool(left) or stopped
 
 
 def status(target: Settings | Path) -> StackStatus:

@@ -5,10 +5,10 @@ import subprocess
 import pytest
 
 from tests.containers.compose import inspect
+from tests.servers.images import IMAGE
 
 pytestmark = pytest.mark.containers
 
-IMAGE = "muster:local"
 KERNELS = """
 from schemas import warm
 warm.warm()

@@ -1,16 +1,25 @@
 """The engine under test and the shortest way to run a state machine on it."""
 
 import json
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 
-from orchestration.local.engine.deploy import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
+from orchestration.local import processes
+from orchestration.local.engine.deploy import INBOX_MACHINE, FunctionSpec, MachineSpec, deploy, substitute
+from orchestration.local.home import Home, initialise
+from orchestration.local.parts import Context, _http_ok, environment
+from orchestration.local.ports import Ports
 from orchestration.settings import Settings
+from tests.conftest import stack_environment
 
 HANDLERS = "tests.engine.handlers"
 FUNCTIONS = (
@@ -36,9 +45,10 @@ STARTED_BY_EVENT = MachineSpec(
 class Engine:
     """The engine under test and the shortest way to run a state machine on it."""
 
-    def __init__(self, settings: Settings, values: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, values: Mapping[str, str], process: subprocess.Popen[bytes]) -> None:
         self.settings = settings
         self.values = values
+        self.process = process
         self.sfn = self.client("stepfunctions")
 
     def client(self, service: str) -> Any:
@@ -104,6 +114,24 @@ class Engine:
         return state | {"Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken"}
 
 
+@contextmanager
+def running_engine(path: Path, variables: Mapping[str, str] | None = None, **settings: str) -> Iterator[Engine]:
+    """An engine by itself in the home of this path. `variables` are more of its environment."""
+    home = Home(path=path)
+    env = stack_environment({f"MUSTER_{name.upper()}": value for name, value in settings.items()})
+    made = initialise(home, env, free_ports=True)
+    context = Context(home=home, settings=made, ports=Ports.load(home.ports_file, made))
+    env = {**environment(context, speaks_aws=True), **env, **made.environment(), **(variables or {})}
+    argv = [sys.executable, "-m", "orchestration.local.engine.server", "--task-module", HANDLERS]
+    process = processes.spawn(argv, env=env, output=home.log_file("engine"))
+    try:
+        wait_for(lambda: _http_ok(made.engine_url + "/muster/health") or None)
+        yield Engine(made, deploy(made, functions=FUNCTIONS, machines=[STARTED_BY_EVENT]), process)
+    finally:
+        processes.stop(process, timeout_s=10)
+        wait_for(lambda: processes.marked(home.path) == [] or None, 10)
+
+
 ROLE = "arn:aws:iam::123456789012:role/muster"
 
 
@@ -124,3 +152,12 @@ def ended(description: dict[str, Any]) -> dict[str, Any] | None:
 
 def text_of(file: Path) -> str | None:
     return (file.read_text() or None) if file.exists() else None
+
+
+def workers_on(file: Path) -> list[psutil.Process]:
+    """Processes, in containers too, that were given a file; not Docker's client, which passes the name on."""
+    return [p for p in psutil.process_iter(["cmdline", "name"]) if names(p, file) and p.info["name"] != "docker"]
+
+
+def names(process: psutil.Process, file: Path) -> bool:
+    return str(file) in " ".join(process.info["cmdline"] or ())

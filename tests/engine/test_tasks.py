@@ -1,4 +1,4 @@
-"""ECS tasks: their processes, exit codes and ends."""
+"""ECS tasks, the same for both launchers: exit codes, variables and ends."""
 
 import json
 import time
@@ -7,16 +7,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.engine.support import Engine, text_of, wait_for
+from tests.engine.support import Engine, text_of, wait_for, workers_on
 
 pytestmark = pytest.mark.integration
 
 
-def test_a_task_that_exits_with_0_succeeds_and_finds_its_variables(engine: Engine, tmp_path: Path) -> None:
-    file = tmp_path / "variable"
+@pytest.fixture(
+    scope="module", params=["process_engine", pytest.param("container_engine", marks=pytest.mark.containers)]
+)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def folder(engine: Engine) -> Path:
+    """Where the tests and their tasks find the same files: of the host, a container sees the home alone."""
+    made = engine.settings.home / "files" / uuid.uuid4().hex
+    made.mkdir(parents=True)
+    return made
+
+
+def test_a_task_that_exits_with_0_succeeds_and_finds_its_variables(engine: Engine, folder: Path) -> None:
+    file = folder / "variable"
     override = {"Environment": [{"Name": "COLOUR", "Value.$": "$.colour"}]}
     selector = {"code.$": "$.Containers[0].ExitCode"}
     state = engine.task("variable", "COLOUR", str(file), override=override, ResultSelector=selector)
@@ -33,8 +48,8 @@ def test_a_task_that_exits_with_3_is_task_failed_with_its_exit_code_in_the_cause
     assert json.loads(ended["cause"])["Containers"][0]["ExitCode"] == 3
 
 
-def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, tmp_path: Path) -> None:
-    counter = tmp_path / "runs"
+def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, folder: Path) -> None:
+    counter = folder / "runs"
     again = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 1.0, "MaxAttempts": 3}]
 
     ended = engine.run({"Run": {**engine.task("exit_first_times", str(counter), "2"), "Retry": again, "End": True}})
@@ -42,37 +57,40 @@ def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, 
     assert (ended["status"], counter.read_text()) == ("SUCCEEDED", "xxx")
 
 
-def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
-    file = tmp_path / "pid"
+def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, folder: Path) -> None:
+    file = folder / "pid"
     execution = engine.start({"Run": {**engine.task("sleep", str(file)), "End": True}})
-    pid = int(wait_for(lambda: text_of(file)))
+    wait_for(lambda: text_of(file))
+    assert workers_on(file)
 
     engine.sfn.stop_execution(executionArn=execution, error="Cancelled", cause="by the operator")
 
     ended = engine.finish(execution)
     assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Cancelled", "by the operator")
-    wait_for(lambda: not psutil.pid_exists(pid) or None)
+    wait_for(lambda: not workers_on(file) or None)
 
 
-def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine, tmp_path: Path) -> None:
-    file = tmp_path / "pid"
+def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine, folder: Path) -> None:
+    file = folder / "pid"
 
     ended = engine.run({"Run": {**engine.task("sleep", str(file)), "TimeoutSeconds": 10, "End": True}})
 
-    pid = int(wait_for(lambda: text_of(file)))
+    assert text_of(file)
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
-    wait_for(lambda: not psutil.pid_exists(pid) or None)
+    wait_for(lambda: not workers_on(file) or None)
 
 
 def container(name: str, *command: object, **more: object) -> dict[str, Any]:
-    return {"name": name, "image": "muster:local", "command": [str(word) for word in command], **more}
+    return {"name": name, "command": [str(word) for word in command], **more}
 
 
 def defined(engine: Engine, *containers: Mapping[str, Any]) -> str:
     """A task definition of its own."""
-    family, made = f"t{uuid.uuid4().hex}", {"cpu": "256", "memory": "512", "containerDefinitions": containers}
+    made = [{"image": engine.settings.task_image, **container} for container in containers]
+    family = f"t{uuid.uuid4().hex}"
     ecs = engine.client("ecs")
-    return str(ecs.register_task_definition(family=family, **made)["taskDefinition"]["taskDefinitionArn"])
+    registered = ecs.register_task_definition(family=family, cpu="256", memory="512", containerDefinitions=made)
+    return str(registered["taskDefinition"]["taskDefinitionArn"])
 
 
 def run_task(engine: Engine, definition: str, **parameters: object) -> dict[str, Any]:
@@ -105,8 +123,8 @@ def exit_codes(task: Mapping[str, Any]) -> dict[str, int]:
     return {c["name"]: c["exitcode"] for c in containers if "exitcode" in c}
 
 
-def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engine, tmp_path: Path) -> None:
-    file = tmp_path / "pid"
+def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engine, folder: Path) -> None:
+    file = folder / "pid"
     task = started(engine, container("main", "tidy", file))
     wait_for(lambda: text_of(file))
 
@@ -115,23 +133,23 @@ def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engin
     assert stopping["desiredStatus"] == "STOPPED"
     end = stopped(engine, task)
     assert (end["stopCode"], end["stoppedReason"], exit_codes(end)) == ("UserInitiated", "enough", {"main": 0})
-    assert (tmp_path / "pid.term").read_text() == "got it"
+    assert (folder / "pid.term").read_text() == "got it"
 
 
-def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(engine: Engine, tmp_path: Path) -> None:
-    file = tmp_path / "pid"
+def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(engine: Engine, folder: Path) -> None:
+    file = folder / "pid"
     task = started(engine, container("main", "stubborn", file, stopTimeout=2))
-    pid = int(wait_for(lambda: text_of(file)))
+    wait_for(lambda: text_of(file))
     begin = time.monotonic()
 
     engine.client("ecs").stop_task(cluster=engine.values["TaskCluster"], task=task)
 
-    wait_for(lambda: text_of(tmp_path / "pid.term"))
+    wait_for(lambda: text_of(folder / "pid.term"))
     assert described(engine, task)["lastStatus"] == "RUNNING"
     end = stopped(engine, task)
     assert time.monotonic() - begin >= 2
     assert exit_codes(end) == {"main": 137}
-    assert not psutil.pid_exists(pid)
+    assert not workers_on(file)
 
 
 def test_a_task_that_is_unknown_cannot_be_stopped(engine: Engine) -> None:
@@ -140,8 +158,8 @@ def test_a_task_that_is_unknown_cannot_be_stopped(engine: Engine) -> None:
         ecs.stop_task(cluster=engine.values["TaskCluster"], task="0" * 32)
 
 
-def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engine, tmp_path: Path) -> None:
-    go = tmp_path / "go"
+def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engine, folder: Path) -> None:
+    go = folder / "go"
     task = started(engine, container("main", "exit_when", go), container("side", "exit", 0, essential=False))
 
     wait_for(lambda: exit_codes(described(engine, task)).get("side"))
@@ -156,10 +174,10 @@ def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engin
     ("side", "code", "status"), [("tidy", 0, "SUCCEEDED"), ("sleep", 143, "FAILED"), ("stubborn", 137, "FAILED")]
 )
 def test_the_end_of_an_essential_container_stops_the_others_and_each_exit_code_counts(
-    engine: Engine, tmp_path: Path, side: str, code: int, status: str
+    engine: Engine, folder: Path, side: str, code: int, status: str
 ) -> None:
     """AWS fails the state for a logging sidecar that had to be killed, too."""
-    file = tmp_path / "pid"
+    file = folder / "pid"
     beside = container("side", side, file, essential=False, stopTimeout=2)
     definition = defined(engine, container("main", "exit_when", file), beside)
 
@@ -172,9 +190,9 @@ def test_the_end_of_an_essential_container_stops_the_others_and_each_exit_code_c
 
 @pytest.mark.parametrize("names", [("good", "bad"), ("bad", "good")], ids=" ".join)
 def test_a_task_of_which_a_container_cannot_be_started_is_task_failed(
-    engine: Engine, tmp_path: Path, names: tuple[str, ...]
+    engine: Engine, folder: Path, names: tuple[str, ...]
 ) -> None:
-    commands = {"good": ("sleep", tmp_path / "pid"), "bad": ("no\0command",)}
+    commands = {"good": ("sleep", folder / "pid"), "bad": ("no\0command",)}
     definition = defined(engine, *(container(name, *commands[name]) for name in names))
 
     ended = engine.run({"Run": run_task(engine, definition)})

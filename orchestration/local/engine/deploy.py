@@ -160,7 +160,12 @@ def _tasks(settings: Settings) -> dict[str, str]:
     known = ecs.list_task_definitions(familyPrefix=TASK_FAMILY)["taskDefinitionArns"]
     definition = known[-1] if known else None
     if definition is None:
-        container = {"name": CONTAINER, "image": IMAGE, "essential": True, "stopTimeout": TASK_STOP_TIMEOUT_S}
+        container = {
+            "name": CONTAINER,
+            "image": settings.task_image,
+            "essential": True,
+            "stopTimeout": TASK_STOP_TIMEOUT_S,
+        }
         definition = ecs.register_task_definition(
             family=TASK_FAMILY, cpu="1024", memory="2048", containerDefinitions=[container]
         )["taskDefinition"]["taskDefinitionArn"]

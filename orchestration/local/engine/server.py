@@ -1,7 +1,8 @@
 """The engine process: `python -m orchestration.local.engine.server`.
 
 1. the mark of the process and moto's own settings;
-2. moto, patched: Lambda in a pool of processes, ECS tasks as processes, rules that start state machines;
+2. moto, patched: Lambda in a pool of processes, ECS tasks as processes or as containers, of which an earlier engine
+   may have left some that are ended first, rules that start state machines;
 3. the HTTP server: the AWS API, the S3 webhook, a health page;
 4. the workflow registered, one Lambda process warmed, the inbox compared with what is known;
 5. on SIGTERM: tasks get SIGTERM, then everything ends. What runs is in memory; jobs are in the catalog.
@@ -15,14 +16,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from orchestration.local.engine import ecs_tasks, eventbridge, inbox, lambda_runtime, stepfunctions_patches
 from orchestration.local.engine.deploy import deploy, function_specs
 from orchestration.local.engine.s3_events import object_created
-from orchestration.local.engine.task_launch import ProcessLauncher
+from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
+from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
 from orchestration.local.home import Home
 from orchestration.local.parts import HEALTH_PATH
 from orchestration.local.processes import Spawner
@@ -96,10 +98,8 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     spawner = Spawner()
     env = dict(os.environ)
     pool = lambda_runtime.LambdaPool(spawner=spawner, env=env, output=home.log_file("lambda"))
-    launcher = ProcessLauncher(
-        spawner=spawner, argv=[sys.executable, "-m", task_module], env=env, output=home.log_file("tasks")
-    )
-    tasks = ecs_tasks.TaskRunner(launcher)
+    remove_containers(home)
+    tasks = ecs_tasks.TaskRunner(_launcher(settings, home, spawner, env, task_module))
     functions = function_specs()
     door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
     deploy(settings, functions=functions)  # step 4
@@ -118,8 +118,16 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     log.info("ready on port %d", port)
     stopping.wait()
     tasks.stop_all(STOP_TIMEOUT_S)  # step 5
+    remove_containers(home)
     # Lambda processes are tied to this one; threads of executions that wait would only delay the end.
     os._exit(0)
+
+
+def _launcher(settings: Settings, home: Home, spawner: Spawner, env: Mapping[str, str], task_module: str) -> Launcher:
+    output = home.log_file("tasks")
+    if settings.task_runner == "docker":
+        return DockerLauncher(spawner=spawner, env=env, home=home, output=output)
+    return ProcessLauncher(spawner=spawner, argv=[sys.executable, "-m", task_module], env=env, output=output)
 
 
 def _front_door(

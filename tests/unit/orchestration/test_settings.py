@@ -37,9 +37,18 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("partitions = ", "is not valid TOML"),
         ("colour = 'blue'", "unknown setting\\(s\\) colour"),
         ("partitions = 'many'", "setting partitions: 'many' is not a whole number"),
+        ("task_runner = 'podman'", "setting task_runner: 'podman' is not process or docker"),
+        ("task_image = '--privileged'", "setting task_image: '--privileged' is not the name of an image"),
+        ("task_image = ''", "setting task_image: '' is not the name of an image"),
     ],
 )
-def test_settings_that_cannot_be_read_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_settings_that_cannot_be_read_or_used_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
     with pytest.raises(UserError, match=f"BAD_SETTINGS.*{message}"):
         Settings.load({"MUSTER_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("image", ["muster:local", "registry.example:5000/team/muster@sha256:0a1b", "0a1b2c3d4e5f"])
+def test_any_name_that_docker_has_for_an_image_may_be_the_one_of_tasks(tmp_path: Path, image: str) -> None:
+    settings = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_TASK_RUNNER": "docker", "MUSTER_TASK_IMAGE": image})
+    assert (settings.task_runner, settings.task_image) == ("docker", image)

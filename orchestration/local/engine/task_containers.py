@@ -1,0 +1,206 @@
+"""ECS tasks as containers of their image, through Docker's command line.
+
+1. `docker create`: an image or a Docker that is away is known before RunTask answers. Nothing is pulled.
+2. `docker start`.
+3. `docker logs --follow` puts the output where that of processes goes.
+4. `docker wait` tells the exit code, `docker rm` removes the container.
+
+A container outlives the engine that dies: each has the label of its home, and `remove_containers` ends what an earlier
+engine left. Variables hold secrets, so Docker's client gets them as its environment, and only their names as arguments.
+"""
+
+import logging
+import math
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from orchestration.local import processes
+from orchestration.local.engine.task_launch import SIGNAL_EXIT_BASE, CannotStartError, ContainerOrder
+from orchestration.local.home import Home
+
+HOME_LABEL: Final = "muster.home"
+ENTRY: Final = "task"
+"""What the entry point of the image takes for a task (`orchestration.container`)."""
+PASSED: Final = ("MUSTER_", "AWS_", "NO_PROXY")
+"""Prefixes of what a task finds of the engine's own environment; paths and the like are the image's."""
+CLIENTS_OWN: Final = "DOCKER_"
+"""What Docker's client reads itself: such a variable of a task must not send the client elsewhere."""
+ISOLATION: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+CLIENT_TIMEOUT_S: Final = 60.0
+ASK_AGAIN_S: Final = 1.0
+OUTPUT_TIMEOUT_S: Final = 5.0
+KILLED: Final = SIGNAL_EXIT_BASE + 9
+NOT_FOUND: Final = 127
+TIMED_OUT: Final = 124
+
+log = logging.getLogger("muster.engine.containers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """What is missing for tasks in containers, and what to do about it."""
+
+    code: str
+    message: str
+    advice: str
+
+
+def docker(
+    *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float | None = CLIENT_TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
+    """Run Docker's client. One that is missing, or silent for `timeout_s`, has failed as any other has."""
+    argv = ["docker", *arguments]
+    try:
+        return subprocess.run(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except OSError as exc:
+        return subprocess.CompletedProcess(argv, NOT_FOUND, "", f"docker cannot be executed: {exc.strerror}")
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, TIMED_OUT, "", f"docker has not answered for {timeout_s:.0f} s")
+
+
+def lacking(image: str) -> Lack | None:
+    """What keeps tasks from running in containers of this image; None when nothing does."""
+    asked = docker("version", "--format", "{{.Server.Version}}")
+    if asked.returncode == NOT_FOUND:
+        advice = "install Docker, or set task_runner = process"
+        return Lack(
+            code="DOCKER_MISSING", message="task_runner is docker, but there is no docker command", advice=advice
+        )
+    if asked.returncode != 0:
+        advice = "start Docker, let this user use it, or set task_runner = process"
+        return Lack(code="DOCKER_UNAVAILABLE", message=f"Docker does not answer: {_said(asked)}", advice=advice)
+    if docker("image", "inspect", "--format", "{{.Id}}", image).returncode != 0:
+        advice = "build it (`make images`), or set task_image to one that is there; nothing is pulled"
+        return Lack(code="TASK_IMAGE_MISSING", message=f"there is no image {image}", advice=advice)
+    return None
+
+
+def remove_containers(home: Home) -> None:
+    """End all task containers of a home. Asks Docker only where some were ever started; never raises."""
+    if not home.containers_mark.exists():
+        return
+    listed = docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={HOME_LABEL}={home.path}")
+    if listed.returncode == 0 and (left := listed.stdout.split()):
+        log.warning("%d container(s) of tasks are ended", len(left))
+        listed = docker("rm", "--force", "--volumes", *left)
+    if listed.returncode != 0:  # a container that is just being removed counts, too
+        log.warning("containers of tasks may be left: %s", _said(listed))
+
+
+class TaskContainer:
+    """One container that Docker runs."""
+
+    def __init__(self, name: str, output: subprocess.Popen[bytes]) -> None:
+        self._name = name
+        self._output = output
+
+    def stop(self, timeout_s: float) -> None:
+        """Docker itself waits and kills, so that the container ends also where the engine does not live that long."""
+        seconds = math.ceil(timeout_s)
+        self._tell("stop", "-t", str(seconds), self._name, timeout_s=seconds + CLIENT_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._tell("kill", self._name, timeout_s=CLIENT_TIMEOUT_S)
+
+    def _tell(self, *arguments: str, timeout_s: float) -> None:
+        done = docker(*arguments, timeout_s=timeout_s)
+        if done.returncode != 0:  # it has ended, as a rule
+            log.info("docker %s: %s", arguments[0], _said(done))
+
+    def await_end(self) -> int:
+        """Wait for the container, and remove it."""
+        code = self._exit_code()
+        try:
+            self._output.wait(OUTPUT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            processes.stop(self._output, timeout_s=OUTPUT_TIMEOUT_S)
+        _remove(self._name)
+        return code
+
+    def _exit_code(self) -> int:
+        """Docker that is away for a while is waited for: only it knows how the container ends."""
+        while (done := docker("wait", self._name, timeout_s=None)).returncode != 0:
+            if "no such container" in done.stderr.lower():
+                return KILLED  # somebody has removed it
+            log.warning("docker wait: %s", _said(done))
+            time.sleep(ASK_AGAIN_S)
+        return int(done.stdout)
+
+
+class DockerLauncher:
+    """Runs the image of a container definition on the network of the host, with the home as its only volume.
+
+    Containers have the user and group of the engine, which own the home: the catalog of an embedded stack lies there.
+    `env` is the environment of the engine; of it a task finds what begins with `PASSED`.
+    """
+
+    def __init__(self, *, spawner: processes.Spawner, env: Mapping[str, str], home: Home, output: Path) -> None:
+        self._spawner = spawner
+        self._env = env
+        self._home = home
+        self._output = output
+
+    def launch(self, order: ContainerOrder) -> TaskContainer:
+        """Create and start a container; nothing is left of one that cannot be started."""
+        self._home.containers_mark.touch()
+        try:
+            self._start(order)
+            logs = ["docker", "logs", "--follow", order.name]
+            return TaskContainer(order.name, self._spawner.spawn(logs, env=self._env, output=self._output))
+        except (CannotStartError, OSError, ValueError) as exc:
+            _remove(order.name)
+            raise CannotStartError(str(exc)) from exc
+
+    def _start(self, order: ContainerOrder) -> None:
+        inherited = {name: value for name, value in self._env.items() if name.startswith(PASSED)}
+        passed = {**inherited, **order.variables}
+        given = {name: value for name, value in passed.items() if not name.startswith(CLIENTS_OWN)}
+        variables = [f"--env={name}" if name in given else f"--env={name}={value}" for name, value in passed.items()]
+        command = [*self._options(order), *variables, order.image, ENTRY, *order.command]
+        done = docker("create", *command, env={**self._env, **given})
+        if done.returncode == 0:
+            done = docker("start", order.name)
+        if done.returncode != 0:
+            lack = lacking(order.image)
+            raise CannotStartError(f"{lack.message}; {lack.advice}" if lack else _said(done))
+
+    def _options(self, order: ContainerOrder) -> list[str]:
+        return [
+            f"--name={order.name}",
+            f"--label={HOME_LABEL}={self._home.path}",
+            "--pull=never",
+            "--init",  # passes signals on, and shows one that has ended the program as 128 + its number
+            "--stop-signal=SIGTERM",
+            "--log-driver=json-file",
+            "--network=host",
+            *ISOLATION,
+            f"--user={os.getuid()}:{os.getgid()}",
+            f"--memory={order.memory_mb}m",
+            f"--memory-swap={order.memory_mb}m",  # none, as on Fargate
+            f"--mount=type=bind,source={self._home.path},target={self._home.path}",
+        ]
+
+
+def _remove(name: str) -> None:
+    docker("rm", "--force", "--volumes", name)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    """What Docker said is wrong, without warnings before and advice after it."""
+    lines = (line for line in done.stderr.splitlines() if line and not line.startswith("WARNING"))
+    return next(lines, f"exit code {done.returncode}")

@@ -1,0 +1,94 @@
+"""Whole imports through the embedded stack whose ECS tasks are containers of the image."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.settings import Settings
+from segmentation.jobs import FINAL
+from tests.integration.whole_imports import (
+    TENANT,
+    assert_published,
+    ended,
+    failed_tries,
+    job_of,
+    running,
+    start_append,
+    upload,
+    write_file,
+)
+from tests.servers.images import IMAGE, docker
+
+pytestmark = [pytest.mark.containers, pytest.mark.integration]
+
+IMPORTER = "orchestration.container task import"
+
+
+@pytest.fixture(scope="module")
+def context(start_module_stack: Callable[..., Settings]) -> Context:
+    made = Context(
+        start_module_stack(parts=None, task_runner="docker", task_image=IMAGE, lambda_file_bytes=-1, partitions=4)
+    )
+    made.audiences.add_tenant(TENANT, now_ms=1)
+    return made
+
+
+def commands(context: Context) -> dict[str, str]:
+    """Containers of the stack: id -> command."""
+    label = f"label=muster.home={context.settings.home}"
+    lines = docker("ps", "--all", "--no-trunc", "--filter", label, "--format", "{{.ID}} {{.Command}}").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def await_sending(context: Context, audience: str) -> Job:
+    """Until the importer has begun an attempt."""
+    job, deadline = job_of(context, audience), time.monotonic() + 120
+    while job.attempt == 0:
+        assert job.state not in FINAL
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        job = context.jobs.get(job.job_id)
+    return job
+
+
+@pytest.mark.timeout(400)
+def test_every_task_of_an_import_runs_in_a_container_and_the_version_is_exactly_the_file(
+    context: Context, tmp_path: Path
+) -> None:
+    job, users = start_append(context, tmp_path, "in-containers")
+    seen: set[str] = set()
+    while context.jobs.get(job.job_id).state not in FINAL:
+        seen |= set(commands(context).values())
+        assert running(context, "orchestration.tasks") == []
+        time.sleep(0.1)
+
+    assert_published(context, ended(context, job), users)
+    assert {step for step in ("verify", "import", "build") if any(f" task {step} {job.job_id}" in c for c in seen)} == {
+        "verify",
+        "import",
+        "build",
+    }
+    assert commands(context) == {}
+
+
+@pytest.mark.timeout(400)
+def test_an_import_container_that_is_killed_costs_one_attempt_and_loses_and_doubles_nothing(
+    context: Context, tmp_path: Path
+) -> None:
+    users = write_file(tmp_path / "a.csv", 21, rows=150_000)
+    upload(context, tmp_path / "a.csv", "killed")
+    job = await_sending(context, "killed")
+    for process in running(context, IMPORTER):
+        process.suspend()  # so that it is not over when the kill comes
+    [container] = [id_ for id_, command in commands(context).items() if f"task import {job.job_id}" in command]
+    assert context.jobs.get(job.job_id).state == "IMPORTING"
+
+    docker("kill", "--signal", "KILL", container)
+
+    job = ended(context, job)
+    assert_published(context, job, users)
+    assert (job.attempt, failed_tries(context, job.execution)) == (2, ["States.TaskFailed"])

@@ -1,0 +1,192 @@
+"""How Docker's command line is used, on a program that takes its place."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestration.local import processes
+from orchestration.local.doctor import examine
+from orchestration.local.engine.ecs_tasks import container_order
+from orchestration.local.engine.task_containers import DockerLauncher, lacking, remove_containers
+from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder
+from orchestration.local.home import Home
+from orchestration.settings import Settings
+
+FAKE = """#!{python}
+import json, os, sys
+with open({log!r}, "a") as log:
+    log.write(json.dumps({{"arguments": sys.argv[1:], "secret": os.environ.get("PASSWORD")}}) + "\\n")
+command = " ".join(sys.argv[1:3])
+for start, (code, said) in json.loads({answers!r}).items():
+    if command.startswith(start):
+        print(said, file=sys.stderr if code else sys.stdout)
+        sys.exit(code)
+"""
+ORDER = ContainerOrder(
+    name="muster-task-1-main",
+    image="muster:local",
+    command=("verify", "--now"),
+    variables={"PASSWORD": "hush", "DOCKER_HOST": "tcp://elsewhere"},
+    memory_mb=256,
+)
+
+
+class FakeDocker:
+    """`answers`: start of a command -> exit code and what is printed; other commands succeed."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **answers: tuple[int, str]) -> None:
+        self._log = folder / "calls"
+        program = folder / "docker"
+        program.write_text(FAKE.format(python=sys.executable, log=str(self._log), answers=json.dumps(answers)))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def calls(self, command: str) -> list[dict[str, Any]]:
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        return [call for line in lines if (call := json.loads(line))["arguments"][0] == command]
+
+
+def launcher(home: Home) -> DockerLauncher:
+    env = {**os.environ, "MUSTER_HOME": str(home.path), "AWS_REGION": "us-east-1"}
+    return DockerLauncher(spawner=processes.Spawner(), env=env, home=home, output=home.log_file("tasks"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(path=tmp_path / "home")
+    made.make()
+    return made
+
+
+def test_variables_reach_the_client_by_name_and_are_no_arguments(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch)
+
+    launcher(home).launch(ORDER)
+
+    [call] = fake.calls("create")
+    assert {"--env=PASSWORD", "--env=MUSTER_HOME", "--env=AWS_REGION"} <= set(call["arguments"])
+    assert call["secret"] == "hush"
+    assert "hush" not in str(call["arguments"])
+    assert call["arguments"][-4:] == ["muster:local", "task", "verify", "--now"]
+    assert "--env=PATH" not in call["arguments"]
+
+
+def test_a_variable_that_the_client_reads_itself_is_the_containers_alone(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch)
+
+    launcher(home).launch(ORDER)
+
+    assert "--env=DOCKER_HOST=tcp://elsewhere" in fake.calls("create")[0]["arguments"]
+
+
+def test_nothing_is_pulled(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch)
+
+    launcher(home).launch(ORDER)
+
+    assert "--pull=never" in fake.calls("create")[0]["arguments"]
+
+
+def test_a_container_that_is_created_but_does_not_start_is_removed_and_says_why(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch, start=(1, "WARNING: no swap\nError: no such network\n\nRun --help"))
+
+    with pytest.raises(CannotStartError, match=r"^Error: no such network$"):
+        launcher(home).launch(ORDER)
+
+    assert [call["arguments"][-1] for call in fake.calls("rm")] == [ORDER.name]
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "message"),
+    [
+        ({"version": (1, "Cannot connect to the daemon")}, "DOCKER_UNAVAILABLE", "Cannot connect to the daemon"),
+        ({"image inspect": (1, "No such image")}, "TASK_IMAGE_MISSING", "there is no image muster:local"),
+    ],
+    ids=["docker", "image"],
+)
+def test_what_is_missing_is_named_by_the_task_and_by_the_doctor(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: dict[str, tuple[int, str]],
+    code: str,
+    message: str,
+) -> None:
+    FakeDocker(tmp_path, monkeypatch, create=(1, "refused"), **answers)
+
+    with pytest.raises(CannotStartError, match=message):
+        launcher(home).launch(ORDER)
+    [found] = [f for f in examine(home.path, Settings(home=home.path, task_runner="docker")) if f.code == code]
+    assert (found.level, message in found.message) == ("problem", True)
+
+
+def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    lack = lacking("muster:local")
+
+    assert lack is not None
+    assert lack.code == "DOCKER_MISSING"
+    with pytest.raises(CannotStartError, match="there is no docker command; install Docker, or set task_runner"):
+        launcher(home).launch(ORDER)
+
+
+def test_the_doctor_does_not_ask_for_docker_where_tasks_are_processes(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch)
+
+    examine(home.path, Settings(home=home.path))
+
+    assert fake.calls("version") == []
+
+
+def test_a_home_that_never_had_a_container_asks_docker_for_none(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch, ps=(0, "0a1b 2c3d"))
+
+    remove_containers(home)
+    assert fake.calls("ps") == []
+    launcher(home).launch(ORDER)
+    remove_containers(home)
+
+    assert fake.calls("ps")[0]["arguments"][-1] == f"label=muster.home={home.path}"
+    assert fake.calls("rm")[0]["arguments"][-2:] == ["0a1b", "2c3d"]
+
+
+def test_a_docker_that_is_away_keeps_nobody_from_stopping_the_stack(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.containers_mark.touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    remove_containers(home)
+
+
+def test_overrides_of_a_task_win_over_the_definition_of_its_container() -> None:
+    more = {"name": "main", "command": ["b"], "memory": 64, "environment": [{"name": "X", "value": "2"}]}
+    task = SimpleNamespace(id="1", task_arn="arn", overrides={"containerOverrides": [more]})
+    defined: dict[str, Any] = {
+        "image": "i",
+        "command": ["a"],
+        "memory": 512,
+        "environment": [{"name": "X", "value": "1"}],
+    }
+
+    main = container_order(task, {"name": "main", **defined})
+    side = container_order(task, {"name": "side", **defined})
+
+    assert (main.command, main.memory_mb, main.variables["X"]) == (("b",), 64, "2")
+    assert (side.command, side.memory_mb, side.variables["X"]) == (("a",), 512, "1")
