@@ -1,11 +1,14 @@
-"""moto's records of tasks, with processes that end at once."""
+"""Tasks and moto's records of them, with containers that end at once or when they are told to."""
 
 import json
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
-from orchestration.local.engine.ecs_tasks import prune
+from orchestration.local.engine.ecs_tasks import TaskRunner, prune
+from orchestration.local.engine.task_launch import ContainerOrder
 
 TASKS = """
 import json, sys
@@ -51,3 +54,47 @@ def test_tasks_that_are_run_and_looked_at_together_are_found_and_later_forgotten
     shown = json.loads(done.stdout)
     assert shown["seen"]
     assert 500 <= shown["kept"] <= 501
+
+
+class InMemoryContainer:
+    """Runs until it is stopped."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+
+    def stop(self, timeout_s: float) -> None:
+        del timeout_s
+        self._ended.set()
+
+    def kill(self) -> None:
+        self._ended.set()
+
+    def await_end(self) -> int:
+        assert self._ended.wait(10)
+        return 143
+
+
+class SlowLauncher:
+    """StopTask comes while it starts the container."""
+
+    def __init__(self, task: SimpleNamespace) -> None:
+        self._task = task
+        self.runner = TaskRunner(self)
+
+    def launch(self, order: ContainerOrder) -> InMemoryContainer:
+        del order
+        self._task.stop_code = "UserInitiated"
+        self.runner.stop(self._task.task_arn)
+        return InMemoryContainer()
+
+
+def test_a_task_that_is_stopped_while_its_containers_are_being_started_ends() -> None:
+    main = SimpleNamespace(name="main", last_status="PENDING")
+    task = SimpleNamespace(id="1", task_arn="arn", overrides={}, containers=[main], stop_code=None)
+
+    SlowLauncher(task).runner.start(task, [{"name": "main", "image": "muster:local"}])
+
+    deadline = time.monotonic() + 10
+    while main.last_status != "STOPPED" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (main.last_status, main.exit_code) == ("STOPPED", 143)
