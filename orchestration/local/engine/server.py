@@ -20,7 +20,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orchestration.local.engine import ecs_tasks, eventbridge, inbox, lambda_runtime, stepfunctions_patches
+from orchestration.local.engine import (
+    ecs_placement,
+    ecs_tasks,
+    eventbridge,
+    inbox,
+    lambda_runtime,
+    stepfunctions_patches,
+)
 from orchestration.local.engine.deploy import deploy, function_specs
 from orchestration.local.engine.s3_events import object_created
 from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
@@ -147,6 +154,7 @@ def _front_door(
     logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
     lambda_runtime.install(pool)
     ecs_tasks.install(tasks)
+    ecs_placement.install()
     stepfunctions_patches.install(port=port, tasks=tasks)
     eventbridge.install()
     door = FrontDoor(DomainDispatcherApplication(create_backend_app), webhook_token(settings))

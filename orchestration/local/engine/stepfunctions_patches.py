@@ -24,6 +24,8 @@
 19. What ECS refuses is ECS.<its error>, which States.ALL catches; moto makes it States.Runtime, which nothing catches.
 20. A Catch may lead to its own state; moto takes that for the end of the state.
 21. A result of 262,144 bytes of JSON in UTF-8 is taken; moto counts escapes and no quotes, and wants one byte less.
+22. A RunTask that answers with failures is AmazonECS.Unknown for a state that waits, with them in the cause; one that
+    does not wait is given them. moto takes the first of no tasks: States.Runtime, which nothing catches.
 """
 
 import threading

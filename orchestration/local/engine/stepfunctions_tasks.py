@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's task states differ from AWS: 5, 6, 7, 11, 14 and 19 of `stepfunctions_patches`."""
+"""Where moto's task states differ from AWS: 5, 6, 7, 11, 14, 19 and 22 of `stepfunctions_patches`."""
 
 import json
 import threading
@@ -15,11 +15,22 @@ from orchestration.local.engine.moto_parts import PARSER, SERVICE, module
 
 POLL_S: Final = 0.1
 ERRORS: Final = PARSER + "asl.component.common.error_name."
+NOT_PLACED: Final = "AmazonECS.Unknown"
+"""Step Functions, "Run Amazon ECS or Fargate tasks": the error of a RunTask whose answer has `Failures`."""
+
+
+class NotPlacedError(Exception):
+    """ECS has answered with failures, in `answer`."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(json.dumps(answer, default=str))
+        self.answer = answer
 
 
 def install(tasks: TaskRunner) -> None:
     """Apply them."""
     _ecs(tasks)
+    _failures_of_ecs()
     _callbacks()
     _failure_cause()
     _token_of_each_retry()
@@ -58,11 +69,33 @@ def _ecs(tasks: TaskRunner) -> None:
 
     from_error = ecs.StateTaskServiceEcs._from_error
 
-    def from_client_error(self: Any, env: Any, ex: Exception) -> Any:
+    def from_ecs_error(self: Any, env: Any, ex: Exception) -> Any:
+        if isinstance(ex, NotPlacedError):
+            return _failure_event(env, module(ERRORS + "custom_error_name").CustomErrorName(NOT_PLACED), str(ex))
         return _refused(env, ex) if isinstance(ex, ClientError) else from_error(self, env, ex)
 
     ecs.StateTaskServiceEcs._build_sync_resolver = build_resolver
-    ecs.StateTaskServiceEcs._from_error = from_client_error
+    ecs.StateTaskServiceEcs._from_error = from_ecs_error
+
+
+def _failures_of_ecs() -> None:
+    service = module(SERVICE + "_ecs").StateTaskServiceEcs
+    normalise, evaluate = service._normalise_response, service._eval_service_task
+
+    def normalise_placed(self: Any, response: Any, *args: Any, **options: Any) -> None:
+        normalise(self, response, *args, **options)
+        if options.get("service_action_name") == "run_task" and response["Failures"]:
+            raise NotPlacedError(response)
+
+    def evaluate_placed(self: Any, env: Any, *args: Any, **options: Any) -> None:
+        try:
+            evaluate(self, env, *args, **options)
+        except NotPlacedError as exc:
+            if self.resource.condition is not None:  # .sync or .waitForTaskToken
+                raise
+            env.stack.append(exc.answer)
+
+    service._normalise_response, service._eval_service_task = normalise_placed, evaluate_placed
 
 
 def _succeeded(task: Mapping[str, Any]) -> bool:
