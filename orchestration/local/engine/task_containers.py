@@ -31,7 +31,9 @@ PASSED: Final = ("MUSTER_", "AWS_", "NO_PROXY")
 CLIENTS_OWN: Final = "DOCKER_"
 """What Docker's client reads itself: such a variable of a task must not send the client elsewhere."""
 ISOLATION: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-CLIENT_TIMEOUT_S: Final = 60.0
+CLIENT_TIMEOUT_S: Final = 15.0
+"""A Docker that is silent must be given up before RunTask is: the SDK asks again after 60 s, for one more task."""
+REMOVE_TIMEOUT_S: Final = 60.0
 ASK_AGAIN_S: Final = 1.0
 OUTPUT_TIMEOUT_S: Final = 5.0
 KILLED: Final = SIGNAL_EXIT_BASE + 9
@@ -69,7 +71,7 @@ def docker(
     except OSError as exc:
         return subprocess.CompletedProcess(argv, NOT_FOUND, "", f"docker cannot be executed: {exc.strerror}")
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, TIMED_OUT, "", f"docker has not answered for {timeout_s:.0f} s")
+        return subprocess.CompletedProcess(argv, TIMED_OUT, "", f"docker has not answered for {timeout_s:g} s")
 
 
 def lacking(image: str) -> Lack | None:
@@ -96,7 +98,7 @@ def remove_containers(home: Home) -> None:
     listed = docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={HOME_LABEL}={home.path}")
     if listed.returncode == 0 and (left := listed.stdout.split()):
         log.warning("%d container(s) of tasks are ended", len(left))
-        listed = docker("rm", "--force", "--volumes", *left)
+        listed = docker("rm", "--force", "--volumes", *left, timeout_s=REMOVE_TIMEOUT_S)
     if listed.returncode != 0:  # a container that is just being removed counts, too
         log.warning("containers of tasks may be left: %s", _said(listed))
 

@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from orchestration.local import processes
 from orchestration.local.doctor import examine
 from orchestration.local.engine.ecs_tasks import container_order
-from orchestration.local.engine.task_containers import DockerLauncher, lacking, remove_containers
+from orchestration.local.engine.task_containers import TIMED_OUT, DockerLauncher, docker, lacking, remove_containers
 from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder
 from orchestration.local.home import Home
 from orchestration.settings import Settings
@@ -22,7 +24,7 @@ import json, os, sys
 with open({log!r}, "a") as log:
     log.write(json.dumps({{"arguments": sys.argv[1:], "secret": os.environ.get("PASSWORD")}}) + "\\n")
 command = " ".join(sys.argv[1:3])
-for start, (code, said) in json.loads({answers!r}).items():
+for start, (code, said) in json.load(open({answers!r})).items():
     if command.startswith(start):
         print(said, file=sys.stderr if code else sys.stdout)
         sys.exit(code)
@@ -40,11 +42,17 @@ class FakeDocker:
     """`answers`: start of a command -> exit code and what is printed; other commands succeed."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **answers: tuple[int, str]) -> None:
-        self._log = folder / "calls"
+        self._log, self._answers = folder / "calls", folder / "answers"
+        self.answer(**answers)
         program = folder / "docker"
-        program.write_text(FAKE.format(python=sys.executable, log=str(self._log), answers=json.dumps(answers)))
+        program.write_text(FAKE.format(python=sys.executable, log=str(self._log), answers=str(self._answers)))
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def answer(self, **answers: tuple[int, str]) -> None:
+        whole = self._answers.with_suffix(".new")
+        whole.write_text(json.dumps(answers))
+        whole.replace(self._answers)
 
     def calls(self, command: str) -> list[dict[str, Any]]:
         lines = self._log.read_text().splitlines() if self._log.exists() else []
@@ -164,6 +172,31 @@ def test_a_home_that_never_had_a_container_asks_docker_for_none(
 
     assert fake.calls("ps")[0]["arguments"][-1] == f"label=muster.home={home.path}"
     assert fake.calls("rm")[0]["arguments"][-2:] == ["0a1b", "2c3d"]
+
+
+def test_a_docker_that_goes_away_while_a_container_runs_is_asked_until_it_tells_the_exit_code(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeDocker(tmp_path, monkeypatch, wait=(1, "Cannot connect to the Docker daemon"))
+    container = launcher(home).launch(ORDER)
+    with ThreadPoolExecutor(1) as pool:
+        code = pool.submit(container.await_end)
+        while not fake.calls("wait"):
+            time.sleep(0.01)
+
+        fake.answer(wait=(0, "3"))
+
+        assert code.result(10) == 3
+    assert [call["arguments"][-1] for call in fake.calls("rm")] == [ORDER.name]
+
+
+def test_a_docker_that_says_nothing_is_given_up(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeDocker(tmp_path, monkeypatch)
+    (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 300\n")
+
+    said = docker("version", timeout_s=0.2)
+
+    assert (said.returncode, said.stderr) == (TIMED_OUT, "docker has not answered for 0.2 s")
 
 
 def test_a_docker_that_is_away_keeps_nobody_from_stopping_the_stack(
