@@ -88,7 +88,8 @@ def wait_for_term(file: str, *, ends: bool) -> None:
 def task_main() -> None:
     """`exit N` ends with N, `sleep FILE` writes its pid and waits, `variable NAME FILE` writes a variable.
 
-    `tidy FILE` ends by itself on SIGTERM, `stubborn FILE` does not, `exit_when FILE` when there is the file.
+    `tidy FILE` ends by itself on SIGTERM, `stubborn FILE` does not, `exit_when FILE` when there is the file. `fill MIB`
+    uses memory.
     """
     command, *arguments = sys.argv[1:]
     if command == "exit":
@@ -98,6 +99,8 @@ def task_main() -> None:
         time.sleep(300)
     if command == "variable":
         Path(arguments[1]).write_text(os.environ[arguments[0]])
+    if command == "fill":
+        bytes(bytearray(b"x") * (int(arguments[0]) << 20))
     if command == "exit_first_times":
         exit_first_times(*arguments)
     if command in {"tidy", "stubborn"}:

@@ -93,6 +93,13 @@ def test_a_task_whose_image_is_missing_fails_to_start_and_says_what_to_do(engine
     assert containers_of(engine.settings.home) == []
 
 
+def test_a_container_over_its_memory_is_killed_and_says_so(engine: Engine) -> None:
+    end = stopped(engine, started(engine, container("main", "fill", 512, memory=64)))
+
+    assert exit_codes(end) == {"main": 137}
+    assert end["containers"][0]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+
+
 def test_a_container_that_somebody_removes_counts_as_killed(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid"))
     wait_for(lambda: text_of(folder / "pid"))

@@ -50,8 +50,11 @@ class RunningContainer:
         return stopping
 
     def await_end(self) -> None:
-        """Wait for its end and write its exit code down."""
-        self.record.exitCode = self.record.exit_code = self.started.await_end()
+        """Wait for its end and write down how it was."""
+        end = self.started.await_end()
+        self.record.exitCode = self.record.exit_code = end.exit_code
+        if end.reason:
+            self.record.reason = end.reason
         self.record.last_status = "STOPPED"
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestration.local import processes
-from orchestration.local.engine.task_launch import SIGNAL_EXIT_BASE, CannotStartError, ContainerOrder
+from orchestration.local.engine.task_launch import SIGNAL_EXIT_BASE, CannotStartError, ContainerEnd, ContainerOrder
 from orchestration.local.home import Home
 
 HOME_LABEL: Final = "muster.home"
@@ -36,6 +36,7 @@ CLIENT_TIMEOUT_S: Final = 15.0
 REMOVE_TIMEOUT_S: Final = 60.0
 ASK_AGAIN_S: Final = 1.0
 OUTPUT_TIMEOUT_S: Final = 5.0
+OUT_OF_MEMORY: Final = "OutOfMemoryError: Container killed due to memory usage"
 KILLED: Final = SIGNAL_EXIT_BASE + 9
 NOT_FOUND: Final = 127
 TIMED_OUT: Final = 124
@@ -124,15 +125,16 @@ class TaskContainer:
         if done.returncode != 0:  # it has ended, as a rule
             log.info("docker %s: %s", arguments[0], _said(done))
 
-    def await_end(self) -> int:
+    def await_end(self) -> ContainerEnd:
         """Wait for the container, and remove it."""
         code = self._exit_code()
+        over = docker("inspect", "--format", "{{.State.OOMKilled}}", self._name).stdout.strip() == "true"
         try:
             self._output.wait(OUTPUT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             processes.stop(self._output, timeout_s=OUTPUT_TIMEOUT_S)
         _remove(self._name)
-        return code
+        return ContainerEnd(exit_code=code, reason=OUT_OF_MEMORY if over and code == KILLED else None)
 
     def _exit_code(self) -> int:
         """Docker that is away for a while is waited for: only it knows how the container ends."""

@@ -30,6 +30,14 @@ class ContainerOrder:
     memory_mb: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEnd:
+    """How a container has ended: 128 + number for a signal, and ECS's words where the exit code does not say it all."""
+
+    exit_code: int
+    reason: str | None = None
+
+
 class CannotStartError(Exception):
     """A container that cannot be started; the text says why and, where something can be done, what."""
 
@@ -43,11 +51,8 @@ class StartedContainer(Protocol):
     def kill(self) -> None:
         """SIGKILL."""
 
-    def await_end(self) -> int:
-        """Block until it and all that it has started have ended; its exit code, 128 + number for a signal.
-
-        Called once.
-        """
+    def await_end(self) -> ContainerEnd:
+        """Block until it and all that it has started have ended. Called once."""
 
 
 class Launcher(Protocol):
@@ -77,12 +82,12 @@ class TaskProcess:
         """SIGKILL to its group."""
         processes.signal_group(self._process.pid, signal.SIGKILL)
 
-    def await_end(self) -> int:
+    def await_end(self) -> ContainerEnd:
         """Wait for the process, and end what it has started itself."""
         code = self._process.wait()
         self.kill()
         # Docker, and so ECS, shows a signal as 128 + its number.
-        return code if code >= 0 else SIGNAL_EXIT_BASE - code
+        return ContainerEnd(exit_code=code if code >= 0 else SIGNAL_EXIT_BASE - code)
 
 
 class ProcessLauncher:

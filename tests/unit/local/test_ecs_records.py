@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 from orchestration.local.engine.ecs_tasks import TaskRunner, prune
-from orchestration.local.engine.task_launch import ContainerOrder
+from orchestration.local.engine.task_launch import ContainerEnd, ContainerOrder
 
 TASKS = """
 import json, sys
@@ -69,9 +69,9 @@ class InMemoryContainer:
     def kill(self) -> None:
         self._ended.set()
 
-    def await_end(self) -> int:
+    def await_end(self) -> ContainerEnd:
         assert self._ended.wait(10)
-        return 143
+        return ContainerEnd(exit_code=143)
 
 
 class SlowLauncher:
