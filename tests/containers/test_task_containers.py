@@ -11,6 +11,7 @@ from orchestration.context import Context
 from orchestration.settings import Settings
 from segmentation.jobs import FINAL
 from tests.integration.whole_imports import (
+    ENGINE,
     TENANT,
     assert_published,
     ended,
@@ -75,20 +76,40 @@ def test_every_task_of_an_import_runs_in_a_container_and_the_version_is_exactly_
     assert commands(context) == {}
 
 
-@pytest.mark.timeout(400)
-def test_an_import_container_that_is_killed_costs_one_attempt_and_loses_and_doubles_nothing(
-    context: Context, tmp_path: Path
-) -> None:
-    users = write_file(tmp_path / "a.csv", 21, rows=150_000)
-    upload(context, tmp_path / "a.csv", "killed")
-    job = await_sending(context, "killed")
+def held_importer(context: Context, folder: Path, audience: str) -> tuple[Job, set[str], str]:
+    """An import whose importer stands still after it has begun to send: job, users of the file, container."""
+    users = write_file(folder / "a.csv", len(audience), rows=150_000)
+    upload(context, folder / "a.csv", audience)
+    job = await_sending(context, audience)
     for process in running(context, IMPORTER):
         process.suspend()  # so that it is not over when the kill comes
     [container] = [id_ for id_, command in commands(context).items() if f"task import {job.job_id}" in command]
     assert context.jobs.get(job.job_id).state == "IMPORTING"
+    return job, users, container
+
+
+@pytest.mark.timeout(400)
+def test_an_import_container_that_is_killed_costs_one_attempt_and_loses_and_doubles_nothing(
+    context: Context, tmp_path: Path
+) -> None:
+    job, users, container = held_importer(context, tmp_path, "killed")
 
     docker("kill", "--signal", "KILL", container)
 
     job = ended(context, job)
     assert_published(context, job, users)
     assert (job.attempt, failed_tries(context, job.execution)) == (2, ["States.TaskFailed"])
+
+
+@pytest.mark.timeout(400)
+def test_an_engine_that_is_killed_takes_its_import_container_along_and_loses_and_doubles_nothing(
+    context: Context, tmp_path: Path
+) -> None:
+    job, users, container = held_importer(context, tmp_path, "engine-killed")
+    [engine] = running(context, ENGINE)
+
+    engine.kill()
+
+    job = ended(context, job)
+    assert_published(context, job, users)
+    assert (job.attempt, container in commands(context)) == (2, False)
