@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from orchestration.clock import now_ms
 from orchestration.local import stack
+from orchestration.local.engine.task_containers import lacking
 from orchestration.local.status import PartState, StackStatus
 from orchestration.settings import Settings
 from schemas.errors import MusterError, RetriableError
@@ -39,6 +40,7 @@ class Diagnosis:
 def diagnose(settings: Settings, context: "Context") -> Iterator[Diagnosis]:
     """Look at the home, the parts and the services, in this order; what cannot work without the other is left out."""
     yield from _home(settings)
+    yield from _tasks(settings)
     now = stack.status(settings)
     yield from parts(now)
     if not now.running:
@@ -77,6 +79,15 @@ def _home(settings: Settings) -> Iterator[Diagnosis]:
             "" if severity == "ok" else "; Kafka and S3 stop when the disk is full"
         )
         yield Diagnosis(severity=severity, subject="disk", text=text)
+
+
+def _tasks(settings: Settings) -> Iterator[Diagnosis]:
+    if settings.task_runner != "docker":
+        return
+    if lack := lacking(settings.task_image):
+        yield Diagnosis(severity="wrong", subject="tasks", text=f"{lack.message}; {lack.advice}")
+    else:
+        yield Diagnosis(severity="ok", subject="tasks", text=f"are containers of {settings.task_image}, which is there")
 
 
 def _installed(package: str) -> bool:

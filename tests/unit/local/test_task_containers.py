@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from orchestration.context import Context
 from orchestration.local import processes
 from orchestration.local.doctor import examine
 from orchestration.local.engine.ecs_tasks import container_order
 from orchestration.local.engine.task_containers import TIMED_OUT, DockerLauncher, docker, lacking, remove_containers
 from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder
 from orchestration.local.home import Home
+from orchestration.operations.doctor import diagnose
 from orchestration.settings import Settings
 
 FAKE = """#!{python}
@@ -135,8 +137,22 @@ def test_what_is_missing_is_named_by_the_task_and_by_the_doctor(
 
     with pytest.raises(CannotStartError, match=message):
         launcher(home).launch(ORDER)
-    [found] = [f for f in examine(home.path, Settings(home=home.path, task_runner="docker")) if f.code == code]
+    settings = Settings(home=home.path, task_runner="docker")
+    [found] = [f for f in examine(home.path, settings) if f.code == code]
     assert (found.level, message in found.message) == ("problem", True)
+    [told] = [d for d in diagnose(settings, Context(settings)) if d.subject == "tasks"]
+    assert (told.severity, message in told.text, found.advice in told.text) == ("wrong", True, True)
+
+
+def test_the_doctor_says_that_docker_and_the_image_are_there(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeDocker(tmp_path, monkeypatch)
+    settings = Settings(home=home.path, task_runner="docker")
+
+    [told] = [d for d in diagnose(settings, Context(settings)) if d.subject == "tasks"]
+
+    assert (told.severity, told.text) == ("ok", "are containers of muster:local, which is there")
 
 
 def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +171,9 @@ def test_the_doctor_does_not_ask_for_docker_where_tasks_are_processes(
 ) -> None:
     fake = FakeDocker(tmp_path, monkeypatch)
 
-    examine(home.path, Settings(home=home.path))
+    settings = Settings(home=home.path)
+    examine(home.path, settings)
+    assert [d for d in diagnose(settings, Context(settings)) if d.subject == "tasks"] == []
 
     assert fake.calls("version") == []
 
