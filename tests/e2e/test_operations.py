@@ -89,9 +89,8 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
         imported(muster, file, "handed-over", *columns, "--allow-shrink")
     whole = muster("export", "handed-over", "--to", tmp_path / "whole", "--format", "csv", "--json")
     assert (whole.code, whole.json["rows"], whole.json["formulas_found"]) == (0, 3, 1)
-    delta = muster(
-        "export", "handed-over", "--to", tmp_path / "delta", "--format", "jsonl", "--delta-from", 1, "--json"
-    )
+    since = ("--format", "jsonl", "--delta-from", 1)
+    delta = muster("export", "handed-over", "--to", tmp_path / "delta", *since, "--json")
     assert [(file["change"], file["rows"]) for file in delta.json["files"]] == [("added", 2), ("removed", 2)]
     in_s3 = muster("export", "handed-over", "--version", 1, "--to", "s3://staging/handed-over", "--json")
     addresses = [tmp_path / "whole" / "manifest.json", tmp_path / "delta" / "manifest.json"]
