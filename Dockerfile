@@ -1,25 +1,49 @@
-# One image for Lambda functions, tasks, workers, the local workflow engine, the local S3 server and the command line;
-# the first word of the command says which (orchestration/container.py). `make images` fills docker/wheels and builds it.
+# Two images. `product` is everything that runs at AWS: Lambda functions, tasks, workers, relay, setup, command line; the
+# first word of the command says which (orchestration/container.py). `stack` adds what stands in for AWS on one machine:
+# the workflow engine and the S3 server. `make images` fills docker/wheels and builds both, without network.
+# The classic builder makes every stage before its target, so those of `stack` come last.
 ARG BASE=python:3.11-slim
 
-FROM ${BASE} AS build
+FROM ${BASE} AS dependencies
+# Two environments: pip is not shipped.
+RUN python -m venv /opt/pip && python -m venv --without-pip /opt/muster
+ENV PIP="/opt/pip/bin/pip --python /opt/muster/bin/python --quiet --disable-pip-version-check \
+install --no-cache-dir --no-compile --no-deps --no-index --ignore-installed"
 COPY docker/wheels/dependencies /wheels/dependencies
-RUN python -m venv /opt/muster \
- && /opt/muster/bin/python -m pip install --quiet --no-cache-dir --no-compile --no-deps --no-index /wheels/dependencies/*.whl \
- # What only compilers and test suites read is a fifth of it.
+COPY docker/strip.py /wheels/
+RUN $PIP /wheels/dependencies/*.whl \
  && cd /opt/muster/lib/python3*/site-packages \
- && rm -rf pyarrow/include pyarrow/tests pyarrow/src numba/tests sympy/*/tests networkx/*/tests numpy/*/tests \
- && find . -name '*.a' -delete
-COPY docker/wheels/product /wheels/product
-RUN /opt/muster/bin/python -m pip install --quiet --no-cache-dir --no-compile --no-deps --no-index /wheels/product/*.whl \
- && /opt/muster/bin/python -m pip uninstall --quiet --yes setuptools pip 2>/dev/null \
+ # For compilers and test suites.
+ && find . -depth -type d -name tests -exec rm -rf {} + \
+ && find . \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.pyi' \) -delete \
+ && rm -rf pyarrow/include pyarrow/src \
+ # An RPC framework that nothing here speaks.
+ && rm -f pyarrow/*flight* \
+ # Wheels cannot hold links: two more copies of libraries that are loaded as lib*.so.N00 only.
+ && rm -f pyarrow/libarrow_python*.so pyarrow/libarrow_python*.so.*.*.* \
+ # A catalog that is not ours.
+ && rm -rf hive_metastore fb303 \
+ # Of 450 services two are called, and STS may be asked for credentials.
+ && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name stepfunctions ! -name sts -exec rm -rf {} + \
+ && python /wheels/strip.py . \
  # Caches of Python and numba hold the time of the source, and layers keep whole seconds only.
- && find /opt/muster -name '*.py' -exec touch --date=@1700000000 {} + \
- && { /opt/muster/bin/python -m compileall -q -j 2 /opt/muster/lib >/dev/null || echo "some test file of a library is not Python"; }
+ && find . -name '*.py' -exec touch --date=@1700000000 {} + \
+ && /opt/muster/bin/python -m compileall -q -j 2 .
 
-FROM ${BASE}
+# In a layer of its own: a change of the code moves no dependency.
+FROM dependencies AS code
+COPY docker/wheels/product /wheels/product
+RUN $PIP --root /added /wheels/product/*.whl \
+ && find /added -name '*.py' -exec touch --date=@1700000000 {} + \
+ && /opt/muster/bin/python -m compileall -q -s /added -p / /added
+
+FROM ${BASE} AS product
 ARG KERNEL_CPU=generic
-COPY --from=build /opt/muster /opt/muster
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin muster \
+ && install -d -o muster -g muster -m 700 /var/lib/muster \
+ && install -d -o muster -g muster -m 755 /opt/muster/kernels
+COPY --from=dependencies /opt/muster /opt/muster
+COPY --from=code /added /
 ENV PATH=/opt/muster/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -28,12 +52,20 @@ ENV PATH=/opt/muster/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
     NUMBA_CPU_NAME=${KERNEL_CPU} \
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/opt/muster/kernels
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin muster \
- && install -d -o muster -g muster -m 700 /var/lib/muster \
- && install -d -o muster -g muster -m 755 /opt/muster/kernels
 USER muster
 RUN python -m schemas.warm
 WORKDIR /var/lib/muster
 VOLUME /var/lib/muster
 ENTRYPOINT ["python", "-m", "orchestration.container"]
 CMD ["muster", "--help"]
+
+FROM dependencies AS local
+COPY docker/wheels/local /wheels/local
+# With all services of botocore again: the engine speaks for many.
+RUN $PIP --root /added /wheels/local/*.whl /wheels/dependencies/botocore-*.whl \
+ && find /added -depth -type d -name tests -exec rm -rf {} + \
+ && find /added -name '*.py' -exec touch --date=@1700000000 {} + \
+ && { /opt/muster/bin/python -m compileall -q -j 2 -s /added -p / /added || echo "a file of a library is not Python"; }
+
+FROM product AS stack
+COPY --from=local /added /

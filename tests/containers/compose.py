@@ -78,9 +78,9 @@ class Compose:
             time.sleep(0.1)
 
 
-def inspect(container: str) -> Any:
-    """What Docker knows about a container."""
-    said = subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout
+def inspect(name: str) -> Any:
+    """What Docker knows about a container or an image."""
+    said = subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout
     return json.loads(said)[0]
 
 

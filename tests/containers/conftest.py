@@ -5,13 +5,13 @@ import subprocess
 import pytest
 
 from tests.conftest import unavailable
-from tests.servers.images import IMAGE
+from tests.servers import images
 
 
 @pytest.fixture(scope="session", autouse=True)
 def docker_answers() -> None:
     """A Docker engine with the images."""
-    images = ["apache/kafka:4.3.1", "postgres:15", IMAGE]
-    asked = subprocess.run(["docker", "image", "inspect", *images], capture_output=True, text=True, check=False)
+    needed = [images.KAFKA, images.POSTGRES, images.PRODUCT, images.STACK]
+    asked = subprocess.run(["docker", "image", "inspect", *needed], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         unavailable(f"Docker and its images (make images): {asked.stderr.strip()[:200]}")

