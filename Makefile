@@ -57,9 +57,9 @@ test: $(STAMP)  ## all tests but those that need Docker or PostgreSQL
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property
 
-test-containers: $(STAMP) images  ## tests that need Docker or PostgreSQL; Kafka's own on a broker in Docker
+test-containers: $(STAMP) images  ## tests that need Docker or PostgreSQL; the integration tests on brokers in Docker
 	$(BIN)/pytest -m containers
-	$(BIN)/pytest --kafka docker tests/integration/test_publishing.py tests/integration/test_materialiser.py
+	$(BIN)/pytest --kafka docker -m "not containers" -n $(TEST_PROCESSES) --dist loadfile tests/integration
 
 images: $(STAMP)  ## the container images; bases are built here where no registry can be reached
 	docker/build.sh

@@ -4,13 +4,16 @@
                use ids, tenants and keys of your own.
 `start_stack`  starts a stack of its own with chosen parts and settings, stopped at the end of the test.
 Both use free ports and a temporary home, and check that no process is left.
+
+With `--kafka docker` every stack has a broker of its own in a container, and tests that are marked `embedded`, whose
+subject is the embedded broker or who have none, are left out.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import pytest
 
@@ -21,11 +24,21 @@ from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
 
 StartStack = Callable[..., Settings]
+PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--kafka docker` puts the broker of `stack` into a container."""
-    parser.addoption("--kafka", choices=("embedded", "docker"), default="embedded", help="where `stack` has its broker")
+    """`--kafka docker` puts the broker of every stack into a container."""
+    parser.addoption("--kafka", choices=("embedded", "docker"), default="embedded", help="where brokers run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what says nothing about a broker in Docker."""
+    if config.getoption("--kafka") != "docker":
+        return
+    left_out = [item for item in items if item.get_closest_marker("embedded") is not None]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 LONGEST_NAME = 60
@@ -48,47 +61,51 @@ def _no_parser_waits() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Kafka and S3 for the whole session."""
-    home = tmp_path_factory.mktemp("stack") / "home"
-    extra = {"MUSTER_PARTITIONS": "4"}
-    with ExitStack() as servers:
-        with_parts = ["kafka", "s3"]
-        if request.config.getoption("--kafka") == "docker":
-            from tests.servers.kafka import kafka_cluster  # noqa: PLC0415 - only where Docker is asked for
-
-            with_parts.remove("kafka")
-            extra["MUSTER_KAFKA_BOOTSTRAP"] = servers.enter_context(kafka_cluster(1)).bootstrap
-        servers.callback(stop_and_check, home)
-        settings = local_stack.up(home, parts=with_parts, free_ports=True, env=stack_environment(extra))
-        ensure_topics(settings)
-        yield settings
+    with _stacks(tmp_path_factory.mktemp("stack"), request) as start:
+        yield start(partitions=4)
 
 
 @pytest.fixture
-def start_stack(tmp_path: Path) -> Iterator[StartStack]:
+def start_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
     """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in a home of its own."""
-    yield from _stacks(tmp_path)
+    with _stacks(tmp_path, request) as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
-def start_module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
+def start_module_stack(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[StartStack]:
     """As `start_stack`; the stack is stopped after the last test of the module."""
-    yield from _stacks(tmp_path_factory.mktemp("module-stack"))
-
-
-def _stacks(folder: Path) -> Iterator[StartStack]:
-    homes: list[Path] = []
-
-    def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
-        home = folder / name
-        homes.append(home)
-        extra = {f"MUSTER_{field.upper()}": str(value) for field, value in settings.items()}
-        return local_stack.up(home, parts=parts, free_ports=True, env=stack_environment(extra))
-
-    try:
+    with _stacks(tmp_path_factory.mktemp("module-stack"), request) as start:
         yield start
-    finally:
-        for home in homes:
-            stop_and_check(home)
+
+
+@contextmanager
+def _stacks(folder: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
+    with ExitStack() as started:
+
+        def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
+            home = folder / name
+            parts = PARTS if parts is None else parts
+            if "kafka" in parts and request.config.getoption("--kafka") == "docker":
+                parts = [part for part in parts if part != "kafka"]
+                settings["kafka_bootstrap"] = _broker_in_docker(started, settings)
+            extra = {f"MUSTER_{field.upper()}": str(value) for field, value in settings.items()}
+            started.callback(stop_and_check, home)
+            return local_stack.up(home, parts=parts, free_ports=True, env=stack_environment(extra))
+
+        yield start
+
+
+def _broker_in_docker(servers: ExitStack, settings: Mapping[str, object]) -> str:
+    from tests.servers.kafka import kafka_cluster  # noqa: PLC0415 - only where Docker is asked for
+
+    bootstrap = servers.enter_context(kafka_cluster(1)).bootstrap
+    partitions = settings.get("partitions", Settings().partitions)
+    assert isinstance(partitions, int)
+    ensure_topics(Settings(kafka_bootstrap=bootstrap, partitions=partitions))
+    return bootstrap
 
 
 def stack_environment(extra: dict[str, str]) -> dict[str, str]:

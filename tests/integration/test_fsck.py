@@ -27,7 +27,7 @@ from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
 from tests.unit.lake.support import BUCKET, Parts, object_server, users
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
 TENANT = TenantName("acme")
 SCHEMA_ID = ImportSpec().row_schema.schema_id
 

@@ -10,7 +10,7 @@ from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.local.seaweedfs import s3_client
 from tests.conftest import StartStack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])

@@ -25,7 +25,7 @@ from orchestration.settings import Settings
 from schemas.errors import MusterError, RetriableError, UserError
 from tests.unit.sources.reading import collect, spec_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
 
 MIB = 1 << 20
 

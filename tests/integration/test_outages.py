@@ -33,7 +33,7 @@ from tests.integration.whole_imports import (
     write_file,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("it kills the embedded stack's servers")]
 
 LOCKED_S = 3
 ABSENT_S = 30

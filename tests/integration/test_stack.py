@@ -29,7 +29,7 @@ from schemas.errors import FatalError, UserError
 from schemas.topics import JOB_EVENTS
 from tests.conftest import StartStack, stack_environment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("it is about the embedded stack")]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
