@@ -1,8 +1,8 @@
-"""Whole imports on three brokers (replication 3, two in sync) while brokers die, restart and fall silent."""
+"""Whole imports on three brokers (replication 3, two in sync): some die, restart, fall silent or lose their network."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from schemas.errors import FatalError
 from schemas.messages import JobState
 from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL
 from segmentation.jobs import FINAL
+from tests.containers.compose import inspect
 from tests.integration.whole_imports import (
     IMPORTER,
     TENANT,
@@ -136,6 +137,35 @@ def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_do
     cluster.node(leader).unpause()
 
     assert_published(context, ended(context, job_of(context, "silent")), users)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("step", "holding"), [("IMPORTING", IMPORTER), ("AWAITING", WORKER)])
+def test_a_leader_whose_network_is_cut_during_an_import_loses_and_doubles_nothing(
+    cluster: Cluster, context: Context, tmp_path: Path, step: JobState, holding: str
+) -> None:
+    audience = f"cut-{step.lower()}"
+    users = write_file(tmp_path / "a.csv", 13, rows=150_000)
+    leader = cluster.leader(IMPORTS_SMALL)
+    began = inspect(cluster.node(leader).id)["State"]["StartedAt"]
+    upload(context, tmp_path / "a.csv", audience)
+    job = await_attempt(context, audience)
+    with ExitStack() as cut:
+        with held(context, holding):
+            await_state(context, audience, step)
+            cut.enter_context(cluster.cut_off(leader))
+            assert context.jobs.get(job.job_id).state == step
+        assert_published(context, ended(context, job), users)
+        assert cluster.leader(IMPORTS_SMALL) != leader
+        alone = inspect(cluster.node(leader).id)["State"]
+        assert (alone["Running"], alone["StartedAt"]) == (True, began), (
+            "it was to live on, and take itself for the leader"
+        )
+
+    cluster.await_in_sync(*TOPICS)  # back, it follows
+    again = write_file(tmp_path / "b.csv", 14, rows=2_000)
+    upload(context, tmp_path / "b.csv", f"{audience}-again")
+    assert_published(context, ended(context, job_of(context, f"{audience}-again")), again)
 
 
 @pytest.mark.timeout(500)

@@ -32,10 +32,22 @@ class Cluster:
 
     bootstrap: str
     containers: tuple[Any, ...]
+    network: Any
+    """The network (of the Docker SDK) on which they, and nobody else, are."""
 
     def node(self, node_id: int) -> Any:
         """The container (of the Docker SDK) of a broker."""
         return self.containers[node_id - 1].get_wrapped_container()
+
+    @contextmanager
+    def cut_off(self, node_id: int) -> Iterator[None]:
+        """Meanwhile a broker lives and reaches nobody, and nobody reaches it; then it is back under its address."""
+        broker = self.node(node_id)
+        self.network.disconnect(broker)
+        try:
+            yield
+        finally:
+            self.network.connect(broker, aliases=[f"kafka{node_id}"])
 
     def leader(self, topic: str, partition: int = 0) -> int:
         """Node id of the leader of a partition."""
@@ -82,7 +94,10 @@ def kafka_cluster(brokers: int, heap: str = "-Xmx256m") -> Iterator[Cluster]:
             addresses.append(f"127.0.0.1:{port}")
         for container in containers:
             LogMessageWaitStrategy(STARTED).with_startup_timeout(START_TIMEOUT_S).wait_until_ready(container)
-        cluster = Cluster(bootstrap=",".join(addresses), containers=tuple(containers))
+        docker = containers[0].get_docker_client().client
+        cluster = Cluster(
+            bootstrap=",".join(addresses), containers=tuple(containers), network=docker.networks.get(network.id)
+        )
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
         _await(lambda: len(admin.list_topics(timeout=5).brokers), brokers)
         yield cluster
