@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.error import URLError
@@ -61,7 +62,12 @@ def s3(settings: Settings) -> int:
 
 
 def engine(settings: Settings) -> int:
-    """Run the workflow interpreter, with its Lambda functions and tasks as processes."""
+    """Run the workflow interpreter, with its Lambda functions and tasks as processes.
+
+    Raises `UserError` ENGINE_MISSING in the image of the product.
+    """
+    if find_spec("moto") is None:
+        raise UserError("ENGINE_MISSING", "moto is not installed; install the extra: pip install 'muster[local]'")
     home = _home(settings)
     for log in ("lambda", "tasks"):
         path = home.log_file(log)

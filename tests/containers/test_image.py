@@ -48,6 +48,14 @@ def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_tests_need() -> 
     assert docker(IMAGE, "sh", "-c", "command -v weed || echo none") == "none"
 
 
+@pytest.mark.parametrize(("part", "code"), [("s3", "S3_SERVER_MISSING"), ("engine", "ENGINE_MISSING")])
+def test_a_part_that_stands_in_for_aws_says_that_it_is_not_in_it(part: str, code: str) -> None:
+    served = ["docker", "run", "--rm", IMAGE, "serve", part]
+    done = subprocess.run(served, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert json.loads(done.stderr.splitlines()[-1])["code"] == code
+
+
 def test_it_stays_small() -> None:
     assert inspect(IMAGE)["Size"] < LIMIT_BYTES
 
