@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,8 @@ from tests.integration.whole_imports import (
     WORKER,
     assert_published,
     ended,
+    held,
     job_of,
-    running,
     upload,
     write_file,
 )
@@ -72,20 +72,6 @@ def await_state(context: Context, audience: str, state: JobState) -> None:
     while not any(t.state == state for t in context.jobs.history(job.job_id)):
         assert time.monotonic() < deadline, f"the job of {audience} was never {state}"
         time.sleep(0.01)
-
-
-@contextmanager
-def held(context: Context, name: str) -> Iterator[None]:
-    """Meanwhile these processes stand still: what is done to the brokers comes in the middle of their work."""
-    found = running(context, name)
-    assert found, f"no {name}"
-    for process in found:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in found:
-            process.resume()
 
 
 def await_attempt(context: Context, audience: str) -> Job:

