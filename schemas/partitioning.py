@@ -31,13 +31,19 @@ class Partitioned:
 
 def partition_users(user_ids: pa.StringArray, partitions: int) -> Partitioned:
     """Group user ids (no nulls) by partition."""
-    offsets, data = string_buffers(user_ids)
-    partition_of = np.empty(len(user_ids), np.int32)
+    partition_of, counts = partitions_of(user_ids, partitions)
     starts = np.zeros(partitions + 1, np.int64)
-    np.cumsum(murmur2_partitions(offsets, data, partitions, partition_of), out=starts[1:])
+    np.cumsum(counts, out=starts[1:])
     order = np.empty(len(user_ids), np.int32)
     counting_sort(partition_of, starts, order)
     return Partitioned(partition_of=partition_of, order=order, starts=starts)
+
+
+def partitions_of(user_ids: pa.StringArray, partitions: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """(partition of each user id, int32[n]; users in each partition, int64[partitions]). No id is null."""
+    offsets, data = string_buffers(user_ids)
+    partition_of = np.empty(len(user_ids), np.int32)
+    return partition_of, murmur2_partitions(offsets, data, partitions, partition_of)
 
 
 def partition_of(user_id: str, partitions: int) -> int:

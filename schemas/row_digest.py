@@ -5,9 +5,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.buffers import string_buffers, validity, word_values
-from schemas.columns import RowSchema
+from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.hashing import chain_strings, chain_words, sum_by_group
+from schemas.partitioning import partitions_of
 
 RowHashes = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 
@@ -54,10 +55,12 @@ class PartitionDigests:
         self._counts = np.zeros(partitions, np.int64)
         self._sums = np.zeros((partitions, 2), np.uint64)
 
-    def add(self, partition_of: npt.NDArray[np.int32], hashes: RowHashes) -> None:
-        """Add rows, given the partition (int32[n]) and the two hashes of each."""
-        self._counts += np.bincount(partition_of, minlength=len(self._counts))
-        sum_by_group(partition_of, hashes[0], hashes[1], self._sums)
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Add rows; columns are taken by name, as in `row_hashes`."""
+        partition_of, counts = partitions_of(rows.column(USER_ID), len(self._counts))
+        h0, h1 = row_hashes(rows, self._schema)
+        self._counts += counts
+        sum_by_group(partition_of, h0, h1, self._sums)
 
     def digests(self) -> tuple[Digest, ...]:
         """Digest of each partition, in order."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from connectors.sources.compression import ByteSource, CountedSource, Decompressed
+    from connectors.sources.digester import Digester
     from connectors.sources.rejects import RejectBatch
     from connectors.sources.suggestion import Chooser, Layout
     from schemas.columns import ImportSpec
@@ -79,13 +80,19 @@ def _die_with(parent_pid: int) -> None:
 
 
 def _preload() -> None:
-    """Import what most files need, and load its compiled code, by reading a file of our own."""
+    """Import what most files need, and load its compiled code, by reading and digesting a file of our own.
+
+    Without a second thread: what the C library reserves for one is to count against the limits of the job.
+    """
     from connectors.sources.compression import CountedSource
     from connectors.sources.csv_reader import CsvReader
     from schemas.columns import Column, ImportSpec
+    from schemas.row_digest import PartitionDigests
 
     spec = ImportSpec(columns=(Column(name="n", type="long"),))
-    list(CsvReader(CountedSource(io.BytesIO(), b"user_id,n\na,1\n"), spec))
+    digests = PartitionDigests(spec.row_schema, partitions=1)
+    for rows in CsvReader(CountedSource(io.BytesIO(), b"user_id,n\na,1\n"), spec):
+        digests.add(rows)
 
 
 def _confine(job: ParseJob) -> None:
@@ -151,7 +158,8 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
     from connectors.sources.rejects import RejectBatch
 
     tally = _Tally(frames_fd)
-    batches = BatchWriter(frames_fd)
+    digester = _digester(job)
+    take = digester.add if digester is not None else BatchWriter(frames_fd).write
     with open(source_fd, "rb", buffering=0) as raw:  # a descriptor, not a path
         source = CountedSource(raw)
         limits = job.limits
@@ -166,7 +174,10 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
                 write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
             else:
                 tally.accepted += found.num_rows
-                batches.write(found)
+                take(found)
+    if digester is not None:
+        digests = [str(digest) for digest in digester.digests()]
+        write_record(frames_fd, FrameKind.DIGESTS, {"partitions": digests})
     summary = {
         **tally.summary(),
         **_bytes_read(job, source, decoded, reader),
@@ -174,6 +185,15 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
         "compression": job.compression,
     }
     write_record(frames_fd, FrameKind.SUMMARY, summary)
+
+
+def _digester(job: ParseJob) -> "Digester | None":
+    """What takes the rows instead of the parent, if the job is to digest them."""
+    if job.partitions is None:
+        return None
+    from connectors.sources.digester import Digester
+
+    return Digester(job.spec.row_schema, job.partitions)
 
 
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":

@@ -36,6 +36,8 @@ class FrameKind(IntEnum):
     """JSON object: `MusterError.as_record()`; the last frame of a file that was not."""
     LAYOUT = 6
     """JSON object: names, encoding, format, compression and the spec that was chosen; before all rows, if asked for."""
+    DIGESTS = 7
+    """JSON object: `partitions`, the digest of each as text; before the summary, instead of rows, if asked for."""
 
 
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:

@@ -48,6 +48,8 @@ class ParseJob:
     source_size: int
     choose: bool = False
     """Whether the child chooses the columns of the spec, and says so in a LAYOUT frame."""
+    partitions: int | None = None
+    """Into how many partitions the child digests the rows, to send the digests; None: it sends the rows."""
 
     def as_record(self) -> dict[str, object]:
         """Plain JSON data."""
@@ -58,6 +60,7 @@ class ParseJob:
             "compression": self.compression,
             "source_size": self.source_size,
             "choose": self.choose,
+            "partitions": self.partitions,
         }
 
     @classmethod

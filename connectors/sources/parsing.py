@@ -30,6 +30,7 @@ from connectors.sources.process import FileBytes, ParserProcess
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
 from connectors.sources.typed_columns import check_timezone
 from schemas.columns import ImportSpec
+from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
 
 __all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_parsed"]
@@ -57,6 +58,7 @@ class ParsedFile:
         on_progress: ProgressListener | None,
         *,
         choose: bool = False,
+        partitions: int | None = None,
     ) -> None:
         self.layout: dict[str, Any] | None = None
         """With `choose`, once the iteration has begun: names, encoding, format, compression, and the spec chosen."""
@@ -67,8 +69,9 @@ class ParsedFile:
         self._begun = False
         self._accepted = 0
         self._rejected = 0
+        self._digests: tuple[Digest, ...] = ()
         self._summary: ParseSummary | None = None
-        self._process = ParserProcess(source, spec, limits, choose=choose)
+        self._process = ParserProcess(source, spec, limits, choose=choose, partitions=partitions)
         try:
             self._process.start()
         except BaseException:
@@ -118,6 +121,9 @@ class ParsedFile:
                     self._report(json.loads(payload))
                 case FrameKind.LAYOUT:
                     self._take_layout(json.loads(payload))
+                case FrameKind.DIGESTS:
+                    self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])
+                    self._accepted += sum(digest.count for digest in self._digests)
                 case FrameKind.ERROR:
                     self._process.finish()
                     raise MusterError.from_record(json.loads(payload))

@@ -42,8 +42,17 @@ class FileBytes(Protocol):
 class ParserProcess:
     """One child. `frames_fd` is readable once `start` has returned."""
 
-    def __init__(self, source: FileBytes, spec: ImportSpec, limits: ParseLimits, *, choose: bool = False) -> None:
+    def __init__(
+        self,
+        source: FileBytes,
+        spec: ImportSpec,
+        limits: ParseLimits,
+        *,
+        choose: bool = False,
+        partitions: int | None = None,
+    ) -> None:
         self._choose = choose
+        self._partitions = partitions
         self._source = source
         self._spec = spec
         self._limits = limits
@@ -194,6 +203,7 @@ class ParserProcess:
             compression=compression,
             source_size=self._source.size,
             choose=self._choose,
+            partitions=self._partitions,
         )
         self._child = STANDBY.take()
         self._assigned = True

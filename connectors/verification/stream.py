@@ -1,4 +1,4 @@
-"""The parse stream as its readers see it: verification reads it once, publishing a second time."""
+"""The parse stream as its readers see it: verification needs digests of the rows, publishing the rows themselves."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -6,6 +6,9 @@ from typing import Protocol
 import pyarrow as pa
 
 from connectors.sources.rejects import RejectBatch
+from schemas.columns import RowSchema
+from schemas.digest import Digest
+from schemas.row_digest import PartitionDigests
 
 
 class ParsedSummary(Protocol):
@@ -53,3 +56,46 @@ class ParsedRows(Protocol):
     def summary(self) -> ParsedSummary:
         """Counts of the whole file; known when the iteration has ended."""
         ...
+
+
+class Digested(Protocol):
+    """A parsed file whose accepted rows are digested by partition; only batches of rejects come out, in file order."""
+
+    def __iter__(self) -> Iterator[RejectBatch]:
+        """As of `ParsedRows`."""
+        ...
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """Of each partition, in order; known when the iteration has ended."""
+        ...
+
+    @property
+    def summary(self) -> ParsedSummary:
+        """As of `ParsedRows`."""
+        ...
+
+
+class DigestedHere:
+    """`Digested` over rows that this process needs itself."""
+
+    def __init__(self, parsed: ParsedRows, schema: RowSchema, partitions: int) -> None:
+        self._parsed = parsed
+        self._totals = PartitionDigests(schema, partitions)
+
+    def __iter__(self) -> Iterator[RejectBatch]:
+        for found in self._parsed:
+            if isinstance(found, RejectBatch):
+                yield found
+            else:
+                self._totals.add(found)
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """As of `Digested`."""
+        return self._totals.digests()
+
+    @property
+    def summary(self) -> ParsedSummary:
+        """As of `Digested`."""
+        return self._parsed.summary

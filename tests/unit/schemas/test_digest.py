@@ -17,7 +17,8 @@ from schemas.buffers import string_buffers
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.hashing import chain_strings, chain_words
-from schemas.row_digest import PartitionDigests, digest_rows, row_hashes
+from schemas.partitioning import partition_of
+from schemas.row_digest import PartitionDigests, digest_rows
 
 DOC = Path(__file__).parents[3] / "docs" / "digest.md"
 NO_NULLS = np.zeros(0, np.uint8)
@@ -124,13 +125,14 @@ def test_digests_of_parts_add_up_to_that_of_the_whole() -> None:
 
 
 def test_partition_digests_are_those_of_the_rows_of_each_partition() -> None:
+    assert [partition_of(user, 3) for user in ("a", "b", "c", "d")] == [1, 2, 1, 2]
     totals = PartitionDigests(USERS, 3)
-    for batch, partitions in ((users("a", "b", "c"), [2, 0, 2]), (users("d"), [0])):
-        totals.add(np.array(partitions, np.int32), row_hashes(batch, USERS))
+    for batch in (users("a", "b", "c"), users("d")):
+        totals.add(batch)
     assert totals.digests() == (
-        digest_rows(users("b", "d"), USERS),
         Digest(schema_id=USERS.schema_id),
         digest_rows(users("a", "c"), USERS),
+        digest_rows(users("b", "d"), USERS),
     )
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from schemas import hashing
 from schemas.columns import Column, RowSchema
 from schemas.arrow import ARROW_TYPES
-from schemas.row_digest import PartitionDigests, row_hashes
+from schemas.row_digest import PartitionDigests
 from schemas.partitioning import partition_users
 from schemas.rows import decode_rows, encode_rows
 from schemas.warm import warm
@@ -26,8 +26,8 @@ for rows in ([["u", *values]], [["u", *values], ["v", *nan]], [["u"] + [None] * 
     arrays = [pa.array([r[k] for r in rows], f.type) for k, f in enumerate(schema.arrow())]
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
     for form in (batch, batch.slice(1), decode_rows(encode_rows(batch))):
-        grouped = partition_users(form.column(0), 2)
-        PartitionDigests(schema, 2).add(grouped.partition_of, row_hashes(form, schema))
+        partition_users(form.column(0), 2)
+        PartitionDigests(schema, 2).add(form)
 assert compiled() == before, compiled()
 """
 

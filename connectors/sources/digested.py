@@ -1,0 +1,67 @@
+"""An untrusted file becomes digests and named rejects: the child process that parses it digests its rows as well.
+
+    with open_digested(path, spec, limits, partitions=8) as digested:
+        for rejects in digested: ...             # REJECT_SCHEMA
+    digested.digests                             # only now is the file known to be whole
+
+Publishing needs the rows themselves: `parsing.open_parsed`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import ParsedFile, ProgressListener, source_file
+from connectors.sources.process import FileBytes
+from connectors.sources.rejects import RejectBatch
+from connectors.sources.typed_columns import check_timezone
+from schemas.columns import ImportSpec
+from schemas.digest import Digest
+from schemas.errors import FatalError
+
+
+class DigestedFile(ParsedFile):
+    """As `ParsedFile`, but yields rejects alone: of the accepted rows come count and digest of every partition."""
+
+    def __init__(
+        self,
+        source: FileBytes,
+        spec: ImportSpec,
+        limits: ParseLimits,
+        on_progress: ProgressListener | None,
+        *,
+        partitions: int,
+    ) -> None:
+        self._schema_id = spec.row_schema.schema_id
+        self._partitions = partitions
+        super().__init__(source, spec, limits, on_progress, partitions=partitions)
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """Digest of each partition, in order. Raises RuntimeError before the iteration has ended."""
+        _ = self.summary
+        if [digest.schema_id for digest in self._digests] != [self._schema_id] * self._partitions:
+            raise FatalError("BAD_FRAME", f"the parser sent no digests of {self._partitions} partitions")
+        return self._digests
+
+    def __iter__(self) -> Iterator[RejectBatch]:
+        for found in super().__iter__():
+            if not isinstance(found, RejectBatch):
+                raise FatalError("BAD_FRAME", "the parser sent rows that it was to digest")
+            yield found
+
+
+def open_digested(
+    source: SourceObject | Path,
+    spec: ImportSpec,
+    limits: ParseLimits | None = None,
+    store: ObjectStore | None = None,
+    on_progress: ProgressListener | None = None,
+    *,
+    partitions: int,
+) -> DigestedFile:
+    """As `open_parsed`."""
+    check_timezone(spec.timezone)
+    return DigestedFile(source_file(source, store), spec, limits or ParseLimits(), on_progress, partitions=partitions)
