@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from connectors.sources.run_kernel import RUN_BYTES, is_run
+
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -90,6 +92,8 @@ def scan(  # noqa: PLR0912, PLR0915, PLR0917  # one loop over the bytes: numba i
                 i += 1
                 start = i
                 closed = False
+                while i + RUN_BYTES <= end and is_run(d, i, 34):
+                    i += RUN_BYTES
                 while i < end:
                     b = d[i]
                     if b > 34:
@@ -123,6 +127,8 @@ def scan(  # noqa: PLR0912, PLR0915, PLR0917  # one loop over the bytes: numba i
                         fault_field = field
             # The rest of the field up to its comma or line end: all of it, or what stands after a closing quote.
             ended = 0  # 1 = comma, 2 = line end
+            while i + RUN_BYTES <= end and is_run(d, i, 44):
+                i += RUN_BYTES
             while i < end:
                 b = d[i]
                 if b > 44:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.sources.run_kernel import RUN_BYTES
 from schemas.errors import UserError
 from tests.unit.sources.reading import Found, read_csv, spec_of
 
@@ -17,7 +18,7 @@ cells = st.text(
         st.sampled_from("\",\n\r \t'é日\u3000😀;|\ufeff"),
         st.characters(codec="utf-8", exclude_characters="\0"),
     ),
-    max_size=12,
+    max_size=40,
 )
 ids = cells.filter(lambda text: text and not text.isspace())
 tables = st.integers(0, 3).flatmap(
@@ -62,23 +63,28 @@ def test_a_table_written_by_pythons_csv_module_is_read_back_exactly(
 
 
 soup = st.lists(
-    st.sampled_from([b'"', b",", b"\n", b"\r", b"\r\n", b"a", b"\0", b"\xff", "é".encode(), b" ", b'""', b'a,"b"\n']),
+    st.one_of(
+        st.sampled_from(
+            [b'"', b",", b"\n", b"\r", b"\r\n", b"a", b"\0", b"\xff", "é".encode(), b" ", b'""', b'a,"b"\n']
+        ),
+        st.integers(RUN_BYTES - 1, 2 * RUN_BYTES + 1).map(lambda size: b"-" * size),
+    ),
     max_size=60,
 ).map(b"".join)
 
 
-@given(content=soup, layout=layouts)
+@given(content=soup, limit=st.sampled_from([9, 200]), layout=layouts)
 @settings(max_examples=600, deadline=None)
 def test_any_bytes_give_what_a_plain_state_machine_gives_whatever_the_blocks(
-    content: bytes, layout: dict[str, int]
+    content: bytes, limit: int, layout: dict[str, int]
 ) -> None:
-    expected = reference(content, fields=2, limit=9)
-    for kept in ({}, layout):
+    expected = reference(content, fields=2, limit=limit)
+    for kept in ({"record_limit": limit}, {"record_limit": limit, **layout}):
         if expected and expected[-1][1] == "UNCLOSED_QUOTE":
             with pytest.raises(UserError, match="UNCLOSED_QUOTE"):
-                read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), record_limit=9, **kept)
+                read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), **kept)
         else:
-            found = read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), record_limit=9, **kept)
+            found = read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), **kept)
             assert outcome(found) == expected
 
 
