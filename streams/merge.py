@@ -26,7 +26,7 @@ from segmentation.sorting import sort_strings
 from streams.ranges import sorted_in_ranges
 
 ROWS_AT_ONCE: Final = 64 * 1024
-ROW_GROUP_ROWS: Final = 256 * 1024
+ROW_GROUP_ROWS: Final = 128 * 1024
 IN_MEMORY_FACTOR: Final = 4
 """What an in-memory merge takes, in multiples of its rows: the rows, the sorted rows, indices and the encoded part."""
 
@@ -83,7 +83,7 @@ def merge_rows(
 
 
 class _Counted:
-    """Passes tables through and sums up their digest."""
+    """Passes tables through and sums up their digest; keeps none of them."""
 
     def __init__(self, tables: Iterable[pa.Table], schema: RowSchema) -> None:
         self._tables = tables
@@ -91,10 +91,12 @@ class _Counted:
         self.digest = Digest(schema_id=schema.schema_id)
 
     def __iter__(self) -> Iterator[pa.Table]:
-        for table in self._tables:
-            for batch in table.to_batches():
-                self.digest += digest_rows(batch, self._schema)
-            yield table
+        return map(self._count, self._tables)
+
+    def _count(self, table: pa.Table) -> pa.Table:
+        for batch in table.to_batches():
+            self.digest += digest_rows(batch, self._schema)
+        return table
 
 
 def _sorted_in_memory(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

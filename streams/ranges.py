@@ -71,24 +71,32 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
     writers: dict[int, pa.RecordBatchFileWriter] = {}
     sizes: dict[int, int] = {}
     try:
-        for table in tables:
-            if table.num_rows == 0:
+        for rows in map(_sorted, tables):
+            if rows.num_rows == 0:
                 continue
-            together = table.combine_chunks()
-            ids = together.column(USER_ID).chunk(0)
             if splitters is None:
-                splitters = _splitters(_drawn(ids, ranges * SAMPLES_PER_RANGE), ranges)
-            rows = together.take(pa.array(sort_strings(ids)))
+                splitters = _splitters(_drawn(_ids(rows), ranges * SAMPLES_PER_RANGE), ranges)
             for number, piece in _pieces(rows, splitters):
                 if number not in writers:
                     writers[number] = pa.ipc.new_file(_path(folder, number), piece.schema)
                     sizes[number] = 0
                 writers[number].write_table(piece)
                 sizes[number] += piece.nbytes
+            del rows, piece  # a run is large: it makes room for the next one
     finally:
         for writer in writers.values():
             writer.close()
     return [(_path(folder, number), sizes[number]) for number in sorted(sizes)]
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    """In one chunk."""
+    together = table.combine_chunks()
+    return together.take(pa.array(sort_strings(_ids(together)))) if table.num_rows else together
+
+
+def _ids(table: pa.Table) -> pa.StringArray:
+    return table.column(USER_ID).chunk(0)
 
 
 def _path(folder: Path, number: int) -> Path:

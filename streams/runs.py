@@ -85,16 +85,23 @@ def find_runs(store: ObjectStore, bucket: str, keys: Sequence[str]) -> list[Stag
 
 
 def read_rows(store: ObjectStore, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
-    """Rows of the chosen chunks, one run at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED."""
-    for take in takes:
-        body = store.get(bucket, str(take.run.key))
-        if body is None:
-            raise FatalError("STAGING_LOST", f"run {take.run.key} was removed under a merge", key=str(take.run.key))
-        if _content_hash(body) != take.run.key.content_hash:
-            raise _damaged(take.run.key, "its bytes are not those that were staged")
-        file = _opened(body, take.run.key)
-        batches = [file.get_batch(number) for number, seq in enumerate(take.run.chunks) if seq in take.seqs]
-        yield pa.Table.from_batches(batches).replace_schema_metadata(None)
+    """Rows of the chosen chunks, one run at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED.
+
+    Nothing of a run is kept while the next ones are read.
+    """
+    return (_rows(store, bucket, take) for take in takes)
+
+
+def _rows(store: ObjectStore, bucket: str, take: RunTake) -> pa.Table:
+    key = take.run.key
+    body = store.get(bucket, str(key))
+    if body is None:
+        raise FatalError("STAGING_LOST", f"run {key} was removed under a merge", key=str(key))
+    if _content_hash(body) != key.content_hash:
+        raise _damaged(key, "its bytes are not those that were staged")
+    file = _opened(body, key)
+    batches = [file.get_batch(number) for number, seq in enumerate(take.run.chunks) if seq in take.seqs]
+    return pa.Table.from_batches(batches).replace_schema_metadata(None)
 
 
 def schema_of(rows: pa.Schema) -> RowSchema:
