@@ -1,6 +1,7 @@
 """Topics as `schemas.topics` declares them: created where missing, corrected where their configuration drifted."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
@@ -133,6 +134,10 @@ def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], settings: Set
             wanted = str(settings.replication_factor)
             found.append(TopicDifference(topic=spec.name, setting="replicas", expected=wanted, actual=str(replicas)))
     for spec, config in zip(present, _described(admin, present), strict=True):
+        if config is None:
+            partitions = str(spec.partitions or settings.partitions)
+            found.append(TopicDifference(topic=spec.name, setting="partitions", expected=partitions, actual=None))
+            continue
         for name, value in spec.config(settings.replication_factor).items():
             if config.get(name) != value:
                 found.append(
@@ -145,15 +150,22 @@ def _replicas(topic: TopicMetadata) -> int:
     return min((len(partition.replicas) for partition in topic.partitions.values()), default=0)
 
 
-def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, str]]:
+def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, str] | None]:
+    """Configuration of each topic; none of one that is deleted just now, though it was still listed."""
     if not specs:
         return []
     resources = [ConfigResource(ResourceType.TOPIC, s.name) for s in specs]
     futures = admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
-    return [
-        {name: str(entry.value) for name, entry in futures[resource].result(REQUEST_TIMEOUT_S).items()}
-        for resource in resources
-    ]
+    return [_config(futures[resource]) for resource in resources]
+
+
+def _config(future: Future[dict[str, ConfigEntry]]) -> Mapping[str, str] | None:
+    try:
+        return {name: str(entry.value) for name, entry in future.result(REQUEST_TIMEOUT_S).items()}
+    except KafkaException as exc:
+        if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
 
 
 def _create(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> None:

@@ -1,0 +1,41 @@
+"""How topics differ from what is declared."""
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from orchestration.local.kafka.topics import TopicDifference, _differences
+from orchestration.settings import Settings
+from schemas.topics import TOPICS
+
+SPEC = next(spec for spec in TOPICS if spec.partitions is None)
+SETTINGS = Settings(partitions=1)
+
+
+class Broker:
+    """Lists the topic, and answers a question for its configuration with an error."""
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+
+    def list_topics(self, timeout: float) -> Any:
+        partitions = {0: SimpleNamespace(replicas=[1])}
+        return SimpleNamespace(topics={SPEC.name: SimpleNamespace(partitions=partitions)})
+
+    def describe_configs(self, resources: list[Any], request_timeout: float) -> dict[Any, Future[Any]]:
+        future: Future[Any] = Future()
+        future.set_exception(KafkaException(KafkaError(self._error)))
+        return dict.fromkeys(resources, future)
+
+
+def test_a_topic_that_is_deleted_while_one_looks_is_missing() -> None:
+    found = _differences(Broker(KafkaError.UNKNOWN_TOPIC_OR_PART), (SPEC,), SETTINGS)  # type: ignore[arg-type]
+    assert found == (TopicDifference(topic=SPEC.name, setting="partitions", expected="1", actual=None),)
+
+
+def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_topics() -> None:
+    with pytest.raises(KafkaException):
+        _differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
