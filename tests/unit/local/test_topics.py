@@ -21,11 +21,11 @@ class Broker:
     def __init__(self, error: int) -> None:
         self._error = error
 
-    def list_topics(self, timeout: float) -> Any:
+    def list_topics(self, **_: object) -> Any:
         partitions = {0: SimpleNamespace(replicas=[1])}
         return SimpleNamespace(topics={SPEC.name: SimpleNamespace(partitions=partitions)})
 
-    def describe_configs(self, resources: list[Any], request_timeout: float) -> dict[Any, Future[Any]]:
+    def describe_configs(self, resources: list[Any], **_: object) -> dict[Any, Future[Any]]:
         future: Future[Any] = Future()
         future.set_exception(KafkaException(KafkaError(self._error)))
         return dict.fromkeys(resources, future)
