@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import batches, connect, identifier, rows_sql
+from connectors.lake.duck import batches, connect, differs, identifier, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import store_part, write_rows
@@ -188,13 +188,12 @@ class _Sides:
         if not self.incoming or not self.base:
             return _Overlap(matched=0, updated=0)
         known = set(self.base_schema.names)
-        differs = [
-            f"i.{name} IS DISTINCT FROM b.{name}" if column.name in known else f"i.{name} IS NOT NULL"
+        changes = [
+            differs(column, "i", "b") if column.name in known else f"i.{identifier(column.name)} IS NOT NULL"
             for column in self.incoming_schema.columns
-            for name in [identifier(column.name)]
         ]
         [row] = connection.execute(
-            f"SELECT count(*), count(*) FILTER ({' OR '.join(differs) or 'false'}) "  # noqa: S608  # names are quoted
+            f"SELECT count(*), count(*) FILTER ({' OR '.join(changes) or 'false'}) "  # noqa: S608  # names are quoted
             f"FROM {self._incoming} AS i JOIN {self._base} AS b USING ({USER_ID})"
         ).fetchall()
         return _Overlap(matched=row[0], updated=row[1])

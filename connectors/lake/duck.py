@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
-from schemas.columns import USER_ID, ColumnType, RowSchema
+from schemas.columns import USER_ID, Column, ColumnType, RowSchema
 from schemas.errors import FatalError
 from segmentation.versions import Part
 
@@ -73,6 +73,20 @@ def literal(text: str) -> str:
 def identifier(name: str) -> str:
     """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def differs(column: Column, left: str, right: str) -> str:
+    """SQL: whether a column has different values in the tables of these names. Null is a value.
+
+    As in digests, -0.0 and 0.0 are two values, which SQL takes for equal.
+    """
+    name = identifier(column.name)
+    sides = f"{left}.{name}", f"{right}.{name}"
+    condition = " IS DISTINCT FROM ".join(sides)
+    if column.type != "double":
+        return condition
+    signs = " IS DISTINCT FROM ".join(f"signbit({side})" for side in sides)
+    return f"({condition} OR {signs})"
 
 
 def rows_sql(files: Sequence[str], schema: RowSchema) -> str:

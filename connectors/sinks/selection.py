@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from connectors.lake.duck import identifier, rows_sql
+from connectors.lake.duck import differs, identifier, rows_sql
 from schemas.columns import USER_ID, RowSchema
 from schemas.errors import UserError
 from schemas.manifest import Change
@@ -48,14 +48,7 @@ def delta(version: PinnedVersion, base: PinnedVersion) -> list[Selection]:
 
     Raises `UserError` SCHEMA_MISMATCH where the versions have other columns.
     """
-    schema = version.info.row_schema
-    if base.info.row_schema != schema:
-        raise UserError(
-            "SCHEMA_MISMATCH",
-            f"versions {base.info.version} and {version.info.version} have different columns: no delta can be made",
-            version=version.info.version,
-            base=base.info.version,
-        )
+    schema = common_schema(version, base)
     new, old = rows_sql(version.uris, schema), rows_sql(base.uris, schema)
     return [
         Selection(sql=_only_in(new, old, schema), change="added"),
@@ -63,20 +56,27 @@ def delta(version: PinnedVersion, base: PinnedVersion) -> list[Selection]:
     ]
 
 
+def common_schema(version: PinnedVersion, base: PinnedVersion) -> RowSchema:
+    """The columns of both. Raises `UserError` SCHEMA_MISMATCH."""
+    if base.info.row_schema != version.info.row_schema:
+        raise UserError(
+            "SCHEMA_MISMATCH",
+            f"versions {base.info.version} and {version.info.version} have different columns and cannot be compared",
+            version=version.info.version,
+            base=base.info.version,
+        )
+    return version.info.row_schema
+
+
 def _sorted(query: str) -> str:
     return f"{query} ORDER BY {USER_ID}"
 
 
 def _only_in(rows: str, others: str, schema: RowSchema) -> str:
-    """Rows of a query that are not, value for value, in another one. -0.0 and 0.0 are two values, as in digests."""
-    differs = [f"o.{USER_ID} IS NULL"]
-    for column in schema.columns:
-        name = identifier(column.name)
-        differs.append(f"r.{name} IS DISTINCT FROM o.{name}")
-        if column.type == "double":
-            differs.append(f"signbit(r.{name}) IS DISTINCT FROM signbit(o.{name})")
+    """Rows of a query that are not, value for value, in another one."""
+    other = [f"o.{USER_ID} IS NULL", *(differs(column, "r", "o") for column in schema.columns)]
     names = ", ".join(f"r.{identifier(name)}" for name in schema.names)
     return (
         f"SELECT {names} FROM ({rows}) r LEFT JOIN ({others}) o ON r.{USER_ID} = o.{USER_ID} "  # noqa: S608  # quoted
-        f"WHERE {' OR '.join(differs)} ORDER BY r.{USER_ID}"
+        f"WHERE {' OR '.join(other)} ORDER BY r.{USER_ID}"
     )

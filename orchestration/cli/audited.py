@@ -60,6 +60,7 @@ READS: Final = frozenset(
         "audiences list",
         "audiences show",
         "audiences versions",
+        "audiences diff",
         "dead-letters list",
         "notifications list",
         "audit",

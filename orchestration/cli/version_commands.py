@@ -1,4 +1,4 @@
-"""`muster audiences versions`, `rollback`, `compact`, `expire`, `pin` and `unpin`."""
+"""`muster audiences versions`, `diff`, `rollback`, `compact`, `expire`, `pin` and `unpin`."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
 from orchestration.cli.console import print_json, print_line, print_table
-from orchestration.cli.formatting import number, size
+from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.options import command
 from orchestration.cli.session import SESSION, catalog_context, lake_context
 
@@ -48,6 +48,37 @@ def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "defaul
         ],
         right=("VERSION", "MEMBERS", "ADDED", "REMOVED"),
     )
+
+
+@command(audiences, "diff", "muster audiences diff vip 3 5", "muster audiences diff vip 3 5 --sample 20 --json")
+def diff(
+    *,
+    name: options.AudienceArgument,
+    earlier: Annotated[int, typer.Argument(metavar="N", min=1, help="The earlier version.")],
+    later: Annotated[int, typer.Argument(metavar="M", min=1, help="The later version.")],
+    sample: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="Show the first K ids of each.")] = 0,
+    tenant: options.Tenant = "default",
+    json: options.Json = False,
+) -> None:
+    """Compare two versions: members that were added, removed, changed, kept."""
+    del json
+    from connectors.sinks.comparing import compare
+    from orchestration.operations.audiences import find
+    from orchestration.operations.exports import pinned
+
+    context = lake_context()
+    audience = find(context, tenant, name)
+    sides = [pinned(context, audience, version=number_) for number_ in (earlier, later)]
+    found = compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
+    of = found.counts
+    counts = {"added": of.added, "removed": of.removed, "changed": of.updated, "kept": of.kept - of.updated}
+    if SESSION.json:
+        samples = {"sample": {kind: list(ids) for kind, ids in found.sample.items()}} if sample else {}
+        print_json({"audience": name, "tenant": tenant, "earlier": earlier, "later": later, **counts, **samples})
+        return
+    print_table(("", "MEMBERS"), [(kind, number(count)) for kind, count in counts.items()], right=("MEMBERS",))
+    for kind, ids in found.sample.items():
+        print_line(f"{kind}: " + ", ".join(safe(id_) for id_ in ids))
 
 
 @command(audiences, "rollback", 'muster audiences rollback vip --to 3 --reason "wrong file"')

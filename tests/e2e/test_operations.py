@@ -98,6 +98,9 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
         verified = muster("verify", address, "--json")
         assert (verified.code, verified.json["difference"]) == (0, None), verified.err
     assert muster("export", "handed-over", "--to", tmp_path / "whole").code == 3
+    compared = muster("audiences", "diff", "handed-over", 1, 2, "--sample", 1, "--json").json
+    assert [compared[kind] for kind in ("added", "removed", "changed", "kept")] == [1, 1, 1, 1]
+    assert compared["sample"] == {"added": ["u4"], "removed": ["u2"], "changed": ["u3"]}
     file = tmp_path / "whole" / whole.json["files"][0]["key"]
     imported_again = imported(muster, file, "taken-over", *columns, "--null", "\\N")
     assert imported_again.json["receipt"]["digest"] == whole.json["digest"]

@@ -15,6 +15,7 @@ import pytest
 from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.checking import Difference, check, import_spec
+from connectors.sinks.comparing import compare
 from connectors.sinks.destinations import LocalFolder, S3Prefix, destination
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
@@ -190,6 +191,20 @@ def test_a_delta_between_equal_versions_and_an_export_of_nobody_have_no_files(la
     nobody = lake.publish([], RowSchema(), "3")
     assert lake.export(nobody, FORMATS[0], str(lake.folder / "n")).files == ()
     assert lake.check(str(lake.folder / "n"))[1] is None
+
+
+def test_two_versions_are_compared_value_by_value(lake: Lake) -> None:
+    schema = RowSchema(columns=(Column(name="share", type="double"),))
+    values = {"both": 0.5, "zero": 0.0, "null": None, "gone": 1.0, "went": 1.0}
+    later = {"both": 0.5, "zero": -0.0, "null": 2.0, "new": 1.0}
+    old, new = (
+        lake.publish([{"user_id": user, "share": share} for user, share in rows.items()], schema, order)
+        for order, rows in (("1", values), ("2", later))
+    )
+    found = compare(old, new, s3=lake.s3, limits=limits(lake.folder), sample=1)
+    counts = found.counts
+    assert (counts.added, counts.removed, counts.updated, counts.kept) == (1, 2, 2, 3)
+    assert found.sample == {"added": ("new",), "removed": ("gone",), "changed": ("null",)}
 
 
 def test_a_delta_between_versions_with_other_columns_is_refused(lake: Lake) -> None:

@@ -1,0 +1,71 @@
+"""Two versions of an audience side by side: how many members came, went and changed, and some of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from connectors.lake.access import S3Access
+from connectors.lake.build import BaseVersion, ImportedParts
+from connectors.lake.build import compare as compare_parts
+from connectors.lake.duck import connect, differs, rows_sql
+from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
+from connectors.sinks.selection import PinnedVersion, common_schema
+from schemas.columns import USER_ID
+from segmentation.versions import MembershipCounts
+
+Kind = Literal["added", "removed", "changed"]
+KINDS: Final[tuple[Kind, ...]] = ("added", "removed", "changed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the later version does to the members of the earlier one; those with other attributes are kept and updated.
+
+    `sample`: the first ids of each kind, in the order of their bytes.
+    """
+
+    counts: MembershipCounts
+    sample: Mapping[Kind, tuple[str, ...]]
+
+
+def compare(
+    earlier: PinnedVersion, later: PinnedVersion, *, s3: S3Access, limits: DuckLimits, sample: int = 0
+) -> Comparison:
+    """Compare two versions value by value.
+
+    Raises `UserError` SCHEMA_MISMATCH, `RetriableError` LAKE_UNAVAILABLE.
+    """
+    common_schema(later, earlier)
+    replacing = ImportedParts(
+        import_id=later.info.import_id,
+        attempt=later.info.attempt,
+        mode="replace",
+        partitions=later.info.partitions,
+        row_schema=later.info.row_schema,
+        parts=later.parts,
+    )
+    counts = compare_parts(replacing, BaseVersion(info=earlier.info, parts=earlier.parts), s3=s3, limits=limits)
+    return Comparison(counts=counts, sample=_sample(earlier, later, s3, limits, sample) if sample else {})
+
+
+def _sample(
+    earlier: PinnedVersion, later: PinnedVersion, s3: S3Access, limits: DuckLimits, size: int
+) -> dict[Kind, tuple[str, ...]]:
+    schema = later.info.row_schema
+    changed = " OR ".join(differs(column, "n", "o") for column in schema.columns) or "false"
+    conditions: dict[Kind, str] = {
+        "added": f"o.{USER_ID} IS NULL",
+        "removed": f"n.{USER_ID} IS NULL",
+        "changed": f"n.{USER_ID} = o.{USER_ID} AND ({changed})",
+    }
+    found: dict[Kind, tuple[str, ...]] = {}
+    with lake_faults("comparing versions"), connect(limits, s3) as connection:
+        for kind in KINDS:
+            ids = connection.execute(
+                f"SELECT coalesce(n.{USER_ID}, o.{USER_ID}) AS id "  # noqa: S608  # names and files are quoted
+                f"FROM ({rows_sql(later.uris, schema)}) n FULL JOIN ({rows_sql(earlier.uris, schema)}) o "
+                f"ON n.{USER_ID} = o.{USER_ID} WHERE {conditions[kind]} ORDER BY id LIMIT {size:d}"
+            ).fetchall()
+            found[kind] = tuple(id_ for (id_,) in ids)
+    return found
