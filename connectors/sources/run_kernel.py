@@ -17,8 +17,7 @@ RUN_BYTES: Final = 16
 def _is_run(_context: Any, d: Any, _at: Any, _bound: Any) -> Any:
     """Whether all of the bytes `d[_at : _at + RUN_BYTES]`, which must be there, are above `_bound`.
 
-    It does not say where the first other byte is, on purpose: a place that is computed from the bytes is one that the
-    processor has to wait for, while it runs far ahead of loops whose branches it can guess.
+    It does not say where the first other byte is: the loop that comes next looks at single bytes anyway.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
