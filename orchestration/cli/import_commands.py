@@ -35,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
         "muster import s3://bucket/people.csv.gz --audience vip --mode append",
         "muster import people.csv --audience vip --id-column email --column age:long=Age",
         "muster import people.csv --audience vip --dry-run",
+        "muster import vip-3.csv --audience copy --manifest manifest.json",
     )(import_)
     command(app, "inspect", "muster inspect people.csv", "muster inspect people.csv.gz --json")(inspect)
 
@@ -46,6 +47,10 @@ def import_(
     audience: Annotated[str, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")],
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
+    manifest: Annotated[
+        str | None,
+        typer.Option("--manifest", metavar="MANIFEST", help="Read SOURCE as the export with this manifest wrote it."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify and count; change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
@@ -59,9 +64,13 @@ def import_(
     del json
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
+    context = lake_context() if dry_run else stack_context()
+    if manifest is not None:
+        from orchestration.operations.exports import written_as
+
+        changes = {**written_as(context, manifest, source), **changes}
     if dry_run:
-        raise typer.Exit(_dry_run(lake_context(), source, tenant, audience, changes))
-    context = stack_context()
+        raise typer.Exit(_dry_run(context, source, tenant, audience, changes))
     raise typer.Exit(_import(context, source, tenant, audience, changes, again=again, wait=wait, timeout_s=timeout))
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from connectors.sinks.checking import Difference, check
+from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import TARGET_BYTES, ExportOrder, export
 from connectors.sinks.receiving import read_manifest
@@ -77,3 +77,24 @@ def verify_export(
     """
     with read_manifest(address, context.s3, context.duck_limits.temp_directory) as (manifest, files):
         return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
+
+
+def written_as(context: "Context", address: str, source: str) -> dict[str, Any]:
+    """How an import reads a file of an export: its columns, format and null token, as keys of an import spec.
+
+    `source` is a path or an URI; its last part is looked up in the manifest. Raises `UserError` NO_MANIFEST,
+    BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT.
+    """
+    with read_manifest(address, context.s3, context.duck_limits.temp_directory) as (manifest, _):
+        name = source.rpartition("/")[2]
+        if not any(file.key.rpartition("/")[2] == name for file in manifest.files):
+            raise UserError("NOT_IN_MANIFEST", f"{address} names no file {name}", manifest=address, file=name)
+        if manifest.format.formulas == "escape":
+            raise UserError(
+                "ESCAPED_EXPORT",
+                "the texts of this export have apostrophes in front of what looks like a formula: they are not the "
+                "audience's values; export it with --formulas as-is to import it",
+                manifest=address,
+            )
+        spec = import_spec(manifest).as_record()
+    return {name: spec[name] for name in ("id_column", "columns", "format", "null_values")}

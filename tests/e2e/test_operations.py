@@ -102,7 +102,7 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
     assert [compared[kind] for kind in ("added", "removed", "changed", "kept")] == [1, 1, 1, 1]
     assert compared["sample"] == {"added": ["u4"], "removed": ["u2"], "changed": ["u3"]}
     file = tmp_path / "whole" / whole.json["files"][0]["key"]
-    imported_again = imported(muster, file, "taken-over", *columns, "--null", "\\N")
+    imported_again = imported(muster, file, "taken-over", "--manifest", str(addresses[0]))
     assert imported_again.json["receipt"]["digest"] == whole.json["digest"]
     file.write_text(file.read_text().replace("Oslo", "Osla"))
     changed = muster("verify", addresses[0])

@@ -16,6 +16,7 @@ from orchestration.context import Context
 from orchestration.operations import audiences, jobs
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
+from orchestration.operations.exports import written_as
 from orchestration.operations.follow import REGISTRATION_S, await_registration, follow, submitted_ms
 from orchestration.operations.submit import resubmit, start
 from orchestration.relay.sweeper import LOOK_EVERY_MS, Sweeper
@@ -30,11 +31,13 @@ from orchestration.steps.send import MAX_ATTEMPTS, send
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.manifest import FormulaPolicy
 from schemas.messages import JobState
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.versions import AlreadyPublished, BaseMoved, Published
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.cli import jobs as made
+from tests.unit.schemas.test_manifest import WHOLE
 
 ACME, VIP = TenantName("acme"), AudienceName("vip")
 EVIDENCE = {**made.EVIDENCE, "source_bytes": 10, "decoded_bytes": 10, "schema_id": "0123456789abcdef"}
@@ -320,3 +323,22 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
     monkeypatch.setattr("orchestration.steps.publish._request", lambda *_: None)
     assert publish(context, JOB)["state"] == state
     assert context.jobs.get(JOB).build == (newer if late else mine)
+
+
+@pytest.mark.parametrize(
+    ("file", "formulas", "code"),
+    [("other.csv", "as-is", "NOT_IN_MANIFEST"), ("a-00000.csv", "escape", "ESCAPED_EXPORT")],
+)
+def test_a_file_is_not_read_by_a_manifest_that_is_not_its_own_or_as_values_that_it_has_not(
+    context: Context, tmp_path: Path, file: str, formulas: FormulaPolicy, code: str
+) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(replace(WHOLE, format=replace(WHOLE.format, formulas=formulas)).encode())
+    assert code_of(UserError, lambda: written_as(context, str(path), f"s3://exports/vip/{file}")) == code
+
+
+def test_a_file_is_read_as_its_manifest_says(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(WHOLE.encode())
+    found = written_as(context, str(tmp_path / "manifest.json"), "exports/a-00000.csv")
+    columns = [{"name": "age", "type": "long", "source": None}]
+    assert found == {"id_column": "user_id", "columns": columns, "format": "csv", "null_values": ["\\N"]}
