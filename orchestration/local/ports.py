@@ -83,7 +83,7 @@ def claim_free_ports(count: int, claims: Path | None = None) -> list[int]:
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         now = time.time()
-        claimed = {int(port): float(until) for port, until in (line.split() for line in file) if float(until) > now}
+        claimed = {port: until for port, until in map(_claim, file) if until > now}
         candidates = (p for p in random.sample(FREE_RANGE, len(FREE_RANGE)) if p not in claimed and is_free(p))
         chosen = list(islice(candidates, count))
         if len(chosen) < count:
@@ -94,6 +94,15 @@ def claim_free_ports(count: int, claims: Path | None = None) -> list[int]:
         file.truncate()
         file.writelines(f"{port} {until:.0f}\n" for port, until in claimed.items())
     return chosen
+
+
+def _claim(line: str) -> tuple[int, float]:
+    """Port and end of a claim; one that has ended where a process died, or the disk was full, in the middle of it."""
+    try:
+        port, until = line.split()
+        return int(port), float(until)
+    except ValueError:
+        return 0, 0.0
 
 
 def is_free(port: int) -> bool:

@@ -30,7 +30,7 @@ def test_two_that_choose_at_once_never_get_the_same_port(few_ports: range, tmp_p
 
 def test_a_claim_ends(few_ports: range, tmp_path: Path) -> None:
     claims = tmp_path / "claims"
-    claims.write_text("".join(f"{port} 1\n" for port in few_ports))
+    claims.write_text("".join(f"{port} 1\n" for port in few_ports) + "64100")  # the last one was cut off
     (port,) = claim_free_ports(1, claims)
     assert [line.split()[0] for line in claims.read_text().splitlines()] == [str(port)]
 
