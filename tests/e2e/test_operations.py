@@ -263,22 +263,25 @@ def first(context: Context, audience: str) -> str:
     return found[0].job_id
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_job(muster: Muster, deployment: Settings, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_waiting_and_not_the_job(
+    muster: Muster, deployment: Settings, context: Context, tmp_path: Path
+) -> None:
     file = write(tmp_path / "long.csv", "user_id", *(f"user-{n}" for n in range(1_000_000)))
-    waiting = subprocess.Popen(
-        command_line(["import", str(file), "-a", "interrupted", "--wait"]),
-        env=environment(deployment.home),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert waiting.stderr is not None
-    for line in waiting.stderr:
-        if line.startswith("job "):  # submitted
-            break
-    waiting.send_signal(signal.SIGINT)
-    said = waiting.communicate(timeout=60)[1]
-    assert waiting.returncode == 130
+    with held(context, WORKER):  # the job cannot end before the signal does what it is to do
+        waiting = subprocess.Popen(
+            command_line(["import", str(file), "-a", "interrupted", "--wait"]),
+            env=environment(deployment.home),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stderr is not None
+        for line in waiting.stderr:
+            if line.startswith("job "):  # submitted
+                break
+        waiting.send_signal(signal.SIGINT)
+        said = waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 130, said
     job = re.search(r"muster jobs wait ([0-9a-z]{26})", said)
     assert job is not None, said
     assert muster("jobs", "wait", job[1]).code == 0
