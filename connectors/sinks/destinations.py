@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from connectors.lake.access import S3Access, exists, put_file
+from connectors.lake.access import PRECONDITION_FAILED, S3Access, exists, put_file
 from connectors.lake.faults import lake_faults
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 from schemas.manifest import MANIFEST_NAME
 
 READABLE: Final = 0o644
-PRECONDITION_FAILED: Final = 412
 
 
 class Destination(Protocol):

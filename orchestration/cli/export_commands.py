@@ -103,8 +103,8 @@ def export(
     context = lake_context()
     audience = find(context, tenant, name)
     if one_file:
-        chosen = pinned(context, audience, version=version, as_of=moment)
-        _one_file(context, audience, to, chosen.info.version, overwrite=overwrite)
+        chosen = version if moment is None else pinned(context, audience, as_of=moment).info.version
+        _one_file(context, audience, to, chosen, overwrite=overwrite)
         return
     manifest = export_audience(
         context,
@@ -131,7 +131,7 @@ def export(
     )
 
 
-def _one_file(context: "Context", audience: "Audience", to: str, version: int, *, overwrite: bool) -> None:
+def _one_file(context: "Context", audience: "Audience", to: str, version: int | None, *, overwrite: bool) -> None:
     from orchestration.operations import reading
 
     info, done = reading.export(context, audience, version=version, destination=to, overwrite=overwrite)
