@@ -98,6 +98,26 @@ class ManifestFile:
         }
         return record if self.change is None else {**record, "change": self.change}
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`. Raises `UserError` BAD_MANIFEST, and KeyError, TypeError or ValueError."""
+        key = str(record["key"])
+        if not key or key.startswith("/") or "\\" in key or any(part in {"", ".", ".."} for part in key.split("/")):
+            raise UserError("BAD_MANIFEST", f"{key[:120]!r} is no key below the manifest", key=key[:120])
+        change = record.get("change")
+        if change is not None and change not in get_args(Change):
+            raise UserError("BAD_MANIFEST", f"change {change!r} is neither added nor removed")
+        return cls(
+            key=key,
+            rows=int(record["rows"]),
+            bytes=int(record["bytes"]),
+            sha256=str(record["sha256"]),
+            digest=Digest.parse(record["digest"]),
+            min=str(record["min"]),
+            max=str(record["max"]),
+            change=cast("Change | None", change),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaBase:
@@ -226,27 +246,8 @@ class Manifest:
             members=int(record["members"]),
             digest=Digest.parse(record["digest"]),
             formulas_found=int(record["formulas_found"]),
-            files=tuple(_file(entry) for entry in record["files"]),
+            files=tuple(ManifestFile.from_record(entry) for entry in record["files"]),
             delta=None
             if delta is None
             else DeltaBase(version=int(delta["version"]), digest=Digest.parse(delta["digest"])),
         )
-
-
-def _file(entry: Mapping[str, Any]) -> ManifestFile:
-    key = str(entry["key"])
-    if not key or key.startswith("/") or "\\" in key or any(part in {"", ".", ".."} for part in key.split("/")):
-        raise UserError("BAD_MANIFEST", f"{key[:120]!r} is no key below the manifest", key=key[:120])
-    change = entry.get("change")
-    if change is not None and change not in get_args(Change):
-        raise UserError("BAD_MANIFEST", f"change {change!r} is neither added nor removed")
-    return ManifestFile(
-        key=key,
-        rows=int(entry["rows"]),
-        bytes=int(entry["bytes"]),
-        sha256=str(entry["sha256"]),
-        digest=Digest.parse(entry["digest"]),
-        min=str(entry["min"]),
-        max=str(entry["max"]),
-        change=cast("Change | None", change),
-    )

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from connectors.lake.access import PRECONDITION_FAILED, S3Access, exists, put_file
+from connectors.lake.access import PRECONDITION_FAILED, S3Access, put_file
 from connectors.lake.faults import lake_faults
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
-from schemas.manifest import MANIFEST_NAME
+from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 
 READABLE: Final = 0o644
 
@@ -22,8 +22,8 @@ READABLE: Final = 0o644
 class Destination(Protocol):
     """Takes the files of one export. Raises `UserError` DESTINATION_NOT_WRITABLE, and what its store raises."""
 
-    def taken(self) -> bool:
-        """Whether an export is there already."""
+    def manifest(self) -> bytes | None:
+        """The manifest of the export that is there already, as far as a manifest may be long."""
 
     def put(self, path: Path, key: str) -> None:
         """A file, which is moved or copied; the same key again replaces it, with the same bytes."""
@@ -48,9 +48,14 @@ class LocalFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def taken(self) -> bool:
-        """Whether a manifest is there."""
-        return (self._folder / MANIFEST_NAME).exists()
+    def manifest(self) -> bytes | None:
+        """See `Destination.manifest`."""
+        with self._faults():
+            try:
+                with (self._folder / MANIFEST_NAME).open("rb") as file:
+                    return file.read(MAX_MANIFEST_BYTES)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def put(self, path: Path, key: str) -> None:
         """Flushed to disk, then renamed."""
@@ -63,6 +68,7 @@ class LocalFolder:
     def put_manifest(self, data: bytes) -> bool:
         """Linked into its place: unlike a rename, that fails where something has appeared meanwhile."""
         with self._faults():
+            self._folder.mkdir(parents=True, exist_ok=True)  # an export of nobody has no files
             handle, name = tempfile.mkstemp(prefix=f".{MANIFEST_NAME}.", dir=self._folder)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -115,10 +121,15 @@ class S3Prefix:
         self._bucket, prefix = split_s3_uri(uri)
         self._prefix = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
-    def taken(self) -> bool:
-        """Whether a manifest is there."""
+    def manifest(self) -> bytes | None:
+        """See `Destination.manifest`."""
+        client = self._access.client()
         with self._faults():
-            return exists(self._access, self._bucket, self._prefix + MANIFEST_NAME)
+            try:
+                answer = client.get_object(Bucket=self._bucket, Key=self._prefix + MANIFEST_NAME)
+            except client.exceptions.NoSuchKey:
+                return None
+            return answer["Body"].read(MAX_MANIFEST_BYTES)
 
     def put(self, path: Path, key: str) -> None:
         """Uploaded, in pieces where it is large."""

@@ -1,17 +1,19 @@
 """An export: sorted files, then the manifest that makes them one.
 
-1. A destination that has an export already is refused, before anything is read.
-2. Every selection is read through DuckDB, hashed, and written as files whose names begin with the export's own.
-3. The digests of all files must come to that of the version (of the base, less what was removed, plus what was added).
-4. The manifest is written, unless there is one.
+Its steps may be repeated:
+1. `require_free`: a destination that has another export already is refused, before anything is read.
+2. `write_group`: the rows of one group are read through DuckDB, hashed, and written as files whose names begin with the
+   export's own. Groups know nothing of each other, and may be written side by side.
+3. `finish`: the digests of all files must come to that of the version (of the base, less what was removed, plus what
+   was added); then the manifest is written, unless there is one.
 An export that dies and is repeated under its id writes the same bytes under the same names. One that fails takes its
 files back: they are no other export's, because of the id.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Self
 
 from connectors.lake.access import S3Access
 from connectors.lake.duck import batches, connect
@@ -19,7 +21,7 @@ from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.sinks.destinations import Destination
 from connectors.sinks.export_files import write_files
-from connectors.sinks.selection import PinnedVersion, Selection, delta, whole
+from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole_groups
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import JobId
 from schemas.manifest import MANIFEST_NAME, DeltaBase, ExportFormat, Manifest, ManifestFile
@@ -50,11 +52,34 @@ class ExportOrder:
         """Start of the files' names, this export's own."""
         return f"{self.audience}-v{self.version.info.version}-{self.export_id[-ID_SHOWN:]}"
 
-    def selections(self) -> list[Selection]:
-        """The rows that are wanted. Raises `UserError` SCHEMA_MISMATCH."""
+    def groups(self) -> list[Group]:
+        """The files to read, in groups; the same order gives the same ones. Raises `UserError` SCHEMA_MISMATCH."""
         if self.base is not None:
-            return delta(self.version, self.base)
-        return whole(self.version, group_bytes=self.target_bytes)
+            return delta_groups(self.version, self.base, group_bytes=self.target_bytes)
+        return whole_groups(self.version, group_bytes=self.target_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupWritten:
+    """The files of one group. `formulas`: texts in them that a spreadsheet may take for one."""
+
+    files: tuple[ManifestFile, ...]
+    formulas: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Of all files."""
+        return sum(file.rows for file in self.files)
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"files": [file.as_record() for file in self.files], "formulas": self.formulas}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`."""
+        files = tuple(ManifestFile.from_record(file) for file in record["files"])
+        return cls(files=files, formulas=record["formulas"])
 
 
 def export(
@@ -65,61 +90,108 @@ def export(
     limits: DuckLimits,
     on_rows: RowsListener = lambda _: None,
 ) -> Manifest:
-    """Write an export and return its manifest.
+    """Write an export and return its manifest: all steps in this process.
 
     Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, SCHEMA_MISMATCH, FORMULA_FOUND, NULL_TOKEN_TAKEN;
     `FatalError` EXPORT_MISMATCH; `RetriableError` LAKE_UNAVAILABLE.
     """
-    if to.taken():  # step 1
-        raise _exists(to)
-    selections = order.selections()
+    require_free(order, to)
     written: list[ManifestFile] = []
+    groups: list[GroupWritten] = []
     try:
-        found = _write(order, selections, to, written, s3=s3, limits=limits, on_rows=on_rows)  # step 2
-        manifest = _manifest(order, tuple(written), found)
-        if (fault := manifest.fault()) is not None:  # step 3
-            raise FatalError(
-                "EXPORT_MISMATCH", f"version {manifest.version} was not exported: {fault}", version=manifest.version
+        for group in order.groups():
+            before = sum(done.rows for done in groups)
+            groups.append(
+                write_group(
+                    order,
+                    group,
+                    to,
+                    s3=s3,
+                    limits=limits,
+                    on_rows=lambda rows, before=before: on_rows(before + rows),  # type: ignore[misc]
+                    on_file=written.append,
+                )
             )
-        if not to.put_manifest(manifest.encode()):  # step 4
-            raise _exists(to)
+        return finish(order, groups, to)
     except MusterError as exc:
         if exc.kind != "retriable":  # else a repeat will want them
-            _take_back(to, written)
+            take_back(to, written)
         raise
-    return manifest
 
 
-def _write(
+def require_free(order: ExportOrder, to: Destination) -> None:
+    """Step 1. Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE."""
+    found = to.manifest()
+    if found is not None and not _is_mine(order, found):
+        raise _exists(to)
+
+
+def write_group(
     order: ExportOrder,
-    selections: list[Selection],
+    group: Group,
     to: Destination,
-    written: list[ManifestFile],
     *,
     s3: S3Access,
     limits: DuckLimits,
-    on_rows: RowsListener,
-) -> int:
-    """Write all files; returns how many texts look like formulas."""
+    on_rows: RowsListener = lambda _: None,
+    on_file: Callable[[ManifestFile], None] = lambda _: None,
+) -> GroupWritten:
+    """Step 2, for one group. `on_rows` is told the rows of this group so far, `on_file` of each file in its place.
+
+    Raises `UserError` DESTINATION_NOT_WRITABLE, SCHEMA_MISMATCH, FORMULA_FOUND, NULL_TOKEN_TAKEN; `RetriableError`
+    LAKE_UNAVAILABLE.
+    """
     rows = formulas = 0
+    files: list[ManifestFile] = []
+    schema = order.version.info.row_schema
+    limits = replace(limits, temp_directory=limits.temp_directory / "export")
     with to.scratch(limits.temp_directory) as scratch, lake_faults("exporting"):
-        for number, selection in enumerate(selections):
+        for selection in group.selections(schema):
             kind = f"-{selection.change}" if selection.change else ""
-            with connect(replace(limits, temp_directory=limits.temp_directory / "export"), s3) as connection:
+            with connect(limits, s3) as connection:
                 for file in write_files(
                     batches(connection, selection.sql),
-                    order.version.info.row_schema,
+                    schema,
                     order.format,
                     scratch,
-                    stem=f"{order.stem}{kind}-{number:05d}",
+                    stem=f"{order.stem}{kind}-{group.number:05d}",
                     target_bytes=order.target_bytes,
                     change=selection.change,
                 ):
                     to.put(file.path, file.entry.key)
-                    written.append(file.entry)
+                    files.append(file.entry)
+                    on_file(file.entry)
                     rows, formulas = rows + file.entry.rows, formulas + file.formulas
                     on_rows(rows)
-    return formulas
+    return GroupWritten(files=tuple(files), formulas=formulas)
+
+
+def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) -> Manifest:
+    """Step 3; `groups` by their numbers. Raises `UserError` DESTINATION_EXISTS, `FatalError` EXPORT_MISMATCH."""
+    files = tuple(file for group in groups for file in group.files)
+    manifest = _manifest(order, files, sum(group.formulas for group in groups))
+    if (fault := manifest.fault()) is not None:
+        raise FatalError(
+            "EXPORT_MISMATCH", f"version {manifest.version} was not exported: {fault}", version=manifest.version
+        )
+    if not to.put_manifest(manifest.encode()):
+        found = to.manifest()  # of this export, when its end was not recorded
+        if found is None or not _is_mine(order, found):
+            raise _exists(to)
+    return manifest
+
+
+def take_back(to: Destination, files: Iterable[ManifestFile]) -> None:
+    """Remove files that no manifest will name, as far as the destination lets us."""
+    for file in files:
+        with suppress(MusterError, OSError):
+            to.remove(file.key)
+
+
+def _is_mine(order: ExportOrder, manifest: bytes) -> bool:
+    with suppress(UserError):  # what is no manifest is not ours
+        return Manifest.parse(manifest).export == order.export_id
+    return False
 
 
 def _manifest(order: ExportOrder, files: tuple[ManifestFile, ...], formulas: int) -> Manifest:
@@ -139,12 +211,6 @@ def _manifest(order: ExportOrder, files: tuple[ManifestFile, ...], formulas: int
         formulas_found=formulas,
         delta=None if order.base is None else DeltaBase(version=order.base.info.version, digest=order.base.info.digest),
     )
-
-
-def _take_back(to: Destination, written: list[ManifestFile]) -> None:
-    for file in written:
-        with suppress(MusterError, OSError):
-            to.remove(file.key)
 
 
 def _exists(to: Destination) -> UserError:

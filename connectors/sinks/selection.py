@@ -1,12 +1,16 @@
 """Which rows an export takes: a whole version, or what was added and removed since another one. As SQL of ours."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from connectors.lake.duck import differs, identifier, rows_sql
 from schemas.columns import USER_ID, RowSchema
 from schemas.errors import UserError
 from schemas.manifest import Change
 from segmentation.versions import Part, VersionInfo
+
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,25 +39,89 @@ class Selection:
     change: Change | None = None
 
 
-def whole(version: PinnedVersion, *, group_bytes: int) -> list[Selection]:
-    """The members, in one selection where they are few, else in one for each file of the version."""
-    schema = version.info.row_schema
-    if version.bytes <= group_bytes:
-        return [Selection(sql=_sorted(rows_sql(version.uris, schema)))]
-    return [Selection(sql=_sorted(rows_sql([uri], schema))) for uri in version.uris]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Files of a version that are read together: no user of theirs is in another group.
+
+    `base` (none: a whole version) are the files of the base that may hold the same users.
+    """
+
+    number: int
+    parts: tuple[Part, ...]
+    base: tuple[Part, ...] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all files that are read."""
+        return sum(part.bytes for part in self.parts + (self.base or ()))
+
+    def selections(self, schema: RowSchema) -> list[Selection]:
+        """The rows that are wanted: those of `parts`, or those that only they (added) and only `base` (removed) have.
+
+        A changed member is in both.
+        """
+        new = rows_sql([part.uri for part in self.parts], schema)
+        if self.base is None:
+            return [Selection(sql=_sorted(new))]
+        old = rows_sql([part.uri for part in self.base], schema)
+        return [
+            Selection(sql=_only_in(new, old, schema), change="added"),
+            Selection(sql=_only_in(old, new, schema), change="removed"),
+        ]
 
 
-def delta(version: PinnedVersion, base: PinnedVersion) -> list[Selection]:
-    """Rows that `base` has not (added) and rows that only `base` has (removed). A changed member is in both.
+def whole_groups(version: PinnedVersion, *, group_bytes: int) -> list[Group]:
+    """The members: neighbouring files together as long as they have no more than `group_bytes`."""
+    return [
+        Group(number=number, parts=tuple(parts))
+        for number, parts in enumerate(_bundled(version.parts, lambda part: part.bytes, group_bytes))
+    ]
+
+
+def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: int) -> list[Group]:
+    """Partition by partition where both versions were cut alike, else one group of all files.
 
     Raises `UserError` SCHEMA_MISMATCH where the versions have other columns.
     """
-    schema = common_schema(version, base)
-    new, old = rows_sql(version.uris, schema), rows_sql(base.uris, schema)
+    common_schema(version, base)
+    new, old = _by_partition(version), _by_partition(base)
+    if new is None or old is None or version.info.partitions != base.info.partitions:
+        return [Group(number=0, parts=version.parts, base=base.parts)]
+    pairs = [(new.get(partition, ()), old.get(partition, ())) for partition in range(version.info.partitions)]
     return [
-        Selection(sql=_only_in(new, old, schema), change="added"),
-        Selection(sql=_only_in(old, new, schema), change="removed"),
+        Group(
+            number=number,
+            parts=tuple(part for parts, _ in bundle for part in parts),
+            base=tuple(part for _, parts in bundle for part in parts),
+        )
+        for number, bundle in enumerate(
+            _bundled(pairs, lambda pair: sum(part.bytes for parts in pair for part in parts), group_bytes)
+        )
     ]
+
+
+def _by_partition(version: PinnedVersion) -> dict[int, tuple[Part, ...]] | None:
+    """The files by partition; none where one of them is of several."""
+    found: dict[int, tuple[Part, ...]] = {}
+    for part in version.parts:
+        if part.partition is None:
+            return None
+        found[part.partition] = (*found.get(part.partition, ()), part)
+    return found
+
+
+def _bundled(items: Iterable[ItemT], size: Callable[[ItemT], int], limit: int) -> Iterator[list[ItemT]]:
+    """Neighbours together while their sizes come to no more than `limit`; a larger one is alone."""
+    bundle: list[ItemT] = []
+    total = 0
+    for item in items:
+        if bundle and total + size(item) > limit:
+            yield bundle
+            bundle, total = [], 0
+        bundle.append(item)
+        total += size(item)
+    if bundle:
+        yield bundle
 
 
 def common_schema(version: PinnedVersion, base: PinnedVersion) -> RowSchema:

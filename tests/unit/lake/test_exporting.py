@@ -16,10 +16,10 @@ from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.comparing import compare
-from connectors.sinks.destinations import LocalFolder, S3Prefix, destination
-from connectors.sinks.exporting import ExportOrder, export
+from connectors.sinks.destinations import destination
+from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.receiving import read_manifest
-from connectors.sinks.selection import PinnedVersion
+from connectors.sinks.selection import PinnedVersion, delta_groups
 from connectors.sources.limits import ParseLimits
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -240,8 +240,8 @@ def test_an_export_is_never_replaced_and_the_loser_of_a_race_takes_its_files_bac
     to = str(lake.folder / "out") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
     first = lake.export(version, FORMATS[0], to)
     assert code_of(UserError, lambda: lake.export(version, FORMATS[1], to)) == "DESTINATION_EXISTS"
-    kind = LocalFolder if where == "local" else S3Prefix
-    monkeypatch.setattr(kind, "taken", lambda _: False)  # both have looked before either had written
+    # both have looked before either had written
+    monkeypatch.setattr("connectors.sinks.exporting.require_free", lambda *_: None)
     assert code_of(UserError, lambda: lake.export(version, FORMATS[1], to)) == "DESTINATION_EXISTS"
     assert lake.check(to) == (first, None)
     if where == "local":
@@ -342,3 +342,39 @@ def test_a_file_that_is_gone_is_named(lake: Lake) -> None:
     _, difference = lake.check(str(lake.folder / "out"))
     assert difference is not None
     assert (difference.key, difference.what) == (manifest.files[0].key, "file")
+
+
+def test_a_finished_export_can_be_finished_again_and_one_of_another_id_cannot(lake: Lake) -> None:
+    """The end was written, but the job died before it could say so."""
+    version = lake.publish([{"user_id": "u"}, {"user_id": "v"}], RowSchema(), "1")
+    order = ExportOrder(
+        export_id=new_id(),
+        tenant="acme",
+        audience="vip",
+        version=version,
+        format=FORMATS[0],
+        created_at="2026-11-25T00:00:00Z",
+    )
+    to = destination(f"s3://{BUCKET}/exports/{new_id()}", lake.s3)
+    groups = [write_group(order, group, to, s3=lake.s3, limits=limits(lake.folder)) for group in order.groups()]
+    kept = [GroupWritten.from_record(json.loads(json.dumps(group.as_record()))) for group in groups]
+    assert kept == groups
+    assert finish(order, kept, to) == finish(order, kept, to)
+    require_free(order, to)
+    other = dataclasses.replace(order, export_id=new_id())
+    assert code_of(UserError, lambda: finish(other, kept, to)) == "DESTINATION_EXISTS"
+    assert code_of(UserError, lambda: require_free(other, to)) == "DESTINATION_EXISTS"
+
+
+def test_a_delta_of_versions_that_were_cut_alike_is_made_partition_by_partition(lake: Lake) -> None:
+    rows = [{"user_id": f"user-{n}"} for n in range(3_000)]
+    base = lake.publish(rows[:2_000], RowSchema(), "1")
+    new = lake.publish(rows[1_000:], RowSchema(), "2")
+    assert len(delta_groups(new, base, group_bytes=1)) == 4
+    assert len(delta_groups(new, base, group_bytes=10**9)) == 1
+    cut_otherwise = lake.publish(rows[:1_500], RowSchema(), "3", partitions=3)
+    assert len(delta_groups(cut_otherwise, base, group_bytes=1)) == 1
+    for group_bytes in (1, 10**9):
+        made = lake.export(new, FORMATS[0], str(lake.folder / str(group_bytes)), base=base, target_bytes=group_bytes)
+        assert (made.total("added").count, made.total("removed").count) == (1_000, 1_000)
+        assert lake.check(str(lake.folder / str(group_bytes)))[1] is None
