@@ -203,6 +203,18 @@ class VersionStore(Protocol):
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """The files of a version, without empty ones, ordered by partition. Raises `UserError` NO_SUCH_VERSION."""
 
+    def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
+        """Keep a version for a job until `release`, whatever expiry says. Holding it again is no error.
+
+        Raises `UserError` NO_SUCH_VERSION, `RetriableError` HOLD_CONFLICT when others kept winning.
+        """
+
+    def release(self, audience: AudienceRef, holder: JobId) -> None:
+        """Give up all that a job holds of an audience; nothing, or a deleted audience, is no error."""
+
+    def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
+        """A version that the job holds, and its files. Raises `UserError` AUDIENCE_DELETED, `FatalError` NOT_HELD."""
+
     def rollback(
         self,
         audience: AudienceRef,

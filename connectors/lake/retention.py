@@ -4,12 +4,13 @@ The order matters. A rollback needs the tag of its source to commit, so after th
 files can appear; what is deleted is what the table as it is *after* that commit does not refer to.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connectors.lake.access import S3Access
+from connectors.lake.holding import held_snapshots
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import TOMBSTONE, AudienceTables
 from connectors.listing import ObjectInfo, delete_objects, list_objects
@@ -20,7 +21,7 @@ from segmentation.publishing import expired_versions
 from segmentation.versions import AudienceRef, Expired, VersionInfo
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Table
+    from pyiceberg.table import Table, Transaction
 
 EXPIRE_TRIES = 5
 
@@ -82,23 +83,24 @@ def referenced_uris(table: "Table") -> set[str]:
 
 
 def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: Retention) -> tuple[VersionInfo, ...]:
-    from pyiceberg.exceptions import CommitFailedException
+    """Take the tags of expired versions away, then the snapshots that no tag is left on (`holding` says why)."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
-    for _ in range(EXPIRE_TRIES):
-        table = tables.find(audience)
-        if table is None:
-            return ()
+    expired: tuple[VersionInfo, ...] = ()
+
+    def untag(table: "Table") -> "Transaction | None":
+        nonlocal expired
         history = read_history(table.metadata)
+        held = held_snapshots((name, ref.snapshot_id) for name, ref in table.metadata.refs.items())
         expired = expired_versions(
             history.versions,
             keep_last=retention.keep_last,
             keep_younger_than=retention.keep_younger_than,
             now=retention.now,
-            pins=retention.pins,
+            pins=retention.pins | {v.version for v in history.versions if v.snapshot_id in held},
         )
         if not expired:
-            return ()
+            return None
         transaction = table.transaction()
         tags = ManageSnapshots(transaction)
         for version in expired:
@@ -106,10 +108,33 @@ def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: R
         tags.commit()
         through = max(history.expired_through, *(version.version for version in expired))
         transaction.set_properties({EXPIRED_THROUGH: str(through)})
-        ExpireSnapshots(transaction).by_ids([version.snapshot_id for version in expired]).commit()
+        return transaction
+
+    def forget(table: "Table") -> "Transaction | None":
+        kept = {ref.snapshot_id for ref in table.metadata.refs.values()}
+        untagged = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id not in kept]
+        if not untagged:
+            return None
+        transaction = table.transaction()
+        ExpireSnapshots(transaction).by_ids(untagged).commit()
+        return transaction
+
+    _commit(tables, audience, untag)
+    _commit(tables, audience, forget)
+    return expired
+
+
+def _commit(tables: AudienceTables, audience: AudienceRef, stage: "Callable[[Table], Transaction | None]") -> None:
+    from pyiceberg.exceptions import CommitFailedException
+
+    for _ in range(EXPIRE_TRIES):
+        table = tables.find(audience)
+        transaction = None if table is None else stage(table)
+        if transaction is None:
+            return
         try:
             transaction.commit_transaction()
         except CommitFailedException:
             continue
-        return expired
+        return
     raise RetriableError("EXPIRE_CONFLICT", f"{audience.audience}: other writers kept winning; try again later")

@@ -31,6 +31,8 @@ HIGH_WATER_IMPORT: Final = P + "high-water-import"
 HIGH_WATER_VERSION: Final = P + "high-water-version"
 EXPIRED_THROUGH: Final = P + "expired-through"
 _TAG: Final = re.compile(r"v([1-9]\d*)")
+HELD_TAG: Final = re.compile(r"held-v[1-9]\d*-(\w+)")
+"""Tag of a version that a job holds; see `holding`."""
 
 
 def tag_name(version: Version) -> str:

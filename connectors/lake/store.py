@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from connectors.lake.access import S3Access
-from connectors.lake.commit import VersionChange, commit_version, data_files, load_history
+from connectors.lake.commit import VersionChange, commit_version, load_history
 from connectors.lake.compaction import merge_files
 from connectors.lake.faults import lake_faults
+from connectors.lake.holding import held_version, hold_version, parts_of, release_versions, require_table
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
-from connectors.lake.snapshots import listed_parts, read_history
 from connectors.lake.tables import AudienceTables
 from schemas.columns import RowSchema
 from schemas.digest import Digest
@@ -114,22 +114,21 @@ class IcebergVersionStore:
         Raises `FatalError` LAKE_MISMATCH when the two disagree.
         """
         with lake_faults(f"reading the files of {audience.audience} version {number}"):
-            table = self._tables.find(audience)
-            info = require_version(read_history(table.metadata) if table else History(), audience, number)
-            snapshot = table.metadata.snapshot_by_id(info.snapshot_id) if table else None
-            if table is None or snapshot is None:
-                raise FatalError("LAKE_MISMATCH", f"tag of version {number} has no snapshot {info.snapshot_id}")
-            listed = listed_parts(snapshot, table.location() + "/")
-            stored = {uri: file.record_count for uri, file in data_files(table, info.snapshot_id).items()}
-        if stored != {uri: part.rows for uri, part in listed.items()}:
-            raise FatalError(
-                "LAKE_MISMATCH",
-                f"{audience.audience} version {number}: the summary of snapshot {info.snapshot_id} lists "
-                f"{len(listed)} files, its manifests {len(stored)}, and they are not the same",
-                snapshot_id=info.snapshot_id,
-                version=number,
-            )
-        return sorted(listed.values(), key=lambda p: (p.partition is None, p.partition or 0, p.uri))
+            table, info = require_table(self._tables.find(audience), audience, number)
+            return parts_of(table, audience, info)
+
+    def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
+        """See `VersionStore.hold`: a tag of its own on the snapshot."""
+        hold_version(self._tables, audience, number, holder, self._sleep)
+
+    def release(self, audience: AudienceRef, holder: JobId) -> None:
+        """See `VersionStore.release`."""
+        release_versions(self._tables, audience, holder, self._sleep)
+
+    def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
+        """See `VersionStore.held`. Raises as `files` does too."""
+        with lake_faults(f"reading version {number} of {audience.audience}"):
+            return held_version(self._tables, audience, number, holder)
 
     def rollback(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from schemas.columns import RowSchema
-from schemas.errors import UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Version
 from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
@@ -54,6 +54,7 @@ class InMemoryVersionStore:
         self._read = read
         self._audiences: dict[JobId, _Audience] = {}
         self._dropped: set[JobId] = set()
+        self._held: set[tuple[JobId, Version, JobId]] = set()
 
     def publish(self, request: PublishRequest) -> PublishOutcome:
         """See `VersionStore.publish`."""
@@ -89,6 +90,23 @@ class InMemoryVersionStore:
         self.version(audience, number)
         parts = (p for p in self._audiences[audience.audience_id].parts[number] if p.rows)
         return sorted(parts, key=lambda p: (p.partition is None, p.partition or 0, p.uri))
+
+    def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
+        """See `VersionStore.hold`."""
+        self.version(audience, number)
+        self._held.add((audience.audience_id, number, holder))
+
+    def release(self, audience: AudienceRef, holder: JobId) -> None:
+        """See `VersionStore.release`."""
+        self._held = {h for h in self._held if (h[0], h[2]) != (audience.audience_id, holder)}
+
+    def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
+        """See `VersionStore.held`."""
+        if audience.audience_id in self._dropped:
+            raise UserError("AUDIENCE_DELETED", f"audience {audience.audience} has been deleted")
+        if (audience.audience_id, number, holder) not in self._held:
+            raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not held by {holder}")
+        return self.version(audience, number), self.files(audience, number)
 
     def rollback(
         self,
@@ -138,8 +156,9 @@ class InMemoryVersionStore:
     ) -> Expired:
         """See `VersionStore.expire`; nothing is deleted, since there are no files."""
         history = self._history(audience)
+        held = {version for ref, version, _ in self._held if ref == audience.audience_id}
         gone = expired_versions(
-            history.versions, keep_last=keep_last, keep_younger_than=keep_younger_than, now=now, pins=pins
+            history.versions, keep_last=keep_last, keep_younger_than=keep_younger_than, now=now, pins=pins | held
         )
         if gone:
             kept = tuple(v for v in history.versions if v not in gone)

@@ -185,6 +185,32 @@ def test_an_expiry_during_a_rollback_never_takes_its_files(
     other.close()
 
 
+@pytest.mark.parametrize("hold_first", [True, False])
+def test_an_expiry_during_a_hold_never_takes_its_files(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, *, hold_first: bool
+) -> None:
+    """Whoever loses has looked before the winner's commit, and commits after it."""
+    ref, holder = audience(), new_id()
+    for order in ("1", "2"):
+        store.publish(_replace(s3, ref, order, f"user-{order}"))
+
+    def hold() -> None:
+        store.hold(ref, Version(1), holder)
+
+    def expire() -> None:
+        store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0))
+
+    if hold_first:
+        _after_first_commit(monkeypatch, hold, before=True)
+        expire()
+        info, files = store.held(ref, Version(1), holder)
+        assert (info.members, {part.uri.partition(f"{BUCKET}/")[2] for part in files} - _keys(s3, ref)) == (1, set())
+    else:
+        _after_first_commit(monkeypatch, expire, before=True)
+        with pytest.raises(UserError, match="NO_SUCH_VERSION"):
+            hold()
+
+
 def test_expiry_deletes_the_files_of_expired_versions_and_no_others(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     made = [_replace(s3, ref, str(n), f"user-{n}") for n in range(1, 5)]
@@ -284,7 +310,7 @@ def test_summary_and_manifests_that_disagree_are_noticed(
 ) -> None:
     ref = audience()
     store.publish(_replace(s3, ref, "1", "ann", "bob"))
-    monkeypatch.setattr("connectors.lake.store.data_files", lambda *_: {})
+    monkeypatch.setattr("connectors.lake.holding.data_files", lambda *_: {})
     with pytest.raises(FatalError) as caught:
         store.files(ref, Version(1))
     assert caught.value.code == "LAKE_MISMATCH"

@@ -1,0 +1,146 @@
+"""Versions that a job holds: a tag `held-v<N>-<job>` keeps the snapshot, and with it the files, until it is removed.
+
+Expiry takes the version's own tag away first, and in a second commit the snapshots that no tag is left on; a hold is
+committed only while the version's own tag is there. So whichever of the two comes first, the other one sees it.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from connectors.lake.commit import data_files
+from connectors.lake.faults import lake_faults
+from connectors.lake.snapshots import HELD_TAG, listed_parts, read_history, tag_name, version_info
+from connectors.lake.tables import AudienceTables
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import JobId, Version
+from segmentation.publishing import History, require_version
+from segmentation.versions import AudienceRef, Part, VersionInfo
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table, Transaction
+
+TRIES: Final = 20
+BACKOFF_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+
+
+def hold_version(
+    tables: AudienceTables, audience: AudienceRef, number: Version, holder: JobId, sleep: Callable[[float], None]
+) -> None:
+    """See `VersionStore.hold`."""
+    from pyiceberg.table.update import AssertRefSnapshotId
+    from pyiceberg.table.update.snapshot import ManageSnapshots
+
+    def stage(table: "Table | None") -> "Transaction | None":
+        table, info = require_table(table, audience, number)
+        if _held_tag(number, holder) in table.metadata.refs:
+            return None
+        transaction = table.transaction()
+        ManageSnapshots(transaction).create_tag(info.snapshot_id, _held_tag(number, holder)).commit()
+        there = AssertRefSnapshotId.model_validate({"snapshot-id": info.snapshot_id, "ref": tag_name(number)})
+        transaction._requirements += (there,)  # noqa: SLF001  # as in `commit`
+        return transaction
+
+    _commit(tables, audience, stage, sleep)
+
+
+def release_versions(
+    tables: AudienceTables, audience: AudienceRef, holder: JobId, sleep: Callable[[float], None]
+) -> None:
+    """See `VersionStore.release`."""
+    from pyiceberg.table.update.snapshot import ManageSnapshots
+
+    def stage(table: "Table | None") -> "Transaction | None":
+        mine = [] if table is None else [tag for tag in table.metadata.refs if _is_held_by(tag, holder)]
+        if table is None or not mine:
+            return None
+        transaction = table.transaction()
+        tags = ManageSnapshots(transaction)
+        for tag in mine:
+            tags = tags.remove_tag(tag)
+        tags.commit()
+        return transaction
+
+    _commit(tables, audience, stage, sleep)
+
+
+def held_version(
+    tables: AudienceTables, audience: AudienceRef, number: Version, holder: JobId
+) -> tuple[VersionInfo, Sequence[Part]]:
+    """See `VersionStore.held`."""
+    table = tables.find(audience)
+    if table is None:
+        raise UserError(
+            "AUDIENCE_DELETED", f"audience {audience.audience} has been deleted", audience=audience.audience
+        )
+    ref = table.metadata.refs.get(_held_tag(number, holder))
+    snapshot = None if ref is None else table.metadata.snapshot_by_id(ref.snapshot_id)
+    if snapshot is None:
+        raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not held by {holder}", job=holder)
+    info = version_info(snapshot)
+    return info, parts_of(table, audience, info)
+
+
+def require_table(table: "Table | None", audience: AudienceRef, number: Version) -> tuple["Table", VersionInfo]:
+    """The table, and the version in it. Raises `UserError` NO_SUCH_VERSION."""
+    info = require_version(read_history(table.metadata) if table else History(), audience, number)
+    if table is None:
+        raise AssertionError("unreachable")
+    return table, info
+
+
+def parts_of(table: "Table", audience: AudienceRef, info: VersionInfo) -> Sequence[Part]:
+    """The files of a version, ordered by partition. Raises `FatalError` LAKE_MISMATCH."""
+    snapshot = table.metadata.snapshot_by_id(info.snapshot_id)
+    if snapshot is None:
+        raise FatalError("LAKE_MISMATCH", f"tag of version {info.version} has no snapshot {info.snapshot_id}")
+    listed = listed_parts(snapshot, table.location() + "/")
+    stored = {uri: file.record_count for uri, file in data_files(table, info.snapshot_id).items()}
+    if stored != {uri: part.rows for uri, part in listed.items()}:
+        raise FatalError(
+            "LAKE_MISMATCH",
+            f"{audience.audience} version {info.version}: the summary of snapshot {info.snapshot_id} lists "
+            f"{len(listed)} files, its manifests {len(stored)}, and they are not the same",
+            snapshot_id=info.snapshot_id,
+            version=info.version,
+        )
+    return sorted(listed.values(), key=lambda p: (p.partition is None, p.partition or 0, p.uri))
+
+
+def held_snapshots(refs: Iterable[tuple[str, int]]) -> set[int]:
+    """Snapshots that somebody holds, of (tag, snapshot)."""
+    return {snapshot_id for tag, snapshot_id in refs if HELD_TAG.fullmatch(tag)}
+
+
+def _held_tag(number: Version, holder: JobId) -> str:
+    return f"held-v{number}-{holder}"
+
+
+def _is_held_by(tag: str, holder: JobId) -> bool:
+    found = HELD_TAG.fullmatch(tag)
+    return found is not None and found[1] == holder
+
+
+def _commit(
+    tables: AudienceTables,
+    audience: AudienceRef,
+    stage: "Callable[[Table | None], Transaction | None]",
+    sleep: Callable[[float], None],
+) -> None:
+    """Stage on the table as it is, and again where another writer has won; nothing staged ends it."""
+    from pyiceberg.exceptions import CommitFailedException
+
+    for tried in range(TRIES):
+        if tried:
+            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        with lake_faults(f"holding a version of {audience.audience}"):
+            transaction = stage(tables.find(audience))
+            if transaction is None:
+                return
+            try:
+                transaction.commit_transaction()
+            except CommitFailedException:
+                continue
+            return
+    raise RetriableError("HOLD_CONFLICT", f"{audience.audience}: other writers kept winning; try again later")
