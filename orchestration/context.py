@@ -10,6 +10,7 @@ from connectors.sources.limits import ParseLimits
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
+from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.notifications.outbox import Outbox
@@ -48,6 +49,11 @@ class Context:
     def jobs(self) -> JobStore:
         """Jobs and their history."""
         return JobStore(self.database)
+
+    @cached_property
+    def exports(self) -> ExportStore:
+        """Exports and their history."""
+        return ExportStore(self.database)
 
     @cached_property
     def progress(self) -> ProgressStore:

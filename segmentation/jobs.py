@@ -6,11 +6,13 @@ Every state before PUBLISHING may end in FAILED or CANCELLED. From PUBLISHING a 
 refusal (nothing was committed): back to BUILDING when the base moved, FAILED when a guard refuses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from schemas.messages import JobState
+
+StateT = TypeVar("StateT", bound=str)
 
 _NEXT: Final[Mapping[JobState, frozenset[JobState]]] = {
     "REGISTERED": frozenset({"VERIFYING", "IMPORTING", "FAILED", "CANCELLED"}),
@@ -40,6 +42,11 @@ class Change(Enum):
 
 def change(current: JobState, wanted: JobState) -> Change:
     """Decide a wanted change of a job that is in `current`."""
+    return guarded(_NEXT, current, wanted)
+
+
+def guarded(following: Mapping[StateT, Set[StateT]], current: StateT, wanted: StateT) -> Change:
+    """Decide a wanted change by a table of which state may follow which."""
     if current == wanted:
         return Change.ALREADY
-    return Change.APPLIED if wanted in _NEXT[current] else Change.REFUSED
+    return Change.APPLIED if wanted in following[current] else Change.REFUSED

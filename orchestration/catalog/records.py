@@ -6,8 +6,10 @@ from typing import Any, Self
 
 from schemas.columns import ImportMode, ImportSpec
 from schemas.errors import MusterError, UserError
-from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.messages import JobState
+from segmentation.export_jobs import ExportState
+from segmentation.versions import AudienceRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +142,88 @@ class StageProgress:
     stage: str
     record: Mapping[str, Any]
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A version of an audience that an export holds in the lake."""
+
+    audience: AudienceRef
+    version: Version
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        ref = self.audience
+        return {
+            "audience_id": ref.audience_id,
+            "tenant": ref.tenant,
+            "audience": ref.audience,
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`."""
+        ref = AudienceRef(
+            tenant=record["tenant"], audience=record["audience"], audience_id=JobId(record["audience_id"])
+        )
+        return cls(audience=ref, version=Version(record["version"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExport:
+    """What an export is registered with. `request` is the record of an `ExportRequest` with its versions resolved."""
+
+    export_id: JobId
+    tenant: str
+    audience: str
+    audience_id: JobId | None
+    request: Mapping[str, Any]
+    held: tuple[Held, ...]
+    execution: str | None
+    retry_of: JobId | None
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One export job. `outcome`: {manifest, version, rows, files, bytes, digest}."""
+
+    export_id: JobId
+    tenant: TenantName
+    audience: AudienceName
+    audience_id: JobId | None
+    state: ExportState
+    request: Mapping[str, Any]
+    held: tuple[Held, ...]
+    execution: str | None
+    outcome: Mapping[str, Any] | None
+    error: JobError | None
+    failed_in: ExportState | None
+    retry_of: JobId | None
+    created_at_ms: int
+    finished_at_ms: int | None
+    swept_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportTransition:
+    """One step in the history of an export."""
+
+    state: ExportState
+    cause: str | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportGroup:
+    """One group of an export's files: how far it is, and what was written (`record`) or why not (`error`)."""
+
+    number: int
+    bytes: int
+    expected_rows: int
+    attempt: int
+    rows: int
+    beat_at_ms: int | None
+    record: Mapping[str, Any] | None
+    error: JobError | None
