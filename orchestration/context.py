@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from connectors.objects import ObjectStore
     from segmentation.versions import VersionStore
 
-STATE_MACHINE = "ImportAudience"
+IMPORT_MACHINE: Final = "ImportAudience"
+EXPORT_MACHINE: Final = "ExportAudience"
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,9 @@ class Context:
             aws_secret_access_key="local",  # noqa: S106
         )
 
-    @property
-    def state_machine_arn(self) -> str:
-        """ARN of ImportAudience."""
-        return f"arn:aws:states:{self.settings.aws_region}:{self.settings.account_id}:stateMachine:{STATE_MACHINE}"
+    def machine_arn(self, machine: str = IMPORT_MACHINE) -> str:
+        """ARN of a state machine."""
+        return f"arn:aws:states:{self.settings.aws_region}:{self.settings.account_id}:stateMachine:{machine}"
 
     @property
     def duck_limits(self) -> DuckLimits:
@@ -151,9 +151,9 @@ class Context:
             False: LaneLimit(jobs=s.max_jobs, per_tenant=s.max_jobs_per_tenant),
         }
 
-    def execution_arn(self, name: str) -> str:
-        """ARN of an execution of ImportAudience."""
-        return f"{self.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    def execution_arn(self, name: str, machine: str = IMPORT_MACHINE) -> str:
+        """ARN of an execution of a state machine."""
+        return f"{self.machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
 
     def parse_limits(self) -> ParseLimits:
         """Limits of the child process that reads a customer's file."""

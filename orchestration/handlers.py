@@ -24,7 +24,8 @@ Handler = Callable[[Event, object], View | dict[str, Any]]
 
 
 @lru_cache(maxsize=1)
-def _context() -> Context:
+def process_context() -> Context:
+    """The context of this process, made by its first handler."""
     settings = Settings.load()
     configure(settings)
     return Context(settings)
@@ -38,10 +39,12 @@ class _Named:
     FatalError = type("FatalError", (Exception,), {})
 
 
-def _errors_by_name(handler: Handler) -> Handler:
+def errors_by_name(handler: Handler) -> Handler:
+    """Let an error of ours leave as an exception that Step Functions knows by the name of its class."""
+
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
-        with bound(job=event.get("job_id")):
+        with bound(job=event.get("job_id") or event.get("export_id")):
             try:
                 return handler(event, lambda_context)
             except MusterError as exc:
@@ -66,96 +69,96 @@ def _owned(handler: Handler) -> Handler:
     def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
         from orchestration.steps.view import not_mine
 
-        return not_mine(_context(), _job(event), str(event["execution"])) or handler(event, lambda_context)
+        return not_mine(process_context(), _job(event), str(event["execution"])) or handler(event, lambda_context)
 
     return wrapped
 
 
-@_errors_by_name
+@errors_by_name
 def register_import(event: Event, _: object) -> View:
     """{input, execution} -> view."""
     from orchestration.steps.register import register_import as step
 
-    return step(_context(), event["input"], str(event["execution"]))
+    return step(process_context(), event["input"], str(event["execution"]))
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.verify import verify
 
     STANDBY.keep()  # the parser's process loads while the job is read; a warm function has it from the last time
-    return verify(_context(), _job(event))
+    return verify(process_context(), _job(event))
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def import_to_kafka(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.send import send
 
     STANDBY.keep()
-    return send(_context(), _job(event))
+    return send(process_context(), _job(event))
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def read_outcome(event: Event, _: object) -> View:
     """{job_id} -> view; raises what a task has recorded."""
     from orchestration.steps.fail import read_outcome as step
 
-    return step(_context(), _job(event))
+    return step(process_context(), _job(event))
 
 
-@_errors_by_name
+@errors_by_name
 def begin_await(event: Event, _: object) -> dict[str, Any]:
     """{job_id, execution, task_token}: keep the token, which the relay answers; at once when there is no wait."""
     from orchestration.steps.wait import begin_await as step
 
-    step(_context(), _job(event), str(event["execution"]), str(event["task_token"]))
+    step(process_context(), _job(event), str(event["execution"]), str(event["task_token"]))
     return {}
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def retry_import(event: Event, _: object) -> View:
     """{job_id, failure} -> view."""
     from orchestration.steps.fail import retry_import as step
 
-    return step(_context(), _job(event), event["failure"])
+    return step(process_context(), _job(event), event["failure"])
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def build_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.build import build
 
-    return build(_context(), _job(event))
+    return build(process_context(), _job(event))
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def publish_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.publish import publish
 
-    return publish(_context(), _job(event))
+    return publish(process_context(), _job(event))
 
 
-@_errors_by_name
+@errors_by_name
 def notify(event: Event, _: object) -> View | dict[str, Any]:
     """{job_id, outcome} -> view; {outcome: not-registered, input, failure, execution} -> {}."""
     from orchestration.steps import notify as step
 
     if "job_id" not in event:
-        step.notify_unregistered(_context(), event["input"], event["failure"], str(event["execution"]))
+        step.notify_unregistered(process_context(), event["input"], event["failure"], str(event["execution"]))
         return {}
-    return step.notify(_context(), _job(event), str(event["outcome"]))
+    return step.notify(process_context(), _job(event), str(event["outcome"]))
 
 
-@_errors_by_name
+@errors_by_name
 def extract_cause(event: Event, _: object) -> dict[str, Any]:
     """{job_id, failure: {Error, Cause}} -> {job_id, error}."""
     from orchestration.steps.fail import extract_cause as step
@@ -163,7 +166,7 @@ def extract_cause(event: Event, _: object) -> dict[str, Any]:
     return step(_job(event), event["failure"])
 
 
-@_errors_by_name
+@errors_by_name
 @_owned
 def mark_failed(event: Event, _: object) -> View:
     """{job_id, error | failure} -> view."""
@@ -172,4 +175,4 @@ def mark_failed(event: Event, _: object) -> View:
     from orchestration.steps.fail import mark_failed as step
 
     error = JobError(**event["error"]) if "error" in event else error_of(event["failure"])
-    return step(_context(), _job(event), error)
+    return step(process_context(), _job(event), error)

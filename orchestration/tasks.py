@@ -1,7 +1,10 @@
-"""Entry point of a container task: `python -m orchestration.tasks verify|import|build JOB EXECUTION`.
+"""Entry point of a container task.
 
-Exit code 0: the step is done, or its user or fatal error is recorded for ReadOutcome. 1: a retry may help. A task has
-nothing but its exit code to tell Step Functions, so what must not be retried is told through the catalog.
+`python -m orchestration.tasks verify|import|build JOB EXECUTION`, or `... export EXPORT EXECUTION GROUP`.
+
+Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
+help. A task has nothing but its exit code to tell Step Functions, so what must not be retried is told through the
+catalog.
 """
 
 import logging
@@ -43,6 +46,19 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
     return 0
 
 
+def export_group(context: Context, export: JobId, number: int, execution: str) -> int:
+    """Write a group of an export and return the exit code."""
+    from orchestration.steps.exports.write import write_export_group
+
+    bind(job=export)
+    try:
+        write_export_group(context, export, number, execution)
+    except RetriableError as exc:
+        _log.warning("group %d of export %s may be tried again: %s", number, export, exc)
+        return 1
+    return 0
+
+
 def _step(command: str) -> Callable[[Context, JobId], View]:
     from orchestration.steps.build import build
     from orchestration.steps.send import send
@@ -53,11 +69,13 @@ def _step(command: str) -> Callable[[Context, JobId], View]:
 
 def main(arguments: Sequence[str]) -> int:
     """Read settings, run the step."""
-    command, job, execution = arguments
+    command, job, execution, *group = arguments
     if command in PARSING:
         STANDBY.prepare()  # it loads while the settings, the catalog and the job are read
     settings = Settings.load()
     configure(settings)
+    if command == "export":
+        return export_group(Context(settings), job_id(job), int(group[0]), execution)
     return run(Context(settings), command, job_id(job), execution)
 
 

@@ -16,6 +16,7 @@ MANIFEST_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 
+FORMAT_KEYS: Final = ("name", "compression", "null_token", "formulas")
 Compression = Literal["none", "gzip", "zstd"]
 FormulaPolicy = Literal["as-is", "escape", "refuse"]
 """What becomes of texts that a spreadsheet may take for a formula: kept, prefixed by an apostrophe, or refused."""
@@ -67,6 +68,16 @@ class ExportFormat:
             "null_token": self.null_token,
             "formulas": self.formulas,
         }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`; what is left out is the default. Raises `UserError` BAD_FORMAT."""
+        return cls(
+            format=record.get("name", "parquet"),
+            compression=record.get("compression", "none"),
+            null_token=record.get("null_token"),
+            formulas=record.get("formulas", "as-is"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,12 +247,7 @@ class Manifest:
             snapshot_id=int(record["snapshot_id"]),
             rule_hash=record["rule_hash"],
             created_at=str(record["created_at"]),
-            format=ExportFormat(
-                format=form["name"],
-                compression=form["compression"],
-                null_token=form["null_token"],
-                formulas=form["formulas"],
-            ),
+            format=ExportFormat.from_record({name: form[name] for name in FORMAT_KEYS}),
             schema=RowSchema.from_record(columns),
             members=int(record["members"]),
             digest=Digest.parse(record["digest"]),

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from connectors.lake.access import PRECONDITION_FAILED, S3Access, put_file
 from connectors.lake.faults import lake_faults
+from connectors.listing import list_objects
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
@@ -33,6 +34,9 @@ class Destination(Protocol):
 
     def remove(self, key: str) -> None:
         """Take a file back that no manifest names."""
+
+    def keys(self) -> Iterator[str]:
+        """Of all files that are there."""
 
     def uri(self, key: str) -> str:
         """Where a file is, for people."""
@@ -86,6 +90,10 @@ class LocalFolder:
     def remove(self, key: str) -> None:
         """One that is not there is no error."""
         (self._folder / key).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        """See `Destination.keys`."""
+        yield from (str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file())
 
     def uri(self, key: str) -> str:
         """Its path."""
@@ -157,6 +165,12 @@ class S3Prefix:
         """One that is not there is no error."""
         with self._faults():
             self._access.client().delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def keys(self) -> Iterator[str]:
+        """See `Destination.keys`."""
+        with self._faults():
+            for entry in list_objects(self._access.client(), self._bucket, self._prefix):
+                yield entry.key.removeprefix(self._prefix)
 
     def uri(self, key: str) -> str:
         """`s3://bucket/prefix/key`."""

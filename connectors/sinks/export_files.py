@@ -6,7 +6,7 @@ The same rows make the same bytes, so that an export that is repeated finds its 
 import gzip
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +45,12 @@ def write_files(
     stem: str,
     target_bytes: int,
     change: Change | None = None,
+    on_rows: Callable[[int], None] = lambda _: None,
 ) -> Iterator[WrittenFile]:
     """Write rows, sorted by user id, as files `<stem>-<number>`; none without rows.
 
-    A file is closed with the batch in which it reaches `target_bytes`. Raises `UserError` FORMULA_FOUND,
+    A file is closed with the batch in which it reaches `target_bytes`. `on_rows` is told the rows of each batch.
+    Raises `UserError` FORMULA_FOUND,
     NULL_TOKEN_TAKEN, and OSError for a full disk.
     """
     number, file = 0, None
@@ -60,6 +62,7 @@ def write_files(
                 file = _OpenFile(folder / f"{stem}-{number:05d}{format_.suffix}", schema, format_)
                 number += 1
             file.write(batch)
+            on_rows(batch.num_rows)
             if file.size >= target_bytes:
                 done, file = file, None
                 yield done.close(change)

@@ -34,6 +34,11 @@ RowsListener = Callable[[int], None]
 """Told the rows that have been written so far."""
 
 
+def file_stem(audience: str, version: int, export_id: JobId) -> str:
+    """Start of the names of an export's files, its own."""
+    return f"{audience}-v{version}-{export_id[-ID_SHOWN:]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOrder:
     """What is wanted: a version, or its difference from `base`, in files of about `target_bytes`."""
@@ -50,7 +55,7 @@ class ExportOrder:
     @property
     def stem(self) -> str:
         """Start of the files' names, this export's own."""
-        return f"{self.audience}-v{self.version.info.version}-{self.export_id[-ID_SHOWN:]}"
+        return file_stem(self.audience, self.version.info.version, self.export_id)
 
     def groups(self) -> list[Group]:
         """The files to read, in groups; the same order gives the same ones. Raises `UserError` SCHEMA_MISMATCH."""
@@ -143,6 +148,12 @@ def write_group(
     """
     rows = formulas = 0
     files: list[ManifestFile] = []
+
+    def count(more: int) -> None:
+        nonlocal rows
+        rows += more
+        on_rows(rows)
+
     schema = order.version.info.row_schema
     limits = replace(limits, temp_directory=limits.temp_directory / "export")
     with to.scratch(limits.temp_directory) as scratch, lake_faults("exporting"):
@@ -157,12 +168,12 @@ def write_group(
                     stem=f"{order.stem}{kind}-{group.number:05d}",
                     target_bytes=order.target_bytes,
                     change=selection.change,
+                    on_rows=count,
                 ):
                     to.put(file.path, file.entry.key)
                     files.append(file.entry)
                     on_file(file.entry)
-                    rows, formulas = rows + file.entry.rows, formulas + file.formulas
-                    on_rows(rows)
+                    formulas += file.formulas
     return GroupWritten(files=tuple(files), formulas=formulas)
 
 

@@ -55,6 +55,11 @@ class Group:
         """Of all files that are read."""
         return sum(part.bytes for part in self.parts + (self.base or ()))
 
+    @property
+    def expected_rows(self) -> int:
+        """Rows that will be written; of a delta, at most."""
+        return sum(part.rows for part in self.parts + (self.base or ()))
+
     def selections(self, schema: RowSchema) -> list[Selection]:
         """The rows that are wanted: those of `parts`, or those that only they (added) and only `base` (removed) have.
 

@@ -200,10 +200,11 @@ class ExportStore:
         """All exports that have not ended, oldest first."""
         return self._select(exports.c.state.not_in(ENDED))
 
-    def to_sweep(self, *, ended_before_ms: int, again_before_ms: int, limit: int = 50) -> list[Export]:
-        """Ended exports that were never swept, and those that ended long ago and were not swept since."""
-        never = exports.c.swept_at_ms.is_(None) & (exports.c.finished_at_ms < ended_before_ms)
-        again = (exports.c.finished_at_ms < again_before_ms) & (exports.c.swept_at_ms < again_before_ms)
+    def to_sweep(self, now_ms: int, *, after_ms: int, again_after_ms: int, limit: int = 50) -> list[Export]:
+        """Exports that ended `after_ms` ago and were never swept, or `again_after_ms` ago and were not swept since."""
+        swept, finished = exports.c.swept_at_ms, exports.c.finished_at_ms
+        never = swept.is_(None) & (finished < now_ms - after_ms)
+        again = (finished < now_ms - again_after_ms) & (swept < finished + again_after_ms)
         return self._select(exports.c.state.in_(ENDED), never | again, limit=limit)
 
     def untold(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[Export]:

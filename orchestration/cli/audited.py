@@ -37,6 +37,9 @@ CHANGES: Final = frozenset(
         "notifications key",
         "backup",
         "restore",
+        "export",
+        "exports cancel",
+        "exports retry",
     }
 )
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
@@ -51,7 +54,9 @@ READS: Final = frozenset(
         "receipt",
         "rejects",
         "sql",
-        "export",
+        "exports list",
+        "exports show",
+        "exports wait",
         "verify",
         "jobs list",
         "jobs show",

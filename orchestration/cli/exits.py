@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import MusterError, UserError
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Job
+    from orchestration.catalog.records import Export, Job
 
 
 class ExitCode(IntEnum):
@@ -46,8 +46,8 @@ def of_error(error: MusterError) -> ExitCode:
     return ExitCode.USER_ERROR if isinstance(error, UserError) else ExitCode.SYSTEM_ERROR
 
 
-def of_job(job: "Job") -> ExitCode:
-    """The exit code of a job: NOT_FINISHED while it runs."""
+def of_job(job: "Job | Export") -> ExitCode:
+    """The exit code of a job or an export: NOT_FINISHED while it runs."""
     match job.state:
         case "READY":
             return ExitCode.OK

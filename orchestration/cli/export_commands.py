@@ -1,6 +1,5 @@
 """`muster export` and `muster verify`."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
@@ -8,13 +7,15 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, say
 from orchestration.cli.exits import ExitCode
+from orchestration.cli.export_following import wait_for_export
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, lake_context, receiver_context
+from orchestration.cli.screen import screen
+from orchestration.cli.session import SESSION, lake_context, receiver_context, stack_context
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Audience
     from orchestration.context import Context
+    from orchestration.steps.exports.request import ExportRequest
 
 NULL: Final = "\\N"
 MIB: Final = 1024 * 1024
@@ -28,22 +29,12 @@ def add_to(app: typer.Typer) -> None:
         "export",
         "muster export vip --to vip.parquet",
         "muster export vip --to exports/vip --format csv --compression gzip",
-        "muster export vip --to s3://bucket/vip-3 --version 3",
-        "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2",
+        "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
+        "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
     )(export)
     command(app, "verify", "muster verify exports/vip/manifest.json", "muster verify s3://bucket/vip-3/manifest.json")(
         verify
     )
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise typer.BadParameter(f"{text!r} is not a time like 2026-11-25T09:00Z", param_hint="--as-of") from exc
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def export(
@@ -72,6 +63,10 @@ def export(
     ] = "as-is",
     target_mb: Annotated[int, typer.Option("--target-mb", metavar="MB", min=1, help="Size of a file, about.")] = 256,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Follow the export to s3://...; the exit code tells its end.")
+    ] = False,
+    timeout: options.Timeout = None,
     tenant: options.Tenant = "default",
     json: options.Json = False,
 ) -> None:
@@ -79,13 +74,14 @@ def export(
 
     Sorted by user id, and checked against the digest of the version before the manifest is written; `muster verify`
     checks it again from the manifest alone. A FILE.parquet is written alone, without a manifest.
+
+    A folder and a FILE.parquet are written by this command, an export to s3://... by a job (`muster exports`).
     """
     del json
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
-    moment = _moment(as_of)
-    from orchestration.operations.audiences import find
-    from orchestration.operations.exports import export_audience, pinned
+    from orchestration.clock import fresh_id
+    from orchestration.steps.exports.request import ExportRequest
     from schemas.columns import FileFormat
     from schemas.manifest import Compression, ExportFormat, FormulaPolicy
 
@@ -100,41 +96,79 @@ def export(
         raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
     if overwrite and not one_file:
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
-    context = lake_context()
-    audience = find(context, tenant, name)
-    if one_file:
-        chosen = version if moment is None else pinned(context, audience, as_of=moment).info.version
-        _one_file(context, audience, to, chosen, overwrite=overwrite)
-        return
-    manifest = export_audience(
-        context,
-        audience,
-        pinned(context, audience, version=version, as_of=moment),
-        to,
-        wanted,
-        base=None if delta_from is None else pinned(context, audience, version=delta_from),
+    by_job = "://" in to and not one_file
+    if (wait or timeout is not None) and not by_job:
+        raise typer.BadParameter("only an export to s3://... is a job that can be waited for", param_hint="--wait")
+    request = ExportRequest(
+        export_id=fresh_id(),
+        tenant=tenant,
+        audience=name,
+        to=to,
+        format=wanted,
         target_bytes=target_mb * MIB,
-        on_rows=lambda rows: say(f"{number(rows)} rows written"),
+        version=version,
+        as_of=as_of,
+        delta_from=delta_from,
     )
+    if by_job:
+        raise typer.Exit(_submit(request, wait=wait, timeout_s=timeout))
+    context = lake_context()
+    if one_file:
+        _one_file(context, request, overwrite=overwrite)
+    else:
+        _folder(context, request)
+
+
+def _submit(request: "ExportRequest", *, wait: bool, timeout_s: float | None) -> ExitCode:
+    from orchestration.operations.export_jobs import submit
+
+    context = stack_context()
+    export_id = SESSION.job = submit(context, request)
+    if wait:
+        return wait_for_export(context, export_id, timeout_s=timeout_s)
+    if SESSION.json:
+        print_json({"export": export_id, "state": "SUBMITTED"})
+    else:
+        print_line(export_id)
+        say(f"Submitted. `muster exports wait {export_id}` follows the export.")
+    return ExitCode.OK
+
+
+def _folder(context: "Context", request: "ExportRequest") -> None:
+    from orchestration.operations.audiences import find
+    from orchestration.operations.exports import export_audience
+
+    audience = find(context, request.tenant, request.audience)
+    with screen() as place:
+
+        def show(rows: int) -> None:
+            line = f"{number(rows)} rows written"
+            place.show([line], line)
+
+        manifest = export_audience(context, audience, request, on_rows=show)
     if manifest.formulas_found:
         say(
             f"{number(manifest.formulas_found)} texts begin like a formula of a spreadsheet; they are written "
-            + ("escaped." if wanted.formulas == "escape" else "as they are (--formulas escape|refuse).")
+            + ("escaped." if request.format.formulas == "escape" else "as they are (--formulas escape|refuse).")
         )
     if SESSION.json:
-        print_json({"to": to, **manifest.as_record()})
+        print_json({"to": request.to, **manifest.as_record()})
         return
     what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
     print_line(
-        f"version {manifest.version} of {tenant}/{name}{what}: {number(manifest.rows)} rows in "
-        f"{len(manifest.files)} files, {size(sum(file.bytes for file in manifest.files))}, in {to}"
+        f"version {manifest.version} of {audience.tenant}/{audience.name}{what}: {number(manifest.rows)} rows in "
+        f"{len(manifest.files)} files, {size(sum(file.bytes for file in manifest.files))}, in {request.to}"
     )
 
 
-def _one_file(context: "Context", audience: "Audience", to: str, version: int | None, *, overwrite: bool) -> None:
+def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> None:
     from orchestration.operations import reading
+    from orchestration.operations.audiences import find
+    from orchestration.steps.exports.versions import resolve_version
 
-    info, done = reading.export(context, audience, version=version, destination=to, overwrite=overwrite)
+    audience = find(context, request.tenant, request.audience)
+    version = resolve_version(context, audience, version=request.version, as_of=request.moment)
+    info, done = reading.export(context, audience, version=version, destination=request.to, overwrite=overwrite)
     if SESSION.json:
         print_json(
             {

@@ -127,20 +127,21 @@ def message(server: MailServer, to: str, id_: str, subject: str, lines: list[str
 
 def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Subject and lines of the mail about a body."""
-    name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else "an import"
+    kind = body.get("kind", "import")
+    name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else f"an {kind}"
     cause = body.get("cause") or {}
     what = {
-        "ready": f"{name} is ready, version {body.get('version')}",
+        "ready": f"{name} is {'exported' if kind == 'export' else 'ready'}, version {body.get('version')}",
         "superseded": f"{name}: a newer import was published already",
-        "user-error": f"{name}: the file was refused ({cause.get('code')})",
-        "system-error": f"{name}: an import failed ({cause.get('code') or body.get('state')})",
-        "not-registered": "an import could not be registered",
+        "user-error": f"{name}: the {'export' if kind == 'export' else 'file'} was refused ({cause.get('code')})",
+        "system-error": f"{name}: an {kind} failed ({cause.get('code') or body.get('state')})",
+        "not-registered": f"an {kind} could not be registered",
     }[str(body["outcome"])]
     lines = [what, "", f"job       {body['job']}"]
-    lines += [f"source    {body['source']}"] if body.get("source") else []
+    lines += [f"{label:<9} {body[label]}" for label in ("source", "to", "manifest") if body.get(label)]
     lines += [f"{label:<9} {value:,}" for label, value in (body.get("counts") or {}).items()]
     if cause:
         lines += ["", f"{cause['code']}: {cause['message']}"]
     if body["outcome"] != "not-registered":
-        lines += ["", f"muster jobs show {body['job']}"]
+        lines += ["", f"muster {'exports' if kind == 'export' else 'jobs'} show {body['job']}"]
     return f"[Muster] {what}", lines

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestration.catalog.records import Job
+from orchestration.catalog.records import Export, Job
 from orchestration.clock import iso
 from orchestration.context import Context
 from orchestration.notifications.courier import Backoff, Courier
@@ -17,6 +17,7 @@ from schemas.ids import JobId
 LOG: Final = Recipient(channel="log", address="")
 """Everything is told to the log as well; its row shows that the outcome of a job has been dealt with."""
 COUNTS: Final = ("rows", "accepted", "rejected", "duplicates", "distinct", "members")
+EXPORT_COUNTS: Final = ("rows", "files", "bytes")
 _log = logging.getLogger(__name__)
 
 
@@ -36,12 +37,39 @@ def tell(context: Context, job: Job, outcome: Outcome, now_ms: int) -> list[Noti
     return context.outbox.write(job.job_id, outcome, [LOG, *recipients], body_of(context, job, outcome), now_ms=now_ms)
 
 
+def tell_export(context: Context, export: Export, outcome: Outcome, now_ms: int) -> list[Notification]:
+    """As `tell`, of an export."""
+    if outcome == "system-error":
+        recipients = _operators(context)
+    else:
+        recipients = context.recipients.told(export.tenant, export.audience_id)
+    known: Mapping[str, Any] = export.outcome or {}
+    body = {
+        "job": export.export_id,
+        "kind": "export",
+        "outcome": outcome,
+        "tenant": export.tenant,
+        "audience": export.audience,
+        "state": export.state,
+        "version": known.get("version", export.request.get("version")),
+        "counts": {name: known[name] for name in EXPORT_COUNTS if name in known},
+        "cause": None
+        if export.error is None
+        else {"kind": export.error.kind, "code": export.error.code, "message": export.error.message},
+        "to": export.request.get("to"),
+        "manifest": known.get("manifest"),
+        "occurred_at": iso(export.finished_at_ms or export.created_at_ms),
+    }
+    return context.outbox.write(export.export_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
+
+
 def tell_unregistered(
     context: Context, event: object, execution: str, cause: Mapping[str, Any], now_ms: int
 ) -> list[Notification]:
     """Write that an object could not be registered: there is no job, the execution stands for it."""
     body = {
         "job": execution,
+        "kind": "export" if isinstance(event, Mapping) and "export" in event else "import",
         "outcome": "not-registered",
         "tenant": None,
         "audience": None,
@@ -65,7 +93,7 @@ def _operators(context: Context) -> list[Recipient]:
         return []
 
 
-def outcome_of(job: Job) -> Outcome:
+def outcome_of(job: Job | Export) -> Outcome:
     """How a job that has ended is told. READY, SUPERSEDED or FAILED."""
     if job.state == "READY":
         return "ready"
@@ -79,6 +107,7 @@ def body_of(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]:
     known: Mapping[str, Any] = context.jobs.receipt(job.job_id) or job.evidence or {}
     return {
         "job": job.job_id,
+        "kind": "import",
         "outcome": outcome,
         "tenant": job.tenant,
         "audience": job.audience,

@@ -117,7 +117,7 @@ def _buckets(context: "Context") -> str:
 
 
 def _state_machine(context: "Context") -> str:
-    context.workflow.describe_state_machine(stateMachineArn=context.state_machine_arn)
+    context.workflow.describe_state_machine(stateMachineArn=context.machine_arn())
     return "ImportAudience is deployed"
 
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.destinations import destination
-from connectors.sinks.exporting import TARGET_BYTES, ExportOrder, export
+from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
-from orchestration.clock import fresh_id, iso, now_ms
+from orchestration.clock import iso, now_ms
 from orchestration.operations.reading import version_files
-from orchestration.steps.references import ref_of
+from orchestration.steps.exports.request import ExportRequest
+from orchestration.steps.exports.versions import resolve_version
 from schemas.errors import UserError
-from schemas.manifest import ExportFormat, Manifest
+from schemas.manifest import Manifest
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
@@ -25,46 +26,27 @@ RowsListener = Callable[[int], None]
 def pinned(
     context: "Context", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
 ) -> PinnedVersion:
-    """A version: by its number, the one that was current at a time (aware), or the current one.
-
-    Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION.
-    """
-    if as_of is not None:
-        kept = [info for info in context.versions.versions(ref_of(audience)) if info.published_at <= as_of]
-        if not kept:
-            raise UserError(
-                "NO_SUCH_VERSION",
-                f"audience {audience.name} had no version at {as_of.isoformat()}, or has forgotten it",
-                audience=audience.name,
-            )
-        version = max(info.version for info in kept)
-    info, parts = version_files(context, audience, version)
+    """A version and its files. Raises as `resolve_version`."""
+    number = resolve_version(context, audience, version=version, as_of=as_of)
+    info, parts = version_files(context, audience, number)
     return PinnedVersion(info=info, parts=parts)
 
 
 def export_audience(
-    context: "Context",
-    audience: "Audience",
-    version: PinnedVersion,
-    to: str,
-    format_: ExportFormat,
-    *,
-    base: PinnedVersion | None = None,
-    target_bytes: int = TARGET_BYTES,
-    on_rows: RowsListener = lambda _: None,
+    context: "Context", audience: "Audience", request: ExportRequest, *, on_rows: RowsListener = lambda _: None
 ) -> Manifest:
-    """Write a version, or its difference from `base`, to a folder or `s3://bucket/prefix`. Raises as `export` does."""
+    """Carry out a request in this process. Raises as `pinned` and `export` do."""
     order = ExportOrder(
-        export_id=fresh_id(),
+        export_id=request.export_id,
         tenant=audience.tenant,
         audience=audience.name,
-        version=version,
-        base=base,
-        format=format_,
+        version=pinned(context, audience, version=request.version, as_of=request.moment),
+        base=None if request.delta_from is None else pinned(context, audience, version=request.delta_from),
+        format=request.format,
         created_at=iso(now_ms()),
-        target_bytes=target_bytes,
+        target_bytes=request.target_bytes,
     )
-    place = destination(to, context.s3)
+    place = destination(request.to, context.s3)
     return export(order, place, s3=context.s3, limits=context.duck_limits, on_rows=on_rows)
 
 

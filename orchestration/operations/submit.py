@@ -5,16 +5,15 @@
 3. StartExecution under the job's id: repeating it is harmless.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from orchestration.clock import fresh_id, now_ms
+from orchestration.context import IMPORT_MACHINE
+from orchestration.operations.starting import start_machine
 from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
-from schemas.errors import FatalError, RetriableError, UserError
+from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
 
@@ -140,23 +139,7 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
 
 def start(context: "Context", request: ImportRequest) -> JobId:
     """Step 3. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
-    try:
-        context.workflow.start_execution(
-            stateMachineArn=context.state_machine_arn,
-            name=request.job_id,
-            input=json.dumps({"import": request.as_record()}),
-        )
-    except ClientError as exc:
-        code = str(exc.response["Error"]["Code"])
-        if code == "ExecutionAlreadyExists":  # an earlier try of this very call got through
-            return request.job_id
-        raise FatalError(
-            "ENGINE_REFUSED", f"Step Functions refuses to start the import: {code}", engine_code=code
-        ) from exc
-    except BotoCoreError as exc:
-        raise RetriableError(
-            "ENGINE_UNAVAILABLE", f"Step Functions cannot be reached: {type(exc).__name__}", job=request.job_id
-        ) from exc
+    start_machine(context, IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
     return request.job_id
 
 

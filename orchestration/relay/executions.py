@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestration.auditing import record_automatic
 from orchestration.catalog.records import Job
-from orchestration.context import Context
+from orchestration.context import IMPORT_MACHINE, Context
+from schemas.ids import JobId
 from segmentation.jobs import CANCELLABLE, Change
 
 ORPHAN_AFTER_MS: Final = 10_000
@@ -23,7 +24,7 @@ ORPHAN_AFTER_MS: Final = 10_000
 REPLACE_EVERY_MS: Final = 60_000
 """An execution that fails as soon as it begins is not replaced more often than this."""
 _UNKNOWN: Final = frozenset({"ExecutionDoesNotExist", "ResourceNotFoundException"})
-_RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
+RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
 _REPLACED_AT: Final = re.compile(r"-r(\d+)$")
 _log = logging.getLogger(__name__)
 
@@ -39,38 +40,16 @@ class Executions:
         if now_ms - job.created_at_ms <= ORPHAN_AFTER_MS:
             return
         try:
-            status, cause = self._describe(job)
+            status, cause = describe(self._context, job.execution)
         except (ClientError, BotoCoreError) as exc:
             _log.warning("the execution of job %s cannot be looked at: %s", job.job_id, exc)
             return
-        if status in _RUNNING:
+        if status in RUNNING:
             return
         if status == "ABORTED" and job.state in CANCELLABLE:
             self._cancel(job, cause, now_ms)
-        elif status is None or now_ms - _replaced_ms(job) > REPLACE_EVERY_MS:
+        elif status is None or now_ms - replaced_ms(job.execution) > REPLACE_EVERY_MS:
             self._replace(job, now_ms)
-
-    def stop(self, job: Job) -> None:
-        """Stop the execution of a job that was cancelled while the engine was away; one that has ended is no error."""
-        try:
-            if job.execution is not None and self._describe(job)[0] in _RUNNING:
-                self._context.workflow.stop_execution(
-                    executionArn=job.execution, error="Cancelled", cause="the job was cancelled"
-                )
-        except (ClientError, BotoCoreError) as exc:
-            _log.warning("the execution of job %s could not be stopped: %s", job.job_id, exc)
-
-    def _describe(self, job: Job) -> tuple[str | None, str]:
-        """(status, cause) of the job's execution; status none when the engine does not know it."""
-        if job.execution is None:
-            return None, ""
-        try:
-            found = self._context.workflow.describe_execution(executionArn=job.execution)
-        except ClientError as exc:
-            if exc.response["Error"]["Code"] in _UNKNOWN:
-                return None, ""
-            raise
-        return found["status"], found.get("cause", "")
 
     def _cancel(self, job: Job, cause: str, now_ms: int) -> None:
         verdict, _ = self._context.jobs.move(
@@ -99,15 +78,37 @@ class Executions:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
 
 
-def start_execution(context: Context, event: Mapping[str, object], name: str) -> str:
-    """Start ImportAudience with an input; returns the execution's ARN. Raises botocore's errors."""
+def describe(context: Context, execution: str | None) -> tuple[str | None, str]:
+    """(status, cause) of an execution; status none when the engine does not know it. Raises botocore's errors."""
+    if execution is None:
+        return None, ""
+    try:
+        found = context.workflow.describe_execution(executionArn=execution)
+    except ClientError as exc:
+        if exc.response["Error"]["Code"] in _UNKNOWN:
+            return None, ""
+        raise
+    return found["status"], found.get("cause", "")
+
+
+def stop_execution(context: Context, job_id: JobId, execution: str | None, cause: str) -> None:
+    """Stop an execution that may still run; one that has ended is no error, and what the engine refuses is logged."""
+    try:
+        if execution is not None and describe(context, execution)[0] in RUNNING:
+            context.workflow.stop_execution(executionArn=execution, error="Cancelled", cause=cause)
+    except (ClientError, BotoCoreError) as exc:
+        _log.warning("the execution of job %s could not be stopped: %s", job_id, exc)
+
+
+def start_execution(context: Context, event: Mapping[str, object], name: str, machine: str = IMPORT_MACHINE) -> str:
+    """Start a state machine with an input; returns the execution's ARN. Raises botocore's errors."""
     answer = context.workflow.start_execution(
-        stateMachineArn=context.state_machine_arn, name=name, input=json.dumps(event)
+        stateMachineArn=context.machine_arn(machine), name=name, input=json.dumps(event)
     )
     return answer["executionArn"]
 
 
-def _replaced_ms(job: Job) -> int:
-    """When the job got its present execution, 0 when that is its first."""
-    found = _REPLACED_AT.search(job.execution or "")
+def replaced_ms(execution: str | None) -> int:
+    """When an execution took over a job, 0 when it is the job's first."""
+    found = _REPLACED_AT.search(execution or "")
     return int(found[1]) if found else 0

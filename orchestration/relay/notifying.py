@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestration.clock import now_ms
 from orchestration.context import Context
-from orchestration.notifications.telling import courier, outcome_of, tell, untold
+from orchestration.notifications.telling import courier, outcome_of, tell, tell_export, untold
 from schemas.errors import RetriableError
 
 LOOK_S: Final = 1.0
@@ -50,6 +50,10 @@ class Notifier:
         ):
             job = self._context.jobs.get(job_id)
             tell(self._context, job, outcome_of(job), now)
+        for export in self._context.exports.untold(
+            finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
+        ):
+            tell_export(self._context, export, outcome_of(export), now)
         due = self._context.outbox.due(now)
         for done in [pool.submit(self._courier.deliver, row) for row in due]:
             done.result()

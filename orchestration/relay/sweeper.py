@@ -8,6 +8,7 @@
    nobody waits long for an answer meanwhile.
 5. Orphans in the staging bucket are removed (`orphans`).
 6. Notifications that were delivered or given up are forgotten when they are old.
+Exports are `exporting`'s.
 """
 
 import json
@@ -22,7 +23,8 @@ from orchestration.auditing import record, record_automatic
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
 from orchestration.operations.audiences import expire
-from orchestration.relay.executions import Executions
+from orchestration.relay.executions import Executions, stop_execution
+from orchestration.relay.exporting import ExportSweeper
 from orchestration.relay.orphans import Orphans
 from orchestration.steps.send import import_topic
 from orchestration.steps.view import view
@@ -49,6 +51,7 @@ class Sweeper:
         self._context = context
         self._executions = Executions(context)
         self._orphans = Orphans(context)
+        self._exports = ExportSweeper(context)
         self._looked_ms = 0
         self._expired_ms: dict[JobId, int] = {}
         self._forgot_ms = 0
@@ -71,6 +74,7 @@ class Sweeper:
         for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
             bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
             self._sweep(job, now_ms)  # 3
+        self._exports.look(now_ms)
         self._expire_one(now_ms)  # 4
         self._orphans.look(now_ms)  # 5
         if now_ms - self._forgot_ms > FORGET_EVERY_MS:  # 6
@@ -122,7 +126,7 @@ class Sweeper:
 
     def _sweep(self, job: Job, now_ms: int) -> None:
         if job.state == "CANCELLED":
-            self._executions.stop(job)
+            stop_execution(self._context, job.job_id, job.execution, "the job was cancelled")
         try:
             if job.attempt > 0:
                 # A later attempt than the published one may still be on its way through the workers.

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
-from schemas.errors import UserError
-from schemas.ids import JobId, job_id
+from orchestration.steps.inputs import as_id, as_mapping, as_text, bad_event
+from schemas.ids import JobId
 
 KEY_MAX_BYTES: Final = 1024
 """What S3 allows a key to have."""
-TEXT_MAX: Final = 1024
 SEQUENCER_MAX: Final = 64
 """S3's have 16 to 34 characters; the order key of a job has room for so many."""
 
@@ -48,33 +47,33 @@ class ImportRequest:
     @classmethod
     def from_record(cls, record: object) -> Self:
         """Inverse of `as_record`. Raises `UserError` BAD_EVENT."""
-        given = _mapping(record, "import")
+        given = as_mapping(record, "import")
         known = {f.name for f in fields(cls)} - {"by_event"}
         if unknown := sorted(str(name)[:80] for name in given.keys() - known):
-            raise _bad(f"import has {', '.join(unknown)}, which mean nothing")
+            raise bad_event(f"import has {', '.join(unknown)}, which mean nothing")
         again, retry_of = given.get("again", False), given.get("retry_of")
         if not isinstance(again, bool):
-            raise _bad("import.again is neither true nor false")
+            raise bad_event("import.again is neither true nor false")
         return cls(
-            job_id=_id(given.get("job_id"), "import.job_id"),
-            tenant=_text(given.get("tenant"), "import.tenant", empty=True),
-            audience=_text(given.get("audience"), "import.audience", empty=True),
-            bucket=_text(given.get("bucket"), "import.bucket"),
-            key=_text(given.get("key"), "import.key", most=KEY_MAX_BYTES),
+            job_id=as_id(given.get("job_id"), "import.job_id"),
+            tenant=as_text(given.get("tenant"), "import.tenant", empty=True),
+            audience=as_text(given.get("audience"), "import.audience", empty=True),
+            bucket=as_text(given.get("bucket"), "import.bucket"),
+            key=as_text(given.get("key"), "import.key", most=KEY_MAX_BYTES),
             version_id=_version(given.get("version_id"), "import.version_id"),
-            sequencer=_text(given.get("sequencer", ""), "import.sequencer", most=SEQUENCER_MAX, empty=True),
-            overrides=_mapping(given.get("overrides", {}), "import.overrides"),
+            sequencer=as_text(given.get("sequencer", ""), "import.sequencer", most=SEQUENCER_MAX, empty=True),
+            overrides=as_mapping(given.get("overrides", {}), "import.overrides"),
             again=again,
-            retry_of=None if retry_of is None else _id(retry_of, "import.retry_of"),
+            retry_of=None if retry_of is None else as_id(retry_of, "import.retry_of"),
         )
 
     @classmethod
     def from_event(cls, detail: object, new_id: JobId) -> Self:
         """From the detail of an S3 event. A key of another form gives names that registration refuses."""
-        given = _mapping(detail, "detail")
-        stored = _mapping(given.get("object"), "detail.object")
+        given = as_mapping(detail, "detail")
+        stored = as_mapping(given.get("object"), "detail.object")
         # EventBridge does not encode the key, S3's own notifications would.
-        key = _text(stored.get("key"), "detail.object.key", most=KEY_MAX_BYTES)
+        key = as_text(stored.get("key"), "detail.object.key", most=KEY_MAX_BYTES)
         tenant, _, rest = key.partition("/")
         audience, _, _ = rest.partition("/")
         sequencer = stored.get("sequencer")
@@ -82,56 +81,25 @@ class ImportRequest:
             job_id=new_id,
             tenant=tenant,
             audience=audience,
-            bucket=_text(_mapping(given.get("bucket"), "detail.bucket").get("name"), "detail.bucket.name"),
+            bucket=as_text(as_mapping(given.get("bucket"), "detail.bucket").get("name"), "detail.bucket.name"),
             key=key,
             version_id=_version(stored.get("version-id"), "detail.object.version-id"),
             sequencer=""
             if sequencer is None
-            else _text(sequencer, "detail.object.sequencer", most=SEQUENCER_MAX, empty=True),
+            else as_text(sequencer, "detail.object.sequencer", most=SEQUENCER_MAX, empty=True),
             by_event=True,
         )
 
 
 def read_event(event: object, new_id: JobId) -> ImportRequest | JobId:
     """The import that is asked for (`new_id` names one that came by an S3 event), or the job to be resumed."""
-    given = _mapping(event, "the input")
+    given = as_mapping(event, "the input")
     if "resume" in given:
-        return _id(given["resume"], "resume")
+        return as_id(given["resume"], "resume")
     if "import" in given:
         return ImportRequest.from_record(given["import"])
     return ImportRequest.from_event(given.get("detail"), new_id)
 
 
-def _mapping(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _bad(f"{where} is {type(value).__name__}, not an object")
-    return value
-
-
-def _text(value: object, where: str, *, most: int = TEXT_MAX, empty: bool = False) -> str:
-    if not isinstance(value, str) or (not value and not empty):
-        raise _bad(f"{where} is {'empty' if value == '' else type(value).__name__}, not a text")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as exc:
-        raise _bad(f"{where} is not Unicode") from exc
-    if size > most:
-        raise _bad(f"{where} has {size} bytes, more than {most}")
-    if "\0" in value:
-        raise _bad(f"{where} has a NUL character")
-    return value
-
-
 def _version(value: object, where: str) -> str | None:
-    return None if value is None else _text(value, where, empty=True) or None
-
-
-def _id(value: object, where: str) -> JobId:
-    try:
-        return job_id(_text(value, where))
-    except UserError as exc:
-        raise _bad(f"{where} is not a job id") from exc
-
-
-def _bad(why: str) -> UserError:
-    return UserError("BAD_EVENT", f"the import cannot be started with this: {why}", why=why)
+    return None if value is None else as_text(value, where, empty=True) or None

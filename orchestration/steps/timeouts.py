@@ -13,6 +13,8 @@ LONGEST_S: Final = 24 * 60 * 60
 _BYTES_A_SECOND: Final = {"verify_s": 2 * MIB, "import_s": MIB // 2, "build_s": 2 * MIB, "publish_s": 4 * MIB}
 """`import_s` is the most patient: an importer waits for the workers when it is far ahead of them."""
 _MEMBERS_A_SECOND: Final = 20_000
+_GROUP_BYTES_A_SECOND: Final = MIB // 2
+"""Of Parquet; written as CSV it may be ten times as much."""
 
 
 def timeouts(size_bytes: int, base_members: int = 0) -> dict[str, int]:
@@ -20,3 +22,8 @@ def timeouts(size_bytes: int, base_members: int = 0) -> dict[str, int]:
     seconds = {name: BASE_S + size_bytes // rate for name, rate in _BYTES_A_SECOND.items()}
     seconds["build_s"] += base_members // _MEMBERS_A_SECOND
     return {name: min(value, LONGEST_S) for name, value in seconds.items()}
+
+
+def group_timeout_s(size_bytes: int) -> int:
+    """Seconds that writing a group of an export may take, by the bytes that it reads."""
+    return min(BASE_S + size_bytes // _GROUP_BYTES_A_SECOND, LONGEST_S)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestration.catalog.records import JobError
-from orchestration.handlers import _errors_by_name
+from orchestration.handlers import errors_by_name
 from orchestration.steps.fail import error_of, extract_cause
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
@@ -17,7 +17,7 @@ JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_record(
     error_class: type[MusterError],
 ) -> None:
-    @_errors_by_name
+    @errors_by_name
     def handler(event: object, context: object) -> dict[str, object]:
         raise error_class("SOME_CODE", "what, where, what to do", line=7)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestration.handlers import _errors_by_name
+from orchestration.handlers import errors_by_name
 from orchestration.logs import JsonFormatter, TextFormatter, configure
 from orchestration.settings import Settings
 from schemas.errors import UserError
@@ -72,7 +72,7 @@ def test_ids_of_one_thread_do_not_show_in_another() -> None:
 
 
 def test_a_handler_logs_with_the_id_of_its_job() -> None:
-    @_errors_by_name
+    @errors_by_name
     def handler(event: object, context: object) -> dict[str, object]:
         return dict(current())
 

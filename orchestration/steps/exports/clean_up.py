@@ -1,0 +1,27 @@
+"""What an ended export leaves: nothing that it held, and no file that its manifest does not name."""
+
+import logging
+
+from connectors.sinks.exporting import file_stem
+from orchestration.catalog.records import Export
+from orchestration.context import Context
+from orchestration.steps.exports.places import place_of, request_of
+from schemas.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+
+def clean_up(context: Context, export: Export) -> None:
+    """Release its versions, and remove its files unless it is READY. Raises `RetriableError`; repeating is harmless."""
+    for audience in {held.audience for held in export.held}:
+        context.versions.release(audience, export.export_id)
+    if export.state == "READY" or not export.held:
+        return
+    place = place_of(context, request_of(export))
+    stem = file_stem(export.audience, export.held[0].version, export.export_id)
+    try:
+        for key in list(place.keys()):
+            if key.rpartition("/")[2].startswith(stem):
+                place.remove(key)
+    except UserError as exc:  # the destination refuses, as it may have done before: nothing more can be done there
+        _log.warning("files of export %s may be left: %s", export.export_id, exc)

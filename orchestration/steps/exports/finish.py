@@ -1,0 +1,76 @@
+"""FinishExport: every group is there, the digests come to that of the version, and the manifest is written."""
+
+import logging
+from collections.abc import Sequence
+
+from connectors.sinks.exporting import GroupWritten, finish
+from orchestration.catalog.records import ExportGroup, JobError
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.steps.exports.clean_up import clean_up
+from orchestration.steps.exports.places import order_of, place_of, request_of
+from orchestration.steps.exports.view import export_view
+from orchestration.steps.view import View
+from schemas.errors import FatalError, MusterError, UserError
+from schemas.ids import JobId
+from schemas.manifest import MANIFEST_NAME, Manifest
+
+_log = logging.getLogger(__name__)
+
+
+def finish_export(context: Context, export_id: JobId) -> View:
+    """WRITING -> FINISHING -> READY, or FAILED where the manifest is refused.
+
+    Raises the `UserError` or `FatalError` of a group that was given up.
+    """
+    export = context.exports.get(export_id)
+    if export.state not in {"WRITING", "FINISHING"}:
+        return export_view(context, export)
+    groups = context.exports.groups(export_id)
+    if export.state == "WRITING":
+        _require_all(groups)
+        _, export = context.exports.move(export_id, "FINISHING", now_ms=now_ms(), only_from={"WRITING"})
+        if export.state != "FINISHING":
+            return export_view(context, export)  # cancelled between our look and our move
+    request = request_of(export)
+    place = place_of(context, request)
+    written = [GroupWritten.from_record(group.record) for group in groups if group.record is not None]
+    try:
+        manifest = finish(order_of(context, export, request), written, place)
+    except (UserError, FatalError) as exc:
+        _, export = context.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), unfinished=True)
+        return export_view(context, export)
+    _, export = context.exports.move(
+        export_id,
+        "READY",
+        now_ms=now_ms(),
+        cause=f"{manifest.rows} rows in {len(manifest.files)} files",
+        only_from={"FINISHING"},
+        outcome=_outcome(manifest, place.uri(MANIFEST_NAME)),
+    )
+    try:
+        clean_up(context, export)
+    except MusterError as exc:  # the sweeper does it
+        _log.warning("what export %s holds was not released: %s", export_id, exc)
+    return export_view(context, export)
+
+
+def _require_all(groups: Sequence[ExportGroup]) -> None:
+    for group in groups:
+        if group.error is not None:
+            error_class = UserError if group.error.kind == "user" else FatalError
+            raise error_class(group.error.code, group.error.message, **group.error.detail)
+    if missing := [group.number for group in groups if group.record is None]:
+        raise FatalError("GROUP_NOT_WRITTEN", f"groups {missing[:20]} were not written, and nobody says why")
+
+
+def _outcome(manifest: Manifest, uri: str) -> dict[str, object]:
+    return {
+        "manifest": uri,
+        "version": manifest.version,
+        "rows": manifest.rows,
+        "files": len(manifest.files),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "digest": str(manifest.digest),
+        "formulas_found": manifest.formulas_found,
+    }

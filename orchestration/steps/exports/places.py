@@ -1,0 +1,59 @@
+"""Where an export of a workflow goes, and the order that its steps carry out."""
+
+from typing import Final
+
+from connectors.sinks.destinations import Destination, destination
+from connectors.sinks.exporting import ExportOrder
+from connectors.sinks.selection import PinnedVersion
+from orchestration.catalog.records import Export, Held
+from orchestration.clock import iso
+from orchestration.context import Context
+from orchestration.steps.exports.request import ExportRequest
+from schemas.errors import FatalError, UserError
+from schemas.layout import split_s3_uri
+
+S3: Final = "s3://"
+
+
+def check_address(to: str) -> None:
+    """Raises `UserError` BAD_DESTINATION, BAD_URI for an address that no workflow can write to."""
+    if not to.startswith(S3):
+        raise UserError(
+            "BAD_DESTINATION",
+            f"{to[:200]!r} is no address like s3://bucket/prefix; a folder of your own is written by `muster export` "
+            "without a workflow",
+            to=to[:200],
+        )
+    split_s3_uri(to)
+
+
+def request_of(export: Export) -> ExportRequest:
+    """What the export was asked for."""
+    return ExportRequest.from_record(export.request)
+
+
+def place_of(context: Context, request: ExportRequest) -> Destination:
+    """Where its files go."""
+    return destination(request.to, context.s3)
+
+
+def order_of(context: Context, export: Export, request: ExportRequest) -> ExportOrder:
+    """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
+    if not export.held:
+        raise FatalError("NOTHING_HELD", f"export {export.export_id} holds no version", job=export.export_id)
+    pinned = [_pinned(context, export, held) for held in export.held]
+    return ExportOrder(
+        export_id=export.export_id,
+        tenant=export.tenant,
+        audience=export.audience,
+        version=pinned[0],
+        base=None if request.delta_from is None else pinned[1],
+        format=request.format,
+        created_at=iso(export.created_at_ms),
+        target_bytes=request.target_bytes,
+    )
+
+
+def _pinned(context: Context, export: Export, held: Held) -> PinnedVersion:
+    info, parts = context.versions.held(held.audience, held.version, export.export_id)
+    return PinnedVersion(info=info, parts=tuple(parts))

@@ -1,0 +1,65 @@
+"""RegisterExport: which version of what goes where, decided once."""
+
+from orchestration.catalog.records import Held, JobError, NewExport
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.steps.exports.places import check_address
+from orchestration.steps.exports.request import ExportRequest, read_export
+from orchestration.steps.exports.versions import resolve_version
+from orchestration.steps.exports.view import export_view
+from orchestration.steps.references import ref_of
+from orchestration.steps.view import NOT_MINE, View
+from schemas.errors import UserError
+from schemas.ids import Version, audience_name, tenant_name
+
+
+def register_export(context: Context, event: object, execution: str) -> View:
+    """Register the export that an event asks for; returns the view of the one that goes on in this execution.
+
+    Raises `UserError` BAD_EVENT and BAD_FORMAT for what cannot be read, and UNKNOWN_EXPORT. Any other user error ends
+    in a FAILED export, which whoever asked for it sees, not in an exception.
+    """
+    if (known := context.exports.of_execution(execution)) is not None:
+        return export_view(context, known)  # this very call got through before, or the sweeper has given it to us
+    request = read_export(event)
+    if not isinstance(request, ExportRequest):
+        return export_view(context, context.exports.get(request), state=NOT_MINE)
+    refused = None
+    try:
+        new = _new_export(context, request, execution)
+    except UserError as exc:
+        new, refused = _refused_export(request, execution), JobError.of(exc)
+    export = context.exports.register(new, refused=refused)
+    return export_view(context, export, state=None if export.execution == execution else NOT_MINE)
+
+
+def _new_export(context: Context, request: ExportRequest, execution: str) -> NewExport:
+    check_address(request.to)
+    audience = context.audiences.get(tenant_name(request.tenant), audience_name(request.audience))
+    version = resolve_version(context, audience, version=request.version, as_of=request.moment)
+    held = [version] if request.delta_from is None else [version, Version(request.delta_from)]
+    return NewExport(
+        export_id=request.export_id,
+        tenant=audience.tenant,
+        audience=audience.name,
+        audience_id=audience.audience_id,
+        request=request.resolved(version).as_record(),
+        held=tuple(Held(audience=ref_of(audience), version=number) for number in held),
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )
+
+
+def _refused_export(request: ExportRequest, execution: str) -> NewExport:
+    return NewExport(
+        export_id=request.export_id,
+        tenant=request.tenant,
+        audience=request.audience,
+        audience_id=None,
+        request=request.as_record(),
+        held=(),
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )

@@ -1,0 +1,56 @@
+"""WriteExportGroup: the files of one group. Groups run side by side, and each may be repeated by itself."""
+
+import logging
+
+from connectors.sinks.exporting import write_group
+from orchestration.catalog.records import JobError
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.steps.exports.heart import Heart, WritingStopped
+from orchestration.steps.exports.places import order_of, place_of, request_of
+from schemas.errors import FatalError, UserError
+from schemas.ids import JobId
+
+_log = logging.getLogger(__name__)
+
+
+def write_export_group(context: Context, export_id: JobId, number: int, execution: str) -> None:
+    """Write a group that has not been written, while the export is WRITING in this execution.
+
+    What a repeat would not change (`UserError`, `FatalError`) is kept with the group, for FinishExport to raise: the
+    other groups need not be interrupted. Raises `RetriableError`.
+    """
+    export = context.exports.get(export_id)
+    if export.state != "WRITING" or export.execution != execution:
+        return
+    groups = context.exports.groups(export_id)
+    if groups[number].record is not None or any(group.error for group in groups if group.number != number):
+        return
+    attempt = context.exports.begin_group(export_id, number, now_ms=now_ms())
+    _log.info("group %d of export %s, attempt %d", number, export_id, attempt)
+    try:
+        request = request_of(export)
+        order = order_of(context, export, request)
+        with Heart(context, export_id, number, execution) as heart:
+            written = write_group(
+                order,
+                order.groups()[number],
+                place_of(context, request),
+                s3=context.s3,
+                limits=context.duck_limits,
+                on_rows=heart.rows,
+            )
+    except WritingStopped:
+        _log.info("group %d of export %s is not wanted any more", number, export_id)
+    except (UserError, FatalError) as exc:
+        _log.error("group %d of export %s: %s", number, export_id, exc)
+        context.exports.set_group(export_id, number, error=JobError.of(exc).as_record())
+    else:
+        context.exports.set_group(export_id, number, record=written.as_record(), rows=written.rows, error=None)
+
+
+def fail_export_group(context: Context, export_id: JobId, number: int, error: JobError) -> None:
+    """Keep why a group was given up, unless it was written after all."""
+    group = context.exports.groups(export_id)[number]
+    if group.record is None and group.error is None:
+        context.exports.set_group(export_id, number, error=error.as_record())

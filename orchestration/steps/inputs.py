@@ -1,0 +1,53 @@
+"""Reading what an execution was started with, strictly: anybody who may start one may send anything."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from schemas.errors import UserError
+from schemas.ids import JobId, job_id
+
+TEXT_MAX: Final = 1024
+
+
+def as_mapping(value: object, where: str) -> Mapping[str, Any]:
+    """An object of JSON. Raises `UserError` BAD_EVENT, as all of these do."""
+    if not isinstance(value, Mapping):
+        raise bad_event(f"{where} is {type(value).__name__}, not an object")
+    return value
+
+
+def as_text(value: object, where: str, *, most: int = TEXT_MAX, empty: bool = False) -> str:
+    """A text of at most `most` bytes in UTF-8."""
+    if not isinstance(value, str) or (not value and not empty):
+        raise bad_event(f"{where} is {'empty' if value == '' else type(value).__name__}, not a text")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as exc:
+        raise bad_event(f"{where} is not Unicode") from exc
+    if size > most:
+        raise bad_event(f"{where} has {size} bytes, more than {most}")
+    if "\0" in value:
+        raise bad_event(f"{where} has a NUL character")
+    return value
+
+
+def as_number(value: object, where: str) -> int | None:
+    """A whole number from 1, or none."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise bad_event(f"{where} is no whole number from 1")
+    return value
+
+
+def as_id(value: object, where: str) -> JobId:
+    """A job id."""
+    try:
+        return job_id(as_text(value, where))
+    except UserError as exc:
+        raise bad_event(f"{where} is not a job id") from exc
+
+
+def bad_event(why: str) -> UserError:
+    """The error for what has not the form that is expected."""
+    return UserError("BAD_EVENT", f"a job cannot be started with this: {why}", why=why)
