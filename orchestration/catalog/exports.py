@@ -131,13 +131,13 @@ class ExportStore:
                 )
 
     def begin_group(self, export_id: JobId, number: int, *, now_ms: int) -> int:
-        """Begin a try to write a group; its number, from 1. What an earlier try has said of an error is forgotten."""
+        """Begin a try to write a group; its number, from 1."""
         mine = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
         with self._database.write() as connection:
             connection.execute(
                 export_groups.update()
                 .where(mine)
-                .values(attempt=export_groups.c.attempt + 1, rows=0, beat_at_ms=now_ms, error=None)
+                .values(attempt=export_groups.c.attempt + 1, rows=0, beat_at_ms=now_ms)
             )
             return int(connection.execute(sa.select(export_groups.c.attempt).where(mine)).scalar_one())
 

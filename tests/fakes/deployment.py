@@ -17,7 +17,7 @@ import pytest
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
-from orchestration import handlers
+from orchestration import export_handlers, handlers
 from orchestration.catalog import migrate
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
@@ -247,7 +247,8 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     context, workflow, objects = Context(made), InMemoryWorkflow(), InMemoryObjects()
     vars(context).update(workflow=workflow, objects=objects, versions=InMemoryVersionStore())
     deployment = Deployment(context, workflow, objects)
-    monkeypatch.setattr(handlers, "_context", lambda: context)
+    for module in (handlers, export_handlers):
+        monkeypatch.setattr(module, "process_context", lambda: context)
     monkeypatch.setattr("orchestration.steps.verify.verify_file", deployment.verify_file)
     monkeypatch.setattr("orchestration.steps.verify.upload_rejects", lambda *_: lambda _path: None)
     monkeypatch.setattr("orchestration.steps.send.open_parsed", deployment.open_parsed)

@@ -24,7 +24,7 @@ def write_export_group(context: Context, export_id: JobId, number: int, executio
     if export.state != "WRITING" or export.execution != execution:
         return
     groups = context.exports.groups(export_id)
-    if groups[number].record is not None or any(group.error for group in groups if group.number != number):
+    if groups[number].record is not None or any(group.error for group in groups):
         return
     attempt = context.exports.begin_group(export_id, number, now_ms=now_ms())
     _log.info("group %d of export %s, attempt %d", number, export_id, attempt)

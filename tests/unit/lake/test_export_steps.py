@@ -1,0 +1,480 @@
+"""ExportAudience step by step: a step that dies, is repeated, comes late or is not wanted any more changes nothing."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.lake.access import S3Access
+from connectors.sinks import exporting
+from orchestration.catalog.records import Export
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import EXPORT_MACHINE
+from orchestration.operations.audiences import expire
+from orchestration.operations.export_jobs import cancel, look, retry, submit
+from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
+from orchestration.steps.exports import plan, view
+from orchestration.steps.references import ref_of
+from schemas.errors import MusterError, RetriableError, UserError
+from schemas.ids import JobId
+from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
+from tests.unit.lake.export_steps import Exports, made
+
+USERS = tuple(f"user-{n:03d}" for n in range(60))
+LIVE = ("REGISTERED", "WRITING", "FINISHING")
+
+
+@pytest.fixture
+def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
+    yield from made(s3, tmp_path, monkeypatch)
+
+
+def code_of(act: Callable[[], object]) -> str:
+    with pytest.raises(MusterError) as caught:
+        act()
+    return caught.value.code
+
+
+def error_of(export: Export) -> str:
+    assert export.error is not None
+    return export.error.code
+
+
+def sweep(exports: Exports, **later: float) -> None:
+    ExportSweeper(exports.context).look(now_ms() + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000))
+
+
+def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    assert exports.held()
+    groups = exports.context.exports.groups(export.export_id)
+    assert [group.number for group in groups] == [0, 1, 2, 3]
+    export = exports.run(export)
+    assert (export.state, exports.held()) == ("READY", False)
+    to = str(export.request["to"])
+    assert exports.users(to) == sorted(USERS)
+    assert export.outcome is not None
+    assert (export.outcome["rows"], export.outcome["manifest"]) == (60, f"{to}/manifest.json")
+    history = exports.context.exports.history(export.export_id)
+    assert [t.state for t in history] == ["REGISTERED", "WRITING", "FINISHING", "READY"]
+
+
+def test_the_version_that_was_asked_for_is_exported_though_expiry_forgets_it(exports: Exports) -> None:
+    exports.publish("old", order="1")
+    export = exports.at("WRITING", version=1)
+    exports.publish("new", order="2")
+    assert expire(exports.context, exports.vip, versions=1, days=0).versions == ()
+    exports.run(export)
+    assert exports.users(str(export.request["to"])) == ["old"]
+    assert expire(exports.context, exports.vip, versions=1, days=0).versions == (1,)
+
+
+def test_a_version_that_expires_before_it_is_held_is_a_user_error(exports: Exports) -> None:
+    exports.publish("old", order="1")
+    export = exports.register(version=1)
+    exports.publish("new", order="2")
+    expire(exports.context, exports.vip, versions=1, days=0)
+    assert error_of(exports.run(export)) == "NO_SUCH_VERSION"
+
+
+def test_the_current_version_is_the_one_at_registration_and_as_of_finds_older_ones(exports: Exports) -> None:
+    exports.publish("first", order="1")
+    export = exports.register()
+    exports.publish("second", order="2")
+    assert exports.run(export).outcome["version"] == 1  # type: ignore[index]
+    assert exports.run(exports.register()).outcome["version"] == 2  # type: ignore[index]
+    assert exports.run(exports.register(as_of="2027-01-01")).outcome["version"] == 2  # type: ignore[index]
+    assert error_of(exports.register(as_of="2020-01-01T00:00Z")) == "NO_SUCH_VERSION"
+    assert error_of(exports.register(as_of="yesterday")) == "BAD_TIME"
+
+
+def test_a_delta_holds_both_versions(exports: Exports) -> None:
+    exports.publish(*USERS, order="1")
+    exports.publish(*USERS[10:], "new", order="2")
+    export = exports.run(exports.register(delta_from=1))
+    manifest = exports.manifest(str(export.request["to"]))
+    assert (manifest["rows"], manifest["delta"]["version"]) == (11, 1)
+    assert not exports.held()
+    assert error_of(exports.run(exports.register(delta_from=7))) == "NO_SUCH_VERSION"
+
+
+def test_an_audience_without_members_is_a_manifest_without_files(exports: Exports) -> None:
+    exports.publish()
+    export = exports.run(exports.register())
+    assert (export.state, exports.files(str(export.request["to"]))) == ("READY", ["manifest.json"])
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_a_step_that_runs_twice_changes_nothing(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    handler = {"REGISTERED": "plan_export", "WRITING": "write_export_group", "FINISHING": "finish_export"}[state]
+    more = {"number": "2"} if state == "WRITING" else {}
+    for _ in range(2):
+        exports.step(export, handler, **more)
+    export = exports.run(export)
+    exports.step(export, handler, **more)
+    assert exports.context.exports.get(export.export_id).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("when", ["before the first file", "after the first file", "at the end"])
+def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
+    exports: Exports, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    to = str(export.request["to"])
+    write, died = exporting.write_files, []
+
+    def dying(*given: Any, **options: Any) -> Iterator[Any]:
+        for number, file in enumerate(write(*given, **options)):
+            if when == "before the first file" and not died:
+                died.append(number)
+                raise RetriableError("LAKE_UNAVAILABLE", "no answer")
+            yield file
+        if when != "before the first file" and not died:
+            died.append(1)
+            raise RetriableError("LAKE_UNAVAILABLE", "no answer")
+
+    monkeypatch.setattr(exporting, "write_files", dying)
+    with pytest.raises(Exception, match="LAKE_UNAVAILABLE"):
+        exports.step(export, "write_export_group", number="0")
+    before = {key: exports.body(to, key) for key in exports.files(to)}
+    assert bool(before) == (when != "before the first file")
+    exports.run(export)
+    assert exports.users(to) == sorted(USERS)
+    assert {key: exports.body(to, key) for key in before} == before
+    assert [g.attempt for g in exports.context.exports.groups(export.export_id)] == [2, 1, 1, 1]
+
+
+def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_nothing(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.step(export, "write_export_group", number="0")
+    failure = {"Error": "States.TaskFailed", "Cause": "the task was killed"}
+    exports.step(export, "fail_export_group", number="0", failure=failure)  # it was written after all
+    exports.step(export, "fail_export_group", number="2", failure=failure)
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "States.TaskFailed")
+    assert export.error is not None
+    assert export.error.kind == "system"
+    sweep(exports)
+    assert (exports.files(str(export.request["to"])), exports.held()) == ([], False)
+
+
+def test_a_group_that_nobody_wrote_is_not_passed_over(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    for number in "013":
+        exports.step(export, "write_export_group", number=number)
+    with pytest.raises(Exception, match="GROUP_NOT_WRITTEN"):
+        exports.step(export, "finish_export")
+
+
+def test_a_user_error_of_one_group_spares_the_others_the_work(exports: Exports) -> None:
+    exports.publish(*USERS, "=1+1")
+    refuse = {"name": "csv", "null_token": "", "formulas": "refuse"}
+    export = exports.at("WRITING", format=exports.request().format.from_record(refuse))
+    export = exports.run(export)
+    assert error_of(export) == "FORMULA_FOUND"
+    groups = exports.context.exports.groups(export.export_id)
+    assert [g.record for g in groups[[g.error is not None for g in groups].index(True) + 1 :]].count(None) > 0
+    sweep(exports)
+    assert exports.files(str(export.request["to"])) == []
+
+
+def test_files_that_lost_a_member_get_no_manifest(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.write(export)
+    group = exports.context.exports.groups(export.export_id)[1]
+    assert group.record is not None
+    exports.context.exports.set_group(export.export_id, 1, record={**group.record, "files": []})
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "EXPORT_MISMATCH")
+    sweep(exports)
+    assert exports.files(str(export.request["to"])) == []
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    other = exports.context.execution_arn("other", EXPORT_MACHINE)
+    for handler in ("plan_export", "finish_export", "mark_export_failed"):
+        failure = {"Error": "x", "Cause": "y"}
+        seen = exports.call(handler, export_id=export.export_id, execution=other, failure=failure)
+        assert seen["state"] == "DUPLICATE"
+    exports.call("write_export_group", export_id=export.export_id, execution=other, number="0")
+    assert exports.context.exports.get(export.export_id).state == state
+    assert all(group.attempt == (1 if state == "FINISHING" else 0) for group in look_at(exports, export).groups)
+    resumed = exports.call("register_export", input={"resume": export.export_id}, execution=other)
+    assert resumed["state"] == "DUPLICATE"
+
+
+def look_at(exports: Exports, export: Export) -> Any:
+    found = look(exports.context, export.export_id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_cancel_at_every_step(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    if state == "WRITING":
+        exports.step(export, "write_export_group", number="0")
+    to = str(export.request["to"])
+    if state == "FINISHING":
+        assert code_of(lambda: cancel(exports.context, export.export_id)) == "TOO_LATE"
+        assert exports.run(export).state == "READY"
+        return
+    assert not cancel(exports.context, export.export_id).already
+    assert cancel(exports.context, export.export_id).already
+    assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
+    exports.step(export, "write_export_group", number="1")  # was on its way
+    assert exports.step(export, "finish_export")["state"] == "CANCELLED"
+    sweep(exports)
+    assert (exports.files(to), exports.held()) == ([], False)
+    again = retry(exports.context, export.export_id)
+    event = json.loads(exports.workflow.started[-1])
+    execution = exports.context.execution_arn(again, EXPORT_MACHINE)
+    exports.call("register_export", input=event, execution=execution)
+    retried = exports.run(exports.context.exports.get(again))
+    assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.export_id, sorted(USERS))
+    assert code_of(lambda: retry(exports.context, again)) == "NOT_RETRIABLE"
+
+
+def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    monkeypatch.setattr("orchestration.steps.exports.heart.BEAT_S", 0.01)
+    write = exporting.write_files
+
+    def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:
+        cancel(exports.context, export.export_id)
+        for _ in range(2_000):
+            on_rows(0)
+            time.sleep(0.01)
+        yield from write(*given, **options)
+
+    monkeypatch.setattr(exporting, "write_files", slow)
+    exports.step(export, "write_export_group", number="0")
+    group = exports.context.exports.groups(export.export_id)[0]
+    assert (group.record, group.error, exports.files(str(export.request["to"]))) == (None, None, [])
+
+
+@pytest.mark.parametrize("state", ["WRITING", "FINISHING"])
+def test_an_audience_that_is_deleted_meanwhile_ends_the_export(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    exports.context.versions.drop(ref_of(exports.vip))
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "AUDIENCE_DELETED")
+    sweep(exports)
+    assert exports.files(str(export.request["to"])) == []
+
+
+def test_of_two_exports_to_one_place_the_later_is_refused_while_the_earlier_writes(exports: Exports) -> None:
+    exports.publish(*USERS)
+    first = exports.at("WRITING")
+    to = str(first.request["to"])
+    second = exports.run(exports.register(to=to + "/"))
+    assert error_of(second) == "DESTINATION_BUSY"
+    assert exports.run(first).state == "READY"
+    assert error_of(exports.run(exports.register(to=to))) == "DESTINATION_EXISTS"
+    sweep(exports)
+    assert exports.users(to) == sorted(USERS)
+
+
+def test_of_two_exports_that_raced_to_one_place_one_has_the_manifest_and_the_other_leaves_nothing(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    monkeypatch.setattr(plan, "_require_alone", lambda *_: None)
+    first, place = exports.at("WRITING"), {}
+    to = place["to"] = str(first.request["to"])
+    second = exports.at("WRITING", **place)
+    assert exports.run(second).state == "READY"
+    lost = exports.run(first)
+    assert (lost.state, error_of(lost)) == ("FAILED", "DESTINATION_EXISTS")
+    sweep(exports)
+    assert exports.users(to) == sorted(USERS)
+    assert exports.manifest(to)["export"] == second.export_id
+
+
+def test_a_manifest_whose_answer_was_lost_is_found_again(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.publish(*USERS)
+    export = exports.at("FINISHING")
+    move = exports.context.exports.move
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise RetriableError("CATALOG_UNAVAILABLE", "gone")
+
+    monkeypatch.setattr(exports.context.exports, "move", dies)
+    with pytest.raises(Exception, match="CATALOG_UNAVAILABLE"):
+        exports.step(export, "finish_export")
+    assert "manifest.json" in exports.files(str(export.request["to"]))
+    monkeypatch.setattr(exports.context.exports, "move", move)
+    assert exports.run(export).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
+@pytest.mark.parametrize("state", LIVE)
+def test_an_export_whose_execution_was_lost_goes_on_in_a_new_one(
+    exports: Exports, state: str, status: str | None
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    if status is None:
+        del exports.workflow.statuses[str(export.execution)]
+    else:
+        exports.workflow.statuses[str(export.execution)] = status
+    sweep(exports, minutes=2)
+    assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
+    assert exports.run(export).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_an_export_whose_execution_was_stopped_is_cancelled_unless_its_manifest_may_be_there(
+    exports: Exports, state: str
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    exports.workflow.stop_execution(executionArn=str(export.execution), error="Ops", cause="why")
+    sweep(exports, minutes=2)
+    ended = exports.context.exports.get(export.export_id)
+    if state == "FINISHING":
+        assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
+        assert exports.run(ended).state == "READY"
+    else:
+        assert ended.state == "CANCELLED"
+        assert "EXECUTION_STOPPED" in str(exports.context.exports.history(export.export_id)[-1].cause)
+
+
+def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.context.exports.begin_group(export.export_id, 1, now_ms=now_ms())
+    sweep(exports, milliseconds=HEARTBEAT_MS - 1_000)
+    assert exports.workflow.started == []
+    sweep(exports, milliseconds=HEARTBEAT_MS + 1_000)
+    assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
+    assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
+    # The frozen writer wakes up: its execution has nothing to say any more.
+    exports.call("write_export_group", export_id=export.export_id, execution=export.execution, number="1")
+    assert exports.context.exports.groups(export.export_id)[1].record is None
+    assert exports.run(export).state == "READY"
+
+
+def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_later(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.step(export, "write_export_group", number="0")
+    to = str(export.request["to"])
+    [late] = exports.files(to)
+    body = exports.body(to, late)
+    cancel(exports.context, export.export_id)
+    sweep(exports)
+    key = to.partition("lake/")[2] + "/"
+    for name in (late, "of-somebody-else"):
+        exports.context.s3.client().put_object(Bucket="lake", Key=key + name, Body=body)
+    sweep(exports, minutes=30)
+    assert late in exports.files(to)
+    sweep(exports, milliseconds=HOUR_MS + 60_000)
+    assert exports.files(to) == ["of-somebody-else"]
+    assert exports.context.exports.to_sweep(now_ms() + 9 * HOUR_MS, after_ms=5_000, again_after_ms=HOUR_MS) == []
+
+
+def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    sweep(exports, seconds=MAX_JOB_AGE_S + 60)
+    assert error_of(exports.context.exports.get(export.export_id)) == "JOB_TOO_OLD"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"audience": "nobody"}, "UNKNOWN_AUDIENCE"),
+        ({"audience": "../x"}, "BAD_NAME"),
+        ({"tenant": "No Such"}, "BAD_NAME"),
+        ({"version": 9}, "NO_SUCH_VERSION"),
+        ({"to": "/etc/cron.d"}, "BAD_DESTINATION"),
+        ({"to": "https://example.com/x"}, "BAD_DESTINATION"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
+    exports: Exports, changes: dict[str, Any], code: str
+) -> None:
+    exports.publish(*USERS)
+    export = exports.register(**changes)
+    assert (export.state, error_of(export), export.failed_in) == ("FAILED", code, "REGISTERED")
+    assert export.error is not None
+    assert export.error.kind == "user"
+    sweep(exports)
+    told = exports.step(export, "notify_export", outcome="user-error")
+    assert told["user_error"] is True
+    [row] = exports.context.outbox.of(export.export_id)
+    assert (row.body["kind"], row.body["cause"]["code"], row.body["to"]) == ("export", code, export.request["to"])
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        [],
+        None,
+        {"export": []},
+        {"export": {"export_id": "x"}},
+        {"export": {"extra": 1}},
+        {"resume": 7},
+        {"export": {"format": {"name": "csv", "x": 1}}},
+        {"export": {"version": "3"}},
+        {"export": {"version": True}},
+        {"export": {"target_bytes": 0}},
+    ],
+    ids=json.dumps,
+)
+def test_rubbish_as_an_input_is_refused(exports: Exports, rubbish: Any) -> None:
+    if isinstance(rubbish, dict) and isinstance(rubbish.get("export"), dict):
+        record = {**exports.request().as_record(), **rubbish["export"]}
+        rubbish = {"export": record}
+    with pytest.raises(Exception, match="BAD_EVENT"):
+        exports.call("register_export", input=rubbish, execution="arn:x")
+    assert exports.context.exports.search() == []
+
+
+def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.publish(*USERS)
+    monkeypatch.setattr(plan, "GROUPS_MAX", 3)
+    assert error_of(exports.run(exports.register())) == "TOO_MANY_GROUPS"
+    item = {"number": "99999", "in_lambda": False, "timeout_s": 99_999}
+    assert len(json.dumps([item] * view.GROUPS_MAX)) < 256 * 1024
+
+
+def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_name(exports: Exports) -> None:
+    request = exports.request()
+    submit(exports.context, request)
+    assert json.loads(exports.workflow.started[-1]) == {"export": request.as_record()}
+    assert exports.context.execution_arn(request.export_id, EXPORT_MACHINE) in exports.workflow.statuses
+    for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
+        with pytest.raises(UserError, match=code):
+            submit(exports.context, exports.request(**changes))
+    assert look(exports.context, fresh_id()) is None
+    assert code_of(lambda: cancel(exports.context, JobId("0" * 26))) == "UNKNOWN_EXPORT"
+
+
+def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) -> None:
+    export = exports.register(version=9)
+    with pytest.raises(MusterError, match="NOTHING_HELD"):
+        plan.order_of(exports.context, export, plan.request_of(export))
