@@ -83,6 +83,7 @@ def export(
     from orchestration.clock import fresh_id
     from orchestration.steps.exports.request import ExportRequest
     from schemas.columns import FileFormat
+    from schemas.errors import UserError
     from schemas.manifest import Compression, ExportFormat, FormulaPolicy
 
     wanted = ExportFormat(
@@ -110,6 +111,10 @@ def export(
         as_of=as_of,
         delta_from=delta_from,
     )
+    try:
+        _ = request.moment
+    except UserError as exc:
+        raise typer.BadParameter(exc.message, param_hint="--as-of") from exc
     if by_job:
         raise typer.Exit(_submit(request, wait=wait, timeout_s=timeout))
     context = lake_context()

@@ -243,6 +243,97 @@ CASES: tuple[Case, ...] = (
         output=[1, {"b": 2}],
     ),
     Case(
+        name="Map gives each item to its states, as ItemSelector shapes it, and the outputs in the items' order",
+        states={
+            "Each": {
+                "Type": "Map",
+                "ItemsPath": "$.items",
+                "MaxConcurrency": 2,
+                "ItemSelector": {
+                    "n.$": "$$.Map.Item.Value.number",
+                    "time.$": "$$.Map.Item.Value.timeout_s",
+                    "last.$": "$$.Map.Item.Value.in_lambda",
+                    "all.$": "$.all",
+                    "id.$": "$$.Execution.Id",
+                },
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "Call",
+                    "States": {"Call": invoke("Echo", {"in.$": "$"}, OutputPath="$.Payload.event.in")},
+                },
+                "End": True,
+            }
+        },
+        data={"items": [{"number": str(n), "timeout_s": n, "in_lambda": n == 2} for n in range(3)], "all": "x"},
+        output=[{"n": str(n), "time": n, "last": n == 2, "all": "x", "id": "ARN"} for n in range(3)],
+    ),
+    Case(
+        name="Map over nothing succeeds, and ResultPath null keeps its input",
+        states={
+            "Each": {
+                "Type": "Map",
+                "ItemsPath": "$.items",
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "Do",
+                    "States": {"Do": {"Type": "Pass", "End": True}},
+                },
+                "ResultPath": None,
+                "Next": "Done",
+            },
+            "Done": {"Type": "Succeed"},
+        },
+        data={"items": []},
+        output={"items": []},
+    ),
+    Case(
+        name="an error that an item catches by itself leaves the other items and the Map alone",
+        states={
+            "Each": {
+                "Type": "Map",
+                "ItemsPath": "$.items",
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "Which",
+                    "States": {
+                        "Which": {
+                            "Type": "Choice",
+                            "Choices": [{"Variable": "$.bad", "BooleanEquals": True, "Next": "Work"}],
+                            "Default": "Good",
+                        },
+                        "Good": {"Type": "Pass", "Result": "good", "End": True},
+                        "Work": {
+                            **invoke("Refuse", {}),
+                            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "Bad"}],
+                        },
+                        "Bad": {"Type": "Pass", "OutputPath": "$.failure.Error", "End": True},
+                    },
+                },
+                "End": True,
+            }
+        },
+        data={"items": [{"bad": False}, {"bad": True}, {"bad": False}]},
+        output=["good", "UserError", "good"],
+    ),
+    Case(
+        name="what no item catches is caught by the Map",
+        states=caught(
+            ["States.ALL"],
+            {
+                "Type": "Map",
+                "ItemsPath": "$.items",
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "Work",
+                    "States": {"Work": invoke("Refuse", {})},
+                },
+            },
+            ResultPath=None,
+        ),
+        data={"items": [1]},
+        output={"items": [1]},
+    ),
+    Case(
         name="a string is JSON as output",
         states={"Say": {"Type": "Pass", "Result": "done", "End": True}},
         output="done",

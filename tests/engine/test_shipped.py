@@ -1,4 +1,4 @@
-"""The definition that is shipped, on the engine, with functions of the tests in the place of its own."""
+"""The definitions that are shipped, on the engine, with functions of the tests in the place of its own."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from tests.engine.support import Engine
 
 pytestmark = pytest.mark.integration
 
-SHIPPED: dict[str, Any] = json.loads(next(m.definition for m in machine_specs() if m.name == INBOX_MACHINE))
+DEFINITIONS: dict[str, dict[str, Any]] = {m.name: json.loads(m.definition) for m in machine_specs()}
+SHIPPED = DEFINITIONS[INBOX_MACHINE]
 WITH_A_TIME = sorted(name for name, state in SHIPPED["States"].items() if "TimeoutSecondsPath" in state)
 TIMES = ("verify_s", "import_s", "build_s", "publish_s")
 
@@ -68,16 +69,19 @@ def test_each_state_with_a_time_from_its_input_is_retried_and_then_caught_when_t
         assert [s["timeoutInSeconds"] for s in scheduled] == [1, 1], name
 
 
+@pytest.mark.parametrize("shipped", ["ImportAudience", "ExportAudience"])
 @pytest.mark.parametrize("rubbish", [[], ["a"], "a text", 7, True, None, {}], ids=repr)
 def test_rubbish_as_the_input_of_an_execution_is_told_to_the_operators_and_fails(
-    engine: Engine, rubbish: object
+    engine: Engine, rubbish: object, shipped: str
 ) -> None:
-    execution = engine.start_definition(filled(engine, SHIPPED, RegisterImport="Refuse"), rubbish)
+    machine = DEFINITIONS[shipped]
+    first = machine["StartAt"]
+    execution = engine.start_definition(filled(engine, machine, **{first: "Refuse"}), rubbish)
 
     ended, events = engine.finish(execution), engine.history(execution)
 
     entered = [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
-    assert (ended["status"], entered) == ("FAILED", ["RegisterImport", "NotifyUnregistered", "SystemFailure"])
+    assert (ended["status"], entered) == ("FAILED", [first, "NotifyUnregistered", "SystemFailure"])
     [notified] = [e["taskSucceededEventDetails"] for e in events if e["type"] == "TaskSucceeded"]
     told = json.loads(notified["output"])["Payload"]["event"]
     assert (told["input"], told["failure"]["Error"], told["execution"]) == (rubbish, "UserError", execution)

@@ -247,8 +247,8 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     context, workflow, objects = Context(made), InMemoryWorkflow(), InMemoryObjects()
     vars(context).update(workflow=workflow, objects=objects, versions=InMemoryVersionStore())
     deployment = Deployment(context, workflow, objects)
-    for module in (handlers, export_handlers):
-        monkeypatch.setattr(module, "process_context", lambda: context)
+    for handling in (handlers, export_handlers):
+        monkeypatch.setattr(handling, "process_context", lambda: context)
     monkeypatch.setattr("orchestration.steps.verify.verify_file", deployment.verify_file)
     monkeypatch.setattr("orchestration.steps.verify.upload_rejects", lambda *_: lambda _path: None)
     monkeypatch.setattr("orchestration.steps.send.open_parsed", deployment.open_parsed)

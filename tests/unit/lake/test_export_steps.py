@@ -11,6 +11,7 @@ import pytest
 
 from connectors.lake.access import S3Access
 from connectors.sinks import exporting
+from connectors.sinks.export_files import write_files
 from orchestration.catalog.records import Export
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import EXPORT_MACHINE
@@ -18,6 +19,7 @@ from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import cancel, look, retry, submit
 from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
 from orchestration.steps.exports import plan, view
+from orchestration.steps.exports.places import order_of, request_of
 from orchestration.steps.references import ref_of
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
@@ -130,7 +132,8 @@ def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
     exports.publish(*USERS)
     export = exports.at("WRITING")
     to = str(export.request["to"])
-    write, died = exporting.write_files, []
+    write = write_files
+    died: list[int] = []
 
     def dying(*given: Any, **options: Any) -> Iterator[Any]:
         for number, file in enumerate(write(*given, **options)):
@@ -153,9 +156,7 @@ def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
     assert [g.attempt for g in exports.context.exports.groups(export.export_id)] == [2, 1, 1, 1]
 
 
-def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_nothing(
-    exports: Exports, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_nothing(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.step(export, "write_export_group", number="0")
@@ -257,7 +258,7 @@ def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatc
     exports.publish(*USERS)
     export = exports.at("WRITING")
     monkeypatch.setattr("orchestration.steps.exports.heart.BEAT_S", 0.01)
-    write = exporting.write_files
+    write = write_files
 
     def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:
         cancel(exports.context, export.export_id)
@@ -477,4 +478,4 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
 def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) -> None:
     export = exports.register(version=9)
     with pytest.raises(MusterError, match="NOTHING_HELD"):
-        plan.order_of(exports.context, export, plan.request_of(export))
+        order_of(exports.context, export, request_of(export))

@@ -14,6 +14,7 @@ from connectors.lake.commit import COMMIT_TRIES
 from connectors.lake.duck import extension_path
 from connectors.lake.store import IcebergVersionStore
 from schemas.errors import FatalError, MusterError, RetriableError
+from schemas.ids import Version
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request, users
 
 
@@ -60,6 +61,24 @@ def test_an_expiry_that_always_loses_gives_up_and_deletes_nothing(
         assert code_of(RetriableError, expire) == "EXPIRE_CONFLICT"
     assert [v.version for v in store.versions(ref)] == [1, 2]
     assert [part.rows for version in store.versions(ref) for part in store.files(ref, version.version)] == [1, 1]
+
+
+def test_a_hold_that_always_loses_gives_up(
+    s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    store = IcebergVersionStore(
+        catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path), sleep=waits.append
+    )
+    ref, holder = audience(), new_id()
+    store.publish(request(ref, Parts(s3).write(ref, new_id(), users("ann")), "1"))
+    with monkeypatch.context() as losing:
+        losing.setattr(SqlCatalog, "commit_table", _lose)
+        assert code_of(RetriableError, lambda: store.hold(ref, Version(1), holder)) == "HOLD_CONFLICT"
+    assert len(waits) > 1
+    with pytest.raises(FatalError, match="NOT_HELD"):
+        store.held(ref, Version(1), holder)
+    store.close()
 
 
 def test_an_audience_that_is_renamed_again_and_again_is_busy(

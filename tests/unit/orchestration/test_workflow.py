@@ -1,36 +1,56 @@
-"""The state machine as a file: linted, and every name in it exists."""
+"""The state machines as files: linted, and every name in them exists."""
 
 import importlib
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
+import pytest
 from statelint.config import Config
 from statelint.linter import Linter
 
 from orchestration.relay.answers import HEARTBEAT_MS
 from orchestration.steps.timeouts import timeouts
+from segmentation.export_jobs import EXPORT_STATES
 
 WORKFLOW = files("orchestration.workflow")
-ASL = WORKFLOW.joinpath("import_audience.asl.json").read_text(encoding="utf-8")
-MACHINE: dict[str, Any] = json.loads(ASL)
+ASL = {
+    name: WORKFLOW.joinpath(f"{name}.asl.json").read_text(encoding="utf-8")
+    for name in ("import_audience", "export_audience")
+}
+MACHINES: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in ASL.items()}
+MACHINE = MACHINES["import_audience"]
 FUNCTIONS: dict[str, dict[str, Any]] = tomllib.loads(WORKFLOW.joinpath("functions.toml").read_text(encoding="utf-8"))
 GOOD_TO_KNOW = {"TaskCluster", "TaskDefinition"}
+FIRST = {"RegisterImport", "RegisterExport"}
+every_machine = pytest.mark.parametrize("name", ASL)
 
 
-def test_the_state_machine_passes_the_linter() -> None:
-    assert Linter.validate(ASL, Config()) == []
+def tasks(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every Task state, those within a Map too."""
+    for name, state in machine["States"].items():
+        if state["Type"] == "Task":
+            yield name, state
+        elif state["Type"] == "Map":
+            yield from tasks(state["ItemProcessor"])
 
 
-def test_the_linter_finds_a_state_that_leads_nowhere() -> None:
-    broken = ASL.replace('"StartAt": "RegisterImport"', '"StartAt": "Nowhere"')
+@every_machine
+def test_the_state_machine_passes_the_linter(name: str) -> None:
+    assert Linter.validate(ASL[name], Config()) == []
+
+
+@every_machine
+def test_the_linter_finds_a_state_that_leads_nowhere(name: str) -> None:
+    broken = ASL[name].replace('"StartAt": "Register', '"StartAt": "Nowhere')
     assert Linter.validate(broken, Config()) != []
 
 
-def test_every_function_of_the_state_machine_is_declared_and_every_declared_one_is_used() -> None:
-    named = set(re.findall(r"\$\{(\w+)\}", ASL))
+def test_every_function_of_the_state_machines_is_declared_and_every_declared_one_is_used() -> None:
+    named = {name for text in ASL.values() for name in re.findall(r"\$\{(\w+)\}", text)}
     assert named - GOOD_TO_KNOW == {f"{name}Function" for name in FUNCTIONS}
 
 
@@ -41,18 +61,33 @@ def test_every_declared_handler_can_be_imported_and_takes_event_and_context() ->
         assert handler.__wrapped__.__code__.co_argcount == 2, name
 
 
-def test_user_errors_are_never_retried_and_always_caught_after_registration() -> None:
-    for name, state in MACHINE["States"].items():
-        if state["Type"] != "Task":
-            continue
+@every_machine
+def test_user_errors_are_never_retried_and_always_caught_after_registration(name: str) -> None:
+    top = MACHINES[name]["States"]
+    for state_name, state in tasks(MACHINES[name]):
         first = state["Retry"][0]
-        assert "UserError" in first["ErrorEquals"], name
-        assert first["MaxAttempts"] == 0, name
-        work = name not in {"RegisterImport", "ExtractCause"} and not name.startswith(("Mark", "Notify"))
-        if work:
+        assert "UserError" in first["ErrorEquals"], state_name
+        assert first["MaxAttempts"] == 0, state_name
+        work = state_name not in FIRST | {"ExtractCause"} and not state_name.startswith(("Mark", "Notify"))
+        if work and state_name in top:
             caught = {error: catch["Next"] for catch in state["Catch"] for error in catch["ErrorEquals"]}
-            assert caught["UserError"] == "ExtractCause", name
-            assert caught["States.ALL"] == "MarkSystemFailure", name
+            assert caught["UserError"] == "ExtractCause", state_name
+            assert caught["States.ALL"] == "MarkSystemFailure", state_name
+
+
+def test_a_group_that_is_given_up_is_kept_and_does_not_end_the_others() -> None:
+    groups = MACHINES["export_audience"]["States"]["WriteGroups"]["ItemProcessor"]["States"]
+    for name in ("WriteExportGroup", "WriteExportGroupTask"):
+        assert groups[name]["Catch"] == [
+            {"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "FailExportGroup"}
+        ]
+        assert groups[name]["TimeoutSecondsPath"] == "$.timeout_s"
+
+
+def test_route_knows_every_state_of_an_export() -> None:
+    route = MACHINES["export_audience"]["States"]["Route"]
+    routed = {choice["StringEquals"] for choice in route["Choices"]}
+    assert (routed, route["Default"]) == (set(EXPORT_STATES) - {"FAILED"} | {"DUPLICATE"}, "AlreadyFailed")
 
 
 def test_route_knows_every_state_of_a_job() -> None:
@@ -72,14 +107,14 @@ def test_route_knows_every_state_of_a_job() -> None:
     assert MACHINE["States"]["Route"]["Default"] == "AlreadyFailed"
 
 
-def test_system_errors_are_retried_with_backoff_and_jitter_in_every_state() -> None:
-    for name, state in MACHINE["States"].items():
-        if state["Type"] == "Task":
-            last = state["Retry"][-1]
-            assert last["ErrorEquals"] == ["States.ALL"], name
-            assert (last["BackoffRate"], last["JitterStrategy"]) == (2.0, "FULL"), name
-            assert last["MaxAttempts"] >= 3, name
-            assert last["MaxDelaySeconds"] <= 60, name
+@every_machine
+def test_system_errors_are_retried_with_backoff_and_jitter_in_every_state(name: str) -> None:
+    for state_name, state in tasks(MACHINES[name]):
+        last = state["Retry"][-1]
+        assert last["ErrorEquals"] == ["States.ALL"], state_name
+        assert (last["BackoffRate"], last["JitterStrategy"]) == (2.0, "FULL"), state_name
+        assert last["MaxAttempts"] >= 3, state_name
+        assert last["MaxDelaySeconds"] <= 60, state_name
 
 
 def test_what_depends_on_the_file_has_a_timeout_that_the_view_gives() -> None:
