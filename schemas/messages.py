@@ -2,6 +2,7 @@
 
 Import topics carry `ImportMessage`s: no message per user, but chunks of up to 5,000 between start and end markers in
 every partition. Chunks are recognised by (import, attempt, seq): redelivered ones and dead attempts do no harm.
+`ExportMessage`s are the same the other way round, on a topic of the receivers: docs/consuming.md is their contract.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Literal
 
 from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
-from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName
+from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
+from schemas.manifest import Change
 
 JobState = Literal[
     "REGISTERED",
@@ -136,6 +138,69 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportStarted:
+    """First message of one attempt of an export in a partition of the receivers' topic; sent to every partition."""
+
+    tenant: TenantName
+    audience: AudienceName
+    export_id: JobId
+    attempt: Attempt
+    partition: Partition
+    partitions: int  # P of the topic, frozen on the job: user ids are placed by it
+    version: Version
+    snapshot_id: int
+    base_version: Version | None  # of a delta; none for a whole version
+    columns: RowSchema
+    created_at_us: int  # microseconds since 1970 UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportChunk:
+    """Up to `CHUNK_MAX_ROWS` rows of one group in one partition, sorted by user id.
+
+    `rows` is an Arrow IPC stream of one record batch: user_id string, then the columns of the export. The same (export,
+    attempt, partition, group, seq) is the same rows, whoever sends them again.
+    """
+
+    export_id: JobId
+    attempt: Attempt
+    partition: Partition
+    group: int  # 0.. ; groups share no user, and may be sent side by side
+    seq: Seq  # within the group and partition
+    change: Change | None  # none: rows of a whole version
+    count: int
+    digest: Digest
+    rows: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportEnded:
+    """Last message of one attempt of an export in a partition; sent to every partition, also to those without users.
+
+    Sent only after the broker has acknowledged every chunk of every group, so a gap seen here is final.
+    """
+
+    export_id: JobId
+    attempt: Attempt
+    partition: Partition
+    partitions: int
+    chunks: tuple[int, ...]  # of each group
+    records: int  # rows in all of them
+    digest: Digest  # of the rows that are no removals
+    removed: Digest  # of the removals of a delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportAborted:
+    """The export will not be finished; `attempt` and all before it may be dropped. Sent to every partition."""
+
+    export_id: JobId
+    attempt: Attempt
+    partition: Partition
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """Bytes that could not be decoded, with where they came from. `muster dead-letters replay` sends them again."""
 
@@ -150,4 +215,5 @@ class DeadLetter:
 
 ImportMessage = ImportStarted | UserChunk | ImportEnded | ImportAborted
 ProgressMessage = PartitionMaterialised | PartitionFailed
-Message = ImportMessage | ProgressMessage | JobEvent | DeadLetter
+ExportMessage = ExportStarted | ExportChunk | ExportEnded | ExportAborted
+Message = ImportMessage | ProgressMessage | ExportMessage | JobEvent | DeadLetter

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from schemas.columns import RowSchema
-from schemas.messages import UserChunk
+from schemas.messages import ExportChunk, UserChunk
 from schemas.row_digest import digest_rows
 
 
@@ -23,10 +23,11 @@ def decode_rows(data: bytes) -> pa.RecordBatch:
     return batch
 
 
-def chunk_fault(chunk: UserChunk, batch: pa.RecordBatch, schema: RowSchema) -> str | None:
+def chunk_fault(chunk: UserChunk | ExportChunk, batch: pa.RecordBatch, schema: RowSchema) -> str | None:
     """Why a decoded chunk is not what it says it is, or none: columns, count and digest are all compared."""
-    if not batch.schema.equals(schema.arrow(ordinal=True)):
-        return f"columns are {batch.schema.names}, not {schema.arrow(ordinal=True).names}"
+    expected = schema.arrow(ordinal=isinstance(chunk, UserChunk))
+    if not batch.schema.equals(expected):
+        return f"columns are {batch.schema.names}, not {expected.names}"
     if batch.num_rows != chunk.count:
         return f"{batch.num_rows} rows, the chunk says {chunk.count}"
     actual = digest_rows(batch, schema)

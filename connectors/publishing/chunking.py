@@ -1,32 +1,15 @@
-"""Cuts a stream of accepted rows into chunks, one sequence per partition. Columnar: no Python per row.
-
-A row goes to the partition of its user id (`schemas.partitioning`). Rows of a partition keep their order, and a chunk
-is cut at `CHUNK_MAX_ROWS` rows or before its encoded form would pass `CHUNK_MAX_BYTES`, whichever comes first. What
-does not fill a chunk is carried to the next batch, as a copy, so that a few rows never keep a whole batch alive:
-memory is bounded by one batch and one chunk per partition.
-"""
+"""The rows of an import as `UserChunk`s; `connectors.publishing.cutting` says where one ends."""
 
 from collections.abc import Iterator
-from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from connectors.publishing.cutting import Piece, RowCutter
 from schemas.columns import RowSchema
 from schemas.digest import Digest
-from schemas.ids import Attempt, JobId, Partition, Seq
+from schemas.ids import Attempt, JobId
 from schemas.messages import UserChunk
-from schemas.partitioning import partition_users
-from schemas.row_digest import digest_rows
-from schemas.rows import encode_rows
 from schemas.topics import CHUNK_MAX_BYTES, CHUNK_MAX_ROWS
-
-ENVELOPE_BYTES: Final = 256
-"""More than the Avro form of a chunk adds to its rows: 10 of header, 27 of import id, 80 of digest, varints."""
-
-BUFFER_PADDING_BYTES: Final = 3 * 8 + 8
-"""Per column: Arrow IPC pads each of at most three buffers to 8 bytes; one closing offset of a string column."""
 
 
 class Chunker:
@@ -45,122 +28,40 @@ class Chunker:
         max_rows: int = CHUNK_MAX_ROWS,
         max_bytes: int = CHUNK_MAX_BYTES,
     ) -> None:
-        self._schema = schema
-        self._arrow = schema.arrow(ordinal=True)
+        self._cutter = RowCutter(
+            schema=schema, ordinal=True, partitions=partitions, max_rows=max_rows, max_bytes=max_bytes
+        )
         self._import_id = import_id
         self._attempt = attempt
-        self._max_rows = max_rows
-        self._budget = max_bytes - ENVELOPE_BYTES - _empty_bytes(self._arrow)
-        self._fixed_row_bytes = sum(_fixed_bytes(field.type) for field in self._arrow)
-        self._carries = [_Carry() for _ in range(partitions)]
-        self._seqs = [0] * partitions
-        self._digests = [Digest(schema_id=schema.schema_id) for _ in range(partitions)]
 
     @property
     def chunks(self) -> tuple[int, ...]:
         """Chunks made so far, per partition."""
-        return tuple(self._seqs)
+        return self._cutter.pieces
 
     @property
     def digests(self) -> tuple[Digest, ...]:
         """Digest of the rows in those chunks, per partition."""
-        return tuple(self._digests)
+        return self._cutter.digests
 
     def add(self, batch: pa.RecordBatch) -> Iterator[UserChunk]:
         """The chunks that are full after this batch (columns: _ordinal, user_id, those of the schema).
 
         Raises `ValueError` when one row alone is larger than a chunk: the parser rejects such rows.
         """
-        rows = batch.select(self._arrow.names)
-        if not rows.schema.equals(self._arrow):
-            raise TypeError(f"rows are {rows.schema}, not {self._arrow}")
-        grouped = partition_users(rows.column(1), len(self._carries))
-        rows = rows.take(pa.array(grouped.order))
-        ends = self._cumulative_bytes(rows)
-        for partition in range(len(self._carries)):
-            first, last = int(grouped.starts[partition]), int(grouped.starts[partition + 1])
-            yield from self._cut(Partition(partition), rows, ends, first, last)
+        return (self._chunk(piece) for piece in self._cutter.add(batch))
 
     def finish(self) -> Iterator[UserChunk]:
         """The last chunk of every partition that still holds rows."""
-        for partition, carry in enumerate(self._carries):
-            if carry.rows:
-                yield self._chunk(Partition(partition), carry.release())
+        return (self._chunk(piece) for piece in self._cutter.finish())
 
-    def _cut(
-        self, partition: Partition, rows: pa.RecordBatch, ends: npt.NDArray[np.int64], first: int, last: int
-    ) -> Iterator[UserChunk]:
-        carry = self._carries[partition]
-        while first < last:
-            # The chunk takes rows first..cut-1: ends[k] is the sum of the bytes of the rows before row k.
-            room = ends[first] + self._budget - carry.bytes
-            cut = int(np.searchsorted(ends, room, side="right")) - 1
-            cut = min(cut, first + self._max_rows - carry.rows, last)
-            if cut == last and carry.rows + cut - first < self._max_rows:
-                # concat_batches copies, so the piece does not keep the batch alive that it is a slice of.
-                piece = pa.concat_batches([rows.slice(first, last - first)])
-                carry.add(piece, int(ends[last] - ends[first]))
-                return
-            if cut <= first and not carry.rows:
-                raise ValueError(f"a row of {int(ends[first + 1] - ends[first])} bytes does not fit into a chunk")
-            yield self._chunk(partition, carry.release(rows.slice(first, max(cut - first, 0))))
-            first = max(cut, first)
-
-    def _chunk(self, partition: Partition, rows: pa.RecordBatch) -> UserChunk:
-        # The digest is taken of the very rows that are encoded, after partitioning: a fault in there would show.
-        digest = digest_rows(rows, self._schema)
-        seq = self._seqs[partition]
-        self._seqs[partition] = seq + 1
-        self._digests[partition] += digest
+    def _chunk(self, piece: Piece) -> UserChunk:
         return UserChunk(
             import_id=self._import_id,
             attempt=self._attempt,
-            partition=partition,
-            seq=Seq(seq),
-            count=rows.num_rows,
-            digest=digest,
-            rows=encode_rows(rows),
+            partition=piece.partition,
+            seq=piece.seq,
+            count=piece.digest.count,
+            digest=piece.digest,
+            rows=piece.rows,
         )
-
-    def _cumulative_bytes(self, rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
-        """int64[n + 1]: an upper bound of the encoded bytes of the rows before each row."""
-        ends = np.arange(rows.num_rows + 1, dtype=np.int64) * self._fixed_row_bytes
-        for column in rows.columns:
-            if pa.types.is_string(column.type) and len(column):
-                offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-                ends += offsets
-                ends -= int(offsets[0])
-        return ends
-
-
-class _Carry:
-    """Rows of one partition that do not fill a chunk yet: copies, in order."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.bytes = 0
-        self._pieces: list[pa.RecordBatch] = []
-
-    def add(self, piece: pa.RecordBatch, size: int) -> None:
-        self._pieces.append(piece)
-        self.rows += piece.num_rows
-        self.bytes += size
-
-    def release(self, *more: pa.RecordBatch) -> pa.RecordBatch:
-        """What is carried and `more` as one batch; nothing is carried afterwards."""
-        pieces = [piece for piece in (*self._pieces, *more) if piece.num_rows]
-        self._pieces = []
-        self.rows = self.bytes = 0
-        return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
-
-
-def _fixed_bytes(data_type: pa.DataType) -> int:
-    """Bytes of a value without the bytes of its text; validity bits and booleans are counted as whole bytes."""
-    if pa.types.is_string(data_type):
-        return 4 + 1
-    return max(int(data_type.bit_width) // 8, 1) + 1
-
-
-def _empty_bytes(schema: pa.Schema) -> int:
-    empty = pa.RecordBatch.from_pylist([], schema=schema)
-    return len(encode_rows(empty)) + BUFFER_PADDING_BYTES * len(schema)

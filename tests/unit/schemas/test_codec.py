@@ -14,7 +14,8 @@ from schemas.arrow import ARROW_TYPES
 from schemas.codec import CODEC, Codec, UndecodableError, load_schemas
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
-from schemas.ids import Attempt, JobId, Partition, Seq
+from schemas.ids import Attempt, JobId, Partition, Seq, Version
+from schemas.manifest import Change
 from schemas.messages import ImportAborted, JobState, Message, PartitionMaterialised, UserChunk
 from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows, encode_rows
@@ -99,6 +100,8 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     str | None: st.none() | texts,
     int | None: st.none() | ints,
     bytes | None: st.none() | st.binary(max_size=20),
+    Version | None: st.none() | ints,
+    Change | None: st.none() | st.sampled_from(get_args(Change)),
     tuple[int, ...]: st.lists(ints, max_size=5).map(tuple),
     ImportMode: st.sampled_from(get_args(ImportMode)),
     JobState: st.sampled_from(get_args(JobState)),

@@ -1,0 +1,167 @@
+"""Cuts a stream of rows into pieces for one message each, one sequence per partition. Columnar: no Python per row.
+
+A row goes to the partition of its user id (`schemas.partitioning`). Rows of a partition keep their order, and a piece
+is cut at `CHUNK_MAX_ROWS` rows or before its encoded form would pass `CHUNK_MAX_BYTES`, whichever comes first. What
+does not fill a piece is carried to the next batch, as a copy, so that a few rows never keep a whole batch alive:
+memory is bounded by one batch and one piece per partition. Where the batches end has no part in where pieces do: the
+same rows in the same order are always cut alike.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.columns import USER_ID, RowSchema
+from schemas.digest import Digest
+from schemas.ids import Partition, Seq
+from schemas.partitioning import partition_users
+from schemas.row_digest import digest_rows
+from schemas.rows import encode_rows
+from schemas.topics import CHUNK_MAX_BYTES, CHUNK_MAX_ROWS
+
+ENVELOPE_BYTES: Final = 256
+"""More than the Avro form of a chunk adds to its rows: 10 of header, 27 of job id, 80 of digest, varints."""
+
+BUFFER_PADDING_BYTES: Final = 3 * 8 + 8
+"""Per column: Arrow IPC pads each of at most three buffers to 8 bytes; one closing offset of a string column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """The rows of one message, encoded (`schemas.rows`), and their place in the sequence of a partition."""
+
+    partition: Partition
+    seq: Seq
+    digest: Digest
+    rows: bytes
+
+
+class RowCutter:
+    """Turns batches of rows into `Piece`s; use `add` for every batch in order, then `finish`.
+
+    `ordinal` says whether the rows have the column `_ordinal`; `max_rows` and `max_bytes` bound a piece (rows; bytes of
+    its encoded message). The sequences go on after `finish`.
+    """
+
+    def __init__(
+        self,
+        *,
+        schema: RowSchema,
+        ordinal: bool,
+        partitions: int,
+        max_rows: int = CHUNK_MAX_ROWS,
+        max_bytes: int = CHUNK_MAX_BYTES,
+    ) -> None:
+        self._schema = schema
+        self._arrow = schema.arrow(ordinal=ordinal)
+        self._max_rows = max_rows
+        self._budget = max_bytes - ENVELOPE_BYTES - _empty_bytes(self._arrow)
+        self._fixed_row_bytes = sum(_fixed_bytes(field.type) for field in self._arrow)
+        self._carries = [_Carry() for _ in range(partitions)]
+        self._seqs = [0] * partitions
+        self._digests = [Digest(schema_id=schema.schema_id) for _ in range(partitions)]
+
+    @property
+    def pieces(self) -> tuple[int, ...]:
+        """Pieces made so far, per partition."""
+        return tuple(self._seqs)
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """Digest of the rows in those pieces, per partition."""
+        return tuple(self._digests)
+
+    def add(self, batch: pa.RecordBatch) -> Iterator[Piece]:
+        """The pieces that are full after this batch (columns: [_ordinal], user_id, those of the schema).
+
+        Raises `ValueError` when one row alone is larger than a piece: the parser rejects such rows.
+        """
+        rows = batch.select(self._arrow.names)
+        if not rows.schema.equals(self._arrow):
+            raise TypeError(f"rows are {rows.schema}, not {self._arrow}")
+        grouped = partition_users(rows.column(USER_ID), len(self._carries))
+        rows = rows.take(pa.array(grouped.order))
+        ends = self._cumulative_bytes(rows)
+        for partition in range(len(self._carries)):
+            first, last = int(grouped.starts[partition]), int(grouped.starts[partition + 1])
+            yield from self._cut(Partition(partition), rows, ends, first, last)
+
+    def finish(self) -> Iterator[Piece]:
+        """The last piece of every partition that still holds rows."""
+        for partition, carry in enumerate(self._carries):
+            if carry.rows:
+                yield self._piece(Partition(partition), carry.release())
+
+    def _cut(
+        self, partition: Partition, rows: pa.RecordBatch, ends: npt.NDArray[np.int64], first: int, last: int
+    ) -> Iterator[Piece]:
+        carry = self._carries[partition]
+        while first < last:
+            # The piece takes rows first..cut-1: ends[k] is the sum of the bytes of the rows before row k.
+            room = ends[first] + self._budget - carry.bytes
+            cut = int(np.searchsorted(ends, room, side="right")) - 1
+            cut = min(cut, first + self._max_rows - carry.rows, last)
+            if cut == last and carry.rows + cut - first < self._max_rows:
+                # concat_batches copies, so what is carried does not keep the batch alive that it is a slice of.
+                copy = pa.concat_batches([rows.slice(first, last - first)])
+                carry.add(copy, int(ends[last] - ends[first]))
+                return
+            if cut <= first and not carry.rows:
+                raise ValueError(f"a row of {int(ends[first + 1] - ends[first])} bytes does not fit into a chunk")
+            yield self._piece(partition, carry.release(rows.slice(first, max(cut - first, 0))))
+            first = max(cut, first)
+
+    def _piece(self, partition: Partition, rows: pa.RecordBatch) -> Piece:
+        # The digest is taken of the very rows that are encoded, after partitioning: a fault in there would show.
+        digest = digest_rows(rows, self._schema)
+        seq = self._seqs[partition]
+        self._seqs[partition] = seq + 1
+        self._digests[partition] += digest
+        return Piece(partition=partition, seq=Seq(seq), digest=digest, rows=encode_rows(rows))
+
+    def _cumulative_bytes(self, rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
+        """int64[n + 1]: an upper bound of the encoded bytes of the rows before each row."""
+        ends = np.arange(rows.num_rows + 1, dtype=np.int64) * self._fixed_row_bytes
+        for column in rows.columns:
+            if pa.types.is_string(column.type) and len(column):
+                offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+                ends += offsets
+                ends -= int(offsets[0])
+        return ends
+
+
+class _Carry:
+    """Rows of one partition that do not fill a piece yet: copies, in order."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.bytes = 0
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, batch: pa.RecordBatch, size: int) -> None:
+        self._batches.append(batch)
+        self.rows += batch.num_rows
+        self.bytes += size
+
+    def release(self, *more: pa.RecordBatch) -> pa.RecordBatch:
+        """What is carried and `more` as one batch; nothing is carried afterwards."""
+        batches = [batch for batch in (*self._batches, *more) if batch.num_rows]
+        self._batches = []
+        self.rows = self.bytes = 0
+        return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _fixed_bytes(data_type: pa.DataType) -> int:
+    """Bytes of a value without the bytes of its text; validity bits and booleans are counted as whole bytes."""
+    if pa.types.is_string(data_type):
+        return 4 + 1
+    return max(int(data_type.bit_width) // 8, 1) + 1
+
+
+def _empty_bytes(schema: pa.Schema) -> int:
+    empty = pa.RecordBatch.from_pylist([], schema=schema)
+    return len(encode_rows(empty)) + BUFFER_PADDING_BYTES * len(schema)
