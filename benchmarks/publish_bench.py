@@ -18,7 +18,7 @@ from benchmarks.setting import SPEC, Setting, warm_parser
 from benchmarks.verify_bench import NoRejects
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.importer import publish_import
-from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -77,7 +77,7 @@ def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str,
             parsed,
             attempt,
             evidence=verified,
-            log=KafkaImportLog(bootstrap, topic),
+            log=KafkaTopicLog(bootstrap, topic),
             backlog=NoWorkers(),
             fence=NoFence(),
             on_progress=lambda _: None,

@@ -18,13 +18,12 @@ from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
-from connectors.publishing.ports import Backlog, Fence, ImportLog
+from connectors.publishing.ports import Backlog, Fence, TopicLog
 from connectors.publishing.reports import ImportAttempt, PartitionSent, PublishProgress, PublishReport
-from connectors.publishing.sending import WAIT_S, Sender
+from connectors.publishing.sending import PlainSender, Sender
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.stream import ParsedRows, ParsedSummary
-from schemas.codec import CODEC
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId, Partition
@@ -41,7 +40,7 @@ def publish_import(
     attempt: ImportAttempt,
     *,
     evidence: Evidence,
-    log: ImportLog,
+    log: TopicLog,
     backlog: Backlog,
     fence: Fence,
     on_progress: OnProgress,
@@ -63,21 +62,19 @@ def publish_import(
         raise
 
 
-def publish_aborted(log: ImportLog, *, import_id: JobId, attempt: Attempt, partitions: int, reason: str) -> None:
+def publish_aborted(log: TopicLog, *, import_id: JobId, attempt: Attempt, partitions: int, reason: str) -> None:
     """Tell every partition that the import will not be published; returns when the broker has acknowledged it.
 
     A topic that has lost partitions since gets as many as it has: this is the way out of that very failure.
     """
+    sender = PlainSender(log)
     for number in range(min(partitions, log.partitions())):
         partition = Partition(number)
-        message = ImportAborted(import_id=import_id, attempt=attempt, partition=partition, reason=reason)
-        while not log.offer(partition, CODEC.encode(message)):
-            log.poll(WAIT_S)
-    while log.unacknowledged():
-        log.flush(WAIT_S)
+        sender.send(partition, ImportAborted(import_id=import_id, attempt=attempt, partition=partition, reason=reason))
+    sender.await_acknowledgements()
 
 
-def _refuse_other_partition_count(log: ImportLog, frozen: int) -> None:
+def _refuse_other_partition_count(log: TopicLog, frozen: int) -> None:
     if (found := log.partitions()) != frozen:
         raise FatalError(
             "TOPIC_PARTITIONS_CHANGED",

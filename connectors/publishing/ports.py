@@ -1,4 +1,4 @@
-"""What publishing needs from outside: the import topic, the position of the workers, the word of the catalog."""
+"""What publishing needs from outside: the topic, the position of the workers, the word of the catalog."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,8 +46,8 @@ class Delivery:
     size: int
 
 
-class ImportLog(Protocol):
-    """One import topic, written by one attempt. Messages of a partition keep the order in which they are offered.
+class TopicLog(Protocol):
+    """One topic, written by one attempt. Messages of a partition keep the order in which they are offered.
 
     Every method raises `RetriableError` KAFKA_UNAVAILABLE or `FatalError` KAFKA_REFUSED as soon as one message could
     not be delivered; from then on the attempt has failed.

@@ -1,4 +1,4 @@
-"""The import topic through librdkafka: idempotent, acks=all, every delivery report looked at."""
+"""A topic through librdkafka: idempotent, acks=all, every delivery report looked at."""
 
 from typing import Final
 
@@ -25,8 +25,8 @@ METADATA_PAUSE_S: Final = 0.25
 """A broker learns of a topic a moment after it has been created: a missing one is asked for again for two seconds."""
 
 
-class KafkaImportLog:
-    """`ImportLog` over a confluent-kafka producer.
+class KafkaTopicLog:
+    """`TopicLog` over a confluent-kafka producer.
 
     `delivery_timeout_s` bounds how long a message may stay unacknowledged while the broker is away; after it the
     attempt fails and the workflow decides when to try again.

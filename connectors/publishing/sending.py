@@ -1,15 +1,18 @@
-"""How one attempt sends: within the bounded backlog, in order, and never long without asking the fence."""
+"""How one attempt sends: within the bounded backlog, in order, and never long without asking the fence.
+
+`PlainSender` is for topics of which nobody knows who reads them, and for what has no attempt.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit, Outstanding
-from connectors.publishing.ports import Backlog, Delivery, Fence, ImportLog
+from connectors.publishing.ports import Backlog, Delivery, Fence, TopicLog
 from connectors.publishing.reports import ImportAttempt
 from schemas.codec import CODEC
 from schemas.errors import RetriableError
 from schemas.ids import Partition
-from schemas.messages import ImportMessage
+from schemas.messages import ImportMessage, Message
 
 FENCE_INTERVAL_S: Final = 1.0
 BACKLOG_INTERVAL_S: Final = 0.2
@@ -26,7 +29,7 @@ class Sender:
     def __init__(
         self,
         *,
-        log: ImportLog,
+        log: TopicLog,
         backlog: Backlog,
         fence: Fence,
         attempt: ImportAttempt,
@@ -111,3 +114,25 @@ class Sender:
     def _tick(self) -> None:
         if self.clock() >= self._fence_due:
             self.ask_fence()
+
+
+class PlainSender:
+    """Sends messages in the order given, as fast as the broker takes them."""
+
+    def __init__(self, log: TopicLog) -> None:
+        self._log = log
+        self.bytes = 0
+
+    def send(self, partition: Partition, message: Message) -> None:
+        """Queue a message, waiting for room in the queue."""
+        value = CODEC.encode(message)
+        while not self._log.offer(partition, value):
+            self._log.poll(WAIT_S)
+        self.bytes += len(value)
+        self._log.poll(0)
+
+    def await_acknowledgements(self) -> None:
+        """Return when every message has been acknowledged."""
+        while self._log.unacknowledged():
+            self._log.flush(WAIT_S)
+        self._log.poll(0)

@@ -62,11 +62,11 @@ def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3
     if job.attempt == 0:
         return None
     from connectors.publishing.importer import publish_aborted  # loads librdkafka
-    from connectors.publishing.producer import KafkaImportLog
+    from connectors.publishing.producer import KafkaTopicLog
 
     try:
         publish_aborted(
-            KafkaImportLog(context.settings.kafka_bootstrap, import_topic(job), delivery_timeout_s=10.0),
+            KafkaTopicLog(context.settings.kafka_bootstrap, import_topic(job), delivery_timeout_s=10.0),
             import_id=job.job_id,
             attempt=job.attempt,
             partitions=job.partitions,

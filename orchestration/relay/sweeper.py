@@ -18,7 +18,7 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.publishing.importer import publish_aborted
-from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.producer import KafkaTopicLog
 from orchestration.auditing import record, record_automatic
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
@@ -132,7 +132,7 @@ class Sweeper:
                 # A later attempt than the published one may still be on its way through the workers.
                 if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
                     publish_aborted(
-                        KafkaImportLog(self._context.settings.kafka_bootstrap, import_topic(job)),
+                        KafkaTopicLog(self._context.settings.kafka_bootstrap, import_topic(job)),
                         import_id=job.job_id,
                         attempt=job.attempt,
                         partitions=job.partitions,

@@ -4,7 +4,7 @@ from connectors.pinned import SourceObject
 from connectors.publishing.backlog import KafkaBacklog
 from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
-from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt
 from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
@@ -50,7 +50,7 @@ def send(context: Context, job_id: JobId) -> View:
                 parsed,
                 _attempt(context, job, attempt),
                 evidence=Evidence.from_record(job.evidence),
-                log=KafkaImportLog(context.settings.kafka_bootstrap, topic),
+                log=KafkaTopicLog(context.settings.kafka_bootstrap, topic),
                 backlog=KafkaBacklog(context.settings.kafka_bootstrap, topic, job.partitions),
                 fence=CatalogFence(context, job_id, attempt),
                 on_progress=lambda p: report.update(

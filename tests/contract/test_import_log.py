@@ -7,28 +7,28 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from connectors.publishing.ports import Delivery, ImportLog
-from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.ports import Delivery, TopicLog
+from connectors.publishing.producer import KafkaTopicLog
 from orchestration.settings import Settings
 from schemas.ids import Partition
-from tests.fakes.import_log import InMemoryImportLog
+from tests.fakes.import_log import InMemoryTopicLog
 
 PARTITIONS = 3
-NewLog = Callable[[], ImportLog]
+NewLog = Callable[[], TopicLog]
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.integration)])
 def new_log(request: pytest.FixtureRequest) -> NewLog:
     if request.param == "memory":
-        return lambda: InMemoryImportLog(PARTITIONS)
+        return lambda: InMemoryTopicLog(PARTITIONS)
     settings: Settings = request.getfixturevalue("stack")
     topic = f"contract.{uuid.uuid4().hex}"
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
-    return lambda: KafkaImportLog(settings.kafka_bootstrap, topic)
+    return lambda: KafkaTopicLog(settings.kafka_bootstrap, topic)
 
 
-def send_all(log: ImportLog, *messages: tuple[int, bytes]) -> list[Delivery]:
+def send_all(log: TopicLog, *messages: tuple[int, bytes]) -> list[Delivery]:
     deliveries: list[Delivery] = []
     for partition, value in messages:
         while not log.offer(Partition(partition), value):

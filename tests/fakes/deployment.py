@@ -33,7 +33,7 @@ from schemas.ids import JobId, TenantName
 from schemas.messages import ImportEnded, PartitionMaterialised
 from segmentation.admission import LaneLimit
 from segmentation.jobs import FINAL
-from tests.fakes.import_log import GivenRows, InMemoryImportLog, StepWorkers
+from tests.fakes.import_log import GivenRows, InMemoryTopicLog, StepWorkers
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.fakes.workflow import InMemoryWorkflow
@@ -73,14 +73,14 @@ class Deployment:
         self.objects = objects
         self.calls: Counter[str] = Counter()
         self.scans = 0
-        self.logs: dict[str, InMemoryImportLog] = {}
+        self.logs: dict[str, InMemoryTopicLog] = {}
         self.audience = "vip"
         self.users: tuple[str, ...] = USERS
 
     # What the handlers find instead of servers.
 
-    def log(self, _bootstrap: str, topic: str, **_: Any) -> InMemoryImportLog:
-        log = self.logs.setdefault(topic, InMemoryImportLog(PARTITIONS))
+    def log(self, _bootstrap: str, topic: str, **_: Any) -> InMemoryTopicLog:
+        log = self.logs.setdefault(topic, InMemoryTopicLog(PARTITIONS))
         log.topic = topic
         return log
 
@@ -257,7 +257,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         lambda _bootstrap, topic, _partitions: StepWorkers(deployment.log("", topic)),
     )
     for module in ("orchestration.steps.send", "orchestration.relay.sweeper", "connectors.publishing.producer"):
-        monkeypatch.setattr(f"{module}.KafkaImportLog", deployment.log)
+        monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment
 

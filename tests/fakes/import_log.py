@@ -13,8 +13,8 @@ from schemas.ids import Partition
 from schemas.messages import Message
 
 
-class InMemoryImportLog:
-    """`ImportLog` whose queue holds `room` messages; `poll` acknowledges them, in order.
+class InMemoryTopicLog:
+    """`TopicLog` whose queue holds `room` messages; `poll` acknowledges them, in order.
 
     `fail` is raised instead of the `fail_at`-th acknowledgement (1..).
     """
@@ -81,7 +81,7 @@ class InMemoryImportLog:
 class StepWorkers:
     """`Backlog` of workers that take everything in the log every time they are asked; `lazy` ones never do."""
 
-    log: InMemoryImportLog
+    log: InMemoryTopicLog
     lazy: bool = False
     asked: int = 0
     largest_backlog: int = 0

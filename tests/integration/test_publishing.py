@@ -14,7 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
 from connectors.publishing.importer import OnProgress, publish_aborted, publish_import
 from connectors.publishing.ports import Superseded
-from connectors.publishing.producer import KafkaImportLog
+from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -105,7 +105,7 @@ def publish(
             parsed,
             attempt_of(),
             evidence=evidence or verified(path),
-            log=KafkaImportLog(settings.kafka_bootstrap, topic),
+            log=KafkaTopicLog(settings.kafka_bootstrap, topic),
             backlog=backlog or KafkaBacklog(settings.kafka_bootstrap, topic, PARTITIONS),
             fence=fence or ScriptedFence(),
             on_progress=on_progress,
@@ -198,7 +198,7 @@ def test_rows_that_were_not_verified_leave_no_end_marker(stack: Settings, topic:
 
 
 def test_an_abort_reaches_every_partition(stack: Settings, topic: str) -> None:
-    log = KafkaImportLog(stack.kafka_bootstrap, topic)
+    log = KafkaTopicLog(stack.kafka_bootstrap, topic)
     publish_aborted(log, import_id=IMPORT, attempt=Attempt(1), partitions=PARTITIONS, reason="cancelled")
     assert messages_by_partition(stack, topic) == {
         p: [ImportAborted(import_id=IMPORT, attempt=Attempt(1), partition=Partition(p), reason="cancelled")]
@@ -265,7 +265,7 @@ def test_a_topic_with_other_partitions_is_refused(stack: Settings, topic: str, t
             parsed,
             attempt_of(partitions=8),
             evidence=verified(path),
-            log=KafkaImportLog(stack.kafka_bootstrap, topic),
+            log=KafkaTopicLog(stack.kafka_bootstrap, topic),
             backlog=KafkaBacklog(stack.kafka_bootstrap, topic, 8),
             fence=ScriptedFence(),
             on_progress=lambda _: None,
@@ -285,7 +285,7 @@ def test_a_broker_that_is_away_is_an_outage() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         bootstrap = f"127.0.0.1:{nobody.getsockname()[1]}"
-        log = KafkaImportLog(bootstrap, "muster.imports", delivery_timeout_s=1.5)
+        log = KafkaTopicLog(bootstrap, "muster.imports", delivery_timeout_s=1.5)
         assert log.offer(Partition(0), b"x")
         with pytest.raises(RetriableError, match="MSG_TIMED_OUT") as error:
             log.flush(10)
@@ -297,7 +297,7 @@ def test_a_broker_that_is_away_is_an_outage() -> None:
 def test_a_full_queue_says_no_and_keeps_what_it_has() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        log = KafkaImportLog(f"127.0.0.1:{nobody.getsockname()[1]}", "muster.imports")
+        log = KafkaTopicLog(f"127.0.0.1:{nobody.getsockname()[1]}", "muster.imports")
         taken = 0
         while log.offer(Partition(0), b"x" * 700_000):
             taken += 1
@@ -308,7 +308,7 @@ def test_a_full_queue_says_no_and_keeps_what_it_has() -> None:
 
 
 def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Settings, topic: str) -> None:
-    log = KafkaImportLog(stack.kafka_bootstrap, topic)
+    log = KafkaTopicLog(stack.kafka_bootstrap, topic)
     with pytest.raises(FatalError, match="MSG_SIZE_TOO_LARGE") as error:
         log.offer(Partition(0), b"x" * 2_000_000)
     assert error.value.code == "KAFKA_REFUSED"

@@ -15,7 +15,7 @@ from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.messages import ImportAborted, ImportEnded, ImportStarted, UserChunk
 from schemas.rows import decode_rows
-from tests.fakes.import_log import GivenRows, InMemoryImportLog, ScriptedFence, SteppingClock, StepWorkers
+from tests.fakes.import_log import GivenRows, InMemoryTopicLog, ScriptedFence, SteppingClock, StepWorkers
 
 IMPORT = JobId("01jd0000000000000000000000")
 SCHEMA = RowSchema()
@@ -56,7 +56,7 @@ def evidence_of(*items: pa.RecordBatch | RejectBatch, partitions: int) -> Eviden
 
 
 def publish(
-    rows: GivenRows, evidence: Evidence, log: InMemoryImportLog, *, partitions: int = 2, **options: Any
+    rows: GivenRows, evidence: Evidence, log: InMemoryTopicLog, *, partitions: int = 2, **options: Any
 ) -> PublishReport:
     options = {
         "backlog": StepWorkers(log),
@@ -70,7 +70,7 @@ def publish(
 
 def test_every_partition_gets_a_start_its_chunks_and_an_end_with_the_same_numbers() -> None:
     users = batch("21", "foobar", "abc")  # murmur2 mod 2: 21 -> 0, foobar -> 0, abc -> 1
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     report = publish(GivenRows(users), evidence_of(users, partitions=2), log)
 
     assert [log.kinds(p) for p in (0, 1)] == [["ImportStarted", "UserChunk", "ImportEnded"]] * 2
@@ -92,7 +92,7 @@ def test_every_partition_gets_a_start_its_chunks_and_an_end_with_the_same_number
 
 def test_a_partition_without_users_gets_a_start_and_an_end_too() -> None:
     users = batch("21", "foobar")
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     publish(GivenRows(users), evidence_of(users, partitions=2), log)
     _, ended = log.decoded(1)
     assert isinstance(ended, ImportEnded)
@@ -100,7 +100,7 @@ def test_a_partition_without_users_gets_a_start_and_an_end_too() -> None:
 
 
 def test_an_empty_file_that_is_allowed_is_two_markers_in_every_partition() -> None:
-    log = InMemoryImportLog(3)
+    log = InMemoryTopicLog(3)
     report = publish(GivenRows(), evidence_of(partitions=3), log, partitions=3)
     assert [log.kinds(p) for p in range(3)] == [["ImportStarted", "ImportEnded"]] * 3
     assert report.rows == 0
@@ -109,13 +109,13 @@ def test_an_empty_file_that_is_allowed_is_two_markers_in_every_partition() -> No
 def test_rejects_are_not_sent() -> None:
     rejects = RejectBatch.of([Reject(ordinal=1, line=3, code=RejectCode.ID_EMPTY, reason="the id is empty")])
     users = batch("21", "foobar")
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     report = publish(GivenRows(users, rejects), evidence_of(users, rejects, partitions=2), log)
     assert report.rows == 2
 
 
 def test_a_topic_that_has_other_partitions_than_the_job_is_refused_before_anything_is_sent() -> None:
-    log = InMemoryImportLog(3)
+    log = InMemoryTopicLog(3)
     with pytest.raises(FatalError, match="has 3 partitions, the job was registered with 2") as error:
         publish(GivenRows(), evidence_of(partitions=2), log)
     assert error.value.code == "TOPIC_PARTITIONS_CHANGED"
@@ -123,7 +123,7 @@ def test_a_topic_that_has_other_partitions_than_the_job_is_refused_before_anythi
 
 
 def test_rows_that_verification_did_not_see_send_no_end_marker_and_name_the_partition() -> None:
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     with pytest.raises(FatalError, match="partition 1: 1 rows with digest") as error:
         publish(GivenRows(batch("21", "abc")), evidence_of(batch("21", "abx"), partitions=2), log)
     assert (error.value.code, error.value.detail["partition"]) == ("EVIDENCE_MISMATCH", 1)
@@ -132,13 +132,13 @@ def test_rows_that_verification_did_not_see_send_no_end_marker_and_name_the_part
 
 
 def test_a_doubled_row_is_seen_by_the_comparison() -> None:
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     with pytest.raises(FatalError, match="EVIDENCE_MISMATCH: partition 0: 3 rows"):
         publish(GivenRows(batch("21", "21", "21")), evidence_of(batch("21"), partitions=2), log)
 
 
 def test_a_file_of_another_size_than_the_verified_one_was_changed() -> None:
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     rows = GivenRows(batch("21", "abc"), source_bytes=120, decoded_bytes=120)
     with pytest.raises(UserError, match=r"120 bytes .* verification read 100") as error:
         publish(rows, evidence_of(batch("21"), partitions=2), log)
@@ -147,7 +147,7 @@ def test_a_file_of_another_size_than_the_verified_one_was_changed() -> None:
 
 
 def test_a_fault_of_the_source_in_the_middle_sends_no_end_marker() -> None:
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     users = batch("21")
     with pytest.raises(UserError, match="SOURCE_CHANGED"):
         publish(
@@ -164,7 +164,7 @@ def test_a_fault_of_the_source_in_the_middle_sends_no_end_marker() -> None:
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
 def test_an_attempt_that_may_not_go_on_stops_without_end_markers(stop: type[Exception], stop_at: int) -> None:
     users = batch("21")
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     fence = ScriptedFence(stop_at=stop_at, stop=stop)
     with pytest.raises(stop):
         publish(GivenRows(users), evidence_of(users, partitions=2), log, fence=fence, clock=SteppingClock(0.3))
@@ -174,7 +174,7 @@ def test_an_attempt_that_may_not_go_on_stops_without_end_markers(stop: type[Exce
 
 def test_the_fence_is_asked_right_before_the_end_markers() -> None:
     users = batch("21")
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     fence = ScriptedFence(stop_at=2, stop=Superseded)
     with pytest.raises(Superseded):  # the clock stands still: only the questions at start and end are asked
         publish(GivenRows(users), evidence_of(users, partitions=2), log, fence=fence, clock=SteppingClock(0))
@@ -183,7 +183,7 @@ def test_the_fence_is_asked_right_before_the_end_markers() -> None:
 
 def test_a_message_that_the_broker_refuses_fails_the_attempt() -> None:
     users = batch("21")
-    log = InMemoryImportLog(2, fail_at=3, fail=RetriableError("KAFKA_UNAVAILABLE", "sending: timed out"))
+    log = InMemoryTopicLog(2, fail_at=3, fail=RetriableError("KAFKA_UNAVAILABLE", "sending: timed out"))
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):
         publish(GivenRows(users), evidence_of(users, partitions=2), log)
     assert "ImportEnded" not in log.kinds(0) + log.kinds(1)
@@ -191,7 +191,7 @@ def test_a_message_that_the_broker_refuses_fails_the_attempt() -> None:
 
 def test_a_full_queue_waits_and_loses_nothing() -> None:
     batches = [batch(*[f"user-{n}" for n in range(20_000)])]
-    log = InMemoryImportLog(2, room=1)
+    log = InMemoryTopicLog(2, room=1)
     report = publish(GivenRows(*batches), evidence_of(*batches, partitions=2), log)
     assert report.rows == 20_000
     assert sum(chunk.count for p in (0, 1) for chunk in log.decoded(p) if isinstance(chunk, UserChunk)) == 20_000
@@ -199,7 +199,7 @@ def test_a_full_queue_waits_and_loses_nothing() -> None:
 
 def test_no_more_than_the_limit_waits_for_the_workers() -> None:
     batches = [batch(*[f"user-{n}-{k}" for k in range(12_000)], first_ordinal=n * 12_000) for n in range(10)]
-    log = InMemoryImportLog(1)
+    log = InMemoryTopicLog(1)
     workers = StepWorkers(log)
     publish(
         GivenRows(*batches),
@@ -216,7 +216,7 @@ def test_no_more_than_the_limit_waits_for_the_workers() -> None:
 
 def test_bytes_bound_the_backlog_as_well() -> None:
     batches = [batch(*[f"user-{n}-{k}" for k in range(5_000)], first_ordinal=n * 5_000) for n in range(10)]
-    log = InMemoryImportLog(1)
+    log = InMemoryTopicLog(1)
     workers = StepWorkers(log)
     limit = BacklogLimit(chunks=10**6, bytes=250_000)  # a chunk of these has about 120,000 bytes
     publish(GivenRows(*batches), evidence_of(*batches, partitions=1), log, partitions=1, backlog=workers, limit=limit)
@@ -225,7 +225,7 @@ def test_bytes_bound_the_backlog_as_well() -> None:
 
 def test_waiting_for_lazy_workers_ends_when_the_fence_says_so() -> None:
     users = batch(*[f"user-{k}" for k in range(30_000)])
-    log = InMemoryImportLog(1)
+    log = InMemoryTopicLog(1)
     with pytest.raises(Cancelled):
         publish(
             GivenRows(users),
@@ -246,7 +246,7 @@ class UnknownBacklog:
 
 def test_workers_whose_position_stays_unknown_fail_the_attempt_in_the_end() -> None:
     users = batch(*[f"user-{k}" for k in range(30_000)])
-    log = InMemoryImportLog(1)
+    log = InMemoryTopicLog(1)
     fence = ScriptedFence()
     with pytest.raises(RetriableError, match="no coordinator"):
         publish(
@@ -263,7 +263,7 @@ def test_workers_whose_position_stays_unknown_fail_the_attempt_in_the_end() -> N
 
 def test_progress_ends_with_the_rows_of_every_partition() -> None:
     users = batch("21", "foobar", "abc")
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     seen: list[PublishProgress] = []
     publish(GivenRows(users), evidence_of(users, partitions=2), log, on_progress=seen.append)
     assert (seen[-1].rows, seen[-1].partitions) == (3, (2, 1))
@@ -272,7 +272,7 @@ def test_progress_ends_with_the_rows_of_every_partition() -> None:
 
 
 def test_an_abort_reaches_every_partition_that_the_topic_still_has() -> None:
-    log = InMemoryImportLog(2, room=1)
+    log = InMemoryTopicLog(2, room=1)
     publish_aborted(log, import_id=IMPORT, attempt=Attempt(2), partitions=3, reason="cancelled by ops")
     assert [log.decoded(p) for p in (0, 1)] == [
         [ImportAborted(import_id=IMPORT, attempt=Attempt(2), partition=Partition(p), reason="cancelled by ops")]
@@ -282,7 +282,7 @@ def test_an_abort_reaches_every_partition_that_the_topic_still_has() -> None:
 
 def test_a_report_is_plain_json() -> None:
     users = batch("21")
-    log = InMemoryImportLog(1)
+    log = InMemoryTopicLog(1)
     report = publish(GivenRows(users), evidence_of(users, partitions=1), log, partitions=1)
     assert report.as_record() == {
         "import_id": IMPORT,
@@ -304,7 +304,7 @@ def test_a_report_is_plain_json() -> None:
 
 def test_progress_tells_where_the_messages_of_each_partition_lie() -> None:
     users = batch("21", "foobar", "abc")
-    log = InMemoryImportLog(2)
+    log = InMemoryTopicLog(2)
     log.messages[1].append(b"of another import")
     told: list[PublishProgress] = []
     publish(GivenRows(users), evidence_of(users, partitions=2), log, on_progress=told.append)
