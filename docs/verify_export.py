@@ -61,10 +61,9 @@ def rows(path, form, names):
         yield [v.removeprefix("'") if escaped and v is not None else v for v in values]
 
 
-def digest(path, manifest):
-    names, types = zip(*((c["name"], c["type"]) for c in manifest["schema"]), strict=True)
+def digest(rows, types):
     count, sums = 0, [0, 0]
-    for row in rows(path, manifest["format"], names):
+    for row in rows:
         count += 1
         values = [None if v is None else BYTES[t](v) for v, t in zip(row, types, strict=True)]
         for lane in (0, 1):
@@ -86,12 +85,13 @@ def parsed(text):
 
 def main(address):
     manifest = json.loads(Path(address).read_text(encoding="utf-8"))
+    names, types = zip(*((c["name"], c["type"]) for c in manifest["schema"]), strict=True)
     total = parsed(manifest["delta"]["digest"]) if manifest["delta"] else (0, 0, 0)
     for file in manifest["files"]:
         path = Path(address).parent / file["key"]
         if hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]:
             return f"{path}: sha256 differs"
-        if (found := digest(path, manifest)) != parsed(file["digest"]):
+        if (found := digest(rows(path, manifest["format"], names), types)) != parsed(file["digest"]):
             return f"{path}: digest differs: {found}"
         sign = -1 if file.get("change") == "removed" else 1
         total = tuple((a + sign * b) % 2**64 for a, b in zip(total, found, strict=True))

@@ -19,6 +19,9 @@ RETENTION_MS: Final = 7 * 24 * HOUR_MS
 MAX_JOB_AGE_S: Final = 3 * 24 * 60 * 60
 """A job older than this is aborted by the sweeper, so that no job outlives the messages it depends on (7 days)."""
 
+OWN_PREFIX: Final = "muster."
+"""Of all topics of Muster itself: none of them takes an export."""
+
 IMPORTS: Final = "muster.imports"
 IMPORTS_SMALL: Final = "muster.imports.small"
 IMPORT_PROGRESS: Final = "muster.import-progress"

@@ -152,7 +152,8 @@ class _Carry:
         batches = [batch for batch in (*self._batches, *more) if batch.num_rows]
         self._batches = []
         self.rows = self.bytes = 0
-        return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        # Also of one batch: encoded, a slice would end in bits of the rows behind it, and not be the same every time.
+        return pa.concat_batches(batches)
 
 
 def _fixed_bytes(data_type: pa.DataType) -> int:

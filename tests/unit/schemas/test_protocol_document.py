@@ -6,9 +6,11 @@ from typing import get_args
 from connectors.publishing import importer
 from connectors.publishing.backlog import BacklogLimit
 from schemas import topics
-from schemas.messages import Message
+from schemas.messages import ExportMessage, Message
 
-PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "protocol.md").read_text(encoding="utf-8")
+CONTRACT = (DOCS / "consuming.md").read_text(encoding="utf-8")
 
 
 def rows_of_table(heading: str) -> list[list[str]]:
@@ -20,6 +22,22 @@ def rows_of_table(heading: str) -> list[list[str]]:
 def test_the_page_lists_every_message_with_its_fields() -> None:
     documented = {name.strip("`"): carries.split(", ") for name, _, carries in rows_of_table("Messages")}
     assert documented == {t.__name__: [f.name for f in fields(t)] for t in get_args(Message)}
+
+
+def test_the_consumer_contract_names_what_there_is() -> None:
+    rows = re.findall(r"^\| `(Export\w+)` \|[^|]*\| (.*) \|$", CONTRACT, re.MULTILINE)
+    named = {name: set(re.findall(r"`(\w+)`", text)) - {"user_id"} for name, text in rows}
+    messages = {t.__name__: {f.name for f in fields(t)} for t in get_args(ExportMessage)}
+    assert named.keys() == messages.keys()
+    assert [(name, given - messages[name]) for name, given in named.items() if given - messages[name]] == []
+    assert f"up to {topics.CHUNK_MAX_ROWS:,} rows" in CONTRACT
+
+
+def test_the_consumers_script_has_the_numbers_of_the_contract() -> None:
+    script = (DOCS / "consume_export.py").read_text(encoding="utf-8")
+    steps = set(re.findall(r"^(\d)\. ", CONTRACT, re.MULTILINE))
+    assert steps == set("12345678")
+    assert set(re.findall(r"# (\d)\b", script)) | set(re.findall(r"what step (\d) says", script)) == steps
 
 
 def test_the_page_lists_every_topic_with_partitions_and_retention() -> None:

@@ -1,0 +1,336 @@
+"""Exports to a topic, on an in-memory log, read by the script that receivers get."""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pyarrow as pa
+import pytest
+
+from connectors.sinks.kafka_topic import REFUSED_BY_TOPIC, abort, end, partitions_of, send_group, start
+from connectors.sinks.topic_export import GroupSent, topic_of, totals
+from schemas.codec import CODEC
+from schemas.digest import Digest
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.ids import Partition
+from schemas.messages import ExportAborted, ExportChunk, ExportEnded, ExportStarted
+from schemas.partitioning import partition_of
+from schemas.row_digest import digest_rows
+from schemas.rows import chunk_fault, decode_rows
+from schemas.topics import CHUNK_MAX_ROWS, OWN_PREFIX, TOPICS
+from tests.fakes.import_log import InMemoryTopicLog
+from tests.fakes.receivers import Receiver
+from tests.fakes.topic_exports import EXPORT, SCHEMA, Row, batches, delta, export_all, topic_export, whole
+
+P = 4
+LOW: list[Row] = [(f"a{n:05d}", n, None if n % 3 else f"note {n}") for n in range(22_000)]
+HIGH: list[Row] = [(f"b{n:05d}", None, "") for n in range(3_000)]
+
+
+def values(log: InMemoryTopicLog) -> list[bytes]:
+    return [value for partition in log.messages for value in partition]
+
+
+def of_rows(rows: list[Row]) -> Digest:
+    return Digest.total(
+        SCHEMA.schema_id,
+        (digest_rows(b.select(SCHEMA.arrow().names), SCHEMA) for b in batches(rows)),
+    )
+
+
+def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
+    with pytest.raises(error) as caught:
+        act()
+    assert type(caught.value) is error
+    return caught.value.code
+
+
+@pytest.mark.parametrize("name", ["vip", "crm.vip_users-2", "a" * 249, "Muster.x", "muster", "..."])
+def test_a_destination_names_a_topic(name: str) -> None:
+    assert topic_of(f"kafka://{name}") == name
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(
+            f"kafka://{name}"
+            for name in ("", ".", "..", "a/b", "host:9092/t", "ä", "a b", "a\n", "?x", "a" * 250, "kafka://t")
+        ),
+        *("kafka:t", "s3://b/t", "vip", "KAFKA://vip"),
+    ],
+)
+def test_what_names_no_topic_is_refused(uri: str) -> None:
+    assert code_of(UserError, lambda: topic_of(uri)) == "BAD_URI"
+
+
+@pytest.mark.parametrize(
+    "name", [*(t.name for t in TOPICS), "muster.mine", "__consumer_offsets", "__transaction_state"]
+)
+def test_topics_of_muster_and_of_the_broker_take_no_export(name: str) -> None:
+    assert code_of(UserError, lambda: topic_of(f"kafka://{name}")) == "DESTINATION_NOT_WRITABLE"
+
+
+def test_every_topic_of_muster_has_its_prefix() -> None:
+    assert all(topic.name.startswith(OWN_PREFIX) for topic in TOPICS)
+
+
+def test_what_is_on_the_topic_is_the_version_in_chunks_between_markers() -> None:
+    log = InMemoryTopicLog(P)
+    sent = export_all(topic_export(), log, [whole(LOW), whole(HIGH)])
+
+    users: list[str] = []
+    for number in range(P):
+        started, *chunks, ended = log.decoded(number)
+        assert isinstance(started, ExportStarted)
+        assert (started.partition, started.partitions, started.columns, started.base_version) == (
+            number,
+            P,
+            SCHEMA,
+            None,
+        )
+        places = []
+        for chunk in chunks:
+            assert isinstance(chunk, ExportChunk)
+            batch = decode_rows(chunk.rows)
+            assert chunk_fault(chunk, batch, SCHEMA) is None
+            assert (chunk.change, chunk.partition) == (None, number)
+            mine = batch.column("user_id").to_pylist()
+            assert mine == sorted(mine)
+            assert {partition_of(user, P) for user in mine} == {number}
+            users += mine
+            places.append((chunk.group, chunk.seq))
+        assert places == sorted(places)
+        assert places[0] == (0, 0)
+        assert ended == ExportEnded(
+            export_id=EXPORT,
+            attempt=topic_export().attempt,
+            partition=Partition(number),
+            partitions=P,
+            chunks=(sum(g == 0 for g, _ in places), sum(g == 1 for g, _ in places)),
+            records=sum(group.partitions[number].records for group in sent),
+            digest=sent[0].partitions[number].digest + sent[1].partitions[number].digest,
+            removed=Digest(schema_id=SCHEMA.schema_id),
+        )
+    assert sorted(users) == [row[0] for row in LOW + HIGH]
+    assert totals(sent, SCHEMA) == (of_rows(LOW + HIGH), Digest(schema_id=SCHEMA.schema_id))
+    assert (sent[0].rows, sent[1].rows) == (len(LOW), len(HIGH))
+
+    receiver = Receiver().take(values(log))
+    assert receiver.faults == []
+    assert sorted(row for _, row in receiver.finished[EXPORT]) == LOW + HIGH
+
+
+def test_what_was_sent_of_a_group_comes_back_from_json() -> None:
+    log = InMemoryTopicLog(P)
+    export = topic_export(base=2)
+    start(export, log)
+    sent = send_group(export, log, group=0, rows=delta(LOW[:100], HIGH[:50]))
+    assert GroupSent.from_record(json.loads(json.dumps(sent.as_record()))) == sent
+    assert sent.as_record()["rows"] == 150
+
+
+def test_an_export_of_nobody_is_whole() -> None:
+    log = InMemoryTopicLog(P)
+    assert export_all(topic_export(), log, []) == []
+    assert Receiver().take(values(log)).finished == {EXPORT: []}
+
+
+def test_a_delta_has_its_removals_apart_and_a_changed_member_in_both() -> None:
+    log = InMemoryTopicLog(P)
+    added, removed = [("both", 2, None), ("new", 1, None)], [("both", 1, None), ("gone", 1, "x")]
+    sent = export_all(topic_export(base=2), log, [delta(added, removed), delta([], []), delta(LOW, HIGH)])
+    assert totals(sent, SCHEMA) == (of_rows(added + LOW), of_rows(removed + HIGH))
+
+    changes = Receiver().take(values(log)).finished[EXPORT]
+    kinds = [change for change, _ in changes]
+    assert kinds == ["removed"] * (2 + len(HIGH)) + ["added"] * (2 + len(LOW))
+    members = {row[0]: row for row in [*removed, *HIGH]}
+    for change, row in changes:
+        if change == "removed":
+            assert members.pop(row[0]) == row
+        else:
+            members[row[0]] = row
+    assert sorted(members.values()) == sorted(added + LOW)
+
+
+def test_rows_of_the_wrong_kind_are_a_fault_of_the_caller() -> None:
+    for export, rows in ((topic_export(), delta(LOW, HIGH)), (topic_export(base=2), whole(LOW))):
+        with pytest.raises(ValueError, match="in an export of"):
+            send_group(export, InMemoryTopicLog(P), group=0, rows=rows)
+
+
+def test_a_group_that_died_and_is_sent_again_reaches_every_receiver_once() -> None:
+    log = InMemoryTopicLog(P)
+    export = topic_export()
+
+    def killed(rows: int) -> None:
+        if rows == len(LOW):  # chunks that are full are on their way, the last ones are not
+            raise KeyboardInterrupt
+
+    start(export, log)
+    with pytest.raises(KeyboardInterrupt):
+        send_group(export, log, group=0, rows=whole(LOW, 4_000), on_rows=killed)
+    assert log.abandoned
+    left = sum(isinstance(CODEC.decode(value), ExportChunk) for value in values(log))
+    assert 0 < left < 2 * P
+    start(export, log)
+    sent = [send_group(export, log, group=0, rows=whole(LOW, 777)), send_group(export, log, group=1, rows=whole(HIGH))]
+    end(export, log, sent)
+    end(export, log, sent)
+    receiver = Receiver().take(values(log))
+    assert receiver.faults == []
+    assert sorted(row for _, row in receiver.finished[EXPORT]) == LOW + HIGH
+
+
+def test_a_chunk_that_is_lost_changed_or_added_is_found_out_at_the_end_marker() -> None:
+    log = InMemoryTopicLog(1)
+    export_all(topic_export(1), log, [whole(LOW), whole(HIGH)])
+    clean = log.messages[0]
+    chunks = [number for number, value in enumerate(clean) if isinstance(CODEC.decode(value), ExportChunk)]
+    assert len(chunks) == -(-len(LOW) // CHUNK_MAX_ROWS) + 1
+    for number in chunks:
+        lost = Receiver().take(clean[:number] + clean[number + 1 :])
+        assert (lost.finished, len(lost.faults)) == ({}, 1)
+        assert "missing or too many" in lost.faults[0]
+        assert lost.take(clean).finished == {}  # it stays lost: another attempt has to come
+    forged = [*clean[:2], clean[1].replace(b"a00000", b"a0000x", 1), *clean[3:]]
+    assert "are missing" in Receiver().take(forged).faults[0]
+    changed = [clean[0], clean[1].replace(b"a00000", b"a0000x", 1), *clean[2:]]
+    assert "its rows have digest" in Receiver().take(changed).faults[0]
+    shorter = InMemoryTopicLog(1)
+    export_all(topic_export(1), shorter, [whole(LOW)])
+    assert "missing or too many" in Receiver().take([*clean[:-1], shorter.messages[0][-1]]).faults[0]
+
+
+def test_an_aborted_attempt_is_dropped_and_a_newer_one_takes_its_place() -> None:
+    log = InMemoryTopicLog(P)
+    first, second = topic_export(), topic_export(attempt=2)
+    start(first, log)
+    zombie = send_group(first, log, group=0, rows=whole(LOW))
+    abort(first, log, reason="CANCELLED")
+    end(first, log, [zombie])  # it has not heard of it
+    assert Receiver().take(values(log)).finished == {}
+    export_all(second, log, [whole(HIGH)])
+    end(first, log, [zombie])
+    receiver = Receiver().take(values(log))
+    assert receiver.faults == []
+    assert [row for _, row in sorted(receiver.finished[EXPORT])] == HIGH
+    kinds = [type(CODEC.decode(value)) for value in values(log)]
+    assert kinds.count(ExportAborted) == P
+
+
+def test_a_newer_attempt_drops_what_came_of_the_older_one_without_an_abort() -> None:
+    log = InMemoryTopicLog(P)
+    start(topic_export(), log)
+    old = send_group(topic_export(), log, group=0, rows=whole(LOW))
+    start(topic_export(attempt=2), log)
+    end(topic_export(), log, [old])  # a zombie, too late
+    new = send_group(topic_export(attempt=2), log, group=0, rows=whole(HIGH))
+    end(topic_export(attempt=2), log, [new])
+    receiver = Receiver().take(values(log))
+    assert receiver.faults == []
+    assert [row for _, row in sorted(receiver.finished[EXPORT])] == HIGH
+
+
+def test_an_export_whose_beginning_was_not_read_is_passed_over() -> None:
+    log = InMemoryTopicLog(1)
+    export_all(topic_export(1), log, [whole(LOW)])
+    receiver = Receiver().take(log.messages[0][1:])
+    assert (receiver.finished, receiver.faults) == ({}, [])
+
+
+def test_other_messages_on_the_topic_are_passed_over() -> None:
+    log = InMemoryTopicLog(1)
+    export_all(topic_export(1), log, [whole(HIGH)])
+    noisy = [value for own in log.messages[0] for value in (b"", b"{}", b"\xc3\x01", b"\xc3\x01" + bytes(8), own)]
+    assert len(Receiver().take(noisy).finished[EXPORT]) == len(HIGH)
+
+
+def test_no_end_marker_is_sent_before_every_group_is_there_once() -> None:
+    log = InMemoryTopicLog(P)
+    export = topic_export()
+    start(export, log)
+    first, second = (send_group(export, log, group=g, rows=whole(rows)) for g, rows in enumerate((LOW, HIGH)))
+    other = [
+        send_group(topic_export(attempt=2), InMemoryTopicLog(P), group=0, rows=whole(LOW)),
+        send_group(topic_export(2), InMemoryTopicLog(2), group=0, rows=whole(LOW)),
+    ]
+    for groups in ([second], [first, first], [first, second, second], [other[0], second], [other[1]]):
+        assert code_of(FatalError, partial(end, export, log, groups)) == "EXPORT_MISMATCH"
+    assert ExportEnded not in {type(CODEC.decode(value)) for value in values(log)}
+    end(export, log, [second, first])
+    assert Receiver().take(values(log)).faults == []
+
+
+def test_a_topic_with_other_partitions_than_when_the_job_began_takes_nothing_but_an_abort() -> None:
+    grown, shrunk = InMemoryTopicLog(P + 1), InMemoryTopicLog(P - 1)
+    sent = send_group(topic_export(), InMemoryTopicLog(P), group=0, rows=whole(HIGH))
+    for log in (grown, shrunk):
+        steps: list[Callable[[], object]] = [
+            partial(start, topic_export(), log),
+            partial(send_group, topic_export(), log, group=0, rows=whole(HIGH)),
+            partial(end, topic_export(), log, [sent]),
+        ]
+        assert [code_of(UserError, step) for step in steps] == ["TOPIC_PARTITIONS_CHANGED"] * 3
+        assert values(log) == []
+        abort(topic_export(), log, reason="TOPIC_PARTITIONS_CHANGED")
+        assert [log.kinds(number) for number in range(P - 1)] == [["ExportAborted"]] * (P - 1)
+    assert [len(messages) for messages in grown.messages] == [1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("refusal", REFUSED_BY_TOPIC)
+def test_what_the_topic_refuses_is_its_owners_to_mend(refusal: str) -> None:
+    fault = FatalError("KAFKA_REFUSED", "no", kafka_error=refusal)
+    log = InMemoryTopicLog(P, fail_at=6, fail=fault)
+    start(topic_export(), log)
+    with pytest.raises(UserError, match=f"topic {log.topic}: ") as caught:
+        send_group(topic_export(), log, group=0, rows=whole(LOW))
+    assert (caught.value.code, caught.value.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", refusal)
+    assert log.abandoned
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        FatalError("KAFKA_REFUSED", "who are you", kafka_error="SASL_AUTHENTICATION_FAILED"),
+        RetriableError("KAFKA_UNAVAILABLE", "away", kafka_error="_MSG_TIMED_OUT"),
+    ],
+    ids=lambda fault: fault.kind,
+)
+def test_other_faults_of_the_broker_are_not_the_users(fault: MusterError) -> None:
+    log = InMemoryTopicLog(P, fail_at=6, fail=fault)
+    start(topic_export(), log)
+    with pytest.raises(type(fault)) as caught:
+        send_group(topic_export(), log, group=0, rows=whole(LOW))
+    assert caught.value is fault
+
+
+class MissingTopic(InMemoryTopicLog):
+    def partitions(self) -> int:
+        raise FatalError("TOPIC_MISSING", "no", topic=self.topic)
+
+
+def test_a_missing_topic_is_the_users_to_create_and_nobody_to_tell_of_an_abort() -> None:
+    log = MissingTopic(P)
+    assert code_of(UserError, lambda: partitions_of(log)) == "DESTINATION_NOT_WRITABLE"
+    assert code_of(UserError, lambda: start(topic_export(), log)) == "DESTINATION_NOT_WRITABLE"
+    abort(topic_export(), log, reason="CANCELLED")
+    assert values(log) == []
+
+
+def test_rows_are_read_as_they_are_sent() -> None:
+    """However large a group is, one batch of it is in memory: the next is asked for when the last was sent."""
+    log = InMemoryTopicLog(1, room=1)
+    sent_when_asked: list[int] = []
+
+    def reading() -> Iterator[pa.RecordBatch]:
+        for batch in batches(LOW, CHUNK_MAX_ROWS):
+            sent_when_asked.append(len(log.messages[0]) + log.unacknowledged())
+            yield batch
+
+    told: list[int] = []
+    send_group(topic_export(1), log, group=0, rows=[(None, reading())], on_rows=told.append)
+    assert sent_when_asked == [0, 1, 2, 3, 4]
+    assert told == [5_000, 10_000, 15_000, 20_000, 22_000]
+    assert log.unacknowledged() == 0
