@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from connectors.publishing.ports import TopicLog
@@ -64,6 +65,11 @@ class Topic:
             producer.produce(self.name, value, partition=partition)
         assert producer.flush(30) == 0
 
+    def messages(self) -> int:
+        """How many it holds."""
+        asked = {TopicPartition(self.name, number): OffsetSpec.latest() for number in range(P)}
+        return sum(future.result().offset for future in self.admin.list_offsets(asked).values())
+
     def received(self) -> tuple[list[list[Any]], str, int]:
         """(rows with their change, what it complains about, exit code) of the receivers' script."""
         command = [sys.executable, str(ROOT / "docs" / "consume_export.py"), self.bootstrap, self.name, str(SCHEMAS)]
@@ -103,28 +109,47 @@ def test_a_version_with_naughty_values_reaches_its_receiver_as_it_is(topic: Topi
     assert {row[1]: row for row in rows} == expected
 
 
-def test_groups_that_are_sent_side_by_side_and_twice_reach_the_receiver_once(topic: Topic) -> None:
+def sending_forever(bootstrap: str, topic: str) -> None:
+    """Group 0 of `MANY`, whose reader falls asleep behind the last batch: for a process that is killed."""
+
+    def asleep(rows: int) -> None:
+        if rows == len(MANY):
+            time.sleep(600)
+
+    send_group(topic_export(P), open_topic(bootstrap, topic), group=0, rows=whole(MANY), on_rows=asleep)
+
+
+def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_once(topic: Topic) -> None:
     export = topic_export(P)
     start(export, topic.log())
+    call = f"from {__name__} import sending_forever; sending_forever({topic.bootstrap!r}, {topic.name!r})"
+    with subprocess.Popen([sys.executable, "-c", call], cwd=ROOT) as sender:
+        try:
+            while topic.messages() < P + P:  # the start markers, and every chunk that is full
+                assert sender.poll() is None
+        finally:
+            sender.kill()
+    sent = send_group(export, topic.log(), group=0, rows=whole(MANY))
+    assert topic.messages() == P + P + sum(part.chunks for part in sent.partitions)  # those came twice
+    end(export, topic.log(), [sent])
+    rows, complaints, code = topic.received()
+    assert (sorted(rows), complaints, code) == (as_received(MANY), "", 0)
+
+
+def test_groups_that_are_sent_side_by_side_and_twice_reach_the_receiver_once(topic: Topic) -> None:
+    export = topic_export(P)
     groups = [MANY[:20_000], MANY[20_000:], FEW]
-
-    def killed(rows: int) -> None:
-        if rows >= 18_000:  # chunks are on their way
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        send_group(export, topic.log(), group=0, rows=whole(groups[0]), on_rows=killed)
     start(export, topic.log())
     with ThreadPoolExecutor() as pool:
         numbers = [0, 1, 2, 0, 1]
         sent = list(pool.map(lambda g: send_group(export, topic.log(), group=g, rows=whole(groups[g])), numbers))
     assert sent[3:] == sent[:2]
+    start(export, topic.log())
     assert topic.received() == ([], f"export {EXPORT}: not ended yet", 1)
     for _ in range(2):
         end(export, topic.log(), sent[:3])
     rows, complaints, code = topic.received()
-    assert (complaints, code) == ("", 0)
-    assert sorted(rows) == as_received(MANY + FEW)
+    assert (sorted(rows), complaints, code) == (as_received(MANY + FEW), "", 0)
 
 
 def test_a_chunk_that_the_topic_lost_is_told_by_the_receiver(topic: Topic) -> None:
