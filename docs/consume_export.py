@@ -54,9 +54,9 @@ class Exports:
             now["begun"].add(m["partition"])
         if now is None or attempt != now["attempt"] or m["partition"] not in now["begun"]:
             return None  # 4: its beginning was not read
-        if name == "ExportChunk" and m["partition"] not in now["ended"]:
+        if name == "ExportChunk":
             now["chunks"].setdefault((m["partition"], m["group"], m["seq"]), m)  # 5: a second one is the same
-        if name == "ExportEnded" and m["partition"] not in now["ended"]:
+        if name == "ExportEnded":
             now["ended"].add(m["partition"])
             if fault := self.reconcile(now, m):  # 6: final, since everything was acknowledged before the marker
                 self.faults.append(f"export {identity} partition {m['partition']}: {fault}")

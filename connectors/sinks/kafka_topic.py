@@ -43,7 +43,7 @@ REFUSED_BY_TOPIC: Final = {
     "RECORD_LIST_TOO_LARGE": "its segment.bytes is smaller than a batch of messages",
     "UNKNOWN_TOPIC_OR_PART": "it was deleted meanwhile",
     "_UNKNOWN_TOPIC": "it was deleted meanwhile",
-    "_UNKNOWN_PARTITION": "it has lost partitions meanwhile",
+    "_UNKNOWN_PARTITION": "it was deleted meanwhile, or made anew with fewer partitions",
 }
 """What is the topic's own fault, by the error of librdkafka: its owner has to do something. All else is an outage, or
 a fault of the deployment."""
@@ -141,9 +141,10 @@ def end(export: TopicExport, log: TopicLog, groups: Sequence[GroupSent]) -> None
 
 
 def abort(export: TopicExport, log: TopicLog, *, reason: str) -> None:
-    """Tell every partition that there is there now that this attempt will not be finished; a missing topic is no error.
+    """Tell every partition that there is now that this attempt will not be finished; a missing topic is no error.
 
-    Raises as `start`, but for TOPIC_PARTITIONS_CHANGED: this is the way out of it.
+    Not once `end` has returned: then receivers have the export. Raises as `start`, but for TOPIC_PARTITIONS_CHANGED:
+    this is the way out of it.
     """
     try:
         partitions = min(log.partitions(), export.partitions)

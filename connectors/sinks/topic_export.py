@@ -15,6 +15,8 @@ SCHEME: Final = "kafka://"
 TOPIC_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 """Kafka's own rule (`org.apache.kafka.common.internals.Topic`), which refuses `.` and `..` as well."""
 
+FIRST: Final = Attempt(1)
+
 RESERVED_PREFIXES: Final = (OWN_PREFIX, "__")
 """Muster's own topics, and those of the broker."""
 
@@ -47,12 +49,11 @@ class TopicExport:
     """One attempt of an export to a topic: the same values in every step and in every repetition of one.
 
     `partitions` is the P of the topic when the job was registered. A repeated step keeps `attempt`, whatever died; an
-    export that is begun anew after `abort`, or in other groups, needs a higher one: to receivers the rows of a chunk
-    never change.
+    export that is begun anew under its id, after `abort` or in other groups, needs a higher one: to receivers the rows
+    of a chunk never change.
     """
 
     export_id: JobId
-    attempt: Attempt
     tenant: TenantName
     audience: AudienceName
     version: Version
@@ -61,6 +62,7 @@ class TopicExport:
     columns: RowSchema
     partitions: int
     created_at_us: int  # microseconds since 1970 UTC
+    attempt: Attempt = FIRST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
 import pytest
 
+from connectors.publishing.ports import Delivery
 from connectors.sinks.kafka_topic import REFUSED_BY_TOPIC, abort, end, partitions_of, send_group, start
 from connectors.sinks.topic_export import GroupSent, topic_of, totals
 from schemas.codec import CODEC
@@ -201,6 +203,10 @@ def test_a_chunk_that_is_lost_changed_or_added_is_found_out_at_the_end_marker() 
     shorter = InMemoryTopicLog(1)
     export_all(topic_export(1), shorter, [whole(LOW)])
     assert "missing or too many" in Receiver().take([*clean[:-1], shorter.messages[0][-1]]).faults[0]
+    ended = log.decoded(0)[-1]
+    assert isinstance(ended, ExportEnded)
+    for wrong in (replace(ended, digest=of_rows(LOW)), replace(ended, removed=of_rows(HIGH))):
+        assert "digest (" in Receiver().take([*clean[:-1], CODEC.encode(wrong)]).faults[0].replace("removed", "digest")
 
 
 def test_an_aborted_attempt_is_dropped_and_a_newer_one_takes_its_place() -> None:
@@ -225,7 +231,9 @@ def test_a_newer_attempt_drops_what_came_of_the_older_one_without_an_abort() -> 
     start(topic_export(), log)
     old = send_group(topic_export(), log, group=0, rows=whole(LOW))
     start(topic_export(attempt=2), log)
-    end(topic_export(), log, [old])  # a zombie, too late
+    start(topic_export(), log)  # a zombie, too late
+    end(topic_export(), log, [old])
+    abort(topic_export(), log, reason="FAILED")
     new = send_group(topic_export(attempt=2), log, group=0, rows=whole(HIGH))
     end(topic_export(attempt=2), log, [new])
     receiver = Receiver().take(values(log))
@@ -238,6 +246,21 @@ def test_an_export_whose_beginning_was_not_read_is_passed_over() -> None:
     export_all(topic_export(1), log, [whole(LOW)])
     receiver = Receiver().take(log.messages[0][1:])
     assert (receiver.finished, receiver.faults) == ({}, [])
+
+
+def test_a_partition_whose_beginning_was_not_read_leaves_the_export_unfinished_and_accuses_nobody() -> None:
+    log = InMemoryTopicLog(2)
+    export_all(topic_export(2), log, [whole(LOW)])
+    receiver = Receiver().take(log.messages[0] + log.messages[1][2:])
+    assert (receiver.finished, receiver.faults) == ({}, [])
+
+
+def test_an_export_that_is_finished_is_told_once_whatever_comes_again() -> None:
+    log, again = InMemoryTopicLog(P), InMemoryTopicLog(P)
+    export_all(topic_export(), log, [whole(HIGH)])
+    export_all(topic_export(attempt=2), again, [whole(HIGH)])
+    receiver = Receiver().take(values(log)).take(values(log)).take(values(again))
+    assert (len(receiver.finished[EXPORT]), receiver.faults) == (len(HIGH), [])
 
 
 def test_other_messages_on_the_topic_are_passed_over() -> None:
@@ -317,6 +340,25 @@ def test_a_missing_topic_is_the_users_to_create_and_nobody_to_tell_of_an_abort()
     assert code_of(UserError, lambda: start(topic_export(), log)) == "DESTINATION_NOT_WRITABLE"
     abort(topic_export(), log, reason="CANCELLED")
     assert values(log) == []
+
+
+class SlowLog(InMemoryTopicLog):
+    """Nothing is acknowledged to those who do not wait for it."""
+
+    def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
+        return super().poll(timeout_s) if timeout_s else ()
+
+
+def test_a_step_returns_when_the_broker_has_everything_and_not_before() -> None:
+    log = SlowLog(P)
+    export = topic_export()
+    start(export, log)
+    assert [len(messages) for messages in log.messages] == [1] * P
+    sent = send_group(export, log, group=0, rows=whole(LOW))
+    assert [len(messages) for messages in log.messages] == [1 + part.chunks for part in sent.partitions]
+    end(export, log, [sent])
+    abort(topic_export(attempt=2), log, reason="CANCELLED")
+    assert [log.kinds(number)[-2:] for number in range(P)] == [["ExportEnded", "ExportAborted"]] * P
 
 
 def test_rows_are_read_as_they_are_sent() -> None:
