@@ -9,6 +9,7 @@ from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
+from schemas.manifest import Change
 from schemas.topics import OWN_PREFIX
 
 SCHEME: Final = "kafka://"
@@ -125,13 +126,13 @@ class GroupSent:
         )
 
 
-def totals(groups: Iterable[GroupSent], schema: RowSchema) -> tuple[Digest, Digest]:
-    """Digests of all rows that are no removals, and of all that are: what `end` is held against beforehand.
+def totals(export: TopicExport, groups: Iterable[GroupSent]) -> dict[Change | None, Digest]:
+    """Digest of all rows of each kind of change: what a version, or its base and it, are held against before `end`.
 
-    Of a whole version the first is its digest; of a delta, digest(base) - second + first is.
+    Of a whole version that of None is its digest; of a delta, digest(base) - removed + added is.
     """
     parts = [part for group in groups for part in group.partitions]
-    return (
-        Digest.total(schema.schema_id, (part.digest for part in parts)),
-        Digest.total(schema.schema_id, (part.removed for part in parts)),
-    )
+    digest = Digest.total(export.columns.schema_id, (part.digest for part in parts))
+    if export.base_version is None:
+        return {None: digest}
+    return {"added": digest, "removed": Digest.total(export.columns.schema_id, (part.removed for part in parts))}
