@@ -26,7 +26,7 @@ from connectors.publishing.cutting import Piece, RowCutter
 from connectors.publishing.ports import TopicLog
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.sending import PlainSender
-from connectors.sinks.topic_export import GroupSent, SentPart, TopicExport
+from connectors.sinks.topic_export import ExportAttempt, GroupSent, SentPart, TopicExport
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.ids import Partition
@@ -140,7 +140,7 @@ def end(export: TopicExport, log: TopicLog, groups: Sequence[GroupSent]) -> None
         sender.await_acknowledgements()
 
 
-def abort(export: TopicExport, log: TopicLog, *, reason: str) -> None:
+def abort(export: TopicExport | ExportAttempt, log: TopicLog, *, reason: str) -> None:
     """Tell every partition that there is now that this attempt will not be finished; a missing topic is no error.
 
     Not once `end` has returned: then receivers have the export. Raises as `start`, but for TOPIC_PARTITIONS_CHANGED:
@@ -154,7 +154,7 @@ def abort(export: TopicExport, log: TopicLog, *, reason: str) -> None:
         raise
     with _faults_of(log):
         sender = PlainSender(log)
-        for partition in _partitions(export)[:partitions]:
+        for partition in map(Partition, range(partitions)):
             sender.send(
                 partition,
                 ExportAborted(export_id=export.export_id, attempt=export.attempt, partition=partition, reason=reason),

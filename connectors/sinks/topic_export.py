@@ -46,6 +46,15 @@ def topic_of(uri: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportAttempt:
+    """What is known of an attempt of an export when nothing else of it is any more: enough to abort it."""
+
+    export_id: JobId
+    partitions: int
+    attempt: Attempt = FIRST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopicExport:
     """One attempt of an export to a topic: the same values in every step and in every repetition of one.
 

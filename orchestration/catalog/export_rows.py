@@ -52,6 +52,7 @@ def export_of(row: Mapping[Any, Any]) -> Export:
         state=row["state"],
         request=row["request"],
         held=tuple(Held.from_record(record) for record in row["held"]),
+        topic_partitions=row["topic_partitions"],
         execution=row["execution"],
         outcome=row["outcome"],
         error=None if error is None else JobError(**error),

@@ -111,10 +111,10 @@ class ExportStore:
             connection.execute(exports.update().where(exports.c.export_id == export_id).values(execution=execution))
             return True
 
-    def swept(self, export_id: JobId, *, now_ms: int) -> None:
-        """What the export held and left behind has been cleaned up."""
+    def put(self, export_id: JobId, **values: Any) -> None:
+        """Set columns of an export without changing its state."""
         with self._database.write() as connection:
-            connection.execute(exports.update().where(exports.c.export_id == export_id).values(swept_at_ms=now_ms))
+            connection.execute(exports.update().where(exports.c.export_id == export_id).values(**values))
 
     def plan(self, export_id: JobId, groups: Sequence[tuple[int, int]]) -> None:
         """Write the groups down as (bytes, expected rows), once."""

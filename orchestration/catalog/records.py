@@ -187,7 +187,7 @@ class NewExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """One export job. `outcome`: {manifest, version, rows, files, bytes, digest}."""
+    """One export job. `outcome`: {manifest, version, rows, bytes, digest, ...}."""
 
     export_id: JobId
     tenant: TenantName
@@ -196,6 +196,7 @@ class Export:
     state: ExportState
     request: Mapping[str, Any]
     held: tuple[Held, ...]
+    topic_partitions: int | None
     execution: str | None
     outcome: Mapping[str, Any] | None
     error: JobError | None

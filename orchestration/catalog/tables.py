@@ -151,6 +151,8 @@ exports: Final = sa.Table(
     sa.Column("request", JSON, nullable=False),
     # What of the lake it holds: [audience id, tenant, audience, version].
     sa.Column("held", JSON, nullable=False),
+    # P of the topic that it goes to; none before the plan, and of files.
+    sa.Column("topic_partitions", sa.Integer, nullable=True),
     sa.Column("execution", sa.String(255), nullable=True, index=True),
     sa.Column("outcome", JSON, nullable=True),
     sa.Column("error", JSON, nullable=True),

@@ -30,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
         "muster export vip --to vip.parquet",
         "muster export vip --to exports/vip --format csv --compression gzip",
         "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
+        "muster export vip --to kafka://vip-members --wait",
         "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
     )(export)
     command(app, "verify", "muster verify exports/vip/manifest.json", "muster verify s3://bucket/vip-3/manifest.json")(
@@ -40,9 +41,7 @@ def add_to(app: typer.Typer) -> None:
 def export(
     *,
     name: options.AudienceArgument,
-    to: Annotated[
-        str, typer.Option("--to", metavar="FOLDER|FILE.parquet|s3://...", help="Where the files are written.")
-    ],
+    to: Annotated[str, typer.Option("--to", metavar="FOLDER|FILE.parquet|s3://...|kafka://...", help="Where it goes.")],
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", min=1, help="Instead of the current.")
     ] = None,
@@ -63,9 +62,7 @@ def export(
     ] = "as-is",
     target_mb: Annotated[int, typer.Option("--target-mb", metavar="MB", min=1, help="Size of a file, about.")] = 256,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="Follow the export to s3://...; the exit code tells its end.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
     timeout: options.Timeout = None,
     tenant: options.Tenant = "default",
     json: options.Json = False,
@@ -75,7 +72,8 @@ def export(
     Sorted by user id, and checked against the digest of the version before the manifest is written; `muster verify`
     checks it again from the manifest alone. A FILE.parquet is written alone, without a manifest.
 
-    A folder and a FILE.parquet are written by this command, an export to s3://... by a job (`muster exports`).
+    A folder and a FILE.parquet are written by this command. An export to s3://... or kafka://TOPIC is a job
+    (`muster exports`); a topic is sent the rows between markers.
     """
     del json
     if version is not None and as_of is not None:
@@ -99,7 +97,9 @@ def export(
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
     by_job = "://" in to and not one_file
     if (wait or timeout is not None) and not by_job:
-        raise typer.BadParameter("only an export to s3://... is a job that can be waited for", param_hint="--wait")
+        raise typer.BadParameter(
+            "only an export to s3://... or kafka://... is a job that can be waited for", param_hint="--wait"
+        )
     request = ExportRequest(
         export_id=fresh_id(),
         tenant=tenant,

@@ -69,10 +69,13 @@ def print_export_result(view: "ExportView") -> None:
         print_json(export_record(export))
     elif export.outcome is not None:
         outcome = export.outcome
-        print_line(
-            f"version {outcome['version']} of {export.tenant}/{export.audience}: {number(outcome['rows'])} rows in "
+        where = (
             f"{outcome['files']} files, {size(outcome['bytes'])}, in {outcome['manifest']}"
+            if outcome["manifest"]
+            else f"{number(outcome['chunks'])} chunks, {size(outcome['bytes'])}, in topic {outcome['topic']}"
         )
+        what = f"version {outcome['version']} of {export.tenant}/{export.audience}"
+        print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
         if outcome.get("formulas_found"):
             say(f"{number(outcome['formulas_found'])} texts begin like a formula of a spreadsheet (--formulas).")
     else:

@@ -110,7 +110,7 @@ def show(*, export: ExportArgument, json: options.Json = False) -> None:
         ("to", found.request.get("to", "")),
         ("result", _result(found) or "-"),
     ]
-    if found.outcome is not None:
+    if found.outcome is not None and found.outcome["manifest"]:
         pairs.append(("manifest", found.outcome["manifest"]))
     if found.error is not None:
         pairs.append(("error", f"{found.error.code}: {found.error.message}"))

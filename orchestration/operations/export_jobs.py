@@ -11,7 +11,7 @@ from orchestration.clock import fresh_id, iso, now_ms
 from orchestration.context import EXPORT_MACHINE
 from orchestration.operations.starting import start_machine
 from orchestration.operations.submit import require_tenant
-from orchestration.steps.exports.places import check_address
+from orchestration.steps.exports.places import check_request
 from orchestration.steps.exports.request import ExportRequest
 from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, audience_name, tenant_name
@@ -63,7 +63,7 @@ def submit(context: "Context", request: ExportRequest) -> JobId:
     tenant = tenant_name(request.tenant)
     require_tenant(context, tenant)
     context.audiences.get(tenant, audience_name(request.audience))
-    check_address(request.to)
+    check_request(request)
     _ = request.moment
     start_machine(context, EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
     return request.export_id

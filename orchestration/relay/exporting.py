@@ -124,7 +124,7 @@ class ExportSweeper:
             stop_execution(self._context, export.export_id, export.execution, "the export was cancelled")
         try:
             clean_up(self._context, export)
-            self._context.exports.swept(export.export_id, now_ms=now)
+            self._context.exports.put(export.export_id, swept_at_ms=now)
         except MusterError as exc:
             _log.warning("export %s could not be swept: %s", export.export_id, exc)
 

@@ -120,9 +120,9 @@ def test_ended_exports_are_swept_soon_and_once_more_later(store: ExportStore) ->
         return [e.export_id for e in store.to_sweep(now_ms, after_ms=10, again_after_ms=100)] == [export.export_id]
 
     assert (due(1_005), due(1_011)) == (False, True)
-    store.swept(export.export_id, now_ms=1_012)
+    store.put(export.export_id, swept_at_ms=1_012)
     assert (due(1_050), due(1_101)) == (False, True)
-    store.swept(export.export_id, now_ms=1_102)
+    store.put(export.export_id, swept_at_ms=1_102)
     assert not due(9_999)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from connectors.listing import list_objects
 from orchestration.catalog.records import Export
@@ -22,6 +24,7 @@ from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat
 from segmentation.export_jobs import ENDED
 from segmentation.versions import AudienceRef
+from tests.fakes.receivers import Receiver, script
 from tests.integration.whole_imports import (
     ENGINE,
     RELAY,
@@ -167,3 +170,29 @@ def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Contex
     assert (export.state, export.error) == ("READY", None)
     assert verify_export(context, f"{request.to}/manifest.json")[1] is None
     assert expire(context, audience, versions=1, days=0).versions == (1,)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_receivers_of_a_topic_get_every_member_once_though_writers_are_killed(
+    context: Context, *, cancelled: bool
+) -> None:
+    topic = f"members-{cancelled}".lower()
+    bootstrap = context.settings.kafka_bootstrap
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(30)
+    request = start(context, to=f"kafka://{topic}", format=ExportFormat(format="parquet"))
+    until(lambda: running(context, WRITER))
+    if cancelled:
+        cancel(context, request.export_id)
+        until(lambda: context.exports.get(request.export_id).swept_at_ms is not None)
+    else:
+        time.sleep(1)
+        kill_one(context, random.Random(3), WRITER)
+    export = finished(context, request)
+    assert export.state == ("CANCELLED" if cancelled else "READY")
+    consume = script("consume_export")
+    receiver = Receiver().take(consume.values(bootstrap, topic))
+    version = context.versions.current(ref(context, "vip"))
+    assert version is not None
+    users = [row[0] for _, row in receiver.finished.get(request.export_id, [])]
+    assert (len(users), len(set(users))) == ((0, 0) if cancelled else (version.members, version.members))

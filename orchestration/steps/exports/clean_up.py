@@ -6,6 +6,7 @@ from connectors.sinks.exporting import file_stem
 from orchestration.catalog.records import Export
 from orchestration.context import Context
 from orchestration.steps.exports.places import place_of, request_of
+from orchestration.steps.exports.topics import abort, is_topic
 from schemas.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -17,7 +18,14 @@ def clean_up(context: Context, export: Export) -> None:
         context.versions.release(audience, export.export_id)
     if export.state == "READY" or not export.held:
         return
-    place = place_of(context, request_of(export))
+    request = request_of(export)
+    if is_topic(request):
+        try:
+            abort(context, export, request)
+        except UserError as exc:  # the topic refuses, as it may have done before
+            _log.warning("receivers of export %s were not told that it has ended: %s", export.export_id, exc)
+        return
+    place = place_of(context, request)
     stem = file_stem(export.audience, export.held[0].version, export.export_id)
     try:
         for key in list(place.keys()):

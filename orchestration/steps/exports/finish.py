@@ -1,14 +1,17 @@
 """FinishExport: every group is there, the digests come to that of the version, and the manifest is written."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from connectors.sinks.exporting import GroupWritten, finish
-from orchestration.catalog.records import ExportGroup, JobError
+from orchestration.catalog.records import Export, ExportGroup, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.steps.exports import topics
 from orchestration.steps.exports.clean_up import clean_up
 from orchestration.steps.exports.places import order_of, place_of, request_of
+from orchestration.steps.exports.topics import is_topic
 from orchestration.steps.exports.view import export_view
 from orchestration.steps.view import View
 from schemas.errors import FatalError, MusterError, UserError
@@ -32,11 +35,9 @@ def finish_export(context: Context, export_id: JobId) -> View:
         _, export = context.exports.move(export_id, "FINISHING", now_ms=now_ms(), only_from={"WRITING"})
         if export.state != "FINISHING":
             return export_view(context, export)  # cancelled between our look and our move
-    request = request_of(export)
-    place = place_of(context, request)
-    written = [GroupWritten.from_record(group.record) for group in groups if group.record is not None]
+    records = [group.record for group in groups if group.record is not None]
     try:
-        manifest = finish(order_of(context, export, request), written, place)
+        outcome = _finish(context, export, records)
     except (UserError, FatalError) as exc:
         _, export = context.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), unfinished=True)
         return export_view(context, export)
@@ -44,15 +45,25 @@ def finish_export(context: Context, export_id: JobId) -> View:
         export_id,
         "READY",
         now_ms=now_ms(),
-        cause=f"{manifest.rows} rows in {len(manifest.files)} files",
+        cause=f"{outcome['rows']} rows",
         only_from={"FINISHING"},
-        outcome=_outcome(manifest, place.uri(MANIFEST_NAME)),
+        outcome=outcome,
     )
     try:
         clean_up(context, export)
     except MusterError as exc:  # the sweeper does it
         _log.warning("what export %s holds was not released: %s", export_id, exc)
     return export_view(context, export)
+
+
+def _finish(context: Context, export: Export, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    request = request_of(export)
+    order = order_of(context, export, request)
+    if is_topic(request):
+        return topics.finish(context, export, request, order, records)
+    place = place_of(context, request)
+    manifest = finish(order, [GroupWritten.from_record(record) for record in records], place)
+    return _outcome(manifest, place.uri(MANIFEST_NAME))
 
 
 def _require_all(groups: Sequence[ExportGroup]) -> None:

@@ -5,23 +5,35 @@ from typing import Final
 from connectors.sinks.destinations import Destination, destination
 from connectors.sinks.exporting import ExportOrder
 from connectors.sinks.selection import PinnedVersion
+from connectors.sinks.topic_export import SCHEME, topic_of
 from orchestration.catalog.records import Export, Held
 from orchestration.clock import iso
 from orchestration.context import Context
 from orchestration.steps.exports.request import ExportRequest
 from schemas.errors import FatalError, UserError
 from schemas.layout import split_s3_uri
+from schemas.manifest import ExportFormat
 
 S3: Final = "s3://"
 
 
+def check_request(request: ExportRequest) -> None:
+    """Raises `UserError` BAD_FORMAT for files on the way to a topic, and as `check_address`."""
+    check_address(request.to)
+    if request.to.startswith(SCHEME) and request.format != ExportFormat(format="parquet"):
+        raise UserError("BAD_FORMAT", "a topic is sent rows, not files: leave the format and its options out")
+
+
 def check_address(to: str) -> None:
-    """Raises `UserError` BAD_DESTINATION, BAD_URI for an address that no workflow can write to."""
+    """Raises `UserError` BAD_DESTINATION, BAD_URI, DESTINATION_NOT_WRITABLE for what no workflow can write to."""
+    if to.startswith(SCHEME):
+        topic_of(to)
+        return
     if not to.startswith(S3):
         raise UserError(
             "BAD_DESTINATION",
-            f"{to[:200]!r} is no address like s3://bucket/prefix; a folder of your own is written by `muster export` "
-            "without a workflow",
+            f"{to[:200]!r} is no address like s3://bucket/prefix or kafka://topic; a folder of your own is written by "
+            "`muster export` without a workflow",
             to=to[:200],
         )
     split_s3_uri(to)

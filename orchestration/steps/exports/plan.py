@@ -5,6 +5,7 @@ from orchestration.catalog.records import Export
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.exports.places import order_of, place_of, request_of
+from orchestration.steps.exports.topics import begin, is_topic
 from orchestration.steps.exports.view import GROUPS_MAX, export_view
 from orchestration.steps.view import View
 from schemas.errors import UserError
@@ -15,7 +16,7 @@ def plan_export(context: Context, export_id: JobId) -> View:
     """REGISTERED -> WRITING.
 
     Raises `UserError` NO_SUCH_VERSION, AUDIENCE_DELETED, SCHEMA_MISMATCH, DESTINATION_EXISTS, DESTINATION_BUSY,
-    DESTINATION_NOT_WRITABLE, TOO_MANY_GROUPS.
+    DESTINATION_NOT_WRITABLE, TOO_MANY_GROUPS; of a topic, as `topics.begin`.
     """
     export = context.exports.get(export_id)
     if export.state != "REGISTERED":
@@ -23,9 +24,12 @@ def plan_export(context: Context, export_id: JobId) -> View:
     for held in export.held:
         context.versions.hold(held.audience, held.version, export_id)
     request = request_of(export)
-    _require_alone(context, export)
     order = order_of(context, export, request)
-    require_free(order, place_of(context, request))
+    if is_topic(request):
+        begin(context, export, request, order)
+    else:
+        _require_alone(context, export)
+        require_free(order, place_of(context, request))
     groups = order.groups()
     if len(groups) > GROUPS_MAX:
         raise UserError(

@@ -3,7 +3,7 @@
 from orchestration.catalog.records import Held, JobError, NewExport
 from orchestration.clock import now_ms
 from orchestration.context import Context
-from orchestration.steps.exports.places import check_address
+from orchestration.steps.exports.places import check_request
 from orchestration.steps.exports.request import ExportRequest, read_export
 from orchestration.steps.exports.versions import resolve_version
 from orchestration.steps.exports.view import export_view
@@ -34,7 +34,7 @@ def register_export(context: Context, event: object, execution: str) -> View:
 
 
 def _new_export(context: Context, request: ExportRequest, execution: str) -> NewExport:
-    check_address(request.to)
+    check_request(request)
     audience = context.audiences.get(tenant_name(request.tenant), audience_name(request.audience))
     version = resolve_version(context, audience, version=request.version, as_of=request.moment)
     held = [version] if request.delta_from is None else [version, Version(request.delta_from)]

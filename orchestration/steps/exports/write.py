@@ -2,12 +2,14 @@
 
 import logging
 
-from connectors.sinks.exporting import write_group
+from connectors.sinks.exporting import GroupWritten, write_group
+from connectors.sinks.topic_export import GroupSent
 from orchestration.catalog.records import JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.exports.heart import Heart, WritingStopped
 from orchestration.steps.exports.places import order_of, place_of, request_of
+from orchestration.steps.exports.topics import is_topic, send
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 
@@ -32,14 +34,19 @@ def write_export_group(context: Context, export_id: JobId, number: int, executio
         request = request_of(export)
         order = order_of(context, export, request)
         with Heart(context, export_id, number, execution) as heart:
-            written = write_group(
-                order,
-                order.groups()[number],
-                place_of(context, request),
-                s3=context.s3,
-                limits=context.duck_limits,
-                on_rows=heart.rows,
-            )
+            group = order.groups()[number]
+            written: GroupSent | GroupWritten
+            if is_topic(request):
+                written = send(context, export, request, order, group, heart.rows)
+            else:
+                written = write_group(
+                    order,
+                    group,
+                    place_of(context, request),
+                    s3=context.s3,
+                    limits=context.duck_limits,
+                    on_rows=heart.rows,
+                )
     except WritingStopped:
         _log.info("group %d of export %s is not wanted any more", number, export_id)
     except (UserError, FatalError) as exc:

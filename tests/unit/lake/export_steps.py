@@ -55,12 +55,13 @@ class Exports:
         return f"s3://{BUCKET}/exports/{new_id()}"
 
     def request(self, **changes: Any) -> ExportRequest:
+        files = not str(changes.get("to", "")).startswith("kafka:")
         given: dict[str, Any] = {
             "export_id": fresh_id(),
             "tenant": "acme",
             "audience": "vip",
             "to": self.place(),
-            "format": ExportFormat(format="jsonl"),
+            "format": ExportFormat(format="jsonl" if files else "parquet"),
             "target_bytes": 1,  # each partition is a group of its own
         }
         return ExportRequest(**{**given, **changes})

@@ -21,9 +21,14 @@ from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
 from orchestration.steps.exports import plan, view
 from orchestration.steps.exports.places import order_of, request_of
 from orchestration.steps.references import ref_of
+from schemas.codec import CODEC
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
+from schemas.manifest import ExportFormat
+from schemas.messages import ExportAborted
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
+from tests.fakes.import_log import InMemoryTopicLog
+from tests.fakes.receivers import Receiver
 from tests.unit.lake.export_steps import Exports, made
 
 USERS = tuple(f"user-{n:03d}" for n in range(60))
@@ -479,3 +484,96 @@ def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) ->
     export = exports.register(version=9)
     with pytest.raises(MusterError, match="NOTHING_HELD"):
         order_of(exports.context, export, request_of(export))
+
+
+@pytest.fixture
+def topic(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
+    """The topic that exports to `kafka://members` go to."""
+    log = InMemoryTopicLog(3)
+    monkeypatch.setattr("orchestration.steps.exports.topics.open_topic", lambda *_, **__: log)
+    return log
+
+
+def received(topic: InMemoryTopicLog) -> dict[str, list[str]]:
+    """Users of each export that is whole, as the receivers' script puts it together."""
+    done = Receiver().take([value for partition in topic.messages for value in partition]).finished
+    return {export_id: sorted(row[0] for _, row in changes) for export_id, changes in done.items()}
+
+
+def test_a_topic_gets_the_version_between_markers_whatever_is_repeated(
+    exports: Exports, topic: InMemoryTopicLog
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("REGISTERED", to="kafka://members")
+    for handler in ("plan_export", "plan_export"):
+        exports.step(export, handler)
+    export = exports.context.exports.get(export.export_id)
+    assert (export.state, export.topic_partitions) == ("WRITING", 3)
+    for number in "0123":
+        exports.step(export, "write_export_group", number=number)
+        exports.context.exports.set_group(export.export_id, int(number), record=None)  # nobody heard of its end
+    assert received(topic) == {}
+    export = exports.run(export)
+    exports.step(export, "finish_export")
+    assert received(topic) == {export.export_id: sorted(USERS)}
+    assert export.outcome is not None
+    assert (export.outcome["rows"], export.outcome["topic"], export.outcome["manifest"]) == (60, "members", None)
+    assert not exports.held()
+
+
+def test_a_topic_gets_a_delta(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS, order="1")
+    exports.publish(*USERS[10:], "new", order="2")
+    export = exports.run(exports.register(to="kafka://members", delta_from=1))
+    assert received(topic) == {export.export_id: sorted([*USERS[:10], "new"])}
+
+
+def test_chunks_that_lost_a_member_get_no_end(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING", to="kafka://members")
+    exports.write(export)
+    [first, second, *_] = exports.context.exports.groups(export.export_id)
+    assert first.record is not None
+    exports.context.exports.set_group(export.export_id, second.number, record={**first.record, "group": 1})
+    export = exports.run(export)
+    assert error_of(export) == "EXPORT_MISMATCH"
+    assert received(topic) == {}
+
+
+def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING", to="kafka://members")
+    exports.step(export, "write_export_group", number="0")
+    cancel(exports.context, export.export_id)
+    sweep(exports)
+    last = [CODEC.decode(partition[-1]) for partition in topic.messages]
+    assert {type(message) for message in last} == {ExportAborted}
+    assert received(topic) == {}
+    never_planned = exports.register(to="kafka://members")
+    cancel(exports.context, never_planned.export_id)
+    before = [len(partition) for partition in topic.messages]
+    sweep(exports)
+    assert [len(partition) for partition in topic.messages] == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"to": "kafka://muster.imports"}, "DESTINATION_NOT_WRITABLE"),
+        ({"to": "kafka://a/b"}, "BAD_URI"),
+        ({"to": "kafka://members", "format": ExportFormat(format="csv", null_token="")}, "BAD_FORMAT"),
+    ],
+)
+def test_what_no_topic_is_sent_is_refused_first(exports: Exports, changes: dict[str, Any], code: str) -> None:
+    exports.publish(*USERS)
+    given = {"format": ExportFormat(format="parquet"), **changes}
+    assert error_of(exports.register(**given)) == code
+    assert code_of(lambda: submit(exports.context, exports.request(**given))) == code
+
+
+def test_a_group_that_is_sent_without_a_plan_is_a_fault_of_ours(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING", to="kafka://members")
+    exports.context.exports.put(export.export_id, topic_partitions=None)
+    assert error_of(exports.run(export)) == "NOT_PLANNED"
+    assert received(topic) == {}

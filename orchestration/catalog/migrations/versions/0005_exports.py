@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("held", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("topic_partitions", sa.Integer(), nullable=True),
         sa.Column("execution", sa.String(length=255), nullable=True),
         sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
