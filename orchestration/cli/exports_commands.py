@@ -152,13 +152,16 @@ def wait(*, export: ExportArgument, timeout: options.Timeout = None, json: optio
 def cancel(*, export: ExportArgument, json: options.Json = False) -> None:
     """Cancel an export, so that it gets no manifest.
 
-    Possible until its manifest is being written. Its files are removed.
+    Possible until its manifest is being written. Its files are removed. An export that was just submitted is waited for
+    until it is registered.
     """
     del json
+    from orchestration.operations.export_jobs import await_registration, export_record
     from orchestration.operations.export_jobs import cancel as cancel_export
-    from orchestration.operations.export_jobs import export_record
 
-    done = cancel_export(catalog_context(), job_id(export))
+    context, wanted = catalog_context(), job_id(export)
+    await_registration(context, wanted)
+    done = cancel_export(context, wanted)
     if SESSION.json:
         print_json({**export_record(done.export), "already": done.already, "warnings": done.warnings})
     else:

@@ -117,6 +117,27 @@ def cancel(context: "Context", export_id: JobId) -> CancelledExport:
     return CancelledExport(export=export, already=verdict is Change.ALREADY, warnings=tuple(warnings))
 
 
+def await_registration(context: "Context", export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Until the execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.
+
+    As long as the engine knows the execution, and two minutes at most: the first function may start cold.
+    """
+    until = time.monotonic() + REGISTRATION_S
+    while context.exports.find(export_id) is None:
+        if time.monotonic() > until or not _is_starting(context, export_id):
+            context.exports.get(export_id)
+            return
+        sleep(POLL_S)
+
+
+def _is_starting(context: "Context", export_id: JobId) -> bool:
+    execution = context.execution_arn(export_id, EXPORT_MACHINE)
+    try:
+        return context.workflow.describe_execution(executionArn=execution)["status"] == "RUNNING"
+    except (ClientError, BotoCoreError):
+        return False
+
+
 def look(context: "Context", export_id: JobId) -> ExportView | None:
     """How far an export is; none while it is not registered."""
     export = context.exports.find(export_id)

@@ -16,7 +16,7 @@ from orchestration.catalog.records import Export
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import EXPORT_MACHINE
 from orchestration.operations.audiences import expire
-from orchestration.operations.export_jobs import cancel, look, retry, submit
+from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
 from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
 from orchestration.steps.exports import plan, view
 from orchestration.steps.exports.places import order_of, request_of
@@ -477,6 +477,13 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
         with pytest.raises(UserError, match=code):
             submit(exports.context, exports.request(**changes))
     assert look(exports.context, fresh_id()) is None
+    assert code_of(lambda: await_registration(exports.context, fresh_id())) == "UNKNOWN_EXPORT"
+
+    def registers(_: float) -> None:
+        exports.register(request)
+
+    await_registration(exports.context, request.export_id, sleep=registers)
+    assert exports.context.exports.get(request.export_id).state == "FAILED"  # nothing is published
     assert code_of(lambda: cancel(exports.context, JobId("0" * 26))) == "UNKNOWN_EXPORT"
 
 
