@@ -6,12 +6,13 @@
 3. The large one is put into the inbox bucket, where an S3 event starts its import; the small one is imported the way
    `muster import` does it. Both run at the same time.
 4. Receipts, rejects, versions.
-5. Both are exported as Parquet, and DuckDB counts what is in it.
+5. Both are exported to S3 as Parquet with a manifest, checked by what the manifest says, and counted by DuckDB.
 6. Everything is compared; a difference is an exit code of 1.
 """
 
 import argparse
 import random
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 import duckdb
 
+from orchestration.catalog.records import Export
 from orchestration.cli.console import print_line, print_table, show_error
 from orchestration.cli.following import print_receipt
 from orchestration.cli.formatting import duration, number, size
@@ -30,16 +32,20 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.local import stack
 from orchestration.operations.audiences import version_record
+from orchestration.operations.export_jobs import follow, submit
+from orchestration.operations.exports import verify_export
 from orchestration.operations.follow import JobView, look
-from orchestration.operations.reading import export
 from orchestration.operations.rejects import read_rejects, rejects_file
 from orchestration.operations.spec import changed_spec, spec_changes
 from orchestration.operations.submit import DEFAULT_TENANT, submit_file
 from orchestration.settings import Settings
+from orchestration.steps.exports.request import ExportRequest
 from orchestration.steps.references import ref_of
 from schemas.columns import ImportSpec
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import AudienceName, JobId
+from schemas.layout import split_s3_uri
+from schemas.manifest import ExportFormat, Manifest
 
 SEED: Final = 20_260_101
 LARGE_ROWS: Final = 1_000_000
@@ -135,18 +141,22 @@ def run(context: Context, directory: Path) -> list[str]:
         return differences
     _print_versions(context)
 
-    _say("5. export as Parquet, counted by DuckDB")
+    _say("5. export as Parquet with a manifest; verified from that alone, and counted by DuckDB")
     for name, known in expected.items():
-        target = directory / f"{name}.parquet"
-        _, done = export(
-            context,
-            context.audiences.get(DEFAULT_TENANT, name),
-            version=None,
-            destination=str(target),
-            overwrite=True,
-        )
-        counted = _count(target)
-        print_line(f"   {target}  {size(done.bytes)}: {number(counted[0])} rows, {number(counted[1])} users")
+        exported = _export(context, name)
+        if exported.outcome is None:
+            why = "" if exported.error is None else f": {exported.error.summary}"
+            differences.append(f"{name}: export {exported.export_id} is {exported.state}{why}")
+            continue
+        manifest, difference = verify_export(context, exported.outcome["manifest"])
+        if difference is not None:
+            differences.append(f"{name}: {difference}")
+            continue
+        folder = directory / name
+        _fetch(context, exported.request["to"], manifest, folder)
+        counted = _count(folder)
+        print_line(f"   {exported.outcome['manifest']}  {size(exported.outcome['bytes'])}, every number agrees;")
+        print_line(f"   a copy is {folder}: {number(counted[0])} rows, {number(counted[1])} users")
         wanted = (len(known.ages), len(known.ages), sum(known.ages.values()))
         if counted != wanted:
             differences.append(f"{name}: the export has (rows, users, sum of ages) {counted}, generated were {wanted}")
@@ -210,10 +220,34 @@ def _print_versions(context: Context) -> None:
     print_table(("AUDIENCE", "VERSION", "MODE", "MEMBERS", "IMPORT"), rows, right=("MEMBERS",))
 
 
-def _count(path: Path) -> tuple[int, int, int]:
+def _export(context: Context, audience: AudienceName) -> Export:
+    """Export the current version by a job, and wait for its end."""
+    export_id = fresh_id()
+    request = ExportRequest(
+        export_id=export_id,
+        tenant=DEFAULT_TENANT,
+        audience=audience,
+        to=f"s3://{context.settings.lake_bucket}/exports/{export_id}",
+        format=ExportFormat(format="parquet"),
+    )
+    submit(context, request)
+    *_, last = follow(context, export_id)
+    return last.export
+
+
+def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> None:
+    """Copy the files of an export into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    bucket, prefix = split_s3_uri(address)
+    for file in manifest.files:
+        context.s3.client().download_file(bucket, f"{prefix}/{file.key}", str(folder / file.key))
+
+
+def _count(folder: Path) -> tuple[int, int, int]:
     with duckdb.connect() as connection:
         query = "select count(*), count(distinct user_id), sum(age)::bigint from read_parquet(?)"
-        row = connection.execute(query, [str(path)]).fetchone()
+        row = connection.execute(query, [f"{folder}/*.parquet"]).fetchone()
     assert row is not None  # noqa: S101  # an aggregate always gives a row
     return int(row[0]), int(row[1]), int(row[2])
 

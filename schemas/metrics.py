@@ -72,6 +72,9 @@ MERGE_SECONDS: Final = Metric(
     name="muster_worker_merge_seconds_total", type="counter", help="Time that those merges took, in seconds."
 )
 JOBS: Final = Metric(name="muster_jobs", type="gauge", help="Jobs in the catalog, by state.", labels=("state",))
+EXPORTS: Final = Metric(
+    name="muster_exports", type="gauge", help="Exports in the catalog, by state.", labels=("state",)
+)
 OLDEST_JOB: Final = Metric(
     name="muster_oldest_job_age_seconds",
     type="gauge",
@@ -114,6 +117,6 @@ WORKER_METRICS: Final = (
     MERGES,
     MERGE_SECONDS,
 )
-RELAY_METRICS: Final = (JOBS, OLDEST_JOB, LAG, WORKERS, DEAD, NOTIFICATIONS, PUBLISH_SECONDS, UNAVAILABLE)
+RELAY_METRICS: Final = (JOBS, EXPORTS, OLDEST_JOB, LAG, WORKERS, DEAD, NOTIFICATIONS, PUBLISH_SECONDS, UNAVAILABLE)
 
 METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*WORKER_METRICS, *RELAY_METRICS)}

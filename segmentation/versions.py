@@ -212,6 +212,9 @@ class VersionStore(Protocol):
     def release(self, audience: AudienceRef, holder: JobId) -> None:
         """Give up all that a job holds of an audience; nothing, or a deleted audience, is no error."""
 
+    def holders(self, audience: AudienceRef) -> Set[JobId]:
+        """Everybody who holds a version of the audience."""
+
     def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
         """A version that the job holds, and its files. Raises `UserError` AUDIENCE_DELETED, `FatalError` NOT_HELD."""
 

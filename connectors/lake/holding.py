@@ -65,6 +65,13 @@ def release_versions(
     _commit(tables, audience, stage, sleep)
 
 
+def holders(tables: AudienceTables, audience: AudienceRef) -> set[JobId]:
+    """See `VersionStore.holders`."""
+    table = tables.find(audience)
+    tags = () if table is None else table.metadata.refs
+    return {JobId(found[1]) for tag in tags if (found := HELD_TAG.fullmatch(tag)) is not None}
+
+
 def held_version(
     tables: AudienceTables, audience: AudienceRef, number: Version, holder: JobId
 ) -> tuple[VersionInfo, Sequence[Part]]:

@@ -11,7 +11,7 @@ from connectors.lake.access import S3Access
 from connectors.lake.commit import VersionChange, commit_version, load_history
 from connectors.lake.compaction import merge_files
 from connectors.lake.faults import lake_faults
-from connectors.lake.holding import held_version, hold_version, parts_of, release_versions, require_table
+from connectors.lake.holding import held_version, hold_version, holders, parts_of, release_versions, require_table
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
@@ -124,6 +124,11 @@ class IcebergVersionStore:
     def release(self, audience: AudienceRef, holder: JobId) -> None:
         """See `VersionStore.release`."""
         release_versions(self._tables, audience, holder, self._sleep)
+
+    def holders(self, audience: AudienceRef) -> Set[JobId]:
+        """See `VersionStore.holders`."""
+        with lake_faults(f"reading who holds versions of {audience.audience}"):
+            return holders(self._tables, audience)
 
     def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
         """See `VersionStore.held`. Raises as `files` does too."""

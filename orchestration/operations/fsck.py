@@ -96,6 +96,7 @@ def fsck(context: "Context", *, repair: bool = False) -> Report:
         derived = [*check_snapshots(audience, infos.values(), current), *_check_receipts(context, current, infos)]
         findings += [_mended(context, f, current, infos) if repair else f for f in derived]
         findings += _check_files(context, audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
+        findings += _check_holds(context, audience, repair=repair)
     findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
     return Report(audiences=len(audiences), versions=versions, jobs=len(jobs), findings=tuple(findings))
 
@@ -240,6 +241,25 @@ def _check_files(
             subject=f"{audience.tenant}/{audience.name}",
             message=f"{len(unknown)} files ({size} bytes) belong to no version; `muster audiences expire` removes them "
             "once they are old enough",
+        )
+
+
+def _check_holds(context: "Context", audience: Audience, *, repair: bool) -> Iterator[Finding]:
+    """Versions are held by exports that run, and by no others."""
+    ref = ref_of(audience)
+    for holder in sorted(context.versions.holders(ref)):
+        export = context.exports.find(holder)
+        if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < SETTLE_MS):
+            continue
+        if repair:
+            context.versions.release(ref, holder)
+        whose = f"which is {export.state}" if export is not None else "which the catalog does not know"
+        yield Finding(
+            severity="wrong",
+            code="HELD_FOR_NOBODY",
+            subject=f"{audience.tenant}/{audience.name}",
+            message=f"a version is held for export {holder}, {whose}: expiry leaves it alone for nothing",
+            repaired=repair,
         )
 
 

@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
-from orchestration.catalog.tables import jobs, notifications, transitions
+from orchestration.catalog.tables import exports, jobs, notifications, transitions
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
 from schemas.errors import RetriableError
 from schemas.metrics import (
     DEAD,
+    EXPORTS,
     JOBS,
     LAG,
     NOTIFICATIONS,
@@ -29,6 +30,7 @@ from schemas.metrics import (
     Sample,
 )
 from schemas.topics import DEAD_LETTERS
+from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import FINAL, STATES
 
 FRESH_MS: Final = 5_000
@@ -71,8 +73,10 @@ class RelayMetrics:
             .group_by(t.state)
         )
         counted = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        exported = sa.select(exports.c.state, sa.func.count()).group_by(exports.c.state)
         with self._context.database.read() as connection:
             by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
+            exports_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(exported)}
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
             rows = connection.execute(
                 sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
@@ -80,6 +84,8 @@ class RelayMetrics:
             at_ms: dict[str, int] = {row[0]: row[1] for row in connection.execute(published)}
         for state in sorted(STATES):
             yield Sample(metric=JOBS, value=by_state.get(state, 0), labels=(state,))
+        for export_state in sorted(EXPORT_STATES):
+            yield Sample(metric=EXPORTS, value=exports_by_state.get(export_state, 0), labels=(export_state,))
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
         told = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
         for way in ("waiting", "failing", "given up"):

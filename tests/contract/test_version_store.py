@@ -416,6 +416,7 @@ def test_a_version_that_a_job_holds_outlives_expiry_until_it_is_released(bench: 
         bench.store.hold(ref, Version(1), holder)
     bench.store.hold(ref, Version(2), first)
     assert expire() == ()
+    assert bench.store.holders(ref) == {first, second}
     bench.store.release(ref, first)
     info, files = bench.store.held(ref, Version(1), second)
     assert (info.version, files) == (1, bench.store.files(ref, Version(1)))
@@ -425,6 +426,7 @@ def test_a_version_that_a_job_holds_outlives_expiry_until_it_is_released(bench: 
         bench.store.held(ref, Version(1), first)
     bench.store.release(ref, second)
     bench.store.release(ref, second)
+    assert bench.store.holders(ref) == set()
     assert expire() == (1,)
     with pytest.raises(UserError, match="NO_SUCH_VERSION"):
         bench.store.hold(ref, Version(1), first)

@@ -100,6 +100,10 @@ class InMemoryVersionStore:
         """See `VersionStore.release`."""
         self._held = {h for h in self._held if (h[0], h[2]) != (audience.audience_id, holder)}
 
+    def holders(self, audience: AudienceRef) -> Set[JobId]:
+        """See `VersionStore.holders`."""
+        return {holder for ref, _, holder in self._held if ref == audience.audience_id}
+
     def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
         """See `VersionStore.held`."""
         if audience.audience_id in self._dropped:

@@ -17,13 +17,14 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.context import EXPORT_MACHINE
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
+from orchestration.operations.fsck import fsck
 from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
 from orchestration.steps.exports import plan, view
 from orchestration.steps.exports.places import order_of, request_of
 from orchestration.steps.references import ref_of
 from schemas.codec import CODEC
 from schemas.errors import MusterError, RetriableError, UserError
-from schemas.ids import JobId
+from schemas.ids import JobId, Version
 from schemas.manifest import ExportFormat
 from schemas.messages import ExportAborted
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
@@ -400,6 +401,24 @@ def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_l
     sweep(exports, milliseconds=HOUR_MS + 60_000)
     assert exports.files(to) == ["of-somebody-else"]
     assert exports.context.exports.to_sweep(now_ms() + 9 * HOUR_MS, after_ms=5_000, again_after_ms=HOUR_MS) == []
+
+
+def test_a_version_that_is_held_for_nobody_is_found_and_released(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    monkeypatch.setattr(type(exports.context.objects), "list", lambda *_: [])
+    live = exports.at("WRITING")
+    exports.context.versions.hold(ref_of(exports.vip), Version(1), fresh_id())
+
+    def held_for_nobody(*, repair: bool = False) -> list[bool]:
+        report = fsck(exports.context, repair=repair)
+        return [f.repaired for f in report.findings if f.code == "HELD_FOR_NOBODY"]
+
+    assert held_for_nobody() == [False]
+    assert held_for_nobody(repair=True) == [True]
+    assert held_for_nobody() == []
+    assert exports.context.versions.holders(ref_of(exports.vip)) == {live.export_id}
 
 
 def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
