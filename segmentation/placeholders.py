@@ -1,0 +1,84 @@
+"""Placeholders in the addresses of recurring imports and exports, filled from the time when a run was due."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from schemas.errors import UserError
+from segmentation.timetable import Rate, Timetable
+
+_FILLERS: Final[Mapping[str, Callable[[datetime], str]]] = {
+    "date": lambda at: at.strftime("%Y-%m-%d"),
+    "yesterday": lambda at: (at.date() - timedelta(days=1)).isoformat(),
+    "time": lambda at: at.strftime("%H%M%S"),
+    "year": lambda at: at.strftime("%Y"),
+    "month": lambda at: at.strftime("%m"),
+    "day": lambda at: at.strftime("%d"),
+    "hour": lambda at: at.strftime("%H"),
+    "minute": lambda at: at.strftime("%M"),
+    "due": lambda at: at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
+}
+PLACEHOLDERS: Final = tuple(_FILLERS)
+_BRACED: Final = re.compile(r"\{([^{}]*)\}")
+_OF_THE_SCHEDULER: Final = "<aws."
+"""EventBridge Scheduler replaces such words by values of its own, wherever they stand."""
+_WHOLE_DATES: Final = ({"date"}, {"yesterday"}, {"due"}, {"year", "month", "day"})
+COMPARED: Final = 100
+"""Runs whose addresses have to differ: a month of days, a day of quarters of an hour."""
+
+
+def check_placeholders(template: str) -> frozenset[str]:
+    """The placeholders of an address. Raises `UserError` BAD_PLACEHOLDER."""
+    names = frozenset(_BRACED.findall(template))
+    if unknown := sorted(names - _FILLERS.keys()):
+        raise _bad(template, f"{{{unknown[0][:40]}}} is no placeholder; there are {_listed(PLACEHOLDERS)}")
+    if set(_BRACED.sub("", template)) & set("{}"):
+        raise _bad(template, "it has a brace that is not part of a placeholder")
+    if _OF_THE_SCHEDULER in template:
+        raise _bad(template, f"it has {_OF_THE_SCHEDULER!r}, which EventBridge Scheduler would replace")
+    return names
+
+
+def fill(template: str, due_ms: int, zone: ZoneInfo) -> str:
+    """An address for the run that was due at a time. Raises `UserError` BAD_PLACEHOLDER."""
+    check_placeholders(template)
+    due = datetime.fromtimestamp(due_ms / 1000, zone)
+    return _BRACED.sub(lambda found: _FILLERS[found[1]](due), template)
+
+
+def check_varies(template: str, times: Timetable, now_ms: int) -> None:
+    """Hold an address to be another one for each run, as far as can be seen.
+
+    Raises `UserError` ADDRESS_REPEATS, which names two runs with the same address, and BAD_PLACEHOLDER.
+    """
+    names = check_placeholders(template)
+    if not any(whole <= names for whole in _WHOLE_DATES):
+        raise _repeats(template, "it has no date; put {date} or {due} into it")
+    if isinstance(times.expression, Rate) and times.zone.key != "UTC" and "due" not in names:
+        raise _repeats(template, f"the clocks of {times.zone.key} may show a time twice; put {{due}} (UTC) into it")
+    seen: dict[str, int] = {}
+    for due in islice(times.upcoming(now_ms), COMPARED):
+        address = fill(template, due, times.zone)
+        if address in seen:
+            one, other = (datetime.fromtimestamp(at / 1000, times.zone).isoformat() for at in (seen[address], due))
+            raise _repeats(template, f"it is {address} at {one} and at {other}; put {{time}} or {{due}} into it")
+        seen[address] = due
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{{{name}}}" for name in names)
+
+
+def _bad(template: str, why: str) -> UserError:
+    return UserError("BAD_PLACEHOLDER", f"{template[:200]}: {why}", address=template[:200])
+
+
+def _repeats(template: str, why: str) -> UserError:
+    return UserError(
+        "ADDRESS_REPEATS",
+        f"{template[:200]} would be the same for several runs, and an export is never replaced: {why}",
+        address=template[:200],
+    )
