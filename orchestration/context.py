@@ -13,6 +13,7 @@ from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
+from orchestration.catalog.schedules import ScheduleStore
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.settings import Settings
@@ -60,6 +61,11 @@ class Context:
     def progress(self) -> ProgressStore:
         """What stream and tasks report."""
         return ProgressStore(self.database)
+
+    @cached_property
+    def schedules(self) -> ScheduleStore:
+        """Recurring imports and exports."""
+        return ScheduleStore(self.database)
 
     @cached_property
     def recipients(self) -> RecipientStore:

@@ -35,6 +35,11 @@ def audience_name(text: str) -> AudienceName:
     return AudienceName(_checked("audience", text))
 
 
+def schedule_name(text: str) -> str:
+    """Checked name of a schedule. Raises `UserError` BAD_NAME."""
+    return _checked("schedule", text)
+
+
 def job_id(text: str) -> JobId:
     """Checked job id. Raises `UserError` BAD_JOB_ID."""
     if not JOB_ID_PATTERN.fullmatch(text):

@@ -10,7 +10,7 @@ from orchestration.catalog.engine import Database
 from orchestration.catalog.export_rows import export_of, locked_export, remember, unknown_export
 from orchestration.catalog.records import Export, ExportGroup, ExportTransition, JobError, NewExport
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
-from schemas.ids import JobId
+from schemas.ids import JobId, Version
 from segmentation.export_jobs import ENDED, ExportState, export_change
 from segmentation.jobs import Change
 
@@ -206,6 +206,13 @@ class ExportStore:
         never = swept.is_(None) & (finished < now_ms - after_ms)
         again = (finished < now_ms - again_after_ms) & (swept < finished + again_after_ms)
         return self._select(exports.c.state.in_(ENDED), never | again, limit=limit)
+
+    def last_version(self, schedule_id: JobId, audience_id: JobId) -> Version | None:
+        """The newest version of an audience that a READY export of a schedule has written; none before the first."""
+        mine = exports.c.request["schedule"].as_string() == schedule_id
+        ready = self._select(mine, exports.c.audience_id == audience_id, exports.c.state == "READY")
+        written = [Version(export.outcome["version"]) for export in ready if export.outcome is not None]
+        return max(written, default=None)
 
     def untold(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[Export]:
         """Exports that have ended, other than by a cancel, and of which nobody has written anything."""

@@ -218,6 +218,29 @@ notifications: Final = sa.Table(
     sa.Column("last_error", sa.Text, nullable=True),
 )
 
+schedules: Final = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("schedule_id", ID, primary_key=True),
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), nullable=False),
+    sa.Column("name", NAME, nullable=False),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("expression", sa.String(256), nullable=False),
+    sa.Column("timezone", sa.String(64), nullable=False),
+    sa.Column("request", JSON, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    # None: it is never due again.
+    sa.Column("next_due_ms", sa.BigInteger, nullable=True, index=True),
+    # Why the run that is due could not be started so far.
+    sa.Column("trouble", JSON, nullable=True),
+    sa.Column("last_due_ms", sa.BigInteger, nullable=True),
+    sa.Column("last_execution", sa.String(255), nullable=True),
+    # None: the workflow has been started, and nothing is known of it yet.
+    sa.Column("last_outcome", JSON, nullable=True),
+    sa.UniqueConstraint("tenant", "name"),
+)
+
 # Append only: a trigger of the migration refuses to change or delete a row.
 audit: Final = sa.Table(
     "audit",

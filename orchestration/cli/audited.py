@@ -40,6 +40,12 @@ CHANGES: Final = frozenset(
         "export",
         "exports cancel",
         "exports retry",
+        "schedules create import",
+        "schedules create export",
+        "schedules pause",
+        "schedules resume",
+        "schedules delete",
+        "schedules run",
     }
 )
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
@@ -69,9 +75,12 @@ READS: Final = frozenset(
         "dead-letters list",
         "notifications list",
         "audit",
+        "schedules list",
+        "schedules show",
     }
 )
 """Commands that change nothing which the catalog knows of."""
+_OF_SCHEDULES: Final = "schedules "
 _NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "audience", "job", "yes"})
 
 
@@ -85,7 +94,7 @@ def audited(path: str, function: CommandT) -> CommandT:
         if (path == "fsck" and not given.get("repair")) or given.get("dry_run"):
             return function(**given)
         SESSION.job = None
-        before = _look(given)
+        before = _look(path, given)
         try:
             result = function(**given)
         except MusterError as exc:
@@ -112,14 +121,17 @@ def _context() -> "Context | None":
         return None
 
 
-def _look(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What the catalog says of the command's job or audience; none when there is none."""
+def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the catalog says of the command's schedule, job or audience; none when there is none."""
     if (context := _context()) is None:
         return None
     from orchestration.cli.notification_commands import recipients_record
     from schemas.ids import audience_name, job_id, tenant_name
 
     try:
+        if path.startswith(_OF_SCHEDULES):
+            schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
+            return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
         if (job := given.get("job") or SESSION.job) is not None:
             found = context.jobs.find(job_id(job))
             return None if found is None else {"state": found.state, "attempt": found.attempt}
@@ -148,10 +160,11 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
     if (context := _context()) is None:
         return
     job = SESSION.job or given.get("job")
-    name = given.get("audience") or given.get("name")
+    of_schedules = path.startswith(_OF_SCHEDULES)
+    name = f"schedules/{given['name']}" if of_schedules else given.get("audience") or given.get("name")
     tenant = given.get("tenant")
     object_ = "/".join(str(part) for part in (tenant, name) if part) or str(job or path)
-    after = _look({**given, "renamed": path == "audiences rename"}) if error is None else None
+    after = _look(path, {**given, "renamed": path == "audiences rename"}) if error is None else None
     arguments = {key: _shown(value) for key, value in given.items() if key not in _NOT_RECORDED and value is not None}
     written = record(
         context,

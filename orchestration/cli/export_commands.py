@@ -78,20 +78,24 @@ def export(
     del json
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
-    from orchestration.clock import fresh_id
-    from orchestration.steps.exports.request import ExportRequest
-    from schemas.columns import FileFormat
     from schemas.errors import UserError
-    from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+    from schemas.manifest import ExportFormat
 
-    wanted = ExportFormat(
-        format=cast("FileFormat", format_),
-        compression=cast("Compression", compression),
-        null_token=null if format_ == "csv" else None,
-        formulas=cast("FormulaPolicy", formulas),
+    request = export_request(
+        audience=name,
+        to=to,
+        tenant=tenant,
+        version=version,
+        as_of=as_of,
+        delta_from=delta_from,
+        format_=format_,
+        compression=compression,
+        null=null,
+        formulas=formulas,
+        target_mb=target_mb,
     )
     one_file = to.endswith(ONE_FILE)
-    if one_file and (wanted != ExportFormat(format="parquet") or delta_from is not None):
+    if one_file and (request.format != ExportFormat(format="parquet") or delta_from is not None):
         raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
     if overwrite and not one_file:
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
@@ -100,17 +104,6 @@ def export(
         raise typer.BadParameter(
             "only an export to s3://... or kafka://... is a job that can be waited for", param_hint="--wait"
         )
-    request = ExportRequest(
-        export_id=fresh_id(),
-        tenant=tenant,
-        audience=name,
-        to=to,
-        format=wanted,
-        target_bytes=target_mb * MIB,
-        version=version,
-        as_of=as_of,
-        delta_from=delta_from,
-    )
     try:
         _ = request.moment
     except UserError as exc:
@@ -122,6 +115,44 @@ def export(
         _one_file(context, request, overwrite=overwrite)
     else:
         _folder(context, request)
+
+
+def export_request(
+    *,
+    audience: str,
+    to: str,
+    tenant: str,
+    version: int | None = None,
+    as_of: str | None = None,
+    delta_from: int | None = None,
+    format_: str,
+    compression: str,
+    null: str,
+    formulas: str,
+    target_mb: int,
+) -> "ExportRequest":
+    """What the options of an export ask for. Raises `UserError` BAD_FORMAT."""
+    from orchestration.clock import fresh_id
+    from orchestration.steps.exports.request import ExportRequest
+    from schemas.columns import FileFormat
+    from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+
+    return ExportRequest(
+        export_id=fresh_id(),
+        tenant=tenant,
+        audience=audience,
+        to=to,
+        format=ExportFormat(
+            format=cast("FileFormat", format_),
+            compression=cast("Compression", compression),
+            null_token=null if format_ == "csv" else None,
+            formulas=cast("FormulaPolicy", formulas),
+        ),
+        target_bytes=target_mb * MIB,
+        version=version,
+        as_of=as_of,
+        delta_from=delta_from,
+    )
 
 
 def _submit(request: "ExportRequest", *, wait: bool, timeout_s: float | None) -> ExitCode:

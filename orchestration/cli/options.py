@@ -1,8 +1,8 @@
 """Arguments and options that several commands share, and how examples get into `--help`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -20,9 +20,10 @@ def examples(*lines: str) -> str:
     return "\b\n" + "\n".join([title, *(f"  {line}" for line in lines)])
 
 
-def command(app: typer.Typer, name: str, *lines: str) -> Callable[[CommandT], CommandT]:
-    """Register a command with the examples of its help."""
+def command(app: typer.Typer, name: str, *lines: str, within: str = "") -> Callable[[CommandT], CommandT]:
+    """Register a command with the examples of its help. `within`: the group that its group belongs to."""
     path = f"{app.info.name} {name}" if isinstance(app.info.name, str) and app.info.name != "muster" else name
+    path = f"{within} {path}".strip()
 
     def register(function: CommandT) -> CommandT:
         registered: CommandT = app.command(name, epilog=examples(*lines))(audited(path, function))
@@ -127,13 +128,24 @@ def import_settings(
 
 def with_import_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `import_settings` in place of its parameter `changes`, which gets their values."""
-    own, shared = signature(function).parameters, signature(import_settings).parameters
-    parameters = [p for name, q in own.items() for p in (shared.values() if name == "changes" else (q,))]
+    shared = signature(import_settings).parameters
+    return with_options(function, "changes", list(shared.values()), lambda given: import_settings(**given))
+
+
+def with_options(
+    function: Callable[..., None],
+    instead: str,
+    shared: Sequence[Parameter],
+    read: Callable[[dict[str, Any]], Any] = lambda given: given,
+) -> Callable[..., None]:
+    """Give a command the `shared` options in place of its parameter `instead`, which gets what `read` makes of them."""
+    own = signature(function).parameters
+    parameters = [p for name, q in own.items() for p in (shared if name == instead else (q,))]
 
     @wraps(function)
     def command(**given: Any) -> None:
-        changes = import_settings(**{name: given.pop(name) for name in shared})
-        function(changes=changes, **given)
+        found = read({p.name: given.pop(p.name) for p in shared})
+        function(**{instead: found}, **given)
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     return command

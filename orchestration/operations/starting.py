@@ -1,4 +1,4 @@
-"""Starting an execution of a state machine under a job's id, so that repeating it is harmless."""
+"""Starting an execution of a state machine under a job's id or a name of its own, so that repeating it is harmless."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 
-def start_machine(context: "Context", machine: str, job_id: JobId, event: Mapping[str, object]) -> None:
+def start_machine(context: "Context", machine: str, job_id: JobId | str, event: Mapping[str, object]) -> None:
     """Start a job. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
     try:
         context.workflow.start_execution(

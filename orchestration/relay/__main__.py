@@ -19,6 +19,7 @@ from orchestration.relay.lost_markers import LostMarkers
 from orchestration.relay.metrics import RelayMetrics
 from orchestration.relay.notifying import Notifier
 from orchestration.relay.progress import ProgressConsumer
+from orchestration.relay.schedules import Schedules
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
@@ -63,6 +64,7 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
     group = WorkerGroup(context.settings.kafka_bootstrap, context.settings.partitions)
     answers, lag = Answers(context, WorkerLiveness(group)), StreamLag(context, group)
     markers, events, sweeper = LostMarkers(context, group), JobEvents(context), Sweeper(context)
+    schedules = Schedules(context)
     _log.info("ready")
     while not stop.is_set():
         changed.wait(ROUND_S)
@@ -78,6 +80,7 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
             lag.look(live, now_ms())
             markers.look(live, now_ms())
             events.announce()
+            schedules.look(now_ms())
             sweeper.look(now_ms())
         except RetriableError as exc:
             _log.warning("%s", exc)

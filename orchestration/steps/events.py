@@ -1,7 +1,7 @@
 """What the workflow is started with, read strictly: anybody who may start an execution may send anything.
 
 - an S3 "Object Created" event of the inbox bucket, key `<tenant>/<audience>/<file>`;
-- `{"import": {...}}` from the CLI (see `ImportRequest`);
+- `{"import": {...}}` from the CLI (see `ImportRequest`); of a schedule's, `scheduled` makes one of these;
 - `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
 
 Whatever has another form raises `UserError` BAD_EVENT: no retry will change it.

@@ -11,6 +11,7 @@ from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.steps.events import ImportRequest, read_event
+from orchestration.steps.scheduled import resolve
 from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
@@ -20,12 +21,13 @@ from schemas.ids import JobId, audience_name, tenant_name
 def register_import(context: Context, event: object, execution: str) -> View:
     """Register the import that an event asks for; returns the view of the job that goes on in this execution.
 
-    Raises `UserError` BAD_EVENT for what has not the form of an event, and UNKNOWN_JOB. Any other user error ends in a
-    FAILED job (the customer must see it), not in an exception.
+    Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for what has not the form of an event, and UNKNOWN_JOB. Any other
+    user error ends in a FAILED job (the customer must see it), not in an exception.
     """
     if (known := context.jobs.of_execution(execution)) is not None:
         return view(context, known)  # this very call got through before, or the sweeper has given us the job
-    request = read_event(event, fresh_id())
+    definite, occasion = resolve(event, "import")
+    request = read_event(definite, fresh_id())
     if not isinstance(request, ImportRequest):
         return view(context, context.jobs.get(request), state=NOT_MINE)
     try:
@@ -40,6 +42,8 @@ def register_import(context: Context, event: object, execution: str) -> View:
         detail = event.get("detail") if isinstance(event, Mapping) else None
         requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
         record_automatic(context, f"s3 requester {requester}", "import", job, {"state": job.state})
+    if occasion is not None and job.execution == execution:
+        record_automatic(context, f"schedule {occasion.schedule_id}", "import", job, {"state": job.state})
     return view(context, job, state=None if job.execution == execution else NOT_MINE)
 
 

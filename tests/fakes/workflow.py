@@ -3,26 +3,41 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 
 @dataclass(slots=True)
 class InMemoryWorkflow:
-    """Executions by ARN and what was said to each token. An execution that is not in `statuses` does not exist."""
+    """Executions by ARN and what was said to each token. An execution that is not in `statuses` does not exist.
+
+    `away`: nothing can be started or looked at.
+    """
 
     statuses: dict[str, str] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)
+    away: bool = False
     answers: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803  # boto3's names
+        self._reached()
         if executionArn not in self.statuses:
             raise _error("ExecutionDoesNotExist", "DescribeExecution")
-        return {"status": self.statuses[executionArn], "cause": self.causes.get(executionArn, "")}
+        return {
+            "executionArn": executionArn,
+            "status": self.statuses[executionArn],
+            "cause": self.causes.get(executionArn, ""),
+        }
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803
+        self._reached()
         arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
-        self.statuses[arn] = "RUNNING"
+        if arn in self.statuses and arn in self.inputs:  # as Step Functions does, and the engine
+            if self.statuses[arn] == "RUNNING" and self.inputs[arn] == input:
+                return {"executionArn": arn}
+            raise _error("ExecutionAlreadyExists", "StartExecution")
+        self.statuses[arn], self.inputs[arn] = "RUNNING", input
         self.started.append(input)
         return {"executionArn": arn}
 
@@ -40,6 +55,10 @@ class InMemoryWorkflow:
 
     def send_task_heartbeat(self, **said: Any) -> None:
         self.answers.append(("heartbeat", said))
+
+    def _reached(self) -> None:
+        if self.away:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
     def said(self) -> list[str]:
         """What kind of answers were given."""

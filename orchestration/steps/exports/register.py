@@ -1,9 +1,11 @@
 """RegisterExport: which version of what goes where, decided once."""
 
+from orchestration.auditing import record
 from orchestration.catalog.records import Held, JobError, NewExport
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.exports.places import check_request
+from orchestration.steps.exports.recurring import of_schedule
 from orchestration.steps.exports.request import ExportRequest, read_export
 from orchestration.steps.exports.versions import resolve_version
 from orchestration.steps.exports.view import export_view
@@ -16,12 +18,12 @@ from schemas.ids import Version, audience_name, tenant_name
 def register_export(context: Context, event: object, execution: str) -> View:
     """Register the export that an event asks for; returns the view of the one that goes on in this execution.
 
-    Raises `UserError` BAD_EVENT and BAD_FORMAT for what cannot be read, and UNKNOWN_EXPORT. Any other user error ends
-    in a FAILED export, which whoever asked for it sees, not in an exception.
+    Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for what cannot be read, and UNKNOWN_EXPORT. Any other
+    user error ends in a FAILED export, which whoever asked for it sees, not in an exception.
     """
     if (known := context.exports.of_execution(execution)) is not None:
         return export_view(context, known)  # this very call got through before, or the sweeper has given it to us
-    request = read_export(event)
+    request = read_export(of_schedule(context, event))
     if not isinstance(request, ExportRequest):
         return export_view(context, context.exports.get(request), state=NOT_MINE)
     refused = None
@@ -30,6 +32,10 @@ def register_export(context: Context, event: object, execution: str) -> View:
     except UserError as exc:
         new, refused = _refused_export(request, execution), JobError.of(exc)
     export = context.exports.register(new, refused=refused)
+    if request.schedule is not None and request.retry_of is None and export.execution == execution:
+        made = {"state": export.state}
+        object_ = f"{export.tenant}/{export.audience}"
+        record(context, f"schedule {request.schedule}", "export", object_, job_id=export.export_id, after=made)
     return export_view(context, export, state=None if export.execution == execution else NOT_MINE)
 
 

@@ -19,7 +19,8 @@ TO_MAX: Final = 2048
 class ExportRequest:
     """A wish for an export. `version` is a number, or `as_of` a time (ISO 8601); neither means the current version.
 
-    `delta_from`: only what was added and removed since that version. `to`: `s3://bucket/prefix`.
+    `delta_from`: only what was added and removed since that version. `to`: `s3://bucket/prefix`. `schedule`: the one
+    that asks for it, and of which it is a run.
     """
 
     export_id: JobId
@@ -32,6 +33,7 @@ class ExportRequest:
     as_of: str | None = None
     delta_from: int | None = None
     retry_of: JobId | None = None
+    schedule: JobId | None = None
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -43,7 +45,7 @@ class ExportRequest:
         given = as_mapping(record, "export")
         if unknown := sorted(str(name)[:80] for name in given.keys() - {f.name for f in fields(cls)}):
             raise bad_event(f"export has {', '.join(unknown)}, which mean nothing")
-        as_of, retry_of = given.get("as_of"), given.get("retry_of")
+        as_of, retry_of, schedule = given.get("as_of"), given.get("retry_of"), given.get("schedule")
         target = as_number(given.get("target_bytes"), "export.target_bytes")
         return cls(
             export_id=as_id(given.get("export_id"), "export.export_id"),
@@ -56,6 +58,7 @@ class ExportRequest:
             as_of=None if as_of is None else as_text(as_of, "export.as_of"),
             delta_from=as_number(given.get("delta_from"), "export.delta_from"),
             retry_of=None if retry_of is None else as_id(retry_of, "export.retry_of"),
+            schedule=None if schedule is None else as_id(schedule, "export.schedule"),
         )
 
     @property

@@ -1,0 +1,133 @@
+"""Recurring imports and exports in the catalog: when each is due next, and what became of its last run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.tables import schedules
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName
+from segmentation.timetable import Timetable, timetable
+
+ScheduleKind = Literal["import", "export"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A request that is repeated. `request`: what its workflow is asked for, with placeholders in its address.
+
+    `trouble`: the error record of why the run that is due cannot be started. `last_outcome`: {job}, {export} or
+    {refused: error record}; none while nothing is known of the last run.
+    """
+
+    schedule_id: JobId
+    tenant: TenantName
+    name: str
+    kind: ScheduleKind
+    expression: str
+    timezone: str
+    request: Mapping[str, Any]
+    enabled: bool
+    created_at_ms: int
+    next_due_ms: int | None
+    trouble: Mapping[str, Any] | None = None
+    last_due_ms: int | None = None
+    last_execution: str | None = None
+    last_outcome: Mapping[str, Any] | None = None
+
+    @property
+    def times(self) -> Timetable:
+        """When it is due."""
+        return timetable(self.expression, self.timezone, self.created_at_ms)
+
+
+class ScheduleStore:
+    """Schedules. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: Schedule) -> None:
+        """Keep a new schedule of a known tenant. Raises `UserError` SCHEDULE_EXISTS."""
+        values = {name: getattr(new, name) for name in new.__dataclass_fields__}
+        try:
+            with self._database.write() as connection:
+                connection.execute(schedules.insert().values(**{**values, "request": dict(new.request)}))
+        except sa.exc.IntegrityError as exc:
+            raise UserError(
+                "SCHEDULE_EXISTS",
+                f"tenant {new.tenant} already has a schedule {new.name!r}; delete it first, or take another name",
+                tenant=new.tenant,
+                schedule=new.name,
+            ) from exc
+
+    def get(self, tenant: TenantName, name: str) -> Schedule:
+        """The schedule of that name. Raises `UserError` UNKNOWN_SCHEDULE."""
+        found = self._select(schedules.c.tenant == tenant, schedules.c.name == name)
+        if not found:
+            raise UserError(
+                "UNKNOWN_SCHEDULE",
+                f"tenant {tenant} has no schedule {name!r}; `muster schedules list` shows those that exist",
+                tenant=tenant,
+                schedule=name,
+            )
+        return found[0]
+
+    def all(self, tenant: TenantName | None = None) -> list[Schedule]:
+        """All schedules [of a tenant], by tenant and name."""
+        return self._select(*(() if tenant is None else (schedules.c.tenant == tenant,)))
+
+    def due(self, now_ms: int) -> list[Schedule]:
+        """Those that are due and not paused."""
+        return self._select(schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms)
+
+    def unsettled(self) -> list[Schedule]:
+        """Those whose last run has been started and is not known to have become anything yet."""
+        return self._select(schedules.c.last_due_ms.is_not(None), schedules.c.last_outcome.is_(None))
+
+    def started(
+        self, schedule_id: JobId, *, seen_ms: int | None, due_ms: int, execution: str, next_due_ms: int | None
+    ) -> bool:
+        """Note a run, and when the next one is due, if nobody has since the schedule was read with `seen_ms`.
+
+        Repeating it with the same arguments is harmless.
+        """
+        mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
+        run = {"last_due_ms": due_ms, "last_execution": execution, "last_outcome": None, "trouble": None}
+        return self._update(mine, next_due_ms=next_due_ms, **run)
+
+    def settle(self, schedule_id: JobId, due_ms: int, outcome: Mapping[str, Any]) -> bool:
+        """Note what became of a run, if it is still the last one."""
+        mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.last_due_ms == due_ms)
+        return self._update(mine, last_outcome=dict(outcome))
+
+    def put_trouble(self, schedule_id: JobId, seen_ms: int | None, trouble: Mapping[str, Any]) -> bool:
+        """Note why the run that is due cannot be started."""
+        mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
+        return self._update(mine, trouble=dict(trouble))
+
+    def pause(self, schedule_id: JobId) -> None:
+        """Let a schedule be due no more."""
+        self._update(schedules.c.schedule_id == schedule_id, enabled=False, trouble=None)
+
+    def resume(self, schedule_id: JobId, next_due_ms: int) -> None:
+        """Let a paused schedule be due again, first at a time."""
+        mine = (schedules.c.schedule_id == schedule_id) & schedules.c.enabled.is_(False)
+        self._update(mine, enabled=True, next_due_ms=next_due_ms, trouble=None)
+
+    def delete(self, schedule_id: JobId) -> None:
+        """Forget a schedule; what its runs have made stays."""
+        with self._database.write() as connection:
+            connection.execute(schedules.delete().where(schedules.c.schedule_id == schedule_id))
+
+    def _select(self, *where: sa.ColumnElement[bool]) -> list[Schedule]:
+        query = sa.select(schedules).where(*where).order_by(schedules.c.tenant, schedules.c.name)
+        with self._database.read() as connection:
+            return [Schedule(**row) for row in connection.execute(query).mappings()]
+
+    def _update(self, where: sa.ColumnElement[bool], **values: Any) -> bool:
+        with self._database.write() as connection:
+            return connection.execute(schedules.update().where(where).values(**values)).rowcount > 0

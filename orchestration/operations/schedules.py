@@ -1,0 +1,232 @@
+"""Recurring imports and exports: making one, pausing it, and starting a run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.catalog.schedules import Schedule, ScheduleKind
+from orchestration.clock import fresh_id, iso
+from orchestration.context import EXPORT_MACHINE, IMPORT_MACHINE
+from orchestration.operations.starting import start_machine
+from orchestration.operations.submit import check_names, require_tenant
+from orchestration.steps.exports.places import S3, check_request
+from orchestration.steps.exports.recurring import SINCE_LAST
+from orchestration.steps.exports.request import ExportRequest
+from orchestration.steps.scheduled import event_of, run_id
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName, audience_name, schedule_name, tenant_name
+from schemas.layout import split_s3_uri
+from segmentation.placeholders import check_placeholders, check_varies
+from segmentation.timetable import Timetable, timetable, whole_second
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Export, Job
+    from orchestration.context import Context
+
+MACHINES: Final[Mapping[ScheduleKind, str]] = {"import": IMPORT_MACHINE, "export": EXPORT_MACHINE}
+
+
+_OF_ONE_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
+
+
+def schedule_import(
+    context: "Context",
+    name: str,
+    uri: str,
+    *,
+    expression: str,
+    timezone: str,
+    tenant: str,
+    audience: str,
+    overrides: Mapping[str, Any],
+    again: bool,
+    now_ms: int,
+) -> Schedule:
+    """Import an object again and again, and keep that in the catalog. The object need not be there yet.
+
+    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, BAD_URI, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, SCHEDULE_EXISTS.
+    """
+    names, times = check_names(context, tenant, audience), timetable(expression, timezone, now_ms)
+    bucket, key = split_s3_uri(uri)
+    if not key:
+        raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
+    check_placeholders(key)
+    request = {
+        "tenant": names[0],
+        "audience": names[1],
+        "bucket": bucket,
+        "key": key,
+        "overrides": dict(overrides),
+        "again": again,
+    }
+    ImportSpec.from_record({**ImportSpec().as_record(), **overrides})
+    return _keep(context, name, names[0], "import", times, request, now_ms)
+
+
+def schedule_export(
+    context: "Context",
+    name: str,
+    request: ExportRequest,
+    *,
+    expression: str,
+    timezone: str,
+    since_last: bool,
+    now_ms: int,
+) -> Schedule:
+    """Export an audience again and again, each time to another address, and keep that in the catalog.
+
+    `request` says what and how; its address has placeholders, its id does not matter. `since_last`: only what has
+    changed since the last export of the schedule.
+
+    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_DESTINATION, BAD_URI,
+    BAD_FORMAT, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS.
+    """
+    tenant = tenant_name(request.tenant)
+    require_tenant(context, tenant)
+    context.audiences.get(tenant, audience_name(request.audience))
+    times = timetable(expression, timezone, now_ms)
+    check_request(request)
+    if request.to.startswith(S3):  # a topic takes one export after the other
+        check_varies(request.to, times, whole_second(now_ms) - 1)
+    else:
+        check_placeholders(request.to)
+    record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_EXPORT}
+    record |= {"delta_from": SINCE_LAST if since_last else None}
+    return _keep(context, name, tenant, "export", times, record, now_ms)
+
+
+def _keep(
+    context: "Context",
+    name: str,
+    tenant: TenantName,
+    kind: ScheduleKind,
+    times: Timetable,
+    request: Mapping[str, Any],
+    now_ms: int,
+) -> Schedule:
+    new = Schedule(
+        schedule_id=fresh_id(),
+        tenant=tenant,
+        name=schedule_name(name),
+        kind=kind,
+        expression=times.text,
+        timezone=times.zone.key,
+        request=request,
+        enabled=True,
+        created_at_ms=now_ms,
+        next_due_ms=_first(times, whole_second(now_ms)),  # when a rate begins
+    )
+    context.schedules.add(new)
+    return new
+
+
+def _first(times: Timetable, from_ms: int) -> int:
+    due = times.after(from_ms - 1)
+    if due is None:
+        raise UserError("BAD_SCHEDULE", f"{times.text}: it is never due after now", expression=times.text)
+    return due
+
+
+def pause(context: "Context", tenant: str, name: str) -> Schedule:
+    """Run a schedule no more until it is resumed. Raises `UserError` UNKNOWN_SCHEDULE."""
+    found = find(context, tenant, name)
+    context.schedules.pause(found.schedule_id)
+    return replace(found, enabled=False)
+
+
+def resume(context: "Context", tenant: str, name: str, now_ms: int) -> Schedule:
+    """Let a paused schedule go on with the first time after now; what it missed is not made up for.
+
+    Raises `UserError` UNKNOWN_SCHEDULE, BAD_SCHEDULE for one that is never due again.
+    """
+    found = find(context, tenant, name)
+    if found.enabled:
+        return found
+    next_due = _first(found.times, now_ms)
+    context.schedules.resume(found.schedule_id, next_due)
+    return replace(found, enabled=True, next_due_ms=next_due)
+
+
+def run_now(context: "Context", tenant: str, name: str, now_ms: int) -> JobId:
+    """Start a run for this moment, also of a paused schedule; the id of its job or export.
+
+    Raises `UserError` UNKNOWN_SCHEDULE; `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
+    """
+    found, due = find(context, tenant, name), whole_second(now_ms)
+    execution = start_run(context, found, due)
+    while not context.schedules.started(
+        found.schedule_id, seen_ms=found.next_due_ms, due_ms=due, execution=execution, next_due_ms=found.next_due_ms
+    ):  # the relay has just started the run that was due
+        found = find(context, tenant, name)
+    return run_id(found.schedule_id, due)
+
+
+def find(context: "Context", tenant: str, name: str) -> Schedule:
+    """Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE."""
+    return context.schedules.get(tenant_name(tenant), schedule_name(name))
+
+
+def start_run(context: "Context", schedule: Schedule, due_ms: int) -> str:
+    """Start the workflow for a due time, once, however often this is called; the ARN of the execution.
+
+    Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
+    """
+    machine = MACHINES[schedule.kind]
+    name = f"{schedule.schedule_id}-{due_ms}"
+    start_machine(context, machine, name, event_of(schedule, due_ms))
+    return context.execution_arn(name, machine)
+
+
+def registered(context: "Context", schedule: Schedule, due_ms: int) -> Mapping[str, Any] | None:
+    """What the run of a due time has become: {job: id} or {export: id}; none when nothing is registered."""
+    run = run_id(schedule.schedule_id, due_ms)
+    if schedule.kind == "export":
+        return None if context.exports.find(run) is None else {"export": run}
+    return None if context.jobs.find(run) is None else {"job": run}
+
+
+def schedule_record(context: "Context", schedule: Schedule) -> dict[str, Any]:
+    """A schedule as plain JSON data, with the state of its last run."""
+    last = None
+    if schedule.last_due_ms is not None:
+        last = {
+            "due": iso(schedule.last_due_ms),
+            "execution": schedule.last_execution,
+            **last_run(context, schedule),
+        }
+    return {
+        "schedule": schedule.schedule_id,
+        "tenant": schedule.tenant,
+        "name": schedule.name,
+        "kind": schedule.kind,
+        "expression": schedule.expression,
+        "timezone": schedule.timezone,
+        "enabled": schedule.enabled,
+        "created_at": iso(schedule.created_at_ms),
+        "next_due": iso(schedule.next_due_ms) if schedule.enabled and schedule.next_due_ms is not None else None,
+        "request": dict(schedule.request),
+        "trouble": schedule.trouble,
+        "last": last,
+    }
+
+
+def last_run(context: "Context", schedule: Schedule) -> dict[str, Any]:
+    """{state, job or export, error} of the last run.
+
+    The state is that of its job or export, or STARTED, REFUSED, or DUPLICATE when there was nothing new to import.
+    """
+    outcome, made = schedule.last_outcome or {}, "job" if schedule.kind == "import" else "export"
+    if "refused" in outcome:
+        return {"state": "REFUSED", made: None, "error": outcome["refused"]}
+    run = JobId(outcome[made]) if made in outcome else None
+    if schedule.kind == "import":
+        job = None if run is None else context.jobs.find(run)
+        if job is not None and job.job_id != run:
+            return {"state": "DUPLICATE", made: job.job_id, "error": None}
+        found: Job | Export | None = job
+    else:
+        found = None if run is None else context.exports.find(run)
+    if found is None:
+        return {"state": "STARTED", made: None, "error": None}
+    return {"state": found.state, made: run, "error": None if found.error is None else found.error.as_record()}

@@ -1,0 +1,92 @@
+"""What a schedule starts a workflow with, and how the first step makes a definite request of it.
+
+    {"schedule": {"id": ..., "timezone": ..., "due": "2026-11-25T09:00:00Z"}, "import": {...}}      (or "export")
+
+The request has placeholders in its address and no id. The relay sends it, and EventBridge Scheduler sends the same: it
+puts the due time where `DUE` stands. Both may send it twice, under the names of two executions: the id of a run follows
+from its schedule and its due time, so that it is registered once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from orchestration.catalog.schedules import Schedule, ScheduleKind
+from schemas.errors import UserError
+from schemas.ids import JobId, job_id, new_job_id
+from segmentation.cron import FIRST_YEAR
+from segmentation.placeholders import fill
+from segmentation.timetable import time_zone
+
+DUE: Final = "<aws.scheduler.scheduled-time>"
+"""EventBridge Scheduler replaces it: https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html"""
+ADDRESS: Final[Mapping[ScheduleKind, str]] = {"import": "key", "export": "to"}
+"""The field of a request that may have placeholders."""
+RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "export_id"}
+"""The field of a request that has its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """One run of a schedule: the time when it was due."""
+
+    schedule_id: JobId
+    zone: ZoneInfo
+    due_ms: int
+
+    @property
+    def run_id(self) -> JobId:
+        """The id of the job or export: the same for everybody who asks."""
+        return run_id(self.schedule_id, self.due_ms)
+
+
+def run_id(schedule_id: JobId, due_ms: int) -> JobId:
+    """The id of the job or export that a schedule makes at a time."""
+    return new_job_id(due_ms, sha256(f"{schedule_id}/{due_ms}".encode()).digest()[:10])
+
+
+def event_of(schedule: Schedule, due_ms: int | None) -> dict[str, Any]:
+    """What the workflow of a schedule is started with; without a time, as EventBridge Scheduler keeps it."""
+    due = DUE if due_ms is None else datetime.fromtimestamp(due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    occasion = {"id": schedule.schedule_id, "timezone": schedule.timezone, "due": due}
+    return {"schedule": occasion, schedule.kind: dict(schedule.request)}
+
+
+def resolve(event: object, kind: ScheduleKind) -> tuple[object, Occasion | None]:
+    """The event with a definite request, and the occasion; an event without a schedule is given back as it is.
+
+    Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
+    """
+    if not isinstance(event, Mapping) or "schedule" not in event:
+        return event, None
+    occasion, request = _occasion(event["schedule"]), event.get(kind)
+    if not isinstance(request, Mapping):
+        raise _bad(f"there is no {kind}")
+    address = request.get(ADDRESS[kind])
+    if not isinstance(address, str):
+        raise _bad(f"{kind}.{ADDRESS[kind]} is {type(address).__name__}, not a text")
+    filled = fill(address, occasion.due_ms, occasion.zone)
+    return {kind: {**request, RUN_ID[kind]: occasion.run_id, ADDRESS[kind]: filled}}, occasion
+
+
+def _occasion(record: object) -> Occasion:
+    if not isinstance(record, Mapping) or not all(isinstance(record.get(n), str) for n in ("id", "timezone", "due")):
+        raise _bad("schedule is not an object with the texts id, timezone and due")
+    try:
+        due = datetime.strptime(record["due"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if due.year < FIRST_YEAR:
+            raise ValueError
+    except ValueError as exc:
+        raise _bad(f"schedule.due {record['due'][:80]!r} is not a time like 2026-11-25T09:00:00Z") from exc
+    try:
+        zone, schedule_id = time_zone(record["timezone"]), job_id(record["id"])
+    except UserError as exc:
+        raise _bad(f"schedule has {exc.message}") from exc
+    return Occasion(schedule_id=schedule_id, zone=zone, due_ms=int(due.timestamp()) * 1000)
+
+
+def _bad(why: str) -> UserError:
+    return UserError("BAD_EVENT", f"the run of a schedule cannot be started with this: {why}", why=why)

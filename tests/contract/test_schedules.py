@@ -1,0 +1,174 @@
+"""Schedules in the catalog, on every database that may hold it."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.engine import Database
+from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.records import NewExport
+from orchestration.catalog.schedules import Schedule, ScheduleStore
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName
+from tests.contract.test_catalog import (  # noqa: F401  # fixtures
+    ACME,
+    AUDIENCE_ID,
+    audiences,
+    database,
+    job_number,
+    postgres_url,
+    url,
+)
+
+NIGHTLY = Schedule(
+    schedule_id=job_number(1),
+    tenant=ACME,
+    name="nightly",
+    kind="import",
+    expression="cron(0 6 * * ? *)",
+    timezone="Europe/Berlin",
+    request={"audience": "vip", "overrides": {"mode": "append"}},
+    enabled=True,
+    created_at_ms=1,
+    next_due_ms=100,
+)
+
+
+@pytest.fixture
+def store(database: Database, audiences: AudienceStore) -> ScheduleStore:  # noqa: F811
+    return ScheduleStore(database)
+
+
+def only(store: ScheduleStore) -> Schedule:
+    [found] = store.all()
+    return found
+
+
+def started(store: ScheduleStore, *, seen_ms: int | None, due_ms: int = 100, next_due_ms: int | None = 200) -> bool:
+    return store.started(
+        NIGHTLY.schedule_id, seen_ms=seen_ms, due_ms=due_ms, execution=f"run-{due_ms}", next_due_ms=next_due_ms
+    )
+
+
+def test_a_schedule_comes_back_as_it_was_given(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    assert store.get(ACME, "nightly") == NIGHTLY
+    assert store.all(TenantName("other")) == []
+    assert only(store).times.text == NIGHTLY.expression
+
+
+def test_a_name_is_not_given_to_two_schedules_of_a_tenant(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    with pytest.raises(UserError, match="SCHEDULE_EXISTS"):
+        store.add(replace(NIGHTLY, schedule_id=job_number(2)))
+    assert only(store) == NIGHTLY
+
+
+def test_a_schedule_that_is_not_there_is_a_user_error(store: ScheduleStore) -> None:
+    with pytest.raises(UserError, match="UNKNOWN_SCHEDULE"):
+        store.get(ACME, "nightly")
+
+
+def test_what_is_due_is_what_has_come_and_is_not_paused(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    store.add(replace(NIGHTLY, schedule_id=job_number(2), name="paused", enabled=False))
+    store.add(replace(NIGHTLY, schedule_id=job_number(3), name="over", next_due_ms=None))
+    assert store.due(99) == []
+    assert [s.name for s in store.due(100)] == ["nightly"]
+    store.pause(NIGHTLY.schedule_id)
+    store.resume(job_number(2), 150)
+    assert [s.name for s in store.due(150)] == ["paused"]
+
+
+def test_a_run_is_noted_by_one_of_two_that_have_seen_the_same(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    barrier, noted = threading.Barrier(8), list[bool]()
+
+    def note(number: int) -> None:
+        barrier.wait()
+        noted.append(started(store, seen_ms=100, next_due_ms=200 + number))
+
+    threads = [threading.Thread(target=note, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(noted) == [False] * 7 + [True]
+
+
+def test_the_end_of_a_run_is_kept_unless_another_one_has_begun(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    assert store.unsettled() == []
+    assert started(store, seen_ms=100)
+    assert [s.last_execution for s in store.unsettled()] == ["run-100"]
+    assert started(store, seen_ms=200, due_ms=200, next_due_ms=None)
+    assert not store.settle(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
+    assert store.settle(NIGHTLY.schedule_id, 200, {"job": job_number(8)})
+    assert store.unsettled() == []
+    assert (only(store).last_outcome, only(store).next_due_ms) == ({"job": job_number(8)}, None)
+    assert started(store, seen_ms=None, due_ms=300, next_due_ms=None)  # by hand, when it is never due again
+    assert only(store).last_outcome is None
+
+
+def test_why_a_run_cannot_start_is_kept_until_one_does(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    assert store.put_trouble(NIGHTLY.schedule_id, 100, {"code": "ENGINE_UNAVAILABLE"})
+    assert only(store).trouble == {"code": "ENGINE_UNAVAILABLE"}
+    assert not store.put_trouble(NIGHTLY.schedule_id, 99, {"code": "LATE"})
+    started(store, seen_ms=100)
+    assert only(store).trouble is None
+
+
+def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    store.delete(NIGHTLY.schedule_id)
+    assert not started(store, seen_ms=100)
+    assert not store.settle(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
+    store.pause(NIGHTLY.schedule_id)
+    store.resume(JobId(NIGHTLY.schedule_id), 1)
+    assert store.all() == []
+
+
+def test_the_last_version_of_a_schedule_is_the_newest_that_was_exported_whole(
+    store: ScheduleStore,
+    database: Database,  # noqa: F811
+) -> None:
+    exports = ExportStore(database)
+    mine, other = NIGHTLY.schedule_id, job_number(2)
+    for number, (schedule, version, ready) in enumerate(
+        [(mine, 3, True), (mine, 2, True), (mine, 4, False), (other, 5, True), (None, 6, True)], 10
+    ):
+        export_id = job_number(number)
+        exports.register(
+            NewExport(
+                export_id=export_id,
+                tenant=ACME,
+                audience="vip",
+                audience_id=AUDIENCE_ID,
+                request={"schedule": schedule},
+                held=(),
+                execution=None,
+                retry_of=None,
+                created_at_ms=1,
+            )
+        )
+        exports.move(export_id, "WRITING", now_ms=2)
+        if ready:
+            exports.move(export_id, "FINISHING", now_ms=3)
+            exports.move(export_id, "READY", now_ms=4, outcome={"version": version})
+    assert exports.last_version(mine, AUDIENCE_ID) == 3
+    assert exports.last_version(mine, job_number(3)) is None
+    assert exports.last_version(job_number(4), AUDIENCE_ID) is None
+
+
+def test_a_schedule_belongs_to_a_tenant_that_there_is(store: ScheduleStore, database: Database) -> None:  # noqa: F811
+    with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO schedules (schedule_id, tenant, name, kind, expression, timezone, request, enabled,"
+                " created_at_ms) VALUES ('x', 'nobody', 'n', 'import', 'e', 'UTC', '{}', true, 1)"
+            )
+        )

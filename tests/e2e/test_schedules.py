@@ -1,0 +1,124 @@
+"""Recurring imports on a running stack: the relay starts them, and they become versions."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.context import Context
+from orchestration.operations.schedules import find, schedule_import, schedule_record
+from tests.e2e.conftest import Muster, ids_of, write
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+LONGEST_S = 200
+
+
+def waited(look: Callable[[], Any]) -> Any:
+    """What `look` finds, when it finds something."""
+    deadline = time.monotonic() + LONGEST_S
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return found
+
+
+def last_of(context: Context, name: str) -> Any:
+    """What became of the last run; none before the first."""
+    return schedule_record(context, find(context, "default", name))["last"]
+
+
+def finished_job(muster: Muster, context: Context, name: str) -> str:
+    """The last run's job, when it has ended."""
+
+    def job() -> Any:
+        last = last_of(context, name)
+        return last["job"] if last is not None and last["state"] != "STARTED" else None
+
+    found = str(waited(job))
+    muster("jobs", "wait", found)
+    return found
+
+
+def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context) -> None:
+    context.objects.put("staging", "crm/vip.csv", b"user_id\nu1\nu2\n")
+    made = muster(
+        *("schedules", "create", "import", "often", "rate(7 days)", "s3://staging/crm/vip.csv"),
+        *("-a", "recurring", "--mode", "append", "--json"),
+    )
+    assert made.code == 0, made.err
+    job = finished_job(muster, context, "often")  # a rate is due when it is made
+    assert ids_of(muster, "recurring") == ["u1", "u2"]
+    shown = muster("schedules", "show", "often", "--json").json
+    assert (shown["last"]["state"], shown["last"]["job"]) == ("READY", job)
+    assert shown["next_due"] > shown["last"]["due"]
+    entries = muster("audit", "--job", job, "--json").json
+    assert [(e["actor"], e["action"]) for e in entries] == [(f"schedule {shown['schedule']}", "import")]
+    again = muster("schedules", "run", "often", "--json")
+    assert again.code == 0, again.err
+    assert waited(lambda: last_of(context, "often")["state"] == "DUPLICATE")
+    assert ids_of(muster, "recurring") == ["u1", "u2"]
+    assert muster("schedules", "delete", "often").code == 0
+    assert muster("schedules", "list", "--json").json == []
+
+
+def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
+    muster: Muster, context: Context, tmp_path: Path
+) -> None:
+    to = f"s3://{context.settings.staging_bucket}/changes"
+    assert muster("import", write(tmp_path / "one.csv", "user_id", "u1", "u2"), "-a", "changing", "--wait").code == 0
+    made = muster(
+        *("schedules", "create", "export", "changes", "rate(7 days)", "changing"),
+        *("--to", f"{to}/{{due}}", "--delta-from", "last", "--format", "csv", "--json"),
+    )
+    assert made.code == 0, made.err
+
+    def exported(known: str | None) -> Any:
+        last = last_of(context, "changes")
+        return last if last is not None and last["export"] != known and last["state"] == "READY" else None
+
+    first = waited(lambda: exported(None))
+    assert muster("import", write(tmp_path / "two.csv", "user_id", "u2", "u3"), "-a", "changing", "--wait").code == 0
+    again = muster("schedules", "run", "changes", "--json")
+    assert again.code == 0, again.err
+    second = waited(lambda: exported(first["export"]))
+    assert second["export"] == again.json["export"]
+    manifests = [
+        json.loads(
+            context.objects.get(
+                context.settings.staging_bucket,
+                f"changes/{last['due'].replace('-', '').replace(':', '').replace('.000', '')}/manifest.json",
+            )
+        )
+        for last in (first, second)
+    ]
+    assert [(m["version"], m["rows"], m["delta"] and m["delta"]["version"]) for m in manifests] == [
+        (1, 2, None),
+        (2, 2, 1),
+    ]
+    assert muster("schedules", "delete", "changes").code == 0
+
+
+def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muster, context: Context) -> None:
+    in_three_s = time.gmtime(time.time() + 3)
+    day, clock = time.strftime("%Y-%m-%d", in_three_s), time.strftime("%H:%M:%S", in_three_s)
+    context.objects.put("staging", f"crm/{day}-{clock.replace(':', '')}.csv", b"user_id\nu3\n")
+    schedule_import(
+        context,
+        "once",
+        "s3://staging/crm/{date}-{time}.csv",
+        expression=f"at({day}T{clock})",
+        timezone="UTC",
+        tenant="default",
+        audience="once",
+        overrides={},
+        again=False,
+        now_ms=int(time.time() * 1000),
+    )
+    finished_job(muster, context, "once")
+    assert ids_of(muster, "once") == ["u3"]
+    shown = muster("schedules", "show", "once", "--json").json
+    assert (shown["last"]["due"], shown["next_due"]) == (f"{day}T{clock}.000Z", None)
+    assert "never again" in muster("schedules", "list").out

@@ -1,0 +1,156 @@
+"""`muster schedules`, as far as it needs no stack: what is made, shown, paused and told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.cli.main import main
+from orchestration.context import Context
+from tests.unit.notifications.test_telling import make_context
+
+NIGHTLY = (
+    *("schedules", "create", "import", "nightly", "cron(0 6 * * ? 2100)", "s3://crm/vip-{date}.csv"),
+    *("-a", "vip", "-t", "acme", "--zone", "Europe/Berlin", "--mode", "append"),
+)
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    made = make_context(tmp_path)
+    yield made
+    made.database.close()
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "-t", "acme", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_schedule_is_made_shown_and_listed(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(list(NIGHTLY)) == 0
+    assert capsys.readouterr().out == (
+        "schedule nightly: cron(0 6 * * ? 2100) in Europe/Berlin, next due 2100-01-01 05:00:00 UTC\n"
+    )
+    shown = answer(capsys, "schedules", "show", "nightly")
+    assert shown["request"] == {
+        "tenant": "acme",
+        "audience": "vip",
+        "bucket": "crm",
+        "key": "vip-{date}.csv",
+        "overrides": {"mode": "append"},
+        "again": False,
+    }
+    assert (shown["enabled"], shown["next_due"], shown["last"]) == (True, "2100-01-01T05:00:00.000Z", None)
+    assert answer(capsys, "schedules", "list") == [shown]
+    assert main(["schedules", "show", "nightly", "-t", "acme"]) == 0
+    assert "vip-{date}.csv" in capsys.readouterr().out
+    assert main(["schedules", "list"]) == 0
+    assert "2100-01-01 05:00:00" in capsys.readouterr().out
+
+
+def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    create = ("schedules", "create", "export", "changes", "cron(0 7 * * ? 2100)", "vip", "--to")
+    options = ("--format", "csv", "--compression", "gzip", "--null", "NULL", "--target-mb", "8")
+    made = answer(capsys, *create, "s3://crm/{date}", "--delta-from", "last", *options)
+    assert made["request"] == {
+        "tenant": "acme",
+        "audience": "vip",
+        "to": "s3://crm/{date}",
+        "format": {"name": "csv", "compression": "gzip", "null_token": "NULL", "formulas": "as-is"},
+        "target_bytes": 8 * 1024 * 1024,
+        "delta_from": "last",
+    }
+    assert (made["kind"], made["next_due"]) == ("export", "2100-01-01T07:00:00.000Z")
+    assert main([*create, "s3://crm/vip", "-t", "acme"]) == 3
+    assert capsys.readouterr().err.startswith("ADDRESS_REPEATS: s3://crm/vip would be the same for several runs")
+    assert main([*create, "s3://crm/{date}", "-t", "acme", "--delta-from", "3"]) == 2
+    assert main([*create, "s3://crm/{date}", "-t", "acme", "--format", "xml"]) == 3
+
+
+def test_a_schedule_is_paused_resumed_and_deleted(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main(list(NIGHTLY))
+    capsys.readouterr()
+    assert answer(capsys, "schedules", "pause", "nightly")["next_due"] is None
+    assert main(["schedules", "list"]) == 0
+    assert "paused" in capsys.readouterr().out
+    assert answer(capsys, "schedules", "resume", "nightly")["next_due"] == "2100-01-01T05:00:00.000Z"
+    assert answer(capsys, "schedules", "delete", "nightly") == {"deleted": "nightly", "tenant": "acme"}
+    assert main(["schedules", "show", "nightly", "-t", "acme"]) == 3
+    assert capsys.readouterr().err.startswith("UNKNOWN_SCHEDULE: tenant acme has no schedule 'nightly'")
+    assert main(["schedules", "list"]) == 0
+    assert capsys.readouterr().err == "There are no schedules.\n"
+
+
+def test_what_went_wrong_is_shown(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main(list(NIGHTLY))
+    [made] = context.schedules.all()
+    refused = {"refused": {"kind": "user", "code": "BAD_EVENT", "message": "it is not taken"}}
+    context.schedules.started(
+        made.schedule_id, seen_ms=made.next_due_ms, due_ms=1, execution="arn", next_due_ms=made.next_due_ms
+    )
+    context.schedules.settle(made.schedule_id, 1, refused)
+    capsys.readouterr()
+    main(["schedules", "show", "nightly", "-t", "acme"])
+    shown = capsys.readouterr().out
+    assert "due 1970-01-01 00:00:00 UTC: REFUSED" in shown
+    assert "BAD_EVENT: it is not taken" in shown
+    trouble = {"kind": "retriable", "code": "ENGINE_UNAVAILABLE", "message": "no answer"}
+    context.schedules.put_trouble(made.schedule_id, made.next_due_ms, trouble)
+    main(["schedules", "show", "nightly", "-t", "acme"])
+    assert "ENGINE_UNAVAILABLE: no answer" in capsys.readouterr().out
+    main(["schedules", "list"])
+    assert "cannot start: ENGINE_UNAVAILABLE" in capsys.readouterr().out
+
+
+def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_an_audience(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create = [*NIGHTLY[:3], "vip", *NIGHTLY[4:]]  # of the name of an audience
+    for command in (
+        create,
+        ["schedules", "pause", "vip"],
+        ["schedules", "resume", "vip"],
+        ["schedules", "delete", "vip"],
+    ):
+        assert main([*command, "-t", "acme"]) == 0
+    assert main([*NIGHTLY[:3], "vip", "often", *NIGHTLY[5:]]) == 3
+    found = context.audit.search(object_="acme/schedules/vip")
+    seen = [((e.before or {}).get("enabled"), (e.after or {}).get("enabled"), e.error) for e in found]
+    assert [e.action.removeprefix("schedules ") for e in found] == [
+        "create import",
+        "pause",
+        "resume",
+        "delete",
+        "create import",
+    ]
+    assert seen == [
+        (None, True, None),
+        (True, False, None),
+        (False, True, None),
+        (True, None, None),
+        (None, None, "BAD_SCHEDULE"),
+    ]
+    assert found[0].arguments["when"] == "cron(0 6 * * ? 2100)"
+    assert context.audit.search(object_="acme/vip") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "code"),
+    [
+        ("cron(0 6 * * ? 2100)", "cron(0 25 * * ? *)", "BAD_SCHEDULE"),
+        ("cron(0 6 * * ? 2100)", "cron(0 6 30 2 ? *)", "BAD_SCHEDULE"),
+        ("s3://crm/vip-{date}.csv", "s3://crm/{user}.csv", "BAD_PLACEHOLDER"),
+        ("Europe/Berlin", "Berlin", "BAD_TIMEZONE"),
+        ("append", "merge", "BAD_SPEC"),
+    ],
+)
+def test_a_schedule_that_cannot_run_is_refused_at_once(
+    context: Context, capsys: pytest.CaptureFixture[str], said: str, instead: str, code: str
+) -> None:
+    assert main([instead if argument == said else argument for argument in NIGHTLY]) == 3
+    assert capsys.readouterr().err.startswith(f"{code}: ")
+    assert context.schedules.all() == []

@@ -1,0 +1,357 @@
+"""Recurring imports: what the relay starts, once, and what becomes of it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from orchestration.catalog.schedules import Schedule
+from orchestration.operations.schedules import (
+    last_run,
+    pause,
+    resume,
+    run_now,
+    schedule_import,
+    schedule_record,
+)
+from orchestration.relay.schedules import AGAIN_AFTER_MS, LOOK_EVERY_MS, Schedules
+from orchestration.steps.scheduled import event_of, resolve, run_id
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import JobId
+from tests.fakes.deployment import EXECUTION, Deployment
+
+MADE_MS = int(datetime(2026, 11, 25, 9, 0, tzinfo=UTC).timestamp() * 1000)
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+SIX_MS = MADE_MS + 21 * HOUR_MS
+"""When NIGHTLY is due first."""
+NIGHTLY: dict[str, Any] = {
+    "name": "nightly",
+    "uri": "s3://crm/vip-{date}.csv",
+    "expression": "cron(0 6 * * ? *)",
+    "timezone": "UTC",
+    "tenant": "acme",
+    "audience": "vip",
+    "overrides": {"mode": "append"},
+    "again": False,
+    "now_ms": MADE_MS,
+}
+
+
+def make(deployment: Deployment, **changes: Any) -> Schedule:
+    return schedule_import(deployment.context, **{**NIGHTLY, **changes})
+
+
+def kept(deployment: Deployment, name: str = "nightly") -> Schedule:
+    return next(s for s in deployment.context.schedules.all() if s.name == name)
+
+
+def events(deployment: Deployment) -> list[Any]:
+    return [json.loads(text) for text in deployment.workflow.started]
+
+
+def due_times(deployment: Deployment) -> list[str]:
+    return [event["schedule"]["due"] for event in events(deployment)]
+
+
+def register(deployment: Deployment, execution: str, event: Any) -> dict[str, Any]:
+    return deployment.call("register_import", input=event, execution=execution)
+
+
+def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployment: Deployment) -> None:
+    made = make(deployment)
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS - 1)
+    assert deployment.workflow.started == []
+    for second in range(5):
+        relay.look(SIX_MS + second * LOOK_EVERY_MS)
+    assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
+    assert f"{EXECUTION}{made.schedule_id}-{SIX_MS}" in deployment.workflow.statuses
+    assert (kept(deployment).next_due_ms, kept(deployment).last_due_ms) == (SIX_MS + DAY_MS, SIX_MS)
+
+
+def test_two_relays_at_once_start_one_import(deployment: Deployment) -> None:
+    make(deployment)
+    relays = [Schedules(deployment.context), Schedules(deployment.context)]
+    [seen] = deployment.context.schedules.due(SIX_MS)
+    for relay in relays:
+        relay._run(seen, SIX_MS)  # both have read the schedule before one of them has noted the run
+    assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
+    assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
+
+
+def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(deployment)
+
+    def dies(*_: Any, **__: Any) -> bool:
+        raise RetriableError("CATALOG_UNAVAILABLE", "no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(deployment.context.schedules), "started", dies)
+        with pytest.raises(RetriableError):
+            Schedules(deployment.context).look(SIX_MS)
+    [(execution, event)] = deployment.workflow.inputs.items()
+    deployment.workflow.statuses[execution] = "SUCCEEDED"  # and it has ended by the time of the next look
+    Schedules(deployment.context).look(SIX_MS + MINUTE_MS)
+    assert (len(deployment.workflow.started), json.loads(event)["schedule"]["due"]) == (1, "2026-11-26T06:00:00Z")
+    assert kept(deployment).last_due_ms == SIX_MS
+
+
+def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment) -> None:
+    make(deployment, expression="rate(1 minute)")
+    Schedules(deployment.context).look(MADE_MS + DAY_MS + 30_000)
+    assert due_times(deployment) == ["2026-11-26T09:00:00Z"]
+    assert kept(deployment).next_due_ms == MADE_MS + DAY_MS + MINUTE_MS
+
+
+def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resumed(deployment: Deployment) -> None:
+    make(deployment)
+    pause(deployment.context, "acme", "nightly")
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS + DAY_MS)
+    assert deployment.workflow.started == []
+    resume(deployment.context, "acme", "nightly", SIX_MS + DAY_MS + 1)
+    relay.look(SIX_MS + DAY_MS + LOOK_EVERY_MS)
+    assert deployment.workflow.started == []
+    relay.look(SIX_MS + 2 * DAY_MS)
+    assert due_times(deployment) == ["2026-11-28T06:00:00Z"]
+    assert resume(deployment.context, "acme", "nightly", 0).next_due_ms == SIX_MS + 3 * DAY_MS  # it is not paused
+
+
+def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> None:
+    make(deployment, expression="at(2026-11-25T09:00:05)")
+    relay = Schedules(deployment.context)
+    relay.look(MADE_MS + 5_000)
+    relay.look(MADE_MS + DAY_MS)
+    assert due_times(deployment) == ["2026-11-25T09:00:05Z"]
+    assert kept(deployment).next_due_ms is None
+    pause(deployment.context, "acme", "nightly")
+    with pytest.raises(UserError, match="BAD_SCHEDULE"):
+        resume(deployment.context, "acme", "nightly", MADE_MS + DAY_MS)
+
+
+def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment: Deployment) -> None:
+    make(deployment)
+    deployment.workflow.away = True
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS)
+    trouble = kept(deployment).trouble
+    assert (trouble or {})["code"] == "ENGINE_UNAVAILABLE"
+    assert kept(deployment).next_due_ms == SIX_MS
+    deployment.workflow.away = False
+    relay.look(SIX_MS + AGAIN_AFTER_MS - 1)
+    assert deployment.workflow.started == []
+    relay.look(SIX_MS + AGAIN_AFTER_MS + LOOK_EVERY_MS)
+    assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
+    assert kept(deployment).trouble is None
+
+
+def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(deployment)
+
+    def refuses(*_: Any, **__: Any) -> str:
+        raise FatalError("ENGINE_REFUSED", "StateMachineDoesNotExist")
+
+    monkeypatch.setattr("orchestration.relay.schedules.start_run", refuses)
+    Schedules(deployment.context).look(SIX_MS)
+    record = schedule_record(deployment.context, kept(deployment))
+    assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)
+
+
+def test_one_schedule_in_trouble_does_not_hold_the_others(deployment: Deployment) -> None:
+    make(deployment)
+    make(deployment, name="other")
+    with deployment.context.database.write() as connection:  # by hand, or by a version that knows another form
+        connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 ? * ? *)' WHERE name = 'nightly'")
+    Schedules(deployment.context).look(SIX_MS)
+    assert len(deployment.workflow.started) == 1
+    assert (kept(deployment).trouble or {})["code"] == "BAD_SCHEDULE"
+
+
+def test_a_schedule_whose_time_has_not_come_by_its_own_account_is_not_run(deployment: Deployment) -> None:
+    make(deployment)
+    with deployment.context.database.write() as connection:
+        connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 * * ? 2100)'")
+    Schedules(deployment.context).look(SIX_MS)
+    assert (kept(deployment).trouble or {})["code"] == "SCHEDULE_DAMAGED"
+
+
+def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment) -> None:
+    made = make(deployment, timezone="Asia/Tokyo")
+    due = MADE_MS + 12 * HOUR_MS  # six in Tokyo
+    deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
+    relay = Schedules(deployment.context)
+    relay.look(due)
+    [(execution, event)] = deployment.workflow.inputs.items()
+    assert last_run(deployment.context, kept(deployment))["state"] == "STARTED"
+    register(deployment, execution, json.loads(event))
+    job = deployment.context.jobs.get(run_id(made.schedule_id, due))
+    assert (job.state, job.mode, job.source["key"], job.execution) == (
+        "VERIFYING",
+        "append",
+        "vip-2026-11-26.csv",
+        execution,
+    )
+    relay.look(due + LOOK_EVERY_MS)
+    assert kept(deployment).last_outcome == {"job": job.job_id}
+    assert last_run(deployment.context, kept(deployment)) == {"state": "VERIFYING", "job": job.job_id, "error": None}
+    [entry] = deployment.context.audit.search(job_id=job.job_id)
+    assert (entry.actor, entry.action) == (f"schedule {made.schedule_id}", "import")
+
+
+def test_the_same_run_delivered_twice_is_one_job(deployment: Deployment) -> None:
+    made = make(deployment)
+    deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
+    event = event_of(made, SIX_MS)
+    first = register(deployment, EXECUTION + "one", event)
+    second = register(deployment, EXECUTION + "two", event)
+    assert (first["state"], second["state"]) == ("VERIFYING", "DUPLICATE")
+    assert first["job_id"] == second["job_id"] == run_id(made.schedule_id, SIX_MS)
+    assert len(deployment.context.jobs.search()) == 1
+
+
+def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deployment) -> None:
+    made = make(deployment, uri="s3://crm/vip.csv", expression="rate(1 hour)")
+    deployment.objects.put("crm", "vip.csv", b"user_id\n1\n")
+    relay = Schedules(deployment.context)
+    for run in range(2):
+        relay.look(MADE_MS + run * HOUR_MS)
+        execution = f"{EXECUTION}{made.schedule_id}-{MADE_MS + run * HOUR_MS}"
+        register(deployment, execution, json.loads(deployment.workflow.inputs[execution]))
+        relay.look(MADE_MS + run * HOUR_MS + LOOK_EVERY_MS)
+    assert last_run(deployment.context, kept(deployment)) == {
+        "state": "DUPLICATE",
+        "job": run_id(made.schedule_id, MADE_MS),
+        "error": None,
+    }
+
+
+def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployment: Deployment) -> None:
+    make(deployment)
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS)
+    [(execution, event)] = deployment.workflow.inputs.items()
+    register(deployment, execution, json.loads(event))
+    relay.look(SIX_MS + LOOK_EVERY_MS)
+    last = last_run(deployment.context, kept(deployment))
+    assert (last["state"], last["error"]["code"]) == ("FAILED", "SOURCE_GONE")
+    assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
+
+
+def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment) -> None:
+    make(deployment)
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS)
+    deployment.workflow.statuses.clear()  # the engine died with what ran in it
+    deployment.workflow.inputs.clear()
+    relay.look(SIX_MS + LOOK_EVERY_MS)
+    assert due_times(deployment) == ["2026-11-26T06:00:00Z"] * 2
+    assert len(set(deployment.workflow.started)) == 1
+    assert kept(deployment).last_outcome is None
+
+
+def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
+    made = make(deployment)
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS)
+    execution = f"{EXECUTION}{made.schedule_id}-{SIX_MS}"
+    failure = {"Error": "UserError", "Cause": json.dumps({"errorMessage": "..."})}
+    deployment.call("notify", outcome="not-registered", input={}, failure=failure, execution=execution)
+    deployment.workflow.statuses[execution] = "FAILED"
+    relay.look(SIX_MS + LOOK_EVERY_MS)
+    last = last_run(deployment.context, kept(deployment))
+    assert (last["state"], last["job"]) == ("REFUSED", None)
+    assert last["error"]["code"]
+
+
+def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) -> None:
+    make(deployment)
+    relay = Schedules(deployment.context)
+    relay.look(SIX_MS)
+    [execution] = deployment.workflow.inputs
+    deployment.workflow.away = True
+    relay.look(SIX_MS + LOOK_EVERY_MS)
+    assert kept(deployment).last_outcome is None
+    deployment.workflow.away = False
+    deployment.workflow.statuses[execution] = "ABORTED"
+    relay.look(SIX_MS + 2 * LOOK_EVERY_MS)
+    assert last_run(deployment.context, kept(deployment))["error"] == {
+        "kind": "system",
+        "code": "NOT_REGISTERED",
+        "message": "the execution is ABORTED",
+    }
+
+
+def test_a_run_by_hand_is_beside_those_that_are_due(deployment: Deployment) -> None:
+    made = make(deployment)
+    pause(deployment.context, "acme", "nightly")
+    job = run_now(deployment.context, "acme", "nightly", MADE_MS + 789)
+    assert job == run_id(made.schedule_id, MADE_MS)
+    assert due_times(deployment) == ["2026-11-25T09:00:00Z"]
+    assert (kept(deployment).last_due_ms, kept(deployment).next_due_ms) == (MADE_MS, SIX_MS)
+    deployment.workflow.away = True
+    with pytest.raises(RetriableError, match="ENGINE_UNAVAILABLE"):
+        run_now(deployment.context, "acme", "nightly", MADE_MS + 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"name": "../nightly"}, "BAD_NAME"),
+        ({"tenant": "nobody"}, "UNKNOWN_TENANT"),
+        ({"audience": "VIP"}, "BAD_NAME"),
+        ({"uri": "https://crm/vip.csv"}, "BAD_URI"),
+        ({"uri": "s3://crm"}, "BAD_URI"),
+        ({"uri": "s3://crm/{user}.csv"}, "BAD_PLACEHOLDER"),
+        ({"expression": "every night"}, "BAD_SCHEDULE"),
+        ({"expression": "cron(0 6 * * ? 2025)"}, "BAD_SCHEDULE"),
+        ({"expression": "at(2026-11-25T08:59:59)"}, "BAD_SCHEDULE"),
+        ({"timezone": "Berlin"}, "BAD_TIMEZONE"),
+        ({"overrides": {"mode": "merge"}}, "BAD_SPEC"),
+    ],
+)
+def test_what_could_never_run_is_refused_when_it_is_made(
+    deployment: Deployment, changes: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(UserError, match=code):
+        make(deployment, **changes)
+    assert deployment.context.schedules.all() == []
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        None,
+        "nightly",
+        {},
+        {"id": "x", "timezone": "UTC", "due": "2026-11-25T09:00:00Z"},
+        {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "Mars", "due": "2026-11-25T09:00:00Z"},
+        {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": "2026-11-25T09:00:00"},
+        {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": "1969-11-25T09:00:00Z"},
+        {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": "<aws.scheduler.scheduled-time>"},
+        {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": 7},
+    ],
+)
+def test_an_occasion_of_another_form_is_refused(schedule: Any) -> None:
+    with pytest.raises(UserError, match="BAD_EVENT"):
+        resolve({"schedule": schedule, "import": {"key": "a.csv"}}, "import")
+
+
+@pytest.mark.parametrize("request_", [None, [], {}, {"key": 7}])
+def test_a_request_of_another_form_is_refused(request_: Any) -> None:
+    occasion = {"id": "01m87b5fjxy5p23eqzcwh67tr0", "timezone": "UTC", "due": "2026-11-25T09:00:00Z"}
+    with pytest.raises(UserError, match="BAD_EVENT"):
+        resolve({"schedule": occasion, "import": request_}, "import")
+
+
+def test_what_comes_without_a_schedule_is_left_as_it_is() -> None:
+    event = {"import": {"key": "crm/{date}.csv"}}
+    assert resolve(event, "import") == (event, None)
+
+
+def test_the_id_of_a_run_follows_from_the_schedule_and_its_due_time() -> None:
+    schedule = JobId("01m87b5fjxy5p23eqzcwh67tr0")
+    assert run_id(schedule, MADE_MS) == "01m88yxtm0c6qya87njd2r6mqc"
+    assert run_id(schedule, MADE_MS) < run_id(schedule, MADE_MS + 1000)
