@@ -180,7 +180,7 @@ def test_each_real_handler_loads_within_its_memory_and_answers(run: Run, functio
 
     assert error is not None
     assert error["errorType"] == "KeyError"
-    assert "orchestration/handlers.py" in error["stackTrace"][-1]
+    assert function.handler.rpartition(".")[0].replace(".", "/") + ".py" in error["stackTrace"][-1]
 
 
 def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
