@@ -1,5 +1,7 @@
 """Settings: read once, at the entry point, and passed down. Nothing else reads the environment.
 
+(But for what a profile of a destination names: those variables are not ours, and are read when they are used.)
+
 Order of precedence: environment (`MUSTER_<FIELD>`), then
 `<home>/settings.toml` (written by `muster up`), then defaults.
 """
@@ -16,6 +18,7 @@ from schemas.errors import UserError
 
 ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
+DESTINATIONS_FILE: Final = "destinations.toml"
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
@@ -81,6 +84,7 @@ class Settings:
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
     upload_keep_hours: int = 72
+    destinations_file: Path = Path()
     max_jobs: int = 4
     max_jobs_per_tenant: int = 2
     max_small_jobs: int = 16
@@ -124,6 +128,8 @@ class Settings:
         _check(settings)
         if not settings.catalog_url:
             settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
+        if settings.destinations_file == Path():
+            settings = replace(settings, destinations_file=home / DESTINATIONS_FILE)
         return settings
 
     def environment(self) -> dict[str, str]:

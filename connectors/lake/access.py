@@ -1,11 +1,13 @@
 """How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from connectors.listing import list_objects
@@ -19,16 +21,24 @@ if TYPE_CHECKING:
 PRECONDITION_FAILED = 412
 SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
 PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
+TIMEOUT_S: Final = 60.0
+PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
+"""No arguments besides: an object as the bucket has it by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Access:
-    """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain."""
+    """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain.
+
+    `timeout_s`: without a byte, of a connection that is opened or waited on; boto3 then tries again, four times.
+    """
 
     endpoint: str
     region: str
     access_key: str = ""
     secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    timeout_s: float = TIMEOUT_S
 
     @property
     def host(self) -> str:
@@ -47,6 +57,7 @@ class S3Access:
             "s3.region": self.region,
             "s3.access-key-id": self.access_key,
             "s3.secret-access-key": self.secret_key,
+            "s3.session-token": self.session_token,
         }
         return {name: value for name, value in properties.items() if value}
 
@@ -70,7 +81,13 @@ def _client(access: S3Access) -> "S3Client":
         region_name=access.region,
         aws_access_key_id=access.access_key or None,
         aws_secret_access_key=access.secret_key or None,
-        config=Config(retries={"max_attempts": 4, "mode": "standard"}, s3={"addressing_style": "path"}),
+        aws_session_token=access.session_token or None,
+        config=Config(
+            connect_timeout=access.timeout_s,
+            read_timeout=access.timeout_s,
+            retries={"max_attempts": 4, "mode": "standard"},
+            s3={"addressing_style": "path"},
+        ),
     )
 
 
@@ -83,6 +100,8 @@ def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
         options |= {"endpoint_override": access.host, "scheme": "https" if access.secure else "http"}
     if access.access_key:
         options |= {"access_key": access.access_key, "secret_key": access.secret_key}
+    if access.session_token:
+        options["session_token"] = access.session_token
     return pafs.S3FileSystem(**options)
 
 
@@ -97,20 +116,57 @@ def put_file(access: S3Access, path: Path, uri: str) -> None:
     access.client().upload_file(str(path), bucket, key)
 
 
-def put_file_if_absent(access: S3Access, path: Path, uri: str) -> bool:
-    """Store a file under a name that nothing has yet; False when something has (content-addressed: the same bytes).
+def put_file_if_absent(access: S3Access, path: Path, uri: str, *, extra: Mapping[str, str] = PLAIN) -> bool:
+    """Store a file under a name that nothing has yet; False when something has, which may be the same bytes.
 
     Up to `SINGLE_PUT_BYTES` in one request. Above it in pieces, which S3 completes under the same condition.
+    `extra`: arguments of boto3 for a new object, as for its encryption.
     """
-    from botocore.exceptions import ClientError
+    bucket, key = split_s3_uri(uri)
+    client = access.client()
+
+    def put() -> None:
+        if path.stat().st_size > SINGLE_PUT_BYTES:
+            _put_pieces(client, path, bucket, key, extra)
+            return
+        with path.open("rb") as body:
+            client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **_arguments(extra))
+
+    return _unless_there(put)
+
+
+def put_bytes_if_absent(access: S3Access, content: bytes, uri: str, *, extra: Mapping[str, str] = PLAIN) -> bool:
+    """`put_file_if_absent`, for what is in memory."""
+    bucket, key = split_s3_uri(uri)
+    client = access.client()
+    return _unless_there(
+        lambda: client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*", **_arguments(extra))
+    )
+
+
+def may_write(access: S3Access, uri: str, *, extra: Mapping[str, str] = PLAIN) -> None:
+    """Ask whether an object may be written, with everything that this takes, and write none. Raises as boto3.
+
+    An upload in pieces is begun and given up: until its end nobody sees anything of it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, key = split_s3_uri(uri)
+    client = access.client()
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key, **_arguments(extra))["UploadId"]
+    with suppress(BotoCoreError, ClientError):  # who may write need not be one who may give up
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+
+def _arguments(extra: Mapping[str, str]) -> dict[str, Any]:
+    return dict(extra)
+
+
+def _unless_there(put: Callable[[], object]) -> bool:
+    from botocore.exceptions import ClientError
+
     try:
-        if path.stat().st_size <= SINGLE_PUT_BYTES:
-            with path.open("rb") as body:
-                access.client().put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
-        else:
-            _put_pieces(access.client(), path, bucket, key)
+        put()
     except ClientError as exc:
         if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == PRECONDITION_FAILED:
             return False
@@ -118,8 +174,10 @@ def put_file_if_absent(access: S3Access, path: Path, uri: str) -> bool:
     return True
 
 
-def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str) -> None:
-    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str, extra: Mapping[str, str]) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key, **_arguments(extra))["UploadId"]
     try:
         pieces: list[CompletedPartTypeDef] = []
         with path.open("rb") as stream:
@@ -132,5 +190,6 @@ def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str) -> None:
             Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": pieces}, IfNoneMatch="*"
         )
     except BaseException:
-        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        with suppress(BotoCoreError, ClientError):  # what went wrong is worth more than that this went wrong too
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
         raise

@@ -115,6 +115,8 @@ def _secret(s3: S3Access) -> str:
     options = {"TYPE": "s3", "REGION": s3.region}
     if s3.access_key:
         options |= {"KEY_ID": s3.access_key, "SECRET": s3.secret_key}
+    if s3.session_token:
+        options["SESSION_TOKEN"] = s3.session_token
     if s3.endpoint:
         options |= {"ENDPOINT": s3.host, "URL_STYLE": "path", "USE_SSL": str(s3.secure).lower()}
     return f"CREATE SECRET lake ({', '.join(f'{name} {literal(value)}' for name, value in options.items())})"

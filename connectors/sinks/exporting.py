@@ -1,7 +1,8 @@
 """An export: sorted files, then the manifest that makes them one.
 
 Its steps may be repeated:
-1. `require_free`: a destination that has another export already is refused, before anything is read.
+1. `require_free`: a destination that cannot be written, or has another export already, is refused, before anything is
+   read.
 2. `write_group`: the rows of one group are read through DuckDB, hashed, and written as files whose names begin with the
    export's own. Groups know nothing of each other, and may be written side by side.
 3. `finish`: the digests of all files must come to that of the version (of the base, less what was removed, plus what
@@ -126,6 +127,7 @@ def export(
 
 def require_free(order: ExportOrder, to: Destination) -> None:
     """Step 1. Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE."""
+    to.check()
     found = to.manifest()
     if found is not None and not _is_mine(order, found):
         raise _exists(to)
@@ -156,7 +158,7 @@ def write_group(
 
     schema = order.version.info.row_schema
     limits = replace(limits, temp_directory=limits.temp_directory / "export")
-    with to.scratch(limits.temp_directory) as scratch, lake_faults("exporting"):
+    with lake_faults("exporting"), to.scratch(limits.temp_directory) as scratch:
         for selection in group.selections(schema):
             kind = f"-{selection.change}" if selection.change else ""
             with connect(limits, s3) as connection:

@@ -11,10 +11,10 @@ from connectors.lake.duck import batches, connect, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import file_sha256, write_rows
+from connectors.sinks.addresses import local_path, s3_object
 from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
-from schemas.layout import split_s3_uri
 from segmentation.versions import Part, VersionInfo
 
 
@@ -44,10 +44,8 @@ def export_parquet(
     Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, BAD_URI; `FatalError` EXPORT_MISMATCH;
     `RetriableError` LAKE_UNAVAILABLE.
     """
-    remote = split_s3_uri(destination) if "://" in destination else None
-    if remote is not None and not remote[1]:
-        raise UserError("BAD_URI", f"{destination} names no object", uri=destination)
-    target = Path(destination)
+    remote = s3_object(destination) if "://" in destination else None
+    target = local_path(destination) if remote is None else Path()
     if remote is None and target.exists() and not overwrite:
         raise _exists(destination)
     limits.temp_directory.mkdir(parents=True, exist_ok=True)

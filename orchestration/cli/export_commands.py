@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NULL: Final = "\\N"
 MIB: Final = 1024 * 1024
 ONE_FILE: Final = ".parquet"
+PROFILE: Final = typer.Option("--profile", metavar="NAME", help="Whose credentials, in destinations.toml.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,6 +62,7 @@ def export(
         typer.Option("--formulas", metavar="as-is|escape|refuse", help="Texts in CSV that a spreadsheet would run."),
     ] = "as-is",
     target_mb: Annotated[int, typer.Option("--target-mb", metavar="MB", min=1, help="Size of a file, about.")] = 256,
+    profile: Annotated[str | None, PROFILE] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
     timeout: options.Timeout = None,
@@ -93,9 +95,12 @@ def export(
         null=null,
         formulas=formulas,
         target_mb=target_mb,
+        profile=profile,
     )
     one_file = to.endswith(ONE_FILE)
-    if one_file and (request.format != ExportFormat(format="parquet") or delta_from is not None):
+    if one_file and (
+        request.format != ExportFormat(format="parquet") or delta_from is not None or profile is not None
+    ):
         raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
     if overwrite and not one_file:
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
@@ -130,6 +135,7 @@ def export_request(
     null: str,
     formulas: str,
     target_mb: int,
+    profile: str | None = None,
 ) -> "ExportRequest":
     """What the options of an export ask for. Raises `UserError` BAD_FORMAT."""
     from orchestration.clock import fresh_id
@@ -149,6 +155,7 @@ def export_request(
             formulas=cast("FormulaPolicy", formulas),
         ),
         target_bytes=target_mb * MIB,
+        profile=profile,
         version=version,
         as_of=as_of,
         delta_from=delta_from,
@@ -228,6 +235,7 @@ def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) 
 def verify(
     *,
     manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or s3://bucket/key.")],
+    profile: Annotated[str | None, PROFILE] = None,
     json: options.Json = False,
 ) -> None:
     """Check an export from its manifest alone, and name the first difference.
@@ -238,7 +246,7 @@ def verify(
     from orchestration.operations.exports import verify_export
 
     found, difference = verify_export(
-        receiver_context(manifest), manifest, on_rows=lambda rows: say(f"{number(rows)} rows verified")
+        receiver_context(manifest), manifest, profile=profile, on_rows=lambda rows: say(f"{number(rows)} rows verified")
     )
     if SESSION.json:
         record = {

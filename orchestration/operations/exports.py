@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.sinks.checking import Difference, check, import_spec
-from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
 from orchestration.clock import iso, now_ms
 from orchestration.operations.reading import version_files
+from orchestration.steps.exports.places import place_of, profile_of
 from orchestration.steps.exports.request import ExportRequest
 from orchestration.steps.exports.versions import resolve_version
 from schemas.errors import UserError
@@ -46,18 +46,19 @@ def export_audience(
         created_at=iso(now_ms()),
         target_bytes=request.target_bytes,
     )
-    place = destination(request.to, context.s3)
+    place = place_of(context, request)
     return export(order, place, s3=context.s3, limits=context.duck_limits, on_rows=on_rows)
 
 
 def verify_export(
-    context: "Context", address: str, *, on_rows: RowsListener = lambda _: None
+    context: "Context", address: str, *, profile: str | None = None, on_rows: RowsListener = lambda _: None
 ) -> tuple[Manifest, Difference | None]:
     """Read an export again from its manifest; the first difference, or none. No audience and no catalog is asked.
 
-    Raises `UserError` NO_MANIFEST, BAD_MANIFEST; `RetriableError` LAKE_UNAVAILABLE.
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, UNKNOWN_PROFILE, BAD_PROFILES; `RetriableError` LAKE_UNAVAILABLE.
     """
-    with read_manifest(address, context.s3, context.duck_limits.temp_directory) as (manifest, files):
+    access = context.s3 if profile is None else profile_of(context, profile).access
+    with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
         return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
 
 

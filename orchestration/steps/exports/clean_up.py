@@ -25,9 +25,9 @@ def clean_up(context: Context, export: Export) -> None:
         except UserError as exc:  # the topic refuses, as it may have done before
             _log.warning("receivers of export %s were not told that it has ended: %s", export.export_id, exc)
         return
-    place = place_of(context, request)
     stem = file_stem(export.audience, export.held[0].version, export.export_id)
     try:
+        place = place_of(context, request)
         for key in list(place.keys()):
             if key.rpartition("/")[2].startswith(stem):
                 place.remove(key)

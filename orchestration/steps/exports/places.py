@@ -1,9 +1,12 @@
 """Where an export of a workflow goes, and the order that its steps carry out."""
 
+import os
 from typing import Final
 
+from connectors.sinks.addresses import s3_prefix
 from connectors.sinks.destinations import Destination, destination
 from connectors.sinks.exporting import ExportOrder
+from connectors.sinks.profiles import DestinationProfile, load_profile
 from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.topic_export import SCHEME, topic_of
 from orchestration.catalog.records import Export, Held
@@ -11,7 +14,6 @@ from orchestration.clock import iso
 from orchestration.context import Context
 from orchestration.steps.exports.request import ExportRequest
 from schemas.errors import FatalError, UserError
-from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat
 
 S3: Final = "s3://"
@@ -36,7 +38,7 @@ def check_address(to: str) -> None:
             "`muster export` without a workflow",
             to=to[:200],
         )
-    split_s3_uri(to)
+    s3_prefix(to)
 
 
 def request_of(export: Export) -> ExportRequest:
@@ -45,8 +47,14 @@ def request_of(export: Export) -> ExportRequest:
 
 
 def place_of(context: Context, request: ExportRequest) -> Destination:
-    """Where its files go."""
-    return destination(request.to, context.s3)
+    """Where its files go. Raises `UserError` BAD_URI, UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE."""
+    profile = None if request.profile is None else profile_of(context, request.profile)
+    return destination(request.to, context.s3, profile)
+
+
+def profile_of(context: Context, name: str) -> DestinationProfile:
+    """A profile by its name; its secrets are read when it is used, and kept nowhere. Raises as `load_profile`."""
+    return load_profile(context.settings.destinations_file, name, os.environ)
 
 
 def order_of(context: Context, export: Export, request: ExportRequest) -> ExportOrder:

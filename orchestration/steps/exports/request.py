@@ -19,8 +19,8 @@ TO_MAX: Final = 2048
 class ExportRequest:
     """A wish for an export. `version` is a number, or `as_of` a time (ISO 8601); neither means the current version.
 
-    `delta_from`: only what was added and removed since that version. `to`: `s3://bucket/prefix`. `schedule`: the one
-    that asks for it, and of which it is a run.
+    `delta_from`: only what was added and removed since that version. `to`: `s3://bucket/prefix`; `profile`: the name of
+    the credentials that lead there, where they are not our own. `schedule`: the one of which this is a run.
     """
 
     export_id: JobId
@@ -29,6 +29,7 @@ class ExportRequest:
     to: str
     format: ExportFormat
     target_bytes: int = TARGET_BYTES
+    profile: str | None = None
     version: int | None = None
     as_of: str | None = None
     delta_from: int | None = None
@@ -45,6 +46,7 @@ class ExportRequest:
         given = as_mapping(record, "export")
         if unknown := sorted(str(name)[:80] for name in given.keys() - {f.name for f in fields(cls)}):
             raise bad_event(f"export has {', '.join(unknown)}, which mean nothing")
+        profile = given.get("profile")
         as_of, retry_of, schedule = given.get("as_of"), given.get("retry_of"), given.get("schedule")
         target = as_number(given.get("target_bytes"), "export.target_bytes")
         return cls(
@@ -54,6 +56,7 @@ class ExportRequest:
             to=as_text(given.get("to"), "export.to", most=TO_MAX),
             format=_format(given.get("format", {"name": "parquet"})),
             target_bytes=TARGET_BYTES if target is None else target,
+            profile=None if profile is None else as_text(profile, "export.profile"),
             version=as_number(given.get("version"), "export.version"),
             as_of=None if as_of is None else as_text(as_of, "export.as_of"),
             delta_from=as_number(given.get("delta_from"), "export.delta_from"),

@@ -1,6 +1,7 @@
 """A SeaweedFS of the test session's own, and audiences in it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -25,16 +26,27 @@ from segmentation.versions import AudienceRef, MembershipCounts, Part, PublishRe
 from tests.servers.ports import free_ports
 
 BUCKET = "lake"
+PARTNER = "partner"
+"""A bucket of others: `partner` may do all there and nothing elsewhere, `writer` only write, `reader` only read."""
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 START_S = 60
 
 
 @contextmanager
 def object_server(home: Path) -> Iterator[S3Access]:
-    """SeaweedFS on free loopback ports, with one bucket."""
-    secret = "lake-secret"
-    identity = {"name": "t", "credentials": [{"accessKey": "lake", "secretKey": secret}], "actions": ["Admin"]}
-    (home / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    """SeaweedFS on free loopback ports, with our bucket and one of others. It encrypts what is to be encrypted."""
+    secret = secret_of("lake")
+    allowed = {
+        "lake": ["Admin"],
+        "partner": [f"{action}:{PARTNER}" for action in ("Read", "Write", "List")],
+        "writer": [f"Write:{PARTNER}"],
+        "reader": [f"{action}:{PARTNER}" for action in ("Read", "List")],
+    }
+    identities = [
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": secret_of(key)}], "actions": actions}
+        for key, actions in allowed.items()
+    ]
+    (home / "s3.json").write_text(json.dumps({"identities": identities}))
     (home / "data").mkdir()
     p = free_ports(8)
     command = [
@@ -45,7 +57,7 @@ def object_server(home: Path) -> Iterator[S3Access]:
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
     ]  # fmt: skip
     with (home / "weed.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "WEED_S3_SSE_KEY": "5e" * 32})
     access = S3Access(endpoint=f"http://127.0.0.1:{p[6]}", region="us-east-1", access_key="lake", secret_key=secret)
     try:
         _wait_until_it_stores(access, process, home / "weed.log")
@@ -55,11 +67,16 @@ def object_server(home: Path) -> Iterator[S3Access]:
         process.wait()
 
 
+def secret_of(access_key: str) -> str:
+    return f"{access_key}-secret"
+
+
 def _wait_until_it_stores(access: S3Access, process: "subprocess.Popen[bytes]", log: Path) -> None:
     end = time.monotonic() + START_S
     while True:
         try:
-            access.client().create_bucket(Bucket=BUCKET)
+            for bucket in (BUCKET, PARTNER):
+                access.client().create_bucket(Bucket=bucket)
             access.client().put_object(Bucket=BUCKET, Key="ready", Body=b"1")
         except Exception as exc:
             if process.poll() is not None or time.monotonic() > end:

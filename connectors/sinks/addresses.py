@@ -1,0 +1,76 @@
+"""What may be named as a destination: refused is what would lie elsewhere, or be called otherwise, than it reads.
+
+An object's key is no path, but receivers make files of keys, and S3 servers take paths apart: `..` and empty segments
+leave the prefix there. So they are no part of an address, nor is anything that cannot be seen.
+"""
+
+import re
+import unicodedata
+from pathlib import Path
+from typing import Final
+
+from schemas.errors import UserError
+from schemas.layout import split_s3_uri
+
+KEY_BYTES: Final = 1024
+"""The longest key of S3, in UTF-8."""
+NAME_BYTES: Final = 256
+"""Kept free for the names of files: audience 63, version 20, id 10, numbers 12, change, format and compression."""
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}", re.ASCII)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
+_UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Control characters, halves of surrogate pairs, separators of lines and paragraphs."""
+
+
+def s3_prefix(uri: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/some/prefix`: empty, or with `/` at its end. Raises `UserError` BAD_URI."""
+    bucket, key = _parts(uri)
+    prefix = key.removesuffix("/")
+    if prefix:
+        _check_key(uri, prefix, KEY_BYTES - NAME_BYTES)
+        prefix += "/"
+    return bucket, prefix
+
+
+def s3_object(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/some/file`. Raises `UserError` BAD_URI."""
+    bucket, key = _parts(uri)
+    if not key:
+        raise UserError("BAD_URI", f"{uri[:200]!r} names no object", uri=uri[:200])
+    _check_key(uri, key, KEY_BYTES)
+    return bucket, key
+
+
+def local_path(path: str) -> Path:
+    """A folder or file of this machine. Raises `UserError` BAD_URI, also for an URI with too few slashes."""
+    if not path.strip():
+        raise UserError("BAD_URI", "the destination is empty: name a folder, or s3://bucket/prefix", uri=path)
+    if (scheme := _SCHEME.match(path)) is not None:
+        meant = f"{path[: scheme.end()]}/{path[scheme.end() :]}"
+        raise UserError("BAD_URI", f"{path[:200]!r} is no folder; {meant[:200]!r} is meant?", uri=path[:200])
+    _check_visible(path)
+    return Path(path)
+
+
+def _parts(uri: str) -> tuple[str, str]:
+    bucket, key = split_s3_uri(uri)
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError("BAD_URI", f"{bucket[:80]!r} is no name of a bucket", uri=uri[:200])
+    return bucket, key
+
+
+def _check_key(uri: str, key: str, most: int) -> None:
+    _check_visible(uri)
+    for segment in key.split("/"):
+        if segment in {"", ".", ".."}:
+            raise UserError(
+                "BAD_URI", f"{uri[:200]!r} has the segment {segment!r}, which no key may have", uri=uri[:200]
+            )
+    if len(key.encode()) > most:
+        raise UserError("BAD_URI", f"{uri[:80]!r}... has more than {most} bytes after its bucket", uri=uri[:200])
+
+
+def _check_visible(text: str) -> None:
+    hidden = next((char for char in text if unicodedata.category(char) in _UNSEEN), None)
+    if hidden is not None:
+        raise UserError("BAD_URI", f"{text[:200]!r} has the control character {hidden!r}", uri=repr(text[:200]))

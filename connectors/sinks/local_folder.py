@@ -1,0 +1,161 @@
+"""A destination on this machine: a folder, which is made. What is not finished lies in a hidden folder in it."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from stat import S_ISREG
+from typing import Final
+
+from connectors.lake.parts import file_sha256
+from connectors.sinks.refusals import destination_full, key_taken
+from schemas.errors import UserError
+from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
+
+READABLE: Final = 0o644
+HIDDEN: Final = ".muster-export-"
+
+
+class LocalFolder:
+    """See `Destination`. Every method raises `UserError` DESTINATION_NOT_WRITABLE and DESTINATION_FULL."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def check(self) -> None:
+        """The folder is made, and something in it."""
+        with self._hidden():
+            pass
+
+    def manifest(self) -> bytes | None:
+        """See `Destination.manifest`."""
+        with self._faults():
+            try:
+                with (self._folder / MANIFEST_NAME).open("rb") as file:
+                    return file.read(MAX_MANIFEST_BYTES)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def put(self, path: Path, key: str) -> None:
+        """Flushed to disk, then moved."""
+        target = self._folder / key
+        with self._faults():
+            path.chmod(READABLE)
+            if not _link(path, target) and not _same(path, target):
+                raise key_taken(str(target))
+            path.unlink()
+
+    def put_manifest(self, data: bytes) -> bool:
+        """Written apart, flushed, and linked into its place when the files are sure to be in theirs."""
+        with self._hidden() as hidden, self._faults():
+            path = hidden / MANIFEST_NAME
+            path.write_bytes(data)
+            path.chmod(READABLE)
+            _sync(self._folder)
+            new = _link(path, self._folder / MANIFEST_NAME)
+            _sync(self._folder)
+        return new
+
+    def remove(self, key: str) -> None:
+        """One that is not there is no error."""
+        with self._faults():
+            (self._folder / key).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        """See `Destination.keys`."""
+        for path in self._folder.rglob("*"):
+            if path.is_file() and not path.parent.name.startswith(HIDDEN):
+                yield str(path.relative_to(self._folder))
+
+    def uri(self, key: str) -> str:
+        """Its path."""
+        return str(self._folder / key)
+
+    @contextmanager
+    def scratch(self, temp: Path) -> Iterator[Path]:
+        """On the same file system, hidden: a link from there is one step."""
+        del temp
+        try:
+            with self._hidden() as folder:
+                yield folder
+        except OSError as exc:
+            if (error := destination_full(exc, self._folder)) is not None:
+                raise error from exc
+            raise
+
+    @contextmanager
+    def _hidden(self) -> Iterator[Path]:
+        """A folder in the folder, locked while it is in use; those that nobody has locked are of the dead."""
+        with self._faults():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with _lock(self._folder, wait=True) as alone:  # or a folder that is new would be taken for a dead one's
+                for left in self._folder.glob(f"{HIDDEN}*") if alone else ():
+                    with suppress(OSError), _lock(left, wait=False) as dead:
+                        if dead:
+                            shutil.rmtree(left)
+                hidden = ExitStack()
+                scratch = tempfile.TemporaryDirectory(prefix=HIDDEN, dir=self._folder, ignore_cleanup_errors=True)
+                folder = Path(hidden.enter_context(scratch))
+                hidden.enter_context(_lock(folder, wait=False))
+        with hidden:
+            yield folder
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError as exc:
+            raise self._not_writable(f"{exc.filename or self._folder} is a file") from exc
+        except OSError as exc:
+            if (full := destination_full(exc, self._folder)) is not None:
+                raise full from exc
+            raise self._not_writable(exc.strerror or type(exc).__name__) from exc
+
+    def _not_writable(self, why: str) -> UserError:
+        return UserError(
+            "DESTINATION_NOT_WRITABLE",
+            f"{self._folder}: {why}; name a folder that may be written",
+            path=str(self._folder),
+        )
+
+
+def _link(path: Path, target: Path) -> bool:
+    """Flush a file and give it a second name; False when something has that name, be it a link into nowhere."""
+    _sync(path)
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _same(path: Path, target: Path) -> bool:
+    """Whether a file of that name has the same bytes; what is no file, as a link, has not."""
+    there = target.lstat()
+    return S_ISREG(there.st_mode) and there.st_size == path.stat().st_size and file_sha256(target) == file_sha256(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a folder; whether we have it. Some network file systems lock no folders: then nobody has it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except OSError:
+            locked = False
+        yield locked
+    finally:
+        os.close(handle)

@@ -1,0 +1,116 @@
+"""A destination in an object store: everything below `s3://bucket/prefix/`."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from connectors.lake.access import PLAIN, S3Access, may_write, put_bytes_if_absent, put_file_if_absent
+from connectors.lake.parts import file_sha256
+from connectors.listing import list_objects
+from connectors.sinks.addresses import s3_prefix
+from connectors.sinks.refusals import key_taken, scratch_full
+from connectors.sinks.s3_faults import DENIED, Place, destination_faults
+from schemas.errors import UserError
+from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
+
+BLOCK_BYTES: Final = 1024 * 1024
+
+
+class S3Prefix:
+    """Files are written under names that nothing has; see `Destination`.
+
+    `extra` are arguments of boto3 for every object, as for its encryption. Every method raises `UserError`
+    DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError` DESTINATION_UNAVAILABLE.
+    """
+
+    def __init__(
+        self, access: S3Access, uri: str, *, extra: Mapping[str, str] = PLAIN, profile: str | None = None
+    ) -> None:
+        self._access = access
+        self._extra = extra
+        self._bucket, self._prefix = s3_prefix(uri)
+        self._place = Place(bucket=self._bucket, prefix=self._prefix, profile=profile)
+
+    def check(self) -> None:
+        """Bucket, region, credentials and permission, and the encryption that is asked for."""
+        self.manifest()  # first: some servers make a bucket that a write names
+        with self._faults():
+            may_write(self._access, self.uri(MANIFEST_NAME), extra=self._extra)
+
+    def manifest(self) -> bytes | None:
+        """See `Destination.manifest`. Who may write and not read is told of none."""
+        client = self._access.client()
+        try:
+            with self._faults():
+                try:
+                    answer = client.get_object(Bucket=self._bucket, Key=self._prefix + MANIFEST_NAME)
+                except client.exceptions.NoSuchKey:
+                    return None
+                return answer["Body"].read(MAX_MANIFEST_BYTES)
+        except UserError as exc:
+            if exc.detail.get("refusal") == DENIED:
+                return None
+            raise
+
+    def put(self, path: Path, key: str) -> None:
+        """Uploaded, in pieces where it is large."""
+        with self._faults():
+            new = put_file_if_absent(self._access, path, self.uri(key), extra=self._extra)
+        if not new and not self._is_there(path, key):
+            raise key_taken(self.uri(key))
+        path.unlink()
+
+    def put_manifest(self, data: bytes) -> bool:
+        """A conditional write."""
+        with self._faults():
+            return put_bytes_if_absent(self._access, data, self.uri(MANIFEST_NAME), extra=self._extra)
+
+    def remove(self, key: str) -> None:
+        """One that is not there is no error."""
+        with self._faults():
+            self._access.client().delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def keys(self) -> Iterator[str]:
+        """See `Destination.keys`."""
+        with self._faults():
+            for entry in list_objects(self._access.client(), self._bucket, self._prefix):
+                yield entry.key.removeprefix(self._prefix)
+
+    def uri(self, key: str) -> str:
+        """`s3://bucket/prefix/key`."""
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    @contextmanager
+    def scratch(self, temp: Path) -> Iterator[Path]:
+        """In the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
+        try:
+            temp.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="export-", dir=temp) as folder:
+                yield Path(folder)
+        except OSError as exc:
+            if (error := scratch_full(exc, temp)) is not None:
+                raise error from exc
+            raise
+
+    def _is_there(self, path: Path, key: str) -> bool:
+        """Whether the object is seen to have the very bytes of a file. An ETag would not do: encryption changes it."""
+        found = hashlib.sha256()
+        try:
+            with self._faults():
+                answer = self._access.client().get_object(Bucket=self._bucket, Key=self._prefix + key)
+                if answer["ContentLength"] != path.stat().st_size:
+                    answer["Body"].close()
+                    return False
+                for block in answer["Body"].iter_chunks(BLOCK_BYTES):
+                    found.update(block)
+        except UserError as exc:
+            if exc.detail.get("refusal") == DENIED:
+                return False
+            raise
+        return found.hexdigest() == file_sha256(path)
+
+    def _faults(self) -> AbstractContextManager[None]:
+        return destination_faults(self._place)
