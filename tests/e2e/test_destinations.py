@@ -1,0 +1,77 @@
+"""An export to somebody else, on a server of theirs: by a profile, whose secrets are in its file and nowhere else."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.lake.access import S3Access
+from orchestration.settings import Settings
+from tests.e2e.conftest import Muster, write
+from tests.unit.lake.support import PARTNER, object_server, secret_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[S3Access]:
+    with object_server(tmp_path) as access:
+        yield access
+
+
+def test_an_export_to_somebody_else_leaves_no_secret_behind(
+    muster: Muster, deployment: Settings, theirs: S3Access, tmp_path: Path
+) -> None:
+    people = write(tmp_path / "people.csv", "user_id", "u1", "u2")
+    assert muster("import", people, "-a", "given-away", "--wait").code == 0
+    said = []
+
+    def export(to: str, profile: str = "partner") -> tuple[int, str | None]:
+        submitted = muster("export", "given-away", "--to", to, "--profile", profile, "--json")
+        assert submitted.code == 0, submitted.err
+        name = submitted.json["export"]
+        waited = muster("exports", "wait", name)
+        shown = muster("exports", "show", name, "--json")
+        said.extend(part for answer in (submitted, waited, shown) for part in (answer.out, answer.err))
+        error = shown.json["error"]
+        return waited.code, None if error is None else error["code"]
+
+    to = f"s3://{PARTNER}/from-us"
+    assert export(to) == (3, "UNKNOWN_PROFILE")
+    profiles = deployment.home / "destinations.toml"
+    write(
+        profiles,
+        "[partner]",
+        f'endpoint = "{theirs.endpoint}"',
+        'region = "us-east-1"',
+        'access_key = "partner"',
+        f'secret_key = "{secret_of("partner")}"',
+        f'prefix = "{to}"',
+        'sse = "AES256"',
+        "[expired]",
+        f'endpoint = "{theirs.endpoint}"',
+        'region = "us-east-1"',
+        'access_key = "partner"',
+        'secret_key = "partner-secret-of-yesterday"',
+    )
+    assert export(to) == (3, "BAD_PROFILES")
+    profiles.chmod(0o600)
+    assert export(to, "expired") == (3, "DESTINATION_NOT_WRITABLE")
+    assert export(f"s3://{PARTNER}/elsewhere") == (3, "OUTSIDE_PROFILE")
+    leaving = muster("export", "given-away", "--to", f"{to}/../elsewhere", "--profile", "partner")
+    assert (leaving.code, "BAD_URI" in leaving.err) == (3, True)
+    assert export(to) == (0, None)
+    assert export(to) == (3, "DESTINATION_EXISTS")
+    verified = muster("verify", f"{to}/manifest.json", "--profile", "partner")
+    assert (verified.code, "2 rows in 1 files" in verified.out) == (0, True), verified.err
+    assert muster("verify", f"{to}/manifest.json").code != 0  # our own server has no such bucket
+    listed = dataclasses.replace(theirs).client().list_objects_v2(Bucket=PARTNER)["Contents"]
+    assert {entry["Key"].partition("/")[0] for entry in listed} == {"from-us"}
+    head = theirs.client().head_object(Bucket=PARTNER, Key="from-us/manifest.json")
+    assert head["ServerSideEncryption"] == "AES256"
+    said.append(muster("audit", "--json").out)
+    assert not any("partner-secret" in text for text in said)
+    written = [path for path in deployment.home.rglob("*") if path.is_file() and path != profiles]
+    assert [path for path in written if b"partner-secret" in path.read_bytes()] == []
+    profiles.unlink()
