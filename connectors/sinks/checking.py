@@ -30,7 +30,7 @@ class Files(Protocol):
     """Where the files of a manifest are."""
 
     def local(self, key: str) -> Path | None:
-        """A file on local disk, or none where there is none. Raises `RetriableError` LAKE_UNAVAILABLE."""
+        """A file on local disk, or none where there is none. Raises `RetriableError` S3_UNAVAILABLE."""
 
     def done(self, path: Path) -> None:
         """It has been read."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from connectors.lake.access import S3Access
-from connectors.lake.faults import lake_faults
+from connectors.object_errors import translated
 from connectors.sinks.checking import Files
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
@@ -17,7 +17,7 @@ from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
 def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[Manifest, Files]]:
     """The manifest at a path or `s3://bucket/key`, and its files, while this lasts.
 
-    Raises `UserError` NO_MANIFEST, BAD_MANIFEST; `RetriableError` LAKE_UNAVAILABLE.
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, ACCESS_DENIED; `RetriableError` S3_UNAVAILABLE.
     """
     if "://" in address:
         bucket, key = split_s3_uri(address)
@@ -82,7 +82,7 @@ class _Fetched:
         from botocore.exceptions import ClientError  # noqa: PLC0415  # boto3 takes a third of a second
 
         path = self._folder / key.rpartition("/")[2]
-        with lake_faults(f"reading s3://{self._bucket}/{key}"):
+        with translated(self._bucket, key):
             try:
                 self._access.client().download_file(self._bucket, key, str(path))
             except ClientError as exc:

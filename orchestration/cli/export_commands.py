@@ -33,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
         "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
         "muster export vip --to kafka://vip-members --wait",
         "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
+        "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
     )(export)
     command(app, "verify", "muster verify exports/vip/manifest.json", "muster verify s3://bucket/vip-3/manifest.json")(
         verify

@@ -55,7 +55,8 @@ def verify_export(
 ) -> tuple[Manifest, Difference | None]:
     """Read an export again from its manifest; the first difference, or none. No audience and no catalog is asked.
 
-    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, UNKNOWN_PROFILE, BAD_PROFILES; `RetriableError` LAKE_UNAVAILABLE.
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, UNKNOWN_PROFILE, BAD_PROFILES, ACCESS_DENIED; `RetriableError`
+    S3_UNAVAILABLE.
     """
     access = context.s3 if profile is None else profile_of(context, profile).access
     with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):

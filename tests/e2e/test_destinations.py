@@ -25,7 +25,7 @@ def test_an_export_to_somebody_else_leaves_no_secret_behind(
 ) -> None:
     people = write(tmp_path / "people.csv", "user_id", "u1", "u2")
     assert muster("import", people, "-a", "given-away", "--wait").code == 0
-    said = []
+    said: list[str] = []
 
     def export(to: str, profile: str = "partner") -> tuple[int, str | None]:
         submitted = muster("export", "given-away", "--to", to, "--profile", profile, "--json")

@@ -1,13 +1,14 @@
 """Profiles of destinations: what is in the file, what is in the environment, and that neither is ever shown."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from connectors.lake.access import S3Access
 from connectors.sinks.destinations import destination
-from connectors.sinks.profiles import DestinationProfile, load_profile
+from connectors.sinks.profiles import KEYS, DestinationProfile, load_profile
 from schemas.errors import UserError
 
 FULL = """
@@ -179,3 +180,12 @@ def test_a_profile_is_for_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="BAD_URI: profile role is for s3://bucket/prefix, not for out"):
         destination("out", NOWHERE, profile)
     assert destination("s3://anywhere", NOWHERE, profile).uri("x") == "s3://anywhere/x"
+
+
+def test_the_profile_of_the_documentation_has_every_key_and_can_be_used(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "exports.md").read_text()
+    (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    env = dict.fromkeys(re.findall(r"env:(\w+)", block), "x")
+    profile = load_profile(profiles(tmp_path, block, 0o644), "partner", env)
+    assert profile.prefix == "s3://bucket/from-us"
+    assert set(re.findall(r"^(\w+) =", block, re.MULTILINE)) == KEYS
