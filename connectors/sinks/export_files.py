@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, assert_never, cast
@@ -64,11 +64,11 @@ def write_files(
             file.write(batch)
             on_rows(batch.num_rows)
             if file.size >= target_bytes:
-                done, file = file, None
-                yield done.close(change)
+                done, file = file.close(change), None
+                yield done
         if file is not None:
-            done, file = file, None
-            yield done.close(change)
+            done, file = file.close(change), None
+            yield done
     finally:
         if file is not None:
             file.abandon()
@@ -139,8 +139,9 @@ class _OpenFile:
         return WrittenFile(path=self._path, entry=entry, formulas=self._formulas)
 
     def abandon(self) -> None:
-        """Close and remove what is not finished."""
-        self._disk.close()
+        """Close and remove what is not finished, also on a full disk, which an open file would keep full."""
+        with suppress(OSError):
+            self._disk.close()
         self._path.unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,13 @@ def full_disk() -> Iterator[Callable[[int], None]]:
         yield lambda most_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def open_files() -> Iterator[str]:
+    """The files that this process has open, also those without a name any more."""
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was the one of this loop
+            yield str(handle.readlink())
 
 
 def fault_of(error: type[MusterError], act: Callable[[], object]) -> MusterError:
@@ -206,6 +213,7 @@ def test_a_disk_that_is_full_ends_an_export_with_its_path_and_leaves_nothing(
     expected = ("DESTINATION_FULL", str(out)) if where == "local" else ("SCRATCH_FULL", str(scratch))
     assert (error.code, error.detail["path"]) == expected
     assert list(scratch.iterdir()) == []
+    assert not [name for name in open_files() if order.stem in name]  # one that is removed and open fills the disk too
     if where == "local":
         assert list(out.iterdir()) == []
     run(destination(to, lake.s3))  # there is room again
