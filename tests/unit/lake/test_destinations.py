@@ -150,8 +150,10 @@ def test_every_object_is_encrypted_and_kept_as_the_profile_says(
     assert case.uploads() == []
 
 
-def test_a_key_of_kms_is_asked_for_with_every_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On moto, which remembers the key: SeaweedFS has none."""
+def test_a_key_of_kms_is_asked_for_with_every_object_and_a_token_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On moto, which remembers the key and takes any token: SeaweedFS has neither."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -159,8 +161,11 @@ def test_a_key_of_kms_is_asked_for_with_every_object(tmp_path: Path, monkeypatch
         keys = S3Access(endpoint=f"http://{host}:{port}", region="us-east-1", access_key="a", secret_key="b")
         keys.client().create_bucket(Bucket="encrypted")
         extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "the-key"}
-        to = S3Prefix(dataclasses.replace(keys, session_token="t"), "s3://encrypted/x", extra=extra)
-        to.check()
+        with faulty_proxy(keys.endpoint) as proxy:
+            temporary = dataclasses.replace(keys, endpoint=proxy.endpoint, session_token="the-token")
+            S3Prefix(temporary, "s3://encrypted/x", extra=extra).check()
+            assert {request.headers["X-Amz-Security-Token"] for request in proxy.requests} == {"the-token"}
+        to = S3Prefix(keys, "s3://encrypted/x", extra=extra)
         assert keys.client().list_objects_v2(Bucket="encrypted")["KeyCount"] == 0
         for name, most in (("one", 2**30), ("pieces", 0)):
             monkeypatch.setattr(access, "SINGLE_PUT_BYTES", most)

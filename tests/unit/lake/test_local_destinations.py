@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.addresses import local_path, s3_object, s3_prefix
 from connectors.sinks.destinations import Destination, destination
+from connectors.sinks.export_files import write_files
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion
@@ -101,17 +103,18 @@ def test_the_check_of_a_folder_makes_it_and_leaves_nothing_in_it(tmp_path: Path)
 
 def test_a_link_to_a_folder_is_followed_and_a_link_in_place_of_a_file_is_not(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
-    (tmp_path / "secret").write_bytes(b"content")
+    content = b"c" * len(str(tmp_path / "secret"))  # the size of a link to it
+    (tmp_path / "secret").write_bytes(content)
     (tmp_path / "out").symlink_to(tmp_path / "disk")
-    put(tmp_path / "out", "one", b"content")
-    assert (tmp_path / "disk" / "one").read_bytes() == b"content"
+    put(tmp_path / "out", "one", content)
+    assert (tmp_path / "disk" / "one").read_bytes() == content
     for name, target in (("two", tmp_path / "secret"), ("three", tmp_path / "nothing")):
         (tmp_path / "disk" / name).symlink_to(target)
-        error = fault_of(UserError, lambda name=name: put(tmp_path / "out", name, b"content"))  # type: ignore[misc]
+        error = fault_of(UserError, lambda name=name: put(tmp_path / "out", name, content))  # type: ignore[misc]
         assert error.code == "DESTINATION_KEY_TAKEN"
     (tmp_path / "disk" / "manifest.json").symlink_to(tmp_path / "nothing")
     assert not LocalFolder(tmp_path / "out").put_manifest(b"{}")
-    assert (tmp_path / "secret").read_bytes() == b"content"
+    assert (tmp_path / "secret").read_bytes() == content
     assert not (tmp_path / "nothing").exists()
 
 
@@ -160,6 +163,19 @@ def test_a_disk_without_room_for_the_manifest_has_none(tmp_path: Path) -> None:
         error = fault_of(UserError, lambda: LocalFolder(tmp_path).put_manifest(b"{" + b" " * 100 + b"}"))
     assert (error.code, error.detail["path"]) == ("DESTINATION_FULL", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("most_bytes", [1_000, 300_000], ids=["at once", "midway"])
+@pytest.mark.parametrize("format_", FORMATS, ids=name_of)
+def test_a_file_without_room_is_closed_and_removed(tmp_path: Path, format_: ExportFormat, most_bytes: int) -> None:
+    """One that stays open fills the disk as well."""
+    rows = pa.table({"user_id": [os.urandom(90).hex() for _ in range(20_000)]})
+    with full_disk() as fill:
+        fill(most_bytes)
+        with pytest.raises(OSError, match="File too large"):
+            list(write_files(rows.to_batches(5_000), RowSchema(), format_, tmp_path, stem="x", target_bytes=2**30))
+    assert list(tmp_path.iterdir()) == []
+    assert [name for name in open_files() if str(tmp_path) in name] == []
 
 
 @pytest.fixture
@@ -213,7 +229,6 @@ def test_a_disk_that_is_full_ends_an_export_with_its_path_and_leaves_nothing(
     expected = ("DESTINATION_FULL", str(out)) if where == "local" else ("SCRATCH_FULL", str(scratch))
     assert (error.code, error.detail["path"]) == expected
     assert list(scratch.iterdir()) == []
-    assert not [name for name in open_files() if order.stem in name]  # one that is removed and open fills the disk too
     if where == "local":
         assert list(out.iterdir()) == []
     run(destination(to, lake.s3))  # there is room again
