@@ -60,6 +60,12 @@ INTENTS_PREFIX: Final = "intents/"
 UPLOADS_PREFIX: Final = "uploads/"
 """Below it the CLI puts local files, out of reach of the inbox's events."""
 
+AUDIENCES_PREFIX: Final = "audiences/"
+"""Below it lie the tables of all audiences, in the lake bucket."""
+
+REJECTS_PREFIX: Final = "rejects/"
+"""Below it lie the rejects of all jobs, in the lake bucket."""
+
 
 def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: Partition | None = None) -> str:
     """Prefix of what an import, one of its attempts, or one partition of an attempt has staged."""
@@ -94,7 +100,7 @@ def intent_key(topic: str, partition: Partition, import_id: JobId, attempt: Atte
 
 def audience_prefix(tenant: TenantName, audience_id: JobId) -> str:
     """Prefix of everything of one audience in the lake bucket (the Iceberg table location)."""
-    return f"audiences/{tenant}/{audience_id}/"
+    return f"{AUDIENCES_PREFIX}{tenant}/{audience_id}/"
 
 
 def part_name(import_id: JobId, attempt: Attempt, partition: Partition, content_hash: str) -> str:
@@ -109,7 +115,7 @@ def part_import(key: str) -> JobId:
 
 def rejects_key(tenant: TenantName, job_id: JobId) -> str:
     """Where the rejects of a job are kept."""
-    return f"rejects/{tenant}/{job_id}.parquet"
+    return f"{REJECTS_PREFIX}{tenant}/{job_id}.parquet"
 
 
 def s3_uri(bucket: str, key: str) -> str:

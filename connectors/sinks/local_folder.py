@@ -11,7 +11,7 @@ from stat import S_ISREG
 from typing import Final
 
 from connectors.lake.parts import file_sha256
-from connectors.sinks.refusals import destination_full, key_taken
+from connectors.sinks.refusals import key_taken, room_at_destination
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 
@@ -78,13 +78,8 @@ class LocalFolder:
     def scratch(self, temp: Path) -> Iterator[Path]:
         """On the same file system, hidden: a link from there is one step."""
         del temp
-        try:
-            with self._hidden() as folder:
-                yield folder
-        except OSError as exc:
-            if (error := destination_full(exc, self._folder)) is not None:
-                raise error from exc
-            raise
+        with room_at_destination(self._folder), self._hidden() as folder:
+            yield folder
 
     @contextmanager
     def _hidden(self) -> Iterator[Path]:
@@ -106,12 +101,11 @@ class LocalFolder:
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
-            yield
+            with room_at_destination(self._folder):
+                yield
         except FileExistsError as exc:
             raise self._not_writable(f"{exc.filename or self._folder} is a file") from exc
         except OSError as exc:
-            if (full := destination_full(exc, self._folder)) is not None:
-                raise full from exc
             raise self._not_writable(exc.strerror or type(exc).__name__) from exc
 
     def _not_writable(self, why: str) -> UserError:

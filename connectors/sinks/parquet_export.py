@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import file_sha256, write_rows
 from connectors.sinks.addresses import local_path, s3_object
+from connectors.sinks.refusals import room_at_destination, room_for_scratch
+from connectors.sinks.s3_faults import Place, destination_faults
 from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
@@ -41,8 +44,8 @@ def export_parquet(
     """Write the members of a version to a local path or `s3://bucket/key`.
 
     The digest of the rows that were written is compared with the version's before anything becomes visible.
-    Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, BAD_URI; `FatalError` EXPORT_MISMATCH;
-    `RetriableError` LAKE_UNAVAILABLE.
+    Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, DESTINATION_FULL, BAD_URI; `FatalError`
+    EXPORT_MISMATCH; `RetriableError` LAKE_UNAVAILABLE, DESTINATION_UNAVAILABLE, SCRATCH_FULL.
     """
     remote = s3_object(destination) if "://" in destination else None
     target = local_path(destination) if remote is None else Path()
@@ -53,7 +56,8 @@ def export_parquet(
         # On the file system of the destination, so that the last step is a rename.
         path = Path(scratch) / "export.parquet" if remote is not None else _hidden(target)
         try:
-            exported = _write(version, files, path, Path(scratch), s3, limits)
+            room = room_at_destination(target.parent) if remote is None else room_for_scratch(limits.temp_directory)
+            exported = _write(version, files, path, Path(scratch), room, s3, limits)
             if remote is not None:
                 _put(s3, path, destination, overwrite=overwrite)
             else:
@@ -64,10 +68,16 @@ def export_parquet(
 
 
 def _write(
-    version: VersionInfo, files: Sequence[Part], path: Path, scratch: Path, s3: S3Access, limits: DuckLimits
+    version: VersionInfo,
+    files: Sequence[Part],
+    path: Path,
+    scratch: Path,
+    room: AbstractContextManager[None],
+    s3: S3Access,
+    limits: DuckLimits,
 ) -> ExportedFile:
     query = f"{rows_sql([part.uri for part in files], version.row_schema)} ORDER BY {USER_ID}"
-    with lake_faults("exporting"), connect(replace(limits, temp_directory=scratch / "duckdb"), s3) as connection:
+    with lake_faults("exporting"), connect(replace(limits, temp_directory=scratch / "duckdb"), s3) as connection, room:
         digest = write_rows(batches(connection, query), version.row_schema, path)
     if digest != version.digest:
         raise FatalError(
@@ -108,7 +118,8 @@ def _reveal(path: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def _put(s3: S3Access, path: Path, destination: str, *, overwrite: bool) -> None:
-    with lake_faults(f"writing {destination}"):
+    bucket, key = s3_object(destination)
+    with destination_faults(Place(bucket=bucket, prefix=key)):
         if overwrite:
             put_file(s3, path, destination)
         elif not put_file_if_absent(s3, path, destination):

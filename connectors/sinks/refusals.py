@@ -1,6 +1,8 @@
 """Why a destination does not take a file, whatever kind of destination it is."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,26 +12,34 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The disk, the quota, the limit of a file's size."""
 
 
-def destination_full(exc: OSError, folder: Path) -> UserError | None:
-    """The error when the disk of a destination is full; none when `exc` is something else."""
-    if exc.errno not in FULL:
-        return None
-    return UserError(
-        "DESTINATION_FULL",
-        f"{folder}: there is no room for the export ({exc.strerror}); make room, or name another place",
-        path=str(folder),
-    )
+@contextmanager
+def room_at_destination(folder: Path) -> Iterator[None]:
+    """Raises `UserError` DESTINATION_FULL for a full disk, and everything else as it is."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in FULL:
+            raise
+        raise UserError(
+            "DESTINATION_FULL",
+            f"{folder}: there is no room for the export ({exc.strerror}); make room, or name another place",
+            path=str(folder),
+        ) from exc
 
 
-def scratch_full(exc: OSError, folder: Path) -> RetriableError | None:
-    """The error when our own disk is full; none when `exc` is something else."""
-    if exc.errno not in FULL:
-        return None
-    return RetriableError(
-        "SCRATCH_FULL",
-        f"{folder}: there is no room for files of an export before they are sent ({exc.strerror}); make room there",
-        path=str(folder),
-    )
+@contextmanager
+def room_for_scratch(folder: Path) -> Iterator[None]:
+    """Raises `RetriableError` SCRATCH_FULL when our own disk is full, and everything else as it is."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in FULL:
+            raise
+        raise RetriableError(
+            "SCRATCH_FULL",
+            f"{folder}: there is no room for files of an export before they are sent ({exc.strerror}); make room there",
+            path=str(folder),
+        ) from exc
 
 
 def key_taken(uri: str) -> UserError:

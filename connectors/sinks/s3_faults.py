@@ -68,7 +68,8 @@ def destination_faults(place: Place) -> Iterator[None]:
 
     `UserError` DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError` DESTINATION_UNAVAILABLE.
     """
-    from botocore import exceptions as boto  # noqa: PLC0415  # boto3 takes a third of a second
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415  # boto3 takes a third of a second
+    from botocore import exceptions as boto  # noqa: PLC0415
     from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
     try:
@@ -79,13 +80,20 @@ def destination_faults(place: Place) -> Iterator[None]:
         raise _refused(place, type(exc).__name__, f"there are none where {place.credentials} should be") from exc
     except boto.ParamValidationError as exc:
         raise _refused(place, type(exc).__name__, "the request cannot be made") from exc
+    except Boto3Error as exc:  # an upload wraps what went wrong
+        cause = exc.__cause__ or exc.__context__
+        raise (_refusal(cause, place) if isinstance(cause, boto.ClientError) else _silence(exc, place)) from exc
     except (boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
-        raise RetriableError(
-            "DESTINATION_UNAVAILABLE",
-            f"{place}: the store does not answer ({type(exc).__name__})",
-            destination=str(place),
-            refusal=type(exc).__name__,
-        ) from exc
+        raise _silence(exc, place) from exc
+
+
+def _silence(exc: Exception, place: Place) -> RetriableError:
+    return RetriableError(
+        "DESTINATION_UNAVAILABLE",
+        f"{place}: the store does not answer ({type(exc).__name__})",
+        destination=str(place),
+        refusal=type(exc).__name__,
+    )
 
 
 def _refusal(exc: "ClientError", place: Place) -> MusterError:

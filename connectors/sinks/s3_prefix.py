@@ -11,7 +11,7 @@ from connectors.lake.access import PLAIN, S3Access, may_write, put_bytes_if_abse
 from connectors.lake.parts import file_sha256
 from connectors.listing import list_objects
 from connectors.sinks.addresses import s3_prefix
-from connectors.sinks.refusals import key_taken, scratch_full
+from connectors.sinks.refusals import key_taken, room_for_scratch
 from connectors.sinks.s3_faults import DENIED, Place, destination_faults
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
@@ -86,14 +86,10 @@ class S3Prefix:
     @contextmanager
     def scratch(self, temp: Path) -> Iterator[Path]:
         """In the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
-        try:
+        with room_for_scratch(temp):
             temp.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix="export-", dir=temp) as folder:
                 yield Path(folder)
-        except OSError as exc:
-            if (error := scratch_full(exc, temp)) is not None:
-                raise error from exc
-            raise
 
     def _is_there(self, path: Path, key: str) -> bool:
         """Whether the object is seen to have the very bytes of a file. An ETag would not do: encryption changes it."""

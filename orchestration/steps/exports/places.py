@@ -12,8 +12,10 @@ from connectors.sinks.topic_export import SCHEME, topic_of
 from orchestration.catalog.records import Export, Held
 from orchestration.clock import iso
 from orchestration.context import Context
+from orchestration.settings import Settings
 from orchestration.steps.exports.request import ExportRequest
 from schemas.errors import FatalError, UserError
+from schemas.layout import AUDIENCES_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, REJECTS_PREFIX, UPLOADS_PREFIX
 from schemas.manifest import ExportFormat
 
 S3: Final = "s3://"
@@ -22,6 +24,8 @@ S3: Final = "s3://"
 def check_request(request: ExportRequest) -> None:
     """Raises `UserError` BAD_FORMAT for files on the way to a topic, and as `check_address`."""
     check_address(request.to)
+    if request.to.startswith(SCHEME) and request.profile is not None:
+        raise UserError("BAD_DESTINATION", "a profile leads to s3://bucket/prefix, not to a topic", to=request.to[:200])
     if request.to.startswith(SCHEME) and request.format != ExportFormat(format="parquet"):
         raise UserError("BAD_FORMAT", "a topic is sent rows, not files: leave the format and its options out")
 
@@ -47,9 +51,26 @@ def request_of(export: Export) -> ExportRequest:
 
 
 def place_of(context: Context, request: ExportRequest) -> Destination:
-    """Where its files go. Raises `UserError` BAD_URI, UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE."""
-    profile = None if request.profile is None else profile_of(context, request.profile)
-    return destination(request.to, context.s3, profile)
+    """Where its files go. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
+    if request.profile is not None:
+        return destination(request.to, context.s3, profile_of(context, request.profile))
+    if request.to.startswith(S3):
+        _require_free_of_ours(context.settings, request.to)
+    return destination(request.to, context.s3)
+
+
+def _require_free_of_ours(settings: Settings, to: str) -> None:
+    """What Muster keeps for itself is no place for exports: the sweeper tidies up there, and the inbox imports."""
+    bucket, prefix = s3_prefix(to)
+    ours = {
+        settings.inbox_bucket: ("",),
+        settings.staging_bucket: (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX),
+        settings.lake_bucket: (AUDIENCES_PREFIX, REJECTS_PREFIX),
+    }
+    if prefix.startswith(ours.get(bucket, ())):
+        raise UserError(
+            "BAD_DESTINATION", f"{to[:200]} is where Muster keeps what is its own; name another place", to=to
+        )
 
 
 def profile_of(context: Context, name: str) -> DestinationProfile:

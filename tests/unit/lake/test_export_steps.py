@@ -437,6 +437,8 @@ def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
         ({"version": 9}, "NO_SUCH_VERSION"),
         ({"to": "/etc/cron.d"}, "BAD_DESTINATION"),
         ({"to": "https://example.com/x"}, "BAD_DESTINATION"),
+        ({"to": "s3://bucket/../x"}, "BAD_URI"),
+        ({"to": "kafka://topic", "profile": "partner"}, "BAD_DESTINATION"),
     ],
 )
 def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(

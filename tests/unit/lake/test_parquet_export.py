@@ -2,20 +2,22 @@
 
 import dataclasses
 import hashlib
+import resource
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from connectors.lake.access import S3Access
+from connectors.lake.faults import lake_faults
 from connectors.lake.store import IcebergVersionStore
-from connectors.sinks.parquet_export import export_parquet
+from connectors.sinks.parquet_export import _put, export_parquet
 from schemas.columns import Column, RowSchema
-from schemas.errors import FatalError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Version
 from schemas.row_digest import digest_rows
 from segmentation.versions import Part, VersionInfo
-from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request
+from tests.unit.lake.support import BUCKET, PARTNER, Parts, audience, limits, new_id, request, secret_of
 
 AGE = RowSchema(columns=(Column(name="age", type="long"),))
 
@@ -100,6 +102,8 @@ def test_an_export_that_lost_a_member_never_becomes_visible(exports: Exports) ->
     [
         ("s3://bucket-only", "BAD_URI"),
         ("ftp://host/file", "BAD_URI"),
+        ("s3://bucket/../vip.parquet", "BAD_URI"),
+        ("s3:/bucket/vip.parquet", "BAD_URI"),
         ("/proc/nowhere/vip.parquet", "DESTINATION_NOT_WRITABLE"),
     ],
 )
@@ -107,3 +111,27 @@ def test_a_destination_that_cannot_be_written_is_a_user_error(exports: Exports, 
     with pytest.raises(UserError) as caught:
         _export(exports, destination)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("key", ["reader", "nobody"])
+def test_a_store_that_refuses_the_file_is_no_outage(exports: Exports, key: str, *, overwrite: bool) -> None:
+    theirs = dataclasses.replace(exports.s3, access_key=key, secret_key=secret_of(key))
+    with pytest.raises(UserError) as caught, lake_faults("writing"):
+        _put(theirs, Path(__file__), f"s3://{PARTNER}/{new_id()}.parquet", overwrite=overwrite)
+    assert caught.value.code == "DESTINATION_NOT_WRITABLE"
+
+
+def test_a_single_file_without_room_says_where(exports: Exports) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(UserError) as caught:
+            _export(exports, str(exports.directory / "full" / "vip.parquet"))
+        with pytest.raises(RetriableError) as ours:
+            _export(exports, f"s3://{BUCKET}/exports/{new_id()}/vip.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (caught.value.code, caught.value.detail["path"]) == ("DESTINATION_FULL", str(exports.directory / "full"))
+    assert list((exports.directory / "full").iterdir()) == []
+    assert ours.value.code == "SCRATCH_FULL"

@@ -1,0 +1,76 @@
+"""Where the exports of a workflow may go: not into what is Muster's own, and with the profile that is asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.context import Context
+from orchestration.settings import Settings
+from orchestration.steps.exports.places import place_of
+from orchestration.steps.exports.request import ExportRequest
+from schemas.errors import UserError
+from schemas.ids import JobId
+from schemas.manifest import ExportFormat
+
+
+def request(to: str, profile: str | None = None) -> ExportRequest:
+    return ExportRequest(
+        export_id=JobId("0" * 26),
+        tenant="acme",
+        audience="vip",
+        to=to,
+        format=ExportFormat(format="parquet"),
+        profile=profile,
+    )
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(Settings.load({"MUSTER_HOME": str(tmp_path)}))
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "s3://inbox",
+        "s3://inbox/acme/vip",
+        "s3://staging/imports/x",
+        "s3://staging/intents",
+        "s3://staging/uploads/acme",
+        "s3://lake/audiences/acme",
+        "s3://lake/rejects",
+    ],
+)
+def test_what_muster_keeps_for_itself_is_no_place_for_exports(context: Context, to: str) -> None:
+    with pytest.raises(UserError) as caught:
+        place_of(context, request(to))
+    assert caught.value.code == "BAD_DESTINATION"
+
+
+@pytest.mark.parametrize("to", ["s3://lake/exports/vip", "s3://staging/importsx", "s3://other/imports", "s3://lake"])
+def test_what_lies_beside_it_is(context: Context, to: str) -> None:
+    assert place_of(context, request(to)).uri("x") == f"{to}/x"
+
+
+def test_a_profile_is_read_from_the_home_when_it_is_used(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ExportRequest.from_record(request("s3://inbox/on-a-server-of-theirs", "partner").as_record())
+    assert wanted.profile == "partner"
+    with pytest.raises(UserError, match="UNKNOWN_PROFILE"):
+        place_of(context, wanted)
+    keys = 'access_key = "env:PARTNER_KEY"\nsecret_key = "env:PARTNER_KEY"\n'
+    (tmp_path / "destinations.toml").write_text(f'[partner]\nregion = "r"\n{keys}prefix = "s3://inbox/on"\n')
+    with pytest.raises(UserError, match="BAD_PROFILES"):
+        place_of(context, wanted)
+    monkeypatch.setenv("PARTNER_KEY", "hush")
+    with pytest.raises(UserError, match="OUTSIDE_PROFILE"):
+        place_of(context, wanted)
+    assert place_of(context, request("s3://inbox/on", "partner")).uri("x") == "s3://inbox/on/x"
+    assert "hush" not in str(wanted.as_record())
+
+
+def test_profiles_may_lie_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text('[partner]\nregion = "r"\n')
+    moved = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_DESTINATIONS_FILE": str(tmp_path / "profiles.toml")})
+    assert place_of(Context(moved), request("s3://theirs", "partner")).uri("x") == "s3://theirs/x"
