@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -49,6 +49,26 @@ class S3Access:
     def secure(self) -> bool:
         """Whether the endpoint speaks TLS."""
         return urlsplit(self.endpoint).scheme != "http"
+
+    def with_keys(self) -> "S3Access":
+        """The same with the keys that AWS's credential chain has now, where it has none of its own.
+
+        For DuckDB, which knows no chain without another extension.
+        """
+        if self.access_key:
+            return self
+        import boto3
+
+        found = boto3.Session().get_credentials()
+        if found is None:
+            return self
+        keys = found.get_frozen_credentials()
+        return replace(
+            self,
+            access_key=keys.access_key or "",
+            secret_key=keys.secret_key or "",
+            session_token=keys.token or "",
+        )
 
     def iceberg_properties(self) -> Mapping[str, str]:
         """Properties for a pyiceberg catalog."""

@@ -112,6 +112,7 @@ def batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.Re
 
 
 def _secret(s3: S3Access) -> str:
+    s3 = s3.with_keys()
     options = {"TYPE": "s3", "REGION": s3.region}
     if s3.access_key:
         options |= {"KEY_ID": s3.access_key, "SECRET": s3.secret_key}

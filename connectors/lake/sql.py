@@ -1,46 +1,37 @@
 """`muster sql`: one SELECT over audiences and rejects, in a sandbox.
 
-`audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. DuckDB parses the
-query into its own tree; there the calls are found, resolved by the caller into exact file lists, and replaced by the
-names of views; only the names go back into SQL. The connection then sees those files and nothing else: no other
-objects, no local files, no network, no settings, no writes.
+`audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. A child process
+(`connectors.lake.sql_child`) parses the query, asks which files its calls stand for, and runs it over exactly these
+files: no other objects, no local files, no network, no settings, no writes. DuckDB counts neither all of its memory nor
+looks at the clock in the midst of a function, so the child has a hard limit of memory, and is killed when time is up.
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import IO, Any, Final
 
-import duckdb
-
+from connectors.confinement import child_environment
 from connectors.lake.access import S3Access
-from connectors.lake.duck import connect, literal, rows_sql
-from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
+from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from schemas.columns import RowSchema
-from schemas.errors import UserError
-from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name, job_id, tenant_name
+from schemas.errors import FatalError, MusterError, UserError
+from schemas.ids import AudienceName, JobId, TenantName, Version
 
-PLAIN_TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
-VIEW_PREFIX: Final = "_muster_"
+GRACE_S: Final = 2.0
+"""What DuckDB has for ending a query by itself once time is up."""
+STDERR_SHOWN_BYTES: Final = 2000
+MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudienceCall:
-    """`audience(name[, version => N][, tenant => T])`; no version is the current one."""
-
-    audience: AudienceName
-    version: Version | None
-    tenant: TenantName | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectsCall:
-    """`rejects(job)`."""
-
-    job: JobId
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,140 +42,145 @@ class Resolved:
     schema: RowSchema | None
 
 
-Resolve = Callable[[AudienceCall | RejectsCall], Resolved]
+Resolve = Callable[[Call], Resolved]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The columns of the result, and its rows as they come: numbers, text, booleans and none, all else as text."""
+
+    names: tuple[str, ...]
+    rows: Iterator[Row]
 
 
 @contextmanager
-def query(
-    text: str, resolve: Resolve, *, s3: S3Access, limits: DuckLimits, timeout_s: float
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Run one SELECT; the connection it yields has the result (`description`, `fetchmany`, `to_arrow_reader`).
+def query(text: str, resolve: Resolve, *, s3: S3Access, limits: DuckLimits, timeout_s: float) -> Iterator[Answer]:
+    """Run one SELECT.
 
-    Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, also while rows are fetched, and what `resolve` raises.
+    Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, SQL_CRASHED, also while rows are fetched, `RetriableError`
+    LAKE_UNAVAILABLE, and what `resolve` raises.
     """
-    with connect(limits, s3) as connection:
-        expired = threading.Event()
-
-        def interrupt() -> None:
-            expired.set()
-            connection.interrupt()
-
-        timer = threading.Timer(timeout_s, interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            with lake_faults("running the query"), _query_faults(expired, timeout_s):
-                connection.execute(_prepare(connection, text, resolve))
-                yield connection
-        finally:
-            timer.cancel()
-
-
-def _prepare(connection: duckdb.DuckDBPyConnection, text: str, resolve: Resolve) -> str:
-    """The query over views, which are made here; the connection is locked up when this returns."""
-    tree = _parse(connection, text)
-    views: dict[AudienceCall | RejectsCall, str] = {}
-    for node in _table_functions(tree):
-        call = _call(node["function"])
-        if call is not None:
-            name = views.setdefault(call, f"{VIEW_PREFIX}{len(views)}")
-            _replace_by_table(node, name, default_alias=node["function"]["function_name"].lower())
-    allowed: list[str] = []
-    for call, name in views.items():
-        resolved = resolve(call)
-        allowed += resolved.files
-        connection.execute(f"CREATE TEMP VIEW {name} AS {_select(resolved)}")
-    connection.execute(f"SET allowed_paths = [{', '.join(literal(file) for file in allowed)}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    [row] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
-    return str(row[0])
-
-
-def _select(resolved: Resolved) -> str:
-    if resolved.schema is not None:
-        return rows_sql(resolved.files, resolved.schema)
-    if not resolved.files:
-        return "SELECT NULL AS nothing WHERE false"
-    return f"SELECT * FROM read_parquet([{', '.join(literal(file) for file in resolved.files)}])"  # noqa: S608  # quoted
-
-
-def _parse(connection: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
-    [row] = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
-    tree: dict[str, Any] = json.loads(row[0])
-    if tree["error"]:
-        raise UserError("BAD_SQL", f"{tree['error_message']}; `muster sql` runs one SELECT", sql=text[:500])
-    if len(tree["statements"]) != 1:
-        raise UserError(
-            "BAD_SQL", f"{len(tree['statements'])} statements; `muster sql` runs one SELECT", sql=text[:500]
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="sql-", dir=limits.temp_directory) as temp,
+        _child(timeout_s) as child,
+    ):
+        child.send(
+            {
+                "sql": text,
+                "timeout_s": timeout_s,
+                "s3": asdict(s3.with_keys()),
+                "limits": asdict(limits) | {"temp_directory": temp},
+            }
         )
-    return tree
+        calls = [_call(record) for record in child.receive()["calls"]]
+        child.send({"views": [_view(resolve(call)) for call in calls]})
+        yield Answer(names=tuple(child.receive()["names"]), rows=_rows(child))
 
 
-def _table_functions(node: object) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        if node.get("type") == "TABLE_FUNCTION" and isinstance(node.get("function"), dict):
-            yield node
-        for child in list(node.values()):
-            yield from _table_functions(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _table_functions(child)
+def _rows(child: "_Child") -> Iterator[Row]:
+    while (some := child.receive().get("rows")) is not None:
+        yield from map(tuple, some)
 
 
-def _call(function: dict[str, Any]) -> AudienceCall | RejectsCall | None:
-    name = function["function_name"].lower()
-    if function["schema"] or function["catalog"] or name not in PLAIN_TABLE_FUNCTIONS | {"audience", "rejects"}:
-        raise UserError(
-            "BAD_SQL", f"table function {name} cannot be used here; read with audience('name') or rejects('job')"
-        )
-    if name in PLAIN_TABLE_FUNCTIONS:
-        return None
-    positional = [child for child in function["children"] if not child["alias"]]
-    named = {child["alias"].lower(): child for child in function["children"] if child["alias"]}
-    allowed = {"version", "tenant"} if name == "audience" else set()
-    if len(positional) != 1 or not named.keys() <= allowed or len(named) + 1 != len(function["children"]):
-        usage = "audience('name'[, version => N][, tenant => 'T'])" if name == "audience" else "rejects('job')"
-        raise UserError("BAD_SQL", f"{name} is called as {usage}")
-    first = _constant(name, positional[0], str)
-    if name == "rejects":
-        return RejectsCall(job=job_id(first))
-    version = _constant("version", named["version"], int) if "version" in named else None
-    tenant = _constant("tenant", named["tenant"], str) if "tenant" in named else None
+def _call(record: dict[str, Any]) -> Call:
+    if "job" in record:
+        return RejectsCall(job=JobId(record["job"]))
+    version, tenant = record["version"], record["tenant"]
     return AudienceCall(
-        audience=audience_name(first),
+        audience=AudienceName(record["audience"]),
         version=None if version is None else Version(version),
-        tenant=None if tenant is None else tenant_name(tenant),
+        tenant=None if tenant is None else TenantName(tenant),
     )
 
 
-def _constant(what: str, node: dict[str, Any], type_: type[Any]) -> Any:
-    value = node.get("value") if node.get("type") == "VALUE_CONSTANT" else None
-    if not isinstance(value, dict) or type(value.get("value")) is not type_:
-        raise UserError("BAD_SQL", f"{what} takes a constant: {'text' if type_ is str else 'a whole number'}")
-    return value["value"]
+def _view(resolved: Resolved) -> dict[str, Any]:
+    schema = None if resolved.schema is None else resolved.schema.as_record()
+    return {"files": list(resolved.files), "schema": schema}
 
 
-def _replace_by_table(node: dict[str, Any], name: str, default_alias: str) -> None:
-    kept = {
-        "alias": node["alias"] or default_alias,
-        "sample": node["sample"],
-        "query_location": node["query_location"],
-        "column_name_alias": node["column_name_alias"],
-    }
-    node.clear()
-    node.update(kept, type="BASE_TABLE", schema_name="", table_name=name, catalog_name="", at_clause=None)
+class _Child:
+    """The process that runs one query, spoken to in lines of JSON."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", last_words: IO[bytes], timeout_s: float) -> None:
+        self._process = process
+        self._last_words = last_words
+        self._timeout_s = timeout_s
+        self._expired = threading.Event()
+        self._timer = threading.Timer(timeout_s + GRACE_S, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def send(self, record: dict[str, Any]) -> None:
+        """A line; a child that has died says so when it is asked."""
+        assert self._process.stdin is not None  # noqa: S101  # a pipe
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(record).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def receive(self) -> dict[str, Any]:
+        """The next line. Raises the error that it is, or that the child's death stands for."""
+        assert self._process.stdout is not None  # noqa: S101  # a pipe
+        line = self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise self._death()
+        record: dict[str, Any] = json.loads(line)
+        if "error" in record:
+            raise MusterError.from_record(record["error"])
+        return record
+
+    def close(self) -> None:
+        """End it, if it has not ended."""
+        self._timer.cancel()
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None  # noqa: S101  # a pipe
+            with suppress(BrokenPipeError):  # what was left to be sent
+                stream.close()
+        self._process.wait()
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self._process.kill()
+
+    def _death(self) -> MusterError:
+        code = self._process.wait()
+        if self._expired.is_set():
+            return timed_out(self._timeout_s)
+        self._last_words.seek(max(0, self._last_words.seek(0, 2) - STDERR_SHOWN_BYTES))
+        words = self._last_words.read()
+        if any(word in words for word in MEMORY_WORDS):
+            return too_big("it was ended")
+        detail = {"exit_code": code, "stderr": words.decode(errors="replace")}
+        if code < 0:
+            name = signal.Signals(-code).name
+            return UserError("SQL_CRASHED", f"the query makes DuckDB crash ({name}): write it another way", **detail)
+        return FatalError("SQL_CRASHED", f"the process of the query ended with exit code {code}", **detail)
 
 
 @contextmanager
-def _query_faults(expired: threading.Event, timeout_s: float) -> Iterator[None]:
-    try:
-        yield
-    except duckdb.InterruptException as exc:
-        if not expired.is_set():
-            raise
-        raise UserError("SQL_TIMEOUT", f"the query took longer than {timeout_s:g} s", timeout_s=timeout_s) from exc
-    except duckdb.OutOfMemoryException as exc:
-        raise UserError("SQL_TOO_BIG", f"the query needs more memory than it may have: {str(exc)[:300]}") from exc
-    except (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError, duckdb.PermissionException) as exc:
-        raise UserError("BAD_SQL", str(exc)[:1000]) from exc
+def _child(timeout_s: float) -> Iterator[_Child]:
+    with tempfile.TemporaryFile() as last_words:
+        process = subprocess.Popen(
+            # -P: the directory the parent happens to be in is no place to import from.
+            [sys.executable, "-P", "-m", "connectors.lake.sql_child", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=last_words,
+            env=child_environment(),  # no credentials: DuckDB would take them for settings
+        )
+        child = _Child(process, last_words, timeout_s)
+        try:
+            yield child
+        finally:
+            child.close()
+
+
+def timed_out(timeout_s: float) -> UserError:
+    """The query took too long."""
+    return UserError("SQL_TIMEOUT", f"the query took longer than {timeout_s:g} s", timeout_s=timeout_s)
+
+
+def too_big(why: str) -> UserError:
+    """The query took too much memory."""
+    return UserError("SQL_TOO_BIG", f"the query needs more memory than it may have: {why}")

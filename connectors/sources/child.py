@@ -6,12 +6,10 @@
 3. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
 """
 
-import ctypes
 import io
 import json
 import os
 import resource
-import signal
 import socket
 import sys
 import time
@@ -20,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from connectors.confinement import die_with
 from connectors.sources.child_process import PRELOAD
 from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from connectors.sources.suggestion import Chooser, Layout
     from schemas.columns import ImportSpec
 
-PR_SET_PDEATHSIG: Final = 1
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 """It writes no files but the cache of compiled code and its last words."""
@@ -45,7 +43,7 @@ EXIT_MEMORY: Final = 4
 
 def main() -> int:
     """Parse one file; the exit code is for people, the parent reads the frames."""
-    _die_with(int(sys.argv[2]))
+    die_with(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as control:
         if PRELOAD in sys.argv[3:]:
             _preload()
@@ -68,15 +66,6 @@ def main() -> int:
     except BrokenPipeError:
         return EXIT_FAULT
     return 0
-
-
-def _die_with(parent_pid: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent_pid:
-        sys.exit("the parent is gone")
-    # An interrupt from the keyboard goes to the whole group; it is the parent that answers it, by ending the child.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _preload() -> None:

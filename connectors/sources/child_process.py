@@ -13,20 +13,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
+from connectors.confinement import child_environment
+
 STDERR_SHOWN_BYTES: Final = 2000
-PACKAGE_ROOT: Final = Path(__file__).parents[2]
-PASSED_ENVIRONMENT: Final = ("HOME", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "PATH", "TMPDIR", "TZDIR")
-CHILD_ENVIRONMENT: Final = {
+PARSER_ENVIRONMENT: Final = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # RLIMIT_AS and the arenas of mimalloc do not go together
-    "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "2",
     "NUMBA_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
     "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONPATH": str(PACKAGE_ROOT),
 }
 PRELOAD: Final = "preload"
 
@@ -114,7 +110,6 @@ class ChildProcess:
             self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = {k: os.environ[k] for k in PASSED_ENVIRONMENT if k in os.environ}
         fd = self._its_control.fileno()
         # -P: the directory the parent happens to be in is no place to import from.
         command = [sys.executable, "-P", "-m", "connectors.sources.child", str(fd), str(os.getpid())]
@@ -123,6 +118,6 @@ class ChildProcess:
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,
             stderr=self._stderr,
-            env={**environment, **CHILD_ENVIRONMENT},
+            env=child_environment() | PARSER_ENVIRONMENT,
             pass_fds=(fd,),
         )

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.cli.formatting import safe
@@ -46,6 +47,16 @@ def say(text: str) -> None:
 def print_json(value: Any) -> None:
     """The machine-readable result, one document."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_json_rows(rows: Iterable[Any]) -> None:
+    """As `print_json` of a list, which is never in memory as a whole."""
+    start = "["
+    for row in rows:
+        text = json.dumps(row, indent=2, ensure_ascii=False, default=str)
+        sys.stdout.write(f"{start}\n" + indent(text, "  "))
+        start = ","
+    sys.stdout.write("[]\n" if start == "[" else "\n]\n")
 
 
 def print_line(text: str, style: str | None = None) -> None:

@@ -2,18 +2,18 @@
 
 import csv
 import sys
-from typing import Annotated, Any, Final
+from itertools import islice
+from typing import Annotated
 
 import typer
 
 from orchestration.cli import options
-from orchestration.cli.console import out, print_json, print_line, print_table, say
+from orchestration.cli.console import out, print_json, print_json_rows, print_line, print_table, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, shorten
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, kafka_context, lake_context
 
-FETCH_ROWS: Final = 10_000
 dead_letters = group(
     "dead-letters",
     "Messages that no worker could decode.",
@@ -50,26 +50,20 @@ def sql(
     Where the output is no terminal, or with --csv or --json, all rows are printed.
     """
     del json
-    from orchestration.operations.reading import plain
     from orchestration.operations.reading import sql as run_sql
 
     text = sys.stdin.read() if query == "-" else query
-    with run_sql(lake_context(), text, tenant=tenant, timeout_s=timeout) as connection:
-        names = [column[0] for column in connection.description or ()]
+    with run_sql(lake_context(), text, tenant=tenant, timeout_s=timeout) as answer:
         if SESSION.json:
-            rows: list[dict[str, Any]] = []
-            while some := connection.fetchmany(FETCH_ROWS):
-                rows += [dict(zip(names, map(plain, row), strict=True)) for row in some]
-            print_json(rows)
+            print_json_rows(dict(zip(answer.names, row, strict=True)) for row in answer.rows)
         elif csv_ or not out().is_terminal:
             writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(names)
-            while some := connection.fetchmany(FETCH_ROWS):
-                writer.writerows(some)
+            writer.writerow(answer.names)
+            writer.writerows(answer.rows)
         else:
-            found = connection.fetchmany(limit + 1)
-            numeric = [n for i, n in enumerate(names) if found and isinstance(found[0][i], int | float)]
-            print_table(names, [["" if v is None else v for v in row] for row in found[:limit]], right=numeric)
+            found = list(islice(answer.rows, limit + 1))
+            numeric = [n for i, n in enumerate(answer.names) if found and isinstance(found[0][i], int | float)]
+            print_table(answer.names, [["" if v is None else v for v in row] for row in found[:limit]], right=numeric)
             if len(found) > limit:
                 say(f"The first {limit} rows; --limit shows more, --csv all.")
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from connectors.lake.sql import AudienceCall, RejectsCall, Resolved, query
+from connectors.lake.sql import Answer, Resolved, query
+from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.operations.submit import DEFAULT_TENANT
 from orchestration.steps.references import ref_of
@@ -14,8 +15,6 @@ from schemas.layout import rejects_key, s3_uri
 from segmentation.versions import Part, VersionInfo
 
 if TYPE_CHECKING:
-    import duckdb
-
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
 
@@ -25,7 +24,7 @@ SQL_TIMEOUT_S: Final = 3600.0
 @contextmanager
 def sql(
     context: "Context", text: str, *, tenant: str = DEFAULT_TENANT, timeout_s: float = SQL_TIMEOUT_S
-) -> "Iterator[duckdb.DuckDBPyConnection]":
+) -> Iterator[Answer]:
     """Run one SELECT over `audience('x')` and `rejects('job')`; audiences without `tenant =>` are of `tenant`.
 
     Raises as `connectors.lake.sql.query`, and `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_REJECTS.
@@ -34,8 +33,8 @@ def sql(
     def resolve(call: AudienceCall | RejectsCall) -> Resolved:
         return _resolve(context, call, tenant)
 
-    with query(text, resolve, s3=context.s3, limits=context.duck_limits, timeout_s=timeout_s) as connection:
-        yield connection
+    with query(text, resolve, s3=context.s3, limits=context.duck_limits, timeout_s=timeout_s) as answer:
+        yield answer
 
 
 def _resolve(context: "Context", call: AudienceCall | RejectsCall, tenant: str) -> Resolved:
@@ -60,11 +59,6 @@ def version_files(context: "Context", audience: "Audience", number: int | None) 
     if info is None:
         raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
     return info, tuple(context.versions.files(ref, info.version))
-
-
-def plain(value: Any) -> Any:
-    """A value of a result as JSON has it: numbers, text, booleans and none as they are, everything else as text."""
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def export(

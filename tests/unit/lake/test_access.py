@@ -7,8 +7,9 @@ import pytest
 from connectors import listing
 from connectors.lake import access
 from connectors.lake.access import S3Access, exists, put_file, put_file_if_absent
+from connectors.lake.duck import connect
 from connectors.listing import delete_objects, list_objects
-from tests.unit.lake.support import BUCKET, new_id
+from tests.unit.lake.support import BUCKET, limits, new_id
 
 
 @pytest.mark.parametrize("single_put_bytes", [2**30, 0], ids=["one request", "pieces"])
@@ -45,3 +46,20 @@ def test_only_the_very_key_exists(s3: S3Access) -> None:
     s3.client().put_object(Bucket=BUCKET, Key=key + "-longer", Body=b"")
     assert not exists(s3, BUCKET, key)
     assert exists(s3, BUCKET, key + "-longer")
+
+
+def test_duckdb_gets_the_keys_of_the_credential_chain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, name.lower())
+    found = S3Access(endpoint="", region="eu-west-1").with_keys()
+    assert (found.access_key, found.secret_key, found.session_token) == (
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+    )
+    own = S3Access(endpoint="", region="eu-west-1", access_key="a", secret_key="b")
+    assert own.with_keys() is own
+    with connect(limits(tmp_path), S3Access(endpoint="", region="eu-west-1")) as connection:
+        [(secret,)] = connection.execute("SELECT secret_string FROM duckdb_secrets()").fetchall()
+    assert "key_id=aws_access_key_id" in secret
+    assert "session_token=" in secret

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from connectors.confinement import PACKAGE_ROOT
 from connectors.sources import child_process, parsing
 from connectors.sources.digested import open_digested
 from connectors.sources.digester import WAITING_BATCH_BYTES, Digester
@@ -173,8 +174,8 @@ def test_batches_that_the_second_thread_of_the_child_fails_at_or_drops_are_an_er
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str, code: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(IN_THE_CHILD.format(instead=instead))
-    there = f"{tmp_path}:{child_process.PACKAGE_ROOT}"
-    monkeypatch.setitem(child_process.CHILD_ENVIRONMENT, "PYTHONPATH", there)
+    there = f"{tmp_path}:{PACKAGE_ROOT}"
+    monkeypatch.setitem(child_process.PARSER_ENVIRONMENT, "PYTHONPATH", there)
     path = tmp_path / "f.csv"
     path.write_bytes(as_csv([row(k) for k in range(ROWS)]))
     with (

@@ -72,7 +72,7 @@ def test_a_child_that_ends_without_a_word_is_our_fault_and_not_the_files(
     for package in (stub.parent, stub.parent.parent):
         (package / "__init__.py").touch()
     stub.write_text("raise SystemExit(3)\n")
-    monkeypatch.setitem(child_process.CHILD_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(child_process.PARSER_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
     assert code_of_reading(people) == "PARSER_FAILED"
 
 

@@ -1,0 +1,174 @@
+"""The child process of one `muster sql`: `python -m connectors.lake.sql_child PARENT`, spoken to in lines of JSON.
+
+1. in: the query, how the lake is reached, limits. From here on the process has a limit of memory of its own.
+2. out: the calls in the query, in order. in: the files of each.
+3. The connection sees these files and nothing else from here on.
+4. out: the names of the columns, rows, the end. Or an error, at any time.
+"""
+
+import json
+import os
+import resource
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from connectors.confinement import die_with
+from connectors.lake.access import S3Access
+from connectors.lake.duck import connect, literal, rows_sql
+from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
+from connectors.lake.sql import timed_out, too_big
+from connectors.lake.sql_tree import Tree, replace_calls
+from schemas.columns import RowSchema
+from schemas.errors import MusterError, UserError
+
+MIB: Final = 1024 * 1024
+SLACK_BYTES: Final = 512 * MIB
+"""What the process may take above twice `memory_limit`: Python, DuckDB itself, and what DuckDB does not count, the rows
+on their way out among it."""
+FETCH_ROWS: Final = 1000
+INTERRUPT_S: Final = 0.1
+
+
+def main() -> int:
+    """Run one query. The parent reads the lines, the exit code is for people."""
+    die_with(int(sys.argv[1]))
+    order = _receive()
+    limits = DuckLimits(**order["limits"] | {"temp_directory": Path(order["limits"]["temp_directory"])})
+    _confine(limits)
+    try:
+        _run(order["sql"], S3Access(**order["s3"]), limits, order["timeout_s"])
+    except MusterError as exc:
+        _send({"error": exc.as_record()})
+    except MemoryError:
+        _send({"error": too_big("there is none left").as_record()})
+    return 0
+
+
+def _confine(limits: DuckLimits) -> None:
+    most = 2 * limits.memory_bytes + SLACK_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float) -> None:
+    with (
+        connect(limits, s3) as connection,
+        _time(connection, timeout_s) as expired,
+        lake_faults("running the query"),
+        _query_faults(expired, timeout_s),
+    ):
+        tree = _parse(connection, text)
+        views = replace_calls(tree, _system_names(connection))
+        _send({"calls": [asdict(call) for call in views]})
+        _make_views(connection, list(views.values()), _receive()["views"])
+        [row] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
+        connection.execute(row[0])
+        _send({"names": [column[0] for column in connection.description or ()]})
+        while some := connection.fetchmany(FETCH_ROWS):
+            _send({"rows": [[_plain(value) for value in row] for row in some]})
+    _send({})
+
+
+def _parse(connection: duckdb.DuckDBPyConnection, text: str) -> Tree:
+    [row] = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
+    try:
+        tree: Tree = json.loads(row[0])
+    except RecursionError as exc:
+        raise UserError("BAD_SQL", "the query is nested too deeply") from exc
+    if tree["error"]:
+        raise UserError("BAD_SQL", f"{tree['error_message']}; `muster sql` runs one SELECT", sql=text[:500])
+    if len(tree["statements"]) != 1:
+        raise UserError(
+            "BAD_SQL", f"{len(tree['statements'])} statements; `muster sql` runs one SELECT", sql=text[:500]
+        )
+    return tree
+
+
+def _system_names(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    sql = "SELECT view_name FROM duckdb_views() UNION ALL SELECT table_name FROM duckdb_tables()"
+    return frozenset(name.lower() for (name,) in connection.execute(sql).fetchall())
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, names: list[str], views: list[dict[str, Any]]) -> None:
+    """One for each call; the connection is locked up when this returns."""
+    for name, view in zip(names, views, strict=True):
+        connection.execute(f"CREATE TEMP VIEW {name} AS {_select(view)}")
+    allowed = ", ".join(literal(file) for view in views for file in view["files"])
+    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _select(view: dict[str, Any]) -> str:
+    files: list[str] = view["files"]
+    if view["schema"] is not None:
+        return rows_sql(files, RowSchema.from_record(view["schema"]))
+    if not files:
+        return "SELECT NULL AS nothing WHERE false"
+    return f"SELECT * FROM read_parquet([{', '.join(literal(file) for file in files)}])"  # noqa: S608  # quoted
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+@contextmanager
+def _time(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[threading.Event]:
+    """Interrupts the connection from then on, again and again: an interrupt between two statements is lost."""
+    done, expired = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        wait_s = timeout_s
+        while not done.wait(wait_s):
+            expired.set()
+            connection.interrupt()
+            wait_s = INTERRUPT_S
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield expired
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def _query_faults(expired: threading.Event, timeout_s: float) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.InterruptException as exc:
+        if not expired.is_set():
+            raise
+        raise timed_out(timeout_s) from exc
+    except duckdb.OutOfMemoryException as exc:
+        raise too_big(str(exc).partition("\n")[0]) from exc
+    except (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError, duckdb.PermissionException) as exc:
+        raise UserError("BAD_SQL", str(exc)[:1000]) from exc
+
+
+def _receive() -> dict[str, Any]:
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        sys.exit("the parent has given up")
+    record: dict[str, Any] = json.loads(line)
+    return record
+
+
+def _send(record: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(record).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    code = main()
+    # Everything is written when main returns; taking the interpreter apart would only cost time.
+    os._exit(code)

@@ -1,0 +1,140 @@
+"""A query as DuckDB's own tree: what it may name, and the calls in it that stand for files.
+
+A query is one SELECT. Its tables are its own common table expressions, `audience(...)`, `rejects(...)` and functions
+that make rows of nothing; everything else, DuckDB's catalogs and settings included, is refused here, whatever DuckDB
+would have said to it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.errors import UserError
+from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name, job_id, tenant_name
+
+PLAIN_TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
+REFUSED_FUNCTIONS: Final = frozenset({"current_setting", "write_log"})
+RECURRING: Final = "recurring"
+"""Schema under which a recursive expression with USING KEY names itself."""
+VIEW_PREFIX: Final = "_muster_"
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceCall:
+    """`audience(name[, version => N][, tenant => T])`; no version is the current one."""
+
+    audience: AudienceName
+    version: Version | None
+    tenant: TenantName | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectsCall:
+    """`rejects(job)`."""
+
+    job: JobId
+
+
+Call = AudienceCall | RejectsCall
+
+
+def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
+    """Check a tree and put the names of views in the place of its calls; the name of each.
+
+    `system_names`: DuckDB's own tables and views, which no expression of the query may be called. Raises `UserError`
+    BAD_SQL, BAD_NAME, BAD_JOB_ID.
+    """
+    nodes = list(_nodes(tree))
+    known = {entry["key"].lower() for node in nodes for entry in _expressions(node)}
+    if taken := sorted(known & system_names):
+        raise UserError("BAD_SQL", f"{taken[0]} is the name of a table of DuckDB's: call the expression otherwise")
+    views: dict[Call, str] = {}
+    for node in nodes:
+        match node.get("type"):
+            case "BASE_TABLE":
+                _check_table(node, known)
+            case "SHOW_REF" if not isinstance(node["query"], dict):
+                raise _no_table(node["table_name"])
+            case "FUNCTION" if node["function_name"].lower() in REFUSED_FUNCTIONS:
+                raise UserError("BAD_SQL", f"function {node['function_name']} cannot be used here")
+            case "TABLE_FUNCTION":
+                call = _call(node["function"])
+                if call is not None:
+                    _replace_by_view(node, views.setdefault(call, f"{VIEW_PREFIX}{len(views)}"))
+    return views
+
+
+def _nodes(root: Tree) -> Iterator[Tree]:
+    """All objects of the tree. Without recursion, since a query may be nested deeper than Python's stack."""
+    waiting: list[Any] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += reversed(list(node.values()))
+        elif isinstance(node, list):
+            waiting += reversed(node)
+
+
+def _expressions(node: Tree) -> list[Tree]:
+    expressions = node.get("cte_map")
+    return expressions["map"] if isinstance(expressions, dict) else []
+
+
+def _check_table(node: Tree, known: set[str]) -> None:
+    inside = not node["catalog_name"] and node["schema_name"].lower() in {"", RECURRING}
+    if not inside or node["table_name"].lower() not in known:
+        raise _no_table(".".join(part for part in (node["schema_name"], node["table_name"]) if part))
+
+
+def _no_table(name: str) -> UserError:
+    return UserError("BAD_SQL", f"there is no table {name}; read with audience('name') or rejects('job')")
+
+
+def _call(function: Tree) -> Call | None:
+    name = function["function_name"].lower()
+    if function["schema"] or function["catalog"] or name not in PLAIN_TABLE_FUNCTIONS | {"audience", "rejects"}:
+        raise UserError(
+            "BAD_SQL", f"table function {name} cannot be used here; read with audience('name') or rejects('job')"
+        )
+    if name in PLAIN_TABLE_FUNCTIONS:
+        return None
+    positional = [child for child in function["children"] if not child["alias"]]
+    named = {child["alias"].lower(): child for child in function["children"] if child["alias"]}
+    allowed = {"version", "tenant"} if name == "audience" else set()
+    if len(positional) != 1 or not named.keys() <= allowed or len(named) + 1 != len(function["children"]):
+        usage = "audience('name'[, version => N][, tenant => 'T'])" if name == "audience" else "rejects('job')"
+        raise UserError("BAD_SQL", f"{name} is called as {usage}")
+    first = _constant(name, positional[0], str)
+    if name == "rejects":
+        return RejectsCall(job=job_id(first))
+    version = _constant("version", named["version"], int) if "version" in named else None
+    tenant = _constant("tenant", named["tenant"], str) if "tenant" in named else None
+    return AudienceCall(
+        audience=audience_name(first),
+        version=None if version is None else Version(version),
+        tenant=None if tenant is None else tenant_name(tenant),
+    )
+
+
+def _constant(what: str, node: Tree, type_: type[Any]) -> Any:
+    value = node.get("value") if node.get("type") == "VALUE_CONSTANT" else None
+    if not isinstance(value, dict) or type(value.get("value")) is not type_:
+        raise UserError("BAD_SQL", f"{what} takes a constant: {'text' if type_ is str else 'a whole number'}")
+    return value["value"]
+
+
+def _replace_by_view(node: Tree, name: str) -> None:
+    """The name is qualified: an expression of the query that is called like the view does not hide it."""
+    if node["with_ordinality"] == "WITH_ORDINALITY":
+        raise UserError("BAD_SQL", "audiences and rejects have no order, so there is no WITH ORDINALITY")
+    kept = {
+        "alias": node["alias"] or node["function"]["function_name"].lower(),
+        "sample": node["sample"],
+        "query_location": node["query_location"],
+        "column_name_alias": node["column_name_alias"],
+    }
+    node.clear()
+    node.update(kept, type="BASE_TABLE", catalog_name="temp", schema_name="main", table_name=name, at_clause=None)
