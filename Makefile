@@ -51,13 +51,14 @@ lint: $(STAMP)  ## ruff, formatting, import contracts (the workflow's linter run
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
-test: $(STAMP)  ## all tests but those that need Docker or PostgreSQL
+test: $(STAMP)  ## all tests but those that need Docker, PostgreSQL or Spark
 	$(BIN)/pytest -m "not containers" -n $(TEST_PROCESSES) --dist loadfile
 
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property
 
-test-containers: $(STAMP) images  ## tests that need Docker or PostgreSQL; the integration tests on brokers in Docker
+test-containers: $(STAMP) images  ## tests that need Docker, PostgreSQL or Spark; the integration tests on brokers in Docker
+	$(BIN)/uv sync --frozen --all-extras --inexact --group spark --python $(BIN)/python
 	$(BIN)/pytest -m containers
 	$(BIN)/pytest --kafka docker -m "not containers" -n $(TEST_PROCESSES) --dist loadfile tests/integration
 

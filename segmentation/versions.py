@@ -28,6 +28,19 @@ class AudienceRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableAddress:
+    """Where what reads Iceberg finds the table of an audience. Each version has a `metadata` file of its own."""
+
+    name: str
+    location: str
+    metadata: str
+
+    def as_record(self) -> dict[str, str]:
+        """Plain JSON data."""
+        return {"name": self.name, "location": self.location, "metadata": self.metadata}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One sorted Parquet file of distinct members. `partition` is none where a file holds users of several."""
 
@@ -199,6 +212,9 @@ class VersionStore(Protocol):
 
     def expired_through(self, audience: AudienceRef) -> int:
         """The highest number that expiry has forgotten, 0 when it never has; older ones may be kept as pinned."""
+
+    def address(self, audience: AudienceRef) -> TableAddress | None:
+        """Where the table is; none before the first version."""
 
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """The files of a version, without empty ones, ordered by partition. Raises `UserError` NO_SUCH_VERSION."""

@@ -40,6 +40,7 @@ from segmentation.versions import (
     Part,
     PublishOutcome,
     PublishRequest,
+    TableAddress,
     VersionInfo,
 )
 
@@ -107,6 +108,14 @@ class IcebergVersionStore:
     def expired_through(self, audience: AudienceRef) -> int:
         """See `VersionStore.expired_through`."""
         return load_history(self._tables, audience).expired_through
+
+    def address(self, audience: AudienceRef) -> TableAddress | None:
+        """See `VersionStore.address`."""
+        with lake_faults(f"looking for the table of {audience.audience}"):
+            table = self._tables.find(audience)
+        if table is None:
+            return None
+        return TableAddress(name=".".join(table.name()), location=table.location(), metadata=table.metadata_location)
 
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """See `VersionStore.files`: what the manifests list, with the digests of the snapshot's summary.

@@ -20,7 +20,7 @@ from orchestration.cli.session import SESSION, catalog_context, lake_context
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
-    from segmentation.versions import VersionInfo
+    from segmentation.versions import TableAddress, VersionInfo
 
 audiences = group(
     "audiences",
@@ -140,7 +140,8 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
 
     context = lake_context()
     audience = find(context, tenant, name)
-    _print_audience(context, audience, context.versions.current(ref_of(audience)))
+    ref = ref_of(audience)
+    _print_audience(context, audience, context.versions.current(ref), context.versions.address(ref))
 
 
 @command(audiences, "rename", "muster audiences rename vip very-important")
@@ -192,12 +193,18 @@ def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]
     return f"v{info.version}", number(info.members), age(int(info.published_at.timestamp() * 1000), now) + " ago"
 
 
-def _print_audience(context: "Context", audience: "Audience", current: "VersionInfo | None") -> None:
+def _print_audience(
+    context: "Context",
+    audience: "Audience",
+    current: "VersionInfo | None",
+    address: "TableAddress | None" = None,
+) -> None:
     from orchestration.operations.audiences import audience_record
 
     told = context.recipients.told(audience.tenant, audience.audience_id)
     if SESSION.json:
-        print_json({**audience_record(audience, current), "told": recipients_record(told)})
+        table = {} if address is None else {"table": address.as_record()}
+        print_json({**audience_record(audience, current), **table, "told": recipients_record(told)})
         return
     spec = audience.spec
     columns = ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in spec.columns)
@@ -205,6 +212,8 @@ def _print_audience(context: "Context", audience: "Audience", current: "VersionI
     pairs: list[tuple[str, object]] = [("audience", f"{audience.tenant}/{audience.name}")]
     if current is not None:
         pairs.append(("current", f"version {current.version}, {number(current.members)} members"))
+    if address is not None:
+        pairs.append(("table", f"{address.name} at {address.location}"))
     pairs += [
         ("mode", spec.mode),
         ("id column", spec.id_column),

@@ -178,6 +178,7 @@ def version_record(info: "VersionInfo") -> dict[str, Any]:
     """A version as plain JSON data."""
     return {
         "version": info.version,
+        "tag": f"v{info.version}",
         "snapshot_id": info.snapshot_id,
         "made_by": info.import_id,
         "attempt": info.attempt,

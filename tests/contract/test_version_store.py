@@ -84,6 +84,21 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     store.close()
 
 
+def test_the_table_of_an_audience_has_an_address_from_its_first_version_on(bench: Bench) -> None:
+    ref = audience()
+    assert bench.store.address(ref) is None
+    bench.store.publish(bench.replace(ref, "1", "ann"))
+    first = bench.store.address(ref)
+    assert first is not None
+    assert first.name == f"{ref.tenant}.{ref.audience}"
+    assert first.metadata.startswith(f"{first.location}/metadata/")
+    bench.store.publish(bench.replace(ref, "2", "ann", "bob"))
+    second = bench.store.address(bench.store.rename(ref, AudienceName("another")))
+    assert second is not None
+    assert (second.name, second.location) == (f"{ref.tenant}.another", first.location)
+    assert second.metadata != first.metadata
+
+
 def test_an_audience_exists_from_its_first_publish(bench: Bench) -> None:
     ref = audience()
     assert bench.store.current(ref) is None

@@ -43,6 +43,8 @@ def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path, for
     assert answer.code == 0, answer.err
     rows = muster("sql", f"select * from audience('{audience}') order by user_id", "--json").json
     assert rows == [{"user_id": "u1", "city": "Oslo"}, {"user_id": "u2", "city": None}]
+    shown = muster("audiences", "show", audience, "--json").json
+    assert (shown["current"]["tag"], shown["table"]["name"]) == ("v1", f"default.{audience}")
 
 
 def test_append_and_remove_change_exactly_what_the_dry_run_said(muster: Muster, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from segmentation.versions import (
     Published,
     PublishOutcome,
     PublishRequest,
+    TableAddress,
     VersionInfo,
 )
 
@@ -84,6 +85,15 @@ class InMemoryVersionStore:
     def expired_through(self, audience: AudienceRef) -> int:
         """See `VersionStore.expired_through`."""
         return self._history(audience).expired_through
+
+    def address(self, audience: AudienceRef) -> TableAddress | None:
+        """See `VersionStore.address`."""
+        history = self._history(audience)
+        if history.current is None:
+            return None
+        name, place = self._audiences[audience.audience_id].name, f"memory://{audience.audience_id}"
+        metadata = f"{place}/metadata/{history.last_version}.json"
+        return TableAddress(name=f"{audience.tenant}.{name}", location=place, metadata=metadata)
 
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """See `VersionStore.files`."""
