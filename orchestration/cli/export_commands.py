@@ -99,9 +99,7 @@ def export(
         profile=profile,
     )
     one_file = to.endswith(ONE_FILE)
-    if one_file and (
-        request.format != ExportFormat(format="parquet") or delta_from is not None or profile is not None
-    ):
+    if one_file and (request.format != ExportFormat(format="parquet") or delta_from is not None or profile is not None):
         raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
     if overwrite and not one_file:
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
