@@ -12,6 +12,7 @@ from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
 from schemas.columns import USER_ID, Column, ColumnType, RowSchema
 from schemas.errors import FatalError
+from schemas.sql_text import identifier as identifier  # noqa: PLC0414  # found here by those who build SQL over the lake
 from segmentation.versions import Part
 
 BATCH_ROWS: Final = 131_072
@@ -68,11 +69,6 @@ def extension_path(name: str) -> Path:
 def literal(text: str) -> str:
     """Text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """A name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def differs(column: Column, left: str, right: str) -> str:

@@ -1,0 +1,78 @@
+"""Reading the tokens of a text one by one, within the limits of what is read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from segmentation.expressions.lexer import RESERVED, Kind, Token, tokens
+from segmentation.expressions.source import Source
+
+MAX_DEPTH: Final = 50
+MAX_TERMS: Final = 1_000
+"""Conditions, and values in lists."""
+
+
+class Cursor:
+    """Where the parser is in a text. Everything raises `UserError` with the code of the source."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._tokens = tokens(source)
+        self._next = 0
+        self._depth = 0
+        self._terms = 0
+
+    @property
+    def token(self) -> Token:
+        """The next token."""
+        return self._tokens[self._next]
+
+    def take(self) -> Token:
+        """The next token, which is passed; `end` is never passed."""
+        token = self.token
+        if token.kind != "end":
+            self._next += 1
+        return token
+
+    def symbol(self, text: str) -> bool:
+        """Pass this symbol, if it is next."""
+        return self._accept("symbol", text)
+
+    def word(self, text: str) -> bool:
+        """Pass this word, in any case, if it is next."""
+        return self._accept("word", text)
+
+    def expect(self, symbol: str, why: str) -> None:
+        """Pass this symbol."""
+        if not self.symbol(symbol):
+            self.refuse(f"{symbol!r} {why}")
+
+    def refuse(self, expected: str) -> NoReturn:
+        """Something else was expected here."""
+        raise self.source.fault(self.token.at, f"expected {expected}, not {self.token}")
+
+    def term(self, at: int) -> None:
+        """One more condition or value."""
+        self._terms += 1
+        if self._terms > MAX_TERMS:
+            raise self.source.fault(at, f"more than {MAX_TERMS} conditions and values")
+
+    @contextmanager
+    def deeper(self, at: int) -> Iterator[None]:
+        """One level of `not` or parentheses."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self.source.fault(at, f"nested deeper than {MAX_DEPTH} levels of parentheses and not")
+        yield
+        self._depth -= 1
+
+    def _accept(self, kind: Kind, text: str) -> bool:
+        found = self.token.kind == kind and self.token.text.lower() == text
+        if found:
+            self._next += 1
+        return found
+
+
+def is_reserved(token: Token) -> bool:
+    """Whether a token is a word of the language."""
+    return token.kind == "word" and token.text.lower() in RESERVED

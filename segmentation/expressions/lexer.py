@@ -1,0 +1,109 @@
+"""Text -> tokens. Strings are written as in JSON, columns plainly or in backquotes, dates without quotes."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, cast
+
+from segmentation.expressions.source import Source
+
+Kind = Literal["word", "column", "string", "number", "date", "timestamp", "symbol", "end"]
+
+RESERVED: Final = frozenset({"and", "or", "not", "in", "is", "set", "true", "false", "null"})
+"""Words of the language, in any case; a column with such a name is written in backquotes."""
+MAX_NUMBER_CHARACTERS: Final = 400
+"""More than any double needs, less than Python refuses to convert."""
+UNTYPED: Final = "write a date as 2026-11-01, a timestamp as 2026-11-01T09:00:00Z or with an offset such as +09:00"
+
+TOKEN: Final = re.compile(
+    r"""
+    (?P<blank>[ \t\r\n]+)
+  | (?P<string>"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*")
+  | (?P<column>`[A-Za-z][A-Za-z0-9_]*`)
+  | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<moment>[0-9]+-[0-9][0-9A-Za-z:.+-]*)
+  | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.]))
+  | (?P<symbol><=|>=|!=|=|<|>|\(|\)|,)
+    """,
+    re.VERBOSE,
+)
+DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TIMESTAMP: Final = re.compile(
+    rf"{DATE.pattern}T[0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]{{1,6}})?)?(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?"
+)
+HINTS: Final = {
+    "'": 'a text is written in double quotes: "JP"',
+    '"': "this text is not closed, or has a line end or control character in it (written as \\n or \\u001f)",
+    "`": "a column in backquotes is a letter, then letters, digits and '_'",
+    "&": "write and",
+    "|": "write or",
+    "!": "write !=, or not in front of a condition",
+    **dict.fromkeys("0123456789.+-", f"this is no number; {UNTYPED}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`text` is the word or symbol as written, the name of a column, the value of a string; `at` its index."""
+
+    kind: Kind
+    text: str
+    at: int
+
+    def __str__(self) -> str:
+        return "the end" if self.kind == "end" else repr(self.text[:80])
+
+
+def tokens(source: Source) -> list[Token]:
+    """The tokens, the last of which is `end`. Raises `UserError` with the code of the source."""
+    found: list[Token] = []
+    text, at = source.text, 0
+    while at < len(text):
+        match = TOKEN.match(text, at)
+        if match is None:
+            raise source.fault(at, _unexpected(text[at]))
+        if match.lastgroup != "blank":
+            found.append(_token(source, match))
+        at = match.end()
+    found.append(Token("end", "", len(text)))
+    return found
+
+
+def string(text: str) -> str:
+    """A text as a token: what `tokens` reads as this string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _token(source: Source, match: re.Match[str]) -> Token:
+    kind, text, at = cast(Kind, match.lastgroup), match.group(), match.start()
+    match match.lastgroup:
+        case "column":
+            text = text[1:-1]
+        case "string":
+            text = _value(source, text, at)
+        case "moment":
+            kind = "date" if DATE.fullmatch(text) else "timestamp"
+            if kind == "timestamp" and not TIMESTAMP.fullmatch(text):
+                raise source.fault(at, UNTYPED)
+        case "number" if len(text) > MAX_NUMBER_CHARACTERS:
+            raise source.fault(at, f"a number has at most {MAX_NUMBER_CHARACTERS} characters")
+    return Token(kind, text, at)
+
+
+def _value(source: Source, quoted: str, at: int) -> str:
+    try:
+        text: str = json.loads(quoted)
+    except json.JSONDecodeError as exc:
+        raise source.fault(at + exc.pos, "escapes are those of JSON") from exc
+    if "\0" in text:
+        raise source.fault(at, "this text has a NUL character, which no value has")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise source.fault(at, "this text has half of a surrogate pair, which no value has")
+    return text
+
+
+def _unexpected(character: str) -> str:
+    if character in HINTS:
+        return HINTS[character]
+    shown = f"{character!r} " if character.isprintable() else ""
+    return f"{shown}(U+{ord(character):04X}) has no meaning outside of a text in double quotes"

@@ -1,0 +1,111 @@
+"""Tokens -> values of a column's type, and back. A value either fits exactly or is refused."""
+
+import math
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, assert_never
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.columns import ColumnType
+from schemas.errors import UserError
+from segmentation.expressions.lexer import Token, string
+from segmentation.expressions.nodes import Value
+from segmentation.expressions.source import Source
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LONG_MIN: Final = -(2**63)
+LONG_MAX: Final = 2**63 - 1
+WRITTEN: Final[dict[ColumnType, str]] = {
+    "string": 'a text in double quotes: "JP"',
+    "long": "a whole number of 64 bits: 25",
+    "double": "a number: 2.5",
+    "boolean": "true or false",
+    "date": "a date: 2026-11-01, without quotes",
+    "timestamp": "a timestamp: 2026-11-01T09:00:00Z, without quotes",
+}
+
+
+def value(source: Source, token: Token, type_: ColumnType, timezone: str | None) -> Value:
+    """The value of a token. Raises `UserError` with the code of the source, BAD_TIMEZONE for an unknown zone."""
+    try:
+        found = _value(source, token, type_, timezone)
+    except (ValueError, OverflowError) as exc:
+        raise source.fault(token.at, f"there is no such value: {token}") from exc
+    if found is None:
+        raise source.fault(token.at, f"expected {WRITTEN[type_]}; not {token}")
+    return found
+
+
+def literal(given: Value) -> str:
+    """A value as it is written; `value` reads the same again."""
+    match given:
+        case bool():
+            return "true" if given else "false"
+        case str():
+            return string(given)
+        case datetime():
+            return given.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return given.isoformat()
+        case int() | float():
+            return repr(given)
+        case _:
+            assert_never(given)
+
+
+def moment(source: Source, token: Token, timezone: str | None) -> datetime:
+    """The moment, in UTC, of a timestamp, or of a date at its midnight.
+
+    Without an offset it needs a zone, in which it is to be exactly one moment. Raises as `value` does, and `ValueError`
+    and `OverflowError` for what is no time of the years 1 to 9999.
+    """
+    written = datetime.fromisoformat(token.text)
+    if written.tzinfo is not None:
+        return written.astimezone(UTC)
+    if timezone is None:
+        raise source.fault(
+            token.at, f"{token.text} has no time zone: write an offset (2026-11-01T09:00:00+09:00), or give a zone"
+        )
+    first, last = (_in_zone(written, timezone, side) for side in ("earliest", "latest"))
+    if first != last:
+        raise source.fault(token.at, f"{token.text} is no moment, or two, in {timezone}: write it with an offset")
+    return first
+
+
+def _value(source: Source, token: Token, type_: ColumnType, timezone: str | None) -> Value | None:
+    """None where the token is of another type. Raises `ValueError` where it only looks like one of this type."""
+    text = token.text
+    found: Value | None = None
+    match type_, token.kind:
+        case "string", "string":
+            found = text
+        case "long", "number" if text.removeprefix("-").isdecimal() and LONG_MIN <= int(text) <= LONG_MAX:
+            found = int(text)
+        case "double", "number":
+            found = _double(source, token)
+        case "boolean", "word" if text.lower() in ("true", "false"):
+            found = text.lower() == "true"
+        case "date", "date":
+            found = date.fromisoformat(text)
+        case "timestamp", "date" | "timestamp":
+            found = moment(source, token, timezone)
+    return found
+
+
+def _double(source: Source, token: Token) -> float:
+    number = float(token.text)
+    if not math.isfinite(number):
+        raise source.fault(token.at, "this number is larger than any double")
+    if token.text.removeprefix("-").isdecimal() and int(number) != int(token.text):
+        raise source.fault(token.at, f"no double is exactly this whole number; the nearest one is {int(number)}")
+    return number
+
+
+def _in_zone(written: datetime, timezone: str, side: str) -> datetime:
+    local = pa.scalar(written, pa.timestamp("us"))
+    try:
+        micros = pc.assume_timezone(local, timezone, ambiguous=side, nonexistent=side).cast(pa.int64()).as_py()
+    except pa.ArrowException as exc:
+        raise UserError("BAD_TIMEZONE", f"{timezone[:80]!r} is not an IANA time zone", timezone=timezone[:80]) from exc
+    return EPOCH + timedelta(microseconds=micros)

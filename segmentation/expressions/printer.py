@@ -1,0 +1,40 @@
+"""Filters and conditions -> text that is read as the same again, with no parentheses but those that are needed."""
+
+from segmentation.expressions.lexer import RESERVED
+from segmentation.expressions.literals import literal
+from segmentation.expressions.nodes import And, Comparison, Condition, Filter, Not, OneOf, Or, Presence
+
+
+def filter_text(tree: Filter) -> str:
+    """A filter as `parse_filter` reads it."""
+    match tree:
+        case Not(operand):
+            return f"not {_inside(operand, And, Or)}"
+        case And(operands):
+            return " and ".join(_inside(operand, And, Or) for operand in operands)
+        case Or(operands):
+            return " or ".join(_inside(operand, Or) for operand in operands)
+        case _:
+            return condition_text(tree)
+
+
+def condition_text(condition: Condition) -> str:
+    """One condition."""
+    name = column_text(condition.column)
+    match condition:
+        case Comparison():
+            return f"{name} {condition.operator} {literal(condition.value)}"
+        case OneOf():
+            return f"{name} in ({', '.join(literal(value) for value in condition.values)})"
+        case Presence():
+            return f"{name} is {'set' if condition.present else 'not set'}"
+
+
+def column_text(name: str) -> str:
+    """A column's name, in backquotes where it is a word of the language."""
+    return f"`{name}`" if name.lower() in RESERVED else name
+
+
+def _inside(tree: Filter, *grouped: type[Filter]) -> str:
+    text = filter_text(tree)
+    return f"({text})" if isinstance(tree, grouped) else text

@@ -1,0 +1,168 @@
+"""Random filters over random rows of random columns: DuckDB finds the rows that a naive evaluation finds.
+
+Also: what is written is read as the same filter, and no text but a filter does anything but raise BAD_FILTER.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.columns import USER_ID, Column, ColumnType, RowSchema
+from schemas.errors import UserError
+from segmentation.expressions.filters import parse_filter
+from segmentation.expressions.nodes import And, Comparison, Condition, Filter, Not, OneOf, Operator, Or, Presence
+from segmentation.expressions.printer import filter_text
+from segmentation.expressions.sql import to_sql
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+TEXTS = st.sampled_from(["", "a", "A", "B", "é", "e\u0301", "z", "日本", "😀", "\uffff", "'", '"', "\\", "%"]) | TEXT
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+VALUES: Mapping[ColumnType, st.SearchStrategy[Any]] = {
+    "string": TEXTS,
+    "long": st.sampled_from([-(2**63), -1, 0, 1, 2**53, 2**53 + 1, 2**63 - 1]) | st.integers(-(2**63), 2**63 - 1),
+    "double": st.sampled_from([-0.0, 0.0, 5e-324, 0.1, 2.0**53, 1e16, 1.7976931348623157e308])
+    | st.floats(allow_nan=False, allow_infinity=False),
+    "boolean": st.booleans(),
+    "date": st.sampled_from([date.min, date(1969, 12, 31), date(1970, 1, 1), date.max]) | st.dates(),
+    "timestamp": st.integers(-3, 3).map(lambda n: EPOCH + timedelta(hours=3 * n))
+    | st.integers(-2, 2).map(lambda n: EPOCH + timedelta(microseconds=n))
+    | st.datetimes(timezones=st.just(UTC)),
+}
+"""Near each other, so that they are often equal, and at the ends of what there is."""
+STORED = {**VALUES, "double": st.just(math.nan) | VALUES["double"] | st.sampled_from([math.inf, -math.inf])}
+SIGNS: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+NAMES = ["age", "Set", "and", "x_1", "country", "T", "in", "is_1"]
+Row = Mapping[str, Any]
+
+
+def matches(tree: Filter, row: Row) -> bool:
+    """What a filter says of a row, naively."""
+    match tree:
+        case Not(operand):
+            return not matches(operand, row)
+        case And(operands):
+            return all(matches(operand, row) for operand in operands)
+        case Or(operands):
+            return any(matches(operand, row) for operand in operands)
+        case Presence(column=name, present=present):
+            return (row[name] is not None) == present
+        case Comparison(column=name, operator=sign, value=value):
+            there = row[name] is not None and row[name] == row[name]  # NaN is not
+            return there and SIGNS[sign](row[name], value)
+        case OneOf(column=name, values=values):
+            return row[name] is not None and any(row[name] == value for value in values)
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> RowSchema:
+    names = draw(st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=3))
+    return RowSchema(columns=tuple(Column(name=n, type=draw(st.sampled_from(list(VALUES)))) for n in names))
+
+
+@st.composite
+def conditions(draw: st.DrawFn, schema: RowSchema) -> Condition:
+    types: dict[str, ColumnType] = {USER_ID: "string", **{c.name: c.type for c in schema.columns}}
+    name = draw(st.sampled_from([*types][1:] * 2 + [USER_ID]))
+    value = VALUES[types[name]]
+    kind = draw(st.integers(0, 4))
+    if kind == 0:
+        return Presence(column=name, present=draw(st.booleans()))
+    if kind == 1:
+        return OneOf(column=name, type=types[name], values=tuple(draw(st.lists(value, min_size=1, max_size=4))))
+    signs: list[Operator] = ["=", "!="] if types[name] == "boolean" else list(SIGNS)
+    return Comparison(column=name, type=types[name], operator=draw(st.sampled_from(signs)), value=draw(value))
+
+
+def filters(schema: RowSchema) -> st.SearchStrategy[Filter]:
+    def larger(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
+        several = st.lists(inner, min_size=2, max_size=4).map(tuple)
+        return st.one_of(inner.map(Not), several.map(And), several.map(Or))
+
+    return st.recursive(conditions(schema), larger, max_leaves=8)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[RowSchema, list[Filter], list[Row]]:
+    schema = draw(schemas())
+    trees = draw(st.lists(filters(schema), min_size=1, max_size=4))
+    row = st.fixed_dictionaries({USER_ID: TEXTS, **{c.name: st.none() | STORED[c.type] for c in schema.columns}})
+    return schema, trees, draw(st.lists(row, min_size=3, max_size=20))
+
+
+@pytest.fixture(scope="module", params=["UTC", "Asia/Kolkata"])
+def database(request: pytest.FixtureRequest) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = '{request.param}'")  # of no importance
+        yield connection
+
+
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(case=cases())
+def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
+    database: duckdb.DuckDBPyConnection, case: tuple[RowSchema, list[Filter], list[Row]]
+) -> None:
+    schema, trees, rows = case
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema.arrow())
+    database.register("given", table.append_column("n", pa.array(range(len(rows)), pa.int64())))
+    for tree in trees:
+        sql, parameters = to_sql(tree, "r")
+        expected = [n for n, row in enumerate(rows) if matches(tree, row)]
+        found = database.execute(f"SELECT n FROM given r WHERE {sql} ORDER BY n", parameters).fetchall()
+        assert [n for (n,) in found] == expected
+        unknown = f"SELECT count(*) FROM given r WHERE ({sql}) IS NULL"
+        assert database.execute(unknown, parameters).fetchall() == [(0,)]  # true or false, also where it is negated
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), schema=schemas())
+def test_what_is_written_is_read_as_the_same_filter(data: st.DataObject, schema: RowSchema) -> None:
+    tree = data.draw(filters(schema))
+    text = filter_text(tree)
+    again = parse_filter(text, schema)
+    assert again == tree
+    assert filter_text(again) == text  # tells 0.0 from -0.0, which are equal
+
+
+SIGNS_AND_WORDS = ("age", "`and`", "country", ">=", "=", "in", "is", "set", "not", "and", "or", "(", ")", ",")
+WRITTEN = ('"JP"', "25", "2.5", "2026-11-01", "2026-11-01T00:00Z", "true", "null", "'", ";", "--", "\\", "-", "\u3000")
+WORDS = st.sampled_from([*SIGNS_AND_WORDS, *WRITTEN])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(WORDS | st.text(max_size=3), max_size=12).map(" ".join) | st.text(max_size=20))
+def test_any_other_text_is_refused_at_one_of_its_characters(text: str) -> None:
+    schema = RowSchema(
+        columns=(Column(name="age", type="long"), Column(name="and", type="double"), Column(name="country"))
+    )
+    match read(text, schema):
+        case UserError(code="BAD_FILTER", detail={"position": int(position), "marked": str(marked)}):
+            assert 1 <= position <= len(text) + 1
+            line, caret = marked.split("\n")
+            assert caret.strip() == "^"
+            assert not line or line.isprintable()
+        case UserError() as error:
+            pytest.fail(str(error))
+        case tree:
+            assert parse_filter(filter_text(tree), schema) == tree
+
+
+def read(text: str, schema: RowSchema) -> Filter | UserError:
+    try:
+        return parse_filter(text, schema)
+    except UserError as error:
+        return error
