@@ -83,19 +83,42 @@ def parsed(text):
     return int(count), *(int(lane, 16) for lane in lanes)
 
 
+def plus(total, digest, sign=1):
+    return tuple((a + sign * b) % 2**64 for a, b in zip(total, digest, strict=True))
+
+
 def main(address):
     manifest = json.loads(Path(address).read_text(encoding="utf-8"))
     names, types = zip(*((c["name"], c["type"]) for c in manifest["schema"]), strict=True)
-    total = parsed(manifest["delta"]["digest"]) if manifest["delta"] else (0, 0, 0)
+    base = parsed(manifest["delta"]["digest"]) if manifest["delta"] else (0, 0, 0)
+    totals = {}  # of the files, by their change
     for file in manifest["files"]:
         path = Path(address).parent / file["key"]
         if hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]:
             return f"{path}: sha256 differs"
         if (found := digest(rows(path, manifest["format"], names), types)) != parsed(file["digest"]):
             return f"{path}: digest differs: {found}"
-        sign = -1 if file.get("change") == "removed" else 1
-        total = tuple((a + sign * b) % 2**64 for a, b in zip(total, found, strict=True))
-    return None if total == parsed(manifest["digest"]) else f"the files come to {total}, not to {manifest['digest']}"
+        totals[file.get("change")] = plus(totals.get(file.get("change"), (0, 0, 0)), found)
+    read = totals  # everything, unless rows or columns were chosen: then there are accounts of all that was read
+    if "selection" in manifest:
+        read = {}
+        for account in manifest["selection"]["accounts"]:
+            change = account.get("change")
+            kept, filtered, suppressed, exported = (
+                parsed(account[name]) for name in ("kept", "filtered", "suppressed", "exported")
+            )
+            if totals.pop(change, (0, 0, 0)) != exported:
+                return f"the {change or 'exported'} files do not come to {account['exported']}"
+            same_columns = account["kept"][:16] == account["exported"][:16]
+            if kept[0] != exported[0] or (same_columns and kept != exported):
+                return f"{account['kept']} was kept, and {account['exported']} exported"
+            read[change] = plus(plus(kept, filtered), suppressed)
+        if totals:
+            return f"no account of {totals}"
+    total = base
+    for change, found in read.items():
+        total = plus(total, found, -1 if change == "removed" else 1)
+    return None if total == parsed(manifest["digest"]) else f"the rows come to {total}, not to {manifest['digest']}"
 
 
 if __name__ == "__main__":

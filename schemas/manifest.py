@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, Self, cast, get_args
 from schemas.columns import FileFormat, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
+from schemas.manifest_selection import Change as Change  # noqa: PLC0414  # it is said of files too
+from schemas.manifest_selection import ManifestSelection
 
 MANIFEST_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
@@ -20,7 +22,6 @@ FORMAT_KEYS: Final = ("name", "compression", "null_token", "formulas")
 Compression = Literal["none", "gzip", "zstd"]
 FormulaPolicy = Literal["as-is", "escape", "refuse"]
 """What becomes of texts that a spreadsheet may take for a formula: kept, prefixed by an apostrophe, or refused."""
-Change = Literal["added", "removed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,9 @@ class DeltaBase:
 class Manifest:
     """What an export holds. `members` and `digest` are those of the version, whatever of it was exported.
 
-    `rows` is the sum of the files' rows. `rule_hash` is set where the version is a rule segment's snapshot.
+    `rows` is the sum of the files' rows. `rule_hash` is set where the version is a rule segment's snapshot. `schema`
+    is that of the files; `selection` is set where not all rows, or other columns, were taken. By the columns
+    `partition_by` the files lie in folders.
     """
 
     export: str
@@ -163,6 +166,8 @@ class Manifest:
     rule_hash: str | None = None
     formulas_found: int = 0
     delta: DeltaBase | None = None
+    selection: ManifestSelection | None = None
+    partition_by: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -175,12 +180,8 @@ class Manifest:
 
     def fault(self) -> str | None:
         """Which of its sums does not add up, or none."""
-        if self.delta is None:
-            told, found = self.digest, self.total()
-        else:
-            told, found = self.digest, self.delta.digest - self.total("removed") + self.total("added")
-        if told != found:
-            return f"the files come to {found}, the version's digest is {told}"
+        if (fault := self._sum_fault()) is not None:
+            return fault
         if self.digest.count != self.members:
             return f"the digest counts {self.digest.count} members, the manifest {self.members}"
         if any(file.rows != file.digest.count for file in self.files):
@@ -188,8 +189,21 @@ class Manifest:
         keys = [file.key for file in self.files]
         return "a file is listed twice" if len(set(keys)) != len(keys) else None
 
+    def _sum_fault(self) -> str | None:
+        base = None if self.delta is None else self.delta.digest
+        if self.selection is not None:
+            files = {change: self.total(change) for change in {file.change for file in self.files}}
+            return self.selection.fault(self.digest, base, files)
+        found = self.total() if base is None else base - self.total("removed") + self.total("added")
+        return None if found == self.digest else f"the files come to {found}, the version's digest is {self.digest}"
+
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
+        """Plain JSON data. What an export of a whole version has no need of is not there."""
+        more: dict[str, object] = {}
+        if self.selection is not None:
+            more["selection"] = self.selection.as_record()
+        if self.partition_by:
+            more["partition_by"] = list(self.partition_by)
         return {
             "manifest": MANIFEST_VERSION,
             "export": self.export,
@@ -208,6 +222,7 @@ class Manifest:
             "formulas_found": self.formulas_found,
             "files": [file.as_record() for file in self.files],
             "delta": None if self.delta is None else self.delta.as_record(),
+            **more,
         }
 
     def encode(self) -> bytes:
@@ -230,6 +245,7 @@ class Manifest:
             raise UserError("BAD_MANIFEST", "the schema is not the one that schema_id names")
         if manifest.rows != record["rows"]:
             raise UserError("BAD_MANIFEST", f"rows is {record['rows']}, its files have {manifest.rows}")
+        _check_columns(manifest)
         return manifest
 
     @classmethod
@@ -238,7 +254,7 @@ class Manifest:
         if first != {"name": "user_id", "type": "string"}:
             raise UserError("BAD_MANIFEST", "the first column is not user_id")
         form = record["format"]
-        delta = record["delta"]
+        delta, selection = record["delta"], record.get("selection")
         return cls(
             export=str(record["export"]),
             tenant=str(record["tenant"]),
@@ -256,4 +272,17 @@ class Manifest:
             delta=None
             if delta is None
             else DeltaBase(version=int(delta["version"]), digest=Digest.parse(delta["digest"])),
+            selection=None if selection is None else ManifestSelection.from_record(selection),
+            partition_by=tuple(map(str, record.get("partition_by", ()))),
         )
+
+
+def _check_columns(manifest: Manifest) -> None:
+    """Digests of different columns do not add. Raises `UserError` BAD_MANIFEST."""
+    digests = [file.digest for file in manifest.files]
+    if manifest.selection is None:
+        digests += [manifest.digest] if manifest.delta is None else [manifest.digest, manifest.delta.digest]
+    if any(digest.schema_id != manifest.schema.schema_id for digest in digests):
+        raise UserError("BAD_MANIFEST", "a digest is of other columns than the schema's")
+    if not set(manifest.partition_by) <= set(manifest.schema.names):
+        raise UserError("BAD_MANIFEST", "partition_by names a column that is not in the schema")

@@ -102,9 +102,11 @@ def audience_relation(
     return connection.sql(rows_sql([part.uri for part in parts], schema))
 
 
-def batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a query as they come, at most `BATCH_ROWS` a batch."""
-    yield from connection.execute(query).to_arrow_reader(BATCH_ROWS)
+def batches(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] = ()
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a query as they come, at most `BATCH_ROWS` a batch. `parameters`: the values of its `?`."""
+    yield from connection.execute(query, list(parameters)).to_arrow_reader(BATCH_ROWS)
 
 
 def _secret(s3: S3Access) -> str:

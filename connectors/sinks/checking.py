@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from connectors.sinks.folders import by_folder
 from connectors.sinks.text_rows import unescaped
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -94,7 +95,8 @@ def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: Pars
         if value != getattr(file, what):
             return Difference(key=file.key, what=what, expected=getattr(file, what), found=value)
     try:
-        digest, first, last = _read(manifest, path, limits)
+        folder = file.key.removesuffix(file.key.rpartition("/")[2]) if manifest.partition_by else ""
+        digest, first, last = _read(manifest, path, folder, limits)
     except UserError as exc:
         return Difference(key=file.key, what="content", expected="readable", found=f"{exc.code}: {exc.message}")
     for what, value in {"rows": digest.count, "digest": digest, "min": first, "max": last}.items():
@@ -103,8 +105,11 @@ def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: Pars
     return None
 
 
-def _read(manifest: Manifest, path: Path, limits: ParseLimits) -> tuple[Digest, str, str]:
-    """Digest, first and last id of a file. Raises `UserError`, ROW_REFUSED for a row that no import would take."""
+def _read(manifest: Manifest, path: Path, folder: str, limits: ParseLimits) -> tuple[Digest, str, str]:
+    """Digest, first and last id of a file, whose rows belong to a folder.
+
+    Raises `UserError`: ROW_REFUSED for a row that no import would take, IN_ANOTHER_FOLDER.
+    """
     digest = Digest(schema_id=manifest.schema.schema_id)
     first = last = ""
     with open_parsed(path, import_spec(manifest), limits) as parsed:
@@ -117,6 +122,9 @@ def _read(manifest: Manifest, path: Path, limits: ParseLimits) -> tuple[Digest, 
                 rows = unescaped(rows, manifest.schema)
             if rows.num_rows:
                 digest += digest_rows(rows, manifest.schema)
+                for place, _ in by_folder([rows], manifest.partition_by):
+                    if place.folder != folder:
+                        raise UserError("IN_ANOTHER_FOLDER", f"a row belongs to the folder {place.folder}")
                 ids = rows.column(USER_ID)
                 first, last = first if digest.count > rows.num_rows else ids[0].as_py(), ids[-1].as_py()
     return digest, first, last

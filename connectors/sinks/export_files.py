@@ -6,7 +6,7 @@ The same rows make the same bytes, so that an export that is repeated finds its 
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from connectors.sinks.folders import Place, by_folder, regrouped, require_few_folders
 from connectors.sinks.text_rows import csv_header, csv_rows, escaped, formulas, jsonl_rows
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
@@ -45,21 +46,29 @@ def write_files(
     stem: str,
     target_bytes: int,
     change: Change | None = None,
+    partition_by: Sequence[str] = (),
+    batch_rows: int | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Iterator[WrittenFile]:
-    """Write rows, sorted by user id, as files `<stem>-<number>`; none without rows.
+    """Write rows, sorted by `partition_by` and user id, as files `<stem>-<number>`; none without rows.
 
-    A file is closed with the batch in which it reaches `target_bytes`. `on_rows` is told the rows of each batch.
-    Raises `UserError` FORMULA_FOUND,
-    NULL_TOKEN_TAKEN, and OSError for a full disk.
+    A file is closed with the batch in which it reaches `target_bytes`, and where the values of `partition_by` change;
+    its key begins with the folder of these. `batch_rows` (none: as they come) are written at a time: in Parquet, the
+    rows of a row group. `on_rows` is told the rows of each batch. Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN,
+    TOO_MANY_PARTITIONS, PARTITION_VALUE_TOO_LONG, and OSError for a full disk.
     """
     number, file = 0, None
+    current, folders = Place(), set[str]()
+    pieces = by_folder(batches, partition_by)
     try:
-        for batch in batches:
-            if batch.num_rows == 0:
-                continue
+        for place, batch in pieces if batch_rows is None else regrouped(pieces, batch_rows):
+            if file is not None and place != current:
+                done, file = file.close(change), None
+                yield done
             if file is None:
-                file = _OpenFile(folder / f"{stem}-{number:05d}{format_.suffix}", schema, format_)
+                require_few_folders(folders := {*folders, place.folder})
+                name = f"{stem}-{number:05d}{format_.suffix}"  # no two have the same, not even in two folders
+                file, current = _OpenFile(folder / name, schema, format_, key=place.folder + name), place
                 number += 1
             file.write(batch)
             on_rows(batch.num_rows)
@@ -87,8 +96,9 @@ class _Rows(Protocol):
 class _OpenFile:
     """A file that is being written: rows in, bytes counted and hashed on their way to the disk."""
 
-    def __init__(self, path: Path, schema: RowSchema, format_: ExportFormat) -> None:
+    def __init__(self, path: Path, schema: RowSchema, format_: ExportFormat, *, key: str) -> None:
         self._path = path
+        self._key = key
         self._schema = schema
         self._format = format_
         self._digest = Digest(schema_id=schema.schema_id)
@@ -127,7 +137,7 @@ class _OpenFile:
         self._rows.close()
         self._disk.close()
         entry = ManifestFile(
-            key=self._path.name,
+            key=self._key,
             rows=self._digest.count,
             bytes=self._raw.size,
             sha256=self._raw.sha256,

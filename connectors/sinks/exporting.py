@@ -12,22 +12,30 @@ files back: they are no other export's, because of the id.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from connectors.lake.access import S3Access
-from connectors.lake.duck import batches, connect
+from connectors.lake.duck import BATCH_ROWS
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.sinks.destinations import Destination
 from connectors.sinks.export_files import write_files
+from connectors.sinks.folders import require_few_folders
 from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole_groups
+from connectors.sinks.shaping import Shape
+from connectors.sinks.taking import taken_rows
 from schemas.errors import FatalError, MusterError, UserError
+from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId
 from schemas.manifest import MANIFEST_NAME, DeltaBase, ExportFormat, Manifest, ManifestFile
+from schemas.manifest_selection import Account
 
 TARGET_BYTES: Final = 256 * 1024 * 1024
+MIN_ROW_GROUP_ROWS: Final = 1_000
+MAX_ROW_GROUP_ROWS: Final = 1_048_576
+"""DuckDB's and Parquet writers' usual 122,880 to a million: a row group is held in memory."""
 ID_SHOWN: Final = 10
 """Characters of the id in a file's name: the end of a ULID is random, 50 bits."""
 
@@ -42,7 +50,11 @@ def file_stem(audience: str, version: int, export_id: JobId) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOrder:
-    """What is wanted: a version, or its difference from `base`, in files of about `target_bytes`."""
+    """What is wanted: a version, or its difference from `base`, in files of about `target_bytes`.
+
+    `shape` (none: all rows and columns) is what is taken of it. `row_group_rows` are those of a row group of Parquet.
+    Raises `UserError` NOT_IN_A_DELTA, BAD_FORMAT.
+    """
 
     export_id: JobId
     tenant: str
@@ -52,11 +64,41 @@ class ExportOrder:
     created_at: str
     base: PinnedVersion | None = None
     target_bytes: int = TARGET_BYTES
+    shape: Shape | None = None
+    row_group_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        rows = self.row_group_rows
+        if rows is not None and self.format.format != "parquet":
+            raise UserError("BAD_FORMAT", "row groups belong to Parquet")
+        if rows is not None and not MIN_ROW_GROUP_ROWS <= rows <= MAX_ROW_GROUP_ROWS:
+            raise UserError(
+                "BAD_FORMAT", f"a row group has {MIN_ROW_GROUP_ROWS} to {MAX_ROW_GROUP_ROWS} rows, not {rows}"
+            )
+        if self.shape is not None and self.shape.version != self.version:
+            raise ValueError("the shape is of another version")
+        if self.shape is not None and self.base is not None and (self.shape.suppress or self.shape.attributes):
+            raise not_in_a_delta()
+
+    @property
+    def taken(self) -> Shape:
+        """What is taken of the version."""
+        return self.shape if self.shape is not None else Shape(version=self.version)
+
+    @property
+    def batch_rows(self) -> int | None:
+        """Rows that are written at a time; none: as they come. What is left of a filtered batch may be few."""
+        chosen = self.taken.selects or bool(self.taken.partition_by)
+        return BATCH_ROWS if self.row_group_rows is None and chosen else self.row_group_rows
 
     @property
     def stem(self) -> str:
         """Start of the files' names, this export's own."""
         return file_stem(self.audience, self.version.info.version, self.export_id)
+
+    def bytes_of(self, group: Group) -> int:
+        """Of all files that are read for a group."""
+        return group.bytes + self.taken.bytes_beside(group)
 
     def groups(self) -> list[Group]:
         """The files to read, in groups; the same order gives the same ones. Raises `UserError` SCHEMA_MISMATCH."""
@@ -67,10 +109,14 @@ class ExportOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupWritten:
-    """The files of one group. `formulas`: texts in them that a spreadsheet may take for one."""
+    """The files of one group. `formulas`: texts in them that a spreadsheet may take for one.
+
+    `accounts`: of the rows that were read, where not all were taken as they are.
+    """
 
     files: tuple[ManifestFile, ...]
     formulas: int = 0
+    accounts: tuple[Account, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -79,13 +125,18 @@ class GroupWritten:
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {"files": [file.as_record() for file in self.files], "formulas": self.formulas}
+        return {
+            "files": [file.as_record() for file in self.files],
+            "formulas": self.formulas,
+            "accounts": [account.as_record() for account in self.accounts],
+        }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Inverse of `as_record`."""
         files = tuple(ManifestFile.from_record(file) for file in record["files"])
-        return cls(files=files, formulas=record["formulas"])
+        accounts = tuple(Account.from_record(account) for account in record["accounts"])
+        return cls(files=files, formulas=record["formulas"], accounts=accounts)
 
 
 def export(
@@ -150,39 +201,45 @@ def write_group(
     """
     rows = formulas = 0
     files: list[ManifestFile] = []
+    accounts: list[Account] = []
+    taken = order.taken
 
     def count(more: int) -> None:
         nonlocal rows
         rows += more
         on_rows(rows)
 
-    schema = order.version.info.row_schema
     limits = replace(limits, temp_directory=limits.temp_directory / "export")
-    with lake_faults("exporting"), to.scratch(limits.temp_directory) as scratch:
-        for selection in group.selections(schema):
-            kind = f"-{selection.change}" if selection.change else ""
-            with connect(limits, s3) as connection:
-                for file in write_files(
-                    batches(connection, selection.sql),
-                    schema,
-                    order.format,
-                    scratch,
-                    stem=f"{order.stem}{kind}-{group.number:05d}",
-                    target_bytes=order.target_bytes,
-                    change=selection.change,
-                    on_rows=count,
-                ):
-                    to.put(file.path, file.entry.key)
-                    files.append(file.entry)
-                    on_file(file.entry)
-                    formulas += file.formulas
-    return GroupWritten(files=tuple(files), formulas=formulas)
+    with (
+        lake_faults("exporting"),
+        to.scratch(limits.temp_directory) as scratch,
+        closing(taken_rows(taken, group, s3=s3, limits=limits, accounts=accounts)) as found,
+    ):
+        for change, rows_of_it in found:
+            kind = f"-{change}" if change else ""
+            for file in write_files(
+                rows_of_it,
+                taken.exported,
+                order.format,
+                scratch,
+                stem=f"{order.stem}{kind}-{group.number:05d}",
+                target_bytes=order.target_bytes,
+                change=change,
+                partition_by=taken.partition_by,
+                batch_rows=order.batch_rows,
+                on_rows=count,
+            ):
+                to.put(file.path, file.entry.key)
+                files.append(file.entry)
+                on_file(file.entry)
+                formulas += file.formulas
+    return GroupWritten(files=tuple(files), formulas=formulas, accounts=tuple(accounts))
 
 
 def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) -> Manifest:
     """Step 3; `groups` by their numbers. Raises `UserError` DESTINATION_EXISTS, `FatalError` EXPORT_MISMATCH."""
-    files = tuple(file for group in groups for file in group.files)
-    manifest = _manifest(order, files, sum(group.formulas for group in groups))
+    manifest = _manifest(order, groups)
+    require_few_folders({file.key.rpartition("/")[0] for file in manifest.files})
     if (fault := manifest.fault()) is not None:
         raise FatalError(
             "EXPORT_MISMATCH", f"version {manifest.version} was not exported: {fault}", version=manifest.version
@@ -207,8 +264,9 @@ def _is_mine(order: ExportOrder, manifest: bytes) -> bool:
     return False
 
 
-def _manifest(order: ExportOrder, files: tuple[ManifestFile, ...], formulas: int) -> Manifest:
-    info = order.version.info
+def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
+    info, taken = order.version.info, order.taken
+    accounts = [account for group in groups for account in group.accounts]
     return Manifest(
         export=order.export_id,
         tenant=order.tenant,
@@ -217,12 +275,14 @@ def _manifest(order: ExportOrder, files: tuple[ManifestFile, ...], formulas: int
         snapshot_id=info.snapshot_id,
         created_at=order.created_at,
         format=order.format,
-        schema=info.row_schema,
+        schema=taken.exported,
         members=info.members,
         digest=info.digest,
-        files=files,
-        formulas_found=formulas,
+        files=tuple(file for group in groups for file in group.files),
+        formulas_found=sum(group.formulas for group in groups),
         delta=None if order.base is None else DeltaBase(version=order.base.info.version, digest=order.base.info.digest),
+        selection=taken.accounted(accounts, delta=order.base is not None),
+        partition_by=taken.partition_by,
     )
 
 

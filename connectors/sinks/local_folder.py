@@ -44,8 +44,11 @@ class LocalFolder:
         target = self._folder / key
         with self._faults():
             path.chmod(READABLE)
+            target.parent.mkdir(parents=True, exist_ok=True)
             if not _link(path, target) and not _same(path, target):
                 raise key_taken(str(target))
+            for folder in self._folders_of(key):
+                _sync(folder)
             path.unlink()
 
     def put_manifest(self, data: bytes) -> bool:
@@ -60,15 +63,22 @@ class LocalFolder:
         return new
 
     def remove(self, key: str) -> None:
-        """One that is not there is no error."""
+        """One that is not there is no error. Folders of its key go with their last file."""
         with self._faults():
             (self._folder / key).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or gone
+            for folder in self._folders_of(key):
+                folder.rmdir()
 
     def keys(self) -> Iterator[str]:
         """See `Destination.keys`."""
         for path in self._folder.rglob("*"):
             if path.is_file() and not path.parent.name.startswith(HIDDEN):
                 yield str(path.relative_to(self._folder))
+
+    def _folders_of(self, key: str) -> list[Path]:
+        """The folders between a file and ours, the innermost first."""
+        return list((self._folder / key).parents)[: key.count("/")]
 
     def uri(self, key: str) -> str:
         """Its path."""

@@ -1,6 +1,6 @@
 """Which rows an export takes: a whole version, or what was added and removed since another one. As SQL of ours."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,10 +33,17 @@ class PinnedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A query for sorted rows, which become files of their own."""
+    """A query for rows, which become files of their own, in the order of `key`: names of its columns."""
 
-    sql: str
+    rows: str
     change: Change | None = None
+    parameters: tuple[object, ...] = ()
+    key: tuple[str, ...] = (USER_ID,)
+
+    @property
+    def sql(self) -> str:
+        """The query for the sorted rows. `parameters` are the values of its `?`."""
+        return f"{self.rows} ORDER BY {', '.join(map(identifier, self.key))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +74,11 @@ class Group:
         """
         new = rows_sql([part.uri for part in self.parts], schema)
         if self.base is None:
-            return [Selection(sql=_sorted(new))]
+            return [Selection(rows=new)]
         old = rows_sql([part.uri for part in self.base], schema)
         return [
-            Selection(sql=_only_in(new, old, schema), change="added"),
-            Selection(sql=_only_in(old, new, schema), change="removed"),
+            Selection(rows=_only_in(new, old, schema), change="added"),
+            Selection(rows=_only_in(old, new, schema), change="removed"),
         ]
 
 
@@ -90,7 +97,7 @@ def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: in
     """
     common_schema(version, base)
     new, old = _by_partition(version), _by_partition(base)
-    if new is None or old is None or version.info.partitions != base.info.partitions:
+    if new is None or old is None or not cut_alike(version.info, base.info):
         return [Group(number=0, parts=version.parts, base=base.parts)]
     pairs = [(new.get(partition, ()), old.get(partition, ())) for partition in range(version.info.partitions)]
     return [
@@ -103,6 +110,19 @@ def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: in
             _bundled(pairs, lambda pair: sum(part.bytes for parts in pair for part in parts), group_bytes)
         )
     ]
+
+
+def cut_alike(one: VersionInfo, other: VersionInfo) -> bool:
+    """Whether a user is in the partition of the same number in both."""
+    return (one.partitions, one.partitioner) == (other.partitions, other.partitioner)
+
+
+def of_same_users(parts: Sequence[Part], version: PinnedVersion, other: PinnedVersion) -> tuple[Part, ...]:
+    """The files of another version, be it of another audience, that may hold the users of some files of a version."""
+    partitions = {part.partition for part in parts}
+    if None in partitions or not cut_alike(version.info, other.info):
+        return other.parts
+    return tuple(part for part in other.parts if part.partition is None or part.partition in partitions)
 
 
 def _by_partition(version: PinnedVersion) -> dict[int, tuple[Part, ...]] | None:
@@ -141,15 +161,11 @@ def common_schema(version: PinnedVersion, base: PinnedVersion) -> RowSchema:
     return version.info.row_schema
 
 
-def _sorted(query: str) -> str:
-    return f"{query} ORDER BY {USER_ID}"
-
-
 def _only_in(rows: str, others: str, schema: RowSchema) -> str:
     """Rows of a query that are not, value for value, in another one."""
     other = [f"o.{USER_ID} IS NULL", *(differs(column, "r", "o") for column in schema.columns)]
     names = ", ".join(f"r.{identifier(name)}" for name in schema.names)
     return (
         f"SELECT {names} FROM ({rows}) r LEFT JOIN ({others}) o ON r.{USER_ID} = o.{USER_ID} "  # noqa: S608  # quoted
-        f"WHERE {' OR '.join(other)} ORDER BY r.{USER_ID}"
+        f"WHERE {' OR '.join(other)}"
     )

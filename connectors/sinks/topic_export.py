@@ -9,7 +9,7 @@ from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
-from schemas.manifest import Change
+from schemas.manifest_selection import Account, Change
 from schemas.topics import OWN_PREFIX
 
 SCHEME: Final = "kafka://"
@@ -91,13 +91,17 @@ class SentPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSent:
-    """One group, of which the broker has acknowledged every chunk. `bytes` of messages, before compression."""
+    """One group, of which the broker has acknowledged every chunk. `bytes` of messages, before compression.
+
+    `accounts`: of the rows that were read, where not all were taken as they are.
+    """
 
     export_id: JobId
     attempt: Attempt
     group: int
     bytes: int
     partitions: tuple[SentPart, ...]
+    accounts: tuple[Account, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -116,6 +120,7 @@ class GroupSent:
                 {"chunks": part.chunks, "digest": str(part.digest), "removed": str(part.removed)}
                 for part in self.partitions
             ],
+            "accounts": [account.as_record() for account in self.accounts],
         }
 
     @classmethod
@@ -132,6 +137,7 @@ class GroupSent:
                 )
                 for part in record["partitions"]
             ),
+            accounts=tuple(Account.from_record(account) for account in record["accounts"]),
         )
 
 

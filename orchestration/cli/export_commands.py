@@ -1,13 +1,15 @@
 """`muster export` and `muster verify`."""
 
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from orchestration.cli import export_options as shapes
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.export_following import wait_for_export
+from orchestration.cli.export_following import say_left_out, wait_for_export
+from orchestration.cli.export_options import export_request
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.options import command
 from orchestration.cli.screen import screen
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from orchestration.steps.exports.request import ExportRequest
 
 NULL: Final = "\\N"
-MIB: Final = 1024 * 1024
 ONE_FILE: Final = ".parquet"
 PROFILE: Final = typer.Option("--profile", metavar="NAME", help="Whose credentials, in destinations.toml.")
 
@@ -34,6 +35,8 @@ def add_to(app: typer.Typer) -> None:
         "muster export vip --to kafka://vip-members --wait",
         "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
         "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
+        "muster export vip --to exports/jp --where 'country = \"JP\" and age >= 20' --suppress unsubscribed",
+        "muster export vip --to exports/vip --attributes profiles:plan,score@4 --partition-by plan",
     )(export)
     command(app, "verify", "muster verify exports/vip/manifest.json", "muster verify s3://bucket/vip-3/manifest.json")(
         verify
@@ -64,6 +67,12 @@ def export(
     ] = "as-is",
     target_mb: Annotated[int, typer.Option("--target-mb", metavar="MB", min=1, help="Size of a file, about.")] = 256,
     profile: Annotated[str | None, PROFILE] = None,
+    where: shapes.Where = None,
+    attributes: shapes.Attributes = None,
+    suppress: shapes.Suppress = None,
+    columns: shapes.Columns = None,
+    partition_by: shapes.PartitionBy = None,
+    row_group_rows: shapes.RowGroupRows = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
     timeout: options.Timeout = None,
@@ -82,6 +91,7 @@ def export(
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
     from schemas.errors import UserError
+    from schemas.export_shape import ExportShape
     from schemas.manifest import ExportFormat
 
     request = export_request(
@@ -97,9 +107,16 @@ def export(
         formulas=formulas,
         target_mb=target_mb,
         profile=profile,
+        where=where,
+        attributes=attributes,
+        suppress=suppress,
+        columns=columns,
+        partition_by=partition_by,
+        row_group_rows=row_group_rows,
     )
     one_file = to.endswith(ONE_FILE)
-    if one_file and (request.format != ExportFormat(format="parquet") or delta_from is not None or profile is not None):
+    chosen_otherwise = delta_from is not None or row_group_rows is not None or request.shape != ExportShape()
+    if one_file and (request.format != ExportFormat(format="parquet") or chosen_otherwise or profile is not None):
         raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
     if overwrite and not one_file:
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
@@ -119,46 +136,6 @@ def export(
         _one_file(context, request, overwrite=overwrite)
     else:
         _folder(context, request)
-
-
-def export_request(
-    *,
-    audience: str,
-    to: str,
-    tenant: str,
-    version: int | None = None,
-    as_of: str | None = None,
-    delta_from: int | None = None,
-    format_: str,
-    compression: str,
-    null: str,
-    formulas: str,
-    target_mb: int,
-    profile: str | None = None,
-) -> "ExportRequest":
-    """What the options of an export ask for. Raises `UserError` BAD_FORMAT."""
-    from orchestration.clock import fresh_id
-    from orchestration.steps.exports.request import ExportRequest
-    from schemas.columns import FileFormat
-    from schemas.manifest import Compression, ExportFormat, FormulaPolicy
-
-    return ExportRequest(
-        export_id=fresh_id(),
-        tenant=tenant,
-        audience=audience,
-        to=to,
-        format=ExportFormat(
-            format=cast("FileFormat", format_),
-            compression=cast("Compression", compression),
-            null_token=null if format_ == "csv" else None,
-            formulas=cast("FormulaPolicy", formulas),
-        ),
-        target_bytes=target_mb * MIB,
-        profile=profile,
-        version=version,
-        as_of=as_of,
-        delta_from=delta_from,
-    )
 
 
 def _submit(request: "ExportRequest", *, wait: bool, timeout_s: float | None) -> ExitCode:
@@ -196,6 +173,8 @@ def _folder(context: "Context", request: "ExportRequest") -> None:
     if SESSION.json:
         print_json({"to": request.to, **manifest.as_record()})
         return
+    if (taken := manifest.selection) is not None:
+        say_left_out(taken.rows("filtered"), taken.rows("suppressed"))
     what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
     print_line(
         f"version {manifest.version} of {audience.tenant}/{audience.name}{what}: {number(manifest.rows)} rows in "
@@ -267,6 +246,8 @@ def verify(
             f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
             f"{len(found.files)} files, every number agrees"
         )
+        if found.selection is not None:
+            say_left_out(found.selection.rows("filtered"), found.selection.rows("suppressed"))
     else:
         print_line(f"DIFFERENT: {safe(str(difference))}")
     if difference is not None:

@@ -60,6 +60,11 @@ def export_line(view: "ExportView", elapsed_s: float) -> str:
     return line
 
 
+def say_left_out(filtered: int, suppressed: int) -> None:
+    """How many rows were read and not exported."""
+    say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of users who are suppressed.")
+
+
 def print_export_result(view: "ExportView") -> None:
     """How an export ended."""
     from orchestration.operations.export_jobs import export_record
@@ -78,6 +83,8 @@ def print_export_result(view: "ExportView") -> None:
         print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
         if outcome.get("formulas_found"):
             say(f"{number(outcome['formulas_found'])} texts begin like a formula of a spreadsheet (--formulas).")
+        if "rows_filtered" in outcome:
+            say_left_out(outcome["rows_filtered"], outcome["rows_suppressed"])
     else:
         print_line(f"export {export.export_id} is {export.state}")
         if export.error is not None:

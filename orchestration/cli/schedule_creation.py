@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from orchestration.cli import options
-from orchestration.cli.export_commands import export, export_request
+from orchestration.cli.export_commands import export
+from orchestration.cli.export_options import export_request
 from orchestration.cli.options import command, group, with_import_settings, with_options
 from orchestration.cli.schedule_rendering import print_made
 from orchestration.cli.session import catalog_context

@@ -9,11 +9,14 @@ from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
 from orchestration.clock import iso, now_ms
+from orchestration.operations.audiences import find
 from orchestration.operations.reading import version_files
 from orchestration.steps.exports.places import place_of, profile_of
 from orchestration.steps.exports.request import ExportRequest
+from orchestration.steps.exports.shapes import pinned_shape, shape_at_hand
 from orchestration.steps.exports.versions import resolve_version
 from schemas.errors import UserError
+from schemas.export_shape import AudienceVersion
 from schemas.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -35,16 +38,24 @@ def pinned(
 def export_audience(
     context: "Context", audience: "Audience", request: ExportRequest, *, on_rows: RowsListener = lambda _: None
 ) -> Manifest:
-    """Carry out a request in this process. Raises as `pinned` and `export` do."""
+    """Carry out a request in this process. Raises as `pinned`, `pinned_shape`, `ExportOrder` and `export` do."""
+
+    def files(one: AudienceVersion) -> PinnedVersion:
+        return pinned(context, find(context, audience.tenant, one.audience), version=one.version)
+
+    version = pinned(context, audience, version=request.version, as_of=request.moment)
+    shape = pinned_shape(context, audience.tenant, request.shape)
     order = ExportOrder(
         export_id=request.export_id,
         tenant=audience.tenant,
         audience=audience.name,
-        version=pinned(context, audience, version=request.version, as_of=request.moment),
+        version=version,
         base=None if request.delta_from is None else pinned(context, audience, version=request.delta_from),
         format=request.format,
         created_at=iso(now_ms()),
         target_bytes=request.target_bytes,
+        shape=shape_at_hand(shape, version, files),
+        row_group_rows=request.row_group_rows,
     )
     place = place_of(context, request)
     return export(order, place, s3=context.s3, limits=context.duck_limits, on_rows=on_rows)

@@ -15,6 +15,7 @@ from orchestration.steps.exports.request import ExportRequest
 from orchestration.steps.scheduled import event_of, run_id
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, tenant_name
 from schemas.layout import split_s3_uri
 from segmentation.placeholders import check_placeholders, check_varies
@@ -80,13 +81,15 @@ def schedule_export(
     changed since the last export of the schedule.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_DESTINATION, BAD_URI,
-    BAD_FORMAT, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS.
+    BAD_FORMAT, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS.
     """
     tenant = tenant_name(request.tenant)
     require_tenant(context, tenant)
     context.audiences.get(tenant, audience_name(request.audience))
     times = timetable(expression, timezone, now_ms)
     check_request(request)
+    if since_last and request.shape.others:
+        raise not_in_a_delta()
     if request.to.startswith(S3):  # a topic takes one export after the other
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:

@@ -14,7 +14,9 @@ from orchestration.clock import iso
 from orchestration.context import Context
 from orchestration.settings import Settings
 from orchestration.steps.exports.request import ExportRequest
+from orchestration.steps.exports.shapes import shape_at_hand
 from schemas.errors import FatalError, UserError
+from schemas.export_shape import not_in_a_delta
 from schemas.layout import AUDIENCES_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, REJECTS_PREFIX, UPLOADS_PREFIX
 from schemas.manifest import ExportFormat
 
@@ -22,11 +24,14 @@ S3: Final = "s3://"
 
 
 def check_request(request: ExportRequest) -> None:
-    """Raises `UserError` BAD_FORMAT for files on the way to a topic, and as `check_address`."""
+    """Raises `UserError` BAD_FORMAT for files on the way to a topic, NOT_IN_A_DELTA, and as `check_address`."""
     check_address(request.to)
     if request.to.startswith(SCHEME) and request.profile is not None:
         raise UserError("BAD_DESTINATION", "a profile leads to s3://bucket/prefix, not to a topic", to=request.to[:200])
-    if request.to.startswith(SCHEME) and request.format != ExportFormat(format="parquet"):
+    if request.delta_from is not None and request.shape.others:
+        raise not_in_a_delta()
+    of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
+    if request.to.startswith(SCHEME) and of_files:
         raise UserError("BAD_FORMAT", "a topic is sent rows, not files: leave the format and its options out")
 
 
@@ -82,7 +87,9 @@ def order_of(context: Context, export: Export, request: ExportRequest) -> Export
     """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
     if not export.held:
         raise FatalError("NOTHING_HELD", f"export {export.export_id} holds no version", job=export.export_id)
-    pinned = [_pinned(context, export, held) for held in export.held]
+    own = export.held[: 1 if request.delta_from is None else 2]
+    pinned = [_pinned(context, export, held) for held in own]
+    others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))
     return ExportOrder(
         export_id=export.export_id,
         tenant=export.tenant,
@@ -92,6 +99,8 @@ def order_of(context: Context, export: Export, request: ExportRequest) -> Export
         format=request.format,
         created_at=iso(export.created_at_ms),
         target_bytes=request.target_bytes,
+        shape=shape_at_hand(request.shape, pinned[0], lambda one: _pinned(context, export, others[one])),
+        row_group_rows=request.row_group_rows,
     )
 
 

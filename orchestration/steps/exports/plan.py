@@ -37,7 +37,7 @@ def plan_export(context: Context, export_id: JobId) -> View:
             f"the version would be read in {len(groups)} groups, more than {GROUPS_MAX}; ask for larger files",
             groups=len(groups),
         )
-    context.exports.plan(export_id, [(group.bytes, group.expected_rows) for group in groups])
+    context.exports.plan(export_id, [(order.bytes_of(group), group.expected_rows) for group in groups])
     cause = f"version {order.version.info.version} in {len(groups)} groups"
     _, export = context.exports.move(export_id, "WRITING", now_ms=now_ms(), cause=cause, only_from={"REGISTERED"})
     return export_view(context, export)

@@ -7,6 +7,7 @@ from orchestration.context import Context
 from orchestration.steps.exports.places import check_request
 from orchestration.steps.exports.recurring import of_schedule
 from orchestration.steps.exports.request import ExportRequest, read_export
+from orchestration.steps.exports.shapes import pinned_shape
 from orchestration.steps.exports.versions import resolve_version
 from orchestration.steps.exports.view import export_view
 from orchestration.steps.references import ref_of
@@ -43,14 +44,20 @@ def _new_export(context: Context, request: ExportRequest, execution: str) -> New
     check_request(request)
     audience = context.audiences.get(tenant_name(request.tenant), audience_name(request.audience))
     version = resolve_version(context, audience, version=request.version, as_of=request.moment)
-    held = [version] if request.delta_from is None else [version, Version(request.delta_from)]
+    own = [version] if request.delta_from is None else [version, Version(request.delta_from)]
+    shape = pinned_shape(context, audience.tenant, request.shape)
+    others = [
+        Held(audience=ref_of(context.audiences.get(audience.tenant, one.audience)), version=one.version)
+        for one in shape.others
+        if one.version is not None
+    ]
     return NewExport(
         export_id=request.export_id,
         tenant=audience.tenant,
         audience=audience.name,
         audience_id=audience.audience_id,
-        request=request.resolved(version).as_record(),
-        held=tuple(Held(audience=ref_of(audience), version=number) for number in held),
+        request=request.resolved(version, shape).as_record(),
+        held=(*(Held(audience=ref_of(audience), version=number) for number in own), *others),
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),

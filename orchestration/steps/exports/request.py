@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from connectors.sinks.exporting import TARGET_BYTES
 from orchestration.steps.inputs import as_id, as_mapping, as_number, as_text, bad_event
 from schemas.errors import UserError
+from schemas.export_shape import ExportShape
 from schemas.ids import JobId
 from schemas.manifest import ExportFormat
 
@@ -20,7 +21,8 @@ class ExportRequest:
     """A wish for an export. `version` is a number, or `as_of` a time (ISO 8601); neither means the current version.
 
     `delta_from`: only what was added and removed since that version. `to`: `s3://bucket/prefix`; `profile`: the name of
-    the credentials that lead there, where they are not our own. `schedule`: the one of which this is a run.
+    the credentials that lead there, where they are not our own. `shape`: what of the version is taken. `schedule`: the
+    one of which this is a run.
     """
 
     export_id: JobId
@@ -35,14 +37,17 @@ class ExportRequest:
     delta_from: int | None = None
     retry_of: JobId | None = None
     schedule: JobId | None = None
+    shape: ExportShape = ExportShape()  # noqa: RUF009  # frozen
+    row_group_rows: int | None = None
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"format": self.format.as_record()}
+        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        return record | {"format": self.format.as_record(), "shape": self.shape.as_record()}
 
     @classmethod
     def from_record(cls, record: object) -> Self:
-        """Inverse of `as_record`. Raises `UserError` BAD_EVENT, BAD_FORMAT."""
+        """Inverse of `as_record`. Raises `UserError` BAD_EVENT, BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
         given = as_mapping(record, "export")
         if unknown := sorted(str(name)[:80] for name in given.keys() - {f.name for f in fields(cls)}):
             raise bad_event(f"export has {', '.join(unknown)}, which mean nothing")
@@ -62,6 +67,8 @@ class ExportRequest:
             delta_from=as_number(given.get("delta_from"), "export.delta_from"),
             retry_of=None if retry_of is None else as_id(retry_of, "export.retry_of"),
             schedule=None if schedule is None else as_id(schedule, "export.schedule"),
+            shape=ExportShape.from_record(as_mapping(given.get("shape", {}), "export.shape")),
+            row_group_rows=as_number(given.get("row_group_rows"), "export.row_group_rows"),
         )
 
     @property
@@ -77,13 +84,13 @@ class ExportRequest:
             ) from exc
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
-    def resolved(self, version: int) -> Self:
-        """The same for a version that is known."""
-        return replace(self, version=version, as_of=None)
+    def resolved(self, version: int, shape: ExportShape) -> Self:
+        """The same for versions that are known."""
+        return replace(self, version=version, as_of=None, shape=shape)
 
 
 def read_export(event: object) -> ExportRequest | JobId:
-    """The export that is asked for, or the one to be resumed. Raises `UserError` BAD_EVENT, BAD_FORMAT."""
+    """The export that is asked for, or the one to be resumed. Raises as `ExportRequest.from_record`."""
     given = as_mapping(event, "the input")
     if "resume" in given:
         return as_id(given["resume"], "resume")

@@ -4,22 +4,25 @@ What the topic was sent is held against the digest of the version before the end
 it is written: a receiver that waits for the end marker has all of it or nothing.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final
 
-from connectors.lake.duck import batches, connect
 from connectors.lake.faults import lake_faults
 from connectors.publishing.ports import TopicLog
 from connectors.sinks import kafka_topic
 from connectors.sinks.exporting import ExportOrder
-from connectors.sinks.kafka_topic import ChangedRows, open_topic, partitions_of
+from connectors.sinks.kafka_topic import open_topic, partitions_of
 from connectors.sinks.selection import Group
+from connectors.sinks.taking import taken_rows
 from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
 from orchestration.catalog.records import Export
 from orchestration.context import Context
 from orchestration.steps.exports.request import ExportRequest
 from schemas.digest import Digest
 from schemas.errors import FatalError
+from schemas.manifest_selection import Account, Change, ManifestSelection
 
 ABORT_TIMEOUT_S: Final = 10.0
 
@@ -46,14 +49,13 @@ def send(
     on_rows: Callable[[int], None],
 ) -> GroupSent:
     """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reading the lake does."""
-    with lake_faults("exporting"):
-        return kafka_topic.send_group(
-            _frozen(export, order),
-            _log(context, request),
-            group=group.number,
-            rows=_rows(context, order, group),
-            on_rows=on_rows,
+    accounts: list[Account] = []
+    found = taken_rows(order.taken, group, s3=context.s3, limits=context.duck_limits, accounts=accounts)
+    with lake_faults("exporting"), closing(found) as rows:
+        sent = kafka_topic.send_group(
+            _frozen(export, order), _log(context, request), group=group.number, rows=rows, on_rows=on_rows
         )
+    return replace(sent, accounts=tuple(accounts))
 
 
 def finish(
@@ -66,13 +68,13 @@ def finish(
     """Add up, send the end markers, and return the outcome. Raises `FatalError` EXPORT_MISMATCH, and as `end` does."""
     topic_export = _frozen(export, order)
     groups = [GroupSent.from_record(record) for record in records]
-    found = _total(order, totals(topic_export, groups))
     version = order.version.info
-    if found != version.digest:
+    selection = order.taken.accounted(
+        [account for group in groups for account in group.accounts], delta=order.base is not None
+    )
+    if (fault := _fault(order, totals(topic_export, groups), selection)) is not None:
         raise FatalError(
-            "EXPORT_MISMATCH",
-            f"version {version.version} was not exported: the chunks come to {found}, its digest is {version.digest}",
-            version=version.version,
+            "EXPORT_MISMATCH", f"version {version.version} was not exported: {fault}", version=version.version
         )
     kafka_topic.end(topic_export, _log(context, request), groups)
     return {
@@ -83,6 +85,7 @@ def finish(
         "chunks": sum(part.chunks for group in groups for part in group.partitions),
         "bytes": sum(group.bytes for group in groups),
         "digest": str(version.digest),
+        **({} if selection is None else selection.left_out()),
     }
 
 
@@ -95,16 +98,13 @@ def abort(context: Context, export: Export, request: ExportRequest) -> None:
     kafka_topic.abort(attempt, log, reason=export.state)
 
 
-def _total(order: ExportOrder, found: Mapping[Any, Digest]) -> Digest:
-    if order.base is None:
-        return found[None]
-    return order.base.info.digest - found["removed"] + found["added"]
-
-
-def _rows(context: Context, order: ExportOrder, group: Group) -> Iterator[ChangedRows]:
-    for selection in group.selections(order.version.info.row_schema):
-        with connect(context.duck_limits, context.s3) as connection:
-            yield selection.change, batches(connection, selection.sql)
+def _fault(order: ExportOrder, sent: Mapping[Change | None, Digest], selection: ManifestSelection | None) -> str | None:
+    """Why the chunks are not what was to be sent, or none."""
+    version, base = order.version.info.digest, None if order.base is None else order.base.info.digest
+    if selection is not None:
+        return selection.fault(version, base, sent)
+    found = sent[None] if base is None else base - sent["removed"] + sent["added"]
+    return None if found == version else f"the chunks come to {found}, its digest is {version}"
 
 
 def _log(context: Context, request: ExportRequest) -> TopicLog:
@@ -126,7 +126,7 @@ def _topic_export(export: Export, order: ExportOrder, partitions: int) -> TopicE
         version=info.version,
         snapshot_id=info.snapshot_id,
         base_version=None if order.base is None else order.base.info.version,
-        columns=info.row_schema,
+        columns=order.taken.exported,
         partitions=partitions,
         created_at_us=export.created_at_ms * 1000,
     )

@@ -55,7 +55,8 @@ def test_a_schedule_is_made_shown_and_listed(context: Context, capsys: pytest.Ca
 def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     create = ("schedules", "create", "export", "changes", "cron(0 7 * * ? 2100)", "vip", "--to")
     options = ("--format", "csv", "--compression", "gzip", "--null", "NULL", "--target-mb", "8")
-    made = answer(capsys, *create, "s3://crm/{date}", "--delta-from", "last", *options)
+    taken = ("--where", "user_id is set", "--columns", "age")
+    made = answer(capsys, *create, "s3://crm/{date}", "--delta-from", "last", *options, *taken)
     assert made["request"] == {
         "tenant": "acme",
         "audience": "vip",
@@ -63,6 +64,14 @@ def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsy
         "format": {"name": "csv", "compression": "gzip", "null_token": "NULL", "formulas": "as-is"},
         "target_bytes": 8 * 1024 * 1024,
         "delta_from": "last",
+        "shape": {
+            "where": "user_id is set",
+            "attributes": [],
+            "suppress": [],
+            "columns": ["age"],
+            "partition_by": [],
+        },
+        "row_group_rows": None,
     }
     assert (made["kind"], made["next_due"]) == ("export", "2100-01-01T07:00:00.000Z")
     assert main([*create, "s3://crm/vip", "-t", "acme"]) == 3

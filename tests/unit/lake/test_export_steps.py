@@ -24,6 +24,7 @@ from orchestration.steps.exports.places import order_of, request_of
 from orchestration.steps.references import ref_of
 from schemas.codec import CODEC
 from schemas.errors import MusterError, RetriableError, UserError
+from schemas.export_shape import ExportShape
 from schemas.ids import JobId, Version
 from schemas.manifest import ExportFormat
 from schemas.messages import ExportAborted
@@ -590,6 +591,8 @@ def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exp
         ({"to": "kafka://muster.imports"}, "DESTINATION_NOT_WRITABLE"),
         ({"to": "kafka://a/b"}, "BAD_URI"),
         ({"to": "kafka://members", "format": ExportFormat(format="csv", null_token="")}, "BAD_FORMAT"),
+        ({"to": "kafka://members", "row_group_rows": 5_000}, "BAD_FORMAT"),
+        ({"to": "kafka://members", "shape": ExportShape(partition_by=("country",))}, "BAD_FORMAT"),
     ],
 )
 def test_what_no_topic_is_sent_is_refused_first(exports: Exports, changes: dict[str, Any], code: str) -> None:

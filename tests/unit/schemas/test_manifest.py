@@ -13,6 +13,7 @@ from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest import DeltaBase, ExportFormat, Manifest, ManifestFile
+from schemas.manifest_selection import Account, AttributesTaken, ManifestSelection, SuppressionList
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas" / "manifest.schema.json").read_text())
 ROWS = RowSchema(columns=(Column(name="age", type="long"),))
@@ -41,9 +42,56 @@ DELTA = replace(
     files=(replace(FILE, change="added"), replace(FILE, key="r.csv", rows=1, digest=digest(1, 2), change="removed")),
     delta=DeltaBase(version=2, digest=digest(1, 2)),
 )
+PART = replace(
+    WHOLE,
+    members=6,
+    digest=digest(6, 20),
+    selection=ManifestSelection(
+        where="age > 3",
+        attributes=(AttributesTaken(audience="profiles", version=4, snapshot_id=5, columns=("age",)),),
+        suppression_lists=(SuppressionList(audience="gone", version=1, snapshot_id=2, digest=digest(9, 9)),),
+        accounts=(Account(kept=digest(2, 7), filtered=digest(3, 8), suppressed=digest(1, 5), exported=digest(2, 7)),),
+    ),
+    partition_by=("age",),
+)
+PART_OF_DELTA = replace(
+    DELTA,
+    members=3,
+    digest=digest(3, 10),
+    delta=DeltaBase(version=2, digest=digest(2, 4)),
+    selection=ManifestSelection(
+        where="age > 3",
+        attributes=(),
+        suppression_lists=(),
+        accounts=(
+            Account(
+                kept=digest(2, 7), filtered=digest(1, 4), suppressed=digest(0), exported=digest(2, 7), change="added"
+            ),
+            Account(
+                kept=digest(1, 2), filtered=digest(1, 3), suppressed=digest(0), exported=digest(1, 2), change="removed"
+            ),
+        ),
+    ),
+)
 
 
-@pytest.mark.parametrize("manifest", [WHOLE, DELTA], ids=["whole", "delta"])
+def with_accounts(manifest: Manifest, *accounts: Account) -> Manifest:
+    assert manifest.selection is not None
+    return replace(manifest, selection=replace(manifest.selection, accounts=accounts))
+
+
+def account(manifest: Manifest, number: int = 0, **changes: Any) -> Account:
+    assert manifest.selection is not None
+    return replace(manifest.selection.accounts[number], **changes)
+
+
+def other_columns(count: int, sum0: int = 0) -> Digest:
+    return Digest(schema_id="0" * 16, count=count, sum0=sum0)
+
+
+@pytest.mark.parametrize(
+    "manifest", [WHOLE, DELTA, PART, PART_OF_DELTA], ids=["whole", "delta", "part", "part of a delta"]
+)
 def test_a_manifest_comes_back_and_fits_its_json_schema(manifest: Manifest) -> None:
     assert Manifest.parse(manifest.encode()) == manifest
     jsonschema.validate(json.loads(manifest.encode()), SCHEMA)
@@ -52,9 +100,17 @@ def test_a_manifest_comes_back_and_fits_its_json_schema(manifest: Manifest) -> N
 
 def test_the_json_schema_knows_every_field_and_no_other() -> None:
     record, file = DELTA.as_record(), DELTA.as_record()["files"][0]  # type: ignore[index]
-    assert SCHEMA["properties"].keys() == set(SCHEMA["required"]) == record.keys()
+    assert SCHEMA["properties"].keys() - {"selection", "partition_by"} == set(SCHEMA["required"]) == record.keys()
     assert SCHEMA["properties"]["files"]["items"]["properties"].keys() == file.keys()
     assert SCHEMA["properties"]["format"]["properties"].keys() == WHOLE.format.as_record().keys()
+    assert PART.as_record().keys() == SCHEMA["properties"].keys()
+    of_selection, selection = SCHEMA["properties"]["selection"], PART.as_record()["selection"]
+    assert of_selection["properties"].keys() == set(of_selection["required"]) == selection.keys()  # type: ignore[attr-defined]
+    for name in ("attributes", "suppression_lists"):
+        known = of_selection["properties"][name]["items"]
+        assert known["properties"].keys() == set(known["required"]) == selection[name][0].keys()  # type: ignore[index]
+    known = of_selection["properties"]["accounts"]["items"]["properties"]
+    assert known.keys() == account(PART_OF_DELTA).as_record().keys()
 
 
 @pytest.mark.parametrize(
@@ -66,15 +122,56 @@ def test_the_json_schema_knows_every_field_and_no_other() -> None:
         replace(WHOLE, files=(replace(FILE, digest=digest(1, 3), rows=1), replace(FILE, digest=digest(1, 4), rows=1))),
         replace(DELTA, delta=DeltaBase(version=2, digest=digest(1, 3))),
         replace(DELTA, files=DELTA.files[:1]),
+        replace(PART, members=7),
+        replace(PART, digest=digest(6, 21)),
+        replace(PART, files=()),
+        with_accounts(PART),
+        with_accounts(PART, account(PART), account(PART)),
+        with_accounts(PART, account(PART, change="added")),
+        with_accounts(PART, account(PART, kept=digest(2, 8), filtered=digest(3, 7))),
+        with_accounts(PART, account(PART, exported=digest(2, 8))),
+        with_accounts(PART, account(PART, exported=other_columns(2, 7))),
+        with_accounts(PART, account(PART, suppressed=digest(0))),
+        replace(with_accounts(PART, account(PART, kept=digest(1, 7))), members=5, digest=digest(5, 20)),
+        replace(PART, digest=other_columns(6, 20)),
+        with_accounts(PART_OF_DELTA, account(PART_OF_DELTA)),
+        with_accounts(PART_OF_DELTA, account(PART_OF_DELTA), account(PART_OF_DELTA, 1, filtered=digest(1, 4))),
+        replace(PART_OF_DELTA, delta=None),
+        replace(PART_OF_DELTA, delta=DeltaBase(version=2, digest=other_columns(2, 4))),
+        replace(PART_OF_DELTA, files=PART_OF_DELTA.files[:1]),
     ],
-    ids=["digest", "members", "rows of a file", "a file twice", "base", "a file is missing"],
+    ids=[
+        "digest",
+        "members",
+        "rows of a file",
+        "a file twice",
+        "base",
+        "a file is missing",
+        "part: members",
+        "part: digest",
+        "part: no files",
+        "no account",
+        "two accounts",
+        "an account of a delta",
+        "kept otherwise",
+        "exported otherwise",
+        "exported columns",
+        "suppressed lost",
+        "kept fewer",
+        "version's columns",
+        "no account of the removed",
+        "filtered removed",
+        "no base",
+        "base's columns",
+        "part: a file is missing",
+    ],
 )
 def test_sums_that_do_not_add_up_are_a_fault(manifest: Manifest) -> None:
     assert manifest.fault() is not None
 
 
-def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
-    record = json.loads(DELTA.encode())
+def changed(change: Callable[[dict[str, Any]], object], of: Manifest = DELTA) -> bytes:
+    record = json.loads(of.encode())
     change(record)
     return json.dumps(record).encode()
 
@@ -96,6 +193,18 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         changed(lambda r: r["format"].update(name="xml")),
         changed(lambda r: r["files"][0].update(digest="x")),
         changed(lambda r: r["files"][0].update(change="moved")),
+        changed(lambda r: r["files"][0].update(digest=str(other_columns(2, 7)))),
+        changed(lambda r: r.update(digest=str(other_columns(2, 7)))),
+        changed(lambda r: r["delta"].update(digest=str(other_columns(1, 2)))),
+        changed(lambda r: r.update(partition_by=["country"]), PART),
+        changed(lambda r: r.update(partition_by=3), PART),
+        changed(lambda r: r.update(selection=[]), PART),
+        changed(lambda r: r["selection"].pop("accounts"), PART),
+        changed(lambda r: r["selection"].update(rows_suppressed=0), PART),
+        changed(lambda r: r["selection"]["accounts"][0].update(kept=str(other_columns(2, 7))), PART),
+        changed(lambda r: r["selection"]["accounts"][0].update(change="moved"), PART),
+        changed(lambda r: r["selection"]["accounts"].append(None), PART),
+        changed(lambda r: r["selection"]["attributes"][0].pop("columns"), PART),
         *(changed(lambda r, key=key: r["files"][0].update(key=key)) for key in ("../x", "/x", "a//b", "", "a\\b", ".")),  # type: ignore[misc]
     ],
 )

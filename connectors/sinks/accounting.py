@@ -1,0 +1,57 @@
+"""Where every row went that an export read: kept, filtered or suppressed, digested on the way."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.columns import RowSchema
+from schemas.digest import Digest
+from schemas.manifest_selection import Account, Change
+from schemas.row_digest import digest_hashes, digest_rows, row_hashes
+
+DECISION: Final = "_decision"
+"""Column of a query: what becomes of the row. No column of an audience begins with an underscore."""
+KEPT: Final = 0
+FILTERED: Final = 1
+SUPPRESSED: Final = 2
+
+
+class Accounting:
+    """Takes rows with their decision, passes on those that are kept, and counts and digests them all.
+
+    `read` are the columns of the version, `exported` those that are passed on.
+    """
+
+    def __init__(self, read: RowSchema, exported: RowSchema, change: Change | None) -> None:
+        self._read = read
+        self._exported_columns = exported
+        self._change = change
+        self._sums = {what: Digest(schema_id=read.schema_id) for what in (KEPT, FILTERED, SUPPRESSED)}
+        self._exported = Digest(schema_id=exported.schema_id)
+
+    @property
+    def account(self) -> Account:
+        """Of the rows so far."""
+        return Account(
+            kept=self._sums[KEPT],
+            filtered=self._sums[FILTERED],
+            suppressed=self._sums[SUPPRESSED],
+            exported=self._exported,
+            change=self._change,
+        )
+
+    def kept(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows that are kept, in their order."""
+        for batch in batches:
+            decisions = batch.column(DECISION).to_numpy(zero_copy_only=False)
+            own = batch.select(list(self._read.names)).cast(self._read.arrow())
+            h0, h1 = row_hashes(own, self._read)
+            for what in self._sums:
+                of_it = decisions == what
+                self._sums[what] += digest_hashes(h0[of_it], h1[of_it], self._read.schema_id)
+            rows = batch.filter(pc.equal(batch.column(DECISION), KEPT))
+            rows = rows.select(list(self._exported_columns.names)).cast(self._exported_columns.arrow())
+            self._exported += digest_rows(rows, self._exported_columns)
+            yield rows

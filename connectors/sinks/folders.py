@@ -1,0 +1,109 @@
+"""Folders of an export by the values of columns, as Hive names them: `country=JP/tier=gold/`.
+
+The columns stay in the files: each can be verified and imported on its own, and its values are exact where a folder's
+name is not (null and the empty text are in one folder, as in Hive, and a folder has no type).
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.columns import ColumnType
+from schemas.errors import UserError
+
+NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
+PARTITION_TYPES: Final[tuple[ColumnType, ...]] = ("string", "long", "boolean", "date")
+"""Types whose text is the same everywhere."""
+MAX_FOLDERS: Final = 1_000
+MAX_FOLDER_BYTES: Final = 255
+"""Of one name: the bound of file systems (NAME_MAX). Four of them stay below S3's bound of 1,024 for a key, with ids
+and prefixes, for all but the longest values, which S3 then refuses by name."""
+# FileUtils.escapePathName of Hive, which Spark and Athena read; DuckDB reads it too. Other characters stay, also
+# those beyond ASCII: Hive and Spark take each %XX for a character, not for a byte of UTF-8.
+ESCAPED: Final = {code: f"%{code:02X}" for code in [*range(0x20), 0x7F, *map(ord, "\"#%'*/:=?\\{[]^")]}
+
+
+class Place(NamedTuple):
+    """A folder, and the values that it is named after: two of them may have one name."""
+
+    folder: str = ""
+    values: tuple[object, ...] = ()
+
+
+def folder(names: Sequence[str], values: Sequence[object]) -> str:
+    """The folder of rows with these values: empty without columns, else it ends with a slash.
+
+    Raises `UserError` PARTITION_VALUE_TOO_LONG.
+    """
+    return "".join(f"{_name(name, value)}/" for name, value in zip(names, values, strict=True))
+
+
+def _name(column: str, value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    name = f"{column}={text.translate(ESCAPED) or NO_VALUE}"
+    if len(name.encode()) > MAX_FOLDER_BYTES:
+        raise UserError(
+            "PARTITION_VALUE_TOO_LONG",
+            f"column {column} has the value {text[:80]!r}..., which is too long for the name of a folder",
+            column=column,
+            value=text[:80],
+        )
+    return name
+
+
+def require_few_folders(folders: Collection[str]) -> None:
+    """Raises `UserError` TOO_MANY_PARTITIONS."""
+    if len(folders) > MAX_FOLDERS:
+        raise UserError(
+            "TOO_MANY_PARTITIONS",
+            f"the files would lie in more than {MAX_FOLDERS} folders; choose columns with fewer values",
+            limit=MAX_FOLDERS,
+        )
+
+
+def by_folder(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[tuple[Place, pa.RecordBatch]]:
+    """Rows that are sorted by some columns, cut where their values change. Empty batches are left out."""
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        starts = [0, *_changes(batch, names), batch.num_rows] if names else [0, batch.num_rows]
+        for start, end in pairwise(starts):
+            values = tuple(batch.column(name)[start].as_py() for name in names)
+            yield Place(folder(names, values), values), batch.slice(start, end - start)
+
+
+def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
+    """Numbers of the rows, but the first, that have another value than the row before."""
+    other = np.zeros(batch.num_rows - 1, np.bool_)
+    for name in names:
+        numbers = batch.column(name).dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        other |= numbers[1:] != numbers[:-1]
+    return [int(row) + 1 for row in np.flatnonzero(other)]
+
+
+def regrouped(pieces: Iterable[tuple[Place, pa.RecordBatch]], rows: int) -> Iterator[tuple[Place, pa.RecordBatch]]:
+    """The same rows in batches of exactly `rows`, but for the last of each place."""
+    place, count = Place(), 0
+    held: list[pa.RecordBatch] = []
+    for of, batch in pieces:
+        if of != place and held:
+            yield place, _joined(held)
+            held, count = [], 0
+        place, rest = of, batch
+        while count + rest.num_rows >= rows:
+            held.append(rest.slice(0, rows - count))
+            rest = rest.slice(rows - count)
+            yield place, _joined(held)
+            held, count = [], 0
+        if rest.num_rows:
+            held.append(rest)
+            count += rest.num_rows
+    if held:
+        yield place, _joined(held)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

@@ -1,0 +1,226 @@
+"""What of a version an export takes, with the files at hand: a filter, looked up columns, suppression lists.
+
+All rows are read whatever becomes of them: each comes out of the query with a decision, so that the rows that are left
+out can be added up with the others to the digest of the version.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.lake.duck import identifier, rows_sql
+from connectors.sinks.accounting import DECISION, FILTERED, KEPT, SUPPRESSED
+from connectors.sinks.folders import PARTITION_TYPES
+from connectors.sinks.selection import Group, PinnedVersion, Selection, of_same_users
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, RowSchema
+from schemas.digest import Digest
+from schemas.errors import UserError
+from schemas.manifest_selection import Account, AttributesTaken, Change, ManifestSelection, SuppressionList
+from segmentation.expressions.filters import parse_filter
+from segmentation.expressions.sql import to_sql
+from segmentation.versions import Part
+
+MAX_PARTITION_COLUMNS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """Columns of another audience, looked up by user id; null for users who are not in it."""
+
+    audience: str
+    version: PinnedVersion
+    columns: tuple[str, ...]
+
+    @property
+    def declared(self) -> tuple[Column, ...]:
+        """The columns with their types. Raises `UserError` UNKNOWN_COLUMN."""
+        return _chosen(self.columns, self.version.info.row_schema.columns, f"audience {self.audience}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """An audience whose members are left out."""
+
+    audience: str
+    version: PinnedVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What is taken of `version`. `columns` (none: all) are exported besides the user id, looked up ones among them.
+
+    Raises `UserError` BAD_FILTER, UNKNOWN_COLUMN, COLUMN_CLASH, TOO_MANY_COLUMNS, BAD_PARTITION_COLUMN.
+    """
+
+    version: PinnedVersion
+    where: str | None = None
+    attributes: tuple[Attributes, ...] = ()
+    suppress: tuple[Suppression, ...] = ()
+    columns: tuple[str, ...] | None = None
+    partition_by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        exported = self.exported
+        if len(exported.columns) > MAX_EXTRA_COLUMNS:
+            raise UserError(
+                "TOO_MANY_COLUMNS",
+                f"an export has at most {MAX_EXTRA_COLUMNS} columns besides {USER_ID}, not {len(exported.columns)}; "
+                "choose some (--columns)",
+            )
+        if len(self.partition_by) > MAX_PARTITION_COLUMNS:
+            raise UserError("BAD_PARTITION_COLUMN", f"files lie in folders of at most {MAX_PARTITION_COLUMNS} columns")
+        for column in _chosen(self.partition_by, exported.columns, "what is exported"):
+            if column.type not in PARTITION_TYPES:
+                raise UserError(
+                    "BAD_PARTITION_COLUMN",
+                    f"{column.name} is a {column.type}; folders are made of {', '.join(PARTITION_TYPES)}",
+                    column=column.name,
+                )
+        self._condition()
+
+    @property
+    def readable(self) -> RowSchema:
+        """The version's columns, then those that are looked up."""
+        own = self.version.info.row_schema.columns
+        taken = {name.lower() for name in (USER_ID, *(column.name for column in own))}
+        looked_up: list[Column] = []
+        for attributes in self.attributes:
+            for column in attributes.declared:
+                if column.name.lower() in taken:
+                    raise UserError(
+                        "COLUMN_CLASH",
+                        f"{column.name} of audience {attributes.audience} is a column already: a name is there once",
+                        column=column.name,
+                    )
+                taken.add(column.name.lower())
+                looked_up.append(column)
+        return RowSchema(columns=(*own, *looked_up))
+
+    @property
+    def exported(self) -> RowSchema:
+        """The columns of the files."""
+        readable = self.readable
+        if self.columns is None:
+            return readable
+        names = [name for name in self.columns if name != USER_ID]  # which is there anyway
+        return RowSchema(columns=_chosen(names, readable.columns, "the audience and what is looked up"))
+
+    @property
+    def selects(self) -> bool:
+        """Whether not simply all rows with their columns are taken."""
+        return self.where is not None or bool(self.attributes or self.suppress) or self.columns is not None
+
+    def bytes_beside(self, group: Group) -> int:
+        """Of the files of other audiences that are read for a group."""
+        others = [*(one.version for one in self.attributes), *(one.version for one in self.suppress)]
+        return sum(part.bytes for other in others for part in of_same_users(_parts(group), self.version, other))
+
+    def selections(self, group: Group) -> list[Selection]:
+        """Queries for the rows of a group: with `selects`, of all its rows and their decision."""
+        return [self._selection(found, _parts(group)) for found in group.selections(self.version.info.row_schema)]
+
+    def _selection(self, found: Selection, parts: tuple[Part, ...]) -> Selection:
+        key = (*self.partition_by, USER_ID)
+        if not self.selects:
+            return Selection(rows=found.rows, change=found.change, key=key)
+        condition, parameters = self._condition()
+        tables, lists = self._lookups(parts)
+        names = [f"m.{identifier(name)}" for name in self.version.info.row_schema.names]
+        names += [
+            f"a{k}.{identifier(column.name)}"
+            for k, attributes in enumerate(self.attributes)
+            for column in attributes.declared
+        ]
+        names += [f"{one}.{USER_ID} IS NOT NULL AS _{one}" for one in lists]
+        joins = " ".join(f"LEFT JOIN ({rows}) {name} ON {name}.{USER_ID} = m.{USER_ID}" for name, rows in tables)
+        listed = " OR ".join(f"r._{one}" for one in lists) or "false"
+        # A row that does not match is filtered whether it is on a list or not: suppressed are those that matched.
+        decision = f"CASE WHEN NOT {condition} THEN {FILTERED} WHEN {listed} THEN {SUPPRESSED} ELSE {KEPT} END"
+        columns = ", ".join(f"r.{identifier(name)}" for name in self.readable.names)
+        rows = (
+            f"SELECT {columns}, {decision} AS {DECISION} "  # noqa: S608  # names and files are quoted, values are bound
+            f"FROM (SELECT {', '.join(names)} FROM ({found.rows}) m {joins}) r"
+        )
+        return Selection(rows=rows, change=found.change, parameters=parameters, key=key)
+
+    def _condition(self) -> tuple[str, tuple[object, ...]]:
+        """SQL over the relation `r`: true or false, never null."""
+        if self.where is None:
+            return "true", ()
+        text, parameters = to_sql(parse_filter(self.where, self.readable), "r")
+        return text, parameters
+
+    def _lookups(self, parts: tuple[Part, ...]) -> tuple[list[tuple[str, str]], list[str]]:
+        """The tables to join with, as name and query, and which of the names are suppression lists.
+
+        A user is in a table once, as in any version: a row more would not come to the digest.
+        """
+        tables = [
+            (f"a{k}", rows_sql(self._uris(parts, attributes.version), RowSchema(columns=attributes.declared)))
+            for k, attributes in enumerate(self.attributes)
+        ]
+        lists = [
+            (f"s{k}", rows_sql(self._uris(parts, suppression.version), RowSchema()))
+            for k, suppression in enumerate(self.suppress)
+        ]
+        return tables + lists, [name for name, _ in lists]
+
+    def _uris(self, parts: tuple[Part, ...], other: PinnedVersion) -> list[str]:
+        return [part.uri for part in of_same_users(parts, self.version, other)]
+
+    def accounted(self, accounts: Iterable[Account], *, delta: bool) -> ManifestSelection | None:
+        """What the manifest says of it, with the accounts of all groups added up by their change."""
+        if not self.selects:
+            return None
+        changes: tuple[Change | None, ...] = ("added", "removed") if delta else (None,)
+        none = Digest(schema_id=self.version.info.row_schema.schema_id)
+        exported = Digest(schema_id=self.exported.schema_id)
+        sums = {
+            change: Account(kept=none, filtered=none, suppressed=none, exported=exported, change=change)
+            for change in changes
+        }
+        for account in accounts:
+            sums[account.change] += account
+        return ManifestSelection(
+            where=self.where,
+            attributes=tuple(
+                AttributesTaken(
+                    audience=one.audience,
+                    version=one.version.info.version,
+                    snapshot_id=one.version.info.snapshot_id,
+                    columns=one.columns,
+                )
+                for one in self.attributes
+            ),
+            suppression_lists=tuple(
+                SuppressionList(
+                    audience=one.audience,
+                    version=one.version.info.version,
+                    snapshot_id=one.version.info.snapshot_id,
+                    digest=one.version.info.digest,
+                )
+                for one in self.suppress
+            ),
+            accounts=tuple(sums.values()),
+        )
+
+
+def _parts(group: Group) -> tuple[Part, ...]:
+    return group.parts + (group.base or ())
+
+
+def _chosen(names: Iterable[str], columns: Iterable[Column], where: str) -> tuple[Column, ...]:
+    """The columns of these names, in the order of the names. Raises `UserError` UNKNOWN_COLUMN, COLUMN_CLASH."""
+    declared = {column.name: column for column in columns}
+    chosen: list[Column] = []
+    for name in names:
+        if name not in declared:
+            raise UserError(
+                "UNKNOWN_COLUMN",
+                f"{where} has no column {name[:80]}; there are {', '.join(declared) or 'none'}"[:1000],
+                column=name[:80],
+            )
+        if declared[name] in chosen:
+            raise UserError("COLUMN_CLASH", f"column {name} is named twice", column=name)
+        chosen.append(declared[name])
+    return tuple(chosen)

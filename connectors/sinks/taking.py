@@ -1,0 +1,34 @@
+"""The rows of a group as they are exported, for whatever takes them: files or a topic."""
+
+from collections.abc import Generator, Iterator
+
+import pyarrow as pa
+
+from connectors.lake.access import S3Access
+from connectors.lake.duck import batches, connect
+from connectors.lake.limits import DuckLimits
+from connectors.sinks.accounting import Accounting
+from connectors.sinks.selection import Group
+from connectors.sinks.shaping import Shape
+from schemas.manifest_selection import Account, Change
+
+TakenRows = tuple[Change | None, Iterator[pa.RecordBatch]]
+"""Sorted rows and what has happened to them; none for those of a whole version."""
+
+
+def taken_rows(
+    shape: Shape, group: Group, *, s3: S3Access, limits: DuckLimits, accounts: list[Account]
+) -> Generator[TakenRows, None, None]:
+    """Read the rows of each kind of change, to be taken before the next; `accounts` then gets the account of them.
+
+    Where the shape selects nothing, there are no accounts: the digest of what was exported says it all.
+    """
+    for selection in shape.selections(group):
+        with connect(limits, s3) as connection:
+            rows = batches(connection, selection.sql, selection.parameters)
+            if not shape.selects:
+                yield selection.change, rows
+                continue
+            accounting = Accounting(shape.version.info.row_schema, shape.exported, selection.change)
+            yield selection.change, accounting.kept(rows)
+            accounts.append(accounting.account)

@@ -1,0 +1,97 @@
+"""Options that say what of a version an export takes, and what all options of an export ask for."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestration.steps.exports.request import ExportRequest
+    from schemas.export_shape import ExportShape
+
+MIB: Final = 1024 * 1024
+Where = Annotated[str | None, typer.Option("--where", metavar="CONDITION", help="Only members for which it is true.")]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option("--attributes", metavar="AUDIENCE:COLUMN,...[@N]", help="Columns to look up in another audience."),
+]
+Suppress = Annotated[
+    list[str] | None,
+    typer.Option("--suppress", metavar="AUDIENCE[@N]", help="Leave the members of another audience out."),
+]
+Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="COLUMN,...", help="These, and user_id, instead of all.")
+]
+PartitionBy = Annotated[
+    str | None, typer.Option("--partition-by", metavar="COLUMN,...", help="Folders by value: country=JP/.")
+]
+RowGroupRows = Annotated[
+    int | None, typer.Option("--row-group-rows", metavar="N", min=1, help="Rows of a row group of Parquet.")
+]
+
+
+def export_shape(
+    where: str | None,
+    attributes: Sequence[str] | None,
+    suppress: Sequence[str] | None,
+    columns: str | None,
+    partition_by: str | None,
+) -> "ExportShape":
+    """What the options mean. Raises `UserError` BAD_SHAPE, BAD_NAME."""
+    from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
+
+    return ExportShape(
+        where=where,
+        attributes=tuple(Lookup.parse(text) for text in attributes or ()),
+        suppress=tuple(AudienceVersion.parse(text) for text in suppress or ()),
+        columns=None if columns is None else column_names(columns) if columns else (),
+        partition_by=column_names(partition_by) if partition_by else (),
+    )
+
+
+def export_request(
+    *,
+    audience: str,
+    to: str,
+    tenant: str,
+    version: int | None = None,
+    as_of: str | None = None,
+    delta_from: int | None = None,
+    format_: str,
+    compression: str,
+    null: str,
+    formulas: str,
+    target_mb: int,
+    where: str | None,
+    attributes: list[str] | None,
+    suppress: list[str] | None,
+    columns: str | None,
+    partition_by: str | None,
+    row_group_rows: int | None,
+    profile: str | None = None,
+) -> "ExportRequest":
+    """What the options of an export ask for. Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
+    from orchestration.clock import fresh_id
+    from orchestration.steps.exports.request import ExportRequest
+    from schemas.columns import FileFormat
+    from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+
+    return ExportRequest(
+        export_id=fresh_id(),
+        tenant=tenant,
+        audience=audience,
+        to=to,
+        format=ExportFormat(
+            format=cast("FileFormat", format_),
+            compression=cast("Compression", compression),
+            null_token=null if format_ == "csv" else None,
+            formulas=cast("FormulaPolicy", formulas),
+        ),
+        target_bytes=target_mb * MIB,
+        profile=profile,
+        version=version,
+        as_of=as_of,
+        delta_from=delta_from,
+        shape=export_shape(where, attributes, suppress, columns, partition_by),
+        row_group_rows=row_group_rows,
+    )

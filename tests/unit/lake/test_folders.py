@@ -1,0 +1,76 @@
+"""Folders by value: names that no value can get out of, and rows that stay together and in order."""
+
+from datetime import date
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.sinks.folders import NO_VALUE, by_folder, folder, regrouped
+from schemas.errors import UserError
+from schemas.manifest import ManifestFile
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("JP", "c=JP/"), ("..", "c=../"), ("a/../b", "c=a%2F..%2Fb/"), ("\\", "c=%5C/"), ("\0", "c=%00/"),
+        ("50%", "c=50%25/"), ("日本", "c=日本/"), ("a b+c", "c=a b+c/"),
+        ("", f"c={NO_VALUE}/"), (None, f"c={NO_VALUE}/"), (True, "c=true/"), (-7, "c=-7/"),
+        (date(2026, 11, 5), "c=2026-11-05/"),
+    ],
+)  # fmt: skip
+def test_a_folder_is_named_as_hive_names_it(value: object, name: str) -> None:
+    assert folder(["c"], [value]) == name
+
+
+def test_folders_of_several_columns_lie_in_each_other() -> None:
+    assert folder(["a", "b"], ["x", 1]) == "a=x/b=1/"
+    assert folder([], []) == ""
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_any_text_is_one_folder_that_reads_back_and_makes_a_key_of_a_manifest(text: str) -> None:
+    name = folder(["c"], [text])
+    assert unquote(name.removeprefix("c=").removesuffix("/"), errors="strict") == text
+    assert name.count("/") == 1
+    record = {
+        "rows": 1,
+        "bytes": 1,
+        "sha256": "",
+        "digest": f"{'0' * 16}:1:{'0' * 16}:{'0' * 16}",
+        "min": "",
+        "max": "",
+    }
+    assert ManifestFile.from_record({**record, "key": f"{name}x.csv"}).key == f"{name}x.csv"
+
+
+def test_a_value_that_is_too_long_for_a_name_is_refused() -> None:
+    assert len(folder(["c"], ["x" * 253])) == 256
+    for text in ("x" * 254, "日" * 85, "/" * 85):
+        with pytest.raises(UserError, match="PARTITION_VALUE_TOO_LONG"):
+            folder(["c"], [text])
+
+
+def test_rows_are_cut_where_the_value_changes_also_between_values_of_one_folder() -> None:
+    values = ["", "JP", "JP", NO_VALUE, None, None]
+    batch = pa.record_batch({"c": pa.array(values, pa.string()), "n": range(6)})
+    pieces = [
+        (place.folder, rows.column("n").to_pylist())
+        for place, rows in by_folder([batch[:2], batch[2:2], batch[2:]], "c")
+    ]
+    nobody = f"c={NO_VALUE}/"
+    assert pieces == [(nobody, [0]), ("c=JP/", [1]), ("c=JP/", [2]), (nobody, [3]), (nobody, [4, 5])]
+    again = regrouped(by_folder([batch[:2], batch[2:]], "c"), 10)
+    assert [rows.column("n").to_pylist() for _, rows in again] == [[0], [1, 2], [3], [4, 5]]
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 7))
+def test_regrouped_rows_are_the_same_rows_in_batches_of_one_size(sizes: list[int], rows: int) -> None:
+    numbers = iter(range(sum(sizes)))
+    batches = [pa.record_batch({"n": pa.array([next(numbers) for _ in range(size)], pa.int64())}) for size in sizes]
+    found = [batch.column("n").to_pylist() for _, batch in regrouped(by_folder(batches, ()), rows)]
+    assert [number for batch in found for number in batch] == list(range(sum(sizes)))
+    assert all(len(batch) == rows for batch in found[:-1])
