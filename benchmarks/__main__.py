@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import import_bench, memory_bench, publish_bench, verify_bench
+from benchmarks import export_bench, import_bench, memory_bench, publish_bench, verify_bench
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
 from benchmarks.setting import Benchmark, Setting
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "publish": publish_bench.run,
     "import": import_bench.run,
     "memory": memory_bench.run,
+    "export": export_bench.run,
 }
 """By name, in the order in which they run. A new one is a module with a `run` and a line here."""
 

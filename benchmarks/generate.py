@@ -1,5 +1,6 @@
-"""A CSV of users: user_id (UUID), age, country. Seeded: the same rows for the same arguments, everywhere."""
+"""Users: user_id (UUID), age, country. Seeded: the same rows for the same arguments, everywhere."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ BATCH_ROWS: Final = 500_000
 UUID_CHARACTERS: Final = 36
 _DASHES: Final = (8, 13, 18, 23)
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
+SCHEMA: Final = pa.schema([("user_id", pa.string()), ("age", pa.int64()), ("country", pa.string())])
 
 
 def uuids(random: np.random.Generator, rows: int) -> pa.StringArray:
@@ -23,14 +25,19 @@ def uuids(random: np.random.Generator, rows: int) -> pa.StringArray:
     return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text.reshape(-1)))
 
 
+def users(random: np.random.Generator, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows, in batches of `SCHEMA`."""
+    for first in range(0, rows, BATCH_ROWS):
+        n = min(BATCH_ROWS, rows - first)
+        countries = pa.DictionaryArray.from_arrays(random.integers(0, len(COUNTRIES), n), COUNTRIES)
+        columns = [uuids(random, n), pa.array(random.integers(18, 91, n)), countries.cast(pa.string())]
+        yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
 def generate_csv(path: Path, rows: int, *, seed: int = 7) -> int:
     """Write the file and return its size in bytes."""
-    random = np.random.default_rng(seed)
-    schema = pa.schema([("user_id", pa.string()), ("age", pa.int64()), ("country", pa.string())])
-    with pacsv.CSVWriter(path, schema, write_options=pacsv.WriteOptions(quoting_style="none")) as writer:
-        for first in range(0, rows, BATCH_ROWS):
-            n = min(BATCH_ROWS, rows - first)
-            countries = pa.DictionaryArray.from_arrays(random.integers(0, len(COUNTRIES), n), COUNTRIES)
-            columns = [uuids(random, n), pa.array(random.integers(18, 91, n)), countries.cast(pa.string())]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    options = pacsv.WriteOptions(quoting_style="none")
+    with pacsv.CSVWriter(path, SCHEMA, write_options=options) as writer:
+        for batch in users(np.random.default_rng(seed), rows):
+            writer.write_batch(batch)
     return path.stat().st_size

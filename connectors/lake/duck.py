@@ -43,6 +43,7 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> duckdb.DuckDBPyCo
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would go to our standard output
         if s3 is not None:
             connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
             connection.execute(_secret(s3))

@@ -3,14 +3,15 @@
 Rows are read by the strict reader of imports, not by what wrote them: what agrees here can be imported.
 """
 
-import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from connectors.lake.parts import file_sha256
 from connectors.sinks.folders import by_folder
 from connectors.sinks.text_rows import unescaped
 from connectors.sources.limits import ParseLimits
@@ -21,8 +22,6 @@ from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ManifestFile
 from schemas.row_digest import digest_rows
-
-BLOCK_BYTES: Final = 4 * 1024 * 1024
 
 RowsListener = Callable[[int], None]
 
@@ -87,22 +86,32 @@ def check(
 
 
 def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: ParseLimits) -> Difference | None:
-    found: dict[str, Any] = {"bytes": path.stat().st_size}
-    if found["bytes"] == file.bytes:
-        with path.open("rb") as stream:
-            found["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-    for what, value in found.items():
-        if value != getattr(file, what):
-            return Difference(key=file.key, what=what, expected=getattr(file, what), found=value)
-    try:
-        folder = file.key.removesuffix(file.key.rpartition("/")[2]) if manifest.partition_by else ""
-        digest, first, last = _read(manifest, path, folder, limits)
-    except UserError as exc:
-        return Difference(key=file.key, what="content", expected="readable", found=f"{exc.code}: {exc.message}")
+    size = path.stat().st_size
+    if size != file.bytes:
+        return Difference(key=file.key, what="bytes", expected=file.bytes, found=size)
+    # The bytes are hashed while they are parsed; other bytes are named as such, whatever the parser says of them.
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(file_sha256, path)
+        try:
+            content: tuple[Digest, str, str] | UserError = _read(manifest, path, _folder(manifest, file), limits)
+        except UserError as exc:
+            content = exc
+        sha256 = hashed.result()
+    if sha256 != file.sha256:
+        return Difference(key=file.key, what="sha256", expected=file.sha256, found=sha256)
+    if isinstance(content, UserError):
+        found = f"{content.code}: {content.message}"
+        return Difference(key=file.key, what="content", expected="readable", found=found)
+    digest, first, last = content
     for what, value in {"rows": digest.count, "digest": digest, "min": first, "max": last}.items():
         if value != getattr(file, what):
             return Difference(key=file.key, what=what, expected=getattr(file, what), found=value)
     return None
+
+
+def _folder(manifest: Manifest, file: ManifestFile) -> str:
+    """Where the rows of a file belong: empty where files do not lie in folders."""
+    return file.key.removesuffix(file.key.rpartition("/")[2]) if manifest.partition_by else ""
 
 
 def _read(manifest: Manifest, path: Path, folder: str, limits: ParseLimits) -> tuple[Digest, str, str]:

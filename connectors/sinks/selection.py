@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from connectors.lake.duck import differs, identifier, rows_sql
 from schemas.columns import USER_ID, RowSchema
@@ -11,6 +11,8 @@ from schemas.manifest import Change
 from segmentation.versions import Part, VersionInfo
 
 ItemT = TypeVar("ItemT")
+DELTA: Final = "_delta"
+"""Table of the pairs of rows, new and old, of which one is missing or has another value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,18 +69,29 @@ class Group:
         """Rows that will be written; of a delta, at most."""
         return sum(part.rows for part in self.parts + (self.base or ()))
 
+    def preparation(self, schema: RowSchema) -> str | None:
+        """SQL to be run before `selections` on the same connection: of a delta, both come out of one join."""
+        if self.base is None:
+            return None
+        new, old = (rows_sql([part.uri for part in parts], schema) for parts in (self.parts, self.base))
+        changed = [f"n.{USER_ID} IS NULL OR o.{USER_ID} IS NULL"]
+        changed += [differs(column, "n", "o") for column in schema.columns]
+        return (
+            f"CREATE TEMP TABLE {DELTA} AS "  # noqa: S608  # names and files are quoted
+            f"SELECT {_side('n', schema)}, {_side('o', schema)} FROM ({new}) n FULL JOIN ({old}) o "
+            f"ON n.{USER_ID} = o.{USER_ID} WHERE {' OR '.join(changed)}"
+        )
+
     def selections(self, schema: RowSchema) -> list[Selection]:
         """The rows that are wanted: those of `parts`, or those that only they (added) and only `base` (removed) have.
 
         A changed member is in both.
         """
-        new = rows_sql([part.uri for part in self.parts], schema)
         if self.base is None:
-            return [Selection(rows=new)]
-        old = rows_sql([part.uri for part in self.base], schema)
+            return [Selection(rows=rows_sql([part.uri for part in self.parts], schema))]
         return [
-            Selection(rows=_only_in(new, old, schema), change="added"),
-            Selection(rows=_only_in(old, new, schema), change="removed"),
+            Selection(rows=_of_side("n", schema), change="added"),
+            Selection(rows=_of_side("o", schema), change="removed"),
         ]
 
 
@@ -161,11 +174,11 @@ def common_schema(version: PinnedVersion, base: PinnedVersion) -> RowSchema:
     return version.info.row_schema
 
 
-def _only_in(rows: str, others: str, schema: RowSchema) -> str:
-    """Rows of a query that are not, value for value, in another one."""
-    other = [f"o.{USER_ID} IS NULL", *(differs(column, "r", "o") for column in schema.columns)]
-    names = ", ".join(f"r.{identifier(name)}" for name in schema.names)
-    return (
-        f"SELECT {names} FROM ({rows}) r LEFT JOIN ({others}) o ON r.{USER_ID} = o.{USER_ID} "  # noqa: S608  # quoted
-        f"WHERE {' OR '.join(other)}"
-    )
+def _side(table: str, schema: RowSchema) -> str:
+    """The columns of one side of a join, under names of their own."""
+    return ", ".join(f"{table}.{identifier(name)} AS {identifier(f'{table}_{name}')}" for name in schema.names)
+
+
+def _of_side(table: str, schema: RowSchema) -> str:
+    names = ", ".join(f"{identifier(f'{table}_{name}')} AS {identifier(name)}" for name in schema.names)
+    return f"SELECT {names} FROM {DELTA} WHERE {table}_{USER_ID} IS NOT NULL"  # noqa: S608  # names are quoted

@@ -23,8 +23,10 @@ def taken_rows(
 
     Where the shape selects nothing, there are no accounts: the digest of what was exported says it all.
     """
-    for selection in shape.selections(group):
-        with connect(limits, s3) as connection:
+    with connect(limits, s3) as connection:
+        if (preparation := group.preparation(shape.version.info.row_schema)) is not None:
+            connection.execute(preparation)
+        for selection in shape.selections(group):
             rows = batches(connection, selection.sql, selection.parameters)
             if not shape.selects:
                 yield selection.change, rows

@@ -53,16 +53,18 @@ def export_line(view: "ExportView", elapsed_s: float) -> str:
     export = view.export
     line = f"export {export.export_id}  {export.state}"
     if view.groups:
-        rows = f"{number(view.rows)} of {number(view.expected_rows)} rows"
-        line += f"  {rows}, {view.written} of {len(view.groups)} groups"
+        # Of a selection or a delta, the expected rows are a bound: in the end only those count that are there.
+        of = "" if export.state == "READY" else f" of {number(view.expected_rows)}"
+        line += f"  {number(view.rows)}{of} rows, {view.written} of {len(view.groups)} groups"
         if export.state == "WRITING" and elapsed_s > 1 and view.rows:
             line += f", {number(int(view.rows / elapsed_s))} rows/s"
     return line
 
 
 def say_left_out(filtered: int, suppressed: int) -> None:
-    """How many rows were read and not exported."""
-    say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of users who are suppressed.")
+    """How many rows were read and not exported, if any."""
+    if filtered or suppressed:
+        say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of users who are suppressed.")
 
 
 def print_export_result(view: "ExportView") -> None:

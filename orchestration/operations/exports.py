@@ -8,6 +8,7 @@ from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
+from connectors.sources.standby import STANDBY
 from orchestration.clock import iso, now_ms
 from orchestration.operations.audiences import find
 from orchestration.operations.reading import version_files
@@ -70,8 +71,12 @@ def verify_export(
     S3_UNAVAILABLE.
     """
     access = context.s3 if profile is None else profile_of(context, profile).access
-    with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
-        return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
+    STANDBY.keep()  # the process for the next file loads while one is read
+    try:
+        with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
+            return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
+    finally:
+        STANDBY.stop()
 
 
 def written_as(context: "Context", address: str, source: str) -> dict[str, Any]:

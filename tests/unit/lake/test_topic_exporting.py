@@ -22,8 +22,9 @@ SHARES = RowSchema(columns=(Column(name="share", type="double"),))
 
 
 def rows_of(lake: Lake, group: Group, schema: RowSchema) -> Iterator[ChangedRows]:
-    for selection in group.selections(schema):
-        with connect(limits(lake.folder), lake.s3) as connection:
+    with connect(limits(lake.folder), lake.s3) as connection:
+        connection.execute(group.preparation(schema) or "SELECT 1")
+        for selection in group.selections(schema):
             yield selection.change, batches(connection, selection.sql)
 
 

@@ -1,0 +1,78 @@
+"""What a person reads of an export: how far it is, and how it ended."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestration.catalog.records import Export, ExportGroup
+from orchestration.cli.export_following import export_line, print_export_result
+from orchestration.operations.export_jobs import ExportView
+from schemas.ids import AudienceName, JobId, TenantName
+
+EXPORT = Export(
+    export_id=JobId("01jdcz0000000000000000000c"),
+    tenant=TenantName("acme"),
+    audience=AudienceName("vip"),
+    audience_id=JobId("01jdcz0000000000000000000b"),
+    state="WRITING",
+    request={},
+    held=(),
+    topic_partitions=None,
+    execution=None,
+    outcome=None,
+    error=None,
+    failed_in=None,
+    retry_of=None,
+    created_at_ms=0,
+    finished_at_ms=None,
+    swept_at_ms=None,
+)
+OUTCOME = {
+    "version": 3,
+    "rows": 30,
+    "bytes": 2048,
+    "files": 1,
+    "manifest": "s3://out/manifest.json",
+    "rows_filtered": 70,
+    "rows_suppressed": 0,
+}
+
+
+def group(number: int, rows: int, record: dict[str, Any] | None) -> ExportGroup:
+    return ExportGroup(
+        number=number, bytes=10, expected_rows=50, attempt=1, rows=rows, beat_at_ms=None, record=record, error=None
+    )
+
+
+GROUPS = (group(0, 20, {}), group(1, 10, None))
+
+
+def test_a_running_export_is_so_many_rows_of_those_that_are_read() -> None:
+    line = export_line(ExportView(export=EXPORT, groups=GROUPS), 0.5)
+    assert line == f"export {EXPORT.export_id}  WRITING  30 of 100 rows, 1 of 2 groups"
+
+
+def test_a_finished_export_is_the_rows_that_are_there() -> None:
+    """Of a selection, more were read than were written: `30 of 100` would look like a loss."""
+    done = ExportView(export=replace(EXPORT, state="READY"), groups=GROUPS)
+    assert export_line(done, 0.5) == f"export {EXPORT.export_id}  READY  30 rows, 1 of 2 groups"
+
+
+@pytest.mark.parametrize(
+    ("filtered", "said"),
+    [
+        (70, ["Left out: 70 rows that did not match, 0 of users who are suppressed."]),
+        (0, []),
+    ],
+)
+def test_the_end_says_what_was_left_out_where_something_was(
+    capsys: pytest.CaptureFixture[str], filtered: int, said: list[str]
+) -> None:
+    export = replace(EXPORT, state="READY", outcome={**OUTCOME, "rows_filtered": filtered})
+    print_export_result(ExportView(export=export, groups=GROUPS))
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() + captured.out.splitlines()[1:] == said
+    assert (
+        captured.out.splitlines()[0] == "version 3 of acme/vip: 30 rows in 1 files, 2.0 kB, in s3://out/manifest.json"
+    )
