@@ -92,7 +92,7 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
     since = ("--format", "jsonl", "--delta-from", 1)
     delta = muster("export", "handed-over", "--to", tmp_path / "delta", *since, "--json")
     assert [(file["change"], file["rows"]) for file in delta.json["files"]] == [("added", 2), ("removed", 2)]
-    in_s3 = muster("export", "handed-over", "--version", 1, "--to", "s3://staging/handed-over", "--json")
+    in_s3 = muster("export", "handed-over", "--version", 1, "--to", "s3://staging/handed-over", "--wait", "--json")
     addresses = [tmp_path / "whole" / "manifest.json", tmp_path / "delta" / "manifest.json"]
     for address in (*addresses, "s3://staging/handed-over/manifest.json"):
         verified = muster("verify", address, "--json")
@@ -107,7 +107,7 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
     file.write_text(file.read_text().replace("Oslo", "Osla"))
     changed = muster("verify", addresses[0])
     assert (changed.code, f"DIFFERENT: {file.name}: sha256" in changed.out) == (7, True)
-    assert in_s3.json["version"] == 1
+    assert (in_s3.json["state"], in_s3.json["outcome"]["version"]) == ("READY", 1)
 
 
 def test_an_export_is_sorted_parquet_and_is_not_overwritten_unasked(muster: Muster, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsy
         "to": "s3://crm/{date}",
         "format": {"name": "csv", "compression": "gzip", "null_token": "NULL", "formulas": "as-is"},
         "target_bytes": 8 * 1024 * 1024,
+        "profile": None,
         "delta_from": "last",
         "shape": {
             "where": "user_id is set",

@@ -200,9 +200,9 @@ def test_an_event_without_a_schedule_is_left_as_it_is(exports: Exports) -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"to": "s3://b/vip"}, "ADDRESS_REPEATS"),
-        ({"to": "s3://b/{date}"}, "ADDRESS_REPEATS"),
-        ({"to": "s3://b/{date}-{user}"}, "BAD_PLACEHOLDER"),
+        ({"to": "s3://crm/vip"}, "ADDRESS_REPEATS"),
+        ({"to": "s3://crm/{date}"}, "ADDRESS_REPEATS"),
+        ({"to": "s3://crm/{date}-{user}"}, "BAD_PLACEHOLDER"),
         ({"to": "exports/{due}"}, "BAD_DESTINATION"),
         ({"to": "kafka://crm-{date}"}, "BAD_URI"),
         ({"to": "kafka://muster.imports"}, "DESTINATION_NOT_WRITABLE"),
