@@ -1,7 +1,9 @@
 """Two versions of an audience side by side: how many members came, went and changed, and some of them."""
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Literal
 
 from connectors.lake.access import S3Access
@@ -60,7 +62,11 @@ def _sample(
         "changed": f"n.{USER_ID} = o.{USER_ID} AND ({changed})",
     }
     found: dict[Kind, tuple[str, ...]] = {}
-    with lake_faults("comparing versions"), connect(limits, s3) as connection:
+    with (
+        tempfile.TemporaryDirectory(dir=limits.temp_directory) as spill,  # `compare_parts` has made the folder
+        lake_faults("comparing versions"),
+        connect(replace(limits, temp_directory=Path(spill)), s3) as connection,
+    ):
         for kind in KINDS:
             ids = connection.execute(
                 f"SELECT coalesce(n.{USER_ID}, o.{USER_ID}) AS id "  # noqa: S608  # names and files are quoted

@@ -1,6 +1,9 @@
 """The rows of a group as they are exported, for whatever takes them: files or a topic."""
 
+import tempfile
 from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -23,7 +26,12 @@ def taken_rows(
 
     Where the shape selects nothing, there are no accounts: the digest of what was exported says it all.
     """
-    with connect(limits, s3) as connection:
+    limits.temp_directory.mkdir(parents=True, exist_ok=True)
+    with (
+        # Of its own: two connections that spill into one folder write into each other's files.
+        tempfile.TemporaryDirectory(prefix="spill-", dir=limits.temp_directory) as spill,
+        connect(replace(limits, temp_directory=Path(spill)), s3) as connection,
+    ):
         if (preparation := group.preparation(shape.version.info.row_schema)) is not None:
             connection.execute(preparation)
         for selection in shape.selections(group):

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ import duckdb
 import pytest
 
 from connectors.lake.access import S3Access
+from connectors.lake.duck import connect
+from connectors.lake.limits import DuckLimits
 from connectors.lake.store import IcebergVersionStore
+from connectors.sinks import comparing, taking
 from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.comparing import compare
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.receiving import read_manifest
-from connectors.sinks.selection import PinnedVersion, delta_groups
+from connectors.sinks.selection import PinnedVersion, delta_groups, whole_groups
+from connectors.sinks.shaping import Shape
+from connectors.sinks.taking import taken_rows
 from connectors.sources.limits import ParseLimits
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -205,6 +211,28 @@ def test_two_versions_are_compared_value_by_value(lake: Lake) -> None:
     counts = found.counts
     assert (counts.added, counts.removed, counts.updated, counts.kept) == (1, 2, 2, 3)
     assert found.sample == {"added": ("new",), "removed": ("gone",), "changed": ("null",)}
+
+
+def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB calls its files the same everywhere: two connections with one folder overwrite each other's."""
+    version = lake.publish([{"user_id": f"user-{n}"} for n in range(100)], RowSchema(), "1")
+    given: list[Path] = []
+
+    def spying(limits: DuckLimits, s3: S3Access | None = None) -> duckdb.DuckDBPyConnection:
+        given.append(limits.temp_directory)
+        return connect(limits, s3)
+
+    for reading in (taking, comparing):
+        monkeypatch.setattr(reading, "connect", spying)
+    shape, bounds = Shape(version=version), limits(lake.folder)
+    with ExitStack() as readers:
+        for group in whole_groups(version, group_bytes=1):
+            found = taken_rows(shape, group, s3=lake.s3, limits=bounds, accounts=[])
+            readers.enter_context(closing(found))
+            next(found)
+        compare(version, version, s3=lake.s3, limits=bounds, sample=1)
+        assert len(set(given)) == len(given) == 5
+    assert list(bounds.temp_directory.iterdir()) == []
 
 
 def test_a_delta_between_versions_with_other_columns_is_refused(lake: Lake) -> None:
