@@ -1,8 +1,8 @@
 """Rows as the bytes of CSV (RFC 4180) and JSON Lines, column by column, so that an import reads back the same values.
 
 A value reads back exactly: doubles in the fewest digits that give the same bits, timestamps in UTC to the microsecond.
-Lines end with LF. What has no text of its own in a format is refused, never changed silently: a text that is the null
-token in CSV.
+Lines end with LF. What has no text of its own in a format is refused, never changed silently: a value that is written
+as the null token in CSV.
 """
 
 import json
@@ -30,19 +30,19 @@ def csv_header(schema: RowSchema) -> bytes:
 
 
 def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.Buffer:
-    """The lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN where a text of an extra column is the null token."""
+    """The lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN where a value of a column is the null token."""
     columns = [_quoted(rows.column(0))]
     for index, column in enumerate(schema.columns, start=1):
         text = _texts(rows.column(index), column.type)
+        if pc.any(pc.equal(text, null_token)).as_py():
+            raise UserError(
+                "NULL_TOKEN_TAKEN",
+                f"column {column.name} has the {column.type} {null_token!r}, which would be read as null: choose "
+                "another null token",
+                column=column.name,
+                null_token=null_token,
+            )
         if column.type == "string":
-            if pc.any(pc.equal(text, null_token)).as_py():
-                raise UserError(
-                    "NULL_TOKEN_TAKEN",
-                    f"column {column.name} has the text {null_token!r}, which would be read as null: choose another "
-                    "null token",
-                    column=column.name,
-                    null_token=null_token,
-                )
             text = _quoted(text)
         columns.append(text.fill_null(null_token))
     return _lines(columns, ",", "", "\n")

@@ -27,7 +27,7 @@ from connectors.sinks.selection import PinnedVersion, delta_groups, whole_groups
 from connectors.sinks.shaping import Shape
 from connectors.sinks.taking import taken_rows
 from connectors.sources.limits import ParseLimits
-from schemas.columns import Column, RowSchema
+from schemas.columns import Column, ColumnType, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import Version
@@ -306,6 +306,25 @@ def test_values_that_a_format_cannot_hold_are_refused(lake: Lake) -> None:
     assert list((lake.folder / "out").iterdir()) == []
     taken = dataclasses.replace(refusing, formulas="as-is")
     assert lake.export(version, taken, str(lake.folder / "out")).formulas_found == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "token"),
+    [
+        ("long", 0, "0"),
+        ("double", 0.5, "0.5"),
+        ("boolean", True, "true"),
+        ("date", date(2026, 11, 25), "2026-11-25"),
+        ("timestamp", datetime(2026, 11, 25, tzinfo=UTC), "2026-11-25T00:00:00.000000Z"),
+    ],
+)
+def test_a_value_of_any_type_that_is_written_as_the_null_token_is_refused(
+    lake: Lake, type_: ColumnType, value: object, token: str
+) -> None:
+    schema = RowSchema(columns=(Column(name="value", type=type_),))
+    version = lake.publish([{"user_id": "u", "value": value}, {"user_id": "v", "value": None}], schema, "1")
+    taken = ExportFormat(format="csv", null_token=token)
+    assert code_of(UserError, lambda: lake.export(version, taken, str(lake.folder / "out"))) == "NULL_TOKEN_TAKEN"
 
 
 def test_an_id_without_room_for_an_apostrophe_is_refused(lake: Lake) -> None:
