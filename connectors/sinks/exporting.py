@@ -180,7 +180,7 @@ def require_free(order: ExportOrder, to: Destination) -> None:
     """Step 1. Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE."""
     to.check()
     found = to.manifest()
-    if found is not None and not _is_mine(order, found):
+    if found is not None and manifest_of(order.export_id, found) is None:
         raise _exists(to)
 
 
@@ -246,7 +246,7 @@ def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) 
         )
     if not to.put_manifest(manifest.encode()):
         found = to.manifest()  # of this export, when its end was not recorded
-        if found is None or not _is_mine(order, found):
+        if found is None or manifest_of(order.export_id, found) is None:
             raise _exists(to)
     return manifest
 
@@ -258,10 +258,12 @@ def take_back(to: Destination, files: Iterable[ManifestFile]) -> None:
             to.remove(file.key)
 
 
-def _is_mine(order: ExportOrder, manifest: bytes) -> bool:
+def manifest_of(export_id: JobId, found: bytes) -> Manifest | None:
+    """What was found at a destination, if it is the manifest of this export."""
     with suppress(UserError):  # what is no manifest is not ours
-        return Manifest.parse(manifest).export == order.export_id
-    return False
+        manifest = Manifest.parse(found)
+        return manifest if manifest.export == export_id else None
+    return None
 
 
 def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:

@@ -2,12 +2,14 @@
 
 import logging
 
-from connectors.sinks.exporting import file_stem
+from connectors.sinks.destinations import Destination
+from connectors.sinks.exporting import file_stem, manifest_of
 from orchestration.catalog.records import Export
 from orchestration.context import Context
 from orchestration.steps.exports.places import place_of, request_of
 from orchestration.steps.exports.topics import abort, is_topic
 from schemas.errors import UserError
+from schemas.manifest import MANIFEST_NAME
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +30,19 @@ def clean_up(context: Context, export: Export) -> None:
     stem = file_stem(export.audience, export.held[0].version, export.export_id)
     try:
         place = place_of(context, request)
+        if export.failed_in == "FINISHING" and _may_be_whole(export, place):
+            _log.warning("files of export %s stay: its manifest may be there, though it has FAILED", export.export_id)
+            return
         for key in list(place.keys()):
             if key.rpartition("/")[2].startswith(stem):
                 place.remove(key)
     except UserError as exc:  # the destination refuses, as it may have done before: nothing more can be done there
         _log.warning("files of export %s may be left: %s", export.export_id, exc)
+
+
+def _may_be_whole(export: Export, place: Destination) -> bool:
+    """Whether a receiver may have begun at its manifest: an answer may have been lost before the error came."""
+    found = place.manifest()
+    if found is not None:
+        return manifest_of(export.export_id, found) is not None
+    return MANIFEST_NAME in set(place.keys())  # there, and not ours to read

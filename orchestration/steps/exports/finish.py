@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.sinks.exporting import GroupWritten, finish
+from connectors.sinks.exporting import GroupWritten, finish, manifest_of
 from orchestration.catalog.records import Export, ExportGroup, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
@@ -58,11 +58,15 @@ def finish_export(context: Context, export_id: JobId) -> View:
 
 def _finish(context: Context, export: Export, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     request = request_of(export)
-    order = order_of(context, export, request)
     if is_topic(request):
-        return topics.finish(context, export, request, order, records)
+        return topics.finish(context, export, request, order_of(context, export, request), records)
     place = place_of(context, request)
-    manifest = finish(order, [GroupWritten.from_record(record) for record in records], place)
+    found = place.manifest()
+    # An earlier try may have died before it could say so: from then on nothing is asked that may be gone by now.
+    manifest = None if found is None else manifest_of(export.export_id, found)
+    if manifest is None:
+        order = order_of(context, export, request)
+        manifest = finish(order, [GroupWritten.from_record(record) for record in records], place)
     return _outcome(manifest, place.uri(MANIFEST_NAME))
 
 

@@ -12,7 +12,8 @@ import pytest
 from connectors.lake.access import S3Access
 from connectors.sinks import exporting
 from connectors.sinks.export_files import write_files
-from orchestration.catalog.records import Export
+from connectors.sinks.s3_prefix import S3Prefix
+from orchestration.catalog.records import Export, JobError
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import EXPORT_MACHINE
 from orchestration.operations.audiences import expire
@@ -334,6 +335,47 @@ def test_a_manifest_whose_answer_was_lost_is_found_again(exports: Exports, monke
     monkeypatch.setattr(exports.context.exports, "move", move)
     assert exports.run(export).state == "READY"
     assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+def with_manifest(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> Export:
+    """An export whose finish died between its manifest and the catalog."""
+    export = exports.at("FINISHING")
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise RetriableError("CATALOG_UNAVAILABLE", "gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports.context.exports, "move", dies)
+        with pytest.raises(Exception, match="CATALOG_UNAVAILABLE"):
+            exports.step(export, "finish_export")
+    return export
+
+
+def test_an_export_whose_manifest_is_there_is_ready_though_its_audience_is_deleted_before_that_is_said(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = with_manifest(exports, monkeypatch)
+    exports.context.versions.drop(ref_of(exports.vip))
+    export = exports.run(export)
+    assert (export.state, export.outcome["rows"]) == ("READY", 60)  # type: ignore[index]
+    sweep(exports)
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_files_of_a_manifest_that_is_there_stay_whatever_the_export_ended_with(
+    exports: Exports, *, readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = with_manifest(exports, monkeypatch)
+    expired = JobError(kind="user", code="DESTINATION_CREDENTIALS_EXPIRED", message="expired", detail={})
+    exports.context.exports.fail(export.export_id, expired, now_ms=now_ms(), unfinished=True)
+    if not readable:
+        monkeypatch.setattr(S3Prefix, "manifest", lambda _: None)
+    sweep(exports)
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+    assert not exports.held()
 
 
 @pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
