@@ -8,6 +8,7 @@ from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.operations.submit import DEFAULT_TENANT
+from orchestration.steps.exports.places import require_free_of_ours
 from orchestration.steps.references import ref_of
 from schemas.errors import UserError
 from schemas.ids import Version, tenant_name
@@ -66,8 +67,10 @@ def export(
 ) -> tuple[VersionInfo, ExportedFile]:
     """Write a version, the current one by default, as one Parquet file to a path or `s3://bucket/key`.
 
-    Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE.
+    Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, BAD_DESTINATION, and as `export_parquet` does.
     """
+    if "://" in destination:
+        require_free_of_ours(context.settings, destination)
     info, parts = version_files(context, audience, version)
     done = export_parquet(info, parts, destination, s3=context.s3, limits=context.duck_limits, overwrite=overwrite)
     return info, done

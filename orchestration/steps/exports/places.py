@@ -17,7 +17,14 @@ from orchestration.steps.exports.request import ExportRequest
 from orchestration.steps.exports.shapes import shape_at_hand
 from schemas.errors import FatalError, UserError
 from schemas.export_shape import not_in_a_delta
-from schemas.layout import AUDIENCES_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, REJECTS_PREFIX, UPLOADS_PREFIX
+from schemas.layout import (
+    AUDIENCES_PREFIX,
+    IMPORTS_PREFIX,
+    INTENTS_PREFIX,
+    REJECTS_PREFIX,
+    UPLOADS_PREFIX,
+    split_s3_uri,
+)
 from schemas.manifest import ExportFormat
 
 S3: Final = "s3://"
@@ -57,22 +64,25 @@ def request_of(export: Export) -> ExportRequest:
 
 def place_of(context: Context, request: ExportRequest) -> Destination:
     """Where its files go. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
-    if request.profile is not None:
-        return destination(request.to, context.s3, profile_of(context, request.profile))
-    if request.to.startswith(S3):
-        _require_free_of_ours(context.settings, request.to)
-    return destination(request.to, context.s3)
+    profile = None if request.profile is None else profile_of(context, request.profile)
+    access = context.s3 if profile is None else profile.access
+    if request.to.startswith(S3) and access.endpoint.rstrip("/") == context.s3.endpoint.rstrip("/"):
+        require_free_of_ours(context.settings, request.to)
+    return destination(request.to, context.s3, profile)
 
 
-def _require_free_of_ours(settings: Settings, to: str) -> None:
-    """What Muster keeps for itself is no place for exports: the sweeper tidies up there, and the inbox imports."""
-    bucket, prefix = s3_prefix(to)
+def require_free_of_ours(settings: Settings, to: str) -> None:
+    """What Muster keeps for itself is no place for exports: the sweeper tidies up there, and the inbox imports.
+
+    `to` is a prefix or an object on our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
+    """
+    bucket, key = split_s3_uri(to)
     ours = {
         settings.inbox_bucket: ("",),
         settings.staging_bucket: (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX),
         settings.lake_bucket: (AUDIENCES_PREFIX, REJECTS_PREFIX),
     }
-    if prefix.startswith(ours.get(bucket, ())):
+    if f"{key}/".startswith(ours.get(bucket, ())):
         raise UserError(
             "BAD_DESTINATION", f"{to[:200]} is where Muster keeps what is its own; name another place", to=to
         )

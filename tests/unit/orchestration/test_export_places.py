@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.catalog.records import Audience, Retention
 from orchestration.context import Context
+from orchestration.operations import reading
 from orchestration.settings import Settings
 from orchestration.steps.exports.places import place_of
 from orchestration.steps.exports.request import ExportRequest
+from schemas.columns import ImportSpec
 from schemas.errors import UserError
-from schemas.ids import JobId
+from schemas.ids import AudienceName, JobId, TenantName
 from schemas.manifest import ExportFormat
 
 
@@ -45,6 +48,32 @@ def test_what_muster_keeps_for_itself_is_no_place_for_exports(context: Context, 
     with pytest.raises(UserError) as caught:
         place_of(context, request(to))
     assert caught.value.code == "BAD_DESTINATION"
+
+
+@pytest.mark.parametrize("to", ["s3://inbox/acme/vip", "s3://lake/audiences/acme"])
+def test_a_profile_that_leads_to_our_own_store_is_no_way_around_that(context: Context, tmp_path: Path, to: str) -> None:
+    own = context.s3.endpoint
+    profiles = (
+        f'[own]\nendpoint = "{own}/"\nregion = "r"\n[theirs]\nendpoint = "https://theirs.example"\nregion = "r"\n'
+    )
+    (tmp_path / "destinations.toml").write_text(profiles)
+    with pytest.raises(UserError, match="BAD_DESTINATION"):
+        place_of(context, request(to, "own"))
+    assert place_of(context, request(to, "theirs")).uri("x") == f"{to}/x"
+
+
+@pytest.mark.parametrize("to", ["s3://lake/audiences/acme/01/data/part.parquet", "s3://inbox/acme/vip/a.parquet"])
+def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
+    vip = Audience(
+        audience_id=JobId("0" * 26),
+        tenant=TenantName("acme"),
+        name=AudienceName("vip"),
+        spec=ImportSpec(),
+        retention=Retention(),
+        created_at_ms=1,
+    )
+    with pytest.raises(UserError, match="BAD_DESTINATION"):
+        reading.export(context, vip, version=1, destination=to, overwrite=True)
 
 
 @pytest.mark.parametrize("to", ["s3://lake/exports/vip", "s3://staging/importsx", "s3://other/imports", "s3://lake"])
