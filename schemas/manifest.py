@@ -17,6 +17,10 @@ from schemas.manifest_selection import ManifestSelection
 MANIFEST_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+MAX_KEY_BYTES: Final = 2048
+"""Twice the longest key of S3, in UTF-8: on a local disk, the folders of four columns alone may have 1,024."""
+MAX_NAME_BYTES: Final = 255
+"""Of a file or a folder: the bound of file systems (NAME_MAX)."""
 
 FORMAT_KEYS: Final = ("name", "compression", "null_token", "formulas")
 Compression = Literal["none", "gzip", "zstd"]
@@ -114,7 +118,8 @@ class ManifestFile:
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Inverse of `as_record`. Raises `UserError` BAD_MANIFEST, and KeyError, TypeError or ValueError."""
         key = str(record["key"])
-        if not key or key.startswith("/") or "\\" in key or any(part in {"", ".", ".."} for part in key.split("/")):
+        bad = key.startswith("/") or "\\" in key or "\0" in key or len(key.encode()) > MAX_KEY_BYTES
+        if bad or any(part in {"", ".", ".."} or len(part.encode()) > MAX_NAME_BYTES for part in key.split("/")):
             raise UserError("BAD_MANIFEST", f"{key[:120]!r} is no key below the manifest", key=key[:120])
         change = record.get("change")
         if change is not None and change not in get_args(Change):
@@ -234,12 +239,14 @@ class Manifest:
         """From JSON. Raises `UserError` BAD_MANIFEST: it may have come from anywhere."""
         try:
             record = json.loads(data)
+            if b"\\ud" in data.lower():  # half of a surrogate pair can be written as JSON, and nowhere else
+                json.dumps(record, ensure_ascii=False).encode()
             if record["manifest"] != MANIFEST_VERSION:
                 raise UserError("BAD_MANIFEST", f"this is a manifest of version {record['manifest']!r}, not 1")
             manifest = cls._of(record)
         except UserError as exc:
             raise UserError("BAD_MANIFEST", exc.message, **exc.detail) from exc
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
             raise UserError("BAD_MANIFEST", f"not a manifest: {type(exc).__name__} {exc}"[:300]) from exc
         if manifest.schema.schema_id != record["schema_id"]:
             raise UserError("BAD_MANIFEST", "the schema is not the one that schema_id names")

@@ -75,6 +75,9 @@ PART_OF_DELTA = replace(
 )
 
 
+BAD_KEYS = ("../x", "/x", "a//b", "", "a\\b", ".", "a\0b", "\udc80", "x" * 256, "\u00e9" * 128, "a/" * 1024 + "b")
+
+
 def with_accounts(manifest: Manifest, *accounts: Account) -> Manifest:
     assert manifest.selection is not None
     return replace(manifest, selection=replace(manifest.selection, accounts=accounts))
@@ -192,6 +195,9 @@ def changed(change: Callable[[dict[str, Any]], object], of: Manifest = DELTA) ->
         changed(lambda r: r["schema"][1].update(type="blob")),
         changed(lambda r: r["format"].update(name="xml")),
         changed(lambda r: r["files"][0].update(digest="x")),
+        changed(lambda r: r.update(version=float("inf"))),
+        changed(lambda r: r["files"][0].update(rows=float("inf"))),
+        changed(lambda r: r.update(tenant="\ud800")),
         changed(lambda r: r["files"][0].update(change="moved")),
         changed(lambda r: r["files"][0].update(digest=str(other_columns(2, 7)))),
         changed(lambda r: r.update(digest=str(other_columns(2, 7)))),
@@ -205,7 +211,7 @@ def changed(change: Callable[[dict[str, Any]], object], of: Manifest = DELTA) ->
         changed(lambda r: r["selection"]["accounts"][0].update(change="moved"), PART),
         changed(lambda r: r["selection"]["accounts"].append(None), PART),
         changed(lambda r: r["selection"]["attributes"][0].pop("columns"), PART),
-        *(changed(lambda r, key=key: r["files"][0].update(key=key)) for key in ("../x", "/x", "a//b", "", "a\\b", ".")),  # type: ignore[misc]
+        *(changed(lambda r, key=key: r["files"][0].update(key=key)) for key in BAD_KEYS),  # type: ignore[misc]
     ],
 )
 def test_rubbish_is_refused(data: bytes) -> None:
