@@ -15,6 +15,7 @@ from pathlib import Path
 
 import xxhash
 
+csv.field_size_limit(2**31 - 1)  # else a text has 131,072 characters at most
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -78,6 +79,12 @@ def digest(rows, types):
     return count, *sums
 
 
+def watched(rows, bounds):
+    for row in rows:
+        bounds[:] = [bounds[0] if bounds else row[0], row[0]]
+        yield row
+
+
 def parsed(text):
     _, count, *lanes = text.split(":")
     return int(count), *(int(lane, 16) for lane in lanes)
@@ -94,10 +101,13 @@ def main(address):
     totals = {}  # of the files, by their change
     for file in manifest["files"]:
         path = Path(address).parent / file["key"]
-        if hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]:
-            return f"{path}: sha256 differs"
-        if (found := digest(rows(path, manifest["format"], names), types)) != parsed(file["digest"]):
-            return f"{path}: digest differs: {found}"
+        data = path.read_bytes()
+        if (len(data), hashlib.sha256(data).hexdigest()) != (file["bytes"], file["sha256"]):
+            return f"{path}: bytes or sha256 differ"
+        bounds = []  # first and last user id
+        found = digest(watched(rows(path, manifest["format"], names), bounds), types)
+        if [found, found[0], *bounds] != [parsed(file["digest"]), file["rows"], file["min"], file["max"]]:
+            return f"{path}: digest differs, or rows, min or max: {found} {bounds}"
         totals[file.get("change")] = plus(totals.get(file.get("change"), (0, 0, 0)), found)
     read = totals  # everything, unless rows or columns were chosen: then there are accounts of all that was read
     if "selection" in manifest:
@@ -118,7 +128,9 @@ def main(address):
     total = base
     for change, found in read.items():
         total = plus(total, found, -1 if change == "removed" else 1)
-    return None if total == parsed(manifest["digest"]) else f"the rows come to {total}, not to {manifest['digest']}"
+    counts = sum(file["rows"] for file in manifest["files"]), total[0]
+    whole = (total, *counts) == (parsed(manifest["digest"]), manifest["rows"], manifest["members"])
+    return None if whole else f"the rows come to {total}, not to {manifest['digest']}, or (rows, members) to {counts}"
 
 
 if __name__ == "__main__":

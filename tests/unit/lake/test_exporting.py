@@ -382,6 +382,27 @@ def test_a_forged_manifest_is_found_out_by_the_rows(lake: Lake) -> None:
     assert "digest differs" in str(receivers_check()(str(path)))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("rows", 4), ("bytes", 1), ("min", "a"), ("max", "z"), ("sha256", "0" * 64)],
+)
+def test_a_line_of_a_forged_manifest_is_found_out_by_receivers_too(lake: Lake, field: str, value: object) -> None:
+    version = lake.publish([{"user_id": f"u{n}"} for n in range(5)], RowSchema(), "1")
+    lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
+    path = lake.folder / "out" / "manifest.json"
+    record = json.loads(path.read_text())
+    assert receivers_check()(str(path)) is None
+    record["files"][0][field] = value
+    path.write_text(json.dumps(record))
+    assert "differ" in str(receivers_check()(str(path)))
+
+
+def test_a_long_text_is_no_fault_to_receivers(lake: Lake) -> None:
+    version = lake.publish([{"user_id": "u", "note": "x" * 200_000}], RowSchema(columns=(Column(name="note"),)), "1")
+    lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
+    assert receivers_check()(str(lake.folder / "out" / "manifest.json")) is None
+
+
 def test_a_file_that_is_gone_is_named(lake: Lake) -> None:
     version = lake.publish([{"user_id": "u"}], RowSchema(), "1")
     manifest = lake.export(version, FORMATS[0], str(lake.folder / "out"))
