@@ -23,14 +23,16 @@ def resolve_version(
     if version is not None:
         return context.versions.version(ref, Version(version)).version
     if as_of is not None:
-        kept = [info for info in context.versions.versions(ref) if info.published_at <= as_of]
-        if not kept:
+        known = {info.version: info for info in context.versions.versions(ref)}
+        found = max((info.version for info in known.values() if info.published_at <= as_of), default=None)
+        # Where a version is kept that somebody holds, the next one may have been current then, and be forgotten.
+        if found is None or (found != max(known) and found + 1 not in known):
             raise UserError(
                 "NO_SUCH_VERSION",
                 f"audience {audience.name} had no version at {as_of.isoformat()}, or has forgotten it",
                 audience=audience.name,
             )
-        return max(info.version for info in kept)
+        return found
     current = context.versions.current(ref)
     if current is None:
         raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ class Exports:
     def audience(self, name: str) -> Audience:
         return self.context.audiences.ensure(ACME, AudienceName(name), new_id=fresh_id(), now_ms=1)
 
-    def publish(self, *users: str, order: str = "1", audience: Audience | None = None) -> int:
+    def publish(
+        self, *users: str, order: str = "1", audience: Audience | None = None, published_at: datetime = AT
+    ) -> int:
         """A new version; its number."""
         ref = ref_of(audience or self.vip)
         rows = [{"user_id": user} for user in users]
         parts = Parts(self.context.s3).write(ref, new_id(), rows, RowSchema(), partitions=4)
-        outcome = self.context.versions.publish(request(ref, parts, order, partitions=4, published_at=AT))
+        outcome = self.context.versions.publish(request(ref, parts, order, partitions=4, published_at=published_at))
         return int(outcome.version)  # type: ignore[union-attr]  # published
 
     def place(self) -> str:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,19 @@ def test_the_current_version_is_the_one_at_registration_and_as_of_finds_older_on
     assert exports.run(exports.register(as_of="2027-01-01")).outcome["version"] == 2  # type: ignore[index]
     assert error_of(exports.register(as_of="2020-01-01T00:00Z")) == "NO_SUCH_VERSION"
     assert error_of(exports.register(as_of="yesterday")) == "BAD_TIME"
+
+
+def test_a_version_that_was_current_and_is_forgotten_is_not_taken_for_an_older_one_that_is_held(
+    exports: Exports,
+) -> None:
+    for day in (1, 2, 3, 4):
+        exports.publish(f"of-day-{day}", order=str(day), published_at=datetime(2026, 11, day, tzinfo=UTC))
+        if day == 1:
+            exports.at("WRITING")
+    assert expire(exports.context, exports.vip, versions=2, days=0).versions == (2,)
+    assert error_of(exports.register(as_of="2026-11-02T12:00Z")) == "NO_SUCH_VERSION"
+    assert exports.register(as_of="2026-11-03T12:00Z").request["version"] == 3
+    assert exports.register(as_of="2026-11-30").request["version"] == 4
 
 
 def test_a_delta_holds_both_versions(exports: Exports) -> None:
