@@ -53,11 +53,12 @@ def write_export_group(event: Event, _: object) -> dict[str, Any]:
 
 @errors_by_name
 def fail_export_group(event: Event, _: object) -> dict[str, Any]:
-    """{export_id, number, failure} -> {}."""
+    """{export_id, execution, number, failure} -> {}."""
     from orchestration.steps.exports.write import fail_export_group as step
     from orchestration.steps.fail import error_of
 
-    step(process_context(), _export(event), int(event["number"]), error_of(event["failure"]))
+    error = error_of(event["failure"])
+    step(process_context(), _export(event), int(event["number"]), error, str(event["execution"]))
     return {}
 
 

@@ -51,13 +51,13 @@ def write_export_group(context: Context, export_id: JobId, number: int, executio
         _log.info("group %d of export %s is not wanted any more", number, export_id)
     except (UserError, FatalError) as exc:
         _log.error("group %d of export %s: %s", number, export_id, exc)
-        context.exports.set_group(export_id, number, error=JobError.of(exc).as_record())
+        fail_export_group(context, export_id, number, JobError.of(exc), execution)
     else:
         context.exports.set_group(export_id, number, record=written.as_record(), rows=written.rows, error=None)
 
 
-def fail_export_group(context: Context, export_id: JobId, number: int, error: JobError) -> None:
-    """Keep why a group was given up, unless it was written after all."""
+def fail_export_group(context: Context, export_id: JobId, number: int, error: JobError, execution: str) -> None:
+    """Keep why a group was given up, unless it was written after all, or the export goes on in another execution."""
     group = context.exports.groups(export_id)[number]
-    if group.record is None and group.error is None:
+    if group.record is None and group.error is None and context.exports.get(export_id).execution == execution:
         context.exports.set_group(export_id, number, error=error.as_record())

@@ -440,6 +440,30 @@ def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Ex
     assert exports.run(export).state == "READY"
 
 
+@pytest.mark.parametrize("late", ["its writer", "its execution"])
+def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
+    exports: Exports, late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    gone, new = str(export.execution), exports.context.execution_arn("new", EXPORT_MACHINE)
+
+    def wakes_up(*_: Any, **__: Any) -> Any:
+        assert exports.context.exports.adopt(export.export_id, gone=gone, execution=new)
+        raise UserError("DESTINATION_CREDENTIALS_EXPIRED", "those of an hour ago")
+
+    if late == "its writer":
+        with monkeypatch.context() as patch:
+            patch.setattr(exporting, "write_files", wakes_up)
+            exports.step(export, "write_export_group", number="1")
+    else:
+        assert exports.context.exports.adopt(export.export_id, gone=gone, execution=new)
+        failure = {"Error": "States.Timeout", "Cause": ""}
+        exports.call("fail_export_group", export_id=export.export_id, execution=gone, number="1", failure=failure)
+    assert exports.run(export).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
 def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_later(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
