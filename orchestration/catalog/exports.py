@@ -200,12 +200,12 @@ class ExportStore:
         """All exports that have not ended, oldest first."""
         return self._select(exports.c.state.not_in(ENDED))
 
-    def to_sweep(self, now_ms: int, *, after_ms: int, again_after_ms: int, limit: int = 50) -> list[Export]:
+    def to_sweep(self, now_ms: int, *, after_ms: int, again_after_ms: int) -> list[Export]:
         """Exports that ended `after_ms` ago and were never swept, or `again_after_ms` ago and were not swept since."""
         swept, finished = exports.c.swept_at_ms, exports.c.finished_at_ms
         never = swept.is_(None) & (finished < now_ms - after_ms)
         again = (finished < now_ms - again_after_ms) & (swept < finished + again_after_ms)
-        return self._select(exports.c.state.in_(ENDED), never | again, limit=limit)
+        return self._select(exports.c.state.in_(ENDED), never | again)
 
     def last_version(self, schedule_id: JobId, audience_id: JobId) -> Version | None:
         """The newest version of an audience that a READY export of a schedule has written; none before the first."""

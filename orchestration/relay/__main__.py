@@ -12,6 +12,7 @@ from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.metrics import serve_metrics
 from orchestration.relay.answers import Answers
+from orchestration.relay.cleaning import ExportCleaner
 from orchestration.relay.events import JobEvents
 from orchestration.relay.lag import StreamLag
 from orchestration.relay.liveness import WorkerLiveness
@@ -54,6 +55,7 @@ def main() -> int:
     thread = threading.Thread(target=consume, name="progress", daemon=True)
     thread.start()
     Notifier(context, stop).start()
+    ExportCleaner(context, stop).start()
     serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context).samples)
     _go_round(context, stop, changed)
     thread.join(10)

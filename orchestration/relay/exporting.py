@@ -1,11 +1,9 @@
-"""The sweeper's share of exports: it ends what nobody else will end, and removes what an export leaves behind.
+"""The sweeper's share of exports: it ends what nobody else will end. What an ended export leaves is `cleaning`'s.
 
 1. An execution that was lost is replaced; an export whose execution was stopped is cancelled (as `executions`).
 2. A group whose heart has stopped (its process is frozen, or gone without a word): the export goes on in a new
    execution, and the old one is stopped.
 3. An export older than `MAX_JOB_AGE_S` fails with JOB_TOO_OLD.
-4. An ended export: what it held is released; files that no manifest names are removed, once more an hour later, for a
-   writer that was frozen meanwhile.
 """
 
 import logging
@@ -25,15 +23,11 @@ from orchestration.relay.executions import (
     start_execution,
     stop_execution,
 )
-from orchestration.steps.exports.clean_up import clean_up
-from schemas.errors import MusterError
 from schemas.log_ids import bind
-from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
+from schemas.topics import MAX_JOB_AGE_S
 from segmentation.export_jobs import STOPPABLE
 from segmentation.jobs import Change
 
-SWEEP_AFTER_MS: Final = 5_000
-SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
 HEARTBEAT_MS: Final = 300_000
 """A beat is due every two seconds; so long without one, and nobody writes any more."""
 _log = logging.getLogger(__name__)
@@ -53,9 +47,6 @@ class ExportSweeper:
                 self._end_old(export, now)  # 3
             else:
                 self._look_at_execution(export, now)
-        for export in self._context.exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS):
-            bind(job=export.export_id, tenant=export.tenant, audience=export.audience)
-            self._sweep(export, now)  # 4
 
     def _look_at_execution(self, export: Export, now: int) -> None:
         if now - export.created_at_ms <= ORPHAN_AFTER_MS:
@@ -118,15 +109,6 @@ class ExportSweeper:
             _log.error("export %s failed: %s", export.export_id, error.message)
             self._record("fail export", export, state="FAILED", code=error.code)
             stop_execution(self._context, export.export_id, export.execution, "the export was too old")
-
-    def _sweep(self, export: Export, now: int) -> None:
-        if export.state == "CANCELLED":
-            stop_execution(self._context, export.export_id, export.execution, "the export was cancelled")
-        try:
-            clean_up(self._context, export)
-            self._context.exports.put(export.export_id, swept_at_ms=now)
-        except MusterError as exc:
-            _log.warning("export %s could not be swept: %s", export.export_id, exc)
 
     def _record(self, action: str, export: Export, **after: str) -> None:
         before = {"state": export.state, "execution": export.execution}

@@ -8,7 +8,7 @@
    nobody waits long for an answer meanwhile.
 5. Orphans in the staging bucket are removed (`orphans`).
 6. Notifications that were delivered or given up are forgotten when they are old.
-Exports are `exporting`'s.
+Exports are `exporting`'s, and what they leave is `cleaning`'s.
 """
 
 import json

@@ -1,8 +1,10 @@
 """ExportAudience step by step: a step that dies, is repeated, comes late or is not wanted any more changes nothing."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,10 @@ from orchestration.context import EXPORT_MACHINE
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
 from orchestration.operations.fsck import fsck
+from orchestration.relay import cleaning
+from orchestration.relay.cleaning import RETRY_AFTER_MS, ExportCleaner
 from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
+from orchestration.relay.sweeper import Sweeper
 from orchestration.steps.exports import plan, view
 from orchestration.steps.exports.places import order_of, request_of
 from orchestration.steps.references import ref_of
@@ -55,7 +60,10 @@ def error_of(export: Export) -> str:
 
 
 def sweep(exports: Exports, **later: float) -> None:
-    ExportSweeper(exports.context).look(now_ms() + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000))
+    now = now_ms() + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
+    ExportSweeper(exports.context).look(now)
+    with ThreadPoolExecutor(1) as pool:
+        ExportCleaner(exports.context, threading.Event()).look(now, pool)
 
 
 def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
@@ -481,6 +489,42 @@ def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_l
     sweep(exports, milliseconds=HOUR_MS + 60_000)
     assert exports.files(to) == ["of-somebody-else"]
     assert exports.context.exports.to_sweep(now_ms() + 9 * HOUR_MS, after_ms=5_000, again_after_ms=HOUR_MS) == []
+
+
+def test_exports_whose_destination_is_away_are_in_nobodys_way(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    away = [exports.at("WRITING") for _ in range(2)]
+    here = exports.at("WRITING")
+    tried: list[str] = []
+
+    def gone(_: Any, export: Export) -> None:
+        tried.append(export.export_id)
+        if export.export_id != here.export_id:
+            raise RetriableError("DESTINATION_UNAVAILABLE", "no answer")
+
+    monkeypatch.setattr(cleaning, "clean_up", gone)
+    for export in (*away, here):
+        cancel(exports.context, export.export_id)
+    cleaner, now = ExportCleaner(exports.context, threading.Event()), now_ms() + 60_000
+    with ThreadPoolExecutor(1) as pool:
+        for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
+            cleaner.look(now + later, pool)
+    assert [tried.count(export.export_id) for export in (*away, here)] == [2, 2, 1]
+
+
+def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes round with those who answer task tokens, and one that says nothing takes minutes."""
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    cancel(exports.context, export.export_id)
+
+    def silent(_: S3Prefix) -> Iterator[str]:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(S3Prefix, "keys", silent)
+    Sweeper(exports.context).look(now_ms() + 60_000)
 
 
 def test_a_version_that_is_held_for_nobody_is_found_and_released(
