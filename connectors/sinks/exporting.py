@@ -29,7 +29,7 @@ from connectors.sinks.taking import taken_rows
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId
-from schemas.manifest import MANIFEST_NAME, DeltaBase, ExportFormat, Manifest, ManifestFile
+from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, DeltaBase, ExportFormat, Manifest, ManifestFile
 from schemas.manifest_selection import Account
 
 TARGET_BYTES: Final = 256 * 1024 * 1024
@@ -237,14 +237,25 @@ def write_group(
 
 
 def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) -> Manifest:
-    """Step 3; `groups` by their numbers. Raises `UserError` DESTINATION_EXISTS, `FatalError` EXPORT_MISMATCH."""
+    """Step 3; `groups` by their numbers.
+
+    Raises `UserError` DESTINATION_EXISTS, TOO_MANY_PARTITIONS; `FatalError` EXPORT_MISMATCH.
+    """
     manifest = _manifest(order, groups)
     require_few_folders({file.key.rpartition("/")[0] for file in manifest.files})
     if (fault := manifest.fault()) is not None:
         raise FatalError(
             "EXPORT_MISMATCH", f"version {manifest.version} was not exported: {fault}", version=manifest.version
         )
-    if not to.put_manifest(manifest.encode()):
+    data = manifest.encode()
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise UserError(
+            "TOO_MANY_PARTITIONS",
+            f"a manifest of {len(manifest.files)} files has {len(data)} bytes, more than {MAX_MANIFEST_BYTES}: no "
+            "receiver would read it; choose columns with fewer values for the folders, or larger files",
+            files=len(manifest.files),
+        )
+    if not to.put_manifest(data):
         found = to.manifest()  # of this export, when its end was not recorded
         if found is None or manifest_of(order.export_id, found) is None:
             raise _exists(to)

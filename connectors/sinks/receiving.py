@@ -8,6 +8,7 @@ from pathlib import Path
 from connectors.lake.access import S3Access
 from connectors.object_errors import translated
 from connectors.sinks.checking import Files
+from connectors.sinks.refusals import room_for_scratch
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -17,7 +18,7 @@ from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
 def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[Manifest, Files]]:
     """The manifest at a path or `s3://bucket/key`, and its files, while this lasts.
 
-    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, ACCESS_DENIED; `RetriableError` S3_UNAVAILABLE.
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, ACCESS_DENIED; `RetriableError` S3_UNAVAILABLE, SCRATCH_FULL.
     """
     if "://" in address:
         bucket, key = split_s3_uri(address)
@@ -82,7 +83,7 @@ class _Fetched:
         from botocore.exceptions import ClientError  # noqa: PLC0415  # boto3 takes a third of a second
 
         path = self._folder / key.rpartition("/")[2]
-        with translated(self._bucket, key):
+        with room_for_scratch(self._folder), translated(self._bucket, key):
             try:
                 self._access.client().download_file(self._bucket, key, str(path))
             except ClientError as exc:

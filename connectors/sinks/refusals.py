@@ -37,7 +37,7 @@ def room_for_scratch(folder: Path) -> Iterator[None]:
             raise
         raise RetriableError(
             "SCRATCH_FULL",
-            f"{folder}: there is no room for files of an export before they are sent ({exc.strerror}); make room there",
+            f"{folder}: there is no room for files of an export on their way through ({exc.strerror}); make room there",
             path=str(folder),
         ) from exc
 

@@ -1,6 +1,7 @@
 """Exports with a manifest: what the receiver reads is the version, in every format, or there is no manifest."""
 
 import dataclasses
+import errno
 import hashlib
 import importlib.util
 import json
@@ -29,7 +30,7 @@ from connectors.sinks.taking import taken_rows
 from connectors.sources.limits import ParseLimits
 from schemas.columns import Column, ColumnType, RowSchema
 from schemas.digest import Digest
-from schemas.errors import FatalError, MusterError, UserError
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Version
 from schemas.manifest import ExportFormat, Manifest
 from segmentation.versions import AudienceRef
@@ -289,6 +290,26 @@ def test_files_that_do_not_come_to_the_digest_of_the_version_get_no_manifest(lak
     )
     assert code_of(FatalError, lambda: lake.export(lying, FORMATS[0], str(lake.folder / "out"))) == "EXPORT_MISMATCH"
     assert list((lake.folder / "out").iterdir()) == []
+
+
+def test_a_manifest_that_no_receiver_would_read_is_not_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = lake.publish([{"user_id": f"u{n}"} for n in range(20)], RowSchema(), "1")
+    monkeypatch.setattr("connectors.sinks.exporting.MAX_MANIFEST_BYTES", 1_000)
+    act = lambda: lake.export(version, FORMATS[0], str(lake.folder / "out"), target_bytes=1)  # noqa: E731
+    assert code_of(UserError, act) == "TOO_MANY_PARTITIONS"
+    assert list((lake.folder / "out").iterdir()) == []
+
+
+def test_a_receiver_without_room_is_told_where(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = lake.publish([{"user_id": "u"}], RowSchema(), "1")
+    to = f"s3://{BUCKET}/exports/{new_id()}"
+    lake.export(version, FORMATS[0], to)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lake.s3.client(), "download_file", full)
+    assert code_of(RetriableError, lambda: lake.check(to)) == "SCRATCH_FULL"
 
 
 def test_values_that_a_format_cannot_hold_are_refused(lake: Lake) -> None:
