@@ -4,13 +4,13 @@ import logging
 
 from connectors.sinks.exporting import GroupWritten, write_group
 from connectors.sinks.topic_export import GroupSent
-from orchestration.catalog.records import JobError
+from orchestration.catalog.records import Export, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.exports.heart import Heart, WritingStopped
 from orchestration.steps.exports.places import order_of, place_of, request_of
 from orchestration.steps.exports.topics import is_topic, send
-from schemas.errors import FatalError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 
 _log = logging.getLogger(__name__)
@@ -50,8 +50,9 @@ def write_export_group(context: Context, export_id: JobId, number: int, executio
     except WritingStopped:
         _log.info("group %d of export %s is not wanted any more", number, export_id)
     except (UserError, FatalError) as exc:
-        _log.error("group %d of export %s: %s", number, export_id, exc)
-        fail_export_group(context, export_id, number, JobError.of(exc), execution)
+        cause = _deletion(context, export) or exc
+        _log.error("group %d of export %s: %s", number, export_id, cause)
+        fail_export_group(context, export_id, number, JobError.of(cause), execution)
     else:
         context.exports.set_group(export_id, number, record=written.as_record(), rows=written.rows, error=None)
 
@@ -61,3 +62,15 @@ def fail_export_group(context: Context, export_id: JobId, number: int, error: Jo
     group = context.exports.groups(export_id)[number]
     if group.record is None and group.error is None and context.exports.get(export_id).execution == execution:
         context.exports.set_group(export_id, number, error=error.as_record())
+
+
+def _deletion(context: Context, export: Export) -> UserError | None:
+    """That an audience has been deleted meanwhile: whatever a writer ran into then, it was this."""
+    try:
+        for held in export.held:
+            context.versions.held(held.audience, held.version, export.export_id)
+    except UserError as exc:
+        return exc
+    except (RetriableError, FatalError):  # it says less than what went wrong before
+        return None
+    return None

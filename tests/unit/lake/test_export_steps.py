@@ -313,6 +313,22 @@ def test_an_audience_that_is_deleted_meanwhile_ends_the_export(exports: Exports,
     assert exports.files(str(export.request["to"])) == []
 
 
+def test_an_audience_that_is_deleted_under_its_writer_is_no_fault_of_the_lake(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    write = write_files
+
+    def deleted(*given: Any, **options: Any) -> Iterator[Any]:
+        exports.context.versions.drop(ref_of(exports.vip))
+        yield from write(*given, **options)
+
+    monkeypatch.setattr(exporting, "write_files", deleted)
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "AUDIENCE_DELETED")
+
+
 def test_of_two_exports_to_one_place_the_later_is_refused_while_the_earlier_writes(exports: Exports) -> None:
     exports.publish(*USERS)
     first = exports.at("WRITING")
