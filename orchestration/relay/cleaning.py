@@ -22,7 +22,7 @@ from schemas.topics import HOUR_MS
 LOOK_S: Final = 5.0
 SWEEP_AFTER_MS: Final = 5_000
 SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
-RETRY_AFTER_MS: Final = 600_000
+RETRY_AFTER_MS: Final = 30_000
 """An export that could not be swept, most likely because its destination is away, waits so long for its next turn."""
 AT_A_TIME: Final = 4
 _log = logging.getLogger(__name__)
