@@ -30,8 +30,10 @@ def clean_up(context: Context, export: Export) -> None:
     stem = file_stem(export.audience, export.held[0].version, export.export_id)
     try:
         place = place_of(context, request)
-        if export.failed_in == "FINISHING" and _may_be_whole(export, place):
-            _log.warning("files of export %s stay: its manifest may be there, though it has FAILED", export.export_id)
+        if _may_be_whole(export, place):
+            _log.warning(
+                "files of export %s stay: its manifest may be there, though it is %s", export.export_id, export.state
+            )
             return
         for key in list(place.keys()):
             if key.rpartition("/")[2].startswith(stem):
@@ -41,7 +43,10 @@ def clean_up(context: Context, export: Export) -> None:
 
 
 def _may_be_whole(export: Export, place: Destination) -> bool:
-    """Whether a receiver may have begun at its manifest: an answer may have been lost before the error came."""
+    """Whether a receiver may have begun at its manifest.
+
+    An answer may have been lost before the error came, or the catalog is one from before the end, of a backup.
+    """
     found = place.manifest()
     if found is not None:
         return manifest_of(export.export_id, found) is not None

@@ -15,6 +15,7 @@ from connectors.lake.access import S3Access
 from connectors.sinks import exporting
 from connectors.sinks.export_files import write_files
 from connectors.sinks.s3_prefix import S3Prefix
+from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import EXPORT_MACHINE
@@ -413,6 +414,19 @@ def test_files_of_a_manifest_that_is_there_stay_whatever_the_export_ended_with(
     sweep(exports)
     assert exports.users(str(export.request["to"])) == sorted(USERS)
     assert not exports.held()
+
+
+def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.run(export)
+    with exports.context.database.write() as connection:  # as it was when the backup was made
+        connection.execute(tables.exports.update().values(state="WRITING", finished_at_ms=None, outcome=None))
+    later = MAX_JOB_AGE_S + 60
+    sweep(exports, seconds=later)
+    sweep(exports, seconds=later + 60)
+    assert error_of(exports.context.exports.get(export.export_id)) == "JOB_TOO_OLD"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
 
 
 @pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
