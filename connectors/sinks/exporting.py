@@ -170,8 +170,9 @@ def export(
                 )
             )
         return finish(order, groups, to)
-    except MusterError as exc:
-        if exc.kind != "retriable":  # else a repeat will want them
+    except BaseException as exc:  # Ctrl-C, too
+        away = isinstance(exc, MusterError) and exc.code == "DESTINATION_UNAVAILABLE"
+        if not away and not _may_be_whole(order, to):
             take_back(to, written)
         raise
 
@@ -260,6 +261,15 @@ def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) 
         if found is None or manifest_of(order.export_id, found) is None:
             raise _exists(to)
     return manifest
+
+
+def _may_be_whole(order: ExportOrder, to: Destination) -> bool:
+    """Whether the manifest of this export may be there, although its end was none."""
+    try:
+        found = to.manifest()
+    except (MusterError, OSError):
+        return True
+    return found is not None and manifest_of(order.export_id, found) is not None
 
 
 def take_back(to: Destination, files: Iterable[ManifestFile]) -> None:

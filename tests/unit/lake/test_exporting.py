@@ -23,6 +23,7 @@ from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.comparing import compare
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
+from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion, delta_groups, whole_groups
 from connectors.sinks.shaping import Shape
@@ -310,6 +311,27 @@ def test_a_receiver_without_room_is_told_where(lake: Lake, monkeypatch: pytest.M
 
     monkeypatch.setattr(lake.s3.client(), "download_file", full)
     assert code_of(RetriableError, lambda: lake.check(to)) == "SCRATCH_FULL"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RetriableError("LAKE_UNAVAILABLE", "gone")], ids=repr)
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_export_that_is_interrupted_takes_its_files_back_unless_its_manifest_is_there(
+    lake: Lake, error: BaseException, *, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = lake.publish([{"user_id": f"u{n}"} for n in range(20)], RowSchema(), "1")
+    put = LocalFolder.put_manifest
+
+    def interrupted(to: LocalFolder, data: bytes) -> bool:
+        if whole:
+            put(to, data)
+        raise error
+
+    monkeypatch.setattr(LocalFolder, "put_manifest", interrupted)
+    with pytest.raises(type(error)):
+        lake.export(version, FORMATS[0], str(lake.folder / "out"), target_bytes=1)
+    left = list((lake.folder / "out").iterdir())
+    assert len(left) == (5 if whole else 0)
+    assert not whole or lake.check(str(lake.folder / "out"))[1] is None
 
 
 def test_values_that_a_format_cannot_hold_are_refused(lake: Lake) -> None:
