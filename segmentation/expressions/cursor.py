@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
-from segmentation.expressions.lexer import RESERVED, Kind, Token, tokens
+from segmentation.expressions.lexer import Kind, Lexicon, Token, tokens
 from segmentation.expressions.source import Source
 
 MAX_DEPTH: Final = 50
@@ -15,9 +15,10 @@ MAX_TERMS: Final = 1_000
 class Cursor:
     """Where the parser is in a text. Everything raises `UserError` with the code of the source."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, lexicon: Lexicon) -> None:
         self.source = source
-        self._tokens = tokens(source)
+        self._reserved = lexicon.reserved
+        self._tokens = tokens(source, lexicon)
         self._next = 0
         self._depth = 0
         self._terms = 0
@@ -66,13 +67,16 @@ class Cursor:
         yield
         self._depth -= 1
 
+    def sees(self, kind: Kind, text: str) -> bool:
+        """Whether this symbol, or this word in any case, is next."""
+        return self.token.kind == kind and self.token.text.lower() == text
+
+    def is_reserved(self, token: Token) -> bool:
+        """Whether a token is a word of the language."""
+        return token.kind == "word" and token.text.lower() in self._reserved
+
     def _accept(self, kind: Kind, text: str) -> bool:
-        found = self.token.kind == kind and self.token.text.lower() == text
+        found = self.sees(kind, text)
         if found:
             self._next += 1
         return found
-
-
-def is_reserved(token: Token) -> bool:
-    """Whether a token is a word of the language."""
-    return token.kind == "word" and token.text.lower() in RESERVED

@@ -11,6 +11,7 @@ docs/filters.md explains the language, `nodes` what it means.
 from schemas.columns import USER_ID, ColumnType, RowSchema
 from segmentation.expressions.conditions import ColumnReader
 from segmentation.expressions.cursor import Cursor
+from segmentation.expressions.lexer import FILTERS
 from segmentation.expressions.nodes import And, Filter, Not, Or
 from segmentation.expressions.source import Source
 
@@ -23,7 +24,7 @@ def parse_filter(text: str, schema: RowSchema, *, timezone: str | None = None) -
     """
     source = Source(text=text, code="BAD_FILTER")
     types: dict[str, ColumnType] = {USER_ID: "string", **{c.name: c.type for c in schema.columns}}
-    cursor = Cursor(source)
+    cursor = Cursor(source, FILTERS)
     found = _any(cursor, ColumnReader(types, timezone))
     if cursor.token.kind != "end":
         cursor.refuse("and, or, or the end")

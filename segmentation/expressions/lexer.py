@@ -3,30 +3,37 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 
 from segmentation.expressions.source import Source
 
-Kind = Literal["word", "column", "string", "number", "date", "timestamp", "symbol", "end"]
+Kind = Literal["word", "column", "string", "number", "date", "timestamp", "duration", "symbol", "end"]
 
 RESERVED: Final = frozenset({"and", "or", "not", "in", "is", "set", "true", "false", "null"})
 """Words of the language, in any case; a column with such a name is written in backquotes."""
 MAX_NUMBER_CHARACTERS: Final = 400
 """More than any double needs, less than Python refuses to convert."""
 UNTYPED: Final = "write a date as 2026-11-01, a timestamp as 2026-11-01T09:00:00Z or with an offset such as +09:00"
+NO_PATTERNS: Final = 'texts are not matched with patterns: write = or in ("JP", "US")'
 
-TOKEN: Final = re.compile(
-    r"""
-    (?P<blank>[ \t\r\n]+)
-  | (?P<string>"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*")
-  | (?P<column>`[A-Za-z][A-Za-z0-9_]*`)
-  | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
-  | (?P<moment>[0-9]+-[0-9][0-9A-Za-z:.+-]*)
-  | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.]))
-  | (?P<symbol><=|>=|!=|=|<|>|\(|\)|,)
-    """,
-    re.VERBOSE,
-)
+
+def pattern(*, word: str, more: str = "") -> re.Pattern[str]:
+    """Tokens of a language: `word` is how its names look, `more` holds alternatives that follow the others."""
+    return re.compile(
+        rf"""
+        (?P<blank>[ \t\r\n]+)
+      | (?P<string>"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*")
+      | (?P<column>`[A-Za-z][A-Za-z0-9_]*`)
+      | (?P<word>{word})
+      | (?P<moment>[0-9]+-[0-9][0-9A-Za-z:.+-]*)
+      | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z_.]))
+      | (?P<symbol><=|>=|!=|=|<|>|\(|\)|,)
+      {more}
+        """,
+        re.VERBOSE,
+    )
+
+
 DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TIMESTAMP: Final = re.compile(
     rf"{DATE.pattern}T[0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]{{1,6}})?)?(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?"
@@ -38,8 +45,19 @@ HINTS: Final = {
     "&": "write and",
     "|": "write or",
     "!": "write !=, or not in front of a condition",
+    "~": NO_PATTERNS,
     **dict.fromkeys("0123456789.+-", f"this is no number; {UNTYPED}"),
 }
+
+
+class Lexicon(NamedTuple):
+    """The words of a language: its tokens, and which names have a meaning, in any case."""
+
+    token: re.Pattern[str]
+    reserved: frozenset[str]
+
+
+FILTERS: Final = Lexicon(pattern(word="[A-Za-z_][A-Za-z0-9_]*"), RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +72,12 @@ class Token:
         return "the end" if self.kind == "end" else repr(self.text[:80])
 
 
-def tokens(source: Source) -> list[Token]:
+def tokens(source: Source, lexicon: Lexicon) -> list[Token]:
     """The tokens, the last of which is `end`. Raises `UserError` with the code of the source."""
     found: list[Token] = []
     text, at = source.text, 0
     while at < len(text):
-        match = TOKEN.match(text, at)
+        match = lexicon.token.match(text, at)
         if match is None:
             raise source.fault(at, _unexpected(text[at]))
         if match.lastgroup != "blank":

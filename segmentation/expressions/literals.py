@@ -1,7 +1,7 @@
 """Tokens -> values of a column's type, and back. A value either fits exactly or is refused."""
 
 import math
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, assert_never
 
 import pyarrow as pa
@@ -16,6 +16,8 @@ from segmentation.expressions.source import Source
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
+EXACT: Final = 2**53
+"""Up to here, every whole number is a double."""
 WRITTEN: Final[dict[ColumnType, str]] = {
     "string": 'a text in double quotes: "JP"',
     "long": "a whole number of 64 bits: 25",
@@ -48,10 +50,27 @@ def literal(given: Value) -> str:
             return given.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case date():
             return given.isoformat()
-        case int() | float():
+        case int():
             return repr(given)
+        case float():
+            return repr(plain(given))
         case _:
             assert_never(given)
+
+
+def plain(number: float) -> int | float:
+    """A number as it is written shortest: an int where it is a whole one that every reader takes for this double."""
+    whole = number.is_integer() and abs(number) <= EXACT and (number != 0 or math.copysign(1, number) > 0)
+    return int(number) if whole else number
+
+
+def first_moment(day: date, timezone: str) -> datetime:
+    """When a day begins in a zone (IANA), in UTC: at its first midnight, or where the clock skips that, after it.
+
+    Days are one after another without a gap: each ends where the next one begins. Raises `UserError` BAD_TIMEZONE, and
+    `OverflowError` for what is no time of the years 1 to 9999.
+    """
+    return _in_zone(datetime.combine(day, time()), timezone, ambiguous="earliest", nonexistent="latest")
 
 
 def moment(source: Source, token: Token, timezone: str | None) -> datetime:
@@ -67,7 +86,7 @@ def moment(source: Source, token: Token, timezone: str | None) -> datetime:
         raise source.fault(
             token.at, f"{token.text} has no time zone: write an offset (2026-11-01T09:00:00+09:00), or give a zone"
         )
-    first, last = (_in_zone(written, timezone, side) for side in ("earliest", "latest"))
+    first, last = (_in_zone(written, timezone, ambiguous=side, nonexistent=side) for side in ("earliest", "latest"))
     if first != last:
         raise source.fault(token.at, f"{token.text} is no moment, or two, in {timezone}: write it with an offset")
     return first
@@ -102,10 +121,10 @@ def _double(source: Source, token: Token) -> float:
     return number
 
 
-def _in_zone(written: datetime, timezone: str, side: str) -> datetime:
+def _in_zone(written: datetime, timezone: str, *, ambiguous: str, nonexistent: str) -> datetime:
     local = pa.scalar(written, pa.timestamp("us"))
     try:
-        micros = pc.assume_timezone(local, timezone, ambiguous=side, nonexistent=side).cast(pa.int64()).as_py()
+        there = pc.assume_timezone(local, timezone, ambiguous=ambiguous, nonexistent=nonexistent)
     except pa.ArrowException as exc:
         raise UserError("BAD_TIMEZONE", f"{timezone[:80]!r} is not an IANA time zone", timezone=timezone[:80]) from exc
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(microseconds=there.cast(pa.int64()).as_py())

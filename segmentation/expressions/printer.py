@@ -1,5 +1,7 @@
 """Filters and conditions -> text that is read as the same again, with no parentheses but those that are needed."""
 
+from collections.abc import Callable
+
 from segmentation.expressions.lexer import RESERVED
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import And, Comparison, Condition, Filter, Not, OneOf, Or, Presence
@@ -18,9 +20,14 @@ def filter_text(tree: Filter) -> str:
             return condition_text(tree)
 
 
-def condition_text(condition: Condition) -> str:
-    """One condition."""
-    name = column_text(condition.column)
+def column_text(name: str) -> str:
+    """A column's name, in backquotes where it is a word of the language."""
+    return f"`{name}`" if name.lower() in RESERVED else name
+
+
+def condition_text(condition: Condition, named: Callable[[str], str] = column_text) -> str:
+    """One condition. `named` writes the name of what it is on."""
+    name = named(condition.column)
     match condition:
         case Comparison():
             return f"{name} {condition.operator} {literal(condition.value)}"
@@ -28,11 +35,6 @@ def condition_text(condition: Condition) -> str:
             return f"{name} in ({', '.join(literal(value) for value in condition.values)})"
         case Presence():
             return f"{name} is {'set' if condition.present else 'not set'}"
-
-
-def column_text(name: str) -> str:
-    """A column's name, in backquotes where it is a word of the language."""
-    return f"`{name}`" if name.lower() in RESERVED else name
 
 
 def _inside(tree: Filter, *grouped: type[Filter]) -> str:

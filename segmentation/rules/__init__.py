@@ -1,0 +1,1 @@
+"""Rules of segments: as text, as JSON, as frozen values, and as SQL with bound parameters."""

@@ -1,0 +1,81 @@
+"""One form for rules that say the same in other words, and the hash that names a rule.
+
+Canonical are: groups and conditions in the order of their JSON, each once; `not (a or b)` as `not a and not b`; tests
+of a `where` and values of a list in order, each once; a list of one as `=`; `= 0` times as `<= 0`; -0 as 0; no time
+zone where no date needs one. Rules that are equal for deeper reasons (`never(x)` and `not ever(x)`) stay different.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from hashlib import sha256
+from typing import TypeVar
+
+from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence, Value
+from segmentation.rules.nodes import Count, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.records import condition_record, rule_record
+
+
+def canonical(rule: Rule) -> Rule:
+    """The rule in canonical form; it has the same answers."""
+    groups: list[Group] = []
+    for group in rule.groups:
+        conditions = _ordered(_condition(c) for c in group.conditions)
+        if group.negated:
+            groups += [Group(conditions=(condition,), negated=True) for condition in conditions]
+        else:
+            groups.append(Group(conditions=conditions))
+    by_text = {_text(rule_record(Rule(groups=(g,), timezone=rule.timezone))): g for g in groups}
+    return Rule(groups=tuple(by_text[t] for t in sorted(by_text)), timezone=rule.timezone if rule.has_dates else None)
+
+
+def canonical_json(rule: Rule) -> bytes:
+    """The JSON of the canonical form: keys in order, no blanks, UTF-8, whole numbers up to 2^53 without a fraction."""
+    return _text(rule_record(canonical(rule))).encode()
+
+
+def rule_hash(rule: Rule) -> str:
+    """SHA-256 of the canonical JSON, 64 hex digits."""
+    return sha256(canonical_json(rule)).hexdigest()
+
+
+def _condition(condition: RuleCondition) -> RuleCondition:
+    match condition:
+        case Count(quantity="exactly", times=0):
+            return _condition(replace(condition, quantity="at_most"))
+        case Count() | Ever() | Never() | Seen():
+            where = _ordered(_test(test) for test in condition.events.where)
+            return replace(condition, events=replace(condition.events, where=where))
+        case Member():
+            return condition
+        case _:
+            return _test(condition)
+
+
+def _test(test: Condition) -> Condition:
+    match test:
+        case Comparison(value=value):
+            return replace(test, value=_value(value))
+        case OneOf(column=name, type=type_, values=values):
+            ordered = _ordered(OneOf(column=name, type=type_, values=(_value(value),)) for value in values)
+            if len(ordered) == 1:
+                return Comparison(column=name, type=type_, operator="=", value=ordered[0].values[0])
+            return replace(test, values=tuple(one.values[0] for one in ordered))
+        case Presence():
+            return test
+
+
+def _value(value: Value) -> Value:
+    return value + 0.0 if isinstance(value, float) else value  # -0.0 + 0.0 is 0.0
+
+
+C = TypeVar("C", bound=RuleCondition)
+
+
+def _ordered(conditions: Iterable[C]) -> tuple[C, ...]:
+    by_text = {_text(condition_record(condition)): condition for condition in conditions}
+    return tuple(by_text[text] for text in sorted(by_text))
+
+
+def _text(record: object) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,263 @@
+"""Reading one condition of a rule.
+
+condition = "count" "(" events "," window ")" ( ">=" | ">" | "<=" | "<" | "=" ) times
+          | ( "ever" | "never" ) "(" events ")"
+          | ( "first" | "last" ) "(" events ")" ( ">=" | ">" | "<=" | "<" ) time
+          | "in" ( "audience" | "segment" ) name
+          | attribute test
+events    = event [ "where" property test { "and" property test } ]
+test      = operator value | "in" "(" value { "," value } ")" | "is" [ "not" ] "set"
+
+An event, attribute or property is a word, or anything in double quotes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, NoReturn, cast
+
+from schemas.columns import ColumnType
+from schemas.errors import UserError
+from segmentation.expressions.conditions import ValueReader
+from segmentation.expressions.cursor import Cursor
+from segmentation.expressions.lexer import RESERVED, Lexicon, Token, pattern
+from segmentation.expressions.literals import moment
+from segmentation.expressions.nodes import Condition
+from segmentation.rules.days import day
+from segmentation.rules.nodes import (
+    NO_DATES,
+    Bound,
+    Count,
+    Events,
+    Ever,
+    Kind,
+    Member,
+    Never,
+    Quantity,
+    RuleCondition,
+    Seen,
+    Which,
+    check_attribute,
+    check_name,
+)
+from segmentation.rules.windows import window
+
+WORD: Final = "[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*"
+RULES: Final = Lexicon(
+    pattern(word=WORD, more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*)"),
+    RESERVED | {"count", "ever", "never", "first", "last", "where", "audience", "segment"},
+)
+OF_VALUES: Final = frozenset({"sum", "total", "avg", "average", "mean", "min", "max", "median"})
+MICROSECOND: Final = timedelta(microseconds=1)
+CONDITION: Final = "a condition, as in: count(purchase, 30d) >= 2, ever(purchase), age >= 25, in audience vip"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReader:
+    """Reads conditions of rules. Everything raises `UserError` BAD_RULE, which points at a character."""
+
+    cursor: Cursor
+    timezone: str | None
+
+    def condition(self) -> RuleCondition:
+        """One condition."""
+        cursor, token = self.cursor, self.cursor.token
+        cursor.term(token.at)
+        word = token.text.lower() if cursor.is_reserved(token) else ""
+        match word:
+            case "count":
+                return self._count()
+            case "ever" | "never":
+                return self._ever()
+            case "first" | "last":
+                return self._seen()
+            case "in":
+                return self._member()
+            case _:
+                return self._attribute()
+
+    def _count(self) -> Count:
+        cursor = self.cursor
+        events = self._events("count(purchase, 30d) >= 2")
+        if not cursor.symbol(","):
+            cursor.refuse("a comma and a window, as in: count(purchase, 30d) >= 2; without one there is ever(purchase)")
+        with self._pointing(cursor.token.at):
+            within_s = self._window()
+            Count(events=events, quantity="at_most", times=0, within_s=within_s)
+        cursor.expect(")", "after the window")
+        quantity, more = self._quantity()
+        with self._pointing(cursor.token.at):
+            return Count(events=events, quantity=quantity, times=self._times() + more, within_s=within_s)
+
+    def _window(self) -> int:
+        token = self.cursor.token
+        seconds = window(token.text) if token.kind == "duration" else None
+        if seconds is None:
+            unit = "; months and years have no exact length: write 30d, 365d" if token.kind == "duration" else ""
+            self.cursor.refuse(f"a window from 1s to 366d, as in 3d, 12h, 30m, 90s or 1d12h{unit}")
+        self.cursor.take()
+        return seconds
+
+    def _quantity(self) -> tuple[Quantity, int]:
+        """And what to add to the number."""
+        quantities: dict[str, tuple[Quantity, int]] = {
+            ">=": ("at_least", 0),
+            ">": ("at_least", 1),
+            "<=": ("at_most", 0),
+            "<": ("at_most", -1),
+            "=": ("exactly", 0),
+        }
+        token = self.cursor.token
+        if token.kind != "symbol" or token.text not in quantities:
+            self.cursor.refuse(">=, <=, = or >, < and a number; != is written as: not count(purchase, 30d) = 2")
+        return quantities[self.cursor.take().text]
+
+    def _times(self) -> int:
+        token = self.cursor.token
+        if token.kind != "number" or not token.text.isdecimal():
+            self.cursor.refuse("a whole number of times, as in: count(purchase, 30d) >= 2")
+        return int(self.cursor.take().text)
+
+    def _ever(self) -> Ever | Never:
+        word = self.cursor.token.text.lower()
+        events = self._events(f"{word}(purchase)")
+        if self.cursor.sees("symbol", ","):
+            within = "= 0" if word == "never" else ">= 1"
+            self.cursor.refuse(f"')'; {word} has no window: write count(purchase, 30d) {within}")
+        self.cursor.expect(")", "after the event")
+        return Ever(events=events) if word == "ever" else Never(events=events)
+
+    def _seen(self) -> Seen:
+        cursor, which = self.cursor, cast(Which, self.cursor.token.text.lower())
+        events = self._events(f"{which}(purchase) < 2026-11-01")
+        cursor.expect(")", "after the event")
+        sign = cursor.token
+        if sign.kind != "symbol" or sign.text not in ("<", "<=", ">", ">="):
+            cursor.refuse("<, <=, > or >= and a time: before is written as <, after as >")
+        cursor.take()
+        bound: Bound = "before" if sign.text in ("<", "<=") else "from"
+        return Seen(which=which, events=events, bound=bound, moment=self._time(after=sign.text in ("<=", ">")))
+
+    def _time(self, *, after: bool) -> datetime:
+        """A time, or the one `after` it: the next microsecond, or the end of the day."""
+        token = self.cursor.token
+        if token.kind not in ("date", "timestamp"):
+            self.cursor.refuse("a time without quotes: 2026-11-01, or 2026-11-01T09:00:00Z")
+        self.cursor.take()
+        with self._pointing(token.at):
+            try:
+                if token.kind == "date":
+                    span = day(date.fromisoformat(token.text), self._zone(token))
+                    return span.ends if after else span.begins
+                return moment(self.cursor.source, token, self.timezone) + (MICROSECOND if after else timedelta())
+            except (ValueError, OverflowError) as exc:
+                raise self.cursor.source.fault(token.at, f"there is no such time: {token}") from exc
+
+    def _member(self) -> Member:
+        self.cursor.take()
+        kind = self.cursor.token
+        if not (self.cursor.word("audience") or self.cursor.word("segment")):
+            self.cursor.refuse("audience or segment, as in: in audience vip")
+        what = f"the name of the {kind.text.lower()}, in double quotes where it begins with a digit"
+        with self._pointing(self.cursor.token.at):
+            return Member(kind=cast(Kind, kind.text.lower()), name=self._name(what))
+
+    def _attribute(self) -> Condition:
+        token = self.cursor.token
+        name = self._name(CONDITION)
+        if self.cursor.sees("symbol", "("):
+            self._no_function(token)
+        with self._pointing(token.at):
+            condition = ValueReader(self._attribute_type, self.timezone).condition(self.cursor, name)
+            check_attribute(condition)
+        return condition
+
+    def _events(self, example: str) -> Events:
+        """From the name of the function to what follows the events."""
+        cursor, function = self.cursor, self.cursor.take().text
+        cursor.expect("(", f'as in: {example}; an attribute of this name stands in double quotes: "{function}"')
+        at = cursor.token.at
+        event, tests = self._name(f"the name of an event, as in: {example}"), []
+        if cursor.word("where"):
+            tests.append(self._test())
+            while cursor.word("and"):
+                tests.append(self._test())
+            if cursor.sees("word", "or"):
+                cursor.refuse('and, a comma, or \')\'; a choice of values is written as: where plan in ("free", "pro")')
+        with self._pointing(at):
+            return Events(event=event, where=tuple(tests))
+
+    def _test(self) -> Condition:
+        cursor, token = self.cursor, self.cursor.token
+        cursor.term(token.at)
+        if cursor.sees("word", "not"):
+            cursor.refuse("a property; within where there is no not: use !=, or is not set")
+        name = self._name("a property, as in: count(purchase where amount >= 100, 30d) >= 2")
+        if cursor.sees("word", "not"):
+            cursor.refuse('an operator; several values are excluded as in: where plan != "free" and plan != "pro"')
+        with self._pointing(token.at):
+            check_name("property", name)
+        return ValueReader(self._property_type, None).condition(cursor, name)
+
+    def _name(self, what: str) -> str:
+        token = self.cursor.token
+        if token.kind not in ("word", "column", "string"):
+            self.cursor.refuse(what)
+        if self.cursor.is_reserved(token):
+            self.cursor.refuse(f'{what}; a name that is a word of the language stands in double quotes: "{token.text}"')
+        return self.cursor.take().text
+
+    def _property_type(self, token: Token) -> ColumnType:
+        type_ = self._type(token)
+        if type_ in ("date", "timestamp"):
+            raise self.cursor.source.fault(token.at, f"properties of {NO_DATES}")
+        return type_
+
+    def _attribute_type(self, token: Token) -> ColumnType:
+        type_ = self._type(token)
+        if type_ == "date":
+            self._zone(token)
+        return type_
+
+    def _type(self, token: Token) -> ColumnType:
+        types: dict[str, ColumnType] = {
+            "string": "string",
+            "number": "double",
+            "date": "date",
+            "timestamp": "timestamp",
+        }
+        if token.kind == "word" and token.text.lower() in ("true", "false"):
+            return "boolean"
+        if token.kind not in types:
+            self.cursor.refuse('a text in double quotes: "JP"; a number, true or false, a date or a timestamp')
+        return types[token.kind]
+
+    def _zone(self, token: Token) -> str:
+        if self.timezone is None:
+            raise self.cursor.source.fault(
+                token.at, f"{token.text} has no time zone: give a zone, or write a timestamp with an offset"
+            )
+        return self.timezone
+
+    def _no_function(self, token: Token) -> NoReturn:
+        name = token.text[:80]
+        if name.lower() in OF_VALUES:
+            why = "it needs every event of the window, without a bound, where a count needs only the latest"
+            raise self.cursor.source.fault(
+                token.at,
+                f"{name} over events cannot be asked: {why}; count(purchase where amount >= 100, 30d) >= 2 can",
+            )
+        raise self.cursor.source.fault(
+            token.at, f"there is no function {name}; there are count, ever, never, first and last"
+        )
+
+    @contextmanager
+    def _pointing(self, at: int) -> Iterator[None]:
+        """What is refused without a position is refused at this character."""
+        try:
+            yield
+        except UserError as exc:
+            if exc.code == "BAD_RULE" and "position" not in exc.detail:
+                raise self.cursor.source.fault(at, exc.message) from exc
+            raise

@@ -1,0 +1,30 @@
+"""Days of a calendar as spans of time."""
+
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
+
+from schemas.errors import UserError
+from segmentation.expressions.literals import first_moment
+
+FIRST: Final = date(1, 1, 2)
+LAST: Final = date(9999, 12, 29)
+"""Days that begin and end within the years 1 to 9999 in every zone."""
+
+
+class Day(NamedTuple):
+    """From `begins`, inclusive, to `ends`, exclusive, in UTC. Empty where the clock skips a whole day."""
+
+    begins: datetime
+    ends: datetime
+
+
+def day(of: date, timezone: str) -> Day:
+    """A day in a zone (IANA). Raises `UserError` BAD_RULE for a day that `check_day` refuses, and BAD_TIMEZONE."""
+    check_day(of)
+    return Day(first_moment(of, timezone), first_moment(of + timedelta(days=1), timezone))
+
+
+def check_day(of: date) -> None:
+    """Raises `UserError` BAD_RULE for a day that is not whole in the years 1 to 9999."""
+    if not FIRST <= of <= LAST:
+        raise UserError("BAD_RULE", f"{of.isoformat()} is not from {FIRST.isoformat()} to {LAST.isoformat()}")

@@ -1,0 +1,193 @@
+"""Rules as frozen values: which of the known users of a tenant are in a segment at an instant T.
+
+A rule is all of its groups; a group is one of its conditions or, negated, none of them. Every condition is true or
+false for a known user, never unknown, so that "not" is the plain opposite: it, `Never`, "at most" and "exactly 0" are
+true for known users of whom nothing was heard, and for nobody else. docs/rules.md says what the rest means.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, Literal, assert_never, cast
+
+from schemas.errors import UserError
+from schemas.ids import NAME_PATTERN
+from segmentation.expressions.cursor import MAX_TERMS
+from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
+from segmentation.rules.days import check_day
+
+MAX_TIMES: Final = 1_000
+"""The latest events of a user that are kept for a condition are this many, and one."""
+MAX_WINDOW_S: Final = 366 * 24 * 60 * 60
+MAX_NAME: Final = 255
+"""Characters of the name of an event, a property or an attribute."""
+NO_DATES: Final = "events have no dates: compare the text, which is in the order of time if written as 2026-11-01"
+
+Quantity = Literal["at_least", "at_most", "exactly"]
+Which = Literal["first", "last"]
+Bound = Literal["before", "from"]
+Kind = Literal["audience", "segment"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """Events of a name whose properties meet all of `where`; `column` of those conditions is a property."""
+
+    event: str
+    where: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("event", self.event)
+        for test in self.where:
+            check_name("property", test.column)
+            if not isinstance(test, Presence) and test.type in ("date", "timestamp"):
+                raise _bad(f"properties of {NO_DATES}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """`count(purchase, 30d) >= 2`: so many events with T - `within_s` < occurred_at <= T."""
+
+    events: Events
+    quantity: Quantity
+    times: int
+    within_s: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.within_s <= MAX_WINDOW_S:
+            raise _bad(f"a window is from 1s to 366d, not {self.within_s:,} seconds")
+        if not 0 <= self.times <= MAX_TIMES:
+            raise _bad(f"a count is compared with 0 to {MAX_TIMES:,} times, not {self.times:,}")
+        if self.quantity == "at_least" and self.times == 0:
+            raise _bad("at least 0 times is true for everyone; write >= 1, or = 0 for those without such an event")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ever:
+    """`ever(purchase)`: there is an event with occurred_at <= T."""
+
+    events: Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Never:
+    """`never(purchase)`: there is none."""
+
+    events: Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """`first(purchase) < 2026-11-01T00:00:00Z`: there is an event, and the first or last of them was then.
+
+    `before` is that moment (UTC) exclusive, `from` inclusive: with whole microseconds nothing else is needed.
+    """
+
+    which: Which
+    events: Events
+    bound: Bound
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """`in audience vip`, `in segment buyers`: the user is in it at T."""
+
+    kind: Kind
+    name: str
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise _bad(
+                f"{self.name[:80]!r} is no name of {self.kind}s: these are 1 to 63 of a-z, 0-9, '_' and '-', starting "
+                "with a letter or a digit"
+            )
+
+
+OfEvents = Count | Ever | Never | Seen
+RuleCondition = OfEvents | Member | Condition
+"""`Comparison`, `OneOf` and `Presence` are of an attribute (`column`) in the user's profile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """`age >= 25`, `(age >= 25 or in audience vip)`; negated: `not (age >= 25 or in audience vip)`."""
+
+    conditions: tuple[RuleCondition, ...]
+    negated: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.conditions:
+            raise _bad("a group has at least one condition")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """All of the groups. `timezone` (IANA) is where the dates begin and end that timestamps are compared with."""
+
+    groups: tuple[Group, ...]
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise _bad("a rule has at least one condition")
+        if sum(map(_terms, self.conditions)) > MAX_TERMS:
+            raise _bad(f"more than {MAX_TERMS} conditions and values")
+        if self.timezone is None and self.has_dates:
+            raise _bad("a date is compared with attributes, which needs a time zone")
+
+    @property
+    def conditions(self) -> tuple[RuleCondition, ...]:
+        """All of them, in the order in which they are written."""
+        return tuple(condition for group in self.groups for condition in group.conditions)
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether the time zone matters."""
+        return any(isinstance(c, Comparison | OneOf) and c.type == "date" for c in self.conditions)
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises `UserError` BAD_RULE for what is no name of an event, a property or an attribute."""
+    if not 1 <= len(name) <= MAX_NAME:
+        raise _bad(f"the name of an {what} has 1 to {MAX_NAME} characters".replace("an p", "a p"))
+    if fault := unusable(name):
+        raise _bad(f"the {what} {name[:80]!r} has {fault}")
+
+
+def check_attribute(condition: Condition) -> None:
+    """Raises `UserError` BAD_RULE for what cannot be asked of an attribute."""
+    check_name("attribute", condition.column)
+    if not isinstance(condition, Presence) and condition.type == "date":
+        for value in condition.values if isinstance(condition, OneOf) else (condition.value,):
+            check_day(cast(date, value))
+
+
+def unusable(text: str) -> str | None:
+    """What a text has that no value has."""
+    if "\0" in text:
+        return "a NUL character"
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return "half of a surrogate pair"
+    return None
+
+
+def of_events(conditions: Iterable[RuleCondition]) -> tuple[OfEvents, ...]:
+    """Those that are about events."""
+    return tuple(c for c in conditions if isinstance(c, OfEvents))
+
+
+def _terms(condition: RuleCondition) -> int:
+    match condition:
+        case Comparison() | Presence() | Member():
+            return 1
+        case OneOf():
+            return len(condition.values)
+        case Count() | Ever() | Never() | Seen():
+            return 1 + sum(map(_terms, condition.events.where))
+        case _:
+            assert_never(condition)
+
+
+def _bad(what: str) -> UserError:
+    return UserError("BAD_RULE", what)

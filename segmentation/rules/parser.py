@@ -1,0 +1,89 @@
+"""Rules read from text.
+
+rule      = group { "and" group } | condition { "or" condition }
+group     = [ "not" ] ( condition | "(" condition { "or" condition } ")" )
+
+`conditions` reads one condition; docs/rules.md explains the language, `nodes` what it means. A rule is flat: nothing
+here calls itself.
+"""
+
+from typing import Final
+
+from segmentation.expressions.cursor import Cursor
+from segmentation.expressions.lexer import Token
+from segmentation.expressions.source import Source
+from segmentation.rules.conditions import RULES, RuleReader
+from segmentation.rules.nodes import Group, Rule, RuleCondition
+from segmentation.timetable import time_zone
+
+MIXED: Final = (
+    "and, or and not are mixed only with parentheses, as in: (age < 18 or age >= 65) and "
+    "not (in audience vip or in audience staff)"
+)
+NESTED: Final = (
+    "a rule is flat: within parentheses there is only or; (a and b) or c is written as (a or c) and (b or c), "
+    "and (a and b) and c without parentheses"
+)
+NOT_INSIDE: Final = (
+    "not stands before a group, not within it; one condition is turned with !=, is not set, never, or = 0"
+)
+
+
+def parse_rule(text: str, *, timezone: str | None = None) -> Rule:
+    """The rule that a text is. `timezone` (IANA) is that of dates, and of timestamps without an offset.
+
+    Raises `UserError` BAD_RULE, with `position` (from 1) and `marked` (the line and a caret) in its detail, and
+    BAD_TIMEZONE.
+    """
+    if timezone is not None:
+        time_zone(timezone)
+    cursor = Cursor(Source(text=text, code="BAD_RULE"), RULES)
+    reader = RuleReader(cursor, timezone)
+    opening = cursor.token
+    groups = [_group(cursor, reader)]
+    if cursor.sees("word", "or") and not _grouped(opening):
+        alternatives = (*groups[0].conditions, *_alternatives(cursor, reader))
+        groups = [Group(conditions=alternatives)]
+    else:
+        while cursor.word("and"):
+            groups.append(_group(cursor, reader))
+    if cursor.sees("word", "or") or cursor.sees("word", "and"):
+        raise cursor.source.fault(cursor.token.at, MIXED)
+    if cursor.token.kind != "end":
+        cursor.refuse("and, or, or the end")
+    rule = Rule(groups=tuple(groups), timezone=timezone)
+    return rule if rule.has_dates else Rule(groups=rule.groups)
+
+
+def _group(cursor: Cursor, reader: RuleReader) -> Group:
+    negated = cursor.word("not")
+    if cursor.sees("word", "not"):
+        raise cursor.source.fault(cursor.token.at, "not is written once, or not at all")
+    at = cursor.token.at
+    if not cursor.symbol("("):
+        return Group(conditions=(reader.condition(),), negated=negated)
+    conditions = (_inside(cursor, reader), *_alternatives(cursor, reader))
+    if cursor.sees("word", "and"):
+        raise cursor.source.fault(cursor.token.at, NESTED)
+    cursor.expect(")", f"for the one opened at character {at + 1}")
+    return Group(conditions=conditions, negated=negated)
+
+
+def _alternatives(cursor: Cursor, reader: RuleReader) -> tuple[RuleCondition, ...]:
+    """Those that follow after `or`."""
+    conditions = []
+    while cursor.word("or"):
+        conditions.append(_inside(cursor, reader))
+    return tuple(conditions)
+
+
+def _inside(cursor: Cursor, reader: RuleReader) -> RuleCondition:
+    if cursor.sees("symbol", "("):
+        raise cursor.source.fault(cursor.token.at, NESTED)
+    if cursor.sees("word", "not"):
+        raise cursor.source.fault(cursor.token.at, NOT_INSIDE)
+    return reader.condition()
+
+
+def _grouped(opening: Token) -> bool:
+    return (opening.kind, opening.text.lower()) in (("symbol", "("), ("word", "not"))

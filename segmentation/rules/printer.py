@@ -1,0 +1,62 @@
+"""Rules -> text that is read as the same again."""
+
+import re
+from typing import Final, assert_never
+
+from segmentation.expressions.lexer import string
+from segmentation.expressions.literals import literal
+from segmentation.expressions.nodes import Comparison, OneOf, Presence
+from segmentation.expressions.printer import condition_text
+from segmentation.rules.conditions import RULES, WORD
+from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.windows import window_text
+
+PLAIN: Final = re.compile(WORD)
+SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
+
+
+def rule_text(rule: Rule) -> str:
+    """A rule as `parse_rule` reads it, in the rule's time zone."""
+    if len(rule.groups) == 1 and not rule.groups[0].negated:
+        return _alternatives(rule.groups[0])
+    return " and ".join(_group(group) for group in rule.groups)
+
+
+def rule_condition_text(condition: RuleCondition) -> str:
+    """One condition."""
+    match condition:
+        case Count(events=events):
+            window = window_text(condition.within_s)
+            return f"count({_events(events)}, {window}) {SIGNS[condition.quantity]} {condition.times}"
+        case Ever(events=events):
+            return f"ever({_events(events)})"
+        case Never(events=events):
+            return f"never({_events(events)})"
+        case Seen(events=events):
+            return f"{condition.which}({_events(events)}) {SIGNS[condition.bound]} {literal(condition.moment)}"
+        case Member():
+            return f"in {condition.kind} {_name(condition.name)}"
+        case Comparison() | OneOf() | Presence():
+            return condition_text(condition, _name)
+        case _:
+            assert_never(condition)
+
+
+def _group(group: Group) -> str:
+    text = _alternatives(group)
+    inside = f"({text})" if len(group.conditions) > 1 else text
+    return f"not {inside}" if group.negated else inside
+
+
+def _alternatives(group: Group) -> str:
+    return " or ".join(rule_condition_text(condition) for condition in group.conditions)
+
+
+def _events(events: Events) -> str:
+    tests = " and ".join(condition_text(test, _name) for test in events.where)
+    return f"{_name(events.event)} where {tests}" if tests else _name(events.event)
+
+
+def _name(name: str) -> str:
+    """A name, in double quotes where it is no word, or one of the language."""
+    return name if PLAIN.fullmatch(name) and name.lower() not in RULES.reserved else string(name)

@@ -1,0 +1,250 @@
+"""Rules as JSON, the form that is saved: versioned, published as schemas/rule.schema.json, and read strictly.
+
+Errors name the place in the document: `at all[0].any[1].times: ...`.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final, cast, get_args
+
+from schemas.columns import ColumnType
+from schemas.errors import UserError
+from segmentation.expressions.conditions import NO_ORDER
+from segmentation.expressions.lexer import DATE, TIMESTAMP
+from segmentation.expressions.literals import literal, plain
+from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Operator, Presence, Value
+from segmentation.expressions.source import MAX_CHARACTERS
+from segmentation.rules.nodes import (
+    Bound,
+    Count,
+    Events,
+    Ever,
+    Group,
+    Kind,
+    Member,
+    Never,
+    Quantity,
+    Rule,
+    RuleCondition,
+    Seen,
+    Which,
+    check_attribute,
+    unusable,
+)
+from segmentation.rules.places import Place
+from segmentation.rules.printer import rule_text
+from segmentation.timetable import time_zone
+
+RULE_VERSION: Final = 1
+MAX_BYTES: Final = 1024 * 1024
+
+
+def rule_record(rule: Rule) -> dict[str, object]:
+    """A rule as plain JSON data."""
+    return {
+        "rule": RULE_VERSION,
+        "timezone": rule.timezone,
+        "all": [{"none" if g.negated else "any": [condition_record(c) for c in g.conditions]} for g in rule.groups],
+    }
+
+
+def condition_record(condition: RuleCondition) -> dict[str, object]:
+    """One condition."""
+    match condition:
+        case Count(quantity=quantity, times=times, within_s=within_s):
+            of_count = {"quantity": quantity, "times": times, "within_s": within_s}
+            return {"type": "count", **_events_record(condition.events), **of_count}
+        case Ever(events=events):
+            return {"type": "ever", **_events_record(events)}
+        case Never(events=events):
+            return {"type": "never", **_events_record(events)}
+        case Seen(which=which, events=events, bound=bound):
+            return {"type": which, **_events_record(events), "bound": bound, "moment": literal(condition.moment)}
+        case Member(kind=kind, name=name):
+            return {"type": "member", "kind": kind, "name": name}
+        case _:
+            return {"type": "attribute", **_test_record(condition)}
+
+
+def rule_from_json(data: bytes) -> Rule:
+    """A rule from JSON. Raises `UserError` BAD_RULE and BAD_TIMEZONE: it may have come from anywhere."""
+    if len(data) > MAX_BYTES:
+        raise UserError("BAD_RULE", f"{len(data)} bytes are more than the {MAX_BYTES} that are read", bytes=len(data))
+    try:
+        record = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as exc:
+        raise UserError("BAD_RULE", f"not a rule in JSON: {exc}"[:300]) from exc
+    return rule_from_record(record)
+
+
+def rule_from_record(record: object) -> Rule:
+    """Inverse of `rule_record`. Raises `UserError` BAD_RULE, with the `path` in its detail, and BAD_TIMEZONE."""
+    top = Place("")
+    fields = top.fields(record, {"rule", "all"}, {"timezone"})
+    version = fields["rule"]
+    if isinstance(version, bool) or version != RULE_VERSION:
+        raise top.at("rule").fault(f"this is a rule of version {version!r}, not {RULE_VERSION}"[:200])
+    timezone = fields.get("timezone")
+    if timezone is not None:
+        time_zone(top.at("timezone").text(timezone))
+    groups = tuple(_group(place, entry) for place, entry in top.at("all").entries(fields["all"]))
+    with top.naming():
+        rule = Rule(groups=groups, timezone=cast("str | None", timezone))
+    if len(rule_text(rule)) > MAX_CHARACTERS:
+        raise top.fault(f"written as text, the rule has more than {MAX_CHARACTERS:,} characters")
+    return rule
+
+
+def _group(place: Place, record: object) -> Group:
+    negated = isinstance(record, Mapping) and "none" in record
+    key = "none" if negated else "any"
+    entries = place.at(key).entries(place.fields(record, {key})[key])
+    with place.naming():
+        return Group(conditions=tuple(_condition(inner, entry) for inner, entry in entries), negated=negated)
+
+
+def _condition(place: Place, record: object) -> RuleCondition:
+    type_ = record.get("type") if isinstance(record, Mapping) else None
+    with place.naming():
+        match type_:
+            case "count":
+                fields = place.fields(record, {"type", "event", "quantity", "times", "within_s"}, {"where"})
+                return Count(
+                    events=_events(place, fields),
+                    quantity=cast(Quantity, place.at("quantity").one_of(fields["quantity"], get_args(Quantity))),
+                    times=place.at("times").whole(fields["times"]),
+                    within_s=place.at("within_s").whole(fields["within_s"]),
+                )
+            case "ever":
+                return Ever(events=_events(place, place.fields(record, {"type", "event"}, {"where"})))
+            case "never":
+                return Never(events=_events(place, place.fields(record, {"type", "event"}, {"where"})))
+            case "first" | "last":
+                fields = place.fields(record, {"type", "event", "bound", "moment"}, {"where"})
+                return Seen(
+                    which=cast(Which, type_),
+                    events=_events(place, fields),
+                    bound=cast(Bound, place.at("bound").one_of(fields["bound"], get_args(Bound))),
+                    moment=_moment(place.at("moment"), fields["moment"]),
+                )
+            case "member":
+                fields = place.fields(record, {"type", "kind", "name"})
+                kind = cast(Kind, place.at("kind").one_of(fields["kind"], get_args(Kind)))
+                return Member(kind=kind, name=place.at("name").text(fields["name"]))
+            case "attribute":
+                rest = {key: value for key, value in cast("Mapping[str, object]", record).items() if key != "type"}
+                check_attribute(test := _test(place, rest))
+                return test
+            case _:
+                raise place.fault("type is none of count, ever, never, first, last, member, attribute")
+
+
+def _events(place: Place, fields: Mapping[str, object]) -> Events:
+    where = tuple(_test(inner, test) for inner, test in place.at("where").entries(fields.get("where", [])))
+    return Events(event=place.at("event").text(fields["event"]), where=where)
+
+
+def _test(place: Place, record: object) -> Condition:
+    given = record.keys() if isinstance(record, Mapping) else ()
+    if "set" in given:
+        fields = place.fields(record, {"name", "set"})
+        if not isinstance(fields["set"], bool):
+            raise place.at("set").fault("neither true nor false")
+        return Presence(column=place.at("name").text(fields["name"]), present=fields["set"])
+    if "in" in given:
+        fields = place.fields(record, {"name", "in"})
+        typed = [_value(inner, value) for inner, value in place.at("in").entries(fields["in"])]
+        if len({type_ for type_, _ in typed}) != 1:
+            raise place.at("in").fault("a list has one value or more, all of one type")
+        values = tuple(value for _, value in typed)
+        return OneOf(column=place.at("name").text(fields["name"]), type=typed[0][0], values=values)
+    fields = place.fields(record, {"name", "operator", "value"})
+    operator = cast(Operator, place.at("operator").one_of(fields["operator"], OPERATORS))
+    type_, value = _value(place.at("value"), fields["value"])
+    if type_ == "boolean" and operator not in NO_ORDER:
+        raise place.at("operator").fault("true and false have no order: use = or !=")
+    return Comparison(column=place.at("name").text(fields["name"]), type=type_, operator=operator, value=value)
+
+
+def _value(place: Place, given: object) -> tuple[ColumnType, Value]:
+    match given:
+        case bool():
+            return "boolean", given
+        case str():
+            if fault := unusable(given):
+                raise place.fault(f"this text has {fault}")
+            return "string", given
+        case int() | float():
+            return "double", _double(place, given)
+        case {"date": str(text), **rest} if not rest and DATE.fullmatch(text):
+            try:
+                return "date", date.fromisoformat(text)
+            except ValueError as exc:
+                raise place.fault(f"there is no such date: {text}") from exc
+        case {"timestamp": text, **rest} if not rest:
+            return "timestamp", _moment(place, text)
+    raise place.fault(
+        'no text, number, true or false, {"date": "2026-11-01"}, or {"timestamp": "2026-11-01T09:00:00Z"}'
+    )
+
+
+def _double(place: Place, given: float) -> float:
+    try:
+        number = float(given)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise place.fault("this number is larger than any double")
+    if number != given:
+        raise place.fault(f"no double is exactly this whole number; the nearest one is {int(number)}")
+    return number
+
+
+def _moment(place: Place, given: object) -> datetime:
+    if isinstance(given, str) and TIMESTAMP.fullmatch(given):
+        try:
+            found = datetime.fromisoformat(given)
+            if found.tzinfo is not None:
+                return found.astimezone(UTC)
+        except (ValueError, OverflowError) as exc:
+            raise place.fault(f"there is no such time: {given}") from exc
+    raise place.fault("no timestamp with an offset, as in 2026-11-01T09:00:00Z")
+
+
+def _events_record(events: Events) -> dict[str, object]:
+    return {"event": events.event, "where": [_test_record(test) for test in events.where]}
+
+
+def _test_record(test: Condition) -> dict[str, object]:
+    match test:
+        case Presence(column=name, present=present):
+            return {"name": name, "set": present}
+        case OneOf(column=name, values=values):
+            return {"name": name, "in": [_value_record(value) for value in values]}
+        case Comparison(column=name, operator=operator, value=value):
+            return {"name": name, "operator": operator, "value": _value_record(value)}
+
+
+def _value_record(value: Value) -> object:
+    match value:
+        case datetime():
+            return {"timestamp": literal(value)}
+        case date():
+            return {"date": literal(value)}
+        case float():
+            return plain(value)
+        case _:
+            return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return record
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")

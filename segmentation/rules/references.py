@@ -1,0 +1,69 @@
+"""What rules name: events, properties, attributes, audiences and other segments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from schemas.errors import UserError
+from segmentation.expressions.nodes import Comparison, OneOf, Presence
+from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, Seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names in a rule, each in order and once. None of them needs to be known; what is unknown is shown to a person."""
+
+    events: tuple[str, ...]
+    properties: tuple[tuple[str, str], ...]
+    """(event, property)"""
+    attributes: tuple[str, ...]
+    audiences: tuple[str, ...]
+    segments: tuple[str, ...]
+
+
+def names(rule: Rule) -> Names:
+    """The names that a rule uses."""
+    events, properties, attributes = set(), set(), set()
+    members: dict[str, set[str]] = {"audience": set(), "segment": set()}
+    for condition in rule.conditions:
+        match condition:
+            case Count(events=of) | Ever(events=of) | Never(events=of) | Seen(events=of):
+                events.add(of.event)
+                properties |= {(of.event, test.column) for test in of.where}
+            case Member(kind=kind, name=name):
+                members[kind].add(name)
+            case Comparison(column=name) | OneOf(column=name) | Presence(column=name):
+                attributes.add(name)
+    return Names(
+        events=tuple(sorted(events)),
+        properties=tuple(sorted(properties)),
+        attributes=tuple(sorted(attributes)),
+        audiences=tuple(sorted(members["audience"])),
+        segments=tuple(sorted(members["segment"])),
+    )
+
+
+def cycle(rules: Mapping[str, Rule]) -> tuple[str, ...] | None:
+    """Segments of which each names the next in its rule, and the last the first; None where there is no such circle.
+
+    `rules` by the name of their segment. Begins with the name that is first in order.
+    """
+    try:
+        TopologicalSorter(_graph(rules)).prepare()
+    except CycleError as exc:
+        around = list(reversed(exc.args[1][1:]))  # its order is from the named to the naming
+        first = around.index(min(around))
+        return (*around[first:], *around[:first])
+    return None
+
+
+def evaluation_order(rules: Mapping[str, Rule]) -> tuple[str, ...]:
+    """The segments, each after those that its rule names. Raises `UserError` SEGMENT_CYCLE, which names the cycle."""
+    if around := cycle(rules):
+        shown = " -> ".join((*around, around[0]))
+        raise UserError("SEGMENT_CYCLE", f"segments are members of each other: {shown}", segments=list(around))
+    return tuple(name for name in TopologicalSorter(_graph(rules)).static_order() if name in rules)
+
+
+def _graph(rules: Mapping[str, Rule]) -> dict[str, tuple[str, ...]]:
+    return {name: names(rules[name]).segments for name in sorted(rules)}

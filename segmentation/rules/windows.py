@@ -1,0 +1,26 @@
+"""Windows of time as they are written: `3d`, `90s`, `1d12h`. Exact seconds, whatever a calendar says."""
+
+import re
+from typing import Final
+
+UNITS: Final = {"w": 7 * 24 * 60 * 60, "d": 24 * 60 * 60, "h": 60 * 60, "m": 60, "s": 1}
+WRITTEN: Final = re.compile(r"(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
+MAX_CHARACTERS: Final = 80
+
+
+def window(text: str) -> int | None:
+    """Seconds of a window, of any size; None where it is not written as one."""
+    found = WRITTEN.fullmatch(text.lower()) if len(text) <= MAX_CHARACTERS else None
+    if found is None or not text:
+        return None
+    return sum(int(number or 0) * seconds for number, seconds in zip(found.groups(), UNITS.values(), strict=True))
+
+
+def window_text(seconds: int) -> str:
+    """Seconds in days, hours, minutes and seconds; `window` reads the same again."""
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        number, seconds = divmod(seconds, UNITS[unit])
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts)

@@ -1,0 +1,92 @@
+"""Random rules over few names and near values, so that conditions are often met."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from schemas.columns import ColumnType
+from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
+from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+
+NOW = datetime(2026, 11, 1, 4, 30, tzinfo=UTC)
+"""Within an hour that New York has twice."""
+ZONES = ("UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia")
+EVENTS = ("purchase", "Add to cart", "'; DROP TABLE events; --")
+NAMES = ("amount", "set", 'a"b', "日本")
+TEXTS = ("", "a", "A", "é", "1", "true", "2026-11-01", "' OR 1=1 --")
+NUMBERS = (-0.0, 0.0, 1.0, -1.5, 0.1, 5e-324, 2.0**53, 2.0**53 + 2, 1e300)
+DAYS = tuple(date(2026, 10, 31) + timedelta(days=n) for n in range(3))
+SECONDS = st.sampled_from([1, 2, 3_600, 86_400, 86_401, 366 * 86_400])
+NEAR = st.builds(
+    lambda seconds, micros: NOW + timedelta(seconds=seconds, microseconds=micros),
+    st.sampled_from([-(366 * 86_400), -86_401, -86_400, -3_600, -2, -1, 0, 1, 3_600, 86_400]),
+    st.sampled_from([-1, 0, 0, 1]),
+)
+"""Times whose distances are often exactly a window."""
+
+VALUES: dict[ColumnType, st.SearchStrategy[Any]] = {
+    "string": st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3),
+    "double": st.sampled_from(NUMBERS) | st.floats(allow_nan=False, allow_infinity=False),
+    "boolean": st.booleans(),
+    "date": st.sampled_from(DAYS),
+    "timestamp": NEAR | st.datetimes(timezones=st.just(UTC)),
+}
+OF_PROPERTIES: tuple[ColumnType, ...] = ("string", "double", "boolean")
+SIGNS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
+
+
+@st.composite
+def tests(draw: st.DrawFn, types: tuple[ColumnType, ...]) -> Condition:
+    """One test of a property or an attribute of these types."""
+    name, type_, kind = draw(st.sampled_from(NAMES)), draw(st.sampled_from(types)), draw(st.integers(0, 5))
+    if kind == 0:
+        return Presence(column=name, present=draw(st.booleans()))
+    if kind == 1:
+        return OneOf(column=name, type=type_, values=tuple(draw(st.lists(VALUES[type_], min_size=1, max_size=3))))
+    operator = draw(st.sampled_from(SIGNS[:2] if type_ == "boolean" else SIGNS))
+    return Comparison(column=name, type=type_, operator=operator, value=draw(VALUES[type_]))
+
+
+EVENTS_ASKED = st.builds(
+    Events,
+    event=st.sampled_from(EVENTS[:1] * 3 + EVENTS),
+    where=st.lists(tests(OF_PROPERTIES), max_size=2).map(tuple) | st.just(()),
+)
+COUNTS = st.builds(
+    Count,
+    events=EVENTS_ASKED,
+    quantity=st.sampled_from(["at_least", "at_most", "exactly"]),
+    times=st.integers(1, 4) | st.sampled_from([1, 1_000]),
+    within_s=SECONDS,
+) | st.builds(
+    Count,
+    events=EVENTS_ASKED,
+    quantity=st.sampled_from(["at_most", "exactly"]),
+    times=st.just(0),
+    within_s=SECONDS,
+)
+CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
+    COUNTS,
+    COUNTS,
+    st.builds(Ever, events=EVENTS_ASKED),
+    st.builds(Never, events=EVENTS_ASKED),
+    st.builds(
+        Seen,
+        which=st.sampled_from(["first", "last"]),
+        events=EVENTS_ASKED,
+        bound=st.sampled_from(["before", "from"]),
+        moment=NEAR,
+    ),
+    st.builds(Member, kind=st.sampled_from(["audience", "segment"]), name=st.sampled_from(["vip", "2026-spring"])),
+    tests(tuple(VALUES)),
+    tests(("double", "date", "timestamp")),
+)
+GROUPS = st.builds(Group, conditions=st.lists(CONDITIONS, min_size=1, max_size=4).map(tuple), negated=st.booleans())
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    """A rule of one to four groups, with a zone where it needs one."""
+    rule = Rule(groups=tuple(draw(st.lists(GROUPS, min_size=1, max_size=4))), timezone=draw(st.sampled_from(ZONES)))
+    return rule if rule.has_dates else Rule(groups=rule.groups)

@@ -1,0 +1,289 @@
+from datetime import UTC, date, datetime
+
+import pytest
+
+from schemas.errors import UserError
+from segmentation.expressions.cursor import MAX_TERMS
+from segmentation.expressions.nodes import Comparison, OneOf, Presence
+from segmentation.expressions.source import MAX_CHARACTERS
+from segmentation.rules.nodes import MAX_TIMES, Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.printer import rule_text
+
+DAY = 24 * 60 * 60
+ADULT = Comparison(column="age", type="double", operator=">=", value=25.0)
+VIP = Member(kind="audience", name="vip")
+BIG = Comparison(column="amount", type="double", operator=">=", value=100.0)
+PURCHASE = Events(event="purchase")
+BIG_PURCHASE = Events(event="purchase", where=(BIG,))
+NOVEMBER = datetime(2026, 10, 31, 15, tzinfo=UTC)
+"""Its beginning in Tokyo."""
+
+
+def one(condition: RuleCondition) -> Rule:
+    return Rule(groups=(Group(conditions=(condition,)),))
+
+
+def in_tokyo(condition: RuleCondition) -> Rule:
+    return Rule(groups=(Group(conditions=(condition,)),), timezone="Asia/Tokyo")
+
+
+def count(quantity: str, times: int, within_s: int = 30 * DAY, events: Events = PURCHASE) -> Count:
+    return Count(events=events, quantity=quantity, times=times, within_s=within_s)  # type: ignore[arg-type]
+
+
+def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
+    with pytest.raises(UserError) as caught:
+        parse_rule(text, timezone=timezone)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("count(purchase, 30d) >= 2", one(count("at_least", 2))),
+        ("COUNT( purchase,30D )>=2", one(count("at_least", 2))),
+        ("count(purchase, 30d) > 2", one(count("at_least", 3))),
+        ("count(purchase, 30d) <= 2", one(count("at_most", 2))),
+        ("count(purchase, 30d) < 2", one(count("at_most", 1))),
+        ("count(purchase, 30d) = 2", one(count("exactly", 2))),
+        ("count(purchase, 30d) = 0", one(count("exactly", 0))),
+        ("count(purchase, 1s) = 1000", one(count("exactly", MAX_TIMES, 1))),
+        ("count(purchase, 366d) = 1", one(count("exactly", 1, 366 * DAY))),
+        ("count(purchase, 1w2d3h4m5s) = 1", one(count("exactly", 1, 9 * DAY + 3 * 3600 + 4 * 60 + 5))),
+        ("count(purchase where amount >= 100, 30d) >= 2", one(count("at_least", 2, events=BIG_PURCHASE))),
+        (
+            'count("Add to cart" where `set` = "a" and plan in ("b", "c") and "x y" is not set, 1h) = 1',
+            one(
+                count(
+                    "exactly",
+                    1,
+                    3600,
+                    Events(
+                        event="Add to cart",
+                        where=(
+                            Comparison(column="set", type="string", operator="=", value="a"),
+                            OneOf(column="plan", type="string", values=("b", "c")),
+                            Presence(column="x y", present=False),
+                        ),
+                    ),
+                )
+            ),
+        ),
+        ("ever(purchase)", one(Ever(events=PURCHASE))),
+        ("never(purchase where amount >= 100)", one(Never(events=BIG_PURCHASE))),
+        (
+            "first(purchase) < 2026-11-01T00:00:00+09:00",
+            one(Seen(which="first", events=PURCHASE, bound="before", moment=NOVEMBER)),
+        ),
+        (
+            "first(purchase) < 2026-11-01T00:00",
+            one(Seen(which="first", events=PURCHASE, bound="before", moment=NOVEMBER)),
+        ),
+        (
+            "last(purchase) <= 2026-10-31T15:00:00Z",
+            one(Seen(which="last", events=PURCHASE, bound="before", moment=NOVEMBER.replace(microsecond=1))),
+        ),
+        ("last(purchase) >= 2026-11-01", one(Seen(which="last", events=PURCHASE, bound="from", moment=NOVEMBER))),
+        ("last(purchase) > 2026-10-31", one(Seen(which="last", events=PURCHASE, bound="from", moment=NOVEMBER))),
+        ("last(purchase) <= 2026-10-31", one(Seen(which="last", events=PURCHASE, bound="before", moment=NOVEMBER))),
+        ("in audience vip", one(VIP)),
+        ('in AUDIENCE "vip"', one(VIP)),
+        ('in segment "2026-spring"', one(Member(kind="segment", name="2026-spring"))),
+        ("in segment big-spenders", one(Member(kind="segment", name="big-spenders"))),
+        ("age >= 25", one(ADULT)),
+        ("age >= 25e0", one(ADULT)),
+        ('"age" >= 25.0', one(ADULT)),
+        ('"count" = true', one(Comparison(column="count", type="boolean", operator="=", value=True))),
+        ('"not" = "a"', one(Comparison(column="not", type="string", operator="=", value="a"))),
+        ('"商品" is set', one(Presence(column="商品", present=True))),
+        ("born < 2001-01-01", in_tokyo(Comparison(column="born", type="date", operator="<", value=date(2001, 1, 1)))),
+        (
+            "born in (2001-01-01, 2002-02-02)",
+            in_tokyo(OneOf(column="born", type="date", values=(date(2001, 1, 1), date(2002, 2, 2)))),
+        ),
+        ("seen = 2026-11-01T00:00", one(Comparison(column="seen", type="timestamp", operator="=", value=NOVEMBER))),
+        ("not in audience vip", Rule(groups=(Group(conditions=(VIP,), negated=True),))),
+        ("age >= 25 or in audience vip", Rule(groups=(Group(conditions=(ADULT, VIP)),))),
+        ("(age >= 25 or in audience vip)", Rule(groups=(Group(conditions=(ADULT, VIP)),))),
+        ("(age >= 25)", one(ADULT)),
+        (
+            "age >= 25 and not (in audience vip or ever(purchase)) and (in audience vip or age >= 25)",
+            Rule(
+                groups=(
+                    Group(conditions=(ADULT,)),
+                    Group(conditions=(VIP, Ever(events=PURCHASE)), negated=True),
+                    Group(conditions=(VIP, ADULT)),
+                )
+            ),
+        ),
+    ],
+)
+def test_a_rule_is_read_and_written_so_that_it_is_read_again(text: str, rule: Rule) -> None:
+    assert parse_rule(text, timezone="Asia/Tokyo") == rule
+    assert parse_rule(rule_text(rule), timezone=rule.timezone) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (
+            "count(add_to_cart,72h)>=3 AND age>=25.0 and not(in audience vip)",
+            "count(add_to_cart, 3d) >= 3 and age >= 25 and not in audience vip",
+        ),
+        ("first(x) <= 2026-10-31 or x=1.50", "first(x) < 2026-10-31T15:00:00Z or x = 1.5"),
+        ('"COUNT" = "\\u00e9" and "a-b" = -0 and "a--b" = 1e22', '"COUNT" = "é" and a-b = -0.0 and "a--b" = 1e+22'),
+    ],
+)
+def test_a_rule_is_written_shortly(text: str, written: str) -> None:
+    assert rule_text(parse_rule(text, timezone="Asia/Tokyo")) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "message"),
+    [
+        ("", 1, "expected a condition, as in: count(purchase, 30d) >= 2, ever(purchase), age >= 25"),
+        ("and", 1, "expected a condition"),
+        ("age >= 25 and", 14, "expected a condition"),
+        ("age >= 25 age = 1", 11, "expected and, or, or the end, not 'age'"),
+        ("a = 1 and b = 1 or c = 1", 17, "mixed only with parentheses, as in: (age < 18 or age >= 65) and not"),
+        ("a = 1 or b = 1 and c = 1", 16, "mixed only with parentheses"),
+        ("not a = 1 or b = 1", 11, "mixed only with parentheses"),
+        ("(a = 1) or b = 1", 9, "mixed only with parentheses"),
+        ("(a = 1 and b = 1) or c = 1", 8, "(a and b) or c is written as (a or c) and (b or c)"),
+        ("((a = 1))", 2, "a rule is flat"),
+        ("a = 1 and (b = 1 or (c = 1))", 21, "a rule is flat"),
+        ("a = 1 or (b = 1)", 10, "a rule is flat"),
+        ("a = 1 or not b = 1", 10, "not stands before a group, not within it; one condition is turned with !="),
+        ("(not a = 1)", 2, "not stands before a group"),
+        ("not not a = 1", 5, "not is written once, or not at all"),
+        ("(a = 1", 7, "expected ')' for the one opened at character 1, not the end"),
+        ("not (a = 1 or b = 1", 20, "expected ')' for the one opened at character 5"),
+        (
+            "count(x) >= 1",
+            8,
+            "expected a comma and a window, as in: count(purchase, 30d) >= 2; without one there is ever",
+        ),
+        ("count(x, ) >= 1", 10, "expected a window from 1s to 366d, as in 3d, 12h, 30m, 90s or 1d12h, not ')'"),
+        ("count(x, 3) >= 1", 10, "expected a window from 1s to 366d"),
+        ("count(x, 3 d) >= 1", 10, "expected a window from 1s to 366d"),
+        ("count(x, 1.5d) >= 1", 10, "this is no number"),
+        ("count(x, 1mo) >= 1", 10, "months and years have no exact length: write 30d, 365d, not '1mo'"),
+        ("count(x, 10000y) >= 1", 10, "months and years have no exact length"),
+        ("count(x, 1h1d) >= 1", 10, "expected a window from 1s to 366d"),
+        ("count(x, 0s) >= 1", 10, "a window is from 1s to 366d, not 0 seconds"),
+        ("count(x, 366d1s) >= 1", 10, "a window is from 1s to 366d, not 31,622,401 seconds"),
+        ("count(x, 3652500d) >= 1", 10, "a window is from 1s to 366d, not 315,576,000,000 seconds"),
+        (f"count(x, {'9' * 5000}d) >= 1", 10, "expected a window from 1s to 366d"),
+        ("count(x, -3d) >= 1", 10, "this is no number"),
+        ("count(x, 3d)", 13, "expected >=, <=, = or >, < and a number"),
+        ("count(x, 3d) != 2", 14, "!= is written as: not count(purchase, 30d) = 2"),
+        ("count(x, 3d) >= 2.5", 17, "expected a whole number of times"),
+        ("count(x, 3d) >= -1", 17, "expected a whole number of times"),
+        ('count(x, 3d) >= "2"', 17, "expected a whole number of times"),
+        ("count(x, 3d) >= 0", 17, "at least 0 times is true for everyone; write >= 1, or = 0"),
+        ("count(x, 3d) < 0", 16, "a count is compared with 0 to 1,000 times, not -1"),
+        ("count(x, 3d) > 1000", 16, "a count is compared with 0 to 1,000 times, not 1,001"),
+        ("count(x, 3d) = " + "9" * 300, 16, "a count is compared with 0 to 1,000 times"),
+        ("count >= 3", 7, 'an attribute of this name stands in double quotes: "count"'),
+        ("count(3, 3d) >= 1", 7, "expected the name of an event"),
+        ("count(set, 3d) >= 1", 7, 'a name that is a word of the language stands in double quotes: "set"'),
+        ('count("", 3d) >= 1', 7, "the name of an event has 1 to 255 characters"),
+        (f'count("{"x" * 256}", 3d) >= 1', 7, "the name of an event has 1 to 255 characters"),
+        ("ever(x, 3d)", 7, "ever has no window: write count(purchase, 30d) >= 1"),
+        ("never(x, 3d)", 8, "never has no window: write count(purchase, 30d) = 0"),
+        ("ever(x", 7, "expected ')' after the event"),
+        ("ever(x where)", 13, "expected a property, as in"),
+        ("ever(x where a)", 15, "expected =, !=, <, <=, >, >=, in, or is"),
+        ("ever(x where a = 1 or a = 2)", 20, 'a choice of values is written as: where plan in ("free", "pro")'),
+        ("ever(x where not a = 1)", 14, "within where there is no not: use !=, or is not set"),
+        ("ever(x where a not in (1))", 16, "several values are excluded as in"),
+        ('ever(x where "" = 1)', 14, "the name of a property has 1 to 255 characters"),
+        ("ever(x where a = 2026-11-01)", 18, "properties of events have no dates: compare the text"),
+        ("ever(x where a in (2026-11-01T00:00:00Z))", 20, "properties of events have no dates"),
+        ("ever(x where a = b)", 18, 'expected a text in double quotes: "JP"; a number, true or false'),
+        ("first(x) = 2026-11-01", 10, "expected <, <=, > or >= and a time: before is written as <, after as >"),
+        ("first(x) before 2026-11-01", 10, "before is written as <, after as >"),
+        ('first(x) < "2026-11-01"', 12, "expected a time without quotes: 2026-11-01"),
+        ("first(x) < 3d", 12, "expected a time without quotes"),
+        ("first(x) < 2026-02-30", 12, "there is no such time"),
+        ("first(x) < 9999-12-31", 12, "9999-12-31 is not from 0001-01-02 to 9999-12-29"),
+        ("first(x) <= 9999-12-31T23:59:59.999999Z", 13, "there is no such time"),
+        ("in vip", 4, "expected audience or segment, as in: in audience vip"),
+        ("in audience", 12, "expected the name of the audience"),
+        ("in audience VIP", 13, "'VIP' is no name of audiences: these are 1 to 63 of a-z, 0-9"),
+        ("in audience 2026-spring", 17, "this is no number"),
+        ("in audience 2026", 13, "expected the name of the audience, in double quotes where it begins with a digit"),
+        (
+            "sum(amount, 30d) > 5",
+            1,
+            "sum over events cannot be asked: it needs every event of the window, without a bound",
+        ),
+        ("a = 1 and AVG(amount, 30d) > 5", 11, "AVG over events cannot be asked"),
+        ("counts(x, 3d) > 1", 1, "there is no function counts; there are count, ever, never, first and last"),
+        ("age", 4, "expected =, !=, <, <=, >, >=, in, or is"),
+        ("age >= 25x", 8, "expected a text in double quotes"),
+        ("age >= 9007199254740993", 8, "no double is exactly this whole number; the nearest one is 9007199254740992"),
+        ("age >= 1e999", 8, "this number is larger than any double"),
+        ("age = nan", 7, "expected a text in double quotes"),
+        ("age = null", 7, "expected a value; whether there is one is asked with: is set"),
+        ('country like "J%"', 9, 'an operator; texts are not matched with patterns: write = or in ("JP", "US")'),
+        ('country ~ "J.*"', 9, "texts are not matched with patterns"),
+        ('country not in ("JP")', 9, '"not in" is written as: not (country in ("JP", "US"))'),
+        ('country in ("JP", 1)', 19, "expected a text in double quotes: \"JP\"; not '1'"),
+        ("a in (2026-11-01, 2026-11-01T00:00Z)", 19, "expected a date"),
+        ("active > true", 8, "active is true or false, which have no order: use = or !="),
+        ('"" is set', 1, "the name of an attribute has 1 to 255 characters"),
+        ("born in (2026-11-01, 9999-12-30)", 1, "9999-12-30 is not from 0001-01-02 to 9999-12-29"),
+        ("born > 2026-02-30", 8, "there is no such value"),
+        ("a = 1; drop table x", 6, "';' (U+003B) has no meaning outside of a text in double quotes"),
+    ],
+)
+def test_an_error_points_at_the_character(text: str, position: int, message: str) -> None:
+    error = refused(text)
+    assert (error.code, error.detail["position"]) == ("BAD_RULE", position)
+    assert message in error.message
+
+
+def test_the_line_is_shown_with_a_caret_under_the_character() -> None:
+    error = refused("age >= 25\nand count(購入) >= 1")
+    assert error.detail["marked"] == "and count(購入) >= 1\n          ^"
+
+
+@pytest.mark.parametrize("text", ["born < 2001-01-01", "seen < 2001-01-01T00:00", "last(x) < 2001-01-01"])
+def test_a_time_without_an_offset_needs_a_zone(text: str) -> None:
+    error = refused(text, timezone=None)
+    assert (error.code, error.detail["position"]) == ("BAD_RULE", text.index("2001") + 1)
+    assert "has no time zone" in error.message
+    assert refused(text, timezone="Mars/Olympus").code == "BAD_TIMEZONE"
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "begins"),
+    [
+        ("2026-03-29", "Europe/Berlin", datetime(2026, 3, 28, 23, tzinfo=UTC)),
+        ("2026-03-30", "Europe/Berlin", datetime(2026, 3, 29, 22, tzinfo=UTC)),  # 23 hours later
+        ("2026-11-01", "America/Havana", datetime(2026, 11, 1, 4, tzinfo=UTC)),  # midnight is there twice
+        ("2018-11-04", "America/Sao_Paulo", datetime(2018, 11, 4, 3, tzinfo=UTC)),  # 01:00 follows 23:59
+        ("1919-03-31", "America/Toronto", datetime(1919, 3, 31, 4, 30, tzinfo=UTC)),  # 00:30 follows 23:29
+    ],
+)
+def test_a_day_begins_with_its_first_moment_in_the_zone(text: str, zone: str, begins: datetime) -> None:
+    rule = parse_rule(f"last(x) >= {text}", timezone=zone)
+    assert rule == one(Seen(which="last", events=Events(event="x"), bound="from", moment=begins))
+
+
+def test_a_time_that_is_no_one_moment_in_the_zone_is_refused() -> None:
+    assert "is no moment, or two" in refused("last(x) < 2026-03-29T02:30", timezone="Europe/Berlin").message
+
+
+def test_a_rule_over_the_limits_is_refused() -> None:
+    most = " and ".join(["a = 1"] * (MAX_TERMS - 2) + ["ever(x where a = 1)"])
+    assert len(parse_rule(most).conditions) == MAX_TERMS - 1
+    error = refused(f"{most} and a = 2")
+    assert f"more than {MAX_TERMS} conditions and values" in error.message
+    assert error.detail["position"] == len(f"{most} and ") + 1
+    assert "more than 1000 conditions and values" in refused(" and ".join(["a=1"] * 6_000)).message
+    assert "more than the 65536 that are read" in refused(" and ".join(["a = 1"] * 10_000)).message
+    assert "a rule is flat" in refused("(" * MAX_CHARACTERS).message
+    assert "not is written once" in refused("not " * (MAX_CHARACTERS // 4)).message

@@ -1,0 +1,220 @@
+"""Rules in JSON, their canonical form and hash."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from schemas.errors import UserError
+from segmentation.expressions.cursor import MAX_TERMS
+from segmentation.rules.canonical import canonical_json, rule_hash
+from segmentation.rules.nodes import MAX_NAME, MAX_TIMES, MAX_WINDOW_S, Quantity
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.records import MAX_BYTES, rule_from_json, rule_from_record, rule_record
+
+SCHEMA = json.loads((Path(__file__).parents[4] / "schemas" / "rule.schema.json").read_text())
+TEXT = (
+    "(count(purchase where amount >= 100, 30d) >= 2 or last(purchase) < 2026-11-01T00:00:00Z) "
+    'and born < 2001-01-01 and plan in ("free", "pro") and email is set and not in audience vip and never(refund)'
+)
+RECORD = {
+    "rule": 1,
+    "timezone": "Asia/Tokyo",
+    "all": [
+        {
+            "any": [
+                {
+                    "type": "count",
+                    "event": "purchase",
+                    "where": [{"name": "amount", "operator": ">=", "value": 100}],
+                    "quantity": "at_least",
+                    "times": 2,
+                    "within_s": 2_592_000,
+                },
+                {
+                    "type": "last",
+                    "event": "purchase",
+                    "where": [],
+                    "bound": "before",
+                    "moment": "2026-11-01T00:00:00Z",
+                },
+            ]
+        },
+        {"any": [{"type": "attribute", "name": "born", "operator": "<", "value": {"date": "2001-01-01"}}]},
+        {"any": [{"type": "attribute", "name": "plan", "in": ["free", "pro"]}]},
+        {"any": [{"type": "attribute", "name": "email", "set": True}]},
+        {"none": [{"type": "member", "kind": "audience", "name": "vip"}]},
+        {"any": [{"type": "never", "event": "refund", "where": []}]},
+    ],
+}
+
+
+def test_a_rule_in_json() -> None:
+    rule = parse_rule(TEXT, timezone="Asia/Tokyo")
+    assert rule_record(rule) == RECORD
+    assert rule_from_json(json.dumps(RECORD).encode()) == rule
+    jsonschema.validate(RECORD, SCHEMA)
+
+
+def test_what_may_be_left_out_or_written_otherwise_means_the_same() -> None:
+    record = json.loads(json.dumps(RECORD))
+    count, last = record["all"][0]["any"]
+    del last["where"]
+    last["moment"] = "2026-11-01T09:00+09:00"
+    count |= {"times": 2.0, "where": [{"name": "amount", "operator": ">=", "value": 1e2}]}
+    jsonschema.validate(record, SCHEMA)
+    assert rule_from_record(record) == rule_from_record(RECORD)
+
+
+def test_the_limits_in_the_json_schema_are_those_of_the_rules() -> None:
+    count = SCHEMA["$defs"]["count"]["properties"]
+    assert (count["times"]["maximum"], count["within_s"]["maximum"]) == (MAX_TIMES, MAX_WINDOW_S)
+    assert tuple(count["quantity"]["enum"]) == Quantity.__args__  # type: ignore[attr-defined]
+    assert SCHEMA["$defs"]["name"]["maxLength"] == MAX_NAME
+    assert f"At most {MAX_TERMS:,} conditions and values" in SCHEMA["description"]
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
+    record = json.loads(json.dumps(RECORD))
+    change(record)
+    return json.dumps(record).encode()
+
+
+def in_count(**values: object) -> bytes:
+    return changed(lambda record: record["all"][0]["any"][0].update(values))
+
+
+def of_born(value: object) -> bytes:
+    return changed(lambda record: record["all"][1]["any"][0].update(value=value))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a rule in JSON: Expecting value"),
+        (b"\xff", "not a rule in JSON"),
+        (b"[" * 100_000, "not a rule in JSON: maximum recursion depth exceeded"),
+        (b'{"all":' * 50_000, "not a rule in JSON: maximum recursion depth exceeded"),
+        (b" " * (MAX_BYTES + 1), "1048577 bytes are more than the 1048576 that are read"),
+        (b"[]", "at the top: not an object"),
+        (b'{"rule": 1, "rule": 1, "all": []}', "an object has a key twice"),
+        (b'{"rule": 1, "all": NaN}', "NaN is no JSON"),
+        (b'{"rule": 1, "all": ' + b"9" * 5_000 + b"}", "not a rule in JSON"),
+        (b'{"rule": 1}', "at the top: missing: all"),
+        (b'{"rule": 1, "all": []}', "at the top: a rule has at least one condition"),
+        (b'{"rule": 1, "all": [{"any": []}]}', "at all[0]: a group has at least one condition"),
+        (changed(lambda r: r.update(rule=2)), "at rule: this is a rule of version 2, not 1"),
+        (changed(lambda r: r.update(rule=True)), "at rule: this is a rule of version True, not 1"),
+        (changed(lambda r: r.update(any=[])), "at the top: unknown: any; known: all, rule, timezone"),
+        (
+            changed(lambda r: r.pop("timezone")),
+            "at the top: a date is compared with attributes, which needs a time zone",
+        ),
+        (changed(lambda r: r.update(timezone=9)), "at timezone: not a text"),
+        (changed(lambda r: r["all"][0].update(none=[])), "at all[0]: unknown: any; known: none"),
+        (changed(lambda r: r.update(all=r["all"] * 200)), f"at the top: more than {MAX_TERMS} conditions and values"),
+        (changed(lambda r: r["all"][2]["any"][0].update({"in": ["x" * 70_000]})), "has more than 65,536 characters"),
+        (in_count(type="sum"), "at all[0].any[0]: type is none of count, ever, never, first, last, member, attribute"),
+        (in_count(times=-1), "at all[0].any[0]: a count is compared with 0 to 1,000 times, not -1"),
+        (in_count(times=0), "at all[0].any[0]: at least 0 times is true for everyone"),
+        (in_count(times=1.5), "at all[0].any[0].times: not a whole number"),
+        (in_count(times=True), "at all[0].any[0].times: not a whole number"),
+        (in_count(within_s=0), "at all[0].any[0]: a window is from 1s to 366d, not 0 seconds"),
+        (in_count(within_s=10_000 * 366 * 86_400), "a window is from 1s to 366d, not 316,224,000,000 seconds"),
+        (in_count(quantity="about"), "at all[0].any[0].quantity: none of at_least, at_most, exactly"),
+        (in_count(event=""), "at all[0].any[0]: the name of an event has 1 to 255 characters"),
+        (in_count(event="a\0"), "at all[0].any[0]: the event 'a\\x00' has a NUL character"),
+        (in_count(event="\ud800"), "at all[0].any[0]: the event '\\ud800' has half of a surrogate pair"),
+        (
+            in_count(where=[{"name": "a", "operator": "~", "value": 1}]),
+            "at all[0].any[0].where[0].operator: none of =,",
+        ),
+        (in_count(where=[{"name": "a", "operator": "<", "value": True}]), "true and false have no order: use = or !="),
+        (in_count(where=[{"name": "a", "in": []}]), "a list has one value or more, all of one type"),
+        (in_count(where=[{"name": "a", "in": [1, "1"]}]), "a list has one value or more, all of one type"),
+        (in_count(where=[{"name": "a", "in": [{"date": "2026-11-01"}]}]), "properties of events have no dates"),
+        (of_born(None), "at all[1].any[0].value: no text, number, true or false"),
+        (of_born({"date": "2026-02-30"}), "at all[1].any[0].value: there is no such date: 2026-02-30"),
+        (of_born({"date": "9999-12-31"}), "at all[1].any[0]: 9999-12-31 is not from 0001-01-02 to 9999-12-29"),
+        (of_born({"timestamp": "2026-11-01T00:00:00"}), "no timestamp with an offset"),
+        (of_born({"timestamp": "0001-01-01T00:00:00+09:00"}), "there is no such time"),
+        (of_born(2**53 + 1), "no double is exactly this whole number; the nearest one is 9007199254740992"),
+        (of_born(10**400), "this number is larger than any double"),
+        (of_born("\ud800"), "at all[1].any[0].value: this text has half of a surrogate pair"),
+    ],
+)
+def test_what_is_no_rule_is_refused_by_the_place(data: bytes, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        rule_from_json(data)
+    assert caught.value.code == "BAD_RULE"
+    assert message in caught.value.message
+
+
+def test_an_unknown_zone_is_refused() -> None:
+    with pytest.raises(UserError, match="BAD_TIMEZONE"):
+        rule_from_json(changed(lambda r: r.update(timezone="Mars/Olympus")))
+
+
+def test_the_canonical_form_and_its_hash() -> None:
+    rule = parse_rule("b >= 25.0 and not (in audience vip or a = true)", timezone="Asia/Tokyo")
+    assert canonical_json(rule) == (
+        b'{"all":[{"any":[{"name":"b","operator":">=","type":"attribute","value":25}]},'
+        b'{"none":[{"kind":"audience","name":"vip","type":"member"}]},'
+        b'{"none":[{"name":"a","operator":"=","type":"attribute","value":true}]}],"rule":1,"timezone":null}'
+    )
+    assert rule_hash(rule) == "4b872957bc5dfc5d6e2b0b26e279a08344fc0125d61306f90d741a6131d57288"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a = 1 and b = 2", "b = 2 and a = 1.0 and a = 1"),
+        ("a = 1 or b = 2", "b = 2e0 or a = 1 or b = 2"),
+        ("not (a = 1 or b = 2)", "not b = 2 and not a = 1"),
+        ("a in (2, 1, 2)", "a in (1, 2)"),
+        ('a in ("x")', 'a = "x"'),
+        ("a = -0", "a = 0"),
+        ("count(x, 24h) > 2", "count(x, 1d) >= 3"),
+        ("count(x, 1d) = 0", "count(x, 1d) < 1"),
+        ("ever(x where a = 1 and b = 2)", "ever(x where b = 2 and a = 1)"),
+        ("first(x) >= 2026-11-01", "first(x) > 2026-10-31T14:59:59.999999Z"),
+    ],
+)
+def test_equal_rules_have_equal_hashes(one: str, other: str) -> None:
+    assert rule_hash(parse_rule(one, timezone="Asia/Tokyo")) == rule_hash(parse_rule(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a = 1", 'a = "1"'),
+        ("a = 1", "a = true"),
+        ("a = 1 and b = 1", "a = 1 or b = 1"),
+        ("a = 1", "not a = 1"),
+        ("in audience x", "in segment x"),
+        ("count(x, 1d) = 1", "count(x, 1d) <= 1"),
+        ("count(x, 1d) = 1", "count(x, 1d1s) = 1"),
+        ("ever(x)", "never(x)"),
+        ("first(x) < 2026-11-01", "last(x) < 2026-11-01"),
+        ('a = "é"', 'a = "e\u0301"'),
+    ],
+)
+def test_other_rules_have_other_hashes(one: str, other: str) -> None:
+    assert rule_hash(parse_rule(one, timezone="UTC")) != rule_hash(parse_rule(other, timezone="UTC"))
+
+
+def test_the_zone_is_part_of_a_rule_with_dates_alone() -> None:
+    def hashes(text: str) -> set[str]:
+        return {rule_hash(parse_rule(text, timezone=zone)) for zone in ("UTC", "Asia/Tokyo")}
+
+    assert len(hashes("born < 2001-01-01")) == 2
+    assert len(hashes("a = 1")) == 1
+
+
+def test_a_moment_is_kept_to_the_microsecond() -> None:
+    [condition] = parse_rule("first(x) < 2026-11-01T00:00:00.000001Z").conditions
+    assert condition.moment == datetime(2026, 11, 1, 0, 0, 0, 1, tzinfo=UTC)  # type: ignore[union-attr]
