@@ -82,11 +82,17 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
     tests(tuple(VALUES)),
     tests(("double", "date", "timestamp")),
 )
-GROUPS = st.builds(Group, conditions=st.lists(CONDITIONS, min_size=1, max_size=4).map(tuple), negated=st.booleans())
+
+
+def groups(conditions: st.SearchStrategy[RuleCondition]) -> st.SearchStrategy[Group]:
+    """A group of one to three."""
+    return st.builds(Group, conditions=st.lists(conditions, min_size=1, max_size=3).map(tuple), negated=st.booleans())
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
-    """A rule of one to four groups, with a zone where it needs one."""
-    rule = Rule(groups=tuple(draw(st.lists(GROUPS, min_size=1, max_size=4))), timezone=draw(st.sampled_from(ZONES)))
+    """A rule of one to three groups, some of counts alone, with a zone where it needs one."""
+    chosen = draw(st.sampled_from([CONDITIONS, CONDITIONS, COUNTS]))
+    given = tuple(draw(st.lists(groups(chosen), min_size=1, max_size=3)))
+    rule = Rule(groups=given, timezone=draw(st.sampled_from(ZONES)))
     return rule if rule.has_dates else Rule(groups=rule.groups)

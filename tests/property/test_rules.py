@@ -1,0 +1,200 @@
+"""Random rules over random events, profiles and memberships: DuckDB finds the users that a naive evaluation finds.
+
+Events come late, twice, with other properties the second time, at the same moment, and from the future.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from segmentation.expressions.literals import EPOCH
+from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
+from segmentation.expressions.sql import BoundSql
+from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.sql import Relations, count_sql, explain_sql, members_sql
+from tests.property.rule_cases import EVENTS, NAMES, NEAR, NOW, VALUES, rules
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+KNOWN = ("u1", "u2", "u3", "u4")
+USERS = (*KNOWN, "stranger")
+TYPES = {bool: "boolean", str: "string", float: "double", date: "date", datetime: "timestamp"}
+MAPS: Mapping[str, tuple[type, pa.DataType]] = {
+    "numbers": (float, pa.float64()),
+    "strings": (str, pa.string()),
+    "booleans": (bool, pa.bool_()),
+    "dates": (date, pa.date32()),
+    "timestamps": (datetime, pa.timestamp("us", "UTC")),
+}
+SIGNS: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+Named = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    user: str
+    name: str
+    occurred_at: datetime
+    id: str
+    properties: Named
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    events: list[Event]
+    profiles: Mapping[str, Named]
+    members: set[tuple[str, str, str]]
+
+
+def holds(test: Condition, given: Named, zone: str | None) -> bool:
+    """What a test says of named values, naively."""
+    value = given.get(test.column)
+    if isinstance(test, Presence):
+        return (value is not None) == test.present
+    if value is None or value != value:  # noqa: PLR0124  # NaN
+        return False
+    if isinstance(value, datetime) and test.type == "date":
+        value = value.astimezone(ZoneInfo(str(zone))).date()
+    if TYPES[type(value)] != test.type:
+        return False
+    return value in test.values if isinstance(test, OneOf) else SIGNS[test.operator](value, test.value)
+
+
+def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None, world: World) -> bool:
+    """What a condition says of a known user, naively."""
+
+    def times(of: Events, since: datetime = LONG_AGO) -> list[datetime]:
+        found = {
+            (event.occurred_at, event.id)
+            for event in world.events
+            if (event.user, event.name) == (user, of.event) and since < event.occurred_at <= at
+            if all(holds(test, event.properties, None) for test in of.where)
+        }
+        return sorted(moment for moment, _ in found)
+
+    match condition:
+        case Count(quantity=quantity, times=n):
+            count = len(times(condition.events, at - timedelta(seconds=condition.within_s)))
+            return {"at_least": count >= n, "at_most": count <= n, "exactly": count == n}[quantity]
+        case Ever() | Never():
+            return bool(times(condition.events)) == isinstance(condition, Ever)
+        case Seen(which=which, bound=bound, moment=moment):
+            seen = times(condition.events)[:1] if which == "first" else times(condition.events)[-1:]
+            return any((then < moment) == (bound == "before") for then in seen)
+        case Member(kind=kind, name=name):
+            return (kind, name, user) in world.members
+        case Comparison() | OneOf() | Presence():
+            return holds(condition, world.profiles.get(user, {}), zone)
+
+
+def is_in(rule: Rule, user: str, at: datetime, world: World) -> bool:
+    """What a rule says of a known user, naively."""
+    return all(any(is_true(c, user, at, rule.timezone, world) for c in g.conditions) != g.negated for g in rule.groups)
+
+
+STORED = st.sampled_from([float("nan"), float("inf"), float("-inf")]) | st.one_of(
+    *(VALUES[type_] for type_ in ("string", "double", "boolean"))
+)
+OLD_AND_NEW = st.integers(-20 * 365 * 86_400, 130 * 365 * 86_400).map(lambda s: EPOCH + timedelta(seconds=s))
+DATED = STORED | VALUES["date"] | NEAR | OLD_AND_NEW
+EVENT = st.builds(
+    Event,
+    user=st.sampled_from(USERS[:2] * 2 + USERS),
+    name=st.sampled_from(EVENTS[:1] * 2 + EVENTS),
+    occurred_at=NEAR,
+    id=st.sampled_from(["1", "2", "3"]),
+    properties=st.dictionaries(st.sampled_from(NAMES), STORED, max_size=3),
+)
+AGAIN = st.lists(st.tuples(st.integers(0, 10), st.dictionaries(st.sampled_from(NAMES), STORED, max_size=3)), max_size=4)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    events = draw(st.lists(EVENT, max_size=20))
+    copies = [(events[n], properties) for n, properties in draw(AGAIN) if n < len(events)]
+    again = [
+        Event(user=e.user, name=e.name, occurred_at=e.occurred_at, id=e.id, properties=properties)
+        for e, properties in copies
+    ]
+    member = st.tuples(
+        st.sampled_from(["audience", "segment"]), st.sampled_from(["vip", "2026-spring", "x"]), st.sampled_from(USERS)
+    )
+    profile = st.dictionaries(st.sampled_from(NAMES), DATED, max_size=4)
+    return World(
+        events=draw(st.permutations(events + again)),
+        profiles=draw(st.dictionaries(st.sampled_from(USERS), profile)),
+        members=draw(st.sets(member, max_size=8)),
+    )
+
+
+INSTANTS = st.lists(NEAR, min_size=2, max_size=3, unique=True)
+
+
+@pytest.fixture(scope="module", params=["UTC", "Asia/Kolkata"])
+def database(request: pytest.FixtureRequest) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = '{request.param}'")  # of no importance
+        connection.register("known_users", pa.table({"user_id": KNOWN}))
+        yield connection
+
+
+def fill(database: duckdb.DuckDBPyConnection, world: World) -> None:
+    """The relations of a world, with the maps of values by type."""
+    events = {
+        "user_id": pa.array([event.user for event in world.events], pa.string()),
+        "event": pa.array([event.name for event in world.events], pa.string()),
+        "occurred_at": pa.array([event.occurred_at for event in world.events], pa.timestamp("us", "UTC")),
+        "event_id": pa.array([event.id for event in world.events], pa.string()),
+        **maps([event.properties for event in world.events], "numbers", "strings", "booleans"),
+    }
+    profiles = {"user_id": pa.array(world.profiles, pa.string()), **maps([*world.profiles.values()], *MAPS)}
+    columns = [*zip(*sorted(world.members), strict=True)] or [(), (), ()]
+    members = dict(zip(("kind", "name", "user_id"), (pa.array(c, pa.string()) for c in columns), strict=True))
+    for name, relation in (("events", events), ("profiles", profiles), ("members", members)):
+        database.register(name, pa.table(relation))
+
+
+def maps(given: list[Named], *columns: str) -> dict[str, pa.Array]:
+    def of_type(named: Named, type_: type) -> list[tuple[str, Any]] | None:
+        return [(name, value) for name, value in named.items() if type(value) is type_] or None
+
+    return {
+        column: pa.array([of_type(named, MAPS[column][0]) for named in given], pa.map_(pa.string(), MAPS[column][1]))
+        for column in columns
+    }
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), instants=INSTANTS)
+def test_duckdb_finds_the_users_that_a_naive_evaluation_finds(
+    database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, instants: list[datetime]
+) -> None:
+    fill(database, world)
+
+    def rows(query: BoundSql) -> list[Any]:
+        return database.execute(query.text, query.parameters).fetchall()
+
+    for rule in given_rules:
+        for at in instants:
+            expected = [user for user in KNOWN if is_in(rule, user, at, world)]
+            assert sorted(user for (user,) in rows(members_sql(rule, Relations(), at))) == expected
+            assert rows(count_sql(rule, Relations(), at)) == [(len(expected),)]
+        for user in KNOWN:
+            each = tuple(is_true(c, user, at, rule.timezone, world) for c in rule.conditions)
+            assert rows(explain_sql(rule, Relations(), at, user)) == [(user in expected, *each)]
+        assert rows(explain_sql(rule, Relations(), NOW, "stranger")) == []
