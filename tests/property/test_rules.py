@@ -5,7 +5,7 @@ Events come late, twice, with other properties the second time, at the same mome
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
 from segmentation.expressions.sql import BoundSql
-from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
 from segmentation.rules.sql import Relations, count_sql, explain_sql, members_sql
-from tests.property.rule_cases import EVENTS, NAMES, NEAR, NOW, VALUES, rules
+from tests.property.rule_cases import CONDITIONS, EVENTS, NAMES, NEAR, VALUES, ZONES, rules
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 KNOWN = ("u1", "u2", "u3", "u4")
@@ -107,29 +107,32 @@ def is_in(rule: Rule, user: str, at: datetime, world: World) -> bool:
     return all(any(is_true(c, user, at, rule.timezone, world) for c in g.conditions) != g.negated for g in rule.groups)
 
 
-STORED = st.sampled_from([float("nan"), float("inf"), float("-inf")]) | st.one_of(
-    *(VALUES[type_] for type_ in ("string", "double", "boolean"))
+NAN = st.just(float("nan"))
+STORED = st.one_of(
+    *(VALUES[type_] for type_ in ("string", "double", "boolean")), NAN, st.sampled_from([float("inf"), float("-inf")])
 )
 OLD_AND_NEW = st.integers(-20 * 365 * 86_400, 130 * 365 * 86_400).map(lambda s: EPOCH + timedelta(seconds=s))
-DATED = STORED | VALUES["date"] | NEAR | OLD_AND_NEW
+DATED = st.sampled_from([STORED, VALUES["double"], VALUES["date"], NEAR, NEAR, OLD_AND_NEW]).flatmap(lambda kind: kind)
+PROPERTIES = st.dictionaries(st.sampled_from(NAMES), STORED, max_size=3)
 EVENT = st.builds(
     Event,
     user=st.sampled_from(USERS[:2] * 2 + USERS),
     name=st.sampled_from(EVENTS[:1] * 2 + EVENTS),
     occurred_at=NEAR,
     id=st.sampled_from(["1", "2", "3"]),
-    properties=st.dictionaries(st.sampled_from(NAMES), STORED, max_size=3),
+    properties=PROPERTIES,
 )
-AGAIN = st.lists(st.tuples(st.integers(0, 10), st.dictionaries(st.sampled_from(NAMES), STORED, max_size=3)), max_size=4)
+AGAIN = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, "2", "4"]), PROPERTIES), max_size=6)
+"""Which event once more, under which other id, with which properties."""
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    events = draw(st.lists(EVENT, max_size=20))
-    copies = [(events[n], properties) for n, properties in draw(AGAIN) if n < len(events)]
+    events = draw(st.lists(EVENT, min_size=2, max_size=20))
     again = [
-        Event(user=e.user, name=e.name, occurred_at=e.occurred_at, id=e.id, properties=properties)
-        for e, properties in copies
+        replace(events[n], id=other or events[n].id, properties=properties)
+        for n, other, properties in draw(AGAIN)
+        if n < len(events)
     ]
     member = st.tuples(
         st.sampled_from(["audience", "segment"]), st.sampled_from(["vip", "2026-spring", "x"]), st.sampled_from(USERS)
@@ -137,7 +140,9 @@ def worlds(draw: st.DrawFn) -> World:
     profile = st.dictionaries(st.sampled_from(NAMES), DATED, max_size=4)
     return World(
         events=draw(st.permutations(events + again)),
-        profiles=draw(st.dictionaries(st.sampled_from(USERS), profile)),
+        profiles=draw(
+            st.fixed_dictionaries({"u1": profile, "u2": profile}, optional={"u3": profile, "stranger": profile})
+        ),
         members=draw(st.sets(member, max_size=8)),
     )
 
@@ -179,22 +184,35 @@ def maps(given: list[Named], *columns: str) -> dict[str, pa.Array]:
     }
 
 
+def rows(database: duckdb.DuckDBPyConnection, query: BoundSql) -> list[Any]:
+    return database.execute(query.text, query.parameters).fetchall()
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), instants=INSTANTS)
 def test_duckdb_finds_the_users_that_a_naive_evaluation_finds(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, instants: list[datetime]
 ) -> None:
     fill(database, world)
-
-    def rows(query: BoundSql) -> list[Any]:
-        return database.execute(query.text, query.parameters).fetchall()
-
     for rule in given_rules:
         for at in instants:
             expected = [user for user in KNOWN if is_in(rule, user, at, world)]
-            assert sorted(user for (user,) in rows(members_sql(rule, Relations(), at))) == expected
-            assert rows(count_sql(rule, Relations(), at)) == [(len(expected),)]
-        for user in KNOWN:
-            each = tuple(is_true(c, user, at, rule.timezone, world) for c in rule.conditions)
-            assert rows(explain_sql(rule, Relations(), at, user)) == [(user in expected, *each)]
-        assert rows(explain_sql(rule, Relations(), NOW, "stranger")) == []
+            assert sorted(user for (user,) in rows(database, members_sql(rule, Relations(), at))) == expected
+            assert rows(database, count_sql(rule, Relations(), at)) == [(len(expected),)]
+        assert rows(database, explain_sql(rule, Relations(), at, "stranger")) == []
+        [(found, *_)] = rows(database, explain_sql(rule, Relations(), at, "u1"))
+        assert found == ("u1" in expected)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(conditions=st.lists(CONDITIONS, min_size=20, max_size=30), world=worlds(), at=NEAR, zone=st.sampled_from(ZONES))
+def test_each_condition_is_true_for_whom_a_naive_evaluation_says(
+    database: duckdb.DuckDBPyConnection, conditions: list[RuleCondition], world: World, at: datetime, zone: str
+) -> None:
+    fill(database, world)
+    rule = Rule(groups=(Group(conditions=tuple(conditions)),), timezone=zone)
+    for user in KNOWN:
+        [(_, *found)] = rows(database, explain_sql(rule, Relations(), at, user))
+        expected = [is_true(condition, user, at, zone, world) for condition in conditions]
+        wrong = [condition for condition, one, other in zip(conditions, found, expected, strict=True) if one != other]
+        assert wrong == []

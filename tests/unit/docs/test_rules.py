@@ -1,0 +1,113 @@
+"""Every example of docs/rules.md is read and asked of DuckDB."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import jsonschema
+import pytest
+
+from schemas.errors import UserError
+from segmentation.expressions.cursor import MAX_TERMS
+from segmentation.expressions.source import MAX_CHARACTERS
+from segmentation.rules.canonical import rule_hash
+from segmentation.rules.conditions import RULES
+from segmentation.rules.nodes import MAX_NAME, MAX_TIMES
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.printer import rule_text
+from segmentation.rules.records import rule_from_record, rule_record
+from segmentation.rules.sql import Relations, members_sql
+
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs" / "rules.md").read_text()
+ZONE = "Asia/Tokyo"
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+BLOCKS = "".join(re.findall(r"```rule\n(.*?)```", TEXT, re.DOTALL)).splitlines()
+
+
+def section(title: str) -> str:
+    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def rows(title: str) -> list[tuple[str, str]]:
+    return re.findall(r"^\| `([^|]*?)` \| ([^|]*?) ?\|$", section(title), re.MULTILINE)
+
+
+def tenant() -> duckdb.DuckDBPyConnection:
+    """The relations, with the columns that the document says."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    maps, dated = (re.findall(r"\w+ MAP\(VARCHAR, \w+\)", line) for line in rows_of_relations())
+    named = "user_id VARCHAR, event VARCHAR, occurred_at TIMESTAMPTZ, event_id VARCHAR"
+    assert named in rows_of_relations()[0]
+    connection.execute(f"CREATE TABLE events ({named}, {', '.join(maps)})")
+    connection.execute(f"CREATE TABLE profiles (user_id VARCHAR, {', '.join(maps + dated)})")
+    connection.execute("CREATE TABLE known_users (user_id VARCHAR)")
+    connection.execute("CREATE TABLE members (kind VARCHAR, name VARCHAR, user_id VARCHAR)")
+    [sql] = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+    connection.execute(sql)
+    return connection
+
+
+def rows_of_relations() -> tuple[str, str]:
+    [events] = re.findall(r"^\| events \|.*$", TEXT, re.MULTILINE)
+    [profiles] = re.findall(r"^\| profiles \|.*$", TEXT, re.MULTILINE)
+    return events, profiles
+
+
+def found(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    sql, parameters = members_sql(parse_rule(text, timezone=ZONE), Relations(), NOW)
+    return ", ".join(sorted(user for (user,) in connection.execute(sql, parameters).fetchall()))
+
+
+def test_the_rules_of_the_document_are_read_and_asked() -> None:
+    conditions = [text for cell, _ in rows_with_code("How a rule is built") for text in re.findall(r"`([^`]+)`", cell)]
+    with tenant() as connection:
+        for text in BLOCKS + [text for text in conditions if text[0].isalpha()]:
+            rule = parse_rule(text, timezone=ZONE)
+            assert parse_rule(rule_text(rule), timezone=ZONE) == rule
+            assert rule_from_record(rule_record(rule)) == rule
+            found(connection, text)
+    assert len(BLOCKS) == 9
+    assert len(conditions) > 15
+
+
+def rows_with_code(title: str) -> list[tuple[str, str]]:
+    return re.findall(r"^\| (`[^|]*?) \| ([^|]*?) ?\|$", section(title), re.MULTILINE)
+
+
+def test_the_example_finds_whom_the_document_says() -> None:
+    with tenant() as connection:
+        examples = rows("Example")
+        assert {text: found(connection, text) for text, _ in examples} == dict(examples)
+    assert len(examples) == 16
+    assert f"T = {NOW.isoformat().replace('+00:00', 'Z')}, in {ZONE}" in TEXT
+
+
+def test_what_the_document_says_is_refused_is_refused() -> None:
+    refused = [
+        re.findall(r"^\| `([^|]*?)` \|", line)[0] for line in section("What is refused").splitlines() if "| `" in line
+    ]
+    for text in refused:
+        with pytest.raises(UserError, match="BAD_RULE: at character"):
+            parse_rule(text, timezone=ZONE)
+    assert len(refused) == 9
+
+
+def test_the_json_of_the_document_is_its_first_rule() -> None:
+    [block] = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    rule = parse_rule(BLOCKS[0])
+    assert rule_record(rule) == json.loads(block)
+    jsonschema.validate(json.loads(block), json.loads((ROOT / "schemas" / "rule.schema.json").read_text()))
+    assert f"is `{rule_hash(rule)}`" in " ".join(TEXT.split())
+
+
+def test_the_limits_and_words_of_the_document_are_those_of_the_code() -> None:
+    text = " ".join(TEXT.split())
+    assert f"more than {MAX_CHARACTERS:,} characters, or more than {MAX_TERMS:,} conditions and values" in text
+    assert f"compared with 0 to {MAX_TIMES:,} times" in text
+    assert f"up to {MAX_NAME} characters" in text
+    [words] = re.findall(r"words of the language as names \(`([^`]*)`\)", text)
+    assert set(words.split()) == RULES.reserved
