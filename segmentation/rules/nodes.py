@@ -5,7 +5,6 @@ false for a known user, never unknown, so that "not" is the plain opposite: it, 
 true for known users of whom nothing was heard, and for nobody else. docs/rules.md says what the rest means.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, assert_never, cast
@@ -170,11 +169,6 @@ def unusable(text: str) -> str | None:
     if any("\ud800" <= c <= "\udfff" for c in text):
         return "half of a surrogate pair"
     return None
-
-
-def of_events(conditions: Iterable[RuleCondition]) -> tuple[OfEvents, ...]:
-    """Those that are about events."""
-    return tuple(c for c in conditions if isinstance(c, OfEvents))
 
 
 def _terms(condition: RuleCondition) -> int:
