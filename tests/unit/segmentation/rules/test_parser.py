@@ -108,6 +108,10 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
         ("(age >= 25 or in audience vip)", Rule(groups=(Group(conditions=(ADULT, VIP)),))),
         ("(age >= 25)", one(ADULT)),
         (
+            '"not" is set or age >= 25',
+            Rule(groups=(Group(conditions=(Presence(column="not", present=True), ADULT)),)),
+        ),
+        (
             "age >= 25 and not (in audience vip or ever(purchase)) and (in audience vip or age >= 25)",
             Rule(
                 groups=(

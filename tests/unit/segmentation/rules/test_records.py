@@ -213,6 +213,8 @@ def test_the_zone_is_part_of_a_rule_with_dates_alone() -> None:
 
     assert len(hashes("born < 2001-01-01")) == 2
     assert len(hashes("a = 1")) == 1
+    record = rule_record(parse_rule("a = 1")) | {"timezone": "Asia/Tokyo"}
+    assert rule_hash(rule_from_record(record)) == rule_hash(parse_rule("a = 1"))
 
 
 def test_a_moment_is_kept_to_the_microsecond() -> None:
