@@ -1,0 +1,93 @@
+"""What a set of rules has to know of each user, every thing once however many rules ask for it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presence
+from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.references import evaluation_order
+from segmentation.rules.state import needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRule:
+    """The rule of a segment, and its version."""
+
+    version: int
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeTest:
+    """A condition of an attribute; `timezone` where it compares with dates."""
+
+    condition: Condition
+    timezone: str | None
+
+
+Fact = Events | AttributeTest | Member
+"""Something that is known of a user, and that a condition depends on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """`order`: the segments, each after those that its rule names. `depends`: the facts that a segment's rule asks for.
+
+    `keep`: how many latest events of a kind are kept. `deadlines`: the counts, which time changes, and the ranks of the
+    events (1: the latest) that change them by leaving the window.
+    """
+
+    order: tuple[str, ...]
+    rules: Mapping[str, ActiveRule]
+    depends: Mapping[str, frozenset[Fact]]
+    keep: Mapping[Events, int]
+    deadlines: Mapping[Count, tuple[int, ...]]
+    tests: tuple[AttributeTest, ...]
+    members: tuple[Member, ...]
+
+
+def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
+    """`rules` by the name of their segment. Raises `UserError` SEGMENT_CYCLE."""
+    conditions = [(c, active.rule) for active in rules.values() for c in active.rule.conditions]
+    asked = {condition: need for active in rules.values() for condition, need in needs(active.rule).items()}
+    keep: dict[Events, int] = {}
+    for need in asked.values():  # the earliest is kept beside the latest
+        keep[need.events] = max(keep.get(need.events, 1), need.keep)
+    facts = [fact(condition, rule) for condition, rule in conditions]
+    return Plan(
+        order=evaluation_order({name: active.rule for name, active in rules.items()}),
+        rules=dict(rules),
+        depends={name: _facts(active.rule) for name, active in rules.items()},
+        keep=keep,
+        deadlines={c: need.deadlines for c, need in asked.items() if isinstance(c, Count)},
+        tests=tuple(dict.fromkeys(f for f in facts if isinstance(f, AttributeTest))),
+        members=tuple(dict.fromkeys(f for f in facts if isinstance(f, Member))),
+    )
+
+
+def fact(condition: RuleCondition, rule: Rule) -> Fact:
+    """What a condition depends on."""
+    match condition:
+        case Count() | Ever() | Never() | Seen():
+            return condition.events
+        case Member():
+            return condition
+        case Comparison() | OneOf():
+            return AttributeTest(condition=condition, timezone=rule.timezone if condition.type == "date" else None)
+        case Presence():
+            return AttributeTest(condition=condition, timezone=None)
+        case _:
+            assert_never(condition)
+
+
+def _facts(rule: Rule) -> frozenset[Fact]:
+    return frozenset(fact(condition, rule) for condition in rule.conditions)
+
+
+def kinds_by_name(kinds: Iterable[Events]) -> dict[str, list[Events]]:
+    """Kinds of events by the name of the event."""
+    out: dict[str, list[Events]] = {}
+    for kind in kinds:
+        out.setdefault(kind.event, []).append(kind)
+    return out

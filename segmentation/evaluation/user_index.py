@@ -1,0 +1,139 @@
+"""Users of a partition by number, in the order in which they were first seen: columns of state are indexed by it.
+
+An open-addressing hash table of numbers over one buffer of ids: some 70 bytes a UUID, where a dictionary takes 200.
+Ids are compared byte by byte, their hash only finds the place.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from numba import njit, uint64
+
+from schemas.buffers import string_buffers, validity
+from schemas.hashing import chain_strings
+from segmentation.evaluation.columns import Users, grown
+
+EMPTY: Final = -1
+FIRST_SLOTS: Final = 1 << 10
+FIRST_BYTES: Final = 1 << 14
+
+
+class UserIndex:
+    """Numbers users 0, 1, 2, ...; at most 2^31 - 1 of them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._table: npt.NDArray[np.int32] = np.full(FIRST_SLOTS, EMPTY, np.int32)
+        self._hashes: npt.NDArray[np.uint64] = np.zeros(FIRST_SLOTS // 2, np.uint64)
+        self._offsets: npt.NDArray[np.int64] = np.zeros(FIRST_SLOTS // 2 + 1, np.int64)
+        self._bytes: npt.NDArray[np.uint8] = np.zeros(FIRST_BYTES, np.uint8)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is held."""
+        return self._table.nbytes + self._hashes.nbytes + self._offsets.nbytes + self._bytes.nbytes
+
+    def add(self, ids: pa.StringArray) -> Users:
+        """int32[n], the numbers of these ids, none of them null; new ones are given to those that have none."""
+        offsets, data = string_buffers(ids)
+        hashes = _hashes(ids)
+        self._reserve(len(ids), int(offsets[-1]) - int(offsets[0]))
+        out = np.empty(len(ids), np.int32)
+        self._count = _add(
+            offsets, data, hashes, self._table, self._hashes, self._offsets, self._bytes, self._count, out
+        )
+        return out
+
+    def find(self, ids: pa.StringArray) -> Users:
+        """int32[n], -1 for users who have not been seen."""
+        offsets, data = string_buffers(ids)
+        out = np.empty(len(ids), np.int32)
+        _find(offsets, data, _hashes(ids), self._table, self._hashes, self._offsets, self._bytes, out)
+        return out
+
+    def ids(self, users: Users | None = None) -> pa.StringArray:
+        """The ids of some users, or of all of them in the order of their numbers."""
+        every = pa.LargeStringArray.from_buffers(
+            self._count, pa.py_buffer(self._offsets[: self._count + 1]), pa.py_buffer(self._bytes)
+        )
+        chosen = every if users is None else every.take(pa.array(users))
+        return chosen.cast(pa.string())
+
+    def _reserve(self, more: int, more_bytes: int) -> None:
+        self._bytes = grown(self._bytes, int(self._offsets[self._count]) + more_bytes)
+        self._hashes = grown(self._hashes, self._count + more)
+        self._offsets = grown(self._offsets, self._count + more + 1)
+        slots = len(self._table)
+        while slots < 2 * (self._count + more):
+            slots *= 2
+        if slots != len(self._table):
+            self._table = np.full(slots, EMPTY, np.int32)
+            _rehash(self._hashes, self._count, self._table)
+
+
+def _hashes(ids: pa.StringArray) -> npt.NDArray[np.uint64]:
+    h0, h1 = np.zeros(len(ids), np.uint64), np.ones(len(ids), np.uint64)
+    chain_strings(*string_buffers(ids), validity(ids), h0, h1)
+    return h0
+
+
+@njit(cache=True, nogil=True)
+def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(end - start):  # noqa: SIM110  # numba knows no `all` of a generator
+        if data[start + k] != stored[at + k]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _slot(data, start, end, h, table, hashes, offsets, stored):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Place of an id in the table: that of its number, or the empty one where it belongs."""
+    mask = uint64(table.shape[0] - 1)
+    slot = h & mask
+    while True:
+        user = table[slot]
+        if user == EMPTY:
+            return slot
+        at = offsets[user]
+        if hashes[user] == h and offsets[user + 1] - at == end - start and _same(data, start, end, stored, at):
+            return slot
+        slot = (slot + uint64(1)) & mask
+
+
+@njit(cache=True, nogil=True)
+def _add(ids, data, h, table, hashes, offsets, stored, count, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(out.shape[0]):
+        start, end = np.int64(ids[k]), np.int64(ids[k + 1])
+        slot = _slot(data, start, end, h[k], table, hashes, offsets, stored)
+        if table[slot] == EMPTY:
+            table[slot] = count
+            hashes[count] = h[k]
+            at = offsets[count]
+            for j in range(end - start):
+                stored[at + j] = data[start + j]
+            offsets[count + 1] = at + end - start
+            count += 1
+        out[k] = table[slot]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _find(ids, data, h, table, hashes, offsets, stored, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(out.shape[0]):
+        start, end = np.int64(ids[k]), np.int64(ids[k + 1])
+        out[k] = table[_slot(data, start, end, h[k], table, hashes, offsets, stored)]
+
+
+@njit(cache=True, nogil=True)
+def _rehash(hashes, count, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    mask = uint64(table.shape[0] - 1)
+    for user in range(count):
+        slot = hashes[user] & mask
+        while table[slot] != EMPTY:
+            slot = (slot + uint64(1)) & mask
+        table[slot] = user

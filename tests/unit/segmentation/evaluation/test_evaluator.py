@@ -1,0 +1,123 @@
+"""What an evaluator says, case by case; tests/property/test_evaluator.py holds it against the whole history."""
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from schemas.errors import UserError
+from segmentation.evaluation.answers import MICROS
+from segmentation.evaluation.batches import Changes, EventBatch
+from segmentation.evaluation.evaluator import Evaluator
+from segmentation.evaluation.plan import ActiveRule
+from segmentation.rules.nodes import Count, Events, Group, Member, Never, Rule
+
+HOUR = timedelta(hours=1) // timedelta(seconds=1)
+BUYS = Events(event="buy")
+Told = tuple[str, str, bool, int, str]
+
+
+def rule(*groups: Group) -> ActiveRule:
+    return ActiveRule(version=1, rule=Rule(groups=groups))
+
+
+def buys(quantity: str, times: int) -> Group:
+    count = Count(events=BUYS, quantity=quantity, times=times, within_s=HOUR)  # type: ignore[arg-type]
+    return Group(conditions=(count,))
+
+
+def buy(evaluator: Evaluator, at_s: int, *events: tuple[str, int]) -> list[Told]:
+    """Events (user, time in seconds) that arrive at an instant, each of an identity of its own."""
+    batch = EventBatch(
+        user_ids=pa.array([user for user, _ in events], pa.string()),
+        events=pa.repeat(pa.scalar("buy"), len(events)),
+        occurred_at=np.array([at * MICROS for _, at in events], np.int64),
+        identities=np.array([hash(event) for event in events], np.int64),
+        values=lambda name, type_: pytest.fail(f"nobody asks for {name} {type_}"),
+    )
+    return told(evaluator.take_events(batch, at_s * MICROS))
+
+
+def told(changes: list[Changes]) -> list[Told]:
+    return [
+        (change.segment, user, entered, at // MICROS, change.cause)
+        for change in changes
+        for user, entered, at in zip(
+            change.user_ids.to_pylist(), change.entered.tolist(), change.effective_at.tolist(), strict=True
+        )
+    ]
+
+
+def test_a_member_leaves_at_the_second_in_which_the_event_is_too_old() -> None:
+    evaluator = Evaluator({"two": rule(buys("at_least", 2))}, at_us=0)
+    assert buy(evaluator, 100, ("ann", 50), ("ann", 100)) == [("two", "ann", True, 100, "event")]
+    assert told(evaluator.advance((50 + HOUR) * MICROS - 1)) == []
+    assert told(evaluator.advance((50 + HOUR) * MICROS)) == [("two", "ann", False, 50 + HOUR, "time")]
+
+
+def test_time_alone_can_make_a_member() -> None:
+    evaluator = Evaluator({"one": rule(buys("exactly", 1))}, at_us=0)
+    assert buy(evaluator, 100, ("ann", 50), ("ann", 100)) == []
+    passed = told(evaluator.advance(2 * HOUR * MICROS))
+    assert passed == [("one", "ann", True, 50 + HOUR, "time"), ("one", "ann", False, 100 + HOUR, "time")]
+
+
+def test_an_event_of_the_future_counts_when_its_time_comes() -> None:
+    evaluator = Evaluator({"one": rule(buys("at_least", 1))}, at_us=0)
+    assert buy(evaluator, 100, ("ann", 200), ("ann", 200)) == []
+    assert evaluator.members("one").to_pylist() == []
+    assert told(evaluator.advance(199 * MICROS)) == []
+    assert told(evaluator.advance(500 * MICROS)) == [("one", "ann", True, 200, "time")]
+
+
+def test_a_late_event_makes_a_member_now() -> None:
+    evaluator = Evaluator({"one": rule(buys("at_least", 1))}, at_us=0)
+    assert buy(evaluator, HOUR, ("ann", HOUR - 5), ("ben", 0)) == [("one", "ann", True, HOUR, "event")]
+
+
+def test_nobody_is_in_a_segment_who_was_never_heard_of() -> None:
+    evaluator = Evaluator({"quiet": rule(Group(conditions=(Never(events=Events(event="sell")),)))}, at_us=0)
+    assert evaluator.size("quiet") == 0
+    assert buy(evaluator, 1, ("ann", 1)) == [("quiet", "ann", True, 1, "event")]
+
+
+def test_members_of_a_segment_are_those_of_the_same_step() -> None:
+    inner = Group(conditions=(Member(kind="segment", name="two"),))
+    outer = Group(conditions=(Member(kind="segment", name="inner"),), negated=True)
+    rules = {"outer": rule(outer), "inner": rule(inner), "two": rule(buys("at_least", 2))}
+    evaluator = Evaluator(rules, at_us=0)
+    assert buy(evaluator, 10, ("ann", 10)) == [("outer", "ann", True, 10, "event")]
+    assert buy(evaluator, 20, ("ann", 20)) == [
+        ("two", "ann", True, 20, "event"),
+        ("inner", "ann", True, 20, "event"),
+        ("outer", "ann", False, 20, "event"),
+    ]
+    assert told(evaluator.advance((10 + HOUR) * MICROS)) == [
+        ("two", "ann", False, 10 + HOUR, "time"),
+        ("inner", "ann", False, 10 + HOUR, "time"),
+        ("outer", "ann", True, 10 + HOUR, "time"),
+    ]
+
+
+def test_time_passes_in_bounded_steps_and_none_is_left_out() -> None:
+    evaluator = Evaluator({"one": rule(buys("at_least", 1))}, at_us=0)
+    users = [f"u{n}" for n in range(10)]
+    buy(evaluator, 100, *((user, 10 + n) for n, user in enumerate(users)))
+    steps = [told(step) for step in evaluator.steps(2 * HOUR * MICROS, max_users=4)]
+    assert [len(step) for step in steps] == [4, 4, 2]
+    left = [(user, at) for step in steps for _, user, entered, at, _ in step if not entered]
+    assert left == [(user, 10 + n + HOUR) for n, user in enumerate(users)]
+
+
+def test_time_does_not_go_back() -> None:
+    evaluator = Evaluator({"one": rule(buys("at_least", 1))}, at_us=0)
+    evaluator.advance(100 * MICROS)
+    assert buy(evaluator, 50, ("ann", 90)) == [("one", "ann", True, 100, "event")]
+    assert evaluator.at_us == 100 * MICROS
+
+
+def test_segments_that_name_each_other_are_refused() -> None:
+    rules = {a: rule(Group(conditions=(Member(kind="segment", name=b),))) for a, b in (("x", "y"), ("y", "x"))}
+    with pytest.raises(UserError, match="SEGMENT_CYCLE"):
+        Evaluator(rules, at_us=0)

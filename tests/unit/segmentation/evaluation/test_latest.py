@@ -1,0 +1,70 @@
+"""The latest events of users, and their deadlines."""
+
+import numpy as np
+
+from segmentation.evaluation.latest import LONG_AGO, NEVER, Deadlines, LatestEvents
+
+ANN, BEN, CYD = 0, 1, 2
+EVERY = np.array([ANN, BEN, CYD], np.int32)
+
+
+def latest(keep: int, *events: tuple[int, int, int]) -> LatestEvents:
+    """Of events (user, time, identity), one after the other."""
+    out = LatestEvents(keep)
+    for user, at, identity in events:
+        out.add(np.array([user], np.int32), np.array([at]), np.array([identity]))
+    return out
+
+
+def times(events: LatestEvents, user: int) -> list[int]:
+    """The times that are kept of a user, the latest first."""
+    each = [int(events.times(np.array([user], np.int32), nth)[0]) for nth in range(1, events.keep + 1)]
+    return [at for at in each if at != LONG_AGO]
+
+
+def test_only_the_latest_are_kept_however_they_come() -> None:
+    events = latest(2, (ANN, 30, 1), (ANN, 10, 1), (ANN, 20, 1), (ANN, 40, 1))
+    assert times(events, ANN) == [40, 30]
+    assert events.first(EVERY).tolist() == [10, NEVER, NEVER]
+
+
+def test_an_old_event_of_one_user_leaves_the_others_alone() -> None:
+    events = latest(2, (ANN, 30, 1), (BEN, 30, 1), (ANN, 40, 1), (BEN, 40, 1), (ANN, 10, 1), (ANN, 20, 2))
+    assert (times(events, ANN), times(events, BEN), times(events, CYD)) == ([40, 30], [40, 30], [])
+
+
+def test_a_second_copy_counts_once_whatever_else_happened_at_that_moment() -> None:
+    once = [(ANN, 10, 2), (ANN, 10, 1), (ANN, 10, 3)]
+    for again in once:
+        assert times(latest(4, *once, again), ANN) == [10, 10, 10]
+
+
+def test_a_copy_of_an_event_that_was_pushed_out_stays_out() -> None:
+    """Of events at one moment, those with the highest identities are kept, also when they came first."""
+    for order in ([1, 2, 3], [3, 2, 1], [2, 3, 1]):
+        events = latest(2, *((ANN, 10, identity) for identity in order))
+        before = events._identities[0].tolist()
+        assert before == [3, 2]
+        events.add(np.array([ANN], np.int32), np.array([10]), np.array([1]))
+        assert events._identities[0].tolist() == before
+
+
+def test_many_users_are_kept_apart_while_columns_grow() -> None:
+    users = np.arange(5_000, dtype=np.int32)
+    events = LatestEvents(1)
+    for at in (1, 2):
+        events.add(users, users.astype(np.int64) * 10 + at, np.zeros(5_000, np.int64))
+    assert events.times(users, 1).tolist() == [10 * user + 2 for user in range(5_000)]
+    assert len(events) == 5_000
+
+
+def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew() -> None:
+    deadlines = Deadlines()
+    deadlines.set(np.array([0, 7], np.int32), np.array([100, 50]))
+    assert [column.tolist() for column in deadlines.passed(49)] == [[], []]
+    assert [column.tolist() for column in deadlines.passed(50)] == [[7], [50]]
+    assert [column.tolist() for column in deadlines.passed(100)] == [[0, 7], [100, 50]]
+    deadlines.set(np.array([7], np.int32), np.array([NEVER]))
+    assert [column.tolist() for column in deadlines.passed(100)] == [[0], [100]]
+    deadlines.set(np.array([0], np.int32), np.array([NEVER]))
+    assert [column.tolist() for column in deadlines.passed(10**18)] == [[], []]

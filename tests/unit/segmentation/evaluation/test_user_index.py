@@ -1,0 +1,36 @@
+"""Users by number."""
+
+import pyarrow as pa
+
+from segmentation.evaluation.user_index import UserIndex
+
+
+def test_users_are_numbered_as_they_are_first_seen() -> None:
+    index = UserIndex()
+    assert index.add(pa.array(["b", "a", "b", "日本", "ab"])).tolist() == [0, 1, 0, 2, 3]
+    assert index.find(pa.array(["日本", "c", "a"])).tolist() == [2, -1, 1]
+    assert index.add(pa.array(["c", "a"])).tolist() == [4, 1]
+    assert index.ids().to_pylist() == ["b", "a", "日本", "ab", "c"]
+
+
+def test_a_hundred_thousand_users_keep_their_numbers() -> None:
+    index = UserIndex()
+    ids = [f"user-{n}" for n in range(100_000)]
+    for first in range(0, 100_000, 7_000):
+        some = ids[first : first + 7_000]
+        assert index.add(pa.array(some)).tolist() == list(range(first, first + len(some)))
+    assert index.find(pa.array(ids)).tolist() == list(range(100_000))
+    assert index.ids().to_pylist() == ids
+    assert index.nbytes / len(index) < 100
+
+
+def test_a_slice_of_ids_is_read_as_one() -> None:
+    index = UserIndex()
+    assert index.add(pa.array(["x", "y", "z", "x"]).slice(1, 3)).tolist() == [0, 1, 2]
+    assert index.ids().to_pylist() == ["y", "z", "x"]
+
+
+def test_no_users_are_no_change() -> None:
+    index = UserIndex()
+    assert index.add(pa.array([], pa.string())).tolist() == []
+    assert (len(index), index.ids().to_pylist()) == (0, [])
