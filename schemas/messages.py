@@ -3,9 +3,11 @@
 Import topics carry `ImportMessage`s: no message per user, but chunks of up to 5,000 between start and end markers in
 every partition. Chunks are recognised by (import, attempt, seq): redelivered ones and dead attempts do no harm.
 `ExportMessage`s are the same the other way round, on a topic of the receivers: docs/consuming.md is their contract.
+`EventMessage`s and `ProfileMessage`s are what rules are evaluated over: docs/events.md says how to send them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.columns import ImportMode, RowSchema
@@ -25,6 +27,9 @@ JobState = Literal[
     "SUPERSEDED",
     "CANCELLED",
 ]
+
+PropertyValue = float | str | bool
+"""Of a property of an event, or an attribute of a profile: a finite number, a text, or a truth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +206,70 @@ class ExportAborted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """What one user did at one moment, as a producer sends it by itself. `schemas.activity` has the limits.
+
+    Without `event_id` the record is known by its place in the topic, so a second copy of it is a second event.
+    """
+
+    user_id: str
+    event: str
+    occurred_at_us: int  # microseconds since 1970 UTC
+    properties: Mapping[str, PropertyValue | None] = field(default_factory=dict)  # None: as if it were not there
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRecord:
+    """A change of one user's attributes: those named are set, None unsets one, others stay. Later offsets win.
+
+    `deleted` forgets all attributes that were set before; there are none in that record.
+    """
+
+    user_id: str
+    attributes: Mapping[str, PropertyValue | None] = field(default_factory=dict)
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventChunk:
+    """Up to `CHUNK_MAX_ROWS` events of one partition.
+
+    `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, event string, occurred_at
+    timestamp, event_id string, then a column for each property: double, string or boolean, null where it is missing.
+    `digest` covers all but the ordinal. An event without event_id is known by (source, ordinal): however often, and in
+    whatever chunks, a source is sent, the event is one.
+    """
+
+    source: str  # what numbers the rows: s3://bucket/key?versionId=, or a name that a producer never uses again
+    import_id: JobId | None  # none: of a producer of its own
+    attempt: Attempt | None
+    partition: Partition
+    seq: Seq
+    count: int
+    digest: Digest
+    rows: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChunk:
+    """Up to `CHUNK_MAX_ROWS` changes of profiles of one partition, in order.
+
+    `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, then a column for each attribute:
+    double, string or boolean. Every row sets all of these columns: null unsets. `digest` covers all but the ordinal.
+    """
+
+    source: str
+    import_id: JobId | None
+    attempt: Attempt | None
+    partition: Partition
+    seq: Seq
+    count: int
+    digest: Digest
+    rows: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """Bytes that could not be decoded, with where they came from. `muster dead-letters replay` sends them again."""
 
@@ -216,4 +285,6 @@ class DeadLetter:
 ImportMessage = ImportStarted | UserChunk | ImportEnded | ImportAborted
 ProgressMessage = PartitionMaterialised | PartitionFailed
 ExportMessage = ExportStarted | ExportChunk | ExportEnded | ExportAborted
-Message = ImportMessage | ProgressMessage | ExportMessage | JobEvent | DeadLetter
+EventMessage = EventRecord | EventChunk
+ProfileMessage = ProfileRecord | ProfileChunk
+Message = ImportMessage | ProgressMessage | ExportMessage | EventMessage | ProfileMessage | JobEvent | DeadLetter

@@ -27,8 +27,13 @@ IMPORTS_SMALL: Final = "muster.imports.small"
 IMPORT_PROGRESS: Final = "muster.import-progress"
 JOB_EVENTS: Final = "muster.job-events"
 DEAD_LETTERS: Final = "muster.dead-letters"
+EVENTS: Final = "muster.events"
+PROFILES: Final = "muster.profiles"
 
 IMPORT_TOPICS: Final = (IMPORTS, IMPORTS_SMALL)
+ACTIVITY_TOPICS: Final = (EVENTS, PROFILES)
+"""What rules are evaluated over; ordinary producers write into them. They have the partitions of the import topics, so
+that a user has one partition number everywhere."""
 WORKER_GROUP: Final = "muster-materialiser"
 """Consumer group id (and Faust app id) of the materialiser."""
 RELAY_GROUP: Final = "muster-relay"
@@ -60,6 +65,8 @@ TOPICS: Final = (
     TopicSpec(name=IMPORTS_SMALL, partitions=None),
     TopicSpec(name=IMPORT_PROGRESS, partitions=1),
     TopicSpec(name=JOB_EVENTS, partitions=1),
+    TopicSpec(name=EVENTS, partitions=None),
+    TopicSpec(name=PROFILES, partitions=None),  # not compacted: a later change does not repeat what earlier ones set
     TopicSpec(
         name=DEAD_LETTERS,
         partitions=1,

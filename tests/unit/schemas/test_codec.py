@@ -1,5 +1,6 @@
 import io
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import fields
 from typing import Any, get_args
@@ -16,7 +17,16 @@ from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq, Version
 from schemas.manifest import Change
-from schemas.messages import ImportAborted, JobState, Message, PartitionMaterialised, UserChunk
+from schemas.messages import (
+    EventRecord,
+    ImportAborted,
+    JobState,
+    Message,
+    PartitionMaterialised,
+    ProfileRecord,
+    PropertyValue,
+    UserChunk,
+)
 from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows, encode_rows
 
@@ -50,6 +60,8 @@ def canonical(schema: Any, namespace: str = "") -> Any:
         return schema
     if schema["type"] == "array":
         return {"type": "array", "items": canonical(schema["items"], namespace)}
+    if schema["type"] == "map":
+        return {"type": "map", "values": canonical(schema["values"], namespace)}
     assert schema["type"] == "record"
     namespace = schema.get("namespace", namespace)
     return {
@@ -105,6 +117,12 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     tuple[int, ...]: st.lists(ints, max_size=5).map(tuple),
     ImportMode: st.sampled_from(get_args(ImportMode)),
     JobState: st.sampled_from(get_args(JobState)),
+    bool: st.booleans(),
+    JobId | None: st.none() | texts,
+    Attempt | None: st.none() | ints,
+    Mapping[str, PropertyValue | None]: st.dictionaries(
+        texts, st.none() | st.floats(allow_nan=False) | texts | st.booleans(), max_size=4
+    ),
 }
 
 
@@ -153,6 +171,33 @@ def test_a_field_is_nullable_in_the_schema_exactly_when_it_is_in_the_dataclass(m
 
 def test_every_schema_file_is_a_message_and_every_message_has_one() -> None:
     assert {t.__name__ for t in MESSAGE_TYPES} == set(SCHEMAS)
+
+
+def test_properties_keep_their_types() -> None:
+    given: dict[str, PropertyValue | None] = {"n": 1.0, "t": "1", "b": True, "none": None}
+    back = CODEC.decode(CODEC.encode(EventRecord(user_id="u", event="e", occurred_at_us=-1, properties=given)))
+    assert isinstance(back, EventRecord)
+    assert [(name, type(value)) for name, value in back.properties.items()] == [
+        ("n", float),
+        ("t", str),
+        ("b", bool),
+        ("none", type(None)),
+    ]
+
+
+def test_a_record_of_a_producer_is_these_bytes() -> None:
+    event = EventRecord(
+        user_id="alice", event="order", occurred_at_us=1_700_000_000_000_000, properties={"paid": True}, event_id="o-1"
+    )
+    assert CODEC.encode(event) == (
+        b"\xc3\x01" + bytes.fromhex("0f1eb656362c4968") + b"\x0aalice\x0aorder" + bytes.fromhex("8080f28183898506")
+        + b"\x02\x08paid\x06\x01\x00" + b"\x02\x06o-1"
+    )  # fmt: skip
+    profile = ProfileRecord(user_id="alice", attributes={"age": 30.0, "plan": None})
+    assert CODEC.encode(profile) == (
+        b"\xc3\x01" + bytes.fromhex("10c32965fc2c67df") + b"\x0aalice"
+        + b"\x04\x06age\x02" + bytes.fromhex("0000000000003e40") + b"\x08plan\x00\x00" + b"\x00"
+    )  # fmt: skip
 
 
 RECORD = {

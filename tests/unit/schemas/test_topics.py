@@ -10,12 +10,14 @@ def test_every_topic_is_declared_once() -> None:
         "muster.imports.small",
         "muster.import-progress",
         "muster.job-events",
+        "muster.events",
+        "muster.profiles",
         "muster.dead-letters",
     ]
 
 
-def test_the_import_topics_have_the_partitions_of_the_deployment() -> None:
-    assert [t.name for t in TOPICS if t.partitions is None] == list(topics.IMPORT_TOPICS)
+def test_topics_of_users_have_the_partitions_of_the_deployment() -> None:
+    assert [t.name for t in TOPICS if t.partitions is None] == [*topics.IMPORT_TOPICS, *topics.ACTIVITY_TOPICS]
 
 
 def test_retention_outlasts_the_oldest_job_twice() -> None:

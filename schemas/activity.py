@@ -1,0 +1,76 @@
+"""Events and changes of profiles as rows: what a row holds, and the limits that every way in keeps alike.
+
+Rows of both kinds carry a map from name to value, of which exactly one of number, string and boolean is set. A chunk
+(`schemas.messages`) has a column for each name instead.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.columns import USER_ID, Column, ColumnType
+
+EVENT: Final = "event"
+OCCURRED_AT: Final = "occurred_at"
+EVENT_ID: Final = "event_id"
+PROPERTIES: Final = "properties"
+IDENTITY: Final = "identity"
+ATTRIBUTES: Final = "attributes"
+DELETED: Final = "deleted"
+OFFSET: Final = "offset"
+RECEIVED_AT: Final = "received_at"
+
+EVENT_COLUMNS: Final = (
+    Column(name=EVENT, type="string"),
+    Column(name=OCCURRED_AT, type="timestamp"),
+    Column(name=EVENT_ID, type="string"),
+)
+"""What every event of a file or chunk has behind its user id; the other columns are its properties."""
+PROPERTY_TYPES: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
+"""Of the columns for properties and attributes."""
+
+VALUE_TYPE: Final = pa.struct([("number", pa.float64()), ("string", pa.string()), ("boolean", pa.bool_())])
+"""One value: one child is set. No child is set where a profile's attribute is unset; an event has no such entry."""
+VALUES_TYPE: Final = pa.map_(pa.string(), VALUE_TYPE)
+_MOMENT: Final = pa.timestamp("us", tz="UTC")
+
+EVENT_ROWS: Final = pa.schema(
+    [
+        pa.field(USER_ID, pa.string(), nullable=False),
+        pa.field(EVENT, pa.string(), nullable=False),
+        pa.field(OCCURRED_AT, _MOMENT, nullable=False),
+        pa.field(EVENT_ID, pa.string()),
+        pa.field(IDENTITY, pa.int64(), nullable=False),
+        pa.field(PROPERTIES, VALUES_TYPE, nullable=False),
+        pa.field(OFFSET, pa.int64(), nullable=False),
+        pa.field(RECEIVED_AT, _MOMENT, nullable=False),
+    ]
+)
+"""Events of one partition, ascending by offset. Events with the same user_id, event, occurred_at and identity are one
+event. `offset` and `received_at` (the time that the broker gave it) are those of the Kafka record."""
+
+PROFILE_ROWS: Final = pa.schema(
+    [
+        pa.field(USER_ID, pa.string(), nullable=False),
+        pa.field(DELETED, pa.bool_(), nullable=False),
+        pa.field(ATTRIBUTES, VALUES_TYPE, nullable=False),
+        pa.field(OFFSET, pa.int64(), nullable=False),
+        pa.field(RECEIVED_AT, _MOMENT, nullable=False),
+    ]
+)
+"""Changes of profiles of one partition, in the order in which they apply."""
+
+EVENT_MAX_CHARACTERS: Final = 191
+"""Of the name of an event and of an event id; as of a user id (`schemas.ids`)."""
+MAX_PROPERTIES: Final = 256
+"""Of one event, and attributes of one change."""
+PROPERTY_NAME_MAX_CHARACTERS: Final = 128
+PROPERTY_MAX_BYTES: Final = 8 * 1024
+"""Of one text in UTF-8: an address with its query fits, a document does not."""
+RECORD_MAX_BYTES: Final = 256 * 1024
+"""Of the value of a single record; a chunk may have `schemas.topics.MESSAGE_MAX_BYTES`."""
+
+EARLIEST_US: Final = 946_684_800_000_000
+"""2000-01-01T00:00:00Z. Before it: clocks that were never set (1970, 1980), and seconds taken for milliseconds."""
+MAX_AHEAD_US: Final = 24 * 60 * 60 * 1_000_000
+"""How far an event may be in the future of the broker's clock. A wrong time zone is within, a wrong year is not."""
