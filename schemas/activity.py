@@ -60,13 +60,12 @@ PROFILE_ROWS: Final = pa.schema(
 )
 """Changes of profiles of one partition, in the order in which they apply."""
 
-EVENT_MAX_CHARACTERS: Final = 191
-"""Of the name of an event and of an event id; as of a user id (`schemas.ids`)."""
+NAME_MAX_CHARACTERS: Final = 255
+"""Of the name of an event, a property or an attribute, and of an event id."""
 MAX_PROPERTIES: Final = 256
 """Of one event, and attributes of one change."""
-PROPERTY_NAME_MAX_CHARACTERS: Final = 128
 PROPERTY_MAX_BYTES: Final = 8 * 1024
-"""Of one text in UTF-8: an address with its query fits, a document does not."""
+"""Of one text, in UTF-8: an address with its query fits, a document does not."""
 RECORD_MAX_BYTES: Final = 256 * 1024
 """Of the value of a single record; a chunk may have `schemas.topics.MESSAGE_MAX_BYTES`."""
 

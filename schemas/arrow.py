@@ -5,7 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from schemas.columns import ORDINAL, USER_ID, ColumnType, RowSchema
+from schemas.columns import ORDINAL, USER_ID, Column, ColumnType, RowSchema
 
 ARROW_TYPES: Final[Mapping[ColumnType, pa.DataType]] = {
     "string": pa.string(),
@@ -23,3 +23,19 @@ def arrow_schema(schema: RowSchema, *, ordinal: bool) -> pa.Schema:
     fields.append(pa.field(USER_ID, pa.string(), nullable=False))
     fields += [pa.field(c.name, ARROW_TYPES[c.type]) for c in schema.columns]
     return pa.schema(fields)
+
+
+def schema_of(rows: pa.Schema) -> RowSchema:
+    """Schema of the rows of a chunk ([_ordinal, user_id, columns...]). Raises ValueError for types we do not have.
+
+    It is not taken from the ImportStarted message, which may have been acknowledged by an earlier owner. A chunk's
+    digest is bound to the schema's id, and so is the end marker's: a wrong guess would not reconcile.
+    """
+    types = {arrow: name for name, arrow in ARROW_TYPES.items()}
+    columns = []
+    for field in rows:
+        if field.name not in {ORDINAL, USER_ID}:
+            if field.type not in types:
+                raise ValueError(f"column {field.name} is a {field.type}")
+            columns.append(Column(name=field.name, type=types[field.type]))
+    return RowSchema(columns=tuple(columns))

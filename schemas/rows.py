@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from schemas.columns import RowSchema
-from schemas.messages import ExportChunk, UserChunk
+from schemas.messages import EventChunk, ExportChunk, ProfileChunk, UserChunk
 from schemas.row_digest import digest_rows
 
 
@@ -23,9 +23,12 @@ def decode_rows(data: bytes) -> pa.RecordBatch:
     return batch
 
 
-def chunk_fault(chunk: UserChunk | ExportChunk, batch: pa.RecordBatch, schema: RowSchema) -> str | None:
+Chunk = UserChunk | EventChunk | ProfileChunk | ExportChunk
+
+
+def chunk_fault(chunk: Chunk, batch: pa.RecordBatch, schema: RowSchema) -> str | None:
     """Why a decoded chunk is not what it says it is, or none: columns, count and digest are all compared."""
-    expected = schema.arrow(ordinal=isinstance(chunk, UserChunk))
+    expected = schema.arrow(ordinal=not isinstance(chunk, ExportChunk))
     if not batch.schema.equals(expected):
         return f"columns are {batch.schema.names}, not {expected.names}"
     if batch.num_rows != chunk.count:

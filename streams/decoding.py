@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from faust.types import TP
 
+from schemas.arrow import schema_of
 from schemas.codec import CODEC, UndecodableError
 from schemas.columns import Column, RowSchema
 from schemas.ids import Partition
@@ -13,7 +14,6 @@ from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows
 from segmentation.sorting import sort_strings
 from streams.lanes import Lane
-from streams.runs import schema_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

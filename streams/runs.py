@@ -13,8 +13,6 @@ from typing import Final
 
 import pyarrow as pa
 
-from schemas.arrow import ARROW_TYPES
-from schemas.columns import ORDINAL, USER_ID, Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Seq
@@ -102,22 +100,6 @@ def _rows(store: ObjectStore, bucket: str, take: RunTake) -> pa.Table:
     file = _opened(body, key)
     batches = [file.get_batch(number) for number, seq in enumerate(take.run.chunks) if seq in take.seqs]
     return pa.Table.from_batches(batches).replace_schema_metadata(None)
-
-
-def schema_of(rows: pa.Schema) -> RowSchema:
-    """Schema of the rows of a chunk ([_ordinal, user_id, columns...]). Raises ValueError for types we do not have.
-
-    It is not taken from the ImportStarted message, which may have been acknowledged by an earlier owner. A chunk's
-    digest is bound to the schema's id, and so is the end marker's: a wrong guess would not reconcile.
-    """
-    types = {arrow: name for name, arrow in ARROW_TYPES.items()}
-    columns = []
-    for field in rows:
-        if field.name not in {ORDINAL, USER_ID}:
-            if field.type not in types:
-                raise ValueError(f"column {field.name} is a {field.type}")
-            columns.append(Column(name=field.name, type=types[field.type]))
-    return RowSchema(columns=tuple(columns))
 
 
 def _content_hash(body: bytes) -> str:

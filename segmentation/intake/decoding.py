@@ -1,0 +1,48 @@
+"""The message in a record of an activity topic: Avro of ours, or a JSON object."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from schemas.activity import RECORD_MAX_BYTES
+from schemas.codec import CODEC, MARKER, UndecodableError
+from schemas.messages import EventRecord, Message, ProfileRecord
+from segmentation.intake.refusals import RefusalCode, Refused
+from segmentation.intake.topic_record import TopicRecord
+
+REGISTRY_MAGIC: Final = 0
+"""First byte of what serializers with a schema registry write."""
+JSON_SPACE: Final = b" \t\r\n"
+R = TypeVar("R", EventRecord, ProfileRecord)
+
+
+def decode(value: bytes, topic: str, of_json: Callable[[bytes], R]) -> R | Message:
+    """The message. Raises `Refused`; what kind of message it is, is not looked at here."""
+    if value[: len(MARKER)] == MARKER:
+        try:
+            message = CODEC.decode(value)
+        except UndecodableError as exc:
+            raise Refused(RefusalCode.UNDECODABLE, str(exc)) from exc
+        if isinstance(message, EventRecord | ProfileRecord):
+            _check_size(value)
+        return message
+    if value[:1] == bytes([REGISTRY_MAGIC]):
+        raise Refused(
+            RefusalCode.UNDECODABLE,
+            "it begins as serializers with a schema registry write it; send Avro single-object encoding, or JSON",
+        )
+    if value.lstrip(JSON_SPACE)[:1] != b"{":
+        raise Refused(RefusalCode.UNDECODABLE, f"neither C3 01, as Avro begins, nor a JSON object in {topic}")
+    _check_size(value)
+    return of_json(value)
+
+
+def check_key(record: TopicRecord, user_id: str) -> None:
+    """A record without a key may lie where its user belongs; another key is a mistake. Raises `Refused`."""
+    if record.key is not None and record.key != user_id.encode("utf-8", "surrogatepass"):
+        shown = record.key[:80].decode("utf-8", "backslashreplace")
+        raise Refused(RefusalCode.KEY_MISMATCH, f"the key is {shown!r}, not the user id in UTF-8")
+
+
+def _check_size(value: bytes) -> None:
+    if len(value) > RECORD_MAX_BYTES:
+        raise Refused(RefusalCode.TOO_LARGE, f"{len(value)} bytes; a record may have {RECORD_MAX_BYTES}")

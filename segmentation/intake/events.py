@@ -1,0 +1,136 @@
+"""Records of the topic of events -> rows, events to be sent on to their partition, and refusals.
+
+1. A record is decoded and checked by itself; what fails is refused, with a code and a reason for the dead letters.
+2. The user of a single record belongs to one partition. Where the record lies in another one, a producer has another
+   partitioner: the event is sent on, and counts where it arrives. A chunk is refused instead.
+3. Every record comes to exactly one of the three ends, and the same records always come to the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.activity import EVENT_COLUMNS, EVENT_ROWS, OCCURRED_AT, RECEIVED_AT, RECORD_MAX_BYTES
+from schemas.codec import CODEC
+from schemas.columns import ORDINAL, USER_ID
+from schemas.ids import Partition
+from schemas.messages import EventChunk, EventRecord
+from schemas.partitioning import partitions_of
+from segmentation.intake.chunk_rows import rows_of_chunk
+from segmentation.intake.decoding import check_key, decode
+from segmentation.intake.identity import chunk_identities, record_identities
+from segmentation.intake.json_records import event_of_json
+from segmentation.intake.refusals import Refusal, RefusalCode, Refused
+from segmentation.intake.topic_record import Move, TopicRecord
+from segmentation.intake.value_maps import maps_of_columns, maps_of_records
+from segmentation.intake.values import check_event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventIntake:
+    """What became of some records: `rows` (`EVENT_ROWS`, in the order of offsets), and of the others by offset."""
+
+    rows: pa.RecordBatch
+    moves: tuple[Move, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def take_events(records: Sequence[TopicRecord], partitions: int) -> EventIntake:
+    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic."""
+    batches: list[pa.RecordBatch] = []
+    moves: list[Move] = []
+    refusals: list[Refusal] = []
+    singles: list[tuple[TopicRecord, EventRecord]] = []
+
+    def flush() -> None:
+        if singles:
+            right, _ = partitions_of(pa.array([event.user_id for _, event in singles], pa.string()), partitions)
+            here: list[tuple[TopicRecord, EventRecord]] = []
+            for (record, event), partition in zip(singles, right.tolist(), strict=True):
+                if partition == record.partition:
+                    here.append((record, event))
+                    continue
+                try:
+                    moves.append(_move(record, event, Partition(partition)))
+                except Refused as refused:
+                    refusals.append(refused.at(record.offset))
+            if here:
+                batches.append(_rows_of_records(here))
+            singles.clear()
+
+    for record in records:
+        try:
+            message = _event_message(record)
+            if isinstance(message, EventRecord):
+                singles.append((record, message))
+            else:
+                rows = _rows_of_chunk(message, record, partitions)
+                flush()
+                batches.append(rows)
+        except Refused as refused:
+            refusals.append(refused.at(record.offset))
+    flush()
+    rows = pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=EVENT_ROWS)])
+    return EventIntake(rows=rows, moves=tuple(moves), refusals=tuple(sorted(refusals, key=lambda r: r.offset)))
+
+
+def _event_message(record: TopicRecord) -> EventRecord | EventChunk:
+    if record.value is None:
+        raise Refused(RefusalCode.NO_VALUE, "an event cannot be deleted by a record without a value")
+    message = decode(record.value, record.topic, event_of_json)
+    if isinstance(message, EventRecord):
+        check_event(message, record.received_at_us)
+        check_key(record, message.user_id)
+    elif not isinstance(message, EventChunk):
+        raise Refused(RefusalCode.UNDECODABLE, f"a {type(message).__name__} does not belong into {record.topic}")
+    return message
+
+
+def _rows_of_records(records: Sequence[tuple[TopicRecord, EventRecord]]) -> pa.RecordBatch:
+    place, events = [record for record, _ in records], [event for _, event in records]
+    event_ids = pa.array([e.event_id for e in events], pa.string())
+    offsets = pa.array([r.offset for r in place], pa.int64())
+    arrays = [
+        pa.array([e.user_id for e in events], pa.string()),
+        pa.array([e.event for e in events], pa.string()),
+        pa.array([e.occurred_at_us for e in events], pa.int64()).cast(EVENT_ROWS.field(OCCURRED_AT).type),
+        event_ids,
+        pa.array(record_identities(event_ids, place[0].topic, place[0].partition, offsets)),
+        maps_of_records([e.properties for e in events], keep_nulls=False),
+        offsets,
+        pa.array([r.received_at_us for r in place], pa.int64()).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)
+
+
+def _move(record: TopicRecord, event: EventRecord, partition: Partition) -> Move:
+    """Without an id it gets one that says where it came from: the copy may be sent twice, and is to count once.
+
+    Raises `Refused` where the copy would be too large to be taken.
+    """
+    event_id = event.event_id or f"{record.topic}/{record.partition}/{record.offset}"
+    value = CODEC.encode(replace(event, event_id=event_id))
+    if len(value) > RECORD_MAX_BYTES:
+        reason = f"the user belongs to partition {partition}, and as Avro the record is too large to be sent there"
+        raise Refused(RefusalCode.WRONG_PARTITION, reason)
+    return Move(offset=record.offset, partition=partition, key=event.user_id.encode(), value=value)
+
+
+def _rows_of_chunk(chunk: EventChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
+    batch = rows_of_chunk(chunk, record, partitions)
+    event, occurred_at, event_id = (batch.column(column.name) for column in EVENT_COLUMNS)
+    first = len(EVENT_COLUMNS) + 2
+    n = batch.num_rows
+    arrays = [
+        batch.column(USER_ID),
+        event,
+        occurred_at,
+        event_id,
+        pa.array(chunk_identities(event_id, chunk.source, batch.column(ORDINAL))),
+        maps_of_columns(batch.schema.names[first:], batch.columns[first:], n, keep_nulls=False),
+        pa.array(np.full(n, record.offset)),
+        pa.array(np.full(n, record.received_at_us)).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)

@@ -1,0 +1,190 @@
+"""JSON values of single records, strictly: what is misspelt, doubled or of another type is refused, never left out.
+
+    {"user_id": "alice", "event": "order", "occurred_at": "2026-11-25T10:00:00Z",
+     "properties": {"total": 12.5, "coupon": "X1", "gift": true, "note": null}, "event_id": "o-1"}
+    {"user_id": "alice", "attributes": {"age": 30, "plan": null}}
+    {"user_id": "alice", "deleted": true}
+
+`occurred_at` is RFC 3339 with an offset, or a whole number of milliseconds since 1970 UTC.
+"""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
+
+from schemas.activity import (
+    ATTRIBUTES,
+    DELETED,
+    EVENT,
+    EVENT_ID,
+    OCCURRED_AT,
+    PROPERTIES,
+)
+from schemas.columns import USER_ID
+from schemas.messages import EventRecord, ProfileRecord, PropertyValue
+from segmentation.intake.refusals import RefusalCode, Refused
+from segmentation.intake.values import SHOWN_CHARACTERS
+
+EXACT: Final = 2**53
+RFC_3339: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def event_of_json(value: bytes) -> EventRecord:
+    """The event of a JSON object. Raises `Refused`."""
+    members = _members(value, {USER_ID, EVENT, OCCURRED_AT, PROPERTIES, EVENT_ID})
+    event_id = members.get(EVENT_ID)
+    if event_id is not None and not isinstance(event_id, str):
+        raise Refused(RefusalCode.BAD_EVENT_ID, f"event_id is {_type(event_id)}, not a string")
+    return EventRecord(
+        user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
+        event=_text(members, EVENT, RefusalCode.BAD_EVENT),
+        occurred_at_us=_time(members),
+        properties=_values(members, PROPERTIES),
+        event_id=event_id,
+    )
+
+
+def profile_of_json(value: bytes) -> ProfileRecord:
+    """The change of a profile of a JSON object. Raises `Refused`."""
+    members = _members(value, {USER_ID, ATTRIBUTES, DELETED})
+    deleted = members.get(DELETED, False)
+    if not isinstance(deleted, bool):
+        raise Refused(RefusalCode.BAD_PROPERTY, f"deleted is {_type(deleted)}, not a boolean")
+    return ProfileRecord(
+        user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
+        attributes=_values(members, ATTRIBUTES),
+        deleted=deleted,
+    )
+
+
+def _members(value: bytes, known: set[str]) -> dict[str, Any]:
+    try:
+        members = _DECODE(value.decode())
+    except UnicodeDecodeError as exc:
+        raise Refused(RefusalCode.BAD_JSON, f"byte {exc.start} is {value[exc.start]:#04x}: no UTF-8") from exc
+    except RecursionError as exc:
+        raise Refused(RefusalCode.TOO_DEEP, "objects or arrays are nested too deep") from exc
+    except json.JSONDecodeError as exc:
+        raise Refused(RefusalCode.BAD_JSON, f"no JSON: {exc.msg} at character {exc.pos + 1}") from exc
+    except ValueError as exc:  # an integer of thousands of digits
+        raise Refused(RefusalCode.BAD_JSON, "a number is too long") from exc
+    if not isinstance(members, dict):
+        raise Refused(RefusalCode.BAD_JSON, f"it is {_type(members)}, not an object")
+    if unknown := sorted(members.keys() - known):
+        names = ", ".join(repr(name[:SHOWN_CHARACTERS]) for name in unknown[:5])
+        raise Refused(RefusalCode.UNKNOWN_MEMBER, f"there is no member {names}; there are {', '.join(sorted(known))}")
+    return members
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(n for n in names if names.count(n) > 1)
+        raise Refused(RefusalCode.DUPLICATE_KEY, f"the key {doubled[:SHOWN_CHARACTERS]!r} is there more than once")
+    return members
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise Refused(RefusalCode.BAD_JSON, f"{word} is not JSON")
+
+
+_DECODE: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+
+
+def _text(members: dict[str, Any], name: str, code: RefusalCode) -> str:
+    value = members.get(name)
+    if not isinstance(value, str):
+        raise Refused(code, f"there is no {name}" if value is None else f"{name} is {_type(value)}, not a string")
+    return value
+
+
+def _time(members: dict[str, Any]) -> int:
+    """Microseconds since 1970 UTC."""
+    match members.get(OCCURRED_AT):
+        case None:
+            raise Refused(RefusalCode.BAD_TIME, f"there is no {OCCURRED_AT}")
+        case bool() | float():
+            raise Refused(RefusalCode.BAD_TIME, f"as a number, {OCCURRED_AT} is whole milliseconds since 1970")
+        case int(number):
+            if abs(number) > EXACT:
+                raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is no number of milliseconds since 1970")
+            return number * 1000
+        case str(text):
+            return _moment(text)
+        case other:
+            raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is {_type(other)}, not a string or a number")
+
+
+def _moment(text: str) -> int:
+    """Microseconds since 1970 UTC of RFC 3339 with an offset. Nothing is rounded, so more digits than 6 must be 0."""
+    found = RFC_3339.fullmatch(text)
+    shown = repr(text[:SHOWN_CHARACTERS])
+    if found is None:
+        raise Refused(RefusalCode.BAD_TIME, f"{shown} is not YYYY-MM-DDTHH:MM:SS with an offset (RFC 3339)")
+    fraction, zone = found[7] or "", found[8]
+    if zone is None:
+        raise Refused(RefusalCode.BAD_TIME, f"{shown} has no offset, as Z or +09:00, so it is unclear when that was")
+    if fraction[6:].strip("0"):
+        raise Refused(RefusalCode.BAD_TIME, f"{shown} is finer than a microsecond")
+    try:
+        year, month, day, hour, minute, second = (int(found[k]) for k in range(1, 7))
+        wall = datetime(year, month, day, hour, minute, second, int(fraction[:6].ljust(6, "0")), UTC)
+    except ValueError as exc:
+        raise Refused(RefusalCode.BAD_TIME, f"{shown}: {exc}") from exc
+    us = (wall - _EPOCH) // _MICROSECOND
+    if zone in ("Z", "z"):
+        return us
+    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
+    if int(zone[1:3]) > 23 or int(zone[4:6]) > 59:
+        raise Refused(RefusalCode.BAD_TIME, f"{shown}: there is no offset {zone}")
+    return us + (minutes if zone[0] == "-" else -minutes) * 60_000_000
+
+
+def _values(members: dict[str, Any], member: str) -> dict[str, PropertyValue | None]:
+    given = members.get(member)
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise Refused(RefusalCode.BAD_PROPERTY, f"{member} is {_type(given)}, not an object")
+    return {name: _value(name, value) for name, value in given.items()}
+
+
+def _value(name: str, value: object) -> PropertyValue | None:
+    match value:
+        case None | bool() | str() | float():
+            return value
+        case int():
+            # An identifier of 17 digits would silently become another one.
+            if abs(value) > EXACT:
+                raise Refused(
+                    RefusalCode.BAD_PROPERTY,
+                    f"the property {name[:SHOWN_CHARACTERS]!r} is beyond 2^53: send it as a string",
+                )
+            return float(value)
+        case _:
+            raise Refused(
+                RefusalCode.BAD_PROPERTY,
+                f"the property {name[:SHOWN_CHARACTERS]!r} is {_type(value)}, not a number, string or boolean",
+            )
+
+
+def _type(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "an object"

@@ -1,0 +1,126 @@
+"""Records of the topic of profiles -> changes of profiles in order, and refusals.
+
+As for events (`events`), but a record in the wrong partition is refused: its changes would come to the right one at
+another place in the order of the user's changes, and the last one wins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.activity import PROFILE_ROWS, RECEIVED_AT
+from schemas.columns import USER_ID
+from schemas.messages import ProfileChunk, ProfileRecord
+from schemas.partitioning import partitions_of
+from segmentation.intake.chunk_rows import rows_of_chunk
+from segmentation.intake.decoding import check_key, decode
+from segmentation.intake.json_records import profile_of_json
+from segmentation.intake.refusals import Refusal, RefusalCode, Refused
+from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.value_maps import maps_of_columns, maps_of_records
+from segmentation.intake.values import check_profile
+
+FIRST_ATTRIBUTE = 2
+"""Column of a chunk, behind _ordinal and user_id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileIntake:
+    """What became of some records: `rows` (`PROFILE_ROWS`, in the order in which they apply), and the others."""
+
+    rows: pa.RecordBatch
+    refusals: tuple[Refusal, ...]
+
+
+def take_profiles(records: Sequence[TopicRecord], partitions: int) -> ProfileIntake:
+    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic."""
+    batches: list[pa.RecordBatch] = []
+    refusals: list[Refusal] = []
+    singles: list[tuple[TopicRecord, ProfileRecord]] = []
+
+    def flush() -> None:
+        if singles:
+            right, _ = partitions_of(pa.array([change.user_id for _, change in singles], pa.string()), partitions)
+            here = [one for one, p in zip(singles, right.tolist(), strict=True) if p == one[0].partition]
+            refusals.extend(
+                _misplaced(record, p)
+                for (record, _), p in zip(singles, right.tolist(), strict=True)
+                if p != record.partition
+            )
+            batches.append(_rows_of_records(here))
+            singles.clear()
+
+    for record in records:
+        try:
+            message = _profile_message(record)
+            if isinstance(message, ProfileRecord):
+                singles.append((record, message))
+            else:
+                rows = _rows_of_chunk(message, record, partitions)
+                flush()
+                batches.append(rows)
+        except Refused as refused:
+            refusals.append(refused.at(record.offset))
+    flush()
+    rows = pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=PROFILE_ROWS)])
+    return ProfileIntake(rows=rows, refusals=tuple(sorted(refusals, key=lambda refusal: refusal.offset)))
+
+
+def _profile_message(record: TopicRecord) -> ProfileRecord | ProfileChunk:
+    if record.value is None:
+        message: object = _deletion(record.key)
+    else:
+        message = decode(record.value, record.topic, profile_of_json)
+    if isinstance(message, ProfileRecord):
+        check_profile(message)
+        check_key(record, message.user_id)
+    elif not isinstance(message, ProfileChunk):
+        raise Refused(RefusalCode.UNDECODABLE, f"a {type(message).__name__} does not belong into {record.topic}")
+    return message
+
+
+def _deletion(key: bytes | None) -> ProfileRecord:
+    """What a record without a value means, as it does to Kafka: that the key is deleted."""
+    if key is None:
+        raise Refused(RefusalCode.NO_VALUE, "a record has neither key nor value")
+    try:
+        return ProfileRecord(user_id=key.decode(), deleted=True)
+    except UnicodeDecodeError as exc:
+        raise Refused(RefusalCode.BAD_USER_ID, "the key is not the user id in UTF-8") from exc
+
+
+def _misplaced(record: TopicRecord, right: int) -> Refusal:
+    return Refusal(
+        offset=record.offset,
+        code=RefusalCode.WRONG_PARTITION,
+        reason=f"the user belongs to partition {right}, not {record.partition}: the producer must partition by murmur2 "
+        "of the key (librdkafka: partitioner=murmur2_random)",
+    )
+
+
+def _rows_of_records(singles: Sequence[tuple[TopicRecord, ProfileRecord]]) -> pa.RecordBatch:
+    arrays = [
+        pa.array([change.user_id for _, change in singles], pa.string()),
+        pa.array([change.deleted for _, change in singles], pa.bool_()),
+        maps_of_records([change.attributes for _, change in singles], keep_nulls=True),
+        pa.array([record.offset for record, _ in singles], pa.int64()),
+        pa.array([record.received_at_us for record, _ in singles], pa.int64()).cast(
+            PROFILE_ROWS.field(RECEIVED_AT).type
+        ),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS)
+
+
+def _rows_of_chunk(chunk: ProfileChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
+    batch = rows_of_chunk(chunk, record, partitions)
+    n = batch.num_rows
+    arrays = [
+        batch.column(USER_ID),
+        pa.array(np.zeros(n, np.bool_)),
+        maps_of_columns(batch.schema.names[FIRST_ATTRIBUTE:], batch.columns[FIRST_ATTRIBUTE:], n, keep_nulls=True),
+        pa.array(np.full(n, record.offset)),
+        pa.array(np.full(n, record.received_at_us)).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS)

@@ -1,0 +1,96 @@
+"""What a single record may hold, value by value; docs/events.md lists the same limits."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from schemas.activity import (
+    EARLIEST_US,
+    MAX_AHEAD_US,
+    MAX_PROPERTIES,
+    NAME_MAX_CHARACTERS,
+    PROPERTY_MAX_BYTES,
+)
+from schemas.ids import USER_ID_MAX_CHARACTERS
+from schemas.messages import EventRecord, ProfileRecord, PropertyValue
+from segmentation.intake.refusals import RefusalCode, Refused
+
+SHOWN_CHARACTERS: Final = 80
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_event(record: EventRecord, received_at_us: int) -> None:
+    """Raises `Refused`."""
+    check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
+    check_text(record.event, RefusalCode.BAD_EVENT, "the name of the event")
+    if record.event_id is not None:
+        check_text(record.event_id, RefusalCode.BAD_EVENT_ID, "the event id")
+    check_time(record.occurred_at_us, received_at_us)
+    check_values(record.properties)
+
+
+def check_profile(record: ProfileRecord) -> None:
+    """Raises `Refused`."""
+    check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
+    if record.deleted and record.attributes:
+        raise Refused(RefusalCode.BAD_PROPERTY, "a profile that is deleted has no attributes in the same record")
+    check_values(record.attributes)
+
+
+def check_text(text: str, code: RefusalCode, what: str, most: int = NAME_MAX_CHARACTERS) -> None:
+    """An id or a name: 1 to `most` characters, not only white space. Raises `Refused`."""
+    if not 1 <= len(text) <= most:
+        raise Refused(code, f"{what} has {len(text)} characters; 1 to {most} are allowed")
+    if text.isspace():
+        raise Refused(code, f"{what} is white space only")
+    check_characters(text, code, what)
+
+
+def check_characters(text: str, code: RefusalCode, what: str) -> None:
+    """Raises `Refused` for what a file could not hold either."""
+    if "\0" in text:
+        raise Refused(code, f"{what} has a NUL character")
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise Refused(code, f"{what} has half of a surrogate pair")
+
+
+def check_time(occurred_at_us: int, received_at_us: int) -> None:
+    """Raises `Refused` TOO_EARLY, TOO_FAR_AHEAD. Late events are as good as others, however late they are."""
+    if occurred_at_us < EARLIEST_US:
+        raise Refused(
+            RefusalCode.TOO_EARLY, f"it occurred at {moment(occurred_at_us)}; the earliest is {moment(EARLIEST_US)}"
+        )
+    if occurred_at_us > received_at_us + MAX_AHEAD_US:
+        raise Refused(
+            RefusalCode.TOO_FAR_AHEAD,
+            f"it occurred at {moment(occurred_at_us)}, more than {MAX_AHEAD_US // 3_600_000_000} hours after it was "
+            f"received at {moment(received_at_us)}",
+        )
+
+
+def check_values(values: Mapping[str, PropertyValue | None]) -> None:
+    """Raises `Refused` for more properties, longer names, or values that are larger than is allowed, or no numbers."""
+    if len(values) > MAX_PROPERTIES:
+        raise Refused(
+            RefusalCode.TOO_MANY_PROPERTIES, f"{len(values)} properties; at most {MAX_PROPERTIES} are allowed"
+        )
+    for name, value in values.items():
+        check_text(name, RefusalCode.BAD_PROPERTY, f"the name of the property {name[:SHOWN_CHARACTERS]!r}")
+        if isinstance(value, str):
+            what = f"the property {name[:SHOWN_CHARACTERS]!r}"
+            if (size := len(value.encode("utf-8", "surrogatepass"))) > PROPERTY_MAX_BYTES:
+                raise Refused(
+                    RefusalCode.BAD_PROPERTY, f"{what} has {size} bytes; at most {PROPERTY_MAX_BYTES} are allowed"
+                )
+            check_characters(value, RefusalCode.BAD_PROPERTY, what)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise Refused(RefusalCode.BAD_PROPERTY, f"the property {name[:SHOWN_CHARACTERS]!r} is {value}, no number")
+
+
+def moment(us: int) -> str:
+    """A time for a reason: ISO 8601 where the calendar has it."""
+    try:
+        return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return f"{us} microseconds since 1970"

@@ -1,0 +1,290 @@
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.activity import EVENT_ROWS
+from schemas.codec import CODEC
+from schemas.columns import Column, RowSchema
+from schemas.ids import Attempt, JobId, Partition
+from schemas.messages import EventRecord, ImportAborted, ProfileRecord
+from schemas.partitioning import partition_of
+from schemas.row_digest import digest_rows
+from schemas.rows import encode_rows
+from segmentation.intake.events import EventIntake, take_events
+from segmentation.intake.topic_record import TopicRecord
+from tests.unit.segmentation.intake.sending import (
+    AT_US,
+    HERE,
+    NOON,
+    NOON_US,
+    USER,
+    P,
+    event_chunk,
+    json_event,
+    mapping,
+    record,
+)
+
+AVRO = EventRecord(user_id=USER, event="order", occurred_at_us=AT_US, properties={"total": 1.5}, event_id="o-1")
+
+
+def identities(*records: TopicRecord) -> list[int]:
+    intake = take_events(records, P)
+    assert (intake.refusals, intake.moves) == ((), ())
+    return [int(i) for i in intake.rows.column("identity").to_pylist()]
+
+
+def signed(word: int) -> int:
+    return word - 2**64 if word >> 63 else word
+
+
+def chained(*values: bytes) -> int:
+    """XXH64 of each value, seeded with what came before: the oracle for identities."""
+    word = 0
+    for value in values:
+        word = xxhash.xxh64_intdigest(value, word)
+    return signed(word)
+
+
+def refused(intake: EventIntake) -> str:
+    assert (intake.rows.num_rows, len(intake.refusals)) == (0, 1)
+    return str(intake.refusals[0])
+
+
+def test_an_avro_record_is_the_row_that_the_same_json_is() -> None:
+    as_json = json_event(properties={"total": 1.5}, event_id="o-1")
+    intake = take_events([record(CODEC.encode(AVRO)), record(as_json, offset=8)], P)
+    avro, json_ = intake.rows.drop_columns(["offset"]).to_pylist()
+    assert avro == json_
+    assert avro["user_id"] == "alice"
+
+
+def test_an_event_with_an_id_is_the_same_wherever_it_lies() -> None:
+    with_id = event_chunk([{"event_id": "o-1"}])
+    found = identities(
+        record(json_event(event_id="o-1")),
+        record(CODEC.encode(AVRO), offset=9),
+        record(CODEC.encode(with_id), offset=10),
+    )
+    assert found == [chained(b"o-1")] * 3
+
+
+def test_a_single_event_without_an_id_is_known_by_its_place() -> None:
+    def at(topic: bytes, partition: int, offset: int) -> int:
+        return chained(b"", topic, partition.to_bytes(8, "little"), offset.to_bytes(8, "little"))
+
+    found = identities(record(json_event(), offset=7), record(json_event(), offset=8), record(json_event(event_id="o")))
+    assert found == [at(b"muster.events", 1, 7), at(b"muster.events", 1, 8), chained(b"o")]
+
+
+def test_a_row_of_a_chunk_without_an_id_is_known_by_source_and_ordinal_whoever_sends_it_again() -> None:
+    rows: list[dict[str, Any]] = [{"_ordinal": 4}, {"_ordinal": 9}, {"event_id": "o-1"}]
+    first = event_chunk(rows, source="file-1")
+    again = replace(event_chunk(rows[1:], source="file-1"), attempt=Attempt(2), import_id=JobId("0" * 26))
+    other = event_chunk(rows[1:2], source="file-2")
+    found = identities(*(record(CODEC.encode(c), offset=n) for n, c in enumerate([first, again, other])))
+    four, nine = (chained(b"", b"file-1", n.to_bytes(8, "little")) for n in (4, 9))
+    assert found == [four, nine, chained(b"o-1"), nine, chained(b"o-1"), chained(b"", b"file-2", bytes([9] + [0] * 7))]
+
+
+def test_rows_come_in_the_order_of_offsets_also_where_chunks_lie_between() -> None:
+    chunk = event_chunk([{"total": 1.0, "coupon": "a"}, {"total": None, "coupon": None}, {"total": 3.0}])
+    intake = take_events(
+        [
+            record(json_event(event="first"), offset=1),
+            record(b"?", offset=2),
+            record(CODEC.encode(chunk), offset=3),
+            record(json_event(event="last"), offset=5),
+        ],
+        P,
+    )
+    assert intake.rows.schema.equals(EVENT_ROWS)
+    intake.rows.validate(full=True)
+    assert [(r["event"], r["offset"], mapping(r["properties"])) for r in intake.rows.to_pylist()] == [
+        ("first", 1, {}),
+        ("order", 3, {"total": 1.0, "coupon": "a"}),
+        ("order", 3, {}),
+        ("order", 3, {"total": 3.0}),
+        ("last", 5, {}),
+    ]
+    assert [(r.offset, r.code) for r in intake.refusals] == [(2, "undecodable")]
+
+
+def test_nothing_is_no_rows() -> None:
+    intake = take_events([], P)
+    assert (intake.rows.num_rows, intake.rows.schema.equals(EVENT_ROWS), intake.moves) == (0, True, ())
+    assert take_events([record(CODEC.encode(event_chunk([])))], P).rows.num_rows == 0
+
+
+# Producers with another partitioner.
+
+
+def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_where_it_came_from() -> None:
+    value = json_event(user_id="bob", properties={"total": 2, "gift": True})
+    intake = take_events([record(json_event(), offset=6), record(value, offset=7, key=b"bob")], P)
+    assert (intake.rows.column("user_id").to_pylist(), intake.refusals) == (["alice"], ())
+    [move] = intake.moves
+    assert (move.offset, move.partition, move.key) == (7, 2, b"bob")
+    assert CODEC.decode(move.value) == EventRecord(
+        user_id="bob",
+        event="order",
+        occurred_at_us=AT_US,
+        properties={"total": 2.0, "gift": True},
+        event_id="muster.events/1/7",
+    )
+
+
+def test_an_event_that_was_sent_on_twice_arrives_as_one() -> None:
+    [move] = take_events([record(json_event(user_id="bob"))], P).moves
+    arrived = [record(move.value, key=move.key, partition=move.partition, offset=n) for n in (100, 200)]
+    intake = take_events(arrived, P)
+    assert intake.moves == ()
+    assert intake.rows.num_rows == 2
+    assert len(set(intake.rows.column("identity").to_pylist())) == 1
+
+
+def test_an_event_that_is_sent_on_keeps_the_id_it_has() -> None:
+    [move] = take_events([record(json_event(user_id="bob", event_id="o-1"))], P).moves
+    sent_on = CODEC.decode(move.value)
+    assert isinstance(sent_on, EventRecord)
+    assert sent_on.event_id == "o-1"
+
+
+def test_an_event_that_is_too_large_to_be_sent_on_is_refused() -> None:
+    numbers = {f"n{n}": n % 10 for n in range(200)}
+    texts = {f"t{n}": "x" * (8192 if n < 31 else 5600) for n in range(32)}
+    value = json_event(user_id="bob", properties={**numbers, **texts})
+    assert len(value) <= 262_144
+    assert refused(take_events([record(value)], P)) == (
+        "wrong_partition: the user belongs to partition 2, and as Avro the record is too large to be sent there"
+    )
+
+
+def test_an_event_that_is_to_be_refused_is_not_sent_on() -> None:
+    intake = take_events([record(json_event(user_id="bob", occurred_at="1969-01-01T00:00:00Z"))], P)
+    assert refused(intake).startswith("too_early")
+    assert intake.moves == ()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.integers(0, 3)), max_size=20))
+def test_every_record_has_one_end_and_no_event_is_in_a_partition_of_others(users: list[tuple[str, int]]) -> None:
+    for partition in range(P):
+        sent = [
+            record(json_event(user_id=user), offset=n, partition=p)
+            for n, (user, p) in enumerate(users)
+            if p == partition
+        ]
+        intake = take_events(sent, P)
+        ends = [*intake.rows.column("offset").to_pylist(), *(m.offset for m in intake.moves)]
+        ends += [r.offset for r in intake.refusals]
+        assert sorted(ends) == [r.offset for r in sent]
+        assert all(partition_of(user, P) == partition for user in intake.rows.column("user_id").to_pylist())
+        assert all(partition_of(m.key.decode(), P) == m.partition != partition for m in intake.moves)
+
+
+# Chunks that are not what they say, or hold what no record may.
+
+
+def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
+    chunk = event_chunk(rows, properties) if properties else event_chunk(rows)
+    return refused(take_events([record(CODEC.encode(chunk))], P))
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"user_id": ""}, "bad_user_id: row 1: the user id has 0 characters"),
+        ({"user_id": "é" * 192}, "bad_user_id: row 1: the user id has 192 characters"),
+        ({"user_id": "\u3000"}, "bad_user_id: row 1: the user id is white space only"),
+        ({"user_id": "a\0b"}, "bad_user_id: row 1: the user id has a NUL character"),
+        ({"user_id": "bob"}, "wrong_partition: row 1: the user belongs to partition 2"),
+        ({"event": " "}, "bad_event: row 1: the name of the event is white space only"),
+        ({"event_id": ""}, "bad_event_id: row 1: the event id has 0 characters"),
+        ({"occurred_at": NOON.replace(year=1969)}, "too_early: row 1: it occurred at 1969-11-25T12:00:00Z"),
+        ({"occurred_at": NOON.replace(year=2286)}, "too_far_ahead: row 1: it occurred at 2286-11-25T12:00:00Z"),
+        ({"total": float("nan")}, "bad_property: row 1: the property 'total' is nan"),
+        ({"total": float("-inf")}, "bad_property: row 1: the property 'total' is -inf"),
+        ({"coupon": "x" * 8193}, "bad_property: row 1: the property 'coupon' has 8193 bytes"),
+        ({"coupon": "x\0"}, "bad_property: row 1: the property 'coupon' has a NUL character"),
+    ],
+)
+def test_one_bad_row_refuses_its_chunk_and_is_named(row: dict[str, Any], why: str) -> None:
+    assert chunk_refusal([{}, row, {}]).startswith(why)
+
+
+def test_names_in_other_scripts_are_no_fault() -> None:
+    rows: list[dict[str, Any]] = [{"event": "購入", "coupon": "é" * 4096}, {"event": "閲覧"}]
+    assert take_events([record(CODEC.encode(event_chunk(rows)))], P).rows.column("event").to_pylist() == [
+        "購入",
+        "閲覧",
+    ]
+
+
+def test_a_chunk_of_other_columns_is_refused() -> None:
+    assert chunk_refusal([{"n": 1}], Column(name="n", type="long")) == (
+        "bad_property: the column n is long, not double, string or boolean"
+    )
+    many = tuple(Column(name=f"p{n}", type="boolean") for n in range(257))
+    assert chunk_refusal([{}], *many) == "too_many_properties: 257 properties; at most 256 are allowed"
+    schema = RowSchema(columns=(Column(name="event"),))
+    batch = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": USER}], schema=schema.arrow(ordinal=True))
+    chunk = replace(event_chunk([{}]), rows=encode_rows(batch), digest=digest_rows(batch, schema))
+    assert refused(take_events([record(CODEC.encode(chunk))], P)) == (
+        "broken_chunk: the columns behind user_id must begin with event string, occurred_at timestamp, event_id string"
+    )
+
+
+@pytest.mark.parametrize("missing", ["user_id", "event", "occurred_at"])
+def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str) -> None:
+    chunk = event_chunk([{}, {missing: None}])
+    assert refused(take_events([record(CODEC.encode(chunk))], P)) == f"broken_chunk: the column {missing} has nulls"
+
+
+def test_a_chunk_that_lies_about_itself_is_refused() -> None:
+    chunk = event_chunk([{}, {}])
+
+    def why(**changes: Any) -> str:
+        return refused(take_events([record(CODEC.encode(replace(chunk, **changes)))], P))
+
+    assert why(count=3) == "broken_chunk: 2 rows, the chunk says 3"
+    assert why(digest=event_chunk([{}]).digest).startswith("broken_chunk: digest ")
+    assert why(rows=chunk.rows[:200]).startswith("broken_chunk: ")
+    assert why(rows=b"").startswith("broken_chunk: ")
+    assert why(partition=Partition(2)) == "wrong_partition: a chunk for partition 2 in partition 1"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ImportAborted(import_id=JobId("0" * 26), attempt=Attempt(1), partition=HERE, reason="x"),
+        ProfileRecord(user_id=USER),
+    ],
+)
+def test_messages_of_other_topics_are_refused(message: ImportAborted | ProfileRecord) -> None:
+    why = refused(take_events([record(CODEC.encode(message))], P))
+    assert why == f"undecodable: a {type(message).__name__} does not belong into muster.events"
+
+
+def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
+    def why(**changes: Any) -> str:
+        return refused(take_events([record(CODEC.encode(replace(AVRO, **changes)))], P))
+
+    assert why(user_id="") == "bad_user_id: the user id has 0 characters; 1 to 191 are allowed"
+    assert why(occurred_at_us=-1).startswith("too_early: it occurred at 1969-12-31T23:59:59.999999Z")
+    assert why(properties={"total": float("nan")}) == "bad_property: the property 'total' is nan, no number"
+    assert why(properties={f"p{n}": "x" * 8192 for n in range(33)}).startswith("too_large: ")
+
+
+def test_a_refused_record_becomes_a_dead_letter_as_it_came() -> None:
+    sent = record(b"?", key=b"alice", offset=12)
+    [refusal] = take_events([sent], P).refusals
+    letter = sent.dead_letter(refusal, NOON_US)
+    assert (letter.topic, letter.partition, letter.offset) == ("muster.events", 1, 12)
+    assert (letter.key, letter.value, letter.failed_at_us) == (b"alice", b"?", NOON_US)
+    assert letter.reason.startswith("undecodable: neither C3 01")

@@ -1,0 +1,86 @@
+import pytest
+
+from schemas.activity import PROFILE_ROWS
+from schemas.codec import CODEC
+from schemas.columns import Column
+from schemas.messages import EventRecord, ProfileRecord
+from segmentation.intake.profiles import take_profiles
+from tests.unit.segmentation.intake.sending import AT_US, P, mapping, profile_chunk, profile_record
+
+
+def test_changes_come_in_order_and_a_null_unsets() -> None:
+    chunk = profile_chunk(
+        [{"age": 31.0, "vip": True}, {"age": None, "vip": False}],
+        Column(name="age", type="double"),
+        Column(name="vip", type="boolean"),
+    )
+    records = [
+        profile_record(b'{"user_id": "alice", "attributes": {"age": 30, "plan": "gold"}}', offset=1, key=b"alice"),
+        profile_record(CODEC.encode(ProfileRecord(user_id="alice", attributes={"plan": None})), offset=2),
+        profile_record(CODEC.encode(chunk), offset=3),
+        profile_record(None, key=b"alice", offset=4),
+        profile_record(b'{"user_id": "alice", "deleted": true}', offset=5),
+    ]
+    intake = take_profiles(records, P)
+    assert intake.refusals == ()
+    assert intake.rows.schema.equals(PROFILE_ROWS)
+    intake.rows.validate(full=True)
+    found = intake.rows.to_pylist()
+    assert {(r["user_id"], r["received_at"].isoformat()) for r in found} == {("alice", "2026-11-25T12:00:00+00:00")}
+    assert [(r["offset"], r["deleted"], mapping(r["attributes"])) for r in found] == [
+        (1, False, {"age": 30.0, "plan": "gold"}),
+        (2, False, {"plan": None}),
+        (3, False, {"age": 31.0, "vip": True}),
+        (3, False, {"age": None, "vip": False}),
+        (4, True, {}),
+        (5, True, {}),
+    ]
+
+
+def test_a_change_in_the_wrong_partition_is_refused_because_order_counts() -> None:
+    records = [
+        profile_record(b'{"user_id": "bob", "attributes": {"age": 1}}', offset=1),
+        profile_record(b"?", offset=2),
+        profile_record(b'{"user_id": "alice", "attributes": {"age": 1}}', offset=3),
+        profile_record(None, key=b"bob", offset=4),
+    ]
+    intake = take_profiles(records, P)
+    assert intake.rows.column("offset").to_pylist() == [3]
+    assert [(r.offset, r.code) for r in intake.refusals] == [
+        (1, "wrong_partition"),
+        (2, "undecodable"),
+        (4, "wrong_partition"),
+    ]
+    assert intake.refusals[0].reason == (
+        "the user belongs to partition 2, not 1: the producer must partition by murmur2 of the key (librdkafka: "
+        "partitioner=murmur2_random)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        (None, "no_value: a record has neither key nor value"),
+        (b"\xff", "bad_user_id: the key is not the user id in UTF-8"),
+        (b"", "bad_user_id: the user id has 0 characters; 1 to 191 are allowed"),
+    ],
+)
+def test_a_tombstone_needs_the_user_as_its_key(key: bytes | None, why: str) -> None:
+    [refusal] = take_profiles([profile_record(None, key=key)], P).refusals
+    assert str(refusal) == why
+
+
+def test_a_chunk_with_a_bad_value_is_refused() -> None:
+    chunk = profile_chunk([{"age": 1.0}, {"age": float("inf")}], Column(name="age", type="double"))
+    [refusal] = take_profiles([profile_record(CODEC.encode(chunk))], P).refusals
+    assert str(refusal) == "bad_property: row 1: the property 'age' is inf, no number"
+
+
+def test_an_event_is_no_change_of_a_profile() -> None:
+    event = EventRecord(user_id="alice", event="order", occurred_at_us=AT_US)
+    [refusal] = take_profiles([profile_record(CODEC.encode(event))], P).refusals
+    assert str(refusal) == "undecodable: a EventRecord does not belong into muster.profiles"
+
+
+def test_nothing_is_no_changes() -> None:
+    assert take_profiles([], P).rows.schema.equals(PROFILE_ROWS)
