@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from schemas.columns import USER_ID, Column, ColumnType
 
+TENANT: Final = "tenant"
 EVENT: Final = "event"
 OCCURRED_AT: Final = "occurred_at"
 EVENT_ID: Final = "event_id"
@@ -36,6 +37,7 @@ _MOMENT: Final = pa.timestamp("us", tz="UTC")
 
 EVENT_ROWS: Final = pa.schema(
     [
+        pa.field(TENANT, pa.string(), nullable=False),
         pa.field(USER_ID, pa.string(), nullable=False),
         pa.field(EVENT, pa.string(), nullable=False),
         pa.field(OCCURRED_AT, _MOMENT, nullable=False),
@@ -46,11 +48,12 @@ EVENT_ROWS: Final = pa.schema(
         pa.field(RECEIVED_AT, _MOMENT, nullable=False),
     ]
 )
-"""Events of one partition, ascending by offset. Events with the same user_id, event, occurred_at and identity are one
-event. `offset` and `received_at` (the time that the broker gave it) are those of the Kafka record."""
+"""Events of one partition, ascending by offset. Those with the same tenant, user_id, event, occurred_at and identity
+are one event. `offset` and `received_at` (the time that the broker gave it) are those of the Kafka record."""
 
 PROFILE_ROWS: Final = pa.schema(
     [
+        pa.field(TENANT, pa.string(), nullable=False),
         pa.field(USER_ID, pa.string(), nullable=False),
         pa.field(DELETED, pa.bool_(), nullable=False),
         pa.field(ATTRIBUTES, VALUES_TYPE, nullable=False),

@@ -18,6 +18,8 @@ Seq = NewType("Seq", int)
 Version = NewType("Version", int)
 """Version of an audience: 1.. , never reused."""
 
+DEFAULT_TENANT: Final = TenantName("default")
+"""Whose something is where no tenant is named."""
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 JOB_ID_LENGTH: Final = 26
 JOB_ID_PATTERN: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{JOB_ID_LENGTH}}}", re.ASCII)

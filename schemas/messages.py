@@ -12,7 +12,7 @@ from typing import Literal
 
 from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
-from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
+from schemas.ids import DEFAULT_TENANT, Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
 from schemas.manifest import Change
 
 JobState = Literal[
@@ -217,6 +217,7 @@ class EventRecord:
     occurred_at_us: int  # microseconds since 1970 UTC
     properties: Mapping[str, PropertyValue | None] = field(default_factory=dict)  # None: as if it were not there
     event_id: str | None = None
+    tenant: TenantName = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +230,7 @@ class ProfileRecord:
     user_id: str
     attributes: Mapping[str, PropertyValue | None] = field(default_factory=dict)
     deleted: bool = False
+    tenant: TenantName = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,7 @@ class EventChunk:
     whatever chunks, a source is sent, the event is one.
     """
 
+    tenant: TenantName
     source: str  # what numbers the rows: s3://bucket/key?versionId=, or a name that a producer never uses again
     import_id: JobId | None  # none: of a producer of its own
     attempt: Attempt | None
@@ -259,6 +262,7 @@ class ProfileChunk:
     double, string or boolean. Every row sets all of these columns: null unsets. `digest` covers all but the ordinal.
     """
 
+    tenant: TenantName
     source: str
     import_id: JobId | None
     attempt: Attempt | None

@@ -31,7 +31,7 @@ from schemas.partitioning import partitions_of
 from schemas.rows import chunk_fault, decode_rows
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.topic_record import TopicRecord
-from segmentation.intake.values import check_text, check_time, check_values
+from segmentation.intake.values import check_tenant, check_text, check_time, check_values
 
 
 def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
@@ -40,6 +40,7 @@ def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partiti
         raise Refused(
             RefusalCode.WRONG_PARTITION, f"a chunk for partition {chunk.partition} in partition {record.partition}"
         )
+    check_tenant(chunk.tenant)
     batch, schema = _decoded(chunk)
     fixed = EVENT_COLUMNS if isinstance(chunk, EventChunk) else ()
     if schema.columns[: len(fixed)] != fixed:

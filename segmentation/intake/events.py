@@ -93,6 +93,7 @@ def _rows_of_records(records: Sequence[tuple[TopicRecord, EventRecord]]) -> pa.R
     event_ids = pa.array([e.event_id for e in events], pa.string())
     offsets = pa.array([r.offset for r in place], pa.int64())
     arrays = [
+        pa.array([e.tenant for e in events], pa.string()),
         pa.array([e.user_id for e in events], pa.string()),
         pa.array([e.event for e in events], pa.string()),
         pa.array([e.occurred_at_us for e in events], pa.int64()).cast(EVENT_ROWS.field(OCCURRED_AT).type),
@@ -124,6 +125,7 @@ def _rows_of_chunk(chunk: EventChunk, record: TopicRecord, partitions: int) -> p
     first = len(EVENT_COLUMNS) + 2
     n = batch.num_rows
     arrays = [
+        pa.repeat(pa.scalar(chunk.tenant), n),
         batch.column(USER_ID),
         event,
         occurred_at,

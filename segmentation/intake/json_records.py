@@ -1,11 +1,12 @@
 """JSON values of single records, strictly: what is misspelt, doubled or of another type is refused, never left out.
 
     {"user_id": "alice", "event": "order", "occurred_at": "2026-11-25T10:00:00Z",
-     "properties": {"total": 12.5, "coupon": "X1", "gift": true, "note": null}, "event_id": "o-1"}
+     "properties": {"total": 12.5, "coupon": "X1", "gift": true, "note": null}, "event_id": "o-1", "tenant": "shop"}
     {"user_id": "alice", "attributes": {"age": 30, "plan": null}}
     {"user_id": "alice", "deleted": true}
 
-`occurred_at` is RFC 3339 with an offset, or a whole number of milliseconds since 1970 UTC.
+Only the user id, the event and its time must be there. `occurred_at` is RFC 3339 with an offset, or a whole number of
+milliseconds since 1970 UTC.
 """
 
 import json
@@ -20,8 +21,10 @@ from schemas.activity import (
     EVENT_ID,
     OCCURRED_AT,
     PROPERTIES,
+    TENANT,
 )
 from schemas.columns import USER_ID
+from schemas.ids import DEFAULT_TENANT, TenantName
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.values import SHOWN_CHARACTERS
@@ -36,7 +39,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 def event_of_json(value: bytes) -> EventRecord:
     """The event of a JSON object. Raises `Refused`."""
-    members = _members(value, {USER_ID, EVENT, OCCURRED_AT, PROPERTIES, EVENT_ID})
+    members = _members(value, {USER_ID, EVENT, OCCURRED_AT, PROPERTIES, EVENT_ID, TENANT})
     event_id = members.get(EVENT_ID)
     if event_id is not None and not isinstance(event_id, str):
         raise Refused(RefusalCode.BAD_EVENT_ID, f"event_id is {_type(event_id)}, not a string")
@@ -46,12 +49,13 @@ def event_of_json(value: bytes) -> EventRecord:
         occurred_at_us=_time(members),
         properties=_values(members, PROPERTIES),
         event_id=event_id,
+        tenant=_tenant(members),
     )
 
 
 def profile_of_json(value: bytes) -> ProfileRecord:
     """The change of a profile of a JSON object. Raises `Refused`."""
-    members = _members(value, {USER_ID, ATTRIBUTES, DELETED})
+    members = _members(value, {USER_ID, ATTRIBUTES, DELETED, TENANT})
     deleted = members.get(DELETED, False)
     if not isinstance(deleted, bool):
         raise Refused(RefusalCode.BAD_PROPERTY, f"deleted is {_type(deleted)}, not a boolean")
@@ -59,6 +63,7 @@ def profile_of_json(value: bytes) -> ProfileRecord:
         user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
         attributes=_values(members, ATTRIBUTES),
         deleted=deleted,
+        tenant=_tenant(members),
     )
 
 
@@ -104,6 +109,12 @@ def _text(members: dict[str, Any], name: str, code: RefusalCode) -> str:
     return value
 
 
+def _tenant(members: dict[str, Any]) -> TenantName:
+    if members.get(TENANT) is None:
+        return DEFAULT_TENANT
+    return TenantName(_text(members, TENANT, RefusalCode.BAD_TENANT))
+
+
 def _time(members: dict[str, Any]) -> int:
     """Microseconds since 1970 UTC."""
     match members.get(OCCURRED_AT):
@@ -133,7 +144,7 @@ def _moment(text: str) -> int:
     if fraction[6:].strip("0"):
         raise Refused(RefusalCode.BAD_TIME, f"{shown} is finer than a microsecond")
     try:
-        year, month, day, hour, minute, second = (int(found[k]) for k in range(1, 7))
+        year, month, day, hour, minute, second = map(int, found.groups()[:6])
         wall = datetime(year, month, day, hour, minute, second, int(fraction[:6].ljust(6, "0")), UTC)
     except ValueError as exc:
         raise Refused(RefusalCode.BAD_TIME, f"{shown}: {exc}") from exc

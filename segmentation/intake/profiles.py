@@ -82,7 +82,7 @@ def _profile_message(record: TopicRecord) -> ProfileRecord | ProfileChunk:
 
 
 def _deletion(key: bytes | None) -> ProfileRecord:
-    """What a record without a value means, as it does to Kafka: that the key is deleted."""
+    """What a record without a value means, as it does to Kafka: that the key is deleted, of the default tenant."""
     if key is None:
         raise Refused(RefusalCode.NO_VALUE, "a record has neither key nor value")
     try:
@@ -102,6 +102,7 @@ def _misplaced(record: TopicRecord, right: int) -> Refusal:
 
 def _rows_of_records(singles: Sequence[tuple[TopicRecord, ProfileRecord]]) -> pa.RecordBatch:
     arrays = [
+        pa.array([change.tenant for _, change in singles], pa.string()),
         pa.array([change.user_id for _, change in singles], pa.string()),
         pa.array([change.deleted for _, change in singles], pa.bool_()),
         maps_of_records([change.attributes for _, change in singles], keep_nulls=True),
@@ -117,6 +118,7 @@ def _rows_of_chunk(chunk: ProfileChunk, record: TopicRecord, partitions: int) ->
     batch = rows_of_chunk(chunk, record, partitions)
     n = batch.num_rows
     arrays = [
+        pa.repeat(pa.scalar(chunk.tenant), n),
         batch.column(USER_ID),
         pa.array(np.zeros(n, np.bool_)),
         maps_of_columns(batch.schema.names[FIRST_ATTRIBUTE:], batch.columns[FIRST_ATTRIBUTE:], n, keep_nulls=True),

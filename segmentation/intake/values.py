@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from schemas.activity import (
@@ -12,7 +13,7 @@ from schemas.activity import (
     NAME_MAX_CHARACTERS,
     PROPERTY_MAX_BYTES,
 )
-from schemas.ids import USER_ID_MAX_CHARACTERS
+from schemas.ids import NAME_PATTERN, USER_ID_MAX_CHARACTERS
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue
 from segmentation.intake.refusals import RefusalCode, Refused
 
@@ -22,6 +23,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def check_event(record: EventRecord, received_at_us: int) -> None:
     """Raises `Refused`."""
+    check_tenant(record.tenant)
     check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
     check_text(record.event, RefusalCode.BAD_EVENT, "the name of the event")
     if record.event_id is not None:
@@ -32,10 +34,17 @@ def check_event(record: EventRecord, received_at_us: int) -> None:
 
 def check_profile(record: ProfileRecord) -> None:
     """Raises `Refused`."""
+    check_tenant(record.tenant)
     check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
     if record.deleted and record.attributes:
         raise Refused(RefusalCode.BAD_PROPERTY, "a profile that is deleted has no attributes in the same record")
     check_values(record.attributes)
+
+
+def check_tenant(name: str) -> None:
+    """Raises `Refused` for what is no name of tenants; whether there is one of that name is not known here."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise Refused(RefusalCode.BAD_TENANT, f"{name[:SHOWN_CHARACTERS]!r} is no name of a tenant")
 
 
 def check_text(text: str, code: RefusalCode, what: str, most: int = NAME_MAX_CHARACTERS) -> None:
@@ -76,7 +85,7 @@ def check_values(values: Mapping[str, PropertyValue | None]) -> None:
             RefusalCode.TOO_MANY_PROPERTIES, f"{len(values)} properties; at most {MAX_PROPERTIES} are allowed"
         )
     for name, value in values.items():
-        check_text(name, RefusalCode.BAD_PROPERTY, f"the name of the property {name[:SHOWN_CHARACTERS]!r}")
+        _check_name(name)
         if isinstance(value, str):
             what = f"the property {name[:SHOWN_CHARACTERS]!r}"
             if (size := len(value.encode("utf-8", "surrogatepass"))) > PROPERTY_MAX_BYTES:
@@ -86,6 +95,12 @@ def check_values(values: Mapping[str, PropertyValue | None]) -> None:
             check_characters(value, RefusalCode.BAD_PROPERTY, what)
         elif isinstance(value, float) and not math.isfinite(value):
             raise Refused(RefusalCode.BAD_PROPERTY, f"the property {name[:SHOWN_CHARACTERS]!r} is {value}, no number")
+
+
+@lru_cache(maxsize=4096)
+def _check_name(name: str) -> None:
+    """Names repeat from record to record; what raises is not kept."""
+    check_text(name, RefusalCode.BAD_PROPERTY, f"the name of the property {name[:SHOWN_CHARACTERS]!r}")
 
 
 def moment(us: int) -> str:

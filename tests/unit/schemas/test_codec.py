@@ -190,13 +190,13 @@ def test_a_record_of_a_producer_is_these_bytes() -> None:
         user_id="alice", event="order", occurred_at_us=1_700_000_000_000_000, properties={"paid": True}, event_id="o-1"
     )
     assert CODEC.encode(event) == (
-        b"\xc3\x01" + bytes.fromhex("0f1eb656362c4968") + b"\x0aalice\x0aorder" + bytes.fromhex("8080f28183898506")
-        + b"\x02\x08paid\x06\x01\x00" + b"\x02\x06o-1"
+        b"\xc3\x01" + bytes.fromhex("0e028d04ed82336d") + b"\x0aalice\x0aorder" + bytes.fromhex("8080f28183898506")
+        + b"\x02\x08paid\x06\x01\x00" + b"\x02\x06o-1" + b"\x0edefault"
     )  # fmt: skip
     profile = ProfileRecord(user_id="alice", attributes={"age": 30.0, "plan": None})
     assert CODEC.encode(profile) == (
-        b"\xc3\x01" + bytes.fromhex("10c32965fc2c67df") + b"\x0aalice"
-        + b"\x04\x06age\x02" + bytes.fromhex("0000000000003e40") + b"\x08plan\x00\x00" + b"\x00"
+        b"\xc3\x01" + bytes.fromhex("08e6122d3deb3c7f") + b"\x0aalice"
+        + b"\x04\x06age\x02" + bytes.fromhex("0000000000003e40") + b"\x08plan\x00\x00" + b"\x00" + b"\x0edefault"
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from schemas.activity import EVENT_COLUMNS
 from schemas.columns import Column, RowSchema
-from schemas.ids import Partition, Seq
+from schemas.ids import Partition, Seq, TenantName
 from schemas.messages import EventChunk, ProfileChunk, PropertyValue
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
@@ -49,6 +49,7 @@ def event_chunk(
     filled = [{"_ordinal": n, "user_id": USER, "event": "order", "occurred_at": NOON, **r} for n, r in enumerate(rows)]
     batch = pa.RecordBatch.from_pylist(filled, schema=schema.arrow(ordinal=True))
     return EventChunk(
+        tenant=TenantName("shop"),
         source=source,
         import_id=None,
         attempt=None,
@@ -65,6 +66,7 @@ def profile_chunk(rows: list[dict[str, Any]], *attributes: Column) -> ProfileChu
     filled = [{"_ordinal": n, "user_id": USER, **r} for n, r in enumerate(rows)]
     batch = pa.RecordBatch.from_pylist(filled, schema=schema.arrow(ordinal=True))
     return ProfileChunk(
+        tenant=TenantName("shop"),
         source="crm-1",
         import_id=None,
         attempt=None,

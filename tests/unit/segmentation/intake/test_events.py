@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.activity import EVENT_ROWS
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
-from schemas.ids import Attempt, JobId, Partition
+from schemas.ids import Attempt, JobId, Partition, TenantName
 from schemas.messages import EventRecord, ImportAborted, ProfileRecord
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
@@ -105,12 +105,12 @@ def test_rows_come_in_the_order_of_offsets_also_where_chunks_lie_between() -> No
     )
     assert intake.rows.schema.equals(EVENT_ROWS)
     intake.rows.validate(full=True)
-    assert [(r["event"], r["offset"], mapping(r["properties"])) for r in intake.rows.to_pylist()] == [
-        ("first", 1, {}),
-        ("order", 3, {"total": 1.0, "coupon": "a"}),
-        ("order", 3, {}),
-        ("order", 3, {"total": 3.0}),
-        ("last", 5, {}),
+    assert [(r["tenant"], r["event"], r["offset"], mapping(r["properties"])) for r in intake.rows.to_pylist()] == [
+        ("default", "first", 1, {}),
+        ("shop", "order", 3, {"total": 1.0, "coupon": "a"}),
+        ("shop", "order", 3, {}),
+        ("shop", "order", 3, {"total": 3.0}),
+        ("default", "last", 5, {}),
     ]
     assert [(r.offset, r.code) for r in intake.refusals] == [(2, "undecodable")]
 
@@ -125,7 +125,7 @@ def test_nothing_is_no_rows() -> None:
 
 
 def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_where_it_came_from() -> None:
-    value = json_event(user_id="bob", properties={"total": 2, "gift": True})
+    value = json_event(user_id="bob", properties={"total": 2, "gift": True}, tenant="shop")
     intake = take_events([record(json_event(), offset=6), record(value, offset=7, key=b"bob")], P)
     assert (intake.rows.column("user_id").to_pylist(), intake.refusals) == (["alice"], ())
     [move] = intake.moves
@@ -136,6 +136,7 @@ def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_wher
         occurred_at_us=AT_US,
         properties={"total": 2.0, "gift": True},
         event_id="muster.events/1/7",
+        tenant=TenantName("shop"),
     )
 
 
@@ -256,6 +257,7 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
     assert why(digest=event_chunk([{}]).digest).startswith("broken_chunk: digest ")
     assert why(rows=chunk.rows[:200]).startswith("broken_chunk: ")
     assert why(rows=b"").startswith("broken_chunk: ")
+    assert why(tenant="") == "bad_tenant: '' is no name of a tenant"
     assert why(partition=Partition(2)) == "wrong_partition: a chunk for partition 2 in partition 1"
 
 

@@ -53,6 +53,11 @@ def test_an_event_becomes_a_row() -> None:
     assert mapping(row["properties"]) == {"total": 12.0, "coupon": "X1", "gift": True}
 
 
+@pytest.mark.parametrize(("given", "tenant"), [(..., "default"), (None, "default"), ("shop", "shop")])
+def test_an_event_is_of_the_default_tenant_unless_it_names_one(given: object, tenant: str) -> None:
+    assert taken(json_event(tenant=given)).rows.column("tenant").to_pylist() == [tenant]
+
+
 @pytest.mark.parametrize("left_out", [{}, {"properties": None}, {"properties": {}}, {"properties": {"a": None}}])
 def test_a_null_property_is_as_if_it_were_not_there(left_out: dict[str, Any]) -> None:
     value = json.dumps({"user_id": USER, "event": "order", "occurred_at": AT, **left_out}).encode()
@@ -173,6 +178,8 @@ def test_as_many_properties_as_are_allowed_are_kept() -> None:
         (json_event(user_id=" \u3000"), "bad_user_id: the user id is white space only"),
         (json_event(user_id="a\0"), "bad_user_id: the user id has a NUL character"),
         (json_event(user_id="\udc00"), "bad_user_id: the user id has half of a surrogate pair"),
+        (json_event(tenant="Shop"), "bad_tenant: 'Shop' is no name of a tenant"),
+        (json_event(tenant=1), "bad_tenant: tenant is a number, not a string"),
         (json_event(event=...), "bad_event: there is no event"),
         (json_event(event="e" * 256), "bad_event: the name of the event has 256 characters; 1 to 255"),
         (json_event(event_id=""), "bad_event_id: the event id has 0 characters"),

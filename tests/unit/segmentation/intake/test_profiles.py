@@ -19,7 +19,7 @@ def test_changes_come_in_order_and_a_null_unsets() -> None:
         profile_record(CODEC.encode(ProfileRecord(user_id="alice", attributes={"plan": None})), offset=2),
         profile_record(CODEC.encode(chunk), offset=3),
         profile_record(None, key=b"alice", offset=4),
-        profile_record(b'{"user_id": "alice", "deleted": true}', offset=5),
+        profile_record(b'{"user_id": "alice", "deleted": true, "tenant": "shop"}', offset=5),
     ]
     intake = take_profiles(records, P)
     assert intake.refusals == ()
@@ -27,13 +27,13 @@ def test_changes_come_in_order_and_a_null_unsets() -> None:
     intake.rows.validate(full=True)
     found = intake.rows.to_pylist()
     assert {(r["user_id"], r["received_at"].isoformat()) for r in found} == {("alice", "2026-11-25T12:00:00+00:00")}
-    assert [(r["offset"], r["deleted"], mapping(r["attributes"])) for r in found] == [
-        (1, False, {"age": 30.0, "plan": "gold"}),
-        (2, False, {"plan": None}),
-        (3, False, {"age": 31.0, "vip": True}),
-        (3, False, {"age": None, "vip": False}),
-        (4, True, {}),
-        (5, True, {}),
+    assert [(r["tenant"], r["offset"], r["deleted"], mapping(r["attributes"])) for r in found] == [
+        ("default", 1, False, {"age": 30.0, "plan": "gold"}),
+        ("default", 2, False, {"plan": None}),
+        ("shop", 3, False, {"age": 31.0, "vip": True}),
+        ("shop", 3, False, {"age": None, "vip": False}),
+        ("default", 4, True, {}),
+        ("shop", 5, True, {}),
     ]
 
 
