@@ -8,27 +8,16 @@ from typing import Final
 
 import pyarrow as pa
 
-from schemas.columns import USER_ID, Column, ColumnType
+from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
+from schemas.columns import USER_ID
 
 TENANT: Final = "tenant"
-EVENT: Final = "event"
-OCCURRED_AT: Final = "occurred_at"
-EVENT_ID: Final = "event_id"
 PROPERTIES: Final = "properties"
 IDENTITY: Final = "identity"
 ATTRIBUTES: Final = "attributes"
 DELETED: Final = "deleted"
 OFFSET: Final = "offset"
 RECEIVED_AT: Final = "received_at"
-
-EVENT_COLUMNS: Final = (
-    Column(name=EVENT, type="string"),
-    Column(name=OCCURRED_AT, type="timestamp"),
-    Column(name=EVENT_ID, type="string"),
-)
-"""What every event of a file or chunk has behind its user id; the other columns are its properties."""
-PROPERTY_TYPES: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
-"""Of the columns for properties and attributes."""
 
 VALUE_TYPE: Final = pa.struct([("number", pa.float64()), ("string", pa.string()), ("boolean", pa.bool_())])
 """One value: one child is set. No child is set where a profile's attribute is unset; an event has no such entry."""

@@ -16,6 +16,8 @@ ColumnType = Literal["string", "long", "double", "boolean", "date", "timestamp"]
 
 FileFormat = Literal["csv", "jsonl", "parquet"]
 ImportMode = Literal["replace", "append", "remove"]
+ImportKind = Literal["audience", "profiles", "events"]
+"""What the rows of a file are: members, changes of users' attributes, or what users did."""
 
 USER_ID: Final = "user_id"
 ORDINAL: Final = "_ordinal"
@@ -100,6 +102,7 @@ class ImportSpec:
 
     `max_reject_share` is a share of the rows in the file, 0 to 1. `max_shrink_percent` refuses a replace or remove
     after which the audience would have lost more than that share of its members (None = no guard).
+    Events and profiles are added to what there is (mode append); `schemas.activity_columns` has their columns.
     `timezone` (IANA) is that of timestamps written without an offset; without it they are rejects.
     """
 
@@ -112,6 +115,7 @@ class ImportSpec:
     allow_empty: bool = False
     max_shrink_percent: float | None = 50.0
     null_values: tuple[str, ...] = field(default=("",))
+    kind: ImportKind = "audience"
 
     def __post_init__(self) -> None:
         if len(self.columns) > MAX_EXTRA_COLUMNS:
@@ -123,10 +127,21 @@ class ImportSpec:
             raise UserError("BAD_SPEC", f"format {self.format!r} is none of {', '.join(get_args(FileFormat))}")
         if self.mode not in get_args(ImportMode):
             raise UserError("BAD_SPEC", f"mode {self.mode!r} is none of {', '.join(get_args(ImportMode))}")
+        if self.kind != "audience":
+            self._check_kind()
         if not 0 <= self.max_reject_share <= 1:
             raise UserError("BAD_SPEC", f"max_reject_share is a share from 0 to 1, not {self.max_reject_share}")
         if self.max_shrink_percent is not None and not 0 <= self.max_shrink_percent <= 100:
             raise UserError("BAD_SPEC", f"max_shrink_percent is from 0 to 100, not {self.max_shrink_percent}")
+
+    def _check_kind(self) -> None:
+        from schemas.activity_columns import check_columns  # noqa: PLC0415  # it is made of columns itself
+
+        if self.kind not in get_args(ImportKind):
+            raise UserError("BAD_SPEC", f"kind {self.kind!r} is none of {', '.join(get_args(ImportKind))}")
+        if self.mode != "append":
+            raise UserError("BAD_SPEC", f"{self.kind} are imported with mode append, not {self.mode}")
+        check_columns(self.kind, self.columns)
 
     @property
     def row_schema(self) -> RowSchema:
@@ -134,8 +149,9 @@ class ImportSpec:
         return RowSchema(columns=self.columns)
 
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
+        """Plain JSON data. The kind is left out where it is audience, as it was before there were others."""
         return {
+            **({} if self.kind == "audience" else {"kind": self.kind}),
             "id_column": self.id_column,
             "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in self.columns],
             "format": self.format,

@@ -238,7 +238,8 @@ class EventChunk:
     """Up to `CHUNK_MAX_ROWS` events of one partition.
 
     `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, event string, occurred_at
-    timestamp, event_id string, then a column for each property: double, string or boolean, null where it is missing.
+    timestamp, event_id string (or no such column), then a column for each property: double, string or boolean, null
+    where it is missing.
     `digest` covers all but the ordinal. An event without event_id is known by (source, ordinal): however often, and in
     whatever chunks, a source is sent, the event is one.
     """

@@ -15,6 +15,7 @@ from connectors.sources.typed_columns import EXPECTED, Converted, string_buffers
 from schemas.columns import ImportSpec
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.topics import ROW_MAX_BYTES
+from segmentation.intake.row_faults import RowFaults, row_faults
 
 VALUE_BYTES: Final = 8
 """What a value that is no text counts against `ROW_MAX_BYTES`."""
@@ -40,8 +41,13 @@ class Candidates:
     may_have_nul: bool = False
 
 
-def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.RecordBatch, list[Reject]]:
-    """Accepted rows (of `schema` = spec.row_schema.arrow(ordinal=True), in file order) and the rejects of the rest."""
+def accept(
+    rows: Candidates, spec: ImportSpec, schema: pa.Schema, received_at_us: int
+) -> tuple[pa.RecordBatch, list[Reject]]:
+    """Accepted rows (of `schema` = spec.row_schema.arrow(ordinal=True), in file order) and the rejects of the rest.
+
+    `received_at_us` (microseconds since 1970 UTC) is what events may not be far ahead of.
+    """
     faults = id_faults(rows.ids)
     refused: npt.NDArray[np.bool_] | None = None if faults is None else np.array([f is not None for f in faults])
     for column in rows.columns:
@@ -53,6 +59,11 @@ def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.Re
     nul = _with_nul(rows) if rows.may_have_nul else None
     if nul is not None:
         refused = nul if refused is None else refused | nul
+    activity = _activity_faults(rows, spec, received_at_us)
+    if activity:
+        here = np.zeros(len(rows.ordinals), np.bool_)
+        here[list(activity)] = True
+        refused = here if refused is None else refused | here
     arrays = [pa.Array.from_buffers(pa.int64(), len(rows.ordinals), [None, pa.py_buffer(rows.ordinals)], 0)]
     arrays += [rows.ids, *(c.values for c in rows.columns)]
     if refused is None:
@@ -60,7 +71,7 @@ def accept(rows: Candidates, spec: ImportSpec, schema: pa.Schema) -> tuple[pa.Re
     keep = pa.array(~refused)
     batch = pa.RecordBatch.from_arrays([pc.filter(a, keep) for a in arrays], schema=schema)
     where = np.flatnonzero(refused).tolist()
-    return batch, [_reject(rows, spec, row, _fault(row, faults, large, nul, spec)) for row in where]
+    return batch, [_reject(rows, spec, row, _fault(row, faults, large, nul, spec), activity) for row in where]
 
 
 def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
@@ -140,16 +151,33 @@ def _fault(
     return None
 
 
+def _activity_faults(rows: Candidates, spec: ImportSpec, received_at_us: int) -> RowFaults:
+    """What no event or change of a profile may hold, in rows whose values converted; the ids are judged elsewhere."""
+    if spec.kind == "audience":
+        return {}
+    named = [(column.name, converted.values) for column, converted in zip(spec.columns, rows.columns, strict=True)]
+    return row_faults(named, received_at_us)
+
+
+def _bad_column(rows: Candidates, row: int) -> int | None:
+    """Index of the first value of a row that did not convert."""
+    return next((k for k, c in enumerate(rows.columns) if c.bad is not None and c.bad[row]), None)
+
+
 def _reject(
     rows: Candidates,
     spec: ImportSpec,
     row: int,
     fault: tuple[RejectCode, str, str | None] | None,
+    activity: RowFaults,
 ) -> Reject:
     if fault is not None:
         code, reason, column = fault
+    elif (index := _bad_column(rows, row)) is None:
+        name, refusal = activity[row]
+        code, reason = RejectCode(refusal.code.value), refusal.reason
+        column = next(c.file_name for c in spec.columns if c.name == name)
     else:
-        index = next(k for k, c in enumerate(rows.columns) if c.bad is not None and c.bad[row])
         kept = spec.columns[index]
         shown = rows.shown(index, row)
         cut = shown[:VALUE_SHOWN_CHARACTERS] + ("..." if len(shown) > VALUE_SHOWN_CHARACTERS else "")

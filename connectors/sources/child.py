@@ -209,17 +209,24 @@ def _reader(
         case "csv":
             from connectors.sources.csv_reader import CsvReader
 
-            return CsvReader(_checked(decoded, beat), job.spec, choose=choose)
+            return CsvReader(_checked(decoded, beat), job.spec, choose=choose, received_at_us=job.received_at_us)
         case "jsonl":
             from connectors.sources.jsonl_reader import JsonLinesReader
 
-            return JsonLinesReader(_checked(decoded, beat), job.spec, choose=choose)
+            return JsonLinesReader(_checked(decoded, beat), job.spec, choose=choose, received_at_us=job.received_at_us)
         case "parquet":
             from connectors.sources.parquet_reader import ParquetReader
 
             path = f"/proc/self/fd/{source_fd}"
             most = job.limits.max_decoded_bytes
-            return ParquetReader(path, job.spec, max_decoded_bytes=most, choose=choose, beat=beat)
+            return ParquetReader(
+                path,
+                job.spec,
+                max_decoded_bytes=most,
+                choose=choose,
+                received_at_us=job.received_at_us,
+                beat=beat,
+            )
         case _:
             assert_never(job.format)
 

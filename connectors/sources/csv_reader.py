@@ -22,6 +22,7 @@ from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, Rejec
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text
 from connectors.sources.utf8_kernel import invalid_utf8_positions, is_utf8
+from connectors.sources.value_kernel import MAX_US
 from schemas.columns import Column, ColumnType, ImportSpec
 from schemas.errors import UserError
 from schemas.topics import ROW_MAX_BYTES
@@ -51,6 +52,7 @@ class CsvReader:
         spec: ImportSpec,
         *,
         choose: Chooser | None = None,
+        received_at_us: int = MAX_US,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
         batch_rows: int = BATCH_ROWS,
@@ -58,6 +60,7 @@ class CsvReader:
         self._source = source
         self._spec = spec
         self._choose = choose
+        self._received_at_us = received_at_us
         self._block_bytes = block_bytes
         self._limit = record_limit
         self._batch_rows = batch_rows
@@ -194,7 +197,7 @@ class CsvReader:
         if not is_utf8(self._data, first, after):
             n = self._without_invalid_utf8(n, rejects)
         if n:
-            batch, refused = accept(self._candidates(n), self._spec, self._schema)
+            batch, refused = accept(self._candidates(n), self._spec, self._schema, self._received_at_us)
             rejects += refused
             if batch.num_rows:
                 yield batch

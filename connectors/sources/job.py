@@ -46,6 +46,8 @@ class ParseJob:
     format: FileFormat
     compression: Compression
     source_size: int
+    received_at_us: int
+    """When the file was written (microseconds since 1970 UTC): its events may not be far ahead of that."""
     choose: bool = False
     """Whether the child chooses the columns of the spec, and says so in a LAYOUT frame."""
     partitions: int | None = None
@@ -59,6 +61,7 @@ class ParseJob:
             "format": self.format,
             "compression": self.compression,
             "source_size": self.source_size,
+            "received_at_us": self.received_at_us,
             "choose": self.choose,
             "partitions": self.partitions,
         }

@@ -24,6 +24,7 @@ from connectors.sources.json_values import (
 )
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.suggestion import Chooser, Layout
+from connectors.sources.value_kernel import MAX_US
 from schemas.columns import ColumnType, ImportSpec
 from schemas.errors import UserError
 
@@ -47,12 +48,14 @@ class JsonLinesReader:
         spec: ImportSpec,
         *,
         choose: Chooser | None = None,
+        received_at_us: int = MAX_US,
         block_bytes: int = BLOCK_BYTES,
         record_limit: int = RECORD_MAX_BYTES,
     ) -> None:
         self._source = source
         self._spec = spec
         self._choose = choose
+        self._received_at_us = received_at_us
         self._block = bytearray(block_bytes)
         self._limit = record_limit
         self._ordinal = 0
@@ -187,7 +190,7 @@ class JsonLinesReader:
     def _results(self, rows: "_Rows") -> Iterator[pa.RecordBatch | RejectBatch]:
         rejects = rows.rejects
         if rows.ordinals:
-            batch, refused = accept(rows.candidates(), self._spec, self._schema)
+            batch, refused = accept(rows.candidates(), self._spec, self._schema, self._received_at_us)
             rejects += refused
             if batch.num_rows:
                 yield batch

@@ -47,9 +47,11 @@ class ParquetReader:
         *,
         max_decoded_bytes: int,
         choose: Chooser | None = None,
+        received_at_us: int = MAX_US,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._choose = choose
+        self._received_at_us = received_at_us
         self._path = path
         self._spec = spec
         self._max_decoded_bytes = max_decoded_bytes
@@ -131,7 +133,7 @@ class ParquetReader:
             shown=lambda column, row: str(_shown(others[column], row)),
             may_have_nul=True,
         )
-        batch, more = accept(rows, self._spec, self._schema)
+        batch, more = accept(rows, self._spec, self._schema, self._received_at_us)
         if batch.num_rows:
             yield batch
         yield from reject_batches(rejects + more)

@@ -218,7 +218,9 @@ class _LocalFile:
             raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path)) from exc
         except OSError as exc:
             raise UserError("SOURCE_UNREADABLE", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
-        self.size = os.fstat(self._file.fileno()).st_size
+        status = os.fstat(self._file.fileno())
+        self.size = status.st_size
+        self.modified_us = status.st_mtime_ns // 1000
 
     def blocks(self) -> Iterator[bytes]:
         while block := self._file.read(BLOCK_BYTES):
@@ -234,6 +236,7 @@ class _PinnedObject:
         self._source = source
         self.name = source.key.rpartition("/")[2]
         self.size = source.size
+        self.modified_us = int(source.last_modified.timestamp() * 1_000_000)
 
     def blocks(self) -> Iterator[bytes]:
         return self._store.stream(self._source)

@@ -27,10 +27,12 @@ MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", 
 
 
 class FileBytes(Protocol):
-    """A file to be parsed: its name, its size in bytes, and its blocks in order."""
+    """A file to be parsed: its name, its size in bytes, when it was written, and its blocks in order."""
 
     name: str
     size: int
+    modified_us: int
+    """Microseconds since 1970 UTC."""
 
     def blocks(self) -> Iterator[bytes]:
         """The content. Raises `MusterError` when it cannot be read, or is not what it was."""
@@ -202,6 +204,7 @@ class ParserProcess:
             format=format_,
             compression=compression,
             source_size=self._source.size,
+            received_at_us=self._source.modified_us,
             choose=self._choose,
             partitions=self._partitions,
         )

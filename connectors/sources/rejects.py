@@ -33,6 +33,13 @@ class RejectCode(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     DUPLICATE_KEY = "duplicate_key"
     TOO_DEEP = "too_deep"
+    # Of events and profiles, with the words of `segmentation.intake.refusals`.
+    BAD_EVENT = "bad_event"
+    BAD_EVENT_ID = "bad_event_id"
+    BAD_TIME = "bad_time"
+    TOO_EARLY = "too_early"
+    TOO_FAR_AHEAD = "too_far_ahead"
+    BAD_PROPERTY = "bad_property"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,8 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
     source = context.objects.pin(request.bucket, request.key, request.version_id)
     kept = context.audiences.ensure(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
     spec = ImportSpec.from_record({**kept.spec.as_record(), **request.overrides})
+    if spec.kind != "audience":
+        raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
     # An object that came by an event keeps its place in the order when it is imported again.
     sequencer = request.sequencer or context.jobs.sequencer(
         kept.audience_id, source.bucket, source.key, source.version_id

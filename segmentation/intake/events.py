@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import EVENT_COLUMNS, EVENT_ROWS, OCCURRED_AT, RECEIVED_AT, RECORD_MAX_BYTES
+from schemas.activity import EVENT_ROWS, RECEIVED_AT, RECORD_MAX_BYTES
+from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL, USER_ID
 from schemas.ids import Partition
@@ -121,14 +122,15 @@ def _move(record: TopicRecord, event: EventRecord, partition: Partition) -> Move
 
 def _rows_of_chunk(chunk: EventChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
     batch = rows_of_chunk(chunk, record, partitions)
-    event, occurred_at, event_id = (batch.column(column.name) for column in EVENT_COLUMNS)
-    first = len(EVENT_COLUMNS) + 2
     n = batch.num_rows
+    has_ids = EVENT_ID in batch.schema.names
+    event_id = batch.column(EVENT_ID) if has_ids else pa.nulls(n, pa.string())
+    first = len((ORDINAL, USER_ID, EVENT, OCCURRED_AT)) + has_ids
     arrays = [
         pa.repeat(pa.scalar(chunk.tenant), n),
         batch.column(USER_ID),
-        event,
-        occurred_at,
+        batch.column(EVENT),
+        batch.column(OCCURRED_AT),
         event_id,
         pa.array(chunk_identities(event_id, chunk.source, batch.column(ORDINAL))),
         maps_of_columns(batch.schema.names[first:], batch.columns[first:], n, keep_nulls=False),

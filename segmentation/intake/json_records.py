@@ -14,15 +14,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
-from schemas.activity import (
-    ATTRIBUTES,
-    DELETED,
-    EVENT,
-    EVENT_ID,
-    OCCURRED_AT,
-    PROPERTIES,
-    TENANT,
-)
+from schemas.activity import ATTRIBUTES, DELETED, PROPERTIES, TENANT
+from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue

@@ -186,3 +186,12 @@ def test_the_bridge_and_registration_agree_on_the_form_of_an_event() -> None:
         sequencer="0A",
         by_event=True,
     )
+
+
+@pytest.mark.parametrize("kind", ["events", "profiles"])
+def test_events_and_profiles_never_become_members_of_an_audience(deployment: Deployment, kind: str) -> None:
+    columns = [{"name": "event"}, {"name": "occurred_at", "type": "timestamp"}] if kind == "events" else []
+    job = deployment.register(overrides={"kind": kind, "mode": "append", "columns": columns})
+    assert job.error is not None
+    assert (job.state, job.error.code) == ("FAILED", "BAD_SPEC")
+    assert job.error.message == f"{kind} cannot be imported as an audience"

@@ -3,8 +3,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from schemas.activity_columns import columns_of
 from schemas.arrow import ARROW_TYPES
-from schemas.columns import Column, ImportSpec, RowSchema
+from schemas.columns import Column, ImportKind, ImportSpec, RowSchema
 from schemas.errors import UserError
 
 
@@ -105,6 +106,48 @@ def test_a_spec_that_makes_no_sense_says_why(values: dict[str, Any], why: str) -
     with pytest.raises(UserError, match=why) as error:
         ImportSpec(**values)
     assert error.value.code == "BAD_SPEC"
+
+
+EVENT, AT, EVENT_ID = Column(name="event"), Column(name="occurred_at", type="timestamp"), Column(name="event_id")
+TOTAL = Column(name="total", type="double")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"kind": "members"}, "kind 'members' is none of audience, profiles, events"),
+        ({"kind": "events", "mode": "replace"}, "events are imported with mode append, not replace"),
+        ({"kind": "profiles", "mode": "remove"}, "profiles are imported with mode append, not remove"),
+        ({"kind": "events"}, "must begin with event:string and occurred_at:timestamp"),
+        ({"kind": "events", "columns": (AT, EVENT)}, "must begin with event:string and occurred_at:timestamp"),
+        ({"kind": "events", "columns": (EVENT, Column(name="occurred_at"))}, "must begin with event:string"),
+        (
+            {"kind": "events", "columns": (EVENT, AT, TOTAL, EVENT_ID)},
+            "event_id must be a string, and the column behind",
+        ),
+        ({"kind": "events", "columns": (EVENT, AT, Column(name="event_id", type="long"))}, "event_id must be a string"),
+        ({"kind": "events", "columns": (EVENT, AT, Column(name="n", type="long"))}, "the column n is long"),
+        ({"kind": "profiles", "columns": (Column(name="born", type="date"),)}, "born is date; rules compare double,"),
+    ],
+)
+def test_a_spec_of_events_or_profiles_has_columns_that_rules_can_compare(values: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why) as error:
+        ImportSpec(**{"mode": "append", **values})
+    assert error.value.code == "BAD_SPEC"
+
+
+def test_columns_of_events_are_put_in_their_place() -> None:
+    assert columns_of("events", [TOTAL]) == (EVENT, AT, TOTAL)
+    when = Column(name="occurred_at", type="timestamp", source="ts")
+    assert columns_of("events", [TOTAL, EVENT_ID, when]) == (EVENT, when, EVENT_ID, TOTAL)
+    assert columns_of("profiles", [TOTAL, EVENT]) == (TOTAL, EVENT)
+
+
+@pytest.mark.parametrize("kind", ["audience", "profiles", "events"])
+def test_a_spec_of_every_kind_comes_back_from_its_record(kind: ImportKind) -> None:
+    spec = ImportSpec(kind=kind, mode="append", columns=columns_of(kind, [TOTAL]))
+    assert ImportSpec.from_record(spec.as_record()) == spec
+    assert ("kind" in spec.as_record()) == (kind != "audience")
 
 
 def test_an_unknown_key_of_a_spec_is_named() -> None:

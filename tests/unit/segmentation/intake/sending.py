@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from schemas.activity import EVENT_COLUMNS
+from schemas.activity_columns import EVENT_COLUMNS, EVENT_ID_COLUMN
 from schemas.columns import Column, RowSchema
 from schemas.ids import Partition, Seq, TenantName
 from schemas.messages import EventChunk, ProfileChunk, PropertyValue
@@ -44,8 +44,9 @@ def event_chunk(
     *,
     source: str = "s3://inbox/orders.csv?versionId=1",
     partition: int = HERE,
+    with_ids: bool = True,
 ) -> EventChunk:
-    schema = RowSchema(columns=(*EVENT_COLUMNS, *properties))
+    schema = RowSchema(columns=(*EVENT_COLUMNS, *((EVENT_ID_COLUMN,) if with_ids else ()), *properties))
     filled = [{"_ordinal": n, "user_id": USER, "event": "order", "occurred_at": NOON, **r} for n, r in enumerate(rows)]
     batch = pa.RecordBatch.from_pylist(filled, schema=schema.arrow(ordinal=True))
     return EventChunk(

@@ -229,22 +229,35 @@ def test_names_in_other_scripts_are_no_fault() -> None:
 
 def test_a_chunk_of_other_columns_is_refused() -> None:
     assert chunk_refusal([{"n": 1}], Column(name="n", type="long")) == (
-        "bad_property: the column n is long, not double, string or boolean"
+        "broken_chunk: the column n is long; rules compare double, string, boolean"
     )
     many = tuple(Column(name=f"p{n}", type="boolean") for n in range(257))
-    assert chunk_refusal([{}], *many) == "too_many_properties: 257 properties; at most 256 are allowed"
+    assert chunk_refusal([{}], *many) == "too_many_properties: 260 columns; at most 256 are allowed"
     schema = RowSchema(columns=(Column(name="event"),))
     batch = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": USER}], schema=schema.arrow(ordinal=True))
     chunk = replace(event_chunk([{}]), rows=encode_rows(batch), digest=digest_rows(batch, schema))
     assert refused(take_events([record(CODEC.encode(chunk))], P)) == (
-        "broken_chunk: the columns behind user_id must begin with event string, occurred_at timestamp, event_id string"
+        "broken_chunk: the columns behind user_id must begin with event:string and occurred_at:timestamp"
     )
 
 
-@pytest.mark.parametrize("missing", ["user_id", "event", "occurred_at"])
-def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str) -> None:
-    chunk = event_chunk([{}, {missing: None}])
-    assert refused(take_events([record(CODEC.encode(chunk))], P)) == f"broken_chunk: the column {missing} has nulls"
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [
+        ("user_id", "bad_user_id: row 1: there is no user_id"),
+        ("event", "bad_event: row 1: there is no event"),
+        ("occurred_at", "bad_time: row 1: there is no occurred_at"),
+    ],
+)
+def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str, why: str) -> None:
+    assert chunk_refusal([{}, {missing: None}]) == why
+
+
+def test_a_chunk_may_have_no_ids_at_all() -> None:
+    without = take_events([record(CODEC.encode(event_chunk([{"total": 1.0}], with_ids=False)))], P).rows
+    with_none = take_events([record(CODEC.encode(event_chunk([{"total": 1.0}])))], P).rows
+    assert without.equals(with_none)
+    assert mapping(without.column("properties")[0].as_py()) == {"total": 1.0}
 
 
 def test_a_chunk_that_lies_about_itself_is_refused() -> None:

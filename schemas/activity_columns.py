@@ -1,0 +1,52 @@
+"""Columns of files and chunks of events and of profiles."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.columns import Column, ColumnType, ImportKind
+from schemas.errors import UserError
+
+EVENT: Final = "event"
+OCCURRED_AT: Final = "occurred_at"
+EVENT_ID: Final = "event_id"
+
+EVENT_COLUMNS: Final = (Column(name=EVENT, type="string"), Column(name=OCCURRED_AT, type="timestamp"))
+"""What every event has behind its user id; then comes its id, if the source has ids, then its properties."""
+EVENT_ID_COLUMN: Final = Column(name=EVENT_ID, type="string")
+PROPERTY_TYPES: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
+"""Of the columns for properties and attributes: what a rule can compare."""
+
+
+def columns_of(kind: ImportKind, given: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of an import spec of that kind: those given, with the fixed ones of events in their place."""
+    if kind != "events":
+        return tuple(given)
+    by_name = {column.name: column for column in given}
+    fixed = [by_name.get(column.name, column) for column in EVENT_COLUMNS]
+    fixed += [by_name[EVENT_ID]] if EVENT_ID in by_name else []
+    return (*fixed, *(column for column in given if column.name not in {c.name for c in fixed}))
+
+
+def columns_fault(kind: ImportKind, columns: Sequence[Column]) -> str | None:
+    """Why these cannot be the columns of rows of that kind (behind the user id), or none."""
+    shapes = [(column.name, column.type) for column in columns]
+    fixed = 0
+    if kind == "events":
+        fixed = len(EVENT_COLUMNS)
+        if shapes[:fixed] != [(column.name, column.type) for column in EVENT_COLUMNS]:
+            return "the columns behind user_id must begin with event:string and occurred_at:timestamp"
+        names = [name for name, _ in shapes]
+        if EVENT_ID in names:
+            if shapes[fixed : fixed + 1] != [(EVENT_ID, EVENT_ID_COLUMN.type)]:
+                return "event_id must be a string, and the column behind occurred_at"
+            fixed += 1
+    for name, type_ in shapes[fixed:]:
+        if kind != "audience" and type_ not in PROPERTY_TYPES:
+            return f"the column {name} is {type_}; rules compare {', '.join(PROPERTY_TYPES)}"
+    return None
+
+
+def check_columns(kind: ImportKind, columns: Sequence[Column]) -> None:
+    """Raises `UserError` BAD_SPEC."""
+    if fault := columns_fault(kind, columns):
+        raise UserError("BAD_SPEC", fault, kind=kind)

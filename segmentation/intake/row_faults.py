@@ -1,0 +1,112 @@
+"""What is wrong with rows of events or profiles: whole columns at once, by the rules of single records (`values`).
+
+What looks odd in a column is judged one by one, so that a file, a chunk and a single record are refused for the same
+reasons. A row that has several faults has the one that is found first.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.activity import EARLIEST_US, MAX_AHEAD_US, NAME_MAX_CHARACTERS, PROPERTY_MAX_BYTES
+from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.buffers import string_buffers
+from schemas.columns import USER_ID
+from schemas.ids import USER_ID_MAX_CHARACTERS
+from segmentation.intake.refusals import RefusalCode, Refused
+from segmentation.intake.values import check_text, check_time, check_values
+
+RowFaults = dict[int, tuple[str, Refused]]
+"""By row: the column, and why."""
+Mask = npt.NDArray[np.bool_]
+
+
+def row_faults(columns: Sequence[tuple[str, pa.Array]], received_at_us: int) -> RowFaults:
+    """Faults of rows, given as named columns: user_id, event, occurred_at and event_id by their names, else values."""
+    faults: RowFaults = {}
+    for name, array in columns:
+        for row, refused in _column_faults(name, array, received_at_us).items():
+            faults.setdefault(row, (name, refused))
+    return faults
+
+
+def _column_faults(name: str, array: pa.Array, received_at_us: int) -> dict[int, Refused]:
+    match name:
+        case "user_id":
+            return _text_faults(array, RefusalCode.BAD_USER_ID, USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
+        case "event":
+            return _text_faults(array, RefusalCode.BAD_EVENT, EVENT, "the name of the event", NAME_MAX_CHARACTERS)
+        case "event_id":
+            return _text_faults(array, RefusalCode.BAD_EVENT_ID, None, "the event id", NAME_MAX_CHARACTERS)
+        case "occurred_at":
+            return _time_faults(array, received_at_us)
+        case _:
+            return _value_faults(name, array)
+
+
+def _text_faults(
+    texts: pa.StringArray, code: RefusalCode, needed: str | None, what: str, most: int
+) -> dict[int, Refused]:
+    faults: dict[int, Refused] = {}
+    if needed is not None and texts.null_count:
+        missing = Refused(code, f"there is no {needed}")
+        faults = dict.fromkeys(_rows(texts.is_null().to_numpy(zero_copy_only=False)), missing)
+    offsets, data = string_buffers(texts)
+    sizes = np.diff(offsets)
+    first = data[np.minimum(offsets[:-1], len(data) - 1)]
+    # Blank texts begin with a byte that is no plain character, and there are at least as many bytes as characters.
+    odd = (sizes == 0) | (sizes > most) | (first <= 32) | (first >= 127) | _with_nul(texts)
+    if not odd.any():
+        return faults
+    # Each text once: names of events repeat, and in some languages all are odd.
+    distinct = pc.unique(texts.filter(pa.array(odd)).drop_null())
+    bad = {text: why for text in distinct.to_pylist() if (why := _why(lambda t: check_text(t, code, what, most), text))}
+    for row in _rows(odd) if bad else ():
+        if (why := bad.get(texts[row].as_py())) is not None:
+            faults[row] = why
+    return faults
+
+
+def _time_faults(times: pa.Array, received_at_us: int) -> dict[int, Refused]:
+    missing = Refused(RefusalCode.BAD_TIME, f"there is no {OCCURRED_AT}")
+    faults = dict.fromkeys(_rows(times.is_null().to_numpy(zero_copy_only=False)) if times.null_count else (), missing)
+    us = times.cast(pa.int64()).fill_null(EARLIEST_US).to_numpy()
+    for row in _rows((us < EARLIEST_US) | (us > received_at_us + MAX_AHEAD_US)):
+        if (why := _why(lambda t: check_time(t, received_at_us), int(us[row]))) is not None:
+            faults[row] = why
+    return faults
+
+
+def _value_faults(name: str, values: pa.Array) -> dict[int, Refused]:
+    if pa.types.is_floating(values.type):
+        odd = ~np.isfinite(values.fill_null(0.0).to_numpy())
+    elif pa.types.is_string(values.type):
+        odd = (np.diff(string_buffers(values)[0]) > PROPERTY_MAX_BYTES) | _with_nul(values)
+    else:
+        return {}
+    found = {row: _why(lambda v: check_values({name: v}), values[row].as_py()) for row in _rows(odd)}
+    return {row: why for row, why in found.items() if why is not None}
+
+
+def _why(check: Callable[..., None], value: object) -> Refused | None:
+    try:
+        check(value)
+    except Refused as refused:
+        return refused
+    return None
+
+
+def _rows(mask: Mask) -> list[int]:
+    rows: list[int] = np.flatnonzero(mask).tolist()
+    return rows
+
+
+def _with_nul(texts: pa.StringArray) -> Mask:
+    offsets, data = string_buffers(texts)
+    if (data[offsets[0] : offsets[-1]] != 0).all():
+        return np.zeros(len(texts), np.bool_)
+    found: Mask = pc.fill_null(pc.match_substring(texts, "\0"), fill_value=False).to_numpy(zero_copy_only=False)
+    return found

@@ -1,0 +1,127 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
+from connectors.sources.digested import open_digested
+from connectors.sources.parsing import open_parsed
+from connectors.sources.rejects import RejectBatch
+from schemas.activity_columns import columns_of
+from schemas.codec import CODEC
+from schemas.columns import Column, ImportKind, ImportSpec
+from schemas.ids import Attempt, JobId, Partition, TenantName
+from schemas.messages import EventChunk, ProfileChunk
+from schemas.topics import CHUNK_MAX_BYTES, EVENTS, PROFILES
+from segmentation.intake.events import take_events
+from segmentation.intake.profiles import take_profiles
+from segmentation.intake.topic_record import TopicRecord
+
+P = 4
+ROWS = 30_000
+SOURCE = "s3://inbox/shop/orders.csv?versionId=3"
+LATER_US = 4_000_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve events of each of 2,500 users; every tenth row is none."""
+    path = tmp_path_factory.mktemp("orders") / "orders.csv"
+    with path.open("w") as file:
+        file.write("user_id,event,occurred_at,total\n")
+        for n in range(ROWS):
+            event = "" if n % 10 == 9 else "order"
+            file.write(f"user-{n % 2500},{event},2026-01-01T00:00:{n % 60:02}Z,{n}\n")
+    return path
+
+
+def spec_of(kind: ImportKind, *columns: str) -> ImportSpec:
+    return ImportSpec(kind=kind, mode="append", columns=columns_of(kind, [Column.parse(c) for c in columns]))
+
+
+def chunked(path: Path, spec: ImportSpec, attempt: int = 1) -> tuple[ActivityChunker, list[EventChunk | ProfileChunk]]:
+    source = ActivitySource(
+        kind="events" if spec.kind == "events" else "profiles",
+        tenant=TenantName("shop"),
+        source=SOURCE,
+        import_id=JobId("01jd0000000000000000000000"),
+        attempt=Attempt(attempt),
+    )
+    chunker = ActivityChunker(source, schema=spec.row_schema, partitions=P)
+    chunks: list[EventChunk | ProfileChunk] = []
+    with open_parsed(path, spec) as parsed:
+        for found in parsed:
+            if not isinstance(found, RejectBatch):
+                chunks += chunker.add(found)
+    return chunker, [*chunks, *chunker.finish()]
+
+
+def record(topic: str, offset: int, value: bytes, partition: Partition) -> TopicRecord:
+    return TopicRecord(topic=topic, partition=partition, offset=offset, key=None, value=value, received_at_us=LATER_US)
+
+
+def arrived(chunks: list[EventChunk | ProfileChunk]) -> list[dict[str, Any]]:
+    """The rows that a reader of the topic of events has, of all partitions."""
+    rows: list[dict[str, Any]] = []
+    for partition in range(P):
+        mine = [chunk for chunk in chunks if chunk.partition == partition]
+        assert [chunk.seq for chunk in mine] == list(range(len(mine)))
+        records = [record(EVENTS, n, CODEC.encode(chunk), Partition(partition)) for n, chunk in enumerate(mine)]
+        intake = take_events(records, P)
+        assert (intake.refusals, intake.moves) == ((), ())
+        rows += intake.rows.to_pylist()
+    return rows
+
+
+def test_every_accepted_row_of_a_file_arrives_as_one_event_in_the_partition_of_its_user(orders: Path) -> None:
+    spec = spec_of("events", "total:double")
+    chunker, chunks = chunked(orders, spec)
+    rows = arrived(chunks)
+    found = sorted(int(row["properties"][0][1]["number"]) for row in rows)
+    assert found == [n for n in range(ROWS) if n % 10 != 9]
+    assert {(row["user_id"], row["event"], row["tenant"]) for row in rows} == {
+        (f"user-{n % 2500}", "order", "shop") for n in range(ROWS) if n % 10 != 9
+    }
+    assert chunker.chunks == tuple(sum(c.partition == p for c in chunks) for p in range(P))
+    with open_digested(orders, spec, partitions=P) as verified:
+        assert sum(batch.num_rows for batch in verified) == ROWS // 10
+        assert verified.digests == chunker.digests
+
+
+def test_another_attempt_sends_the_same_events(orders: Path) -> None:
+    spec = spec_of("events", "total:double")
+    (_, first), (_, second) = chunked(orders, spec, attempt=1), chunked(orders, spec, attempt=2)
+    identities = [[row["identity"] for row in arrived(chunks)] for chunks in (first, second)]
+    assert identities[0] == identities[1]
+    assert len(set(identities[0])) == ROWS * 9 // 10
+    assert {chunk.attempt for chunk in second} == {2}
+
+
+def test_a_chunk_fits_into_a_message_however_large_its_rows_are(tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    text = "x" * 8000
+    path.write_text("user_id,event,occurred_at,text\n" + f"alice,order,2026-01-01T00:00:00Z,{text}\n" * 500)
+    _, chunks = chunked(path, spec_of("events", "text"))
+    assert sum(chunk.count for chunk in chunks) == 500
+    assert max(len(CODEC.encode(chunk)) for chunk in chunks) <= CHUNK_MAX_BYTES
+
+
+def test_a_file_of_profiles_arrives_as_changes_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("user_id,age,plan\nalice,30,gold\nalice,31,\n")
+    _, chunks = chunked(path, spec_of("profiles", "age:double", "plan"))
+    [chunk] = chunks
+    assert isinstance(chunk, ProfileChunk)
+    rows = take_profiles([record(PROFILES, 5, CODEC.encode(chunk), chunk.partition)], P).rows.to_pylist()
+    assert [dict(row["attributes"]) for row in rows] == [
+        {"age": value(30.0), "plan": value("gold")},
+        {"age": value(31.0), "plan": value(None)},
+    ]
+
+
+def value(given: float | str | None) -> dict[str, float | str | None]:
+    return {
+        "number": given if isinstance(given, float) else None,
+        "string": given if isinstance(given, str) else None,
+        "boolean": None,
+    }
