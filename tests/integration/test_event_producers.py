@@ -1,0 +1,150 @@
+"""Events of ordinary producers on the real broker: where they lie, and what becomes of those that lie wrong."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from orchestration.settings import Settings
+from schemas.ids import Partition
+from schemas.topics import EVENTS, PROFILES
+from segmentation.intake.events import EventIntake, take_events
+from segmentation.intake.profiles import take_profiles
+from segmentation.intake.topic_record import Move, TopicRecord
+from tests.integration.workers import eventually
+
+pytestmark = pytest.mark.integration
+
+P = 4
+USERS = [f"user-{n}" for n in range(150)] + [f"利用者-{n}" for n in range(150)]
+SCRIPT = Path(__file__).parents[2] / "docs" / "send_events.py"
+
+
+class Log:
+    """What comes into a topic of the stack from now on."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.bootstrap = bootstrap
+        self.topic = topic
+        self._from = self._ends()
+
+    def _ends(self) -> list[int]:
+        consumer = self._consumer()
+
+        def ends() -> list[int] | None:
+            try:
+                return [consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout=10)[1] for p in range(P)]
+            except KafkaException as exc:
+                if exc.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:  # the topic was made a moment ago
+                    return None
+                raise
+
+        try:
+            found: list[int] = eventually(ends)
+            return found
+        finally:
+            consumer.close()
+
+    def _consumer(self) -> Consumer:
+        return Consumer({"bootstrap.servers": self.bootstrap, "group.id": f"unused-{uuid.uuid4().hex}"})
+
+    def read(self) -> list[list[TopicRecord]]:
+        """The records of each partition that came since this was read last."""
+        ends, begins = self._ends(), self._from
+        wanted = sum(ends) - sum(begins)
+        consumer = self._consumer()
+        consumer.assign([TopicPartition(self.topic, p, begins[p]) for p in range(P)])
+        found: list[list[TopicRecord]] = [[] for _ in range(P)]
+        while sum(map(len, found)) < wanted:
+            message = consumer.poll(30)
+            assert message is not None, "the broker does not answer"
+            assert message.error() is None
+            kind, stamp_ms = message.timestamp()
+            assert kind == TIMESTAMP_LOG_APPEND_TIME
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            found[partition].append(
+                TopicRecord(
+                    topic=self.topic,
+                    partition=Partition(partition),
+                    offset=offset,
+                    key=message.key(),
+                    value=message.value(),
+                    received_at_us=stamp_ms * 1000,
+                )
+            )
+        consumer.close()
+        self._from = ends
+        return found
+
+    def intakes(self) -> list[EventIntake]:
+        return [take_events(records, P) for records in self.read()]
+
+
+def lines(run: str) -> list[str]:
+    return [
+        json.dumps({"user_id": user, "event": run, "occurred_at": 1_700_000_000_000 + n, "properties": {"n": n}})
+        for n, user in enumerate(USERS)
+    ]
+
+
+def sent_by_script(log: Log, records: Sequence[str]) -> None:
+    command = [sys.executable, str(SCRIPT), log.bootstrap, log.topic]
+    done = subprocess.run(command, input="\n".join(records), capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == (f"{len(records)} records taken\n", 0), done.stderr
+
+
+def send_moves(log: Log, moves: Sequence[Move]) -> None:
+    producer = Producer({"bootstrap.servers": log.bootstrap, "enable.idempotence": True})
+    for move in moves:
+        producer.produce(log.topic, move.value, key=move.key, partition=move.partition)
+    assert producer.flush(30) == 0
+
+
+def users(intakes: Sequence[EventIntake]) -> list[str]:
+    return [user for intake in intakes for user in intake.rows.column("user_id").to_pylist()]
+
+
+def test_the_events_of_the_documented_producer_lie_where_their_users_belong(stack: Settings) -> None:
+    log = Log(stack.kafka_bootstrap, EVENTS)
+    sent_by_script(log, lines(uuid.uuid4().hex))
+    intakes = log.intakes()
+    assert [(intake.moves, intake.refusals) for intake in intakes] == [((), ())] * P
+    assert sorted(users(intakes)) == sorted(USERS)
+    assert min(intake.rows.num_rows for intake in intakes) > 30
+
+
+def test_the_events_of_a_producer_with_another_partitioner_count_once_where_they_belong(stack: Settings) -> None:
+    log = Log(stack.kafka_bootstrap, EVENTS)
+    producer = Producer({"bootstrap.servers": log.bootstrap})  # librdkafka's default partitioner
+    for user, line in zip(USERS, lines(uuid.uuid4().hex), strict=True):
+        producer.produce(EVENTS, line.encode(), key=user.encode())
+    assert producer.flush(30) == 0
+    first = log.intakes()
+    moves = [move for intake in first for move in intake.moves]
+    assert len(moves) + len(users(first)) == len(USERS)
+    assert len(moves) > len(USERS) // 2
+    send_moves(log, moves)
+    send_moves(log, moves)  # whoever sends them dies before the offset is committed
+    second = log.intakes()
+    assert [(intake.moves, intake.refusals) for intake in second] == [((), ())] * P
+    events = {
+        (row["user_id"], row["event"], row["occurred_at"], row["identity"])
+        for intake in (*first, *second)
+        for row in intake.rows.to_pylist()
+    }
+    assert sorted(user for user, *_ in events) == sorted(USERS)
+
+
+def test_the_profiles_of_the_documented_producer_lie_where_their_users_belong(stack: Settings) -> None:
+    log = Log(stack.kafka_bootstrap, PROFILES)
+    sent_by_script(log, [json.dumps({"user_id": user, "attributes": {"n": n}}) for n, user in enumerate(USERS)])
+    intakes = [take_profiles(records, P) for records in log.read()]
+    assert [intake.refusals for intake in intakes] == [()] * P
+    assert sorted(u for intake in intakes for u in intake.rows.column("user_id").to_pylist()) == sorted(USERS)

@@ -1,0 +1,63 @@
+"""docs/events.md says what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+from schemas import activity
+from schemas.ids import USER_ID_MAX_CHARACTERS, Partition
+from schemas.messages import EventRecord
+from schemas.partitioning import partition_of
+from segmentation.intake.events import take_events
+from segmentation.intake.profiles import take_profiles
+from segmentation.intake.refusals import RefusalCode
+from segmentation.intake.topic_record import TopicRecord
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "events.md").read_text()
+TEXT = " ".join(PAGE.split())
+NOON_US = 1_795_608_000_000_000
+HERE = Partition(partition_of("alice", 4))
+
+
+def record(value: str, topic: str) -> TopicRecord:
+    return TopicRecord(
+        topic=topic, partition=HERE, offset=0, key=b"alice", value=value.encode(), received_at_us=NOON_US
+    )
+
+
+def test_every_refusal_is_explained_and_none_that_does_not_exist() -> None:
+    table = PAGE[PAGE.index("## Refusals") : PAGE.index("## Files")]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == {code.value for code in RefusalCode}
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    assert f"at most {activity.RECORD_MAX_BYTES // 1024} KiB" in TEXT
+    assert f"1 to {USER_ID_MAX_CHARACTERS} characters, not only white space" in TEXT
+    assert f"the event's name, 1 to {activity.NAME_MAX_CHARACTERS} characters" in TEXT
+    assert f"At most {activity.MAX_PROPERTIES}, with names of 1 to {activity.NAME_MAX_CHARACTERS} characters" in TEXT
+    assert f"at most {activity.PROPERTY_MAX_BYTES // 1024} KiB in UTF-8" in TEXT
+    assert f"more than {activity.MAX_AHEAD_US // 3_600_000_000} hours ahead" in TEXT
+    assert activity.EARLIEST_US == 946_684_800_000_000
+    assert "before 2000-01-01" in TEXT
+
+
+def test_the_examples_are_taken() -> None:
+    event, profiles = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
+    rows = take_events([record(event, "muster.events")], 4).rows.to_pylist()
+    assert [(row["user_id"], row["event"], row["event_id"], row["tenant"]) for row in rows] == [
+        ("alice", "order", "o-1", "default")
+    ]
+    changes = [record(line, "muster.profiles") for line in profiles.splitlines()]
+    assert take_profiles(changes, 4).rows.column("deleted").to_pylist() == [False, True]
+
+
+def test_the_members_of_an_event_are_those_of_the_table() -> None:
+    members = re.findall(r"^\| `(\w+)` \| (?:yes|no) \|", PAGE, re.MULTILINE)
+    event = json.dumps(dict.fromkeys([*members, "another"]))
+    [refusal] = take_events([record(event, "muster.events")], 4).refusals
+    assert refusal.reason == (
+        "there is no member 'another'; there are event, event_id, occurred_at, properties, tenant, user_id"
+    )
+    assert {name.removesuffix("_us") for name in EventRecord.__dataclass_fields__} == set(members)
