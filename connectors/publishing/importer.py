@@ -14,25 +14,21 @@ A failure before 6 leaves an attempt without end markers, which nobody can take 
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
 from connectors.publishing.ports import Backlog, Fence, TopicLog
-from connectors.publishing.reports import ImportAttempt, PartitionSent, PublishProgress, PublishReport
+from connectors.publishing.progress import OnProgress, ProgressTimer
+from connectors.publishing.reconciling import compare, refuse_other_partition_count
+from connectors.publishing.reports import ImportAttempt, PartitionSent, PublishReport
 from connectors.publishing.sending import PlainSender, Sender
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
-from connectors.verification.stream import ParsedRows, ParsedSummary
+from connectors.verification.stream import ParsedRows
 from schemas.digest import Digest
-from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.messages import ImportAborted, ImportEnded, ImportStarted
 from schemas.warm import warm
-
-PROGRESS_INTERVAL_S: Final = 0.25
-
-OnProgress = Callable[[PublishProgress], None]
 
 
 def publish_import(
@@ -53,8 +49,8 @@ def publish_import(
     the partition); `UserError` SOURCE_CHANGED, and whatever the parser raises; `RetriableError` KAFKA_UNAVAILABLE.
     In every one of these cases no end marker has been sent, except when the broker fails during step 6.
     """
-    _refuse_other_partition_count(log, attempt.partitions)  # 1
-    sender = Sender(log=log, backlog=backlog, fence=fence, attempt=attempt, limit=limit, clock=clock)
+    refuse_other_partition_count(log, attempt.partitions)  # 1
+    sender = Sender(log=log, backlog=backlog, fence=fence, partitions=attempt.partitions, limit=limit, clock=clock)
     try:
         return _publish(parsed, attempt, evidence, sender, on_progress)
     except BaseException:
@@ -74,18 +70,6 @@ def publish_aborted(log: TopicLog, *, import_id: JobId, attempt: Attempt, partit
     sender.await_acknowledgements()
 
 
-def _refuse_other_partition_count(log: TopicLog, frozen: int) -> None:
-    if (found := log.partitions()) != frozen:
-        raise FatalError(
-            "TOPIC_PARTITIONS_CHANGED",
-            f"topic {log.topic} has {found} partitions, the job was registered with {frozen}: users would be looked "
-            "for in the wrong partitions. Give the topic its old number of partitions, or register the job again",
-            topic=log.topic,
-            found=found,
-            frozen=frozen,
-        )
-
-
 def _publish(
     parsed: ParsedRows, attempt: ImportAttempt, evidence: Evidence, sender: Sender, on_progress: OnProgress
 ) -> PublishReport:
@@ -100,7 +84,7 @@ def _publish(
         import_id=attempt.import_id,
         attempt=attempt.attempt,
     )
-    progress = _ProgressTimer(sender, chunker, on_progress)
+    progress = ProgressTimer(sender, chunker, on_progress)
     for item in parsed:  # 3
         if isinstance(item, RejectBatch):
             continue
@@ -111,7 +95,7 @@ def _publish(
         sender.send(chunk.partition, chunk)
     sender.await_acknowledgements()  # 4
     progress.report(last=True)
-    _compare(chunker.digests, evidence, parsed.summary)  # 5
+    compare(chunker.digests, evidence, parsed.summary)  # 5
     sender.ask_fence()
     for partition in partitions:  # 6
         chunks, digest = chunker.chunks[partition], chunker.digests[partition]
@@ -166,57 +150,3 @@ def _ended(attempt: ImportAttempt, partition: Partition, chunks: int, digest: Di
         records=digest.count,
         digest=digest,
     )
-
-
-def _compare(sent: tuple[Digest, ...], evidence: Evidence, summary: ParsedSummary) -> None:
-    """Step 5: what was sent must be what verification saw, in every partition."""
-    if sent == evidence.partitions:
-        return
-    seen = {"source_bytes": evidence.source_bytes, "decoded_bytes": evidence.decoded_bytes}
-    now = {"source_bytes": summary.source_bytes, "decoded_bytes": summary.decoded_bytes}
-    if now != seen:
-        raise UserError(
-            "SOURCE_CHANGED",
-            f"the file was changed during the import: {now['source_bytes']} bytes ({now['decoded_bytes']} "
-            f"uncompressed), verification read {seen['source_bytes']} ({seen['decoded_bytes']}). Upload it again under "
-            "a new name",
-            verified=seen,
-            sent=now,
-        )
-    wrong = [p for p, (a, b) in enumerate(zip(sent, evidence.partitions, strict=False)) if a != b]
-    if len(sent) != len(evidence.partitions):
-        raise FatalError(
-            "EVIDENCE_MISMATCH",
-            f"verification counted {len(evidence.partitions)} partitions, {len(sent)} were sent",
-        )
-    first = wrong[0]
-    raise FatalError(
-        "EVIDENCE_MISMATCH",
-        f"partition {first}: {sent[first].count} rows with digest {sent[first]} were sent, verification counted "
-        f"{evidence.partitions[first].count} with {evidence.partitions[first]} (differs in {len(wrong)} partition(s))",
-        partition=first,
-        partitions=wrong,
-        sent=str(sent[first]),
-        verified=str(evidence.partitions[first]),
-    )
-
-
-class _ProgressTimer:
-    """Reports progress a few times a second, and once at the end."""
-
-    def __init__(self, sender: Sender, chunker: Chunker, on_progress: OnProgress) -> None:
-        self._sender = sender
-        self._chunker = chunker
-        self._on_progress = on_progress
-        self._due = sender.clock()
-
-    def report(self, *, last: bool = False) -> None:
-        now = self._sender.clock()
-        if last or now >= self._due:
-            self._due = now + PROGRESS_INTERVAL_S
-            rows = tuple(digest.count for digest in self._chunker.digests)
-            self._on_progress(
-                PublishProgress(
-                    rows=sum(rows), bytes=self._sender.bytes, partitions=rows, offsets=self._sender.offsets()
-                )
-            )

@@ -42,18 +42,18 @@ class PublishProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionSent:
-    """What one partition was sent; the same numbers that its end marker carries, and where that marker is."""
+    """What one partition was sent; its end marker, if there are markers, carries the same numbers."""
 
     partition: Partition
     chunks: int
     records: int
     digest: Digest
-    end_offset: int  # of the end marker
+    end_offset: int  # of the end marker, or of the last chunk where there are no markers; -1 without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishReport:
-    """A finished attempt: every message of it, end markers too, has been acknowledged by the broker."""
+    """A finished attempt: every message of it has been acknowledged by the broker."""
 
     import_id: JobId
     attempt: Attempt

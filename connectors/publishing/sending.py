@@ -8,11 +8,10 @@ from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit, Outstanding
 from connectors.publishing.ports import Backlog, Delivery, Fence, TopicLog
-from connectors.publishing.reports import ImportAttempt
 from schemas.codec import CODEC
 from schemas.errors import RetriableError
 from schemas.ids import Partition
-from schemas.messages import ImportMessage, Message
+from schemas.messages import Message
 
 FENCE_INTERVAL_S: Final = 1.0
 BACKLOG_INTERVAL_S: Final = 0.2
@@ -32,7 +31,7 @@ class Sender:
         log: TopicLog,
         backlog: Backlog,
         fence: Fence,
-        attempt: ImportAttempt,
+        partitions: int,
         limit: BacklogLimit,
         clock: Callable[[], float],
     ) -> None:
@@ -41,9 +40,9 @@ class Sender:
         self._fence = fence
         self._limit = limit
         self.clock = clock
-        self._outstanding = Outstanding(attempt.partitions)
-        self._first_offsets = [-1] * attempt.partitions
-        self._last_offsets = [-1] * attempt.partitions
+        self._outstanding = Outstanding(partitions)
+        self._first_offsets = [-1] * partitions
+        self._last_offsets = [-1] * partitions
         self._fence_due = clock()
         self._backlog_due = clock()
         self._backlog_known = clock()
@@ -67,7 +66,7 @@ class Sender:
         self._fence.check()
         self._fence_due = self.clock() + FENCE_INTERVAL_S
 
-    def send(self, partition: Partition, message: ImportMessage) -> None:
+    def send(self, partition: Partition, message: Message) -> None:
         """Queue a message, waiting for room in the backlog and in the queue."""
         self._tick()
         if self._outstanding.full(partition, self._limit):

@@ -12,9 +12,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
-from connectors.publishing.importer import OnProgress, publish_aborted, publish_import
+from connectors.publishing.importer import publish_aborted, publish_import
 from connectors.publishing.ports import Superseded
 from connectors.publishing.producer import KafkaTopicLog
+from connectors.publishing.progress import OnProgress
 from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
