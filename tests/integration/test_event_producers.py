@@ -5,18 +5,29 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from connectors.publishing.activity_chunking import ActivitySource
+from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
+from connectors.publishing.producer import KafkaTopicLog
+from connectors.sources.digested import open_digested
+from connectors.sources.parsing import open_parsed
+from connectors.verification.verifier import verify_digested
 from orchestration.settings import Settings
-from schemas.ids import Partition
+from schemas.activity_columns import EVENT_ID_COLUMN, columns_of
+from schemas.columns import ImportSpec
+from schemas.ids import DEFAULT_TENANT, Attempt, JobId, Partition
 from schemas.topics import EVENTS, PROFILES
 from segmentation.intake.events import EventIntake, take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import Move, TopicRecord
+from tests.fakes.import_log import ScriptedFence
 from tests.integration.workers import eventually
+from tests.unit.publishing.test_importer import NoRejects
 
 pytestmark = pytest.mark.integration
 
@@ -148,3 +159,62 @@ def test_the_profiles_of_the_documented_producer_lie_where_their_users_belong(st
     intakes = [take_profiles(records, P) for records in log.read()]
     assert [intake.refusals for intake in intakes] == [()] * P
     assert sorted(u for intake in intakes for u in intake.rows.column("user_id").to_pylist()) == sorted(USERS)
+
+
+def test_a_file_that_is_sent_twice_and_the_same_events_of_a_producer_are_one_event_each(
+    stack: Settings, tmp_path: Path
+) -> None:
+    run = uuid.uuid4().hex
+    path = tmp_path / "events.csv"
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [(user, run, moment + timedelta(seconds=n), f"id-{n}" if n % 2 else "") for n, user in enumerate(USERS)]
+    body = [f"{user},{event},{at.isoformat()},{event_id}" for user, event, at, event_id in rows]
+    path.write_text("\n".join(["user_id,event,occurred_at,event_id", *body, f"nobody,,{moment.isoformat()},"]))
+    spec = ImportSpec(
+        kind="events", mode="append", columns=columns_of("events", [EVENT_ID_COLUMN]), max_reject_share=0.5
+    )
+    with open_digested(path, spec, partitions=P) as digested:
+        evidence = verify_digested(digested, spec, rejects=NoRejects())
+    log = Log(stack.kafka_bootstrap, EVENTS)
+    for number in (1, 2):
+        source = ActivitySource(
+            kind="events",
+            tenant=DEFAULT_TENANT,
+            source=f"s3://inbox/{run}.csv?versionId=1",
+            import_id=JobId("01jd0000000000000000000000"),
+            attempt=Attempt(number),
+        )
+        topic = KafkaTopicLog(stack.kafka_bootstrap, EVENTS)
+        with open_parsed(path, spec) as parsed:
+            report = publish_activity(
+                parsed,
+                ActivityAttempt(source=source, partitions=P, columns=spec.row_schema),
+                evidence=evidence,
+                log=topic,
+                backlog=NobodyReads(),
+                fence=ScriptedFence(),
+                on_progress=lambda _: None,
+            )
+        assert (report.rows, [s.digest for s in report.partitions]) == (len(USERS), list(evidence.partitions))
+    with_ids = [
+        json.dumps({"user_id": user, "event": event, "occurred_at": at.isoformat(), "event_id": event_id})
+        for user, event, at, event_id in rows
+        if event_id
+    ]
+    sent_by_script(log, with_ids)
+    intakes = log.intakes()
+    assert [(intake.moves, intake.refusals) for intake in intakes] == [((), ())] * P
+    assert len(users(intakes)) == 2 * len(USERS) + len(with_ids)
+    known = {
+        (row["user_id"], row["event"], row["occurred_at"], row["identity"])
+        for intake in intakes
+        for row in intake.rows.to_pylist()
+    }
+    assert sorted((user, event, at) for user, event, at, _ in known) == sorted(row[:3] for row in rows)
+
+
+class NobodyReads:
+    """`Backlog` of a topic that nobody reads yet; so few chunks need not wait for anybody."""
+
+    def taken(self) -> tuple[int, ...]:
+        return (0,) * P
