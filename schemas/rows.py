@@ -1,10 +1,17 @@
 """Rows of a chunk as bytes: an Arrow IPC stream with exactly one record batch."""
 
+import struct
+from typing import Final
+
 import pyarrow as pa
 
 from schemas.columns import RowSchema
 from schemas.messages import EventChunk, ExportChunk, ProfileChunk, UserChunk
 from schemas.row_digest import digest_rows
+
+MESSAGE_HEADER: Final = 2
+BATCH_COMPRESSION: Final = 3
+"""Places of two fields in the tables of Arrow's metadata."""
 
 
 def encode_rows(batch: pa.RecordBatch) -> bytes:
@@ -16,11 +23,48 @@ def encode_rows(batch: pa.RecordBatch) -> bytes:
 
 
 def decode_rows(data: bytes) -> pa.RecordBatch:
-    """The batch of `encode_rows`, sharing memory with `data`. Raises `pa.ArrowInvalid` on broken bytes."""
+    """The batch of `encode_rows`, sharing memory with `data`. Raises `pa.ArrowInvalid` on broken bytes.
+
+    Nothing in it takes more memory than its bytes: what is compressed is refused, unread.
+    """
+    try:
+        plain = _plain(data)
+    except struct.error as exc:
+        raise pa.ArrowInvalid(f"the metadata of the rows is broken: {exc}") from exc
+    if not plain:
+        raise pa.ArrowInvalid("the rows are compressed, or by a dictionary; those of a chunk are not")
     with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
         batch = reader.read_next_batch()
     batch.validate(full=True)
     return batch
+
+
+def _plain(data: bytes) -> bool:
+    """Whether there are only batches without the field `compression`: Arrow would unpack them before one can look.
+
+    https://github.com/apache/arrow/blob/main/format/Message.fbs: tables Message and RecordBatch. Raises struct.error
+    where metadata is cut off.
+    """
+    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
+        if message.type == "schema":
+            continue
+        if message.type != "record batch":
+            return False
+        metadata = message.metadata.to_pybytes()
+        header = _field(metadata, int.from_bytes(metadata[:4], "little"), MESSAGE_HEADER)
+        batch = header + int.from_bytes(metadata[header : header + 4], "little")
+        if _field(metadata, batch, BATCH_COMPRESSION):
+            return False
+    return True
+
+
+def _field(data: bytes, table: int, index: int) -> int:
+    """Position of a field of a flatbuffer's table; 0 where it is not there."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    size = struct.unpack_from("<H", data, vtable)[0]
+    entry = 4 + 2 * index
+    offset = struct.unpack_from("<H", data, vtable + entry)[0] if entry < size else 0
+    return table + offset if offset else 0
 
 
 Chunk = UserChunk | EventChunk | ProfileChunk | ExportChunk

@@ -36,8 +36,9 @@ def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partiti
     if len(schema.columns) > MAX_PROPERTIES:
         reason = f"{len(schema.columns)} columns; at most {MAX_PROPERTIES} are allowed"
         raise Refused(RefusalCode.TOO_MANY_PROPERTIES, reason)
-    if batch.column(ORDINAL).null_count:
-        raise Refused(RefusalCode.BROKEN_CHUNK, f"the column {ORDINAL} has nulls")
+    ordinals = batch.column(ORDINAL)
+    if ordinals.null_count or (np.diff(ordinals.to_numpy()) <= 0).any():
+        raise Refused(RefusalCode.BROKEN_CHUNK, f"{ORDINAL} does not go up from row to row")
     columns = [(name, batch.column(name)) for name in schema.names]
     if faults := row_faults(columns, record.received_at_us):
         row = min(faults)

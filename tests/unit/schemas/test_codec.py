@@ -293,6 +293,24 @@ def test_broken_rows_raise() -> None:
         decode_rows(encode_rows(ROWS)[:100])
 
 
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_compressed_rows_are_refused_unread(compression: str) -> None:
+    rows = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": "a" * 10_000_000}])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_batch(rows)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(pa.ArrowInvalid, match="the rows are compressed"):
+        decode_rows(sink.getvalue().to_pybytes())
+    assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+def test_rows_by_a_dictionary_are_refused() -> None:
+    rows = pa.record_batch({"user_id": pa.array(["a", "a"]).dictionary_encode()})
+    with pytest.raises(pa.ArrowInvalid, match="or by a dictionary"):
+        decode_rows(encode_rows(rows))
+
+
 def test_a_chunk_is_held_against_its_count_and_digest() -> None:
     true = str(digest_rows(ROWS, ROWS_SCHEMA))
     assert chunk_fault(chunk(2, true), ROWS, ROWS_SCHEMA) is None

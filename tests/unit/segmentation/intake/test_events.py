@@ -83,7 +83,7 @@ def test_a_single_event_without_an_id_is_known_by_its_place() -> None:
 
 
 def test_a_row_of_a_chunk_without_an_id_is_known_by_source_and_ordinal_whoever_sends_it_again() -> None:
-    rows: list[dict[str, Any]] = [{"_ordinal": 4}, {"_ordinal": 9}, {"event_id": "o-1"}]
+    rows: list[dict[str, Any]] = [{"_ordinal": 4}, {"_ordinal": 9}, {"_ordinal": 10, "event_id": "o-1"}]
     first = event_chunk(rows, source="file-1")
     again = replace(event_chunk(rows[1:], source="file-1"), attempt=Attempt(2), import_id=JobId("0" * 26))
     other = event_chunk(rows[1:2], source="file-2")
@@ -251,6 +251,32 @@ def test_a_chunk_of_other_columns_is_refused() -> None:
 )
 def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str, why: str) -> None:
     assert chunk_refusal([{}, {missing: None}]) == why
+
+
+@pytest.mark.parametrize("ordinals", [[3, 3], [4, 3], [3, None]])
+def test_a_chunk_whose_ordinals_do_not_go_up_is_refused(ordinals: list[int | None]) -> None:
+    why = chunk_refusal([{"_ordinal": ordinal} for ordinal in ordinals])
+    assert why == "broken_chunk: _ordinal does not go up from row to row"
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_have_one_end(value: bytes) -> None:
+    for start in (b"", b"{", CODEC.encode(AVRO)[:10], CODEC.encode(event_chunk([{}]))[:10]):
+        intake = take_events([record(start + value)], P)
+        assert intake.rows.num_rows + len(intake.moves) + len(intake.refusals) == 1
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**30), st.integers(1, 255))
+def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int, flip: int) -> None:
+    chunk = event_chunk([{"total": 1.5, "coupon": "X", "event_id": "o-1"}, {"event_id": "o-2"}])
+    rows = bytearray(chunk.rows)
+    rows[at % len(rows)] ^= flip
+    whole, damaged = (
+        take_events([record(CODEC.encode(replace(chunk, rows=given)))], P) for given in (chunk.rows, bytes(rows))
+    )
+    assert damaged.refusals or damaged.rows.equals(whole.rows)
 
 
 def test_a_chunk_may_have_no_ids_at_all() -> None:
