@@ -8,7 +8,7 @@ import pytest
 from connectors.publishing.activity_chunking import ActivitySource
 from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
 from connectors.publishing.backlog import BacklogLimit
-from connectors.publishing.ports import Superseded
+from connectors.publishing.ports import Delivery, Superseded
 from connectors.publishing.reports import PublishReport
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.verification.evidence import Evidence
@@ -108,6 +108,23 @@ def test_a_partition_without_users_gets_nothing() -> None:
     report = publish(GivenRows(rows), evidence_of(rows), log)
     assert log.messages[1] == []
     assert [(s.chunks, s.records, s.end_offset) for s in report.partitions] == [(1, 1, 0), (0, 0, -1)]
+
+
+class LateLog(InMemoryTopicLog):
+    """Acknowledges nothing before it is flushed."""
+
+    def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
+        del timeout_s
+        return ()
+
+    def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
+        return super().poll(timeout_s)
+
+
+def test_an_attempt_ends_when_the_broker_has_acknowledged_everything() -> None:
+    log = LateLog(2)
+    report = publish(GivenRows(ROWS), evidence_of(ROWS), log)
+    assert (log.unacknowledged(), [s.end_offset for s in report.partitions]) == (0, [0, 0])
 
 
 def test_what_dies_on_the_way_is_sent_again_whole_and_every_event_counts_once() -> None:

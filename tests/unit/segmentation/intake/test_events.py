@@ -202,6 +202,7 @@ def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
     [
         ({"user_id": ""}, "bad_user_id: row 1: the user id has 0 characters"),
         ({"user_id": "é" * 192}, "bad_user_id: row 1: the user id has 192 characters"),
+        ({"user_id": "x" * 192}, "bad_user_id: row 1: the user id has 192 characters"),
         ({"user_id": "\u3000"}, "bad_user_id: row 1: the user id is white space only"),
         ({"user_id": "a\0b"}, "bad_user_id: row 1: the user id has a NUL character"),
         ({"user_id": "bob"}, "wrong_partition: row 1: the user belongs to partition 2"),
@@ -217,6 +218,16 @@ def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
 )
 def test_one_bad_row_refuses_its_chunk_and_is_named(row: dict[str, Any], why: str) -> None:
     assert chunk_refusal([{}, row, {}]).startswith(why)
+
+
+def test_the_first_of_several_bad_rows_is_named() -> None:
+    assert chunk_refusal([{}, {"coupon": "\0"}, {"event": ""}]).startswith("bad_property: row 1: ")
+
+
+def test_the_id_of_an_event_in_a_chunk_is_no_property() -> None:
+    rows = take_events([record(CODEC.encode(event_chunk([{"event_id": "o-1", "total": 1.0}])))], P).rows
+    assert rows.column("event_id").to_pylist() == ["o-1"]
+    assert mapping(rows.column("properties")[0].as_py()) == {"total": 1.0}
 
 
 def test_names_in_other_scripts_are_no_fault() -> None:
