@@ -1,14 +1,14 @@
 """Events and changes of profiles as rows: what a row holds, and the limits that every way in keeps alike.
 
-Rows of both kinds carry a map from name to value, of which exactly one of number, string and boolean is set. A chunk
-(`schemas.messages`) has a column for each name instead.
+Rows of both kinds carry a map from name to value. A chunk (`schemas.messages`) has a column for each name instead.
 """
 
 from typing import Final
 
 import pyarrow as pa
 
-from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
+from schemas.activity_columns import ATTRIBUTE_TYPES, EVENT, EVENT_ID, OCCURRED_AT, PROPERTY_TYPES
+from schemas.arrow import ARROW_TYPES
 from schemas.columns import USER_ID
 
 TENANT: Final = "tenant"
@@ -19,10 +19,11 @@ DELETED: Final = "deleted"
 OFFSET: Final = "offset"
 RECEIVED_AT: Final = "received_at"
 
-VALUE_TYPE: Final = pa.struct([("number", pa.float64()), ("string", pa.string()), ("boolean", pa.bool_())])
-"""One value: one child is set. No child is set where a profile's attribute is unset; an event has no such entry."""
-VALUES_TYPE: Final = pa.map_(pa.string(), VALUE_TYPE)
-_MOMENT: Final = pa.timestamp("us", tz="UTC")
+PROPERTIES_TYPE: Final = pa.map_(pa.string(), pa.struct([(t, ARROW_TYPES[t]) for t in PROPERTY_TYPES]))
+"""Of each value one child is set, that of its type (`schemas.columns.ColumnType`)."""
+ATTRIBUTES_TYPE: Final = pa.map_(pa.string(), pa.struct([(t, ARROW_TYPES[t]) for t in ATTRIBUTE_TYPES]))
+"""No child is set where an attribute is unset."""
+_MOMENT: Final = ARROW_TYPES["timestamp"]
 
 EVENT_ROWS: Final = pa.schema(
     [
@@ -32,7 +33,7 @@ EVENT_ROWS: Final = pa.schema(
         pa.field(OCCURRED_AT, _MOMENT, nullable=False),
         pa.field(EVENT_ID, pa.string()),
         pa.field(IDENTITY, pa.int64(), nullable=False),
-        pa.field(PROPERTIES, VALUES_TYPE, nullable=False),
+        pa.field(PROPERTIES, PROPERTIES_TYPE, nullable=False),
         pa.field(OFFSET, pa.int64(), nullable=False),
         pa.field(RECEIVED_AT, _MOMENT, nullable=False),
     ]
@@ -45,7 +46,7 @@ PROFILE_ROWS: Final = pa.schema(
         pa.field(TENANT, pa.string(), nullable=False),
         pa.field(USER_ID, pa.string(), nullable=False),
         pa.field(DELETED, pa.bool_(), nullable=False),
-        pa.field(ATTRIBUTES, VALUES_TYPE, nullable=False),
+        pa.field(ATTRIBUTES, ATTRIBUTES_TYPE, nullable=False),
         pa.field(OFFSET, pa.int64(), nullable=False),
         pa.field(RECEIVED_AT, _MOMENT, nullable=False),
     ]

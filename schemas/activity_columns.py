@@ -14,7 +14,9 @@ EVENT_COLUMNS: Final = (Column(name=EVENT, type="string"), Column(name=OCCURRED_
 """What every event has behind its user id; then comes its id, if the source has ids, then its properties."""
 EVENT_ID_COLUMN: Final = Column(name=EVENT_ID, type="string")
 PROPERTY_TYPES: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
-"""Of the columns for properties and attributes: what a rule can compare."""
+"""Of the columns for properties of events: what a rule can compare."""
+ATTRIBUTE_TYPES: Final[tuple[ColumnType, ...]] = (*PROPERTY_TYPES, "date", "timestamp")
+"""Of those for attributes of profiles."""
 
 
 def columns_of(kind: ImportKind, given: Sequence[Column]) -> tuple[Column, ...]:
@@ -40,9 +42,10 @@ def columns_fault(kind: ImportKind, columns: Sequence[Column]) -> str | None:
             if shapes[fixed : fixed + 1] != [(EVENT_ID, EVENT_ID_COLUMN.type)]:
                 return "event_id must be a string, and the column behind occurred_at"
             fixed += 1
+    types = PROPERTY_TYPES if kind == "events" else ATTRIBUTE_TYPES
     for name, type_ in shapes[fixed:]:
-        if kind != "audience" and type_ not in PROPERTY_TYPES:
-            return f"the column {name} is {type_}; rules compare {', '.join(PROPERTY_TYPES)}"
+        if kind != "audience" and type_ not in types:
+            return f"the column {name} is {type_}; in {kind} rules compare {', '.join(types)}"
     return None
 
 

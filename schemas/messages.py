@@ -260,7 +260,8 @@ class ProfileChunk:
     """Up to `CHUNK_MAX_ROWS` changes of profiles of one partition, in order.
 
     `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, then a column for each attribute:
-    double, string or boolean. Every row sets all of these columns: null unsets. `digest` covers all but the ordinal.
+    double, string, boolean, date or timestamp. Every row sets all of these columns: null unsets. `digest` covers all
+    but the ordinal.
     """
 
     tenant: TenantName

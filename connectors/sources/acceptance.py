@@ -156,7 +156,7 @@ def _activity_faults(rows: Candidates, spec: ImportSpec, received_at_us: int) ->
     if spec.kind == "audience":
         return {}
     named = [(column.name, converted.values) for column, converted in zip(spec.columns, rows.columns, strict=True)]
-    return row_faults(named, received_at_us)
+    return row_faults(spec.kind, named, received_at_us)
 
 
 def _bad_column(rows: Candidates, row: int) -> int | None:

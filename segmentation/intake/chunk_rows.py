@@ -9,7 +9,7 @@ import pyarrow as pa
 from schemas.activity import MAX_PROPERTIES
 from schemas.activity_columns import columns_fault
 from schemas.arrow import schema_of
-from schemas.columns import ORDINAL, USER_ID, RowSchema
+from schemas.columns import ORDINAL, USER_ID, ImportKind, RowSchema
 from schemas.errors import UserError
 from schemas.messages import EventChunk, ProfileChunk
 from schemas.partitioning import partitions_of
@@ -31,7 +31,8 @@ def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partiti
         )
     check_tenant(chunk.tenant)
     batch, schema = _decoded(chunk)
-    if fault := columns_fault("events" if isinstance(chunk, EventChunk) else "profiles", schema.columns):
+    kind: ImportKind = "events" if isinstance(chunk, EventChunk) else "profiles"
+    if fault := columns_fault(kind, schema.columns):
         raise Refused(RefusalCode.BROKEN_CHUNK, fault)
     if len(schema.columns) > MAX_PROPERTIES:
         reason = f"{len(schema.columns)} columns; at most {MAX_PROPERTIES} are allowed"
@@ -40,7 +41,7 @@ def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partiti
     if ordinals.null_count or (np.diff(ordinals.to_numpy()) <= 0).any():
         raise Refused(RefusalCode.BROKEN_CHUNK, f"{ORDINAL} does not go up from row to row")
     columns = [(name, batch.column(name)) for name in schema.names]
-    if faults := row_faults(columns, record.received_at_us):
+    if faults := row_faults(kind, columns, record.received_at_us):
         row = min(faults)
         raise _in_row(batch, row, faults[row][1])
     partition_of, _ = partitions_of(batch.column(USER_ID), partitions)

@@ -6,18 +6,18 @@
 3. Every record comes to exactly one of the three ends, and the same records always come to the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import EVENT_ROWS, RECEIVED_AT, RECORD_MAX_BYTES
+from schemas.activity import EVENT_ROWS, PROPERTIES_TYPE, RECEIVED_AT, RECORD_MAX_BYTES
 from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL, USER_ID
 from schemas.ids import Partition
-from schemas.messages import EventChunk, EventRecord
+from schemas.messages import EventChunk, EventRecord, PropertyValue
 from schemas.partitioning import partitions_of
 from segmentation.intake.chunk_rows import rows_of_chunk
 from segmentation.intake.decoding import check_key, decode
@@ -25,7 +25,7 @@ from segmentation.intake.identity import chunk_identities, record_identities
 from segmentation.intake.json_records import event_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
 from segmentation.intake.topic_record import Move, TopicRecord
-from segmentation.intake.value_maps import maps_of_columns, maps_of_records
+from segmentation.intake.value_maps import maps_of_records, maps_without_nulls
 from segmentation.intake.values import check_event
 
 
@@ -100,11 +100,16 @@ def _rows_of_records(records: Sequence[tuple[TopicRecord, EventRecord]]) -> pa.R
         pa.array([e.occurred_at_us for e in events], pa.int64()).cast(EVENT_ROWS.field(OCCURRED_AT).type),
         event_ids,
         pa.array(record_identities(event_ids, place[0].topic, place[0].partition, offsets)),
-        maps_of_records([e.properties for e in events], keep_nulls=False),
+        maps_of_records([_present(e.properties) for e in events], PROPERTIES_TYPE),
         offsets,
         pa.array([r.received_at_us for r in place], pa.int64()).cast(EVENT_ROWS.field(RECEIVED_AT).type),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)
+
+
+def _present(properties: Mapping[str, PropertyValue | None]) -> Mapping[str, PropertyValue]:
+    """A property that is null is as if it were not there."""
+    return {name: value for name, value in properties.items() if value is not None}
 
 
 def _move(record: TopicRecord, event: EventRecord, partition: Partition) -> Move:
@@ -133,7 +138,7 @@ def _rows_of_chunk(chunk: EventChunk, record: TopicRecord, partitions: int) -> p
         batch.column(OCCURRED_AT),
         event_id,
         pa.array(chunk_identities(event_id, chunk.source, batch.column(ORDINAL))),
-        maps_of_columns(batch.schema.names[first:], batch.columns[first:], n, keep_nulls=False),
+        maps_without_nulls(batch.schema.names[first:], batch.columns[first:], n, PROPERTIES_TYPE),
         pa.array(np.full(n, record.offset)),
         pa.array(np.full(n, record.received_at_us)).cast(EVENT_ROWS.field(RECEIVED_AT).type),
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import PROFILE_ROWS, RECEIVED_AT
+from schemas.activity import ATTRIBUTES_TYPE, PROFILE_ROWS, RECEIVED_AT
 from schemas.columns import USER_ID
 from schemas.messages import ProfileChunk, ProfileRecord
 from schemas.partitioning import partitions_of
@@ -105,7 +105,7 @@ def _rows_of_records(singles: Sequence[tuple[TopicRecord, ProfileRecord]]) -> pa
         pa.array([change.tenant for _, change in singles], pa.string()),
         pa.array([change.user_id for _, change in singles], pa.string()),
         pa.array([change.deleted for _, change in singles], pa.bool_()),
-        maps_of_records([change.attributes for _, change in singles], keep_nulls=True),
+        maps_of_records([change.attributes for _, change in singles], ATTRIBUTES_TYPE),
         pa.array([record.offset for record, _ in singles], pa.int64()),
         pa.array([record.received_at_us for record, _ in singles], pa.int64()).cast(
             PROFILE_ROWS.field(RECEIVED_AT).type
@@ -121,7 +121,7 @@ def _rows_of_chunk(chunk: ProfileChunk, record: TopicRecord, partitions: int) ->
         pa.repeat(pa.scalar(chunk.tenant), n),
         batch.column(USER_ID),
         pa.array(np.zeros(n, np.bool_)),
-        maps_of_columns(batch.schema.names[FIRST_ATTRIBUTE:], batch.columns[FIRST_ATTRIBUTE:], n, keep_nulls=True),
+        maps_of_columns(batch.schema.names[FIRST_ATTRIBUTE:], batch.columns[FIRST_ATTRIBUTE:], n, ATTRIBUTES_TYPE),
         pa.array(np.full(n, record.offset)),
         pa.array(np.full(n, record.received_at_us)).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
     ]

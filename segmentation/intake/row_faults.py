@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from schemas.activity import EARLIEST_US, MAX_AHEAD_US, NAME_MAX_CHARACTERS, PROPERTY_MAX_BYTES
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.buffers import string_buffers
-from schemas.columns import USER_ID
+from schemas.columns import USER_ID, ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.values import check_text, check_time, check_values
@@ -24,16 +24,20 @@ RowFaults = dict[int, tuple[str, Refused]]
 Mask = npt.NDArray[np.bool_]
 
 
-def row_faults(columns: Sequence[tuple[str, pa.Array]], received_at_us: int) -> RowFaults:
-    """Faults of rows, given as named columns: user_id, event, occurred_at and event_id by their names, else values."""
+def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], received_at_us: int) -> RowFaults:
+    """Faults of rows of events or profiles, given as named columns.
+
+    user_id, and of events event, occurred_at and event_id are known by their names; all others are values.
+    """
     faults: RowFaults = {}
     for name, array in columns:
-        for row, refused in _column_faults(name, array, received_at_us).items():
+        judge = _fixed_faults if kind == "events" or name == USER_ID else _value_faults
+        for row, refused in judge(name, array, received_at_us).items():
             faults.setdefault(row, (name, refused))
     return faults
 
 
-def _column_faults(name: str, array: pa.Array, received_at_us: int) -> dict[int, Refused]:
+def _fixed_faults(name: str, array: pa.Array, received_at_us: int) -> dict[int, Refused]:
     match name:
         case "user_id":
             return _text_faults(array, RefusalCode.BAD_USER_ID, USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
@@ -44,7 +48,7 @@ def _column_faults(name: str, array: pa.Array, received_at_us: int) -> dict[int,
         case "occurred_at":
             return _time_faults(array, received_at_us)
         case _:
-            return _value_faults(name, array)
+            return _value_faults(name, array, received_at_us)
 
 
 def _text_faults(
@@ -80,7 +84,7 @@ def _time_faults(times: pa.Array, received_at_us: int) -> dict[int, Refused]:
     return faults
 
 
-def _value_faults(name: str, values: pa.Array) -> dict[int, Refused]:
+def _value_faults(name: str, values: pa.Array, _: int) -> dict[int, Refused]:
     if pa.types.is_floating(values.type):
         odd = ~np.isfinite(values.fill_null(0.0).to_numpy())
     elif pa.types.is_string(values.type):

@@ -1,44 +1,57 @@
-"""Maps of values (`schemas.activity.VALUES_TYPE`): made of the columns of a chunk, and taken apart by name.
+"""Maps of values (`schemas.activity`): made of the columns of a chunk or of single records, and taken apart by name.
 
-Everything works on whole arrays: a map array is three flat arrays and offsets.
+Everything works on whole arrays: a map array is flat arrays of keys and values, and offsets.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.activity import VALUE_TYPE, VALUES_TYPE
+from schemas.columns import ColumnType
 from schemas.messages import PropertyValue
 
-Kind = Literal["number", "string", "boolean"]
-"""Name of the child of a value."""
-_PYTHON_TYPES: Final[Mapping[str, type]] = {"number": float, "string": str, "boolean": bool}
+_PYTHON_TYPES: Final[Mapping[str, type]] = {"double": float, "string": str, "boolean": bool}
+"""Of the values of single records: these have no dates."""
 
 
-def maps_of_columns(names: Sequence[str], columns: Sequence[pa.Array], rows: int, *, keep_nulls: bool) -> pa.MapArray:
-    """A map for each row, of double, string and boolean columns of `rows` values.
+def maps_of_columns(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:
+    """A map for each row, of columns of `rows` values of the types of `type_`. Null is an entry without a value."""
+    entries = np.arange(rows * len(columns))
+    row_of, column_of = (entries // len(columns), entries % len(columns)) if columns else (entries, entries)
+    return _maps(names, columns, row_of, column_of, np.full(rows, len(columns)), type_)
 
-    A null is no entry, or with `keep_nulls` an entry without a value.
-    """
+
+def maps_without_nulls(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:
+    """As `maps_of_columns`, but null is no entry."""
     valid = np.ones((rows, len(columns)), np.bool_)
-    if not keep_nulls:
-        for k, column in enumerate(columns):
-            if column.null_count:
-                valid[:, k] = column.is_valid().to_numpy(zero_copy_only=False)
+    for k, column in enumerate(columns):
+        if column.null_count:
+            valid[:, k] = column.is_valid().to_numpy(zero_copy_only=False)
     row_of, column_of = np.nonzero(valid)
-    offsets = np.zeros(rows + 1, np.int32)
-    np.cumsum(valid.sum(axis=1), out=offsets[1:])
+    return _maps(names, columns, row_of, column_of, valid.sum(axis=1), type_)
+
+
+def _maps(
+    names: Sequence[str],
+    columns: Sequence[pa.Array],
+    row_of: npt.NDArray[np.int64],
+    column_of: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    type_: pa.MapType,
+) -> pa.MapArray:
+    """Maps of the entries (row, column), ascending; `sizes`: how many each row has."""
+    fields = list(type_.item_type)
     children = [
         _gathered([(k, c) for k, c in enumerate(columns) if c.type == field.type], field.type, row_of, column_of)
-        for field in VALUE_TYPE
+        for field in fields
     ]
-    items = pa.StructArray.from_arrays(children, fields=list(VALUE_TYPE))
     keys = pa.array(list(names), pa.string()).take(pa.array(column_of))
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, items, type=VALUES_TYPE)
+    items = pa.StructArray.from_arrays(children, fields=fields)
+    return pa.MapArray.from_arrays(_offsets(sizes), keys, items, type=type_)
 
 
 def _gathered(
@@ -61,30 +74,46 @@ def _gathered(
     return pa.concat_arrays([column for _, column in columns]).take(pa.array(index, mask=elsewhere))
 
 
-def maps_of_records(records: Sequence[Mapping[str, PropertyValue | None]], *, keep_nulls: bool) -> pa.MapArray:
-    """A map for each record; a None as in `maps_of_columns`."""
-    entries = [[(n, v) for n, v in record.items() if keep_nulls or v is not None] for record in records]
-    offsets = np.zeros(len(records) + 1, np.int32)
-    np.cumsum([len(e) for e in entries], out=offsets[1:])
-    flat = [value for of_record in entries for _, value in of_record]
+def maps_of_records(records: Sequence[Mapping[str, PropertyValue | None]], type_: pa.MapType) -> pa.MapArray:
+    """A map for each record. None is an entry without a value."""
+    flat = [value for record in records for value in record.values()]
+    fields = list(type_.item_type)
     children = [
-        pa.array([v if type(v) is _PYTHON_TYPES[field.name] else None for v in flat], field.type)
-        for field in VALUE_TYPE
+        pa.array([v if type(v) is _PYTHON_TYPES.get(field.name) else None for v in flat], field.type)
+        for field in fields
     ]
-    keys = pa.array([name for of_record in entries for name, _ in of_record], pa.string())
-    items = pa.StructArray.from_arrays(children, fields=list(VALUE_TYPE))
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, items, type=VALUES_TYPE)
+    keys = pa.array([name for record in records for name in record], pa.string())
+    items = pa.StructArray.from_arrays(children, fields=fields)
+    return pa.MapArray.from_arrays(_offsets(list(map(len, records))), keys, items, type=type_)
 
 
-def values_of(maps: pa.MapArray, name: str, kind: Kind) -> pa.Array:
-    """Array of n values (double, string or boolean): null where a map has no such name, or a value of another kind."""
-    offsets = maps.offsets.to_numpy()
-    first, last = (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
-    keys = maps.keys.slice(first, last - first)
-    hits = np.flatnonzero(pc.equal(keys, name).to_numpy(zero_copy_only=False)) + first
-    rows = np.searchsorted(offsets, hits, side="right") - 1
+def _offsets(sizes: Sequence[int] | npt.NDArray[np.int64]) -> pa.Int32Array:
+    offsets = np.zeros(len(sizes) + 1, np.int32)
+    np.cumsum(sizes, out=offsets[1:])
+    return pa.array(offsets)
+
+
+def values_of(maps: pa.MapArray, name: str, type_: ColumnType) -> pa.Array:
+    """The values of a name that are of a type: n of them, null where a map has no such name, or another type for it."""
+    rows, entries = _entries(maps, name)
     index = np.zeros(len(maps), np.int64)
     missing = np.ones(len(maps), np.bool_)
-    index[rows] = hits
+    index[rows] = entries
     missing[rows] = False
-    return maps.items.field(kind).take(pa.array(index, mask=missing))
+    return maps.items.field(type_).take(pa.array(index, mask=missing))
+
+
+def mentions_of(maps: pa.MapArray, name: str) -> npt.NDArray[np.bool_]:
+    """bool[n]: whether a map has the name, with a value or without: a change of a profile sets or unsets it."""
+    found = np.zeros(len(maps), np.bool_)
+    found[_entries(maps, name)[0]] = True
+    return found
+
+
+def _entries(maps: pa.MapArray, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(rows that have the name, their entries among keys and items)."""
+    offsets = maps.offsets.to_numpy()
+    first, last = int(offsets[0]), int(offsets[-1])
+    keys = maps.keys.slice(first, last - first)
+    entries = np.flatnonzero(pc.equal(keys, name).to_numpy(zero_copy_only=False)) + first
+    return np.searchsorted(offsets, entries, side="right") - 1, entries

@@ -9,17 +9,19 @@ from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.activity_columns import columns_of
 from schemas.codec import CODEC
-from schemas.columns import Column, ImportKind, ImportSpec
+from schemas.columns import Column, ColumnType, ImportKind, ImportSpec
 from schemas.ids import Attempt, JobId, Partition, TenantName
 from schemas.messages import EventChunk, ProfileChunk
 from schemas.topics import CHUNK_MAX_BYTES, EVENTS, PROFILES
 from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.value_maps import values_of
 
 P = 4
 ROWS = 30_000
 SOURCE = "s3://inbox/shop/orders.csv?versionId=3"
+ATTRIBUTES: tuple[tuple[str, ColumnType], ...] = (("age", "double"), ("plan", "string"))
 LATER_US = 4_000_000_000_000_000
 
 
@@ -77,7 +79,7 @@ def test_every_accepted_row_of_a_file_arrives_as_one_event_in_the_partition_of_i
     spec = spec_of("events", "total:double")
     chunker, chunks = chunked(orders, spec)
     rows = arrived(chunks)
-    found = sorted(int(row["properties"][0][1]["number"]) for row in rows)
+    found = sorted(int(row["properties"][0][1]["double"]) for row in rows)
     assert found == [n for n in range(ROWS) if n % 10 != 9]
     assert {(row["user_id"], row["event"], row["tenant"]) for row in rows} == {
         (f"user-{n % 2500}", "order", "shop") for n in range(ROWS) if n % 10 != 9
@@ -112,16 +114,6 @@ def test_a_file_of_profiles_arrives_as_changes_in_its_order(tmp_path: Path) -> N
     _, chunks = chunked(path, spec_of("profiles", "age:double", "plan"))
     [chunk] = chunks
     assert isinstance(chunk, ProfileChunk)
-    rows = take_profiles([record(PROFILES, 5, CODEC.encode(chunk), chunk.partition)], P).rows.to_pylist()
-    assert [dict(row["attributes"]) for row in rows] == [
-        {"age": value(30.0), "plan": value("gold")},
-        {"age": value(31.0), "plan": value(None)},
-    ]
-
-
-def value(given: float | str | None) -> dict[str, float | str | None]:
-    return {
-        "number": given if isinstance(given, float) else None,
-        "string": given if isinstance(given, str) else None,
-        "boolean": None,
-    }
+    rows = take_profiles([record(PROFILES, 5, CODEC.encode(chunk), chunk.partition)], P).rows
+    ages, plans = (values_of(rows.column("attributes"), name, type_) for name, type_ in ATTRIBUTES)
+    assert (ages.to_pylist(), plans.to_pylist()) == ([30.0, 31.0], ["gold", None])

@@ -127,7 +127,14 @@ TOTAL = Column(name="total", type="double")
         ),
         ({"kind": "events", "columns": (EVENT, AT, Column(name="event_id", type="long"))}, "event_id must be a string"),
         ({"kind": "events", "columns": (EVENT, AT, Column(name="n", type="long"))}, "the column n is long"),
-        ({"kind": "profiles", "columns": (Column(name="born", type="date"),)}, "born is date; rules compare double,"),
+        (
+            {"kind": "profiles", "columns": (Column(name="n", type="long"),)},
+            "n is long; in profiles rules compare double,",
+        ),
+        (
+            {"kind": "events", "columns": (EVENT, AT, Column(name="day", type="date"))},
+            "day is date; in events rules compare double, string, boolean",
+        ),
     ],
 )
 def test_a_spec_of_events_or_profiles_has_columns_that_rules_can_compare(values: dict[str, Any], why: str) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from schemas.activity_columns import EVENT_COLUMNS, EVENT_ID_COLUMN
 from schemas.columns import Column, RowSchema
 from schemas.ids import Partition, Seq, TenantName
-from schemas.messages import EventChunk, ProfileChunk, PropertyValue
+from schemas.messages import EventChunk, ProfileChunk
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from schemas.topics import EVENTS, PROFILES
@@ -83,6 +83,6 @@ def profile_record(value: bytes | None, **given: Any) -> TopicRecord:
     return record(value, topic=PROFILES, **given)
 
 
-def mapping(pairs: list[tuple[str, dict[str, PropertyValue | None]]]) -> dict[str, PropertyValue | None]:
+def mapping(pairs: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """What a map of values says, as a plain mapping."""
     return {name: next((v for v in value.values() if v is not None), None) for name, value in pairs}

@@ -240,7 +240,7 @@ def test_names_in_other_scripts_are_no_fault() -> None:
 
 def test_a_chunk_of_other_columns_is_refused() -> None:
     assert chunk_refusal([{"n": 1}], Column(name="n", type="long")) == (
-        "broken_chunk: the column n is long; rules compare double, string, boolean"
+        "broken_chunk: the column n is long; in events rules compare double, string, boolean"
     )
     many = tuple(Column(name=f"p{n}", type="boolean") for n in range(257))
     assert chunk_refusal([{}], *many) == "too_many_properties: 260 columns; at most 256 are allowed"

@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 
 from schemas.activity import PROFILE_ROWS
@@ -74,6 +76,22 @@ def test_a_chunk_with_a_bad_value_is_refused() -> None:
     chunk = profile_chunk([{"age": 1.0}, {"age": float("inf")}], Column(name="age", type="double"))
     [refusal] = take_profiles([profile_record(CODEC.encode(chunk))], P).refusals
     assert str(refusal) == "bad_property: row 1: the property 'age' is inf, no number"
+
+
+def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
+    chunk = profile_chunk(
+        [{"event": None, "occurred_at": date(1969, 7, 20), "event_id": ""}],
+        Column(name="event"),
+        Column(name="occurred_at", type="date"),
+        Column(name="event_id"),
+    )
+    intake = take_profiles([profile_record(CODEC.encode(chunk))], P)
+    assert intake.refusals == ()
+    assert mapping(intake.rows.column("attributes")[0].as_py()) == {
+        "event": None,
+        "occurred_at": date(1969, 7, 20),
+        "event_id": "",
+    }
 
 
 def test_an_event_is_no_change_of_a_profile() -> None:
