@@ -81,6 +81,7 @@ GOOD = "alice,order,2026-11-25T11:00:00Z,o-1,X,1\n"
             "the property 'coupon' has 8193",
         ),
         ("alice,order,2026-11-25T11:00:00Z,o,X,much", "bad_value", "total", "'much' is not a finite number"),
+        ("alice,,1969-12-31T23:59:59Z,o,X,1", "bad_event", "event", "there is no event"),
         ("alice,,1969-12-31T23:59:59Z,o,X,much", "bad_value", "total", "'much' is not a finite number"),
         (",,1969-12-31T23:59:59Z,o,X,1", "id_empty", "user_id", "the id is empty"),
     ],
