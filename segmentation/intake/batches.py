@@ -1,0 +1,51 @@
+"""Rows of the topics as the evaluator takes them: a batch for each tenant, in the order of the log."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.activity import ATTRIBUTES, DELETED, IDENTITY, PROPERTIES, TENANT
+from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.columns import USER_ID
+from schemas.ids import TenantName
+from segmentation.evaluation.batches import EventBatch, ProfileBatch
+from segmentation.intake.value_maps import mentions_of, values_of
+
+
+def event_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, EventBatch]]:
+    """The events (`EVENT_ROWS`) of each tenant."""
+    for tenant, of_tenant in _by_tenant(rows):
+        yield (
+            tenant,
+            EventBatch(
+                user_ids=of_tenant.column(USER_ID),
+                events=of_tenant.column(EVENT),
+                occurred_at=of_tenant.column(OCCURRED_AT).cast(pa.int64()).to_numpy(),
+                identities=of_tenant.column(IDENTITY).to_numpy(),
+                values=partial(values_of, of_tenant.column(PROPERTIES)),
+            ),
+        )
+
+
+def profile_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, ProfileBatch]]:
+    """The changes of profiles (`PROFILE_ROWS`) of each tenant."""
+    for tenant, of_tenant in _by_tenant(rows):
+        yield (
+            tenant,
+            ProfileBatch(
+                user_ids=of_tenant.column(USER_ID),
+                deleted=np.asarray(of_tenant.column(DELETED).to_numpy(zero_copy_only=False), np.bool_),
+                mentions=partial(mentions_of, of_tenant.column(ATTRIBUTES)),
+                values=partial(values_of, of_tenant.column(ATTRIBUTES)),
+            ),
+        )
+
+
+def _by_tenant(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, pa.RecordBatch]]:
+    tenants = rows.column(TENANT)
+    for tenant in pc.unique(tenants).to_pylist():
+        of_tenant = pc.equal(tenants, tenant)
+        yield TenantName(tenant), rows if pc.all(of_tenant).as_py() else rows.filter(of_tenant)
