@@ -13,6 +13,12 @@ from segmentation.versions import Part, VersionInfo
 ItemT = TypeVar("ItemT")
 DELTA: Final = "_delta"
 """Table of the pairs of rows, new and old, of which one is missing or has another value."""
+MEMORY_PARTS: Final = 4
+"""The rows of a slice take at most so large a part of the memory: the join needs as much again, reading some more."""
+UNPACKED: Final = 4
+"""Bytes in memory for a byte of Parquet with Zstandard, about."""
+ROW_BYTES: Final = 16
+"""Of a value in DuckDB's rows at the least: a text has so many beside its characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +75,34 @@ class Group:
         """Rows that will be written; of a delta, at most."""
         return sum(part.rows for part in self.parts + (self.base or ()))
 
-    def preparation(self, schema: RowSchema) -> str | None:
-        """SQL to be run before `selections` on the same connection: of a delta, both come out of one join."""
+    def preparation(self, schema: RowSchema, memory_bytes: int) -> list[str]:
+        """SQL to be run before `selections` on the same connection: of a delta, both come out of one join.
+
+        The users are joined in slices, each of which fits into a part of the memory: DuckDB gives up on a full join
+        whose rows do not, even where it may use the disk.
+        """
         if self.base is None:
-            return None
-        new, old = (rows_sql([part.uri for part in parts], schema) for parts in (self.parts, self.base))
+            return []
         changed = [f"n.{USER_ID} IS NULL OR o.{USER_ID} IS NULL"]
         changed += [differs(column, "n", "o") for column in schema.columns]
-        return (
-            f"CREATE TEMP TABLE {DELTA} AS "  # noqa: S608  # names and files are quoted
-            f"SELECT {_side('n', schema)}, {_side('o', schema)} FROM ({new}) n FULL JOIN ({old}) o "
-            f"ON n.{USER_ID} = o.{USER_ID} WHERE {' OR '.join(changed)}"
-        )
+        slices = max(1, -(-self._bytes_in_memory(schema) * MEMORY_PARTS // memory_bytes))
+        statements = []
+        for number in range(slices):
+            new, old = (
+                f"SELECT * FROM ({rows_sql([part.uri for part in parts], schema)}) "  # noqa: S608  # files are quoted
+                f"WHERE hash({USER_ID}) % {slices} = {number}"
+                for parts in (self.parts, self.base)
+            )
+            statements.append(
+                f"{'INSERT INTO' if number else 'CREATE TEMP TABLE'} {DELTA} {'' if number else 'AS '}"  # noqa: S608
+                f"SELECT {_side('n', schema)}, {_side('o', schema)} FROM ({new}) n FULL JOIN ({old}) o "
+                f"ON n.{USER_ID} = o.{USER_ID} WHERE {' OR '.join(changed)}"
+            )
+        return statements
+
+    def _bytes_in_memory(self, schema: RowSchema) -> int:
+        """Of all rows that are read, about."""
+        return max(self.bytes * UNPACKED, self.expected_rows * ROW_BYTES * len(schema.names))
 
     def selections(self, schema: RowSchema) -> list[Selection]:
         """The rows that are wanted: those of `parts`, or those that only they (added) and only `base` (removed) have.

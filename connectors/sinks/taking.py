@@ -32,8 +32,8 @@ def taken_rows(
         tempfile.TemporaryDirectory(prefix="spill-", dir=limits.temp_directory) as spill,
         connect(replace(limits, temp_directory=Path(spill)), s3) as connection,
     ):
-        if (preparation := group.preparation(shape.version.info.row_schema)) is not None:
-            connection.execute(preparation)
+        for statement in group.preparation(shape.version.info.row_schema, limits.memory_bytes):
+            connection.execute(statement)
         for selection in shape.selections(group):
             rows = batches(connection, selection.sql, selection.parameters)
             if not shape.selects:

@@ -477,6 +477,30 @@ def test_a_finished_export_can_be_finished_again_and_one_of_another_id_cannot(la
     assert code_of(UserError, lambda: require_free(other, to)) == "DESTINATION_EXISTS"
 
 
+def test_a_delta_that_does_not_fit_into_memory_is_made_in_slices_with_the_same_rows(lake: Lake) -> None:
+    rows = [{"user_id": f"user-{n}", "share": n / 3} for n in range(3_000)]
+    schema = RowSchema(columns=(Column(name="share", type="double"),))
+    base = lake.publish(rows[:2_000], schema, "1")
+    new = lake.publish(
+        [{**row, "share": 0.5} if n % 7 == 0 else row for n, row in enumerate(rows)][1_000:], schema, "2"
+    )
+    [group] = delta_groups(new, base, group_bytes=10**9)
+    found = []
+    for memory_bytes, sliced in ((10**9, False), (2**18, True)):
+        statements = group.preparation(schema, memory_bytes)
+        assert (len(statements) > 1) == sliced
+        with connect(limits(lake.folder), lake.s3) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            queries = [selection.sql for selection in group.selections(schema)]
+            found.append([connection.execute(query).fetchall() for query in queries])
+            everyone = connection.execute("SELECT count(*) FROM _delta").fetchall()
+        assert everyone == [(2_000 + sum(n % 7 == 0 for n in range(1_000, 2_000)),)]
+    assert found[0] == found[1]
+    changed = sum(n % 7 == 0 for n in range(1_000, 2_000))
+    assert [len(change) for change in found[0]] == [1_000 + changed, 1_000 + changed]
+
+
 def test_a_delta_of_versions_that_were_cut_alike_is_made_partition_by_partition(lake: Lake) -> None:
     rows = [{"user_id": f"user-{n}"} for n in range(3_000)]
     base = lake.publish(rows[:2_000], RowSchema(), "1")

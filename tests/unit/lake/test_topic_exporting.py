@@ -23,7 +23,8 @@ SHARES = RowSchema(columns=(Column(name="share", type="double"),))
 
 def rows_of(lake: Lake, group: Group, schema: RowSchema) -> Iterator[ChangedRows]:
     with connect(limits(lake.folder), lake.s3) as connection:
-        connection.execute(group.preparation(schema) or "SELECT 1")
+        for statement in group.preparation(schema, 2**20):
+            connection.execute(statement)
         for selection in group.selections(schema):
             yield selection.change, batches(connection, selection.sql)
 
