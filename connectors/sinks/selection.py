@@ -13,8 +13,8 @@ from segmentation.versions import Part, VersionInfo
 ItemT = TypeVar("ItemT")
 DELTA: Final = "_delta"
 """Table of the pairs of rows, new and old, of which one is missing or has another value."""
-MEMORY_PARTS: Final = 4
-"""The rows of a slice take at most so large a part of the memory: the join needs as much again, reading some more."""
+MEMORY_PARTS: Final = 2
+"""The rows of a slice take at most half of the memory: one side of them is built into a table, reading needs some."""
 UNPACKED: Final = 4
 """Bytes in memory for a byte of Parquet with Zstandard, about."""
 ROW_BYTES: Final = 16

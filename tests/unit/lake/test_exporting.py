@@ -486,7 +486,7 @@ def test_a_delta_that_does_not_fit_into_memory_is_made_in_slices_with_the_same_r
     )
     [group] = delta_groups(new, base, group_bytes=10**9)
     found = []
-    for memory_bytes, sliced in ((10**9, False), (2**18, True)):
+    for memory_bytes, sliced in ((10**9, False), (2**16, True)):
         statements = group.preparation(schema, memory_bytes)
         assert (len(statements) > 1) == sliced
         with connect(limits(lake.folder), lake.s3) as connection:
