@@ -100,23 +100,6 @@ def no_constant(word: str) -> NoReturn:
     raise Refused(RejectCode.BAD_JSON, f"{word} is not JSON")
 
 
-def json_type(value: object) -> str:
-    """The JSON type of a value in words."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
-
-
 def shown(value: object) -> str:
     """A value as text for a reason."""
     return value if isinstance(value, str) else json.dumps(value)[:200]

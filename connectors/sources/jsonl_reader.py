@@ -15,7 +15,6 @@ from connectors.sources.json_values import (
     Refused,
     Shape,
     converted,
-    json_type,
     no_constant,
     shape_of,
     shown,
@@ -27,6 +26,7 @@ from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.value_kernel import MAX_US
 from schemas.columns import ColumnType, ImportSpec
 from schemas.errors import UserError
+from schemas.json_types import json_type
 
 BATCH_LINES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 1024 * 1024

@@ -18,6 +18,7 @@ from schemas.activity import ATTRIBUTES, DELETED, PROPERTIES, TENANT
 from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName
+from schemas.json_types import json_type
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.values import SHOWN_CHARACTERS
@@ -35,7 +36,7 @@ def event_of_json(value: bytes) -> EventRecord:
     members = _members(value, {USER_ID, EVENT, OCCURRED_AT, PROPERTIES, EVENT_ID, TENANT})
     event_id = members.get(EVENT_ID)
     if event_id is not None and not isinstance(event_id, str):
-        raise Refused(RefusalCode.BAD_EVENT_ID, f"event_id is {_type(event_id)}, not a string")
+        raise Refused(RefusalCode.BAD_EVENT_ID, f"event_id is {json_type(event_id)}, not a string")
     return EventRecord(
         user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
         event=_text(members, EVENT, RefusalCode.BAD_EVENT),
@@ -51,7 +52,7 @@ def profile_of_json(value: bytes) -> ProfileRecord:
     members = _members(value, {USER_ID, ATTRIBUTES, DELETED, TENANT})
     deleted = members.get(DELETED, False)
     if not isinstance(deleted, bool):
-        raise Refused(RefusalCode.BAD_PROPERTY, f"deleted is {_type(deleted)}, not a boolean")
+        raise Refused(RefusalCode.BAD_PROPERTY, f"deleted is {json_type(deleted)}, not a boolean")
     return ProfileRecord(
         user_id=_text(members, USER_ID, RefusalCode.BAD_USER_ID),
         attributes=_values(members, ATTRIBUTES),
@@ -72,7 +73,7 @@ def _members(value: bytes, known: set[str]) -> dict[str, Any]:
     except ValueError as exc:  # an integer of thousands of digits
         raise Refused(RefusalCode.BAD_JSON, "a number is too long") from exc
     if not isinstance(members, dict):
-        raise Refused(RefusalCode.BAD_JSON, f"it is {_type(members)}, not an object")
+        raise Refused(RefusalCode.BAD_JSON, f"it is {json_type(members)}, not an object")
     if unknown := sorted(members.keys() - known):
         names = ", ".join(repr(name[:SHOWN_CHARACTERS]) for name in unknown[:5])
         raise Refused(RefusalCode.UNKNOWN_MEMBER, f"there is no member {names}; there are {', '.join(sorted(known))}")
@@ -98,7 +99,7 @@ _DECODE: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_
 def _text(members: dict[str, Any], name: str, code: RefusalCode) -> str:
     value = members.get(name)
     if not isinstance(value, str):
-        raise Refused(code, f"there is no {name}" if value is None else f"{name} is {_type(value)}, not a string")
+        raise Refused(code, f"there is no {name}" if value is None else f"{name} is {json_type(value)}, not a string")
     return value
 
 
@@ -122,7 +123,7 @@ def _time(members: dict[str, Any]) -> int:
         case str(text):
             return _moment(text)
         case other:
-            raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is {_type(other)}, not a string or a number")
+            raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is {json_type(other)}, not a string or a number")
 
 
 def _moment(text: str) -> int:
@@ -155,7 +156,7 @@ def _values(members: dict[str, Any], member: str) -> dict[str, PropertyValue | N
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise Refused(RefusalCode.BAD_PROPERTY, f"{member} is {_type(given)}, not an object")
+        raise Refused(RefusalCode.BAD_PROPERTY, f"{member} is {json_type(given)}, not an object")
     return {name: _value(name, value) for name, value in given.items()}
 
 
@@ -174,21 +175,5 @@ def _value(name: str, value: object) -> PropertyValue | None:
         case _:
             raise Refused(
                 RefusalCode.BAD_PROPERTY,
-                f"the property {name[:SHOWN_CHARACTERS]!r} is {_type(value)}, not a number, string or boolean",
+                f"the property {name[:SHOWN_CHARACTERS]!r} is {json_type(value)}, not a number, string or boolean",
             )
-
-
-def _type(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
