@@ -18,6 +18,8 @@ ATTRIBUTES: Final = "attributes"
 DELETED: Final = "deleted"
 OFFSET: Final = "offset"
 RECEIVED_AT: Final = "received_at"
+ARCHIVE_PARTITION: Final = "partition"
+"""Column of the archive's tables: the partition of the record, int32."""
 
 PROPERTIES_TYPE: Final = pa.map_(pa.string(), pa.struct([(t, ARROW_TYPES[t]) for t in PROPERTY_TYPES]))
 """Of each value one child is set, that of its type (`schemas.columns.ColumnType`)."""

@@ -4,6 +4,7 @@ Import topics carry `ImportMessage`s: no message per user, but chunks of up to 5
 every partition. Chunks are recognised by (import, attempt, seq): redelivered ones and dead attempts do no harm.
 `ExportMessage`s are the same the other way round, on a topic of the receivers: docs/consuming.md is their contract.
 `EventMessage`s and `ProfileMessage`s are what rules are evaluated over: docs/events.md says how to send them.
+`SegmentMessage`s are in `schemas.segment_messages`.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
 from schemas.ids import DEFAULT_TENANT, Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
 from schemas.manifest import Change
+from schemas.segment_messages import SegmentMessage
 
 JobState = Literal[
     "REGISTERED",
@@ -293,4 +295,13 @@ ProgressMessage = PartitionMaterialised | PartitionFailed
 ExportMessage = ExportStarted | ExportChunk | ExportEnded | ExportAborted
 EventMessage = EventRecord | EventChunk
 ProfileMessage = ProfileRecord | ProfileChunk
-Message = ImportMessage | ProgressMessage | ExportMessage | EventMessage | ProfileMessage | JobEvent | DeadLetter
+Message = (
+    ImportMessage
+    | ProgressMessage
+    | ExportMessage
+    | EventMessage
+    | ProfileMessage
+    | SegmentMessage
+    | JobEvent
+    | DeadLetter
+)

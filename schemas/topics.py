@@ -29,6 +29,11 @@ JOB_EVENTS: Final = "muster.job-events"
 DEAD_LETTERS: Final = "muster.dead-letters"
 EVENTS: Final = "muster.events"
 PROFILES: Final = "muster.profiles"
+SEGMENT_ACTIVATIONS: Final = "muster.segment-activations"
+MEMBERSHIP_CHANGES: Final = "muster.membership-changes"
+SEGMENT_STATUS: Final = "muster.segment-status"
+ARCHIVE: Final = "muster.archive"
+ARCHIVE_COMMITS: Final = "muster.archive-commits"
 
 IMPORT_TOPICS: Final = (IMPORTS, IMPORTS_SMALL)
 ACTIVITY_TOPICS: Final = (EVENTS, PROFILES)
@@ -36,7 +41,11 @@ ACTIVITY_TOPICS: Final = (EVENTS, PROFILES)
 that a user has one partition number everywhere."""
 WORKER_GROUP: Final = "muster-materialiser"
 """Consumer group id (and Faust app id) of the materialiser."""
+SEGMENT_WORKER_GROUP: Final = "muster-segments"
+"""Consumer group id (and Faust app id) of the workers that evaluate rules."""
 RELAY_GROUP: Final = "muster-relay"
+FOREVER_MS: Final = -1
+"""Retention of what is never sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,11 @@ TOPICS: Final = (
     TopicSpec(name=JOB_EVENTS, partitions=1),
     TopicSpec(name=EVENTS, partitions=None),
     TopicSpec(name=PROFILES, partitions=None),  # not compacted: a later change does not repeat what earlier ones set
+    TopicSpec(name=SEGMENT_ACTIVATIONS, partitions=None, retention_ms=FOREVER_MS),
+    TopicSpec(name=MEMBERSHIP_CHANGES, partitions=None),
+    TopicSpec(name=SEGMENT_STATUS, partitions=1),
+    TopicSpec(name=ARCHIVE, partitions=1),
+    TopicSpec(name=ARCHIVE_COMMITS, partitions=1, cleanup="compact"),  # key: <topic>/<partition>
     TopicSpec(
         name=DEAD_LETTERS,
         partitions=1,

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.columns import ColumnType
+from schemas.segment_messages import ChangeCause
 from segmentation.evaluation.columns import Flags, Micros
 
 ValuesOf = Callable[[str, ColumnType], pa.Array]
 """The values of a name that are of a type: n of them, null where the row has none of it."""
-Cause = Literal["event", "time", "profile", "members", "rule"]
-"""Why a membership changed: an event came, time passed, a profile changed, an audience changed, the rule is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,4 +52,4 @@ class Changes:
     user_ids: pa.StringArray
     entered: Flags
     effective_at: Micros
-    cause: Cause
+    cause: ChangeCause

@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from schemas.segment_messages import ChangeCause
 from segmentation.evaluation.answers import attribute_mask, deadline, holds_count, matching, of_nothing
-from segmentation.evaluation.batches import Cause, Changes, EventBatch, ProfileBatch
+from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Flags, Micros, Users, grown
 from segmentation.evaluation.latest import LONG_AGO, NONE, Deadlines, LatestEvents
 from segmentation.evaluation.pending import Occurrences, PendingEvents
@@ -183,7 +184,7 @@ class Evaluator:
         return touched
 
     def _evaluate(
-        self, touched: dict[Fact, Users], new: Users, due: tuple[Users, Micros] | None, cause: Cause
+        self, touched: dict[Fact, Users], new: Users, due: tuple[Users, Micros] | None, cause: ChangeCause
     ) -> list[Changes]:
         """Look again at the users of whom a fact is new, at T or, with `due`, at an instant of their own."""
         changes = []

@@ -115,6 +115,7 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
     Version | None: st.none() | ints,
     Change | None: st.none() | st.sampled_from(get_args(Change)),
     tuple[int, ...]: st.lists(ints, max_size=5).map(tuple),
+    tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
     ImportMode: st.sampled_from(get_args(ImportMode)),
     JobState: st.sampled_from(get_args(JobState)),
     bool: st.booleans(),

@@ -1,0 +1,42 @@
+"""What a stream worker asks of the archive: the state of rules that are new to it is made of the past.
+
+A port: `connectors.lake` has the archive, `streams` asks. All rows are of one tenant and one partition.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from schemas.ids import AudienceName, Partition, TenantName, Version
+
+
+class History(Protocol):
+    """Every method may block, and raises `RetriableError` LAKE_UNAVAILABLE."""
+
+    def archived_to(self, topic: str, partition: Partition) -> int | None:
+        """The offset below which the archive has all records of a partition; none where it has nothing yet."""
+
+    def tenants(self, partition: Partition) -> Sequence[TenantName]:
+        """Whose events or profiles there are."""
+
+    def known_users(
+        self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
+    ) -> Iterator[pa.StringArray]:
+        """Users, each once or more, of events and of profiles at offsets below these."""
+
+    def events(
+        self, tenant: TenantName, partition: Partition, *, before: int, names: Sequence[str], since_us: int | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Events (`EVENT_ROWS`, in no order) of these names at offsets below `before`; `since_us`: not before it."""
+
+    def profiles(self, tenant: TenantName, partition: Partition, *, before: int) -> Iterator[pa.RecordBatch]:
+        """Changes of profiles (`PROFILE_ROWS`, in the order in which they apply) at offsets below `before`.
+
+        They may be folded: of each user what all of his changes come to, in one or two rows.
+        """
+
+    def members(
+        self, tenant: TenantName, audience: AudienceName, version: Version, partition: Partition, partitions: int
+    ) -> Iterator[pa.StringArray]:
+        """Those members of a version whose partition, of so many, this is. Raises `UserError` UNKNOWN_VERSION."""
