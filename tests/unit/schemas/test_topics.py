@@ -12,17 +12,27 @@ def test_every_topic_is_declared_once() -> None:
         "muster.job-events",
         "muster.events",
         "muster.profiles",
+        "muster.segment-activations",
+        "muster.membership-changes",
+        "muster.segment-status",
+        "muster.archive",
+        "muster.archive-commits",
         "muster.dead-letters",
     ]
 
 
 def test_topics_of_users_have_the_partitions_of_the_deployment() -> None:
-    assert [t.name for t in TOPICS if t.partitions is None] == [*topics.IMPORT_TOPICS, *topics.ACTIVITY_TOPICS]
+    assert [t.name for t in TOPICS if t.partitions is None] == [
+        *topics.IMPORT_TOPICS,
+        *topics.ACTIVITY_TOPICS,
+        topics.SEGMENT_ACTIVATIONS,
+        topics.MEMBERSHIP_CHANGES,
+    ]
 
 
 def test_retention_outlasts_the_oldest_job_twice() -> None:
     for topic in TOPICS:
-        assert topic.retention_ms >= 2 * topics.MAX_JOB_AGE_S * 1000
+        assert topic.retention_ms == topics.FOREVER_MS or topic.retention_ms >= 2 * topics.MAX_JOB_AGE_S * 1000
 
 
 def test_a_topic_as_kafka_is_told() -> None:
