@@ -1,6 +1,7 @@
 """Columns of state: they grow as users come."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ Users = npt.NDArray[np.int32]
 Micros = npt.NDArray[np.int64]
 """Instants, microseconds since 1970 UTC."""
 Flags = npt.NDArray[np.bool_]
+Columns = Mapping[str, npt.NDArray[Any]]
+"""State by name, to be kept and loaded again."""
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 

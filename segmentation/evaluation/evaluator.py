@@ -8,7 +8,7 @@ The answer at (log so far, T) is that of SQL over the same log at T. Only users 
 A user who has become known is evaluated for all segments: also a rule that asks for nothing but absence is about him.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import reduce
 from typing import Final
@@ -17,13 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.segment_messages import ChangeCause
-from segmentation.evaluation.answers import attribute_mask, deadline, holds_count, matching, of_nothing
+from segmentation.evaluation.answers import attribute_mask, deadline, holds_count, of_nothing
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
-from segmentation.evaluation.columns import Flags, Micros, Users, grown
-from segmentation.evaluation.latest import LONG_AGO, NONE, Deadlines, LatestEvents
-from segmentation.evaluation.pending import Occurrences, PendingEvents
-from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, fact, kinds_by_name, plan_of
-from segmentation.evaluation.user_index import UserIndex
+from segmentation.evaluation.columns import Flags, Micros, Users
+from segmentation.evaluation.kinds import Kinds
+from segmentation.evaluation.latest import LONG_AGO, NONE
+from segmentation.evaluation.pending import Occurrences
+from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, fact, plan_of
+from segmentation.evaluation.state import State
 from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Count, Events, Ever, Member, Never, Rule, RuleCondition, Seen
 
@@ -32,77 +33,58 @@ MAX_USERS: Final = 100_000
 
 
 class Evaluator:
-    """One tenant, one partition, a fixed set of rules by the names of their segments."""
+    """One tenant, one partition, a fixed set of rules by the names of their segments.
 
-    def __init__(self, rules: Mapping[str, ActiveRule], *, at_us: int) -> None:
-        self._plan = plan_of(rules)
-        self._at = at_us
-        self._index = UserIndex()
-        self._known: Flags = np.zeros(0, np.bool_)
-        self._kinds = tuple(self._plan.keep)
-        self._number = {kind: number for number, kind in enumerate(self._kinds)}
-        self._by_name = kinds_by_name(self._kinds)
-        self._latest = {kind: LatestEvents(keep) for kind, keep in self._plan.keep.items()}
-        self._deadlines = {count: Deadlines() for count in self._plan.deadlines}
-        self._pending = PendingEvents()
-        asked: tuple[AttributeTest | Member, ...] = (*self._plan.tests, *self._plan.members)
-        self._true: dict[AttributeTest | Member, Flags] = {one: np.zeros(0, np.bool_) for one in asked}
-        self._in: dict[str, Flags] = {name: np.zeros(0, np.bool_) for name in self._plan.order}
+    `state` (none: nothing has happened yet) is taken over; it is of the same plan. Raises `UserError` SEGMENT_CYCLE.
+    """
+
+    def __init__(self, rules: Mapping[str, ActiveRule], *, at_us: int = 0, state: State | None = None) -> None:
+        self.plan = plan_of(rules)
+        self.state = State.empty(self.plan, at_us) if state is None else state
+        self.kinds = Kinds(self.plan.keep)
 
     @property
     def at_us(self) -> int:
         """T of the answer."""
-        return self._at
+        return self.state.at_us
 
     @property
     def nbytes(self) -> int:
         """Memory of the state, but for events of the future."""
-        flags = sum(column.nbytes for column in (self._known, *self._true.values(), *self._in.values()))
-        events = sum(latest.nbytes for latest in self._latest.values())
-        return flags + events + self._index.nbytes + sum(due.nbytes for due in self._deadlines.values())
+        return self.state.nbytes
 
     def members(self, segment: str) -> pa.StringArray:
         """Who is in a segment at T, in no order."""
-        return self._index.ids(np.flatnonzero(self._in[segment][: len(self._index)]).astype(np.int32))
+        return self.state.members(segment)
 
     def size(self, segment: str) -> int:
         """How many they are."""
-        return int(np.count_nonzero(self._in[segment]))
+        return int(np.count_nonzero(self.state.inside[segment]))
 
     def take_events(self, batch: EventBatch, at_us: int) -> list[Changes]:
         """Time goes on to `at_us` (never back), then the events count, those of the future when their time comes."""
         changes = self.advance(at_us)
-        users, new = self._numbered(batch.user_ids)
-        found = self._occurrences(batch, users)
-        later = found.occurred_at > self._at
-        self._pending.add(found.take(later))
-        touched = self._insert(found.take(~later))
-        return changes + self._evaluate(touched, new, None, "event")
+        users, new = self.meet(batch.user_ids)
+        found = self.kinds.occurrences(batch, users)
+        return changes + self._evaluate(self.place(found), new, None, "event")
 
     def take_profiles(self, batch: ProfileBatch, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`, then the profiles change."""
         changes = self.advance(at_us)
-        users, new = self._numbered(batch.user_ids)
-        touched: dict[Fact, Users] = {}
-        for test in self._plan.tests:
-            changed = np.flatnonzero(batch.mentions(test.condition.column) | batch.deleted)
-            if len(changed):
-                flags = attribute_mask(test, batch)[changed]
-                self._true[test][users[changed]] = flags  # of several changes of a user the last one stays
-                touched[test] = np.unique(users[changed])
-        return changes + self._evaluate(touched, new, None, "profile")
+        users, new = self.meet(batch.user_ids)
+        return changes + self._evaluate(self.apply(batch, users, self.plan.tests), new, None, "profile")
 
     def set_members(self, member: Member, user_ids: pa.StringArray, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`, then these users of the partition, known or not, are the members of an audience."""
         changes = self.advance(at_us)
-        if member not in self._true:  # no rule names it
+        if member not in self.state.true:  # no rule names it
             return changes
-        users = self._index.add(user_ids)
-        self._fit()
-        now = np.zeros(len(self._known), np.bool_)
+        users = self.state.index.add(user_ids)
+        self.state.fit()
+        now = np.zeros(len(self.state.known), np.bool_)
         now[users] = True
-        different = np.flatnonzero(now != self._true[member]).astype(np.int32)
-        self._true[member] = now
+        different = np.flatnonzero(now != self.state.true[member]).astype(np.int32)
+        self.state.true[member] = now
         return changes + self._evaluate({member: different}, np.zeros(0, np.int32), None, "members")
 
     def advance(self, at_us: int) -> list[Changes]:
@@ -113,22 +95,22 @@ class Evaluator:
         """`advance` in bounded steps; T is `at_us` when all of them are done."""
         while (due := self._due(at_us, max_users)) is not None:
             users, instants = due
-            touched = self._insert(self._pending.take(users, instants))
-            for count, deadlines in self._deadlines.items():
+            touched = self._happen(self.state.pending.take(users, instants))
+            for count, deadlines in self.state.deadlines.items():
                 rows, passed = deadlines.passed(at_us)
-                of = self._latest[count.events].users(rows)
+                of = self.state.latest[count.events].users(rows)
                 mine = passed <= _looked_up(users, instants, of)
                 touched[count.events] = np.union1d(touched.get(count.events, of[:0]), of[mine])
             yield self._evaluate(touched, users[:0], (users, instants), "time")
-        self._at = max(self._at, at_us)
+        self.state.at_us = max(self.state.at_us, at_us)
 
     def _due(self, at_us: int, max_users: int) -> tuple[Users, Micros] | None:
         """Users (ascending) with something due until an instant, and for each when the first of it is."""
-        pending = self._pending.come(at_us)
+        pending = self.state.pending.come(at_us)
         users, instants = [pending.users], [pending.occurred_at]
-        for count, deadlines in self._deadlines.items():
+        for count, deadlines in self.state.deadlines.items():
             rows, passed = deadlines.passed(at_us)
-            users.append(self._latest[count.events].users(rows))
+            users.append(self.state.latest[count.events].users(rows))
             instants.append(passed)
         of, when = np.concatenate(users), np.concatenate(instants)
         if not len(of):
@@ -143,43 +125,46 @@ class Evaluator:
             of, when = of[earliest], when[earliest]
         return of, when
 
-    def _numbered(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
-        """The numbers of users, and those of them who become known by it."""
-        users = self._index.add(user_ids)
-        self._fit()
+    def settle(self) -> list[Changes]:
+        """Look again at everybody, at T: the rules are new, or the state has been made of something else than a log."""
+        touched: dict[Fact, Users] = {kind: latest.every_user() for kind, latest in self.state.latest.items()}
+        return self._evaluate(touched, np.flatnonzero(self.state.known).astype(np.int32), None, "rule")
+
+    def meet(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
+        """The numbers of users, who are known from now on, and those of them who were not before."""
+        users = self.state.index.add(user_ids)
+        self.state.fit()
         distinct = np.unique(users)
-        new = distinct[~self._known[distinct]]
-        self._known[new] = True
+        new = distinct[~self.state.known[distinct]]
+        self.state.known[new] = True
         if len(new):
-            for test in self._plan.tests:  # nothing is set, which a rule may ask for
-                self._true[test][new] = of_nothing(test)
+            for test in self.plan.tests:  # nothing is set, which a rule may ask for
+                self.state.true[test][new] = of_nothing(test)
         return users, new
 
-    def _fit(self) -> None:
-        size = len(self._index)
-        self._known = grown(self._known, size)
-        self._true = {one: grown(flags, len(self._known)) for one, flags in self._true.items()}
-        self._in = {name: grown(flags, len(self._known)) for name, flags in self._in.items()}
+    def place(self, events: Occurrences) -> dict[Fact, Users]:
+        """What has happened counts, what is yet to happen waits; the users by the kind of what is new of them."""
+        later = events.occurred_at > self.state.at_us
+        self.state.pending.add(events.take(later))
+        return self._happen(events.take(~later))
 
-    def _occurrences(self, batch: EventBatch, users: Users) -> Occurrences:
-        """The events of a batch that some rule looks at, for each kind that they are of."""
-        encoded = batch.events.dictionary_encode()
-        indices = encoded.indices.to_numpy(zero_copy_only=False)
-        found = []
-        for number, name in enumerate(encoded.dictionary.to_pylist()):
-            for kind in self._by_name.get(name, ()):
-                rows = np.flatnonzero((indices == number) & matching(kind, batch))
-                kinds = np.full(len(rows), self._number[kind], np.int32)
-                found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], batch.identities[rows]))
-        return reduce(Occurrences.with_, found, Occurrences.none())
+    def apply(self, batch: ProfileBatch, users: Users, tests: Iterable[AttributeTest]) -> dict[Fact, Users]:
+        """What some tests say of changed profiles; the users by the test that was asked anew."""
+        touched: dict[Fact, Users] = {}
+        for test in tests:
+            changed = np.flatnonzero(batch.mentions(test.condition.column) | batch.deleted)
+            if len(changed):
+                flags = attribute_mask(test, batch)[changed]
+                self.state.true[test][users[changed]] = flags  # of several changes of a user the last one stays
+                touched[test] = np.unique(users[changed])
+        return touched
 
-    def _insert(self, events: Occurrences) -> dict[Fact, Users]:
-        """Add what has happened; the users by the kind of what is new of them."""
+    def _happen(self, events: Occurrences) -> dict[Fact, Users]:
         touched: dict[Fact, Users] = {}
         for number in np.unique(events.kinds).tolist():
-            kind = self._kinds[number]
+            kind = self.kinds[number]
             of = events.take(events.kinds == number)
-            self._latest[kind].add(of.users, of.occurred_at, of.identities)
+            self.state.latest[kind].add(of.users, of.occurred_at, of.identities)
             touched[kind] = np.unique(of.users)
         return touched
 
@@ -188,41 +173,43 @@ class Evaluator:
     ) -> list[Changes]:
         """Look again at the users of whom a fact is new, at T or, with `due`, at an instant of their own."""
         changes = []
-        for name in self._plan.order:
-            active = self._plan.rules[name]
-            users = reduce(np.union1d, (touched[f] for f in self._plan.depends[name] if f in touched), new)
-            users = users[self._known[users]].astype(np.int32)
+        for name in self.plan.order:
+            active = self.plan.rules[name]
+            if active.paused:
+                continue
+            users = reduce(np.union1d, (touched[f] for f in self.plan.depends[name] if f in touched), new)
+            users = users[self.state.known[users]].astype(np.int32)
             if not len(users):
                 continue
-            at = np.full(len(users), self._at) if due is None else _looked_up(*due, users)
+            at = np.full(len(users), self.state.at_us) if due is None else _looked_up(*due, users)
             now = self._is_in(active.rule, users, at)
-            changed = now != self._in[name][users]
+            changed = now != self.state.inside[name][users]
             if not changed.any():
                 continue
             users, now, at = users[changed], now[changed], at[changed]
-            self._in[name][users] = now
+            self.state.inside[name][users] = now
             member = Member(kind="segment", name=name)
-            if member in self._true:
-                self._true[member][users] = now
+            if member in self.state.true:
+                self.state.true[member][users] = now
                 touched[member] = users
             changes.append(
                 Changes(
                     segment=name,
                     rule_version=active.version,
-                    user_ids=self._index.ids(users),
+                    user_ids=self.state.index.ids(users),
                     entered=now,
                     effective_at=at,
                     cause=cause,
                 )
             )
-        for count, deadlines in self._deadlines.items():
+        for count, deadlines in self.state.deadlines.items():
             if count.events in touched:
                 users = touched[count.events]
-                at = np.full(len(users), self._at) if due is None else _looked_up(*due, users)
-                latest = self._latest[count.events]
+                at = np.full(len(users), self.state.at_us) if due is None else _looked_up(*due, users)
+                latest = self.state.latest[count.events]
                 rows = latest.rows(users)
                 deadlines.set(
-                    rows[rows != NONE], deadline(count, self._plan.deadlines[count], latest, users, at)[rows != NONE]
+                    rows[rows != NONE], deadline(count, self.plan.deadlines[count], latest, users, at)[rows != NONE]
                 )
         return changes
 
@@ -236,13 +223,13 @@ class Evaluator:
     def _holds(self, condition: RuleCondition, rule: Rule, users: Users, at: Micros) -> Flags:
         match condition:
             case Count():
-                return holds_count(condition, self._latest[condition.events], users, at)
+                return holds_count(condition, self.state.latest[condition.events], users, at)
             case Ever():
                 return self._has(condition.events, users)
             case Never():
                 return ~self._has(condition.events, users)
             case Seen():
-                latest = self._latest[condition.events]
+                latest = self.state.latest[condition.events]
                 seen = latest.first(users) if condition.which == "first" else latest.times(users, 1)
                 there = self._has(condition.events, users)
                 moment = (condition.moment - EPOCH) // timedelta(microseconds=1)
@@ -250,10 +237,10 @@ class Evaluator:
                 return there & right
             case _:
                 of = fact(condition, rule)
-                return self._true[of][users]  # type: ignore[index]  # events are above
+                return self.state.true[of][users]  # type: ignore[index]  # events are above
 
     def _has(self, kind: Events, users: Users) -> Flags:
-        has: Flags = self._latest[kind].rows(users) != NONE
+        has: Flags = self.state.latest[kind].rows(users) != NONE
         return has
 
 

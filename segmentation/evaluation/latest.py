@@ -5,13 +5,13 @@ whether the N-th latest is. Events are in the order of (occurred_at, identity), 
 how they came, and a second copy, also of one that has been pushed out, changes nothing.
 """
 
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from segmentation.evaluation.columns import Micros, Users, grown
+from segmentation.evaluation.columns import Columns, Micros, Users, grown
 
 NONE: Final = -1
 NEVER: Final = np.iinfo(np.int64).max
@@ -44,6 +44,35 @@ class LatestEvents:
         """Memory that is held."""
         columns = (self._row_of, self._user_of, self._times, self._identities, self._stored, self._first)
         return sum(column.nbytes for column in columns)
+
+    def columns(self) -> Columns:
+        """What `of_columns` makes the same of."""
+        rows = self._rows
+        return {
+            "user": self._user_of[:rows],
+            "times": self._times[:rows],
+            "identities": self._identities[:rows],
+            "stored": self._stored[:rows],
+            "first": self._first[:rows],
+        }
+
+    @classmethod
+    def of_columns(cls, columns: Columns) -> Self:
+        """Inverse of `columns`."""
+        rows, keep = columns["times"].shape
+        out = cls(keep)
+        out._rows = rows
+        out._user_of, out._stored = grown(columns["user"], FIRST_ROWS), grown(columns["stored"], FIRST_ROWS)
+        out._times, out._identities = grown(columns["times"], FIRST_ROWS), grown(columns["identities"], FIRST_ROWS)
+        out._first = grown(columns["first"], FIRST_ROWS)
+        if rows:
+            out._row_of = grown(out._row_of, int(columns["user"].max()) + 1, NONE)
+            out._row_of[columns["user"]] = np.arange(rows, dtype=np.int32)
+        return out
+
+    def every_user(self) -> Users:
+        """All users with such an event."""
+        return self._user_of[: self._rows]
 
     def add(self, users: Users, occurred_at: Micros, identities: Micros) -> None:
         """Events that have happened, in any order; those that are there already change nothing."""

@@ -61,6 +61,11 @@ class PendingEvents:
             self._events = both.take(~same)
             self._next = int(self._events.occurred_at.min())
 
+    @property
+    def events(self) -> Occurrences:
+        """All of them."""
+        return self._events
+
     def come(self, at_us: int) -> Occurrences:
         """Those whose time has come at an instant; they stay until they are taken."""
         if self._next > at_us:

@@ -1,6 +1,6 @@
 """What a set of rules has to know of each user, every thing once however many rules ask for it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,10 +12,11 @@ from segmentation.rules.state import needs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRule:
-    """The rule of a segment, and its version."""
+    """The rule of a segment, and its version. `paused`: its members stay as they are."""
 
     version: int
     rule: Rule
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +84,3 @@ def fact(condition: RuleCondition, rule: Rule) -> Fact:
 
 def _facts(rule: Rule) -> frozenset[Fact]:
     return frozenset(fact(condition, rule) for condition in rule.conditions)
-
-
-def kinds_by_name(kinds: Iterable[Events]) -> dict[str, list[Events]]:
-    """Kinds of events by the name of the event."""
-    out: dict[str, list[Events]] = {}
-    for kind in kinds:
-        out.setdefault(kind.event, []).append(kind)
-    return out

@@ -4,7 +4,7 @@ An open-addressing hash table of numbers over one buffer of ids: some 70 bytes a
 Ids are compared byte by byte, their hash only finds the place.
 """
 
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from numba import njit, uint64
 
 from schemas.buffers import string_buffers, validity
 from schemas.hashing import chain_strings
-from segmentation.evaluation.columns import Users, grown
+from segmentation.evaluation.columns import Columns, Users, grown
 
 EMPTY: Final = -1
 FIRST_SLOTS: Final = 1 << 10
@@ -63,6 +63,28 @@ class UserIndex:
         )
         chosen = every if users is None else every.take(pa.array(users))
         return chosen.cast(pa.string())
+
+    def columns(self) -> Columns:
+        """What `of_columns` makes the same index of."""
+        used = int(self._offsets[self._count])
+        return {
+            "hashes": self._hashes[: self._count],
+            "offsets": self._offsets[: self._count + 1],
+            "bytes": self._bytes[:used],
+        }
+
+    @classmethod
+    def of_columns(cls, columns: Columns) -> Self:
+        """Inverse of `columns`."""
+        out = cls()
+        count = len(columns["hashes"])
+        out._reserve(count, len(columns["bytes"]))
+        out._count = count
+        out._hashes[:count] = columns["hashes"]
+        out._offsets[: count + 1] = columns["offsets"]
+        out._bytes[: len(columns["bytes"])] = columns["bytes"]
+        _rehash(out._hashes, count, out._table)
+        return out
 
     def _reserve(self, more: int, more_bytes: int) -> None:
         self._bytes = grown(self._bytes, int(self._offsets[self._count]) + more_bytes)

@@ -105,6 +105,27 @@ def values_of(named: list[Mapping[str, Any]], name: str, type_: ColumnType) -> p
     return pa.array([row[name] if type(row.get(name)) is python else None for row in named], arrow)
 
 
+def event_batch(step: Events) -> EventBatch:
+    properties = [one.properties for one in step.rows]
+    return EventBatch(
+        user_ids=pa.array([one.user for one in step.rows], pa.string()),
+        events=pa.array([one.name for one in step.rows], pa.string()),
+        occurred_at=np.array([micros(one.occurred_at) for one in step.rows], np.int64),
+        identities=np.array([int(one.id) for one in step.rows], np.int64),
+        values=lambda name, type_: values_of(properties, name, type_),
+    )
+
+
+def profile_batch(step: Profiles) -> ProfileBatch:
+    attributes = [{} if one.deleted else one.attributes for one in step.rows]
+    return ProfileBatch(
+        user_ids=pa.array([one.user for one in step.rows], pa.string()),
+        deleted=np.array([one.deleted for one in step.rows], np.bool_),
+        mentions=lambda name: np.array([name in row for row in attributes], np.bool_),
+        values=lambda name, type_: values_of(attributes, name, type_),
+    )
+
+
 def give(evaluator: Evaluator, step: Step, at: datetime) -> list[Changes]:
     match step:
         case Audience():
@@ -112,25 +133,10 @@ def give(evaluator: Evaluator, step: Step, at: datetime) -> list[Changes]:
             return evaluator.set_members(Member(kind="audience", name=step.name), ids, micros(at))
         case None:
             return evaluator.advance(micros(at))
-        case Events(rows=events):
-            properties = [one.properties for one in events]
-            batch = EventBatch(
-                user_ids=pa.array([one.user for one in events], pa.string()),
-                events=pa.array([one.name for one in events], pa.string()),
-                occurred_at=np.array([micros(one.occurred_at) for one in events], np.int64),
-                identities=np.array([int(one.id) for one in events], np.int64),
-                values=lambda name, type_: values_of(properties, name, type_),
-            )
-            return evaluator.take_events(batch, micros(at))
-        case Profiles(rows=changes):
-            attributes = [{} if one.deleted else one.attributes for one in changes]
-            profiles = ProfileBatch(
-                user_ids=pa.array([one.user for one in changes], pa.string()),
-                deleted=np.array([one.deleted for one in changes], np.bool_),
-                mentions=lambda name: np.array([name in row for row in attributes], np.bool_),
-                values=lambda name, type_: values_of(attributes, name, type_),
-            )
-            return evaluator.take_profiles(profiles, micros(at))
+        case Events():
+            return evaluator.take_events(event_batch(step), micros(at))
+        case Profiles():
+            return evaluator.take_profiles(profile_batch(step), micros(at))
 
 
 ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), st.none() | DATED, max_size=3)

@@ -1,0 +1,97 @@
+"""What an evaluator knows of the users of one tenant and partition: columns by user, and little else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from segmentation.evaluation.columns import Columns, Flags, grown
+from segmentation.evaluation.latest import Deadlines, LatestEvents
+from segmentation.evaluation.pending import Occurrences, PendingEvents
+from segmentation.evaluation.plan import AttributeTest, Plan
+from segmentation.evaluation.user_index import UserIndex
+from segmentation.rules.nodes import Count, Events, Member
+
+Asked = AttributeTest | Member
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """The answer at (what was taken so far, `at_us`), and what it takes to go on from there.
+
+    Flags are by the number of the user. `known`: who has an event or a profile. `true`: what tests and memberships say.
+    `inside`: who is in a segment. `pending` numbers the kinds of events as `latest` does.
+    """
+
+    at_us: int
+    index: UserIndex = field(default_factory=UserIndex)
+    known: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
+    latest: dict[Events, LatestEvents]
+    deadlines: dict[Count, Deadlines]
+    pending: PendingEvents = field(default_factory=PendingEvents)
+    true: dict[Asked, Flags]
+    inside: dict[str, Flags]
+
+    @classmethod
+    def empty(cls, plan: Plan, at_us: int) -> Self:
+        """Nothing has happened yet."""
+        asked: tuple[Asked, ...] = (*plan.tests, *plan.members)
+        return cls(
+            at_us=at_us,
+            latest={kind: LatestEvents(keep) for kind, keep in plan.keep.items()},
+            deadlines={count: Deadlines() for count in plan.deadlines},
+            true={one: np.zeros(0, np.bool_) for one in asked},
+            inside={name: np.zeros(0, np.bool_) for name in plan.order},
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of it, but for events of the future."""
+        flags = sum(column.nbytes for column in (self.known, *self.true.values(), *self.inside.values()))
+        events = sum(latest.nbytes for latest in self.latest.values())
+        return flags + events + self.index.nbytes + sum(due.nbytes for due in self.deadlines.values())
+
+    def members(self, segment: str) -> pa.StringArray:
+        """Who is in a segment, in no order."""
+        return self.index.ids(np.flatnonzero(self.inside[segment][: len(self.index)]).astype(np.int32))
+
+    def fit(self) -> None:
+        """Room for every user of the index."""
+        self.known = grown(self.known, len(self.index))
+        self.true = {one: grown(flags, len(self.known)) for one, flags in self.true.items()}
+        self.inside = {name: grown(flags, len(self.known)) for name, flags in self.inside.items()}
+
+    def columns(self) -> Columns:
+        """What `of_columns` makes the same of, with the same plan. Without deadlines, which follow from the rest."""
+        users = len(self.index)
+        out = {f"index.{name}": column for name, column in self.index.columns().items()}
+        out["known"] = self.known[:users]
+        for number, latest in enumerate(self.latest.values()):
+            out |= {f"latest.{number}.{name}": column for name, column in latest.columns().items()}
+        for number, flags in enumerate(self.true.values()):
+            out[f"true.{number}"] = flags[:users]
+        for number, flags in enumerate(self.inside.values()):
+            out[f"inside.{number}"] = flags[:users]
+        out |= {f"pending.{name}": column for name, column in self.pending.events._asdict().items()}
+        return out
+
+    @classmethod
+    def of_columns(cls, plan: Plan, at_us: int, columns: Columns) -> Self:
+        """Inverse of `columns`, which are taken over. `settle` of the evaluator is due: there are no deadlines yet."""
+        out = cls.empty(plan, at_us)
+        out.index = UserIndex.of_columns(_below(columns, "index."))
+        out.known = columns["known"]
+        out.latest = {
+            kind: LatestEvents.of_columns(_below(columns, f"latest.{number}.")) for number, kind in enumerate(plan.keep)
+        }
+        out.true = {one: columns[f"true.{number}"] for number, one in enumerate(out.true)}
+        out.inside = {name: columns[f"inside.{number}"] for number, name in enumerate(out.inside)}
+        out.pending.add(Occurrences(**_below(columns, "pending.")))
+        out.fit()
+        return out
+
+
+def _below(columns: Columns, prefix: str) -> Mapping[str, np.ndarray]:
+    return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}

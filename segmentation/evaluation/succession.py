@@ -1,0 +1,117 @@
+"""From one set of rules to the next: what is known goes over, what the new rules ask for besides is made of the past.
+
+1. The new evaluator takes from the old one the users, and every fact that the new rules ask for, too.
+2. `known`, `events`, `profiles` and `members` are given the past of what is `missing`. Its order does not matter but
+   for profiles.
+3. `settle` looks at everybody: the changes are the difference between the old rules' answer and that of the new ones.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from segmentation.evaluation.answers import of_nothing
+from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
+from segmentation.evaluation.evaluator import Evaluator
+from segmentation.evaluation.kinds import Kinds
+from segmentation.evaluation.pending import Occurrences
+from segmentation.evaluation.plan import ActiveRule
+from segmentation.evaluation.state import State
+from segmentation.rules.nodes import Count, Events, Member, OfEvents
+
+_SECOND_US: Final = 1_000_000
+
+
+class Succession:
+    """The new rules over the state of the old ones. `old` is not to be used any more.
+
+    `kinds`, `tests`, `audiences` are what is missing. Raises `UserError` SEGMENT_CYCLE.
+    """
+
+    def __init__(self, rules: Mapping[str, ActiveRule], old: Evaluator) -> None:
+        self._old = old.state
+        self._versions = {name: active.version for name, active in old.plan.rules.items()}
+        self._new = Evaluator(rules, at_us=old.at_us)
+        plan, state = self._new.plan, self._new.state
+        kept = {kind: old.state.latest[kind] for kind, keep in plan.keep.items() if _keeps(old.state, kind, keep)}
+        state.index, state.known = old.state.index, old.state.known
+        state.latest |= kept
+        state.inside |= {name: flags for name, flags in old.state.inside.items() if name in state.inside}
+        state.fit()
+        self.kinds = tuple(kind for kind in plan.keep if kind not in kept)
+        self.tests = tuple(test for test in plan.tests if test not in old.state.true)
+        asked = tuple(member for member in plan.members if member.kind == "audience")
+        self.audiences = tuple(member for member in asked if member not in old.state.true)
+        state.true |= {one: old.state.true[one] for one in (*plan.tests, *asked) if one in old.state.true}
+        for test in self.tests:
+            state.true[test][state.known] = of_nothing(test)
+        for member in plan.members:
+            if member.kind == "segment" and member.name in state.inside:
+                state.true[member] = state.inside[member.name].copy()
+        self._new.place(_renumbered(old.state.pending.events, old.kinds, self._new.kinds, kept))
+
+    @property
+    def since_us(self) -> int | None:
+        """Events at or before it are of no use to what is missing; none: all are."""
+        asked = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
+        of_missing = [c for c in asked if isinstance(c, OfEvents) and c.events in self.kinds]
+        windows = [c.within_s for c in of_missing if isinstance(c, Count)]
+        if len(windows) < len(of_missing):
+            return None
+        return self._new.at_us - max(windows, default=0) * _SECOND_US
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """Of the events that are missing."""
+        return tuple(sorted({kind.event for kind in self.kinds}))
+
+    def known(self, user_ids: pa.StringArray) -> None:
+        """Users who have an event or a profile."""
+        self._new.meet(user_ids)
+
+    def events(self, batch: EventBatch) -> None:
+        """Events, of any name and also more than once; what the old rules have looked at is left alone."""
+        users, _ = self._new.meet(batch.user_ids)
+        self._new.place(self._new.kinds.occurrences(batch, users, self.kinds))
+
+    def profiles(self, batch: ProfileBatch) -> None:
+        """Changes of profiles, in the order in which they apply."""
+        users, _ = self._new.meet(batch.user_ids)
+        self._new.apply(batch, users, self.tests)
+
+    def members(self, member: Member, user_ids: pa.StringArray) -> None:
+        """Members of an audience, known or not; more of them with every call."""
+        users = self._new.state.index.add(user_ids)
+        self._new.state.fit()
+        self._new.state.true[member][users] = True
+
+    def settle(self) -> tuple[Evaluator, list[Changes]]:
+        """The evaluator of the new rules, and who enters and leaves by them; all leave a segment that is gone."""
+        gone = [self._end_of(name) for name in self._versions if name not in self._new.state.inside]
+        return self._new, [changes for changes in gone if len(changes.user_ids)] + self._new.settle()
+
+    def _end_of(self, segment: str) -> Changes:
+        users = self._old.members(segment)
+        return Changes(
+            segment=segment,
+            rule_version=self._versions[segment],
+            user_ids=users,
+            entered=np.zeros(len(users), np.bool_),
+            effective_at=np.full(len(users), self._new.at_us),
+            cause="rule",
+        )
+
+
+def _keeps(state: State, kind: Events, keep: int) -> bool:
+    return kind in state.latest and state.latest[kind].keep >= keep
+
+
+def _renumbered(events: Occurrences, old: Kinds, new: Kinds, kept: Collection[Events]) -> Occurrences:
+    """Events of the future of the kinds that are kept; of the others they are part of the past that is missing."""
+    numbers = np.unique(events.kinds).tolist()
+    place = {number: new.number(old[number]) for number in numbers if old[number] in kept}
+    rows = np.isin(events.kinds, list(place))
+    of_kept = events.take(rows)
+    return of_kept._replace(kinds=np.array([place[number] for number in of_kept.kinds.tolist()], np.int32))

@@ -1,0 +1,108 @@
+"""Rules come, change, pause and go, and workers restart from what they kept: the answer stays that of all the history."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import pyarrow as pa
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from segmentation.evaluation.batches import Changes
+from segmentation.evaluation.evaluator import Evaluator
+from segmentation.evaluation.plan import ActiveRule
+from segmentation.evaluation.state import State
+from segmentation.evaluation.succession import Succession
+from segmentation.rules.nodes import Rule
+from segmentation.rules.references import cycle
+from tests.property.rule_cases import NAMES, NEAR, rules
+from tests.property.test_evaluator import (
+    COUNT_RULES,
+    STEP,
+    Audience,
+    Events,
+    History,
+    Profiles,
+    Step,
+    event_batch,
+    give,
+    micros,
+    profile_batch,
+)
+
+SEGMENTS = st.dictionaries(st.sampled_from(["vip", "x", *NAMES[:1]]), COUNT_RULES | rules(), max_size=2)
+TURN = st.tuples(NEAR, STEP | SEGMENTS | st.just("restart"))
+
+
+def restarted(evaluator: Evaluator) -> Evaluator:
+    columns = {name: column.copy() for name, column in evaluator.state.columns().items()}
+    rules_of = evaluator.plan.rules
+    again = Evaluator(rules_of, state=State.of_columns(evaluator.plan, evaluator.at_us, columns))
+    assert [change for change in again.settle() if len(change.user_ids)] == []
+    return again
+
+
+def succeeded(
+    old: Evaluator, active: Mapping[str, ActiveRule], past: list[Step], known: set[str], at: datetime
+) -> tuple[Evaluator, list[Changes]]:
+    """With all of the past, as the archive has it: more than is missing does no harm."""
+    changes = old.advance(micros(at))
+    succession = Succession(active, old)
+    succession.known(pa.array(sorted(known), pa.string()))
+    since = succession.since_us
+    members: dict[str, frozenset[str]] = {}
+    for step in past:
+        match step:
+            case Events():
+                wanted = [
+                    one
+                    for one in step.rows
+                    if one.name in succession.event_names and (since is None or micros(one.occurred_at) > since)
+                ]
+                if wanted:
+                    succession.events(event_batch(Events(rows=wanted)))
+            case Profiles():
+                succession.profiles(profile_batch(step))
+            case Audience():
+                members[step.name] = step.users
+    for member in succession.audiences:
+        succession.members(member, pa.array(sorted(members.get(member.name, ())), pa.string()))
+    new, more = succession.settle()
+    return new, changes + more
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(first=SEGMENTS, turns=st.lists(TURN, min_size=2, max_size=9))
+def test_new_rules_are_answered_as_if_they_had_always_been_there(
+    first: dict[str, Rule], turns: list[tuple[datetime, Step | dict[str, Rule] | str]]
+) -> None:
+    assume(cycle(first) is None)
+    turns = list(zip(sorted(at for at, _ in turns), (what for _, what in turns), strict=True))
+    of = first
+    version = 1
+    evaluator = Evaluator(
+        {name: ActiveRule(version=version, rule=rule) for name, rule in of.items()}, at_us=micros(turns[0][0])
+    )
+    history, past = History(), list[Step]()
+    told: dict[str, set[str]] = {}
+    for at, what in turns:
+        if what == "restart":
+            changes = evaluator.advance(micros(at))
+            evaluator = restarted(evaluator)
+        elif isinstance(what, dict):
+            assume(cycle(what) is None)
+            of, version = what, version + 1
+            active = {name: ActiveRule(version=version, rule=rule) for name, rule in of.items()}
+            evaluator, changes = succeeded(evaluator, active, past, history.known, at)
+        else:
+            assert not isinstance(what, str)
+            changes = give(evaluator, what, at)
+            history.take(what)
+            past.append(what)
+        for change in changes:
+            inside = told.setdefault(change.segment, set())
+            for user, entered in zip(change.user_ids.to_pylist(), change.entered.tolist(), strict=True):
+                assert (user in inside) != entered, "told twice"
+                (inside.add if entered else inside.remove)(user)
+        expected = history.answer(of, at)
+        assert {name: set(evaluator.members(name).to_pylist()) for name in of} == expected
+        assert {name: inside for name, inside in told.items() if inside} == {n: e for n, e in expected.items() if e}
