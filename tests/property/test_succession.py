@@ -1,4 +1,4 @@
-"""Rules come, change, pause and go, and workers restart from what they kept: the answer stays that of all the history."""
+"""Rules come, change and go, and workers restart from what they kept: the answer stays that of all the history."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -90,3 +90,10 @@ def test_a_paused_segment_stays_as_it_is_and_goes_on_where_it_would_be() -> None
         ("buyers", "ann", False, NOW + 5 * DAY, "rule"),
         ("buyers", "ben", True, NOW + 5 * DAY, "rule"),
     ]
+
+
+def test_an_event_that_is_yet_to_happen_is_not_forgotten() -> None:
+    evaluator = Evaluator(active(sellers="ever(sell)", buyers="ever(buy)"), at_us=NOW * MICROS)
+    assert buy(evaluator, NOW, ("ann", NOW + 60)) == []
+    evaluator, _ = Succession(active(buyers="ever(buy)"), evaluator).settle()
+    assert told(evaluator.advance((NOW + 60) * MICROS)) == [("buyers", "ann", True, NOW + 60, "time")]
