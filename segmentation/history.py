@@ -39,4 +39,4 @@ class History(Protocol):
     def members(
         self, tenant: TenantName, audience: AudienceName, version: Version, partition: Partition, partitions: int
     ) -> Iterator[pa.StringArray]:
-        """Those members of a version whose partition, of so many, this is. Raises `UserError` UNKNOWN_VERSION."""
+        """Those members of a version whose partition, of so many, this is; none where it is not there any more."""

@@ -1,0 +1,1 @@
+"""The segments of all tenants in one partition: what a stream worker keeps, and hands to the next owner."""

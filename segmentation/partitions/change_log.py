@@ -1,0 +1,103 @@
+"""Changes as messages, and the log of them as receivers and new owners read it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.arrow import ARROW_TYPES
+from schemas.columns import USER_ID
+from schemas.ids import AudienceName, Partition
+from schemas.rows import decode_rows, encode_rows
+from schemas.segment_messages import ChangesMessage, MembershipChanges, OwnerStarted
+from schemas.topics import CHUNK_MAX_ROWS
+from segmentation.evaluation.batches import Changes
+from segmentation.partitions.partition import Told
+from segmentation.partitions.place import Place
+
+ENTERED = "entered"
+EFFECTIVE_AT = "effective_at"
+CHANGE_ROWS = pa.schema(
+    [
+        pa.field(USER_ID, pa.string(), nullable=False),
+        pa.field(ENTERED, pa.bool_(), nullable=False),
+        pa.field(EFFECTIVE_AT, ARROW_TYPES["timestamp"], nullable=False),
+    ]
+)
+"""Of `MembershipChanges.rows`."""
+
+
+def messages(told: Told, *, partition: Partition, generation: int, first_seq: int) -> Iterator[MembershipChanges]:
+    """Changes as messages of at most `CHUNK_MAX_ROWS` users."""
+    changes, place = told.changes, told.place
+    rows = pa.RecordBatch.from_arrays(
+        [
+            changes.user_ids,
+            pa.array(changes.entered),
+            pa.array(changes.effective_at).cast(CHANGE_ROWS.field(EFFECTIVE_AT).type),
+        ],
+        schema=CHANGE_ROWS,
+    )
+    for number, start in enumerate(range(0, rows.num_rows, CHUNK_MAX_ROWS)):
+        chunk = rows.slice(start, CHUNK_MAX_ROWS)
+        yield MembershipChanges(
+            tenant=told.tenant,
+            segment=AudienceName(changes.segment),
+            rule_version=changes.rule_version,
+            partition=partition,
+            generation=generation,
+            seq=first_seq + number,
+            cause=changes.cause,
+            at_us=place.at_us,
+            events=place.events,
+            profiles=place.profiles,
+            activations=place.activations,
+            count=chunk.num_rows,
+            rows=encode_rows(chunk),
+        )
+
+
+def told_of(message: MembershipChanges) -> Told:
+    """Inverse of `messages`, for one of them. Raises ValueError where the rows are not what the message says."""
+    rows = decode_rows(message.rows)
+    if rows.schema != CHANGE_ROWS or rows.num_rows != message.count:
+        raise ValueError("the rows are not those of a message of changes")
+    return Told(
+        tenant=message.tenant,
+        changes=Changes(
+            segment=message.segment,
+            rule_version=message.rule_version,
+            user_ids=rows.column(USER_ID),
+            entered=np.asarray(rows.column(ENTERED).to_numpy(zero_copy_only=False), np.bool_),
+            effective_at=rows.column(EFFECTIVE_AT).cast(pa.int64()).to_numpy(),
+            cause=message.cause,
+        ),
+        place=Place(
+            events=message.events,
+            profiles=message.profiles,
+            activations=message.activations,
+            at_us=message.at_us,
+        ),
+    )
+
+
+class ChangeLog:
+    """The log of one partition, read in order: which changes count.
+
+    Those of an owner that was replaced do not: a process that was frozen may go on to tell, once it wakes. A message
+    that comes twice counts once. `generation`: of the owner whose changes count now.
+    """
+
+    def __init__(self, generation: int = -1, next_seq: int = 0) -> None:
+        self.generation = generation
+        self._next_seq = next_seq
+
+    def counts(self, offset: int, message: ChangesMessage) -> bool:
+        """Whether these are changes that count."""
+        if isinstance(message, OwnerStarted):
+            self.generation, self._next_seq = offset, 0
+            return False
+        if message.generation != self.generation or message.seq < self._next_seq:
+            return False
+        self._next_seq = message.seq + 1
+        return True

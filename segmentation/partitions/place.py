@@ -1,0 +1,34 @@
+"""Where in the log an answer holds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What lies below these offsets of a partition's events, profiles and activations is taken in, and T is `at_us`.
+
+    The position vector: two answers are compared at the same place, or not at all.
+    """
+
+    events: int = 0
+    profiles: int = 0
+    activations: int = 0
+    at_us: int = 0
+
+    def reached(self, other: "Place") -> bool:
+        """Whether everything that `other` takes in is taken in here."""
+        return (
+            self.events >= other.events
+            and self.profiles >= other.profiles
+            and self.activations >= other.activations
+            and self.at_us >= other.at_us
+        )
+
+    def later(self, other: "Place") -> "Place":
+        """The least place that has reached both."""
+        return Place(
+            events=max(self.events, other.events),
+            profiles=max(self.profiles, other.profiles),
+            activations=max(self.activations, other.activations),
+            at_us=max(self.at_us, other.at_us),
+        )

@@ -1,0 +1,111 @@
+"""A new owner's way back: from the state of a checkpoint to where the owners before it had come, without a word.
+
+What they have told is read from the log of changes. The new owner folds events, profiles and activations again, in
+other batches and at other instants than they did, and keeps what it would have told to itself. Once it has reached
+every place of which something was told, it tells the difference between its answer and what was told last: so nobody's
+`left` is lost with the owner who had told `entered`, and nothing is told twice.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.ids import AudienceName, TenantName
+from schemas.segment_messages import ChangeCause
+from segmentation.evaluation.batches import Changes
+from segmentation.evaluation.columns import Flags, Micros
+from segmentation.evaluation.user_index import UserIndex
+from segmentation.partitions.partition import PartitionSegments, Told
+from segmentation.partitions.place import Place
+
+Segment = tuple[TenantName, AudienceName]
+
+
+@dataclass(slots=True)
+class _Account:
+    """Of one segment: who was told to be in, and why the answer has changed since."""
+
+    rule_version: int
+    index: UserIndex = field(default_factory=UserIndex)
+    inside: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
+    effective_at: Micros = field(default_factory=lambda: np.zeros(0, np.int64))
+    causes: dict[int, ChangeCause] = field(default_factory=dict)
+
+    def numbers(self, user_ids: pa.StringArray) -> npt.NDArray[np.int32]:
+        """Of these users; new ones were not in."""
+        users = self.index.add(user_ids)
+        more = len(self.index) - len(self.inside)
+        self.inside = np.concatenate((self.inside, np.zeros(more, np.bool_)))
+        self.effective_at = np.concatenate((self.effective_at, np.zeros(more, np.int64)))
+        return users
+
+
+class Recovery:
+    """Between the assignment of a partition and the first word of its owner."""
+
+    def __init__(self, segments: PartitionSegments) -> None:
+        self._accounts: dict[Segment, _Account] = {}
+        self._target = segments.place
+        for tenant, of_tenant in segments.tenants.items():
+            for name, active in of_tenant.rules.items():
+                account = self._account((tenant, AudienceName(name)), active.version)
+                account.inside[account.numbers(of_tenant.evaluator.members(name))] = True
+
+    @property
+    def target(self) -> Place:
+        """What is to be reached before the difference is told."""
+        return self._target
+
+    def told(self, tenant: TenantName, changes: Changes, place: Place) -> None:
+        """An owner before has told this, later than all that was given here before."""
+        account = self._account((tenant, AudienceName(changes.segment)), changes.rule_version)
+        account.inside[account.numbers(changes.user_ids)] = changes.entered
+        self._target = self._target.later(place)
+
+    def hold_back(self, told: Iterable[Told]) -> None:
+        """What the new owner would have told on its way; it says from when on an answer is what it is, and why."""
+        for one in told:
+            account = self._account((one.tenant, AudienceName(one.changes.segment)), one.changes.rule_version)
+            users = account.numbers(one.changes.user_ids)
+            account.effective_at[users] = one.changes.effective_at
+            account.causes |= dict.fromkeys(users.tolist(), one.changes.cause)
+
+    def difference(self, segments: PartitionSegments) -> list[Told]:
+        """What is to be told now, at the place of `segments`."""
+        return [
+            Told(tenant=tenant, changes=changes, place=segments.place)
+            for (tenant, segment), account in self._accounts.items()
+            for changes in _difference(segment, account, segments, tenant)
+        ]
+
+    def _account(self, segment: Segment, rule_version: int) -> _Account:
+        account = self._accounts.setdefault(segment, _Account(rule_version))
+        account.rule_version = rule_version
+        return account
+
+
+def _difference(
+    segment: AudienceName, account: _Account, segments: PartitionSegments, tenant: TenantName
+) -> Iterator[Changes]:
+    members = segments.members(tenant, segment)
+    users = account.numbers(pa.array([], pa.string()) if members is None else members)
+    now = np.zeros(len(account.inside), np.bool_)
+    now[users] = True
+    changed = np.flatnonzero(now != account.inside)
+    if not len(changed):
+        return
+    causes = np.array([account.causes.get(user, "rule") for user in changed.tolist()])
+    for cause in dict.fromkeys(causes.tolist()):
+        chosen = changed[causes == cause].astype(np.int32)
+        at = account.effective_at[chosen]
+        yield Changes(
+            segment=segment,
+            rule_version=account.rule_version,
+            user_ids=account.index.ids(chosen),
+            entered=now[chosen],
+            effective_at=np.where(at == 0, segments.place.at_us, at),
+            cause=cause,
+        )
