@@ -18,6 +18,9 @@ ATTRIBUTES: Final = "attributes"
 DELETED: Final = "deleted"
 OFFSET: Final = "offset"
 RECEIVED_AT: Final = "received_at"
+SOURCE: Final = "source"
+SOURCE_ORDINAL: Final = "ordinal"
+"""Which row of its source (`schemas.messages.EventChunk`) it was. Single records have neither."""
 ARCHIVE_PARTITION: Final = "partition"
 """Column of the archive's tables: the partition of the record, int32."""
 
@@ -38,6 +41,8 @@ EVENT_ROWS: Final = pa.schema(
         pa.field(PROPERTIES, PROPERTIES_TYPE, nullable=False),
         pa.field(OFFSET, pa.int64(), nullable=False),
         pa.field(RECEIVED_AT, _MOMENT, nullable=False),
+        pa.field(SOURCE, pa.string()),
+        pa.field(SOURCE_ORDINAL, pa.int64()),
     ]
 )
 """Events of one partition, ascending by offset. Those with the same tenant, user_id, event, occurred_at and identity
@@ -51,9 +56,11 @@ PROFILE_ROWS: Final = pa.schema(
         pa.field(ATTRIBUTES, ATTRIBUTES_TYPE, nullable=False),
         pa.field(OFFSET, pa.int64(), nullable=False),
         pa.field(RECEIVED_AT, _MOMENT, nullable=False),
+        pa.field(SOURCE, pa.string()),
+        pa.field(SOURCE_ORDINAL, pa.int64()),
     ]
 )
-"""Changes of profiles of one partition, in the order in which they apply."""
+"""Changes of profiles of one partition, in the order in which they apply: by offset, and in a chunk by ordinal."""
 
 NAME_MAX_CHARACTERS: Final = 255
 """Of the name of an event, a property or an attribute, and of an event id."""
@@ -63,6 +70,9 @@ PROPERTY_MAX_BYTES: Final = 8 * 1024
 """Of one text, in UTF-8: an address with its query fits, a document does not."""
 RECORD_MAX_BYTES: Final = 256 * 1024
 """Of the value of a single record; a chunk may have `schemas.topics.MESSAGE_MAX_BYTES`."""
+
+SOURCE_MAX_CHARACTERS: Final = 4096
+"""Of the source of a chunk: an address of S3 with its version is shorter. Every row of the chunk carries it."""
 
 EARLIEST_US: Final = 946_684_800_000_000
 """2000-01-01T00:00:00Z. Before it: clocks that were never set (1970, 1980), and seconds taken for milliseconds."""

@@ -7,6 +7,8 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet
+                 activity/<events|profiles>/data/<tenant>/<partition>/<first offset>-<end offset>-<content hash>.parquet
+                 activity/<events|profiles>/metadata/...                 Iceberg metadata of the archive
 """
 
 import re
@@ -14,10 +16,16 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from schemas.errors import UserError
-from schemas.ids import JOB_ID_LENGTH, Attempt, JobId, Partition, Seq, TenantName
+from schemas.ids import JOB_ID_LENGTH, NAME_PATTERN, Attempt, JobId, Partition, Seq, TenantName
+from schemas.topics import OWN_PREFIX
 
 _RUN: Final = re.compile(
     r"imports/(?P<import_id>[0-9a-z]{26})/(?P<attempt>\d+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)-(?P<hash>[0-9a-f]+)\.arrow"
+)
+_ARCHIVED: Final = re.compile(
+    rf"activity/(?P<kind>events|profiles)/data/(?P<tenant>{NAME_PATTERN.pattern})/(?P<partition>\d+)/"
+    r"(?P<first>\d+)-(?P<end>\d+)-(?P<hash>[0-9a-f]+)\.parquet",
+    re.ASCII,
 )
 
 
@@ -62,6 +70,9 @@ UPLOADS_PREFIX: Final = "uploads/"
 
 AUDIENCES_PREFIX: Final = "audiences/"
 """Below it lie the tables of all audiences, in the lake bucket."""
+
+ACTIVITY_PREFIX: Final = "activity/"
+"""Below it lie the tables of the archive, in the lake bucket."""
 
 REJECTS_PREFIX: Final = "rejects/"
 """Below it lie the rejects of all jobs, in the lake bucket."""
@@ -116,6 +127,41 @@ def part_import(key: str) -> JobId:
 def rejects_key(tenant: TenantName, job_id: JobId) -> str:
     """Where the rejects of a job are kept."""
     return f"{REJECTS_PREFIX}{tenant}/{job_id}.parquet"
+
+
+def activity_prefix(topic: str) -> str:
+    """Prefix of the archive of a topic of `ACTIVITY_TOPICS` in the lake bucket (the Iceberg table location)."""
+    return f"{ACTIVITY_PREFIX}{topic.removeprefix(OWN_PREFIX)}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveKey:
+    """Name of one file of the archive: rows of one tenant, of the records `first_offset`..`end_offset` - 1."""
+
+    topic: str
+    tenant: TenantName
+    partition: Partition
+    first_offset: int
+    end_offset: int
+    content_hash: str
+
+    def __str__(self) -> str:
+        name = f"{self.first_offset:020d}-{self.end_offset:020d}-{self.content_hash}.parquet"
+        return f"{activity_prefix(self.topic)}data/{self.tenant}/{self.partition:05d}/{name}"
+
+    @classmethod
+    def parse(cls, key: str) -> Self | None:
+        """The file of a key, or none when the key is something else."""
+        if not (match := _ARCHIVED.fullmatch(key)):
+            return None
+        return cls(
+            topic=OWN_PREFIX + match["kind"],
+            tenant=TenantName(match["tenant"]),
+            partition=Partition(int(match["partition"])),
+            first_offset=int(match["first"]),
+            end_offset=int(match["end"]),
+            content_hash=match["hash"],
+        )
 
 
 def s3_uri(bucket: str, key: str) -> str:

@@ -5,19 +5,19 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from schemas.activity import ATTRIBUTES, DELETED, IDENTITY, PROPERTIES, TENANT
+from schemas.activity import ATTRIBUTES, DELETED, IDENTITY, PROPERTIES
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import TenantName
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
+from segmentation.intake.tenants import by_tenant
 from segmentation.intake.value_maps import mentions_of, values_of
 
 
 def event_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, EventBatch]]:
     """The events (`EVENT_ROWS`) of each tenant."""
-    for tenant, of_tenant in _by_tenant(rows):
+    for tenant, of_tenant in by_tenant(rows):
         yield (
             tenant,
             EventBatch(
@@ -32,7 +32,7 @@ def event_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, EventBatch
 
 def profile_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, ProfileBatch]]:
     """The changes of profiles (`PROFILE_ROWS`) of each tenant."""
-    for tenant, of_tenant in _by_tenant(rows):
+    for tenant, of_tenant in by_tenant(rows):
         yield (
             tenant,
             ProfileBatch(
@@ -42,10 +42,3 @@ def profile_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, ProfileB
                 values=partial(values_of, of_tenant.column(ATTRIBUTES)),
             ),
         )
-
-
-def _by_tenant(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, pa.RecordBatch]]:
-    tenants = rows.column(TENANT)
-    for tenant in pc.unique(tenants).to_pylist():
-        of_tenant = pc.equal(tenants, tenant)
-        yield TenantName(tenant), rows if pc.all(of_tenant).as_py() else rows.filter(of_tenant)

@@ -6,7 +6,7 @@ One bad row refuses its chunk: who sends chunks has checked the rows before.
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import MAX_PROPERTIES
+from schemas.activity import MAX_PROPERTIES, SOURCE_MAX_CHARACTERS
 from schemas.activity_columns import columns_fault
 from schemas.arrow import schema_of
 from schemas.columns import ORDINAL, USER_ID, ImportKind, RowSchema
@@ -17,7 +17,7 @@ from schemas.rows import chunk_fault, decode_rows
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.row_faults import row_faults
 from segmentation.intake.topic_record import TopicRecord
-from segmentation.intake.values import check_tenant
+from segmentation.intake.values import check_tenant, check_text
 
 
 def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
@@ -30,6 +30,7 @@ def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partiti
             RefusalCode.WRONG_PARTITION, f"a chunk for partition {chunk.partition} in partition {record.partition}"
         )
     check_tenant(chunk.tenant)
+    check_text(chunk.source, RefusalCode.BROKEN_CHUNK, "the source", SOURCE_MAX_CHARACTERS)
     batch, schema = _decoded(chunk)
     kind: ImportKind = "events" if isinstance(chunk, EventChunk) else "profiles"
     if fault := columns_fault(kind, schema.columns):

@@ -103,6 +103,8 @@ def _rows_of_records(records: Sequence[tuple[TopicRecord, EventRecord]]) -> pa.R
         maps_of_records([_present(e.properties) for e in events], PROPERTIES_TYPE),
         offsets,
         pa.array([r.received_at_us for r in place], pa.int64()).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+        pa.nulls(len(place), pa.string()),
+        pa.nulls(len(place), pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)
 
@@ -141,5 +143,7 @@ def _rows_of_chunk(chunk: EventChunk, record: TopicRecord, partitions: int) -> p
         maps_without_nulls(batch.schema.names[first:], batch.columns[first:], n, PROPERTIES_TYPE),
         pa.array(np.full(n, record.offset)),
         pa.array(np.full(n, record.received_at_us)).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+        pa.repeat(pa.scalar(chunk.source), n),
+        batch.column(ORDINAL),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.activity import ATTRIBUTES_TYPE, PROFILE_ROWS, RECEIVED_AT
-from schemas.columns import USER_ID
+from schemas.columns import ORDINAL, USER_ID
 from schemas.messages import ProfileChunk, ProfileRecord
 from schemas.partitioning import partitions_of
 from segmentation.intake.chunk_rows import rows_of_chunk
@@ -110,6 +110,8 @@ def _rows_of_records(singles: Sequence[tuple[TopicRecord, ProfileRecord]]) -> pa
         pa.array([record.received_at_us for record, _ in singles], pa.int64()).cast(
             PROFILE_ROWS.field(RECEIVED_AT).type
         ),
+        pa.nulls(len(singles), pa.string()),
+        pa.nulls(len(singles), pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS)
 
@@ -124,5 +126,7 @@ def _rows_of_chunk(chunk: ProfileChunk, record: TopicRecord, partitions: int) ->
         maps_of_columns(batch.schema.names[FIRST_ATTRIBUTE:], batch.columns[FIRST_ATTRIBUTE:], n, ATTRIBUTES_TYPE),
         pa.array(np.full(n, record.offset)),
         pa.array(np.full(n, record.received_at_us)).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
+        pa.repeat(pa.scalar(chunk.source), n),
+        batch.column(ORDINAL),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS)

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition, Seq, TenantName
 from schemas.layout import (
+    ArchiveKey,
     RunKey,
+    activity_prefix,
     audience_prefix,
     intent_key,
     intent_prefix,
@@ -20,6 +22,14 @@ from schemas.layout import (
 )
 
 JOB = JobId("01aryz6s410000000000000000")
+ARCHIVED = ArchiveKey(
+    topic="muster.events",
+    tenant=TenantName("acme"),
+    partition=Partition(7),
+    first_offset=120,
+    end_offset=345,
+    content_hash="ab12",
+)
 
 
 def test_every_key_is_where_the_table_says() -> None:
@@ -33,6 +43,14 @@ def test_every_key_is_where_the_table_says() -> None:
     assert audience_prefix(TenantName("acme"), JOB) == f"audiences/acme/{JOB}/"
     assert part_name(JOB, attempt, partition, "ab12") == f"{JOB}-000003-p00007-ab12.parquet"
     assert rejects_key(TenantName("acme"), JOB) == f"rejects/acme/{JOB}.parquet"
+    assert activity_prefix("muster.profiles") == "activity/profiles/"
+    assert str(ARCHIVED) == ("activity/events/data/acme/00007/00000000000000000120-00000000000000000345-ab12.parquet")
+
+
+def test_a_file_of_the_archive_is_told_from_other_objects() -> None:
+    assert ArchiveKey.parse(str(ARCHIVED)) == ARCHIVED
+    for other in ("activity/events/metadata/00007.json", str(ARCHIVED)[:-1], str(ARCHIVED).replace("acme", "../x")):
+        assert ArchiveKey.parse(other) is None
 
 
 run_keys = st.builds(

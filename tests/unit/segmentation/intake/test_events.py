@@ -115,6 +115,13 @@ def test_rows_come_in_the_order_of_offsets_also_where_chunks_lie_between() -> No
     assert [(r.offset, r.code) for r in intake.refusals] == [(2, "undecodable")]
 
 
+def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
+    chunk = event_chunk([{"_ordinal": 4}, {"_ordinal": 9, "event_id": "o-1"}], source="file-1")
+    rows = take_events([record(json_event(), offset=1), record(CODEC.encode(chunk), offset=2)], P).rows
+    assert rows.column("source").to_pylist() == [None, "file-1", "file-1"]
+    assert rows.column("ordinal").to_pylist() == [None, 4, 9]
+
+
 def test_nothing_is_no_rows() -> None:
     intake = take_events([], P)
     assert (intake.rows.num_rows, intake.rows.schema.equals(EVENT_ROWS), intake.moves) == (0, True, ())
@@ -307,6 +314,8 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
     assert why(digest=event_chunk([{}]).digest).startswith("broken_chunk: digest ")
     assert why(rows=chunk.rows[:200]).startswith("broken_chunk: ")
     assert why(rows=b"").startswith("broken_chunk: ")
+    assert why(source="") == "broken_chunk: the source has 0 characters; 1 to 4096 are allowed"
+    assert why(source="é" * 4097) == "broken_chunk: the source has 4097 characters; 1 to 4096 are allowed"
     assert why(tenant="") == "bad_tenant: '' is no name of a tenant"
     assert why(partition=Partition(2)) == "wrong_partition: a chunk for partition 2 in partition 1"
 

@@ -72,6 +72,15 @@ def test_a_tombstone_needs_the_user_as_its_key(key: bytes | None, why: str) -> N
     assert str(refusal) == why
 
 
+def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
+    chunk = profile_chunk([{"_ordinal": 4}, {"_ordinal": 9}])
+    rows = take_profiles(
+        [profile_record(b'{"user_id": "alice"}', offset=1), profile_record(CODEC.encode(chunk), offset=2)], P
+    ).rows
+    assert rows.column("source").to_pylist() == [None, "crm-1", "crm-1"]
+    assert rows.column("ordinal").to_pylist() == [None, 4, 9]
+
+
 def test_a_chunk_with_a_bad_value_is_refused() -> None:
     chunk = profile_chunk([{"age": 1.0}, {"age": float("inf")}], Column(name="age", type="double"))
     [refusal] = take_profiles([profile_record(CODEC.encode(chunk))], P).refusals

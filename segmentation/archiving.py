@@ -1,0 +1,124 @@
+"""Rows of events and profiles -> files of the archive, and what becomes of a range of offsets that comes to its table.
+
+A worker writes the files of a range and says so; the archive's one committer adds ranges to the table, in order and
+each once.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, PROFILE_ROWS
+from schemas.ids import Partition
+from schemas.layout import ArchiveKey
+from schemas.segment_messages import ArchiveWritten
+from schemas.topics import EVENTS, PROFILES
+from segmentation.intake.tenants import by_tenant
+
+FIELD_ID: Final = b"PARQUET:field_id"
+"""By this metadata Arrow writes the ids of Iceberg's fields into a Parquet file."""
+ZSTD_LEVEL: Final = 3
+ROW_GROUP_ROWS: Final = 131_072
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveFile:
+    """One file, to be stored under a key of the lake bucket that nothing has yet (the same bytes have it)."""
+
+    key: ArchiveKey
+    content: bytes
+
+
+def archive_files(
+    topic: str, partition: Partition, rows: pa.RecordBatch, *, first_offset: int, end_offset: int
+) -> Iterator[ArchiveFile]:
+    """A file for each tenant in `rows` (`EVENT_ROWS` or `PROFILE_ROWS`, all of these offsets); none for no rows."""
+    for tenant, of_tenant in by_tenant(rows):
+        content = archive_content(topic, partition, of_tenant)
+        key = ArchiveKey(
+            topic=topic,
+            tenant=tenant,
+            partition=partition,
+            first_offset=first_offset,
+            end_offset=end_offset,
+            content_hash=hashlib.sha256(content).hexdigest()[:32],
+        )
+        yield ArchiveFile(key=key, content=content)
+
+
+def archive_content(topic: str, partition: Partition, rows: pa.RecordBatch) -> bytes:
+    """Rows of one tenant as zstd Parquet of `ARCHIVE_SCHEMAS`: the same rows are the same bytes."""
+    partitions = pa.array(np.full(rows.num_rows, partition, np.int32))
+    whole = pa.RecordBatch.from_arrays([*rows.columns, partitions], names=[*rows.schema.names, ARCHIVE_PARTITION]).cast(
+        ARCHIVE_SCHEMAS[topic]
+    )
+    sink = pa.BufferOutputStream()
+    with archive_writer(sink, topic) as writer:
+        writer.write_batch(whole, row_group_size=ROW_GROUP_ROWS)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def archive_writer(where: pa.NativeFile | str, topic: str) -> pq.ParquetWriter:
+    """Writes batches of `ARCHIVE_SCHEMAS` as the archive has them."""
+    return pq.ParquetWriter(
+        where,
+        ARCHIVE_SCHEMAS[topic],
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        store_schema=False,  # Iceberg's schema says it all, and small files have footers of half their size
+    )
+
+
+class Verdict(Enum):
+    """What becomes of a range that comes to the table of its topic."""
+
+    APPEND = "append"
+    KNOWN = "known"  # the table has it: a copy
+    REFUSED = "refused"  # it leaves a gap, or only a part of it is in the table: its worker has to cut anew
+
+
+def verdict(written: ArchiveWritten, archived_to: int | None) -> Verdict:
+    """By the offset below which the table has all records of the partition; none where it has nothing yet."""
+    if archived_to is not None and written.end_offset <= archived_to:
+        return Verdict.KNOWN
+    if archived_to is None or written.first_offset == archived_to:
+        return Verdict.APPEND
+    return Verdict.REFUSED
+
+
+class _FieldIds:
+    """Numbers fields depth first: once given, the ids of a table never change, so new columns come last."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def numbered(self, field: pa.Field) -> pa.Field:
+        self._last += 1
+        metadata = {FIELD_ID: str(self._last).encode()}
+        return pa.field(field.name, self._type(field.type), nullable=field.nullable, metadata=metadata)
+
+    def _type(self, type_: pa.DataType) -> pa.DataType:
+        if pa.types.is_map(type_):
+            return pa.map_(self.numbered(type_.key_field), self.numbered(type_.item_field))
+        if pa.types.is_struct(type_):
+            return pa.struct([self.numbered(child) for child in type_])
+        return type_
+
+
+def _archive_schema(rows: pa.Schema) -> pa.Schema:
+    ids = _FieldIds()
+    return pa.schema([ids.numbered(f) for f in [*rows, pa.field(ARCHIVE_PARTITION, pa.int32(), nullable=False)]])
+
+
+ARCHIVE_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
+    EVENTS: _archive_schema(EVENT_ROWS),
+    PROFILES: _archive_schema(PROFILE_ROWS),
+}
+"""Columns of the archive's files and tables, with Iceberg's field ids."""

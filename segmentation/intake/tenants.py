@@ -1,0 +1,17 @@
+"""Rows of one partition are of several tenants: taken apart, each in the order of the log."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.activity import TENANT
+from schemas.ids import TenantName
+
+
+def by_tenant(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, pa.RecordBatch]]:
+    """The rows of each tenant."""
+    tenants = rows.column(TENANT)
+    for tenant in pc.unique(tenants).to_pylist():
+        of_tenant = pc.equal(tenants, tenant)
+        yield TenantName(tenant), rows if pc.all(of_tenant).as_py() else rows.filter(of_tenant)
