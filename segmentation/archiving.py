@@ -5,7 +5,8 @@ each once.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -93,32 +94,30 @@ def verdict(written: ArchiveWritten, archived_to: int | None) -> Verdict:
     return Verdict.REFUSED
 
 
-class _FieldIds:
-    """Numbers fields depth first: once given, the ids of a table never change, so new columns come last."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def numbered(self, field: pa.Field) -> pa.Field:
-        self._last += 1
-        metadata = {FIELD_ID: str(self._last).encode()}
-        return pa.field(field.name, self._type(field.type), nullable=field.nullable, metadata=metadata)
-
-    def _type(self, type_: pa.DataType) -> pa.DataType:
-        if pa.types.is_map(type_):
-            return pa.map_(self.numbered(type_.key_field), self.numbered(type_.item_field))
-        if pa.types.is_struct(type_):
-            return pa.struct([self.numbered(child) for child in type_])
-        return type_
-
-
 def _archive_schema(rows: pa.Schema) -> pa.Schema:
-    ids = _FieldIds()
-    return pa.schema([ids.numbered(f) for f in [*rows, pa.field(ARCHIVE_PARTITION, pa.int32(), nullable=False)]])
+    numbers = itertools.count(1)
+    return pa.schema(_numbered([*rows, pa.field(ARCHIVE_PARTITION, pa.int32(), nullable=False)], numbers))
+
+
+def _numbered(fields: Sequence[pa.Field], numbers: Iterator[int]) -> list[pa.Field]:
+    """Fields with ids, as Iceberg numbers those of a new table: all of a level, then what is in each of them."""
+    given = [{FIELD_ID: str(next(numbers)).encode()} for _ in fields]
+    return [
+        pa.field(field.name, _numbered_type(field.type, numbers), nullable=field.nullable, metadata=metadata)
+        for field, metadata in zip(fields, given, strict=True)
+    ]
+
+
+def _numbered_type(type_: pa.DataType, numbers: Iterator[int]) -> pa.DataType:
+    if pa.types.is_map(type_):
+        return pa.map_(*_numbered([type_.key_field, type_.item_field], numbers))
+    return pa.struct(_numbered(list(type_), numbers)) if pa.types.is_struct(type_) else type_
 
 
 ARCHIVE_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     EVENTS: _archive_schema(EVENT_ROWS),
     PROFILES: _archive_schema(PROFILE_ROWS),
 }
-"""Columns of the archive's files and tables, with Iceberg's field ids."""
+"""Columns of the archive's files and tables, with Iceberg's field ids.
+
+A column that comes later goes to the end, and takes the next number there is."""

@@ -4,14 +4,13 @@ Namespace = tenant, table name = audience name, location = the audience's prefix
 the audience id and is what an audience is found by, so a stale name neither misses nor doubles it.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from connectors.lake.access import S3Access, exists
+from connectors.lake.catalog import CATALOG_NAME, OPEN_TRIES, TABLE_PROPERTIES, LakeCatalog
 from connectors.lake.snapshots import AUDIENCE_ID, LAST_VERSION
 from connectors.listing import delete_objects, list_objects
 from schemas.columns import ColumnType, RowSchema
@@ -26,46 +25,27 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.types import IcebergType
 
-CATALOG_NAME: Final = "muster"
-LOCK_TIMEOUT_S: Final = 30
-OPEN_TRIES: Final = 8
 TOMBSTONE: Final = "dropped"
-
-TABLE_PROPERTIES: Final = {
-    "commit.retry.num-retries": "0",  # every conflict must come back to our own checks
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "20",
-    "write.parquet.compression-codec": "zstd",
-}
 
 
 class AudienceTables:
-    """Opens, makes, renames and drops the tables. The catalog is opened at the first use: pyiceberg imports slowly."""
+    """Opens, makes, renames and drops the tables."""
 
     def __init__(
         self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._url = catalog_url
         self._s3 = s3
         self._bucket = bucket
-        self._sleep = sleep
-        self._opened: SqlCatalog | None = None
-        self._opening = threading.Lock()
+        self._catalog = LakeCatalog(catalog_url=catalog_url, s3=s3, bucket=bucket, sleep=sleep)
 
     @property
     def catalog(self) -> "SqlCatalog":
         """The pyiceberg catalog."""
-        with self._opening:
-            if self._opened is None:
-                self._opened = self._open_catalog()
-            return self._opened
+        return self._catalog.opened
 
     def close(self) -> None:
         """Close the catalog's database connections."""
-        with self._opening:
-            if self._opened is not None:
-                self._opened.engine.dispose()
-                self._opened = None
+        self._catalog.close()
 
     def find(self, ref: AudienceRef) -> "Table | None":
         """The audience's table, whatever its name is now; none before the first publish."""
@@ -103,7 +83,7 @@ class AudienceTables:
     def _create(self, ref: AudienceRef, schema: RowSchema) -> None:
         from pyiceberg.exceptions import TableAlreadyExistsError
 
-        self._ensure_namespace(ref.tenant)
+        self._catalog.ensure_namespace(ref.tenant)
         iceberg_schema = to_iceberg(schema)
         properties = {
             **TABLE_PROPERTIES,
@@ -166,39 +146,6 @@ class AudienceTables:
         with self.catalog.engine.connect() as connection:
             return connection.execute(query).scalar()
 
-    def _ensure_namespace(self, tenant: str) -> None:
-        from pyiceberg.exceptions import NamespaceAlreadyExistsError
-        from sqlalchemy.exc import IntegrityError
-
-        # It may exist, or another process may make it at the same moment.
-        with suppress(NamespaceAlreadyExistsError, IntegrityError):
-            self.catalog.create_namespace(tenant)
-
-    def _open_catalog(self) -> "SqlCatalog":
-        from pyiceberg.catalog.sql import SqlCatalog
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-        url = make_url(self._url)
-        if url.get_backend_name() == "sqlite":
-            if url.database:
-                _use_write_ahead_log(Path(url.database))
-            url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
-        properties: dict[str, Any] = {
-            **self._s3.iceberg_properties(),
-            "uri": url.render_as_string(hide_password=False),
-            "warehouse": s3_uri(self._bucket, "audiences"),
-            "pool_pre_ping": "true",
-        }
-        for attempt in range(OPEN_TRIES):  # two processes that make the catalog's own tables at once: one loses
-            try:
-                return SqlCatalog(CATALOG_NAME, **properties)
-            except (IntegrityError, OperationalError, ProgrammingError):
-                if attempt == OPEN_TRIES - 1:
-                    raise
-                self._sleep(0.05 * (attempt + 1))
-        raise AssertionError("unreachable")
-
 
 def to_iceberg(schema: RowSchema) -> "Schema":
     """Iceberg schema of a row schema. Every field is optional: DuckDB writes none that is required."""
@@ -230,15 +177,3 @@ def iceberg_type(type_: ColumnType) -> "IcebergType":
 
 def _name_taken(name: str) -> UserError:
     return UserError("AUDIENCE_NAME_TAKEN", f"another audience is called {name}; choose another name", audience=name)
-
-
-def _use_write_ahead_log(path: Path) -> None:
-    """Readers then do not block the writer; the mode stays with the file."""
-    import sqlite3
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    finally:
-        connection.close()

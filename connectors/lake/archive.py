@@ -1,0 +1,56 @@
+"""The archive of events and changes of profiles: two Iceberg tables of all tenants, which one committer appends to.
+
+Several committers do no harm: each asks the table what it has, and one of two that commit at once loses and asks again.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from connectors.lake.access import S3Access
+from connectors.lake.archive_commit import Appended, append_ranges
+from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, live_files
+from connectors.lake.catalog import LakeCatalog
+from connectors.lake.faults import lake_faults
+from schemas.ids import Partition, TenantName
+from schemas.segment_messages import ArchiveWritten
+
+
+class ActivityArchive:
+    """`catalog_url` is a SQLAlchemy URL (SQLite, postgresql+psycopg).
+
+    Cheap to make: the catalog is opened at the first call. `close` it at the end. Threads may share one; every call
+    loads the tables anew. Every method raises `RetriableError` LAKE_UNAVAILABLE, CATALOG_UNAVAILABLE.
+    """
+
+    def __init__(
+        self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._sleep = sleep
+        self._catalog = LakeCatalog(catalog_url=catalog_url, s3=s3, bucket=bucket, sleep=sleep)
+        self._tables = ArchiveTables(self._catalog, bucket)
+
+    def close(self) -> None:
+        """Close the catalog's database connections."""
+        self._catalog.close()
+
+    def append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> Appended:
+        """Add ranges of offsets of a topic in their order and in one commit; the same ranges again change nothing.
+
+        A range is in the table wholly or not at all, and each record once. Raises `RetriableError` ARCHIVE_CONFLICT.
+        """
+        return append_ranges(self._tables, topic, ranges, self._sleep)
+
+    def archived_to(self, topic: str) -> Mapping[Partition, int]:
+        """The offset below which the archive has all records, of each partition that it has something of."""
+        with lake_faults(f"reading how far {topic} is archived"):
+            return archived_to(self._tables.find(topic))
+
+    def files(
+        self, topic: str, *, tenant: TenantName | None = None, partition: Partition | None = None
+    ) -> Sequence[ArchivedFile]:
+        """The files that a reader reads now, in the order of tenants, partitions and offsets.
+
+        They stay readable for `archive_upkeep.DEFAULT_GRACE` at least. Raises `FatalError` LAKE_MISMATCH.
+        """
+        with lake_faults(f"reading the files of {topic}"):
+            return [file for file, _ in live_files(self._tables.find(topic), tenant=tenant, partition=partition)]

@@ -1,0 +1,185 @@
+"""Ranges of offsets into the table of their topic: ONE pyiceberg transaction on ONE loaded state of the table.
+
+1. load the table, and how far it goes in each partition
+2. ask for each range, in order, whether it is appended, known, or refused (`segmentation.archiving`)
+3. read the footers of the files to be added; a range with a file that is not what its name says is unusable
+4. stage: one append snapshot (also where no range has a file), and the ends of the partitions as table properties
+5. commit; the catalog takes it only if `main` still is what was loaded in step 1
+6. lost, or outcome unknown: from step 1 again, where the ends tell whether step 5 had succeeded
+
+That a snapshot is made also without files is what keeps a stale commit from setting an end back.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from connectors.lake.archive_tables import ArchiveTables, archived_to, archived_to_property
+from connectors.lake.faults import lake_faults, translated
+from schemas.activity import OFFSET
+from schemas.errors import MusterError, RetriableError
+from schemas.ids import Partition
+from schemas.layout import ArchiveKey, split_s3_uri
+from schemas.segment_messages import ArchiveWritten
+from segmentation.archiving import Verdict, verdict
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+COMMIT_TRIES: Final = 20
+BACKOFF_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+FOOTERS_AT_ONCE: Final = 8
+
+
+Footers = dict[str, "DataFile | str"]
+"""By URI: what is to be added to the table, or why it cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What became of ranges of one topic.
+
+    `archived_to`: of each partition that the table has something of, its end after the commit. `verdicts`: of each
+    range. `unusable`: by the number of a refused range, why it cannot be appended whenever it is tried.
+    """
+
+    archived_to: Mapping[Partition, int]
+    verdicts: Sequence[Verdict]
+    unusable: Mapping[int, str]
+    files: int
+
+
+def append_ranges(
+    tables: ArchiveTables, topic: str, ranges: Sequence[ArchiveWritten], sleep: Callable[[float], None]
+) -> Appended:
+    """Steps 1 to 6, a bounded number of times. Raises `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE."""
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    doing = f"archiving records of {topic}"
+    failure: MusterError | None = None
+    footers: Footers = {}
+    for tried in range(COMMIT_TRIES):
+        if tried:
+            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        with lake_faults(doing):
+            table = tables.find_or_create(topic)
+            ends = archived_to(table)
+            _read_footers(table, [r for r in ranges if r.end_offset > ends.get(r.partition, -1)], footers)
+        plan, files = _planned(ranges, ends, footers, table.location())
+        if Verdict.APPEND not in plan.verdicts:
+            return plan
+        try:
+            _commit_once(table, topic, plan, ends, files)
+        except (CommitFailedException, ValidationException):
+            failure = None  # a proven conflict
+        except Exception as exc:
+            failure = translated(exc, doing)
+            if not isinstance(failure, RetriableError):
+                raise failure or exc from exc
+        else:
+            return plan
+    raise failure or RetriableError(
+        "ARCHIVE_CONFLICT",
+        f"{topic}: {COMMIT_TRIES} commits in a row lost against other writers; try again later",
+        topic=topic,
+        tries=COMMIT_TRIES,
+    )
+
+
+def _planned(
+    ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str
+) -> tuple[Appended, list["DataFile"]]:
+    """Step 2: what becomes of the ranges, and the files that are to be added."""
+    ends = dict(ends)
+    verdicts: list[Verdict] = []
+    unusable: dict[int, str] = {}
+    added: list[DataFile] = []
+    for number, written in enumerate(ranges):
+        becomes = verdict(written, ends.get(written.partition))
+        if becomes is Verdict.APPEND:
+            if (fault := _range_fault(written, footers, location)) is None:
+                ends[written.partition] = written.end_offset
+                added += [file for uri in written.files if not isinstance(file := footers[uri], str)]
+            else:
+                unusable[number] = fault
+                becomes = Verdict.REFUSED
+        verdicts.append(becomes)
+    return Appended(archived_to=ends, verdicts=verdicts, unusable=unusable, files=len(added)), added
+
+
+def _range_fault(written: ArchiveWritten, footers: Footers, location: str) -> str | None:
+    """Why a range cannot be appended, or none."""
+    if written.first_offset >= written.end_offset:
+        return f"from {written.first_offset} to {written.end_offset} there is nothing"
+    if len(set(written.files)) < len(written.files):
+        return "a file is named twice"
+    for uri in written.files:
+        key = _key(uri, location)
+        place = None if key is None else (key.topic, key.partition, key.first_offset, key.end_offset)
+        if place != (written.topic, written.partition, written.first_offset, written.end_offset):
+            return f"{uri[:500]} is no file of this range"
+        if isinstance(footer := footers[uri], str):
+            return footer
+    return None
+
+
+def _key(uri: str, location: str) -> ArchiveKey | None:
+    """The key of a file of this table, or none when it is something else."""
+    return ArchiveKey.parse(split_s3_uri(uri)[1]) if uri.startswith(f"{location}/") else None
+
+
+def _read_footers(table: "Table", ranges: Sequence[ArchiveWritten], footers: Footers) -> None:
+    """Step 3, for files that are not known yet."""
+    new = dict.fromkeys(uri for written in ranges for uri in written.files if uri not in footers)
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        footers.update(zip(new, pool.map(lambda uri: _footer(table, uri), new), strict=True))
+
+
+def _footer(table: "Table", uri: str) -> "DataFile | str":
+    """A file as it is added, or why it is not. Outages are raised."""
+    from pyiceberg.io.pyarrow import parquet_file_to_data_file
+
+    if (key := _key(uri, table.location())) is None:
+        return f"{uri[:500]} is no file of the archive"
+    try:
+        file = parquet_file_to_data_file(table.io, table.metadata, uri)
+    except FileNotFoundError:
+        return f"{uri} is not there"
+    except (pa.ArrowInvalid, ValueError) as exc:
+        return f"{uri} is no file of the archive: {type(exc).__name__}: {str(exc)[:500]}"
+    return _content_fault(table, key, file) or file
+
+
+def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | None:
+    """Why a file is not what its name says, or none."""
+    from pyiceberg.conversions import from_bytes
+    from pyiceberg.types import LongType
+
+    offset = table.schema().find_field(OFFSET).field_id
+    bounds: list[Any] = [
+        from_bytes(LongType(), of[offset]) for of in (file.lower_bounds, file.upper_bounds) if offset in of
+    ]
+    if not (bounds and key.first_offset <= bounds[0] and bounds[-1] < key.end_offset):
+        return f"{file.file_path} has records from offset {bounds[:1]} to {bounds[1:]}"
+    if (file.partition[0], file.partition[1]) != (key.tenant, key.partition):
+        return f"{file.file_path} has rows of partition {file.partition[1]} of {file.partition[0]}"
+    return None
+
+
+def _commit_once(
+    table: "Table", topic: str, plan: Appended, ends: Mapping[Partition, int], files: Sequence["DataFile"]
+) -> None:
+    """Steps 4 and 5. Raises what pyiceberg raises."""
+    transaction = table.transaction()
+    with transaction.update_snapshot().merge_append() as append:
+        for file in files:
+            append.append_data_file(file)
+    moved = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
+    transaction.set_properties({archived_to_property(topic, p): str(end) for p, end in moved.items()})
+    transaction.commit_transaction()

@@ -1,0 +1,102 @@
+"""The SQL catalog (SQLite or PostgreSQL) in which every Iceberg table of the lake has its one row."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.lake.access import S3Access
+from schemas.layout import s3_uri
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+CATALOG_NAME: Final = "muster"
+LOCK_TIMEOUT_S: Final = 30
+OPEN_TRIES: Final = 8
+TABLE_PROPERTIES: Final = {
+    "commit.retry.num-retries": "0",  # every conflict must come back to our own checks
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "write.parquet.compression-codec": "zstd",
+}
+
+
+class LakeCatalog:
+    """Opened at the first use: pyiceberg imports slowly. Threads may share one."""
+
+    def __init__(
+        self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._url = catalog_url
+        self._s3 = s3
+        self._bucket = bucket
+        self._sleep = sleep
+        self._opened: SqlCatalog | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def opened(self) -> "SqlCatalog":
+        """The pyiceberg catalog."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    def close(self) -> None:
+        """Close the catalog's database connections."""
+        with self._opening:
+            if self._opened is not None:
+                self._opened.engine.dispose()
+                self._opened = None
+
+    def ensure_namespace(self, name: str) -> None:
+        """Make a namespace, unless it is there."""
+        from pyiceberg.exceptions import NamespaceAlreadyExistsError
+        from sqlalchemy.exc import IntegrityError
+
+        # It may exist, or another process may make it at the same moment.
+        with suppress(NamespaceAlreadyExistsError, IntegrityError):
+            self.opened.create_namespace(name)
+
+    def _open(self) -> "SqlCatalog":
+        import sqlite3
+
+        from pyiceberg.catalog.sql import SqlCatalog
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+        url = make_url(self._url)
+        database = url.database if url.get_backend_name() == "sqlite" else None
+        if url.get_backend_name() == "sqlite":
+            url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
+        properties: dict[str, Any] = {
+            **self._s3.iceberg_properties(),
+            "uri": url.render_as_string(hide_password=False),
+            "warehouse": s3_uri(self._bucket, "audiences"),
+            "pool_pre_ping": "true",
+        }
+        for attempt in range(OPEN_TRIES):  # two that make the catalog's file or its own tables at once: one loses
+            try:
+                if database:
+                    _use_write_ahead_log(Path(database))
+                return SqlCatalog(CATALOG_NAME, **properties)
+            except (IntegrityError, OperationalError, ProgrammingError, sqlite3.OperationalError):
+                if attempt == OPEN_TRIES - 1:
+                    raise
+                self._sleep(0.05 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Readers then do not block the writer; the mode stays with the file."""
+    import sqlite3
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()

@@ -1,0 +1,83 @@
+"""Records that are archived as a worker does it, in a bucket and a catalog of their own."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pyarrow as pa
+
+from connectors.lake.access import S3Access, put_bytes_if_absent
+from connectors.listing import delete_objects, list_objects
+from schemas.activity import EVENT_ROWS, PROFILE_ROWS
+from schemas.ids import Partition, TenantName
+from schemas.layout import s3_uri
+from schemas.segment_messages import ArchiveWritten
+from schemas.topics import EVENTS, PROFILES
+from segmentation.archiving import archive_files
+
+NOON: Final = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ACME: Final = TenantName("acme")
+HERE: Final = Partition(3)
+SCHEMAS: Final[Mapping[str, pa.Schema]] = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
+_buckets = itertools.count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """A lake bucket that nobody else uses."""
+
+    s3: S3Access
+    name: str
+
+    @classmethod
+    @contextmanager
+    def new(cls, s3: S3Access) -> Iterator["Bucket"]:
+        """It is deleted in the end: each has volumes of its own, and the server has few."""
+        bucket = cls(s3=s3, name=f"lake-{next(_buckets)}")
+        s3.client().create_bucket(Bucket=bucket.name)
+        yield bucket
+        delete_objects(s3.client(), bucket.name, [entry.key for entry in list_objects(s3.client(), bucket.name, "")])
+        s3.client().delete_bucket(Bucket=bucket.name)
+
+    def write(
+        self,
+        first: int,
+        end: int,
+        rows: Iterable[Mapping[str, Any]] = (),
+        *,
+        topic: str = EVENTS,
+        partition: Partition = HERE,
+    ) -> ArchiveWritten:
+        """Files of these rows, and what a worker says of them."""
+        batch = pa.RecordBatch.from_pylist(list(rows), schema=SCHEMAS[topic])
+        uris = []
+        for file in archive_files(topic, partition, batch, first_offset=first, end_offset=end):
+            uris.append(s3_uri(self.name, str(file.key)))
+            put_bytes_if_absent(self.s3, file.content, uris[-1])
+        return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=tuple(uris))
+
+    def keys(self, prefix: str = "activity/") -> set[str]:
+        return {entry.key for entry in list_objects(self.s3.client(), self.name, prefix)}
+
+
+def event(offset: int, user: str = "alice", **given: Any) -> dict[str, Any]:
+    row = {"tenant": ACME, "user_id": user, "event": "order", "occurred_at": NOON, "identity": offset}
+    return {**row, "properties": [], "offset": offset, "received_at": NOON, **given}
+
+
+def change(offset: int, user: str = "alice", **given: Any) -> dict[str, Any]:
+    row = {"tenant": ACME, "user_id": user, "deleted": False, "attributes": [], "offset": offset}
+    return {**row, "received_at": NOON, **given}
+
+
+def values(named: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """A map of values as rows have it; None is an entry without a value."""
+    types = {float: "double", str: "string", bool: "boolean", datetime: "timestamp"}
+    return [(name, {} if v is None else {types.get(type(v), "date"): v}) for name, v in named.items()]
+
+
+def later(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
