@@ -176,3 +176,18 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     if scheme != "s3" or not bucket:
         raise UserError("BAD_URI", f"{uri[:200]!r} is not of the form s3://bucket/key", uri=uri[:200])
     return bucket, key
+
+
+def checkpoint_prefix(partition: Partition) -> str:
+    """Prefix of the checkpoints of the segments in a partition, in the staging bucket."""
+    return f"segments/checkpoints/{partition:05d}/"
+
+
+def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int) -> str:
+    """Name of a checkpoint: later ones, and those of later owners, come later in the order of keys."""
+    return f"{checkpoint_prefix(partition)}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
+
+
+def cut_key(cut_id: JobId, partition: Partition) -> str:
+    """Name of the members of a cut in one partition, in the staging bucket."""
+    return f"segments/cuts/{cut_id}/{partition:05d}.parquet"

@@ -77,7 +77,7 @@ class MembershipChanges:
     """Up to `CHUNK_MAX_ROWS` users who entered or left a segment, of one partition, each at most once in a message.
 
     `rows` is an Arrow IPC stream of one record batch: user_id string, entered bool, effective_at timestamp[us, UTC].
-    `seq` goes up by one with each message of a generation: 0.. . The answer is that at the offsets and the instant given
+    `seq` goes up by one with each message of a generation: 0.. . The answer is so at the offsets and the instant given
     here, as in `SegmentCut`.
     """
 

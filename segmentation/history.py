@@ -26,12 +26,24 @@ class History(Protocol):
         """Users, each once or more, of events and of profiles at offsets below these."""
 
     def events(
-        self, tenant: TenantName, partition: Partition, *, before: int, names: Sequence[str], since_us: int | None
+        self,
+        tenant: TenantName,
+        partition: Partition,
+        *,
+        before: int,
+        first: int = 0,
+        names: Sequence[str] | None = None,
+        since_us: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Events (`EVENT_ROWS`, in no order) of these names at offsets below `before`; `since_us`: not before it."""
+        """Events (`EVENT_ROWS`, in no order) at the offsets `first`..`before` - 1.
 
-    def profiles(self, tenant: TenantName, partition: Partition, *, before: int) -> Iterator[pa.RecordBatch]:
-        """Changes of profiles (`PROFILE_ROWS`, in the order in which they apply) at offsets below `before`.
+        `names`: no others; `since_us`: none at or before it. Both may be ignored.
+        """
+
+    def profiles(
+        self, tenant: TenantName, partition: Partition, *, before: int, first: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        """Changes of profiles (`PROFILE_ROWS`, in the order in which they apply) at the offsets `first`..`before` - 1.
 
         They may be folded: of each user what all of his changes come to, in one or two rows.
         """

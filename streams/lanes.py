@@ -24,6 +24,7 @@ class Lane:
 
     def __init__(self, tp: TP, position: int, generation: int) -> None:
         self.tp = tp
+        self.position = position
         self.generation = generation
         self.live = True
         self._ledger = AckLedger.start(position)

@@ -26,11 +26,15 @@ _ABOUT: Final = "about"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The segments of a partition, and the offset below which their changes had been told by the owner `generation`."""
+    """The segments of a partition, and how far their changes were told: below the offset `changes`, by `generation`.
+
+    Whoever writes it has seen that nobody had replaced that owner by then. `next_seq` is that of its next message.
+    """
 
     segments: PartitionSegments
     generation: int
     changes: int
+    next_seq: int
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -57,6 +61,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         "place": asdict(segments.place),
         "generation": checkpoint.generation,
         "changes": checkpoint.changes,
+        "next_seq": checkpoint.next_seq,
         "tenants": tenants,
     }
     arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -76,7 +81,9 @@ def decode(data: bytes) -> Checkpoint:
             for number, record in enumerate(about["tenants"])
         }
     segments = PartitionSegments(Partition(about["partition"]), Place(**about["place"]), tenants)
-    return Checkpoint(segments=segments, generation=about["generation"], changes=about["changes"])
+    return Checkpoint(
+        segments=segments, generation=about["generation"], changes=about["changes"], next_seq=about["next_seq"]
+    )
 
 
 def _tenant(record: Mapping[str, Any], prefix: str, arrays: Mapping[str, Any]) -> TenantSegments:

@@ -5,13 +5,14 @@ offset, so that a log may be read again from wherever it has to be.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.activity import OFFSET
 from schemas.ids import AudienceName, Partition, TenantName
+from schemas.topics import EVENTS
 from segmentation.evaluation.batches import Changes
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.intake.batches import event_batches, profile_batches
@@ -75,6 +76,23 @@ class PartitionSegments:
         """Time goes on to `at_us`, never back."""
         self._move(at_us)
         return self._advance()
+
+    def take_again(self, topic: str, rows: pa.RecordBatch) -> list[Told]:
+        """Rows of the past, from the archive, at the place where the state is; events in no order, profiles in theirs."""
+        told: list[Told] = []
+        at_us = self.place.at_us
+        if topic == EVENTS:
+            for tenant, events in event_batches(rows):
+                told += self._told(tenant, self.tenants[tenant].evaluator.take_events(events, at_us))
+        else:
+            for tenant, profiles in profile_batches(rows):
+                told += self._told(tenant, self.tenants[tenant].evaluator.take_profiles(profiles, at_us))
+        return told
+
+    def skip_to(self, **offsets: int) -> None:
+        """Records below these offsets (`events`, `profiles`, `activations`) have nothing to add."""
+        now = asdict(self.place)
+        self.place = replace(self.place, **{name: max(now[name], offset) for name, offset in offsets.items()})
 
     def members(self, tenant: TenantName, segment: AudienceName) -> pa.StringArray | None:
         """Who is in a segment, sorted; none where it is no segment here."""

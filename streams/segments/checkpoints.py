@@ -1,0 +1,33 @@
+"""Checkpoints of a partition in the staging bucket: the latest one that can be read counts, older ones are removed."""
+
+import logging
+from typing import Final
+
+from schemas.ids import Partition
+from schemas.layout import checkpoint_key, checkpoint_prefix
+from segmentation.partitions.checkpoint import Checkpoint, decode, encode
+from streams.staging import ObjectStore
+
+_log = logging.getLogger(__name__)
+_KEPT: Final = 2
+
+
+def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> None:
+    """Store a checkpoint, then remove all but the latest."""
+    partition, place = checkpoint.segments.partition, checkpoint.segments.place
+    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us)
+    store.put_new(bucket, key, encode(checkpoint))
+    if old := store.list_keys(bucket, checkpoint_prefix(partition))[:-_KEPT]:
+        store.delete(bucket, old)
+
+
+def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint | None:
+    """The latest checkpoint; none where there is none, and all of the past has to be read."""
+    for key in reversed(store.list_keys(bucket, checkpoint_prefix(partition))):
+        data = store.get(bucket, key)
+        try:
+            if data is not None:
+                return decode(data)
+        except (ValueError, KeyError, TypeError) as exc:  # of another release, or cut off
+            _log.warning("checkpoint %s cannot be read, an older one is taken: %s", key, exc)
+    return None

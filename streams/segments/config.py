@@ -1,0 +1,40 @@
+"""What a segment worker needs to know, as plain values; `orchestration.segment_worker` fills it from the settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from schemas.topics import SEGMENT_WORKER_GROUP
+from streams.config import StoreConfig
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentWorkerConfig:
+    """One worker. Sizes are bytes, times seconds.
+
+    `tail_bytes` bounds the rows of one partition that are in memory and not yet in the archive's table; `queue_bytes`
+    the records of one partition that wait to be taken.
+    """
+
+    bootstrap: str
+    partitions: int
+    store: StoreConfig
+    staging_bucket: str
+    lake_bucket: str
+    temp: Path
+    name: str
+    group: str = SEGMENT_WORKER_GROUP
+    step_s: float = 0.2  # how long records are gathered before they are taken together
+    step_bytes: int = 8 * MIB
+    queue_bytes: int = 16 * MIB
+    archive_bytes: int = 16 * MIB  # a file is written when its rows come to this much
+    archive_after_s: float = 2.0  # ... or the oldest of them is this old
+    archive_again_s: float = 30.0  # what was not committed by then is announced once more
+    tail_bytes: int = 128 * MIB
+    checkpoint_after_s: float = 60.0
+    status_after_s: float = 2.0
+    session_timeout_s: float = 30.0
+    heartbeat_s: float = 3.0
+    commit_interval_s: float = 1.0

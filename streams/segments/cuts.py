@@ -1,0 +1,61 @@
+"""Cuts: who is in a segment at one place of the log and one instant, written down on request."""
+
+import io
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.columns import USER_ID
+from schemas.segment_messages import CutRequested
+from segmentation.partitions.partition import PartitionSegments, Told
+from segmentation.partitions.place import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """The members of a segment in a partition, sorted. `rule_version` is 0 where it is no segment there."""
+
+    request: CutRequested
+    rule_version: int
+    place: Place
+    members: pa.StringArray
+
+    def content(self) -> bytes:
+        """The members as a Parquet file."""
+        out = io.BytesIO()
+        pq.write_table(pa.table({USER_ID: self.members}), out, compression="zstd")
+        return out.getvalue()
+
+
+class Cuts:
+    """Requests that wait for their time, and cuts that wait to be announced."""
+
+    def __init__(self) -> None:
+        self._waiting: list[CutRequested] = []
+        self.made: list[Cut] = []
+
+    def request(self, message: CutRequested, offset: int, place: Place) -> None:
+        """A request from the log; one that an owner before has passed is left out: whoever asked has asked again."""
+        if offset >= place.activations:
+            self._waiting.append(message)
+
+    def take(self, segments: PartitionSegments, now_us: int) -> list[Told]:
+        """Make the cuts whose time has come: time goes on to exactly then, where it is not later already."""
+        told: list[Told] = []
+        for request in sorted(self._waiting, key=lambda waiting: waiting.at_us):
+            if request.at_us > now_us:
+                continue
+            self._waiting.remove(request)
+            told += segments.advance(request.at_us)
+            members = segments.members(request.tenant, request.segment)
+            rules = segments.tenants[request.tenant].rules if members is not None else {}
+            self.made.append(
+                Cut(
+                    request=request,
+                    rule_version=rules[request.segment].version if members is not None else 0,
+                    place=segments.place,
+                    members=pa.array([], pa.string()) if members is None else members,
+                )
+            )
+        return told

@@ -1,0 +1,61 @@
+"""One partition of a topic, read from an offset on, by whoever asks: without a group, and nothing is committed."""
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+_READ_MS = 200
+
+
+class LogReader:
+    """Between `start` and `stop`, records in order. An offset that has expired means the first one that there is."""
+
+    def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
+        self._tp = TopicPartition(topic, partition)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=60_000,
+        )
+        self._next = 0
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that is read next."""
+        return self._next
+
+    async def start(self, offset: int) -> None:
+        """Begin at an offset, or at the first there is behind it."""
+        await self._consumer.start()
+        self._consumer.assign([self._tp])
+        earliest = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
+        self._next = max(offset, earliest)
+        self._consumer.seek(self._tp, self._next)
+
+    async def stop(self) -> None:
+        """Let go of the broker."""
+        await self._consumer.stop()
+
+    async def end(self) -> int:
+        """The offset that the next record will have."""
+        return int((await self._consumer.end_offsets([self._tp]))[self._tp])
+
+    async def read(self, wait_ms: int = 0) -> list[Any]:
+        """The records that are there (`offset`, `key`, `value`), or come within a time."""
+        found = await self._consumer.getmany(self._tp, timeout_ms=wait_ms)
+        records: list[Any] = found.get(self._tp, [])
+        if records:
+            self._next = records[-1].offset + 1
+        return records
+
+    async def read_to(self, end: int) -> list[Any]:
+        """All records below an offset that is known to be there, and perhaps some behind it."""
+        records: list[Any] = []
+        while self._next < end:
+            records += await self.read(_READ_MS)
+            # A record may be a marker of the broker's own, which is not given out.
+            self._next = max(self._next, int(await self._consumer.position(self._tp)))
+        return records

@@ -1,0 +1,48 @@
+"""What the owner of a partition uses of its process, so that it can be driven by a test."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from segmentation.history import History
+from streams.staging import ObjectStore
+
+Archived = Mapping[tuple[str, int], int]
+"""The offset below which the archive's table has all records, by topic and partition; it is kept current."""
+
+
+class Log(Protocol):
+    """One partition of a topic, read without a group: see `streams.segments.log_reader`."""
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that is read next."""
+
+    async def start(self, offset: int) -> None:
+        """Begin at an offset."""
+
+    async def stop(self) -> None:
+        """End."""
+
+    async def read(self, wait_ms: int = 0) -> list[Any]:
+        """The records that are there, or come within a time."""
+
+    async def read_to(self, end: int) -> list[Any]:
+        """All records below an offset, and perhaps some behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """`send(topic, partition, key, value)` hands a message over, in order, and returns what waits for its offset.
+
+    `in_thread(call, *args)` runs what blocks. `now_us`: the clock on the wall; `monotonic`: seconds of a steady one.
+    """
+
+    send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
+    log: Callable[[str, int], Log]
+    store: ObjectStore
+    history: History
+    archived: Archived
+    in_thread: Callable[..., Awaitable[Any]]
+    now_us: Callable[[], int]
+    monotonic: Callable[[], float]

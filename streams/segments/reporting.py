@@ -1,0 +1,86 @@
+"""What the owner of a partition says of its segments: their sizes, now and then, and cuts."""
+
+from collections.abc import Iterator
+
+from schemas.ids import AudienceName, Partition, TenantName
+from schemas.layout import cut_key, s3_uri
+from schemas.messages import Message
+from schemas.segment_messages import SegmentCut, SegmentStatus
+from schemas.topics import SEGMENT_STATUS
+from segmentation.partitions.partition import PartitionSegments
+from streams.segments.config import SegmentWorkerConfig
+from streams.segments.cuts import Cut, Cuts
+from streams.segments.ports import Ports
+
+Report = tuple[str, bytes, Message]
+"""Topic, key and message."""
+
+
+class Reporter:
+    """Of one partition."""
+
+    def __init__(self, partition: Partition, config: SegmentWorkerConfig) -> None:
+        self._partition = partition
+        self._config = config
+        self._said_at = float("-inf")
+
+    def reports(self, segments: PartitionSegments, cuts: Cuts, ports: Ports, told_to: int) -> list[Report]:
+        """Cuts that have been made, each with its file in the staging bucket, and sizes when it is time for them.
+
+        `told_to`: the offset from which changes come that the cuts do not have.
+        """
+        out: list[Report] = []
+        while cuts.made:
+            out.append(self._cut(cuts.made.pop(0), ports, told_to))
+        now = ports.monotonic()
+        if now - self._said_at >= self._config.status_after_s:
+            self._said_at = now
+            out += self._sizes(segments)
+        return out
+
+    def _cut(self, cut: Cut, ports: Ports, told_to: int) -> Report:
+        request = cut.request
+        part = None
+        if len(cut.members):
+            key = cut_key(request.cut_id, self._partition)
+            ports.store.put_new(self._config.staging_bucket, key, cut.content())
+            part = s3_uri(self._config.staging_bucket, key)
+        message = SegmentCut(
+            cut_id=request.cut_id,
+            tenant=request.tenant,
+            segment=request.segment,
+            rule_version=cut.rule_version,
+            partition=self._partition,
+            partitions=self._config.partitions,
+            at_us=cut.place.at_us,
+            events=cut.place.events,
+            profiles=cut.place.profiles,
+            activations=cut.place.activations,
+            changes=told_to,
+            members=len(cut.members),
+            part=part,
+        )
+        return SEGMENT_STATUS, self._key(request.tenant, request.segment), message
+
+    def _sizes(self, segments: PartitionSegments) -> Iterator[Report]:
+        place = segments.place
+        for tenant, of_tenant in segments.tenants.items():
+            for name, active in of_tenant.rules.items():
+                segment = AudienceName(name)
+                message = SegmentStatus(
+                    tenant=tenant,
+                    segment=segment,
+                    rule_version=active.version,
+                    partition=self._partition,
+                    partitions=self._config.partitions,
+                    members=of_tenant.evaluator.size(name),
+                    at_us=place.at_us,
+                    events=place.events,
+                    profiles=place.profiles,
+                    activations=place.activations,
+                    paused=active.paused,
+                )
+                yield SEGMENT_STATUS, self._key(tenant, segment), message
+
+    def _key(self, tenant: TenantName, segment: AudienceName) -> bytes:
+        return f"{tenant}/{segment}/{self._partition}".encode()

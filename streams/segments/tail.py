@@ -1,0 +1,94 @@
+"""The end of the log: rows of a partition that have been taken and are not in the archive's table yet."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.activity import OFFSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """The rows of the records `first`..`end` - 1. `since`: when they were taken, in seconds of a steady clock."""
+
+    first: int
+    end: int
+    rows: pa.RecordBatch
+    since: float
+
+
+class Tail:
+    """Of one topic in one partition.
+
+    `archived_to`: the table has all rows below it. `written_to`: files with all rows below it have been announced. What
+    was announced and not committed in time is announced again, as one file: the committer knows what it has.
+    """
+
+    def __init__(self, archived_to: int) -> None:
+        self.archived_to = archived_to
+        self.written_to = archived_to
+        self._pieces: deque[Piece] = deque()
+        self._announced_at: float | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all rows in memory."""
+        return sum(piece.rows.nbytes for piece in self._pieces)
+
+    @property
+    def end(self) -> int:
+        """Below it, everything has been taken."""
+        return self._pieces[-1].end if self._pieces else self.archived_to
+
+    def rows(self) -> list[pa.RecordBatch]:
+        """All rows that are not in the table, in order."""
+        return [piece.rows for piece in self._pieces]
+
+    def add(self, rows: pa.RecordBatch, end: int, now: float) -> None:
+        """The rows of the next records up to `end`; those that the table has are left out."""
+        if end <= self.end:
+            return
+        rows = rows.filter(pc.greater_equal(rows.column(OFFSET), self.end))
+        self._pieces.append(Piece(first=self.end, end=end, rows=rows, since=now))
+
+    def due(self, now: float, *, bytes_: int, after_s: float) -> Piece | None:
+        """What is to be written now, as one piece; none where that has time."""
+        waiting = [piece for piece in self._pieces if piece.first >= self.written_to]
+        if not waiting:
+            return None
+        if now - waiting[0].since < after_s and sum(piece.rows.nbytes for piece in waiting) < bytes_:
+            return None
+        return Piece(
+            first=waiting[0].first,
+            end=waiting[-1].end,
+            rows=pa.concat_batches([piece.rows for piece in waiting]),
+            since=waiting[0].since,
+        )
+
+    def announced(self, end: int, now: float) -> None:
+        """Files with the rows below `end` are durable, and the committer has been told."""
+        self.written_to = end
+        self._announced_at = now
+
+    def committed(self, end: int, now: float) -> None:
+        """The table has all rows below `end`, as it says."""
+        if end <= self.archived_to:
+            return
+        while self._pieces and self._pieces[0].end <= end:
+            self._pieces.popleft()
+        self.archived_to = end
+        if self._pieces and self._pieces[0].first < end:  # an owner before cut elsewhere: the rest is cut anew
+            cut = self._pieces.popleft()
+            rest = cut.rows.filter(pc.greater_equal(cut.rows.column(OFFSET), end))
+            self._pieces.appendleft(Piece(first=end, end=cut.end, rows=rest, since=cut.since))
+            self.written_to = end
+        self.written_to = max(self.written_to, end)
+        self._announced_at = now if self.written_to > end else None
+
+    def retry(self, now: float, after_s: float) -> None:
+        """What was announced so long ago is to be written again."""
+        if self._announced_at is not None and now - self._announced_at >= after_s:
+            self.written_to = self.archived_to
+            self._announced_at = None
