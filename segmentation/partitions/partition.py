@@ -78,7 +78,7 @@ class PartitionSegments:
         return self._advance()
 
     def take_again(self, topic: str, rows: pa.RecordBatch) -> list[Told]:
-        """Rows of the past, from the archive, at the place where the state is; events in no order, profiles in theirs."""
+        """Rows of the past, from the archive, at the place of the state: events in any order, profiles in theirs."""
         told: list[Told] = []
         at_us = self.place.at_us
         if topic == EVENTS:
