@@ -71,6 +71,7 @@ class Settings:
     aws_region: str = "us-east-1"
     account_id: str = "123456789012"
     workers: int = 1
+    segment_workers: int = 1
     small_file_bytes: int = 16 * MIB
     lambda_file_bytes: int = 256 * MIB
     task_runner: str = "process"

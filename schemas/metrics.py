@@ -71,6 +71,49 @@ MERGES: Final = Metric(name="muster_worker_merges_total", type="counter", help="
 MERGE_SECONDS: Final = Metric(
     name="muster_worker_merge_seconds_total", type="counter", help="Time that those merges took, in seconds."
 )
+ACTIVITY: Final = Metric(
+    name="muster_segments_records_total",
+    type="counter",
+    help="Records of an activity topic; result: taken (all were read, most became rows), moved (sent on to the partition "
+    "of its user), refused (dead letter).",
+    labels=("topic", "result"),
+)
+ACTIVITY_ROWS: Final = Metric(
+    name="muster_segments_rows_total",
+    type="counter",
+    help="Events, or changes of profiles, that those records held.",
+    labels=("topic",),
+)
+CHANGES: Final = Metric(
+    name="muster_segments_changes_total",
+    type="counter",
+    help="Users who entered or left a segment, as it was told; cause: event, time, profile, members, rule.",
+    labels=("cause",),
+)
+EVALUATED_USERS: Final = Metric(
+    name="muster_segments_users",
+    type="gauge",
+    help="Users that are known to the rules of a partition, of all tenants.",
+    labels=("partition",),
+)
+TAIL_BYTES: Final = Metric(
+    name="muster_segments_tail_bytes",
+    type="gauge",
+    help="Bytes of rows of a partition that the archive does not have yet.",
+    labels=("partition",),
+)
+EVALUATED_TO: Final = Metric(
+    name="muster_segments_evaluated_to_seconds",
+    type="gauge",
+    help="The instant for which the answers of a partition hold, in seconds since 1970 UTC.",
+    labels=("partition",),
+)
+CHECKPOINT_BYTES: Final = Metric(
+    name="muster_segments_checkpoint_bytes",
+    type="gauge",
+    help="Bytes of the last checkpoint of a partition that this worker has written; 0: none yet.",
+    labels=("partition",),
+)
 JOBS: Final = Metric(name="muster_jobs", type="gauge", help="Jobs in the catalog, by state.", labels=("state",))
 EXPORTS: Final = Metric(
     name="muster_exports", type="gauge", help="Exports in the catalog, by state.", labels=("state",)
@@ -117,6 +160,15 @@ WORKER_METRICS: Final = (
     MERGES,
     MERGE_SECONDS,
 )
+SEGMENT_METRICS: Final = (
+    ACTIVITY,
+    ACTIVITY_ROWS,
+    CHANGES,
+    EVALUATED_USERS,
+    TAIL_BYTES,
+    EVALUATED_TO,
+    CHECKPOINT_BYTES,
+)
 RELAY_METRICS: Final = (JOBS, EXPORTS, OLDEST_JOB, LAG, WORKERS, DEAD, NOTIFICATIONS, PUBLISH_SECONDS, UNAVAILABLE)
 
-METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*WORKER_METRICS, *RELAY_METRICS)}
+METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS)}

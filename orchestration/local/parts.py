@@ -17,10 +17,11 @@ from orchestration.local.ports import LOOPBACK, Ports, accepts
 from orchestration.local.processes import HOME_MARK
 from orchestration.settings import Settings
 from schemas.errors import UserError
-from schemas.topics import WORKER_GROUP
+from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 HEALTH_PATH: Final = "/muster/health"
 WORKER: Final = "worker"
+SEGMENT_WORKER: Final = "segment-worker"
 NOT_INHERITED: Final = ("AWS_", "MUSTER_", "JAVA_", "JDK_", "_JAVA", "KAFKA_")
 """Prefixes of variables of the person's own shell that would change a part behind our back."""
 RESTART_BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -99,16 +100,20 @@ def aws_environment(settings: Settings) -> dict[str, str]:
 def all_parts(settings: Settings) -> tuple[Part, ...]:
     """Every part, in the order of starting; the reverse is the order of stopping."""
     workers = tuple(_worker(number) for number in range(1, settings.workers + 1))
-    return (S3, KAFKA, CATALOG, ENGINE, RELAY, *workers)
+    evaluators = tuple(_segment_worker(number) for number in range(1, settings.segment_workers + 1))
+    return (S3, KAFKA, CATALOG, ENGINE, RELAY, *workers, *evaluators)
 
 
 def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, ...]:
-    """The named parts in their order; `worker` names all workers. Raises `UserError` UNKNOWN_PART."""
+    """The named parts in their order; `worker` names all workers, `segment-worker` those of segments.
+
+    Raises `UserError` UNKNOWN_PART.
+    """
     if names is None:
         return parts
     wanted = set(names)
-    chosen = tuple(p for p in parts if p.name in wanted or (p.name.startswith(f"{WORKER}-") and WORKER in wanted))
-    if unknown := sorted(wanted - {p.name for p in chosen} - {WORKER}):
+    chosen = tuple(part for part in parts if {part.name, part.name.rpartition("-")[0]} & wanted)
+    if unknown := sorted(wanted - {p.name for p in chosen} - {WORKER, SEGMENT_WORKER}):
         known = ", ".join(p.name for p in parts)
         raise UserError("UNKNOWN_PART", f"no part is called {', '.join(unknown)}; there are {known}", names=unknown)
     return chosen
@@ -190,11 +195,19 @@ RELAY: Final = Part(
 
 
 def _worker(number: int) -> Part:
+    return _member(WORKER, number, "orchestration.worker", WORKER_GROUP)
+
+
+def _segment_worker(number: int) -> Part:
+    return _member(SEGMENT_WORKER, number, "orchestration.segment_worker", SEGMENT_WORKER_GROUP)
+
+
+def _member(kind: str, number: int, module: str, group: str) -> Part:
     return Part(
-        name=f"{WORKER}-{number}",
+        name=f"{kind}-{number}",
         needs=("kafka", "s3", "catalog"),
-        command=lambda _: [sys.executable, "-m", "orchestration.worker", str(number)],
-        answers=lambda c: topics.group_members(c.settings, WORKER_GROUP) >= 1,
+        command=lambda _: [sys.executable, "-m", module, str(number)],
+        answers=lambda c: topics.group_members(c.settings, group) >= 1,
         settled_for_s=1.0,
         stop_timeout_s=30.0,
     )

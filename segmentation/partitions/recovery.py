@@ -52,7 +52,8 @@ class Recovery:
         for tenant, of_tenant in segments.tenants.items():
             for name, active in of_tenant.rules.items():
                 account = self._account((tenant, AudienceName(name)), active.version)
-                account.inside[account.numbers(of_tenant.evaluator.members(name))] = True
+                users = account.numbers(of_tenant.evaluator.members(name))
+                account.inside[users] = True
 
     @property
     def target(self) -> Place:
@@ -62,7 +63,8 @@ class Recovery:
     def told(self, tenant: TenantName, changes: Changes, place: Place) -> None:
         """An owner before has told this, later than all that was given here before."""
         account = self._account((tenant, AudienceName(changes.segment)), changes.rule_version)
-        account.inside[account.numbers(changes.user_ids)] = changes.entered
+        users = account.numbers(changes.user_ids)
+        account.inside[users] = changes.entered
         self._target = self._target.later(place)
 
     def hold_back(self, told: Iterable[Told]) -> None:

@@ -12,13 +12,15 @@ _log = logging.getLogger(__name__)
 _KEPT: Final = 2
 
 
-def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> None:
-    """Store a checkpoint, then remove all but the latest."""
+def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> int:
+    """Store a checkpoint, then remove all but the latest two. Its size in bytes."""
     partition, place = checkpoint.segments.partition, checkpoint.segments.place
     key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us)
-    store.put_new(bucket, key, encode(checkpoint))
+    content = encode(checkpoint)
+    store.put_new(bucket, key, content)
     if old := store.list_keys(bucket, checkpoint_prefix(partition))[:-_KEPT]:
         store.delete(bucket, old)
+    return len(content)
 
 
 def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint | None:

@@ -32,9 +32,10 @@ class SegmentWorkerConfig:
     archive_bytes: int = 16 * MIB  # a file is written when its rows come to this much
     archive_after_s: float = 2.0  # ... or the oldest of them is this old
     archive_again_s: float = 30.0  # what was not committed by then is announced once more
-    tail_bytes: int = 128 * MIB
+    tail_bytes: int = 64 * MIB
     checkpoint_after_s: float = 60.0
     status_after_s: float = 2.0
     session_timeout_s: float = 30.0
     heartbeat_s: float = 3.0
     commit_interval_s: float = 1.0
+    threads: int = 2  # that fold, write and read

@@ -23,6 +23,16 @@ from schemas.errors import FatalError, UserError
 from schemas.ids import Partition
 from schemas.layout import s3_uri
 from schemas.messages import DeadLetter, Message
+from schemas.metrics import (
+    ACTIVITY,
+    ACTIVITY_ROWS,
+    CHANGES,
+    CHECKPOINT_BYTES,
+    EVALUATED_TO,
+    EVALUATED_USERS,
+    TAIL_BYTES,
+    Sample,
+)
 from schemas.segment_messages import (
     ArchiveWritten,
     AudienceActivated,
@@ -72,6 +82,8 @@ class _Input:
 class _Outcome:
     """What a fold has to say, besides the state."""
 
+    taken: list[tuple[str, int, int]] = field(default_factory=list)
+    """Topic, records, rows."""
     told: list[Told] = field(default_factory=list)
     moves: list[tuple[str, Move]] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
@@ -108,11 +120,23 @@ class Owner:
         self._cuts = Cuts()
         self._reporter = Reporter(partition, config)
         self._checkpoint_at = 0.0
+        self._checkpoint_bytes = 0
 
     @property
     def segments(self) -> PartitionSegments:
         """The state, as of the last step."""
         return self._segments
+
+    def samples(self) -> list[Sample]:
+        """Gauges of the partition."""
+        labels = (str(self.partition),)
+        tenants = list(self._segments.tenants.values())
+        return [
+            Sample(metric=TAIL_BYTES, value=sum(one.tail.bytes for one in self._inputs.values()), labels=labels),
+            Sample(metric=EVALUATED_USERS, value=sum(len(of.evaluator.state.index) for of in tenants), labels=labels),
+            Sample(metric=EVALUATED_TO, value=self._segments.place.at_us / 1e6, labels=labels),
+            Sample(metric=CHECKPOINT_BYTES, value=self._checkpoint_bytes, labels=labels),
+        ]
 
     def close(self) -> None:
         """Somebody else may own the partition now: nothing more is acknowledged."""
@@ -135,16 +159,17 @@ class Owner:
     async def run(self) -> None:
         """Until `close`. Raises `FatalError` OWNER_REPLACED, RETENTION_LOST, and what S3 and the broker raise."""
         try:
-            await self._start()
+            await self.start()
             while self.live:
-                await self._step()
+                await self.step()
         finally:
             await self._changes.stop()
             await self._activations.stop()
 
     # --- taking over -----------------------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Take over from whoever owned the partition."""
         started = OwnerStarted(partition=self.partition, worker=self._config.name, started_at_us=self._ports.now_us())
         (self._generation,) = await self._send_all([(MEMBERSHIP_CHANGES, self.partition, _KEY, started)])
         found = await self._ports.in_thread(
@@ -192,7 +217,8 @@ class Owner:
 
     # --- a step ----------------------------------------------------------------------------------------------------
 
-    async def _step(self) -> None:
+    async def step(self) -> None:
+        """Steps 1 to 5, once records have come or it is time."""
         if not self._changed.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._config.step_s)
@@ -231,12 +257,14 @@ class Owner:
             taken = take_events(events, self._config.partitions)
             out.told += self._segments.take_events(taken.rows, events[-1].offset + 1, now_us)
             self._into_tail(EVENTS, events, taken.rows)
+            out.taken.append((EVENTS, len(events), taken.rows.num_rows))
             out.moves += [(EVENTS, move) for move in taken.moves]
             out.letters += _letters(events, taken.refusals, now_us)
         if profiles := batches[PROFILES]:
             changed = take_profiles(profiles, self._config.partitions)
             out.told += self._segments.take_profiles(changed.rows, profiles[-1].offset + 1, now_us)
             self._into_tail(PROFILES, profiles, changed.rows)
+            out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))
             out.letters += _letters(profiles, changed.refusals, now_us)
         out.told += self._segments.advance(now_us)
         return out
@@ -267,6 +295,19 @@ class Owner:
         offsets = await self._send_all(sent)
         if changes:
             self._told_to = offsets[-1] + 1
+        self._count(outcome)
+
+    def _count(self, outcome: _Outcome) -> None:
+        counters = self._ports.counters
+        for topic, records, rows in outcome.taken:
+            counters.add(ACTIVITY, records, topic=topic, result="taken")
+            counters.add(ACTIVITY_ROWS, rows, topic=topic)
+        for topic, _ in outcome.moves:
+            counters.add(ACTIVITY, topic=topic, result="moved")
+        for letter in outcome.letters:
+            counters.add(ACTIVITY, topic=letter.topic, result="refused")
+        for told in outcome.told:
+            counters.add(CHANGES, len(told.changes.user_ids), cause=told.changes.cause)
 
     def _complete(self) -> bool:
         """Whether the tails hold everything between the archive and the state."""
@@ -331,15 +372,8 @@ class Owner:
             now = self._ports.monotonic()
             committed = self._ports.archived.get((topic, self.partition))
             if committed is not None:
+                self._check_archive(topic, committed, one.acked)
                 one.tail.committed(committed, now)
-            if one.tail.archived_to < one.acked:
-                raise FatalError(
-                    "RETENTION_LOST",
-                    f"{topic}/{self.partition}: the archive ends at {one.tail.archived_to}, the log is read from "
-                    f"{one.acked} on: what lies between is lost. The offsets of the group have been moved.",
-                    topic=topic,
-                    partition=self.partition,
-                )
             one.tail.retry(now, self._config.archive_again_s)
             due = one.tail.due(now, bytes_=self._config.archive_bytes, after_s=self._config.archive_after_s)
             if due is not None:
@@ -353,6 +387,19 @@ class Owner:
             if upto > one.acked:
                 one.lane.done(range(one.acked, upto))
                 one.acked = upto
+
+    def _check_archive(self, topic: str, archived_to: int, acked: int) -> None:
+        if archived_to < acked:
+            raise FatalError(
+                "ARCHIVE_GAP",
+                f"{topic}/{self.partition}: the archive ends at offset {archived_to}, but the group has committed {acked}: "
+                "the group's offset was moved, or the lake is of an older backup. Set the offset of the group to "
+                f"{archived_to}, or as close to it as the log still goes.",
+                topic=topic,
+                partition=self.partition,
+                archived_to=archived_to,
+                committed=acked,
+            )
 
     def _write(self, topic: str, piece: Piece) -> tuple[str, ...]:
         files = []
@@ -387,7 +434,9 @@ class Owner:
         checkpoint = Checkpoint(
             segments=self._segments, generation=self._generation, changes=self._told_to, next_seq=self._seq
         )
-        await self._ports.in_thread(checkpoints.keep, self._ports.store, self._config.staging_bucket, checkpoint)
+        self._checkpoint_bytes = await self._ports.in_thread(
+            checkpoints.keep, self._ports.store, self._config.staging_bucket, checkpoint
+        )
         self._checkpoint_at = self._ports.monotonic()
 
     async def _send_all(self, sent: Iterable[tuple[str, int | None, bytes, Message | bytes]]) -> list[int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from segmentation.history import History
+from streams.counters import Counters
 from streams.staging import ObjectStore
 
 Archived = Mapping[tuple[str, int], int]
@@ -43,6 +44,7 @@ class Ports:
     store: ObjectStore
     history: History
     archived: Archived
+    counters: Counters
     in_thread: Callable[..., Awaitable[Any]]
     now_us: Callable[[], int]
     monotonic: Callable[[], float]

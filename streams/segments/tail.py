@@ -23,7 +23,8 @@ class Tail:
     """Of one topic in one partition.
 
     `archived_to`: the table has all rows below it. `written_to`: files with all rows below it have been announced. What
-    was announced and not committed in time is announced again, as one file: the committer knows what it has.
+    was announced and not committed in time is announced again, as one file: the committer knows what it has. Where the
+    table then ends at another place than a file that was announced last, what lies behind it is cut anew.
     """
 
     def __init__(self, archived_to: int) -> None:
@@ -31,6 +32,7 @@ class Tail:
         self.written_to = archived_to
         self._pieces: deque[Piece] = deque()
         self._announced_at: float | None = None
+        self._ends: set[int] = set()
 
     @property
     def bytes(self) -> int:
@@ -71,6 +73,7 @@ class Tail:
         """Files with the rows below `end` are durable, and the committer has been told."""
         self.written_to = end
         self._announced_at = now
+        self._ends.add(end)
 
     def committed(self, end: int, now: float) -> None:
         """The table has all rows below `end`, as it says."""
@@ -79,16 +82,17 @@ class Tail:
         while self._pieces and self._pieces[0].end <= end:
             self._pieces.popleft()
         self.archived_to = end
-        if self._pieces and self._pieces[0].first < end:  # an owner before cut elsewhere: the rest is cut anew
+        if self._pieces and self._pieces[0].first < end:
             cut = self._pieces.popleft()
             rest = cut.rows.filter(pc.greater_equal(cut.rows.column(OFFSET), end))
             self._pieces.appendleft(Piece(first=end, end=cut.end, rows=rest, since=cut.since))
-            self.written_to = end
-        self.written_to = max(self.written_to, end)
-        self._announced_at = now if self.written_to > end else None
+        self.written_to = max(self.written_to, end) if end in self._ends else end
+        self._ends = {later for later in self._ends if end < later <= self.written_to}
+        self._announced_at = now if self._ends else None
 
     def retry(self, now: float, after_s: float) -> None:
         """What was announced so long ago is to be written again."""
         if self._announced_at is not None and now - self._announced_at >= after_s:
             self.written_to = self.archived_to
             self._announced_at = None
+            self._ends.clear()

@@ -1,0 +1,140 @@
+"""A Faust app as Muster runs it: settings that were measured, raw topics, manual acknowledgement, and how it ends.
+
+docs/adr/0004 says why for each setting that is not a default, and why a worker ends where it cannot go on.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import faust
+from faust.types import EventT
+from mode import CrashingSupervisor
+
+from schemas.errors import MusterError
+from schemas.topics import TOPICS
+from streams.guards import Ownership, install
+
+_log = logging.getLogger(__name__)
+
+MIB: Final = 1024 * 1024
+CRASH_EXIT_CODE: Final = 70  # EX_SOFTWARE of sysexits.h
+CRASH_GRACE_S: Final = 10.0
+"""How long a crashing worker may take to stop in order; after it the process just ends, which is always safe."""
+
+
+class AppConfig(Protocol):
+    """What an app needs to know. Times are seconds."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Brokers, separated by commas."""
+
+    @property
+    def group(self) -> str:
+        """Consumer group, and id of the app."""
+
+    @property
+    def temp(self) -> Path:
+        """A directory that it may write into."""
+
+    @property
+    def session_timeout_s(self) -> float:
+        """After so long without a heartbeat its partitions are given to others."""
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Between two heartbeats."""
+
+    @property
+    def commit_interval_s(self) -> float:
+        """Between two commits of what was acknowledged."""
+
+
+class FaustApp:
+    """One app. `stopping` is called when it crashes, before anything else: what blocks is to give up."""
+
+    def __init__(self, config: AppConfig, topics: Iterable[str], *, stopping: Callable[[], None]) -> None:
+        self.error: Exception | None = None
+        self.app = _app(config)
+        self._stopping = stopping
+        self._topics = {
+            name: self.app.topic(
+                name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            )
+            for name in topics
+        }
+
+    def consume(
+        self, topics: Iterable[str], accept: Callable[[EventT[Any]], Awaitable[None]], ownership: Ownership
+    ) -> None:
+        """Give the records of these topics to `accept`, each topic's in its order; `ownership` hears whose they are."""
+        install(self.app, ownership)
+
+        async def agent(stream: Any) -> None:
+            async for event in stream.noack().events():
+                try:
+                    await accept(event)
+                except Exception as exc:
+                    self.fail(exc)
+                    raise
+
+        for name in topics:
+            self.app.agent(self._topics[name], name=name)(agent)
+
+    async def send(self, topic: str, key: bytes, value: bytes, partition: int | None = None) -> Awaitable[Any]:
+        """Hand a message over, in the order of calls. What is returned waits for the broker: (topic, offset, ...)."""
+        return await self._topics[topic].send(key=key, value=value, partition=partition)
+
+    def fail(self, exc: Exception) -> None:
+        """End the process, in order if that works within the grace period. The first error is the one that counts."""
+        if self.error is not None:
+            return
+        self.error = exc
+        if isinstance(exc, MusterError):
+            _log.critical("worker ends: %s", exc)
+        else:
+            _log.critical("worker ends: %r", exc, exc_info=exc)
+        self._stopping()
+        timer = threading.Timer(CRASH_GRACE_S, os._exit, (CRASH_EXIT_CODE,))
+        timer.daemon = True
+        timer.start()
+        self._crashing = asyncio.get_running_loop().create_task(self.app.crash(exc))
+
+
+def _app(config: AppConfig) -> faust.App:
+    largest = max(topic.message_max_bytes for topic in TOPICS)
+    config.temp.mkdir(parents=True, exist_ok=True)
+    return faust.App(
+        config.group,
+        broker=[f"kafka://{server.strip()}" for server in config.bootstrap.split(",")],
+        store="memory://",
+        datadir=config.temp,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        table_standby_replicas=0,
+        worker_redirect_stdouts=False,
+        agent_supervisor=CrashingSupervisor,
+        stream_buffer_maxsize=32,  # chunks of up to 768 KiB, per topic
+        stream_wait_empty=False,  # what is in flight at a rebalance comes again
+        stream_processing_timeout=300.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=2 * MIB,  # per partition
+        broker_max_poll_records=64,
+        broker_session_timeout=config.session_timeout_s,
+        broker_heartbeat_interval=config.heartbeat_s,
+        broker_request_timeout=max(60.0, 2 * config.session_timeout_s),
+        broker_commit_interval=config.commit_interval_s,
+        broker_commit_every=1_000_000,  # by time only: every commit is a round trip
+        broker_commit_livelock_soft_timeout=300.0,
+        producer_acks=-1,
+        producer_linger=0.02,
+        producer_max_batch_size=256 * 1024,
+        producer_max_request_size=largest + 64 * 1024,
+        producer_request_timeout=60.0,
+    )

@@ -1,0 +1,176 @@
+"""The evaluator of segments as a Faust app: one agent for events, one for profiles, an owner for each partition.
+
+Faust gives events and profiles of a partition to one worker, since their topics have the same number of partitions and
+the same subscribers. What it commits is what the archive has.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from faust.types import TP, EventT
+
+from schemas.codec import CODEC, UndecodableError
+from schemas.errors import FatalError
+from schemas.ids import Partition
+from schemas.metrics import Sample
+from schemas.segment_messages import ArchiveCommitted
+from schemas.topics import (
+    ACTIVITY_TOPICS,
+    ARCHIVE,
+    ARCHIVE_COMMITS,
+    DEAD_LETTERS,
+    MEMBERSHIP_CHANGES,
+    SEGMENT_STATUS,
+)
+from segmentation.history import History
+from segmentation.intake.topic_record import TopicRecord
+from streams.background import Background
+from streams.counters import Counters
+from streams.faust_app import FaustApp
+from streams.lanes import Lane
+from streams.segments.config import SegmentWorkerConfig
+from streams.segments.log_reader import LogReader
+from streams.segments.owner import Owner
+from streams.segments.ports import Ports
+from streams.staging import S3Store
+
+_log = logging.getLogger(__name__)
+_READ_MS: Final = 500
+
+
+class SegmentWorker:
+    """Owners of the partitions that this worker has, made of a Faust app and what it drives."""
+
+    def __init__(self, config: SegmentWorkerConfig, history: History) -> None:
+        self._config = config
+        self._store = S3Store(config.store)
+        self.faust = FaustApp(
+            config,
+            (*ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_STATUS, ARCHIVE, DEAD_LETTERS),
+            stopping=self._store.stop,
+        )
+        self._counters = Counters()
+        self._archived: dict[tuple[str, int], int] = {}
+        self._archive_known = asyncio.Event()
+        self._background = Background(config.threads, self.faust.fail)
+        self._ports = Ports(
+            send=self._send,
+            log=lambda topic, partition: LogReader(config.bootstrap, topic, partition),
+            store=self._store,
+            history=history,
+            archived=self._archived,
+            counters=self._counters,
+            in_thread=self._background.in_thread,
+            now_us=lambda: time.time_ns() // 1000,
+            monotonic=time.monotonic,
+        )
+        self._lanes: dict[TP, Lane] = {}
+        self._owners: dict[int, Owner] = {}
+        self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
+        self.faust.app.task(self._follow_archive)
+
+    def samples(self) -> list[Sample]:
+        """The metrics, as of now."""
+        owned = [sample for owner in list(self._owners.values()) for sample in owner.samples()]
+        return [*self._counters.samples(), *sorted(owned, key=str)]
+
+    # --- ownership: called by the guarded consumer
+
+    def on_revoked(self, partitions: set[TP]) -> None:
+        """Nothing of these is acknowledged from now on; a partition that has lost one topic has lost both."""
+        for partition in {tp.partition for tp in partitions}:
+            if (owner := self._owners.pop(partition, None)) is not None:
+                owner.close()
+        for tp in partitions:
+            self._lanes.pop(tp, None)
+
+    def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
+        """Start anew at these offsets."""
+        ours = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
+        self.on_revoked(set(ours))
+        self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in ours.items()}
+        for partition in sorted({tp.partition for tp in ours}):
+            lanes = {topic: self._lanes.get(TP(topic, partition)) for topic in ACTIVITY_TOPICS}
+            both = {topic: lane for topic, lane in lanes.items() if lane is not None}
+            if len(both) < len(lanes):
+                self.on_fault(
+                    FatalError(
+                        "NOT_COPARTITIONED",
+                        f"partition {partition} of {' and '.join(both)} came without the other topic: both need the same "
+                        "number of partitions",
+                        partition=partition,
+                    )
+                )
+                return
+            owner = Owner(Partition(partition), both, self._config, self._ports)
+            self._owners[partition] = owner
+            self._background.spawn(self._run(owner))
+        _log.info("assigned partitions=%d generation=%d", len(ours), generation)
+
+    def on_fault(self, error: FatalError) -> None:
+        """Records have been lost before they were read: end, loudly."""
+        self.faust.fail(error)
+
+    async def _run(self, owner: Owner) -> None:
+        await self._archive_known.wait()
+        await owner.run()
+
+    # --- records
+
+    async def _accept(self, event: EventT[Any]) -> None:
+        """One record, in the order of its partition. Returns when the next may come. Raises `FatalError`."""
+        record = event.message
+        lane = self._lanes.get(record.tp)
+        if lane is None or record.generation_id != lane.generation:
+            return  # fetched before a rebalance: it comes again, to whoever owns the partition now
+        lane.deliver(record.offset, event)
+        taken = TopicRecord(
+            topic=record.topic,
+            partition=Partition(record.partition),
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            received_at_us=round(record.timestamp * 1000) * 1000,  # it was milliseconds
+        )
+        record.value = event.value = None  # the event waits for its acknowledgement; its bytes need not
+        await self._owners[record.partition].deliver(taken)
+
+    async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:
+        sent = await self.faust.send(topic, key, value, partition)
+
+        async def offset() -> int:
+            return int((await sent).offset)
+
+        return offset()
+
+    # --- the archive
+
+    async def _follow_archive(self) -> None:
+        """Keep what the archive has current. Owners wait until all that was said of it so far has been read."""
+        reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
+        try:
+            await reader.start(0)
+            end = await reader.end()
+            self._note(await reader.read_to(end))
+            self._archive_known.set()
+            while True:
+                self._note(await reader.read(_READ_MS))
+        except Exception as exc:  # ends the worker: without it nothing would be acknowledged any more
+            self.faust.fail(exc)
+            raise
+        finally:
+            await reader.stop()
+
+    def _note(self, records: list[Any]) -> None:
+        for record in records:
+            try:
+                message = CODEC.decode(record.value or b"")
+            except UndecodableError as exc:
+                _log.error("passed over: %s/0 offset=%d: %s", ARCHIVE_COMMITS, record.offset, exc)
+                continue
+            if isinstance(message, ArchiveCommitted):
+                self._archived[message.topic, message.partition] = message.end_offset

@@ -1,0 +1,272 @@
+"""All that the owners of one partition live in: logs, an object store, an archive with its committer, and a clock.
+
+An owner can be made to die at any of its calls to the outside. What it had done by then stays done.
+"""
+
+import io
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from faust.types import TP
+
+from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, OFFSET, PROFILE_ROWS, TENANT
+from schemas.codec import CODEC
+from schemas.columns import USER_ID
+from schemas.ids import AudienceName, Partition, TenantName, Version
+from schemas.layout import split_s3_uri
+from schemas.messages import Message
+from schemas.segment_messages import ArchiveWritten, MembershipChanges, OwnerStarted
+from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES, PROFILES
+from segmentation.archiving import Verdict, verdict
+from segmentation.intake.topic_record import TopicRecord
+from segmentation.partitions.change_log import ChangeLog, told_of
+from streams.config import StoreConfig
+from streams.counters import Counters
+from streams.lanes import Lane
+from streams.segments.config import SegmentWorkerConfig
+from streams.segments.owner import Owner
+from streams.segments.ports import Ports
+from tests.fakes.object_store import InMemoryObjectStore
+
+HERE = Partition(0)
+_SCHEMAS = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
+
+
+class Died(Exception):
+    """The process of an owner has ended in the middle of something."""
+
+
+class World:
+    """One partition, which is all that the topics have."""
+
+    def __init__(self, now_us: int, **config: Any) -> None:
+        self.now_us = now_us
+        self.steady_s = 0.0
+        self.logs: dict[str, list[SimpleNamespace]] = {}
+        self.store = InMemoryObjectStore()
+        self.committed = dict.fromkeys(ACTIVITY_TOPICS, 0)
+        self.archived: dict[tuple[str, int], int] = {}
+        self.tables = {topic: [schema.empty_table()] for topic, schema in _SCHEMAS.items()}
+        self.versions: dict[tuple[str, int], list[str]] = {}
+        self.counters = Counters()
+        self._announced = 0
+        values: dict[str, Any] = {
+            "bootstrap": "",
+            "partitions": 1,
+            "store": StoreConfig(endpoint="", region="", access_key="", secret_key=""),
+            "staging_bucket": "staging",
+            "lake_bucket": "lake",
+            "temp": None,
+            "name": "w",
+            "step_s": 0.0,
+            "archive_after_s": 0.0,
+        }
+        self.config = SegmentWorkerConfig(**(values | config))
+
+    # --- logs
+
+    def append(self, topic: str, value: Message | bytes | None, key: bytes = b"") -> int:
+        """A record at the end of a topic; its offset."""
+        log = self.logs.setdefault(topic, [])
+        encoded = value if isinstance(value, bytes | None) else CODEC.encode(value)
+        log.append(SimpleNamespace(offset=len(log), key=key, value=encoded, at_us=self.now_us))
+        return len(log) - 1
+
+    def messages(self, topic: str) -> list[Any]:
+        """All of a topic, decoded."""
+        return [CODEC.decode(record.value) for record in self.logs.get(topic, [])]
+
+    def received(self) -> dict[str, set[str]]:
+        """Who is in each segment, for somebody who follows the changes. Fails where one is told twice."""
+        log, inside = ChangeLog(), dict[str, set[str]]()
+        for offset, message in enumerate(self.messages(MEMBERSHIP_CHANGES)):
+            assert isinstance(message, OwnerStarted | MembershipChanges)
+            if not log.counts(offset, message):
+                continue
+            assert isinstance(message, MembershipChanges)
+            changes = told_of(message).changes
+            members = inside.setdefault(message.segment, set())
+            for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
+                assert (user in members) != entered, f"{user} was told twice"
+                (members.add if entered else members.remove)(user)
+        return {segment: members for segment, members in inside.items() if members}
+
+    # --- the archive
+
+    def archive(self) -> None:
+        """The committer takes what was announced."""
+        log = self.logs.get(ARCHIVE, [])
+        for record in log[self._announced :]:
+            written = CODEC.decode(record.value)
+            assert isinstance(written, ArchiveWritten)
+            place = (written.topic, int(written.partition))
+            if verdict(written, self.archived.get(place)) is Verdict.APPEND:
+                for uri in written.files:
+                    content = self.store.get(*split_s3_uri(uri))
+                    assert content is not None
+                    rows = pq.read_table(io.BytesIO(content)).drop_columns([ARCHIVE_PARTITION])
+                    self.tables[written.topic].append(rows.cast(_SCHEMAS[written.topic]))
+                self.archived[place] = written.end_offset
+            elif place in self.archived:
+                self.archived[place] = self.archived[place]
+        self._announced = len(log)
+
+    def table(self, topic: str) -> pa.Table:
+        """All rows that the archive has."""
+        return pa.concat_tables(self.tables[topic])
+
+    # --- owners
+
+    def owner(self) -> "LivingOwner":
+        """A process that has been given the partition, from what was committed on."""
+        return LivingOwner(self)
+
+
+class LivingOwner:
+    """An owner and the calls that it makes. After `dies_after` further ones (none: never) it is dead."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.dies_after: int | None = None
+        self.delivered = dict(world.committed)
+        self._lanes = {topic: Lane(TP(topic, 0), world.committed[topic], 1) for topic in ACTIVITY_TOPICS}
+        self.owner = Owner(
+            HERE,
+            self._lanes,
+            world.config,
+            Ports(
+                send=self._send,
+                log=lambda topic, _: _FakeLog(world, topic),
+                store=world.store,
+                history=_FakeHistory(world),
+                archived=world.archived,
+                counters=world.counters,
+                in_thread=self._in_thread,
+                now_us=lambda: world.now_us,
+                monotonic=lambda: world.steady_s,
+            ),
+        )
+
+    async def deliver(self, most: int = 1_000) -> None:
+        """Up to so many records of each topic."""
+        for topic, lane in self._lanes.items():
+            log = self.world.logs.get(topic, [])
+            for record in log[self.delivered[topic] :][:most]:
+                lane.deliver(record.offset, SimpleNamespace(ack=lambda t=topic, o=record.offset: self._ack(t, o)))  # type: ignore[arg-type]
+                await self.owner.deliver(
+                    TopicRecord(
+                        topic=topic,
+                        partition=HERE,
+                        offset=record.offset,
+                        key=record.key,
+                        value=record.value,
+                        received_at_us=record.at_us,
+                    )
+                )
+                self.delivered[topic] += 1
+
+    def _ack(self, topic: str, offset: int) -> None:
+        self.world.committed[topic] = max(self.world.committed[topic], offset + 1)
+
+    def _call(self) -> None:
+        if self.dies_after is not None:
+            if self.dies_after == 0:
+                raise Died
+            self.dies_after -= 1
+
+    async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:
+        assert partition in {None, HERE}
+        self._call()
+        offset = self.world.append(topic, value, key)
+
+        async def acknowledged() -> int:
+            return offset
+
+        return acknowledged()
+
+    async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
+        self._call()
+        return call(*args)
+
+
+class _FakeLog:
+    def __init__(self, world: World, topic: str) -> None:
+        self._world = world
+        self._topic = topic
+        self.next_offset = 0
+
+    async def start(self, offset: int) -> None:
+        self.next_offset = offset
+
+    async def stop(self) -> None:
+        pass
+
+    async def read(self, wait_ms: int = 0) -> list[Any]:
+        del wait_ms
+        records = self._world.logs.get(self._topic, [])[self.next_offset :]
+        self.next_offset += len(records)
+        return records
+
+    async def read_to(self, end: int) -> list[Any]:
+        assert end <= len(self._world.logs.get(self._topic, []))
+        return await self.read()
+
+
+class _FakeHistory:
+    """`segmentation.history.History` over the archive of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def archived_to(self, topic: str, partition: Partition) -> int | None:
+        return self._world.archived.get((topic, int(partition)))
+
+    def tenants(self, partition: Partition) -> Sequence[TenantName]:
+        del partition
+        names = {name for topic in _SCHEMAS for name in self._world.table(topic).column(TENANT).to_pylist()}
+        return sorted(map(TenantName, names))
+
+    def known_users(
+        self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
+    ) -> Iterator[pa.StringArray]:
+        for topic, before in ((EVENTS, events), (PROFILES, profiles)):
+            for batch in self._batches(topic, tenant, partition, 0, before):
+                yield batch.column(USER_ID)
+
+    def events(
+        self,
+        tenant: TenantName,
+        partition: Partition,
+        *,
+        before: int,
+        first: int = 0,
+        names: Sequence[str] | None = None,
+        since_us: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        del names, since_us
+        yield from self._batches(EVENTS, tenant, partition, first, before)
+
+    def profiles(
+        self, tenant: TenantName, partition: Partition, *, before: int, first: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        yield from self._batches(PROFILES, tenant, partition, first, before)
+
+    def members(
+        self, tenant: TenantName, audience: AudienceName, version: Version, partition: Partition, partitions: int
+    ) -> Iterator[pa.StringArray]:
+        del tenant
+        assert (partition, partitions) == (HERE, 1)
+        yield pa.array(self._world.versions[audience, version], pa.string())
+
+    def _batches(
+        self, topic: str, tenant: TenantName, partition: Partition, first: int, before: int
+    ) -> Iterator[pa.RecordBatch]:
+        assert (self._world.archived.get((topic, int(partition))) or 0) >= before, "the archive has not come so far"
+        table = self._world.table(topic)
+        offsets = table.column(OFFSET)
+        wanted = pc.and_(pc.greater_equal(offsets, first), pc.less(offsets, before))
+        yield from table.filter(pc.and_(wanted, pc.equal(table.column(TENANT), tenant))).to_batches()

@@ -1,0 +1,236 @@
+"""Owners of a partition come, freeze and die at any moment: whoever follows the changes knows what all history says.
+
+Nobody enters or leaves twice, nobody's leaving is lost, and the archive has every record once.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.activity import OFFSET
+from schemas.ids import AudienceName, TenantName, Version
+from schemas.messages import EventRecord, ProfileRecord
+from schemas.segment_messages import AudienceActivated, RuleActivated, SegmentDeleted
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_ACTIVATIONS
+from segmentation.expressions.literals import EPOCH
+from segmentation.rules.nodes import Rule
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.records import rule_record
+from tests.fakes.segment_world import Died, LivingOwner, World
+from tests.property.test_evaluator import Audience, Events, History, Profile, Profiles, micros
+from tests.property.test_rules import Event
+
+START = datetime(2026, 11, 1, 4, 30, tzinfo=EPOCH.tzinfo)
+SHOP = TenantName("default")
+USERS = ("ann", "bob", "eve")
+RULES = (
+    "count(purchase, 1h) >= 2",
+    "count(purchase, 1d) = 1 and not age >= 25",
+    "count(purchase where amount >= 2, 1h) <= 0",
+    "in audience vip or ever(refund)",
+    "in segment a and never(refund)",
+    "age is set or last(purchase) >= 2026-11-01T04:30:00Z",
+)
+SECONDS = st.sampled_from([0, 1, 3_599, 3_600, 86_400])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Events by how long ago they were (negative: they are still to come), and whether they are sent twice."""
+
+    rows: list[tuple[str, str, int, float, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruled:
+    name: str
+    rule: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dies:
+    """The owner dies at its so many-th call from now; another one takes over."""
+
+    calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    most: int
+
+
+Move = Sent | Profile | Audience | Ruled | Dies | Steps | int | str
+USER = st.sampled_from(USERS)
+MOVES: st.SearchStrategy[Move] = st.one_of(
+    st.builds(
+        Sent,
+        rows=st.lists(
+            st.tuples(
+                USER,
+                st.sampled_from(["purchase", "purchase", "refund"]),
+                st.sampled_from([0, 0, 1, 3_600, 86_400, -1, -3_600]),
+                st.sampled_from([1.0, 2.0]),
+                st.integers(0, 2),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+    ),
+    st.builds(Profile, user=USER, attributes=st.fixed_dictionaries({"age": st.sampled_from([None, 20.0, 30.0])})),
+    st.builds(Profile, user=USER, attributes=st.just({}), deleted=st.just(True)),
+    st.builds(Audience, name=st.just("vip"), users=st.frozensets(USER)),
+    st.builds(Ruled, name=st.sampled_from(["a", "b"]), rule=st.sampled_from(RULES)),
+    st.builds(Ruled, name=st.sampled_from(["a", "b"]), rule=st.none() | st.sampled_from(RULES)),
+    st.builds(Dies, calls=st.integers(0, 12)),
+    st.builds(Steps, most=st.integers(1, 3)),
+    st.builds(Steps, most=st.just(1_000)),
+    SECONDS,
+    st.sampled_from(["archive", "archive", "checkpoint", "freeze", "wake", "archive again"]),
+)
+
+
+@dataclass
+class Play:
+    """The world, what it would have to say, and who acts in it."""
+
+    world: World = field(default_factory=lambda: World(micros(START), checkpoint_after_s=60.0))
+    history: History = field(default_factory=History)
+    rules: dict[str, Rule] = field(default_factory=dict)
+    versions: int = 0
+    owner: LivingOwner | None = None
+    frozen: list[LivingOwner] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        return EPOCH + timedelta(microseconds=self.world.now_us)
+
+    async def living(self) -> LivingOwner:
+        if self.owner is None:
+            self.owner = self.world.owner()
+            await self.owner.owner.start()
+        return self.owner
+
+    async def step(self, most: int) -> None:
+        try:
+            owner = await self.living()
+            await owner.deliver(most)
+            await owner.owner.step()
+        except Died:
+            self.owner = None
+
+    async def do(self, move: Move) -> None:
+        match move:
+            case Sent():
+                rows = [
+                    Event(
+                        user=user,
+                        name=name,
+                        occurred_at=self.now - timedelta(seconds=ago),
+                        id=str(number),
+                        properties={"amount": amount},
+                    )
+                    for user, name, ago, amount, number in move.rows
+                ]
+                self.history.take(Events(rows=rows))
+                for row in rows:
+                    self.world.append(EVENTS, event_record(row), row.user.encode())
+            case Profile():
+                self.history.take(Profiles(rows=[move]))
+                record = ProfileRecord(user_id=move.user, attributes=dict(move.attributes), deleted=move.deleted)
+                self.world.append(PROFILES, record, move.user.encode())
+            case Audience():
+                self.history.take(move)
+                self.versions += 1
+                self.world.versions[move.name, self.versions] = sorted(move.users)
+                self.activate(
+                    AudienceActivated(tenant=SHOP, audience=AudienceName(move.name), version=Version(self.versions))
+                )
+            case Ruled():
+                self.rule(move)
+            case Dies():
+                owner = self.owner
+                if owner is not None:
+                    owner.dies_after = move.calls
+                    for _ in range(move.calls + 1):
+                        if self.owner is owner:
+                            await self.step(2)
+                    self.owner = None
+            case Steps():
+                await self.step(move.most)
+            case int():
+                self.world.now_us += move * 1_000_000
+                self.world.steady_s += move
+            case "archive":
+                self.world.archive()
+            case "archive again":
+                self.world.steady_s += self.world.config.archive_again_s
+            case "checkpoint":
+                self.world.steady_s += self.world.config.checkpoint_after_s
+                await self.step(1_000)
+            case "freeze" if self.owner is not None:
+                self.frozen.append(self.owner)
+                self.owner = None
+            case "wake" if self.frozen:
+                try:
+                    await self.frozen[-1].deliver()
+                    await self.frozen[-1].owner.step()
+                except Exception:  # noqa: BLE001  # it finds out that it was replaced, at one place or another
+                    self.frozen.pop()
+
+    def rule(self, move: Ruled) -> None:
+        self.versions += 1
+        name = AudienceName(move.name)
+        if move.rule is None:
+            self.rules.pop(move.name, None)
+            self.activate(SegmentDeleted(tenant=SHOP, segment=name, rule_version=self.versions))
+        elif move.name == "b" or "segment" not in move.rule:
+            rule = parse_rule(move.rule)
+            self.rules[move.name] = rule
+            self.activate(
+                RuleActivated(tenant=SHOP, segment=name, rule_version=self.versions, rule=json.dumps(rule_record(rule)))
+            )
+
+    def activate(self, message: Any) -> None:
+        self.world.append(SEGMENT_ACTIVATIONS, message)
+
+    async def end(self) -> Mapping[str, set[str]]:
+        """Everything is taken and archived; what is so now."""
+        for _ in range(4):
+            await self.step(1_000)
+            self.world.archive()
+        await self.step(1_000)
+        return {name: users for name, users in self.history.answer(self.rules, self.now).items() if users}
+
+
+def event_record(row: Event) -> EventRecord:
+    return EventRecord(
+        user_id=row.user,
+        event=row.name,
+        occurred_at_us=micros(row.occurred_at),
+        properties=row.properties,
+        event_id=row.id,
+        tenant=SHOP,
+    )
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(moves=st.lists(MOVES, min_size=4, max_size=25))
+def test_what_was_told_is_what_the_whole_history_says(moves: list[Move]) -> None:
+    async def play() -> None:
+        play = Play()
+        for move in moves:
+            await play.do(move)
+        expected = await play.end()
+        assert play.world.received() == expected
+        for topic in ACTIVITY_TOPICS:
+            offsets = play.world.table(topic).column(OFFSET).to_pylist()
+            assert sorted(offsets) == list(range(len(play.world.logs.get(topic, []))))
+            assert play.world.committed[topic] == len(offsets)
+
+    asyncio.run(play())
