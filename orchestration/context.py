@@ -17,6 +17,7 @@ from orchestration.catalog.schedules import ScheduleStore
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.settings import Settings
+from orchestration.steps.references import ref_of
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
 from segmentation.admission import LaneLimit, Lanes
@@ -24,7 +25,9 @@ from segmentation.admission import LaneLimit, Lanes
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+    from connectors.lake.archive import ActivityArchive
     from connectors.objects import ObjectStore
+    from segmentation.history import History
     from segmentation.versions import VersionStore
 
 IMPORT_MACHINE: Final = "ImportAudience"
@@ -116,6 +119,27 @@ class Context:
             s3=self.s3,
             bucket=self.settings.lake_bucket,
             limits=self.duck_limits,
+        )
+
+    @cached_property
+    def archive(self) -> "ActivityArchive":
+        """The archive of events and changes of profiles: Iceberg tables in the lake bucket."""
+        from connectors.lake.archive import ActivityArchive  # noqa: PLC0415  # as above
+
+        return ActivityArchive(
+            catalog_url=self.settings.catalog_url.reveal(), s3=self.s3, bucket=self.settings.lake_bucket
+        )
+
+    @cached_property
+    def history(self) -> "History":
+        """What stream workers ask of the archive."""
+        from connectors.lake.activity_history import ActivityHistory  # noqa: PLC0415  # as above
+
+        return ActivityHistory(
+            archive=self.archive,
+            versions=self.versions,
+            find_audience=lambda tenant, name: ref_of(self.audiences.get(tenant, name)),
+            s3=self.s3,
         )
 
     @cached_property

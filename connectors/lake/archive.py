@@ -46,11 +46,19 @@ class ActivityArchive:
             return archived_to(self._tables.find(topic))
 
     def files(
-        self, topic: str, *, tenant: TenantName | None = None, partition: Partition | None = None
+        self,
+        topic: str,
+        *,
+        tenant: TenantName | None = None,
+        partition: Partition | None = None,
+        occurred_after_us: int | None = None,
     ) -> Sequence[ArchivedFile]:
         """The files that a reader reads now, in the order of tenants, partitions and offsets.
 
-        They stay readable for `archive_upkeep.DEFAULT_GRACE` at least. Raises `FatalError` LAKE_MISMATCH.
+        `occurred_after_us`: files of events that all occurred at or before it may be left out. What is listed stays
+        readable for `archive_upkeep.DEFAULT_GRACE` at least. Raises `FatalError` LAKE_MISMATCH.
         """
         with lake_faults(f"reading the files of {topic}"):
-            return [file for file, _ in live_files(self._tables.find(topic), tenant=tenant, partition=partition)]
+            table = self._tables.find(topic)
+            found = live_files(table, tenant=tenant, partition=partition, occurred_after_us=occurred_after_us)
+            return [file for file, _ in found]

@@ -120,13 +120,18 @@ def topic_of(table: "Table") -> str:
 
 
 def live_files(
-    table: "Table | None", *, tenant: TenantName | None = None, partition: Partition | None = None
+    table: "Table | None",
+    *,
+    tenant: TenantName | None = None,
+    partition: Partition | None = None,
+    occurred_after_us: int | None = None,
 ) -> Sequence[tuple[ArchivedFile, "DataFile"]]:
     """The files of the table as it was loaded, in the order of tenants, partitions and offsets.
 
-    Manifests that have none of the tenant or the partition are not read. Raises `FatalError` LAKE_MISMATCH.
+    Manifests that have none of the tenant or the partition are not read; files of events that all occurred at or before
+    a time are left out. Raises `FatalError` LAKE_MISMATCH.
     """
-    from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, Reference
+    from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThan, Reference
     from pyiceberg.expressions.literals import literal
 
     if table is None or table.metadata.current_snapshot_id is None:
@@ -136,6 +141,8 @@ def live_files(
         found = And(found, EqualTo(term=Reference(TENANT), value=literal(tenant)))
     if partition is not None:
         found = And(found, EqualTo(term=Reference(ARCHIVE_PARTITION), value=literal(partition)))
+    if occurred_after_us is not None:
+        found = And(found, GreaterThan(term=Reference(OCCURRED_AT), value=literal(occurred_after_us)))
     files = [(_archived(task.file), task.file) for task in table.scan(row_filter=found).plan_files()]
     return sorted(files, key=lambda file: (file[0].key.tenant, file[0].key.partition, file[0].key.first_offset))
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from connectors.lake.access import S3Access
+from connectors.lake.archive import ActivityArchive
 from connectors.lake.store import IcebergVersionStore
+from tests.unit.lake.archiving import Bucket
 from tests.unit.lake.support import BUCKET, limits, object_server
 
 
@@ -33,3 +35,16 @@ def store(s3: S3Access, catalog_url: str, tmp_path: Path) -> Iterator[IcebergVer
     store = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
     yield store
     store.close()
+
+
+@pytest.fixture
+def bucket(s3: S3Access) -> Iterator[Bucket]:
+    with Bucket.new(s3) as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def archive(bucket: Bucket, catalog_url: str) -> Iterator[ActivityArchive]:
+    archive = ActivityArchive(catalog_url=catalog_url, s3=bucket.s3, bucket=bucket.name)
+    yield archive
+    archive.close()

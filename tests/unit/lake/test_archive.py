@@ -1,7 +1,6 @@
 """Ranges of offsets into the archive's tables: each record once, whatever is sent again, late, or by two at once."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_commit import Appended
 from connectors.lake.archive_tables import iceberg_schema
@@ -24,19 +22,6 @@ from tests.unit.lake.archiving import ACME, HERE, Bucket, change, event, values
 
 SHOP = TenantName("shop")
 OTHER = Partition(0)
-
-
-@pytest.fixture
-def bucket(s3: S3Access) -> Iterator[Bucket]:
-    with Bucket.new(s3) as bucket:
-        yield bucket
-
-
-@pytest.fixture
-def archive(bucket: Bucket, catalog_url: str) -> Iterator[ActivityArchive]:
-    archive = ActivityArchive(catalog_url=catalog_url, s3=bucket.s3, bucket=bucket.name)
-    yield archive
-    archive.close()
 
 
 def offsets(archive: ActivityArchive, bucket: Bucket, topic: str = EVENTS, **of: Any) -> list[int]:

@@ -1,0 +1,28 @@
+"""Rows of files of the archive, as they come: a batch at a time, in the order in which they were written."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.lake.access import S3Access
+from connectors.lake.archive_tables import ArchivedFile
+from connectors.lake.faults import lake_faults
+
+BATCH_ROWS: Final = 65_536
+"""Rows of 500 B of properties each are 32 MiB."""
+
+
+def archived_rows(s3: S3Access, file: ArchivedFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The columns of `schema` of a file.
+
+    Raises `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError` LAKE_UNAVAILABLE.
+    """
+    with (
+        lake_faults(f"reading {file.uri}"),
+        # pre_buffer: the columns come in a few large requests, and are in memory compressed until the file is closed.
+        pq.ParquetFile(file.uri.removeprefix("s3://"), filesystem=s3.filesystem(), pre_buffer=True) as parquet,
+    ):
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=schema.names):
+            yield batch.select(schema.names).cast(schema)
