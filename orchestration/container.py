@@ -1,4 +1,4 @@
-"""Entry point of the image: `lambda HANDLER`, `task ...`, `worker`, `serve PART`, `health PART`, `muster ...`.
+"""Entry point of the image: `lambda HANDLER`, `task ...`, `worker`, `segment-worker`, `serve PART`, ...
 
 Whoever runs the image (Lambda, ECS, compose) names one of these words first. Two things are done before the program
 starts: SIGTERM ends it also where it is process 1, which the kernel signals only if a handler is installed; and the
@@ -24,6 +24,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "lambda": ("awslambdaric",),
     "task": ("orchestration.tasks",),
     "worker": ("orchestration.worker",),
+    "segment-worker": ("orchestration.segment_worker",),
     "serve": ("orchestration.serving", "serve"),
     "health": ("orchestration.serving", "health"),
     "muster": ("orchestration.cli.main",),

@@ -26,7 +26,7 @@ from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.logs import configure
 from orchestration.settings import Settings
 from schemas.errors import MusterError, UserError
-from schemas.topics import RELAY_GROUP, WORKER_GROUP
+from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 HEALTH_TIMEOUT_S: Final = 5.0
 FAILED: Final = 1
@@ -86,6 +86,11 @@ def worker(settings: Settings) -> int:
     return _module(settings, "orchestration.worker")
 
 
+def segment_worker(settings: Settings) -> int:
+    """Run an evaluator of segments."""
+    return _module(settings, "orchestration.segment_worker")
+
+
 def _module(settings: Settings, name: str) -> int:
     _home(settings)
     env = {**os.environ, **aws_environment(settings)}
@@ -123,6 +128,11 @@ def worker_works(settings: Settings) -> bool:
     return _takes_part(settings, WORKER_GROUP)
 
 
+def segment_worker_works(settings: Settings) -> bool:
+    """As `worker_works`, of an evaluator of segments."""
+    return _takes_part(settings, SEGMENT_WORKER_GROUP)
+
+
 def _answers(url: str) -> bool:
     try:
         with urlopen(url, timeout=HEALTH_TIMEOUT_S) as response:  # noqa: S310 - a loopback address of our own
@@ -147,12 +157,20 @@ def own_addresses(fib_trie: str) -> frozenset[str]:
     )
 
 
-PARTS: Final[Mapping[str, Part]] = {"setup": setup, "s3": s3, "engine": engine, "relay": relay, "worker": worker}
+PARTS: Final[Mapping[str, Part]] = {
+    "setup": setup,
+    "s3": s3,
+    "engine": engine,
+    "relay": relay,
+    "worker": worker,
+    "segment-worker": segment_worker,
+}
 CHECKS: Final[Mapping[str, Check]] = {
     "s3": s3_works,
     "engine": engine_works,
     "relay": relay_works,
     "worker": worker_works,
+    "segment-worker": segment_worker_works,
 }
 
 

@@ -74,8 +74,8 @@ MERGE_SECONDS: Final = Metric(
 ACTIVITY: Final = Metric(
     name="muster_segments_records_total",
     type="counter",
-    help="Records of an activity topic; result: taken (all were read, most became rows), moved (sent on to the partition "
-    "of its user), refused (dead letter).",
+    help="Records of an activity topic; result: taken (all that were read), moved (sent on to the partition of its "
+    "user), refused (dead letter).",
     labels=("topic", "result"),
 )
 ACTIVITY_ROWS: Final = Metric(
@@ -171,4 +171,6 @@ SEGMENT_METRICS: Final = (
 )
 RELAY_METRICS: Final = (JOBS, EXPORTS, OLDEST_JOB, LAG, WORKERS, DEAD, NOTIFICATIONS, PUBLISH_SECONDS, UNAVAILABLE)
 
-METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS)}
+METRICS: Final[Mapping[str, Metric]] = {
+    metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS)
+}

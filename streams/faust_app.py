@@ -63,9 +63,7 @@ class FaustApp:
         self.app = _app(config)
         self._stopping = stopping
         self._topics = {
-            name: self.app.topic(
-                name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-            )
+            name: self.app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
             for name in topics
         }
 

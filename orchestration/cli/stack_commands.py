@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
     command(app, "down", "muster down")(down)
     command(app, "status", "muster status", "muster status --json")(status)
     command(app, "doctor", "muster doctor")(doctor)
-    command(app, "worker", "muster worker")(worker)
+    command(app, "worker", "muster worker", "muster worker --segments")(worker)
 
 
 def up(
@@ -33,7 +33,8 @@ def up(
 ) -> None:
     """Start the embedded stack and wait until it is ready.
 
-    Kafka, S3, the workflow engine, the relay and a worker, all on loopback, all below MUSTER_HOME (.muster).
+    Kafka, S3, the workflow engine, the relay, a worker of imports and one of segments, all on loopback, all below
+    MUSTER_HOME (.muster).
     """
     del json
     from orchestration.catalog.audiences import AudienceStore
@@ -113,7 +114,9 @@ def doctor(*, json: options.Json = False) -> None:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def worker() -> None:
+def worker(
+    *, segments: Annotated[bool, typer.Option("--segments", help="One that evaluates segments, not imports.")] = False
+) -> None:
     """Run one worker in the foreground.
 
     Several share the partitions. SIGTERM or Ctrl-C ends it.
@@ -122,9 +125,10 @@ def worker() -> None:
     say("A worker starts; Ctrl-C ends it.")
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "orchestration.worker"], environment)  # noqa: S606  # no shell
+    module = "orchestration.segment_worker" if segments else "orchestration.worker"
+    os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606  # no shell
 
 
 def _tell(part: "PartStatus") -> None:
-    line = f"{part.name:<10} {part.state}"
+    line = f"{part.name:<16} {part.state}"
     say(line if part.error is None else f"{line}: {safe(part.error.get('message'))}")

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from faust.types import TP, EventT
@@ -100,8 +99,8 @@ class SegmentWorker:
                 self.on_fault(
                     FatalError(
                         "NOT_COPARTITIONED",
-                        f"partition {partition} of {' and '.join(both)} came without the other topic: both need the same "
-                        "number of partitions",
+                        f"partition {partition} of {' and '.join(both)} came without the other topic: both need "
+                        "the same number of partitions",
                         partition=partition,
                     )
                 )

@@ -29,33 +29,31 @@ class Cut:
 
 
 class Cuts:
-    """Requests that wait for their time, and cuts that wait to be announced."""
+    """Requests that wait for their time."""
 
     def __init__(self) -> None:
         self._waiting: list[CutRequested] = []
-        self.made: list[Cut] = []
 
     def request(self, message: CutRequested, offset: int, place: Place) -> None:
         """A request from the log; one that an owner before has passed is left out: whoever asked has asked again."""
         if offset >= place.activations:
             self._waiting.append(message)
+            self._waiting.sort(key=lambda waiting: waiting.at_us)
 
-    def take(self, segments: PartitionSegments, now_us: int) -> list[Told]:
-        """Make the cuts whose time has come: time goes on to exactly then, where it is not later already."""
-        told: list[Told] = []
-        for request in sorted(self._waiting, key=lambda waiting: waiting.at_us):
-            if request.at_us > now_us:
-                continue
-            self._waiting.remove(request)
-            told += segments.advance(request.at_us)
-            members = segments.members(request.tenant, request.segment)
-            rules = segments.tenants[request.tenant].rules if members is not None else {}
-            self.made.append(
-                Cut(
-                    request=request,
-                    rule_version=rules[request.segment].version if members is not None else 0,
-                    place=segments.place,
-                    members=pa.array([], pa.string()) if members is None else members,
-                )
-            )
-        return told
+    def due(self, now_us: int) -> bool:
+        """Whether the time of one has come."""
+        return bool(self._waiting) and self._waiting[0].at_us <= now_us
+
+    def take(self, segments: PartitionSegments) -> tuple[list[Told], Cut]:
+        """Make the first one: time goes on to exactly then, where it is not later already."""
+        request = self._waiting.pop(0)
+        told = segments.advance(request.at_us)
+        members = segments.members(request.tenant, request.segment)
+        rules = segments.tenants[request.tenant].rules if members is not None else {}
+        cut = Cut(
+            request=request,
+            rule_version=rules[request.segment].version if members is not None else 0,
+            place=segments.place,
+            members=pa.array([], pa.string()) if members is None else members,
+        )
+        return told, cut

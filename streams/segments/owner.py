@@ -223,6 +223,7 @@ class Owner:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._config.step_s)
         self._changed.clear()
+        await self._cut()
         batches = {topic: self._drain(one) for topic, one in self._inputs.items()}
         outcome = await self._ports.in_thread(self._fold, batches, self._ports.now_us())
         if not self.live:
@@ -251,8 +252,6 @@ class Owner:
     def _fold(self, batches: Mapping[str, list[TopicRecord]], now_us: int) -> _Outcome:
         """Steps 1 and 2; in a thread."""
         out = _Outcome()
-        if self._recovery is None:
-            out.told += self._cuts.take(self._segments, now_us)
         if events := batches[EVENTS]:
             taken = take_events(events, self._config.partitions)
             out.told += self._segments.take_events(taken.rows, events[-1].offset + 1, now_us)
@@ -392,9 +391,9 @@ class Owner:
         if archived_to < acked:
             raise FatalError(
                 "ARCHIVE_GAP",
-                f"{topic}/{self.partition}: the archive ends at offset {archived_to}, but the group has committed {acked}: "
-                "the group's offset was moved, or the lake is of an older backup. Set the offset of the group to "
-                f"{archived_to}, or as close to it as the log still goes.",
+                f"{topic}/{self.partition}: the archive ends at offset {archived_to}, but the group has committed "
+                f"{acked}: the group's offset was moved, or the lake is of an older backup. Set the offset of the "
+                f"group to {archived_to}, or as close to it as the log still goes.",
                 topic=topic,
                 partition=self.partition,
                 archived_to=archived_to,
@@ -408,13 +407,18 @@ class Owner:
             files.append(s3_uri(self._config.lake_bucket, str(file.key)))
         return tuple(files)
 
+    async def _cut(self) -> None:
+        """Cuts that are due, one by one: each is told what led to it, and nothing else, before it is announced."""
+        while self._recovery is None and self._cuts.due(self._ports.now_us()):
+            told, cut = await self._ports.in_thread(self._cuts.take, self._segments)
+            await self._say(_Outcome(told=told))
+            topic, key, message = await self._ports.in_thread(self._reporter.cut, cut, self._ports, self._told_to)
+            await self._send_all([(topic, None, key, message)])
+
     async def _report(self) -> None:
-        if self._recovery is not None:
-            return
-        reports = await self._ports.in_thread(
-            self._reporter.reports, self._segments, self._cuts, self._ports, self._told_to
-        )
-        await self._send_all([(topic, None, key, message) for topic, key, message in reports])
+        if self._recovery is None:
+            reports = list(self._reporter.sizes(self._segments, self._ports.monotonic()))
+            await self._send_all([(topic, None, key, message) for topic, key, message in reports])
 
     async def _keep(self) -> None:
         """Step 5. What was told must be of ours: an owner that was replaced writes no checkpoint."""

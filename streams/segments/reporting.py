@@ -1,4 +1,4 @@
-"""What the owner of a partition says of its segments: their sizes, now and then, and cuts."""
+"""What the owner of a partition says of its segments: their sizes, now and then, and cuts when they are asked for."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS
 from segmentation.partitions.partition import PartitionSegments
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.cuts import Cut, Cuts
+from streams.segments.cuts import Cut
 from streams.segments.ports import Ports
 
 Report = tuple[str, bytes, Message]
@@ -24,21 +24,14 @@ class Reporter:
         self._config = config
         self._said_at = float("-inf")
 
-    def reports(self, segments: PartitionSegments, cuts: Cuts, ports: Ports, told_to: int) -> list[Report]:
-        """Cuts that have been made, each with its file in the staging bucket, and sizes when it is time for them.
-
-        `told_to`: the offset from which changes come that the cuts do not have.
-        """
-        out: list[Report] = []
-        while cuts.made:
-            out.append(self._cut(cuts.made.pop(0), ports, told_to))
-        now = ports.monotonic()
+    def sizes(self, segments: PartitionSegments, now: float) -> Iterator[Report]:
+        """How many are in each segment, when it is time to say so; `now`: seconds of a steady clock."""
         if now - self._said_at >= self._config.status_after_s:
             self._said_at = now
-            out += self._sizes(segments)
-        return out
+            yield from self._sizes(segments)
 
-    def _cut(self, cut: Cut, ports: Ports, told_to: int) -> Report:
+    def cut(self, cut: Cut, ports: Ports, told_to: int) -> Report:
+        """A cut, with its file in the staging bucket. `told_to`: the offset from which changes come that it lacks."""
         request = cut.request
         part = None
         if len(cut.members):

@@ -36,7 +36,7 @@ HERE = Partition(0)
 _SCHEMAS = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
 
 
-class Died(Exception):
+class DiedError(Exception):
     """The process of an owner has ended in the middle of something."""
 
 
@@ -156,7 +156,7 @@ class LivingOwner:
         for topic, lane in self._lanes.items():
             log = self.world.logs.get(topic, [])
             for record in log[self.delivered[topic] :][:most]:
-                lane.deliver(record.offset, SimpleNamespace(ack=lambda t=topic, o=record.offset: self._ack(t, o)))  # type: ignore[arg-type]
+                lane.deliver(record.offset, SimpleNamespace(ack=lambda t=topic, o=record.offset: self._ack(t, o)))
                 await self.owner.deliver(
                     TopicRecord(
                         topic=topic,
@@ -175,7 +175,7 @@ class LivingOwner:
     def _call(self) -> None:
         if self.dies_after is not None:
             if self.dies_after == 0:
-                raise Died
+                raise DiedError
             self.dies_after -= 1
 
     async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:

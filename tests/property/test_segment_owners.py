@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.activity import OFFSET
+from schemas.errors import MusterError
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.messages import EventRecord, ProfileRecord
 from schemas.segment_messages import AudienceActivated, RuleActivated, SegmentDeleted
@@ -22,7 +23,7 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
-from tests.fakes.segment_world import Died, LivingOwner, World
+from tests.fakes.segment_world import DiedError, LivingOwner, World
 from tests.property.test_evaluator import Audience, Events, History, Profile, Profiles, micros
 from tests.property.test_rules import Event
 
@@ -121,10 +122,34 @@ class Play:
             owner = await self.living()
             await owner.deliver(most)
             await owner.owner.step()
-        except Died:
+        except DiedError:
             self.owner = None
 
     async def do(self, move: Move) -> None:
+        match move:
+            case Sent() | Profile() | Audience() | Ruled():
+                self.write(move)
+            case Dies():
+                await self.die(move)
+            case Steps():
+                await self.step(move.most)
+            case int():
+                self.world.now_us += move * 1_000_000
+                self.world.steady_s += move
+            case "archive":
+                self.world.archive()
+            case "archive again":
+                self.world.steady_s += self.world.config.archive_again_s
+            case "checkpoint":
+                self.world.steady_s += self.world.config.checkpoint_after_s
+                await self.step(1_000)
+            case "freeze" if self.owner is not None:
+                self.frozen.append(self.owner)
+                self.owner = None
+            case "wake" if self.frozen:
+                await self.wake()
+
+    def write(self, move: Sent | Profile | Audience | Ruled) -> None:
         match move:
             case Sent():
                 rows = [
@@ -153,35 +178,22 @@ class Play:
                 )
             case Ruled():
                 self.rule(move)
-            case Dies():
-                owner = self.owner
-                if owner is not None:
-                    owner.dies_after = move.calls
-                    for _ in range(move.calls + 1):
-                        if self.owner is owner:
-                            await self.step(2)
-                    self.owner = None
-            case Steps():
-                await self.step(move.most)
-            case int():
-                self.world.now_us += move * 1_000_000
-                self.world.steady_s += move
-            case "archive":
-                self.world.archive()
-            case "archive again":
-                self.world.steady_s += self.world.config.archive_again_s
-            case "checkpoint":
-                self.world.steady_s += self.world.config.checkpoint_after_s
-                await self.step(1_000)
-            case "freeze" if self.owner is not None:
-                self.frozen.append(self.owner)
-                self.owner = None
-            case "wake" if self.frozen:
-                try:
-                    await self.frozen[-1].deliver()
-                    await self.frozen[-1].owner.step()
-                except Exception:  # noqa: BLE001  # it finds out that it was replaced, at one place or another
-                    self.frozen.pop()
+
+    async def die(self, move: Dies) -> None:
+        owner = self.owner
+        if owner is not None:
+            owner.dies_after = move.calls
+            for _ in range(move.calls + 1):
+                if self.owner is owner:
+                    await self.step(2)
+            self.owner = None
+
+    async def wake(self) -> None:
+        try:
+            await self.frozen[-1].deliver()
+            await self.frozen[-1].owner.step()
+        except MusterError:  # it finds out that it was replaced, at one place or another
+            self.frozen.pop()
 
     def rule(self, move: Ruled) -> None:
         self.versions += 1

@@ -1,0 +1,43 @@
+"""Entry point of the evaluator of segments: `python -m orchestration.segment_worker [NUMBER]`.
+
+Ends with 0 on SIGTERM, else non-zero.
+"""
+
+import socket
+
+from orchestration.context import Context
+from orchestration.faust_process import end, run, store_config
+from orchestration.settings import Settings
+from streams.segments.app import SegmentWorker
+from streams.segments.config import SegmentWorkerConfig
+
+FIRST_PORT = 50
+"""The first one's metrics are served on `metrics_port` + this + 1: materialisers come before them."""
+
+
+def segment_worker_config(settings: Settings, number: int) -> SegmentWorkerConfig:
+    """What the worker needs of the settings."""
+    return SegmentWorkerConfig(
+        bootstrap=settings.kafka_bootstrap,
+        partitions=settings.partitions,
+        store=store_config(settings),
+        staging_bucket=settings.staging_bucket,
+        lake_bucket=settings.lake_bucket,
+        temp=settings.home / f"segment-worker-{number}",
+        name=f"{socket.gethostname()}/segment-worker-{number}",
+        session_timeout_s=float(settings.worker_session_timeout_s),
+        heartbeat_s=settings.worker_session_timeout_s / 10,
+    )
+
+
+def main() -> int:
+    """Run one worker. The exit code."""
+    return run(
+        "segment-worker",
+        FIRST_PORT,
+        lambda settings, number: SegmentWorker(segment_worker_config(settings, number), Context(settings).history),
+    )
+
+
+if __name__ == "__main__":
+    end(main())

@@ -1,0 +1,278 @@
+"""What the owner of a partition does with records, requests and faults, one at a time."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from faust.types import TP
+
+from schemas.codec import CODEC
+from schemas.errors import FatalError
+from schemas.ids import AudienceName, JobId, Partition, TenantName
+from schemas.layout import split_s3_uri
+from schemas.messages import DeadLetter, EventRecord
+from schemas.segment_messages import (
+    ArchiveWritten,
+    CutRequested,
+    MembershipChanges,
+    OwnerStarted,
+    RuleActivated,
+    SegmentCut,
+    SegmentPaused,
+    SegmentStatus,
+)
+from schemas.topics import (
+    ARCHIVE,
+    DEAD_LETTERS,
+    EVENTS,
+    MEMBERSHIP_CHANGES,
+    SEGMENT_ACTIVATIONS,
+    SEGMENT_STATUS,
+)
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.records import rule_record
+from streams.config import StoreConfig
+from streams.segments.app import SegmentWorker
+from tests.fakes.segment_world import HERE, LivingOwner, World
+
+pytestmark = pytest.mark.anyio
+
+NOW_US = 1_795_608_000_000_000
+SHOP, BUYERS = TenantName("default"), AudienceName("buyers")
+CUT = JobId("0" * 26)
+STORE = StoreConfig(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="a", secret_key="b")
+NO_HISTORY: Any = None
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def purchase(user: str, ago_s: int = 0) -> EventRecord:
+    return EventRecord(user_id=user, event="purchase", occurred_at_us=NOW_US - ago_s * 1_000_000, tenant=SHOP)
+
+
+def buyers(rule: str = "ever(purchase)", version: int = 1) -> RuleActivated:
+    return RuleActivated(
+        tenant=SHOP, segment=BUYERS, rule_version=version, rule=json.dumps(rule_record(parse_rule(rule)))
+    )
+
+
+async def started(world: World) -> LivingOwner:
+    living = world.owner()
+    await living.owner.start()
+    return living
+
+
+async def step(living: LivingOwner) -> None:
+    await living.deliver()
+    await living.owner.step()
+
+
+def of_type(world: World, topic: str, type_: type[Any]) -> list[Any]:
+    return [message for message in world.messages(topic) if isinstance(message, type_)]
+
+
+async def test_nothing_is_acknowledged_before_the_archive_has_it() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    (written,) = of_type(world, ARCHIVE, ArchiveWritten)
+    assert (written.topic, written.first_offset, written.end_offset) == (EVENTS, 0, 1)
+    await step(living)
+    assert world.committed[EVENTS] == 0
+    world.archive()
+    await step(living)
+    assert world.committed[EVENTS] == 1
+
+
+async def test_an_announcement_that_was_lost_is_made_again() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.logs[ARCHIVE].clear()
+    await step(living)
+    assert world.messages(ARCHIVE) == []
+    world.steady_s += world.config.archive_again_s
+    await step(living)
+    assert len(world.messages(ARCHIVE)) == 1
+
+
+async def test_what_cannot_be_an_event_becomes_a_dead_letter_and_is_acknowledged() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, b'{"user_id": "ann"', b"ann")
+    await step(living)
+    (letter,) = of_type(world, DEAD_LETTERS, DeadLetter)
+    assert (letter.topic, letter.offset, letter.key, letter.value) == (EVENTS, 0, b"ann", b'{"user_id": "ann"')
+    assert letter.reason.startswith("bad_json")
+    world.archive()
+    await step(living)
+    assert world.committed[EVENTS] == 1
+
+
+async def test_a_rule_is_told_with_all_of_its_past_then_event_by_event() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await step(living)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    await step(living)
+    world.append(EVENTS, purchase("eve"), b"eve")
+    await step(living)
+    told = [(m.cause, m.count, m.seq) for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)]
+    assert told == [("rule", 2, 0), ("event", 1, 1)]
+    assert world.received() == {"buyers": {"ann", "bob", "eve"}}
+
+
+async def test_a_message_about_rules_that_makes_no_sense_is_passed_over() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, b"?")
+    world.append(SEGMENT_ACTIVATIONS, RuleActivated(tenant=SHOP, segment=BUYERS, rule_version=1, rule="{}"))
+    world.append(SEGMENT_ACTIVATIONS, OwnerStarted(partition=HERE, worker="w", started_at_us=0))
+    world.append(SEGMENT_ACTIVATIONS, buyers("never(refund)", 2))
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    letters = of_type(world, DEAD_LETTERS, DeadLetter)
+    assert [(letter.topic, letter.offset) for letter in letters] == [(SEGMENT_ACTIVATIONS, n) for n in range(3)]
+    assert world.received() == {"buyers": {"ann"}}
+
+
+async def test_a_cut_has_the_members_at_its_instant_and_says_which_changes_are_not_in_it() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
+    for user, ago_s in (("bob", 0), ("ann", 0), ("old", 3_590)):
+        world.append(EVENTS, purchase(user, ago_s), user.encode())
+    await step(living)
+    at_us = NOW_US + 5_000_000
+    world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=at_us))
+    await step(living)
+    assert of_type(world, SEGMENT_STATUS, SegmentCut) == []
+    world.now_us += 60_000_000  # by then, "old" has left
+    await step(living)
+    (cut,) = of_type(world, SEGMENT_STATUS, SegmentCut)
+    assert (cut.at_us, cut.events, cut.activations, cut.members, cut.rule_version) == (at_us, 3, 2, 3, 1)
+    content = world.store.get(*split_s3_uri(cut.part))
+    assert content is not None
+    assert pq.read_table(io.BytesIO(content)).column("user_id").to_pylist() == ["ann", "bob", "old"]
+    assert world.received() == {"buyers": {"ann", "bob"}}
+    later = of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)[-1]
+    assert (later.cause, world.messages(MEMBERSHIP_CHANGES).index(later)) == ("time", cut.changes)
+
+
+async def test_a_cut_of_what_is_no_segment_is_empty() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US))
+    await step(living)
+    await step(living)
+    (cut,) = of_type(world, SEGMENT_STATUS, SegmentCut)
+    assert (cut.rule_version, cut.members, cut.part) == (0, 0, None)
+
+
+async def test_a_paused_segment_stays_as_it_is() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.append(SEGMENT_ACTIVATIONS, SegmentPaused(tenant=SHOP, segment=BUYERS, rule_version=1))
+    await step(living)
+    world.append(EVENTS, purchase("bob"), b"bob")
+    world.steady_s += world.config.status_after_s
+    await step(living)
+    status = of_type(world, SEGMENT_STATUS, SegmentStatus)[-1]
+    assert (status.paused, status.members, status.events) == (True, 1, 2)
+    world.append(SEGMENT_ACTIVATIONS, buyers(version=2))
+    await step(living)
+    assert world.received() == {"buyers": {"ann", "bob"}}
+
+
+async def test_an_owner_that_was_replaced_ends_before_it_keeps_a_checkpoint() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    frozen = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(frozen)
+    other = await started(world)
+    await step(other)
+    world.append(EVENTS, purchase("bob"), b"bob")
+    world.steady_s += 1.0
+    with pytest.raises(FatalError, match="another worker has taken over") as caught:
+        await step(frozen)
+    assert caught.value.code == "OWNER_REPLACED"
+    assert world.store.keys("checkpoints") == []
+    await step(other)
+    assert world.received() == {"buyers": {"ann", "bob"}}
+
+
+async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.archive()
+    await step(living)
+    living = await started(world)
+    world.archived[EVENTS, 0] = 0
+    with pytest.raises(FatalError, match="Set the offset of the group to 0") as caught:
+        await step(living)
+    assert caught.value.code == "ARCHIVE_GAP"
+
+
+async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is_broken() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    for user in ("ann", "bob", "eve"):
+        world.append(EVENTS, purchase(user), user.encode())
+        world.steady_s += 1.0
+        await step(living)
+    keys = world.store.keys("checkpoints")
+    assert len(keys) == 2
+    world.store.objects["staging", keys[-1]] = b"not a checkpoint"
+    living = await started(world)
+    assert living.owner.segments.place.events == 2
+    await step(living)
+    assert world.received() == {"buyers": {"ann", "bob", "eve"}}
+    assert of_type(world, MEMBERSHIP_CHANGES, OwnerStarted)[-1].partition == Partition(0)
+
+
+async def test_after_close_nothing_is_said_any_more() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    await step(living)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await living.deliver()
+    before = {topic: len(log) for topic, log in world.logs.items()}
+    living.owner.close()
+    await living.owner.run()
+    assert {topic: len(log) for topic, log in world.logs.items() if topic != MEMBERSHIP_CHANGES} == {
+        topic: length for topic, length in before.items() if topic != MEMBERSHIP_CHANGES
+    }
+    assert CODEC.decode(world.logs[MEMBERSHIP_CHANGES][-1].value) == OwnerStarted(
+        partition=HERE, worker="w", started_at_us=NOW_US
+    )
+
+
+async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
+    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY)
+    errors: list[FatalError] = []
+    monkeypatch.setattr(worker.faust, "fail", errors.append)
+    worker.on_rewound({TP(EVENTS, 0): 0}, 1)
+    (error,) = errors
+    assert (error.code, error.detail["partition"]) == ("NOT_COPARTITIONED", 0)
