@@ -25,6 +25,7 @@ from segmentation.admission import LaneLimit, Lanes
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+    from connectors.lake.activity_receipts import ActivityReceipts
     from connectors.lake.archive import ActivityArchive
     from connectors.objects import ObjectStore
     from segmentation.history import History
@@ -129,6 +130,13 @@ class Context:
         return ActivityArchive(
             catalog_url=self.settings.catalog_url.reveal(), s3=self.s3, bucket=self.settings.lake_bucket
         )
+
+    @cached_property
+    def activity_receipts(self) -> "ActivityReceipts":
+        """What the archive has of a source."""
+        from connectors.lake.activity_receipts import ActivityReceipts  # noqa: PLC0415  # as above
+
+        return ActivityReceipts(archive=self.archive, s3=self.s3, limits=self.duck_limits)
 
     @cached_property
     def history(self) -> "History":

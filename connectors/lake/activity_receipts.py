@@ -1,0 +1,125 @@
+"""What the archive has of one source: that every row of a file has arrived, and how many events are new by it."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.lake.access import S3Access
+from connectors.lake.archive import ActivityArchive
+from connectors.lake.archive_tables import ArchivedFile
+from connectors.lake.duck import connect, identifier, literal
+from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
+from schemas.activity import IDENTITY, OFFSET, SOURCE, SOURCE_ORDINAL
+from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
+from schemas.columns import USER_ID
+from schemas.ids import Partition, TenantName
+from schemas.topics import PROFILES
+
+if TYPE_CHECKING:
+    import duckdb
+
+ALL: Final[Mapping[Partition, int]] = MappingProxyType({})
+_SAME: Final = (USER_ID, EVENT, OCCURRED_AT, IDENTITY)
+"""What rows of a tenant have in common that are one event (`schemas.activity.EVENT_ROWS`)."""
+_OFFSET: Final = identifier(OFFSET)
+_MINE: Final = f"{SOURCE} = ? AND {_OFFSET} >= ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRows:
+    """What there is of a source in one partition.
+
+    `rows`: all of them; a row that was sent again is there again. `ordinals`: how many rows of the source they are.
+    `new`: of profiles the same; of events, how many that no earlier record of the partition is too. So for a file whose
+    rows have all arrived, accepted = ordinals, and ordinals = new + duplicates.
+    """
+
+    rows: int
+    ordinals: int
+    new: int
+
+
+class ActivityReceipts:
+    """Asks the archive about sources. Threads may share one; every call has a DuckDB of its own, within `limits`."""
+
+    def __init__(self, *, archive: ActivityArchive, s3: S3Access, limits: DuckLimits) -> None:
+        self._archive = archive
+        self._s3 = s3
+        self._limits = limits
+
+    def stored(
+        self, topic: str, tenant: TenantName, source: str, *, since: Mapping[Partition, int] = ALL
+    ) -> Mapping[Partition, StoredRows]:
+        """Of each partition that has rows of the source, as far as the archive goes (`ActivityArchive.archived_to`).
+
+        `since`: the offset from which on the rows of a partition count as those of the source. Its rows before that are
+        somebody else's: whoever sends a source once more sends nothing new.
+
+        Raises `RetriableError` LAKE_UNAVAILABLE, CATALOG_UNAVAILABLE, `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE.
+        """
+        files: dict[Partition, list[ArchivedFile]] = {}
+        for file in self._archive.files(topic, tenant=tenant):
+            files.setdefault(file.key.partition, []).append(file)
+        self._limits.temp_directory.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=self._limits.temp_directory) as scratch,
+            lake_faults(f"looking for {source[:200]} in the archive"),
+            connect(replace(self._limits, temp_directory=Path(scratch)), self._s3) as connection,
+        ):
+            found = {
+                partition: _stored(connection, topic, of_partition, source, since.get(partition, 0))
+                for partition, of_partition in files.items()
+                if of_partition[-1].key.end_offset > since.get(partition, 0)
+            }
+        return {partition: stored for partition, stored in found.items() if stored.rows}
+
+
+def _stored(
+    connection: "duckdb.DuckDBPyConnection", topic: str, files: Sequence[ArchivedFile], source: str, since: int
+) -> StoredRows:
+    """A partition at a time: what is grouped and joined is one partition's."""
+    mine = _table([file for file in files if file.key.end_offset > since])
+    rows, ordinals, end = _one(
+        connection,
+        "SELECT coalesce(sum(n), 0)::BIGINT, count(*), max(last) FROM "  # noqa: S608  # values are bound
+        f"(SELECT {SOURCE_ORDINAL}, count(*) AS n, max({_OFFSET}) AS last FROM {mine} WHERE {_MINE} GROUP BY ALL)",
+        source,
+        since,
+    )
+    if topic == PROFILES or not rows:
+        return StoredRows(rows=rows, ordinals=ordinals, new=ordinals)
+    earliest, latest, with_ids = _one(
+        connection,
+        f"SELECT min({OCCURRED_AT})::VARCHAR, max({OCCURRED_AT})::VARCHAR, count({EVENT_ID}) FROM {mine} WHERE {_MINE}",  # noqa: S608
+        source,
+        since,
+    )
+    others = _table([file for file in files if file.key.first_offset <= end])
+    (new,) = _one(
+        connection,
+        f"WITH mine AS (SELECT {', '.join(_SAME)}, min({_OFFSET}) AS first FROM {mine} WHERE {_MINE} GROUP BY ALL) "  # noqa: S608
+        f"SELECT count(*) FROM mine WHERE NOT EXISTS (FROM {others} AS others "
+        f"WHERE {OCCURRED_AT} BETWEEN ?::TIMESTAMPTZ AND ?::TIMESTAMPTZ AND (? OR {SOURCE} = ?) "
+        f"AND {' AND '.join(f'others.{name} = mine.{name}' for name in _SAME)} AND others.{_OFFSET} < mine.first)",
+        source,
+        since,
+        earliest,
+        latest,
+        with_ids > 0,  # events without an id are known by their source: no other has the same
+        source,
+    )
+    return StoredRows(rows=rows, ordinals=ordinals, new=new)
+
+
+def _table(files: Sequence[ArchivedFile]) -> str:
+    return f"read_parquet([{', '.join(literal(file.uri) for file in files)}])"
+
+
+def _one(connection: "duckdb.DuckDBPyConnection", query: str, *values: object) -> tuple[Any, ...]:
+    row: tuple[Any, ...] | None = connection.execute(query, list(values)).fetchone()
+    assert row is not None  # noqa: S101  # an aggregate
+    return row
