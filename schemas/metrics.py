@@ -126,7 +126,8 @@ OLDEST_JOB: Final = Metric(
 LAG: Final = Metric(
     name="muster_consumer_lag",
     type="gauge",
-    help="Messages of an import topic that no worker has acknowledged yet.",
+    help="Messages of an import topic that no worker has acknowledged yet, and those of muster.archive that are not "
+    "archived.",
     labels=("topic", "partition"),
 )
 WORKERS: Final = Metric(name="muster_workers", type="gauge", help="Workers that share the partitions.")
@@ -141,6 +142,13 @@ PUBLISH_SECONDS: Final = Metric(
     name="muster_publish_seconds",
     type="gauge",
     help="From PUBLISHING to READY, in seconds, for the version that was published last.",
+)
+ARCHIVE_RANGES: Final = Metric(
+    name="muster_archive_ranges_total",
+    type="counter",
+    help="Ranges of records that came for the archive; result: appended, known (it had them), refused (to be cut "
+    "anew), unusable (files that are not what they should be).",
+    labels=("topic", "result"),
 )
 UNAVAILABLE: Final = Metric(
     name="muster_unavailable",
@@ -169,7 +177,18 @@ SEGMENT_METRICS: Final = (
     EVALUATED_TO,
     CHECKPOINT_BYTES,
 )
-RELAY_METRICS: Final = (JOBS, EXPORTS, OLDEST_JOB, LAG, WORKERS, DEAD, NOTIFICATIONS, PUBLISH_SECONDS, UNAVAILABLE)
+RELAY_METRICS: Final = (
+    JOBS,
+    EXPORTS,
+    OLDEST_JOB,
+    LAG,
+    WORKERS,
+    DEAD,
+    NOTIFICATIONS,
+    PUBLISH_SECONDS,
+    ARCHIVE_RANGES,
+    UNAVAILABLE,
+)
 
 METRICS: Final[Mapping[str, Metric]] = {
     metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS)

@@ -44,6 +44,8 @@ WORKER_GROUP: Final = "muster-materialiser"
 SEGMENT_WORKER_GROUP: Final = "muster-segments"
 """Consumer group id (and Faust app id) of the workers that evaluate rules."""
 RELAY_GROUP: Final = "muster-relay"
+ARCHIVE_GROUP: Final = "muster-archive"
+"""Consumer group id of the relay that appends to the archive."""
 FOREVER_MS: Final = -1
 """Retention of what is never sent again."""
 

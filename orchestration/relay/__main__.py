@@ -1,9 +1,10 @@
-"""`python -m orchestration.relay`: one thread reads the progress topic, the main one goes round the jobs."""
+"""`python -m orchestration.relay`: threads read what workers say, the main one goes round the jobs."""
 
 import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from orchestration.catalog.admission import WAITS
@@ -12,6 +13,7 @@ from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.metrics import serve_metrics
 from orchestration.relay.answers import Answers
+from orchestration.relay.archiving import ArchiveConsumer
 from orchestration.relay.cleaning import ExportCleaner
 from orchestration.relay.events import JobEvents
 from orchestration.relay.lag import StreamLag
@@ -24,41 +26,48 @@ from orchestration.relay.schedules import Schedules
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
-from schemas.errors import FatalError, RetriableError
+from schemas.errors import RetriableError
 from schemas.log_ids import bound
+from streams.counters import Counters
 
 ROUND_S: Final = 0.5
 _log = logging.getLogger("orchestration.relay")
 
 
 def main() -> int:
-    """Run until SIGTERM. Exit code 1 when the progress consumer failed: the supervisor starts the relay anew."""
+    """Run until SIGTERM. Exit code 1 when a consumer failed: the supervisor starts the relay anew."""
     settings = Settings.load()
     configure(settings)
     stop, changed = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     context = Context(settings)
-    consumer = ProgressConsumer(context, stop, changed)
+    counters = Counters()
     failed = threading.Event()
 
-    def consume() -> None:
+    def consume(name: str, run: Callable[[], None]) -> None:
         try:
-            consumer.run()
-        except FatalError:
-            _log.exception("the progress consumer has failed")
+            run()
+        except Exception:  # noqa: BLE001  # a thread that ends would end without a word
+            _log.exception("the consumer %s has failed", name)
             failed.set()
         finally:
             stop.set()
             changed.set()
 
-    thread = threading.Thread(target=consume, name="progress", daemon=True)
-    thread.start()
+    consumers = {
+        "progress": ProgressConsumer(context, stop, changed).run,
+        "archive": ArchiveConsumer(context, stop, counters).run,
+    }
+    threads = [threading.Thread(target=consume, args=of, name=of[0], daemon=True) for of in consumers.items()]
+    for thread in threads:
+        thread.start()
     Notifier(context, stop).start()
     ExportCleaner(context, stop).start()
-    serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context).samples)
+    serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context, counters).samples)
     _go_round(context, stop, changed)
-    thread.join(10)
+    for thread in threads:
+        thread.join(10)
     return 1 if failed.is_set() else 0
 
 

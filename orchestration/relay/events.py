@@ -1,17 +1,14 @@
 """History of jobs -> `muster.job-events`, in order per job, at least once (consumers skip sequences they have seen)."""
 
 import logging
-from typing import Final
-
-from confluent_kafka import KafkaException, Producer
 
 from orchestration.catalog.records import Job, Transition
 from orchestration.context import Context
-from schemas.codec import CODEC
+from orchestration.relay.sending import Outgoing, RelayProducer
+from schemas.errors import MusterError
 from schemas.messages import JobEvent
 from schemas.topics import JOB_EVENTS
 
-FLUSH_S: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -20,41 +17,23 @@ class JobEvents:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._producer = Producer(
-            {
-                "bootstrap.servers": context.settings.kafka_bootstrap,
-                "enable.idempotence": True,
-                "acks": "all",
-                "delivery.timeout.ms": int(FLUSH_S * 1000),
-                "reconnect.backoff.max.ms": 500,
-                "partitioner": "murmur2_random",
-                "log_level": 2,
-            }
-        )
+        self._producer = RelayProducer(context.settings.kafka_bootstrap)
 
     def announce(self) -> int:
         """Announce what is due; returns how many. What could not be delivered is announced by a later call."""
         due = self._context.jobs.unannounced()
         if not due:
             return 0
-        failed: list[str] = []
-        for transition in due:
-            event = job_event(self._context.jobs.get(transition.job_id), transition)
-            self._producer.produce(
-                JOB_EVENTS,
-                CODEC.encode(event),
-                key=transition.job_id,
-                on_delivery=lambda error, _: failed.append(error.str()) if error is not None else None,
-            )
+        jobs = self._context.jobs
+        events = [job_event(jobs.get(transition.job_id), transition) for transition in due]
         try:
-            left = self._producer.flush(FLUSH_S)
-        except KafkaException as exc:
-            failed.append(str(exc))
-            left = 0
-        if left or failed:
-            _log.warning("job events could not be delivered: %s", failed[:1] or f"{left} are still queued")
+            self._producer.send(
+                Outgoing(topic=JOB_EVENTS, key=event.job_id.encode(), message=event) for event in events
+            )
+        except MusterError as exc:
+            _log.warning("job events could not be delivered: %s", exc)
             return 0
-        self._context.jobs.announced(due)
+        jobs.announced(due)
         return len(due)
 
 

@@ -29,9 +29,10 @@ from schemas.metrics import (
     WORKERS,
     Sample,
 )
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import ARCHIVE, ARCHIVE_GROUP, DEAD_LETTERS
 from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import FINAL, STATES
+from streams.counters import Counters
 
 FRESH_MS: Final = 5_000
 
@@ -39,10 +40,12 @@ FRESH_MS: Final = 5_000
 class RelayMetrics:
     """`samples` may be called from any thread."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, counters: Counters) -> None:
         self._context = context
+        self._counters = counters
         self._lock = threading.Lock()
         self._group: WorkerGroup | None = None
+        self._archivers: WorkerGroup | None = None
         self._read_ms = 0
         self._samples: list[Sample] = []
 
@@ -53,7 +56,7 @@ class RelayMetrics:
             if now - self._read_ms >= FRESH_MS:
                 self._samples = list(self._read(now))
                 self._read_ms = now
-            return self._samples
+            return [*self._samples, *self._counters.samples()]
 
     def _read(self, now: int) -> Iterator[Sample]:
         for part, read in (("catalog", self._catalog), ("kafka", self._kafka)):
@@ -97,10 +100,12 @@ class RelayMetrics:
         del now
         s = self._context.settings
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
-        committed, ends = self._group.committed(), self._group.ends()
-        for place, end in ends.items():
-            waiting = max(end - max(committed.get(place, 0), 0), 0)
-            yield Sample(metric=LAG, value=waiting, labels=(place[0], str(place[1])))
+        self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, group=ARCHIVE_GROUP, topics=(ARCHIVE,))
+        for group in (self._group, self._archivers):
+            committed, ends = group.committed(), group.ends()
+            for place, end in ends.items():
+                waiting = max(end - max(committed.get(place, 0), 0), 0)
+                yield Sample(metric=LAG, value=waiting, labels=(place[0], str(place[1])))
         yield Sample(metric=WORKERS, value=self._group.members())
         yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))
 

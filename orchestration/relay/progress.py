@@ -4,13 +4,14 @@ import logging
 import threading
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import KafkaException, Message
 
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.relay.reading import group_consumer, raise_if_fatal
 from orchestration.steps.materialised import as_row
 from schemas.codec import CODEC, UndecodableError
-from schemas.errors import FatalError, RetriableError
+from schemas.errors import RetriableError
 from schemas.messages import PartitionFailed, PartitionMaterialised
 from schemas.topics import IMPORT_PROGRESS, RELAY_GROUP
 
@@ -27,17 +28,7 @@ class ProgressConsumer:
         self._context = context
         self._stop = stop
         self._changed = changed
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": context.settings.kafka_bootstrap,
-                "group.id": RELAY_GROUP,
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "reconnect.backoff.max.ms": 500,
-                "topic.metadata.refresh.interval.ms": 5000,
-                "log_level": 2,  # outages are retried; a line for every try helps nobody
-            }
-        )
+        self._consumer = group_consumer(context.settings.kafka_bootstrap, RELAY_GROUP)
 
     def run(self) -> None:
         """Consume until stopped. Raises `FatalError` when Kafka refuses for good."""
@@ -52,7 +43,7 @@ class ProgressConsumer:
         rows = []
         for message in messages:
             if (error := message.error()) is not None:
-                _raise_if_fatal(error)
+                raise_if_fatal(error, IMPORT_PROGRESS)
                 continue
             try:
                 decoded = CODEC.decode(message.value())
@@ -77,9 +68,3 @@ class ProgressConsumer:
         except KafkaException as exc:  # the rows are kept; the next commit covers these messages too
             _log.warning("progress offsets were not committed: %s", exc)
         self._changed.set()
-
-
-def _raise_if_fatal(error: KafkaError) -> None:
-    if error.fatal():
-        raise FatalError("KAFKA_REFUSED", f"reading {IMPORT_PROGRESS}: {error.str()}")
-    _log.warning("reading %s: %s", IMPORT_PROGRESS, error.str())

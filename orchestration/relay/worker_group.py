@@ -1,6 +1,6 @@
-"""The workers' consumer group, as Kafka knows it: how many they are, and how far they have come in each partition."""
+"""A consumer group, as Kafka knows it: how many its members are, and how far they have come in each partition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
@@ -14,21 +14,27 @@ Place = tuple[str, int]
 
 
 class WorkerGroup:
-    """Asks Kafka. Every method blocks for at most some seconds and raises `KafkaException`."""
+    """Asks Kafka; of the workers, unless told otherwise.
 
-    def __init__(self, bootstrap: str, partitions: int) -> None:
+    Every method blocks for at most some seconds and raises `KafkaException`.
+    """
+
+    def __init__(
+        self, bootstrap: str, partitions: int, *, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS
+    ) -> None:
+        self._group = group
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
-        self._places = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(partitions)]
+        self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
 
     def members(self) -> int:
-        """How many workers share the partitions."""
-        described = self._admin.describe_consumer_groups([WORKER_GROUP], request_timeout=TIMEOUT_S)[WORKER_GROUP]
+        """How many share the partitions."""
+        described = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_S)[self._group]
         return len(described.result(TIMEOUT_S + 1).members)
 
     def committed(self) -> Mapping[Place, int]:
         """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""
-        asked = [ConsumerGroupTopicPartitions(WORKER_GROUP, self._places)]
-        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[WORKER_GROUP]
+        asked = [ConsumerGroupTopicPartitions(self._group, self._places)]
+        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self._group]
         at = {(p.topic, p.partition): p.offset for p in group.result(TIMEOUT_S + 1).topic_partitions}
         return {place: at.get(place, -1) for place in map(_place, self._places)}
 

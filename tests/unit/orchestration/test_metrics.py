@@ -13,7 +13,7 @@ from orchestration.metrics import serve_metrics
 from orchestration.relay.metrics import RelayMetrics
 from orchestration.settings import Secret, Settings
 from schemas.errors import UserError
-from schemas.metrics import BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample
+from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample
 from streams.counters import Counters
 from tests.unit.notifications.test_telling import FAULT, ended, make_context
 
@@ -86,13 +86,16 @@ def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_
     ended(context, None, 2, now_ms=3_001)
     job = context.jobs.get(ended(context, FAULT, 3))
     context.outbox.write(job.job_id, "user-error", [], {}, now_ms=1)
-    found = {(str(s.metric.name), s.labels): s.value for s in RelayMetrics(context).samples()}
+    counters = Counters()
+    counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
+    found = {(str(s.metric.name), s.labels): s.value for s in RelayMetrics(context, counters).samples()}
     assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
     assert found["muster_jobs", ("AWAITING",)] == 0
     assert found["muster_oldest_job_age_seconds", ()] == 0
     assert found["muster_publish_seconds", ()] == 3
     assert found["muster_notifications", ("given up",)] == 0
     assert (found["muster_unavailable", ("kafka",)], found["muster_unavailable", ("catalog",)]) == (1, 0)
+    assert found["muster_archive_ranges_total", ("muster.events", "known")] == 2
     assert {name for name, _ in found} <= {metric.name for metric in RELAY_METRICS}
     context.database.close()
 

@@ -1,0 +1,216 @@
+"""What the archive's committer appends, tells and passes over; its tables and topics are in the integration tests."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from connectors.lake.archive_commit import Appended
+from orchestration.relay.archiving import Announcement, ArchiveCommitter
+from orchestration.relay.retrying import RETRY_MAX_S, RETRY_S, Retrying, Stopped
+from orchestration.relay.sending import Outgoing
+from schemas.codec import CODEC
+from schemas.errors import FatalError, RetriableError
+from schemas.ids import JobId, Partition
+from schemas.messages import DeadLetter, ImportAborted, Message
+from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
+from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, DEAD_LETTERS, EVENTS, IMPORTS, PROFILES
+from segmentation.archiving import Verdict, verdict
+from streams.counters import Counters
+
+HERE, OTHER = Partition(3), Partition(0)
+NOW_US = 1_764_000_000_000_000
+BAD = "s3://lake/nothing.parquet"
+
+
+def away() -> None:
+    raise RetriableError("LAKE_UNAVAILABLE", "for a while")
+
+
+@dataclass
+class InMemoryArchive:
+    """Two tables; a range of the file `BAD` is unusable. `outages`: how many calls of `append` fail first."""
+
+    ends: dict[str, dict[Partition, int]] = field(default_factory=lambda: {EVENTS: {}, PROFILES: {}})
+    appends: list[tuple[str, list[tuple[int, int]]]] = field(default_factory=list)
+    outages: int = 0
+
+    def append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> Appended:
+        if self.outages:
+            self.outages -= 1
+            away()
+        ends = self.ends[topic]
+        verdicts, unusable = [], {}
+        for number, written in enumerate(ranges):
+            verdicts.append(verdict(written, ends.get(written.partition)))
+            if verdicts[-1] is Verdict.APPEND and BAD in written.files:
+                verdicts[-1], unusable[number] = Verdict.REFUSED, "it is not there"
+            elif verdicts[-1] is Verdict.APPEND:
+                ends[written.partition] = written.end_offset
+        self.appends.append((topic, [(written.first_offset, written.end_offset) for written in ranges]))
+        return Appended(archived_to=dict(ends), verdicts=verdicts, unusable=unusable, files=0)
+
+    def archived_to(self, topic: str) -> Mapping[Partition, int]:
+        return self.ends[topic]
+
+
+@dataclass
+class Sent:
+    """What was sent. `outages`: how many calls fail, after they have sent the first message."""
+
+    messages: list[Outgoing] = field(default_factory=list)
+    outages: int = 0
+
+    def send(self, messages: Iterable[Outgoing]) -> None:
+        if self.outages:
+            self.outages -= 1
+            self.messages += list(messages)[:1]
+            raise RetriableError("KAFKA_UNAVAILABLE", "for a while")
+        self.messages += messages
+
+    def ends(self) -> dict[str, int]:
+        """What a reader of the compacted topic finds, by key."""
+        return {
+            out.key.decode(): out.message.end_offset
+            for out in self.messages
+            if isinstance(out.message, ArchiveCommitted) and out.topic == ARCHIVE_COMMITS
+        }
+
+
+class Committer:
+    """The committer, what it uses, and how long it has waited."""
+
+    def __init__(self, patience: int = 100) -> None:
+        self.archive, self.sent, self.counters = InMemoryArchive(), Sent(), Counters()
+        self.waits: list[float] = []
+
+        def wait(seconds: float) -> bool:
+            self.waits.append(seconds)
+            return len(self.waits) >= patience
+
+        self.committer = ArchiveCommitter(self.archive, self.sent.send, Retrying(wait), self.counters)
+
+    def take(self, *messages: Message | bytes | None) -> None:
+        records = [
+            Announcement(offset=7 + n, key=b"k", value=m if m is None or isinstance(m, bytes) else CODEC.encode(m))
+            for n, m in enumerate(messages)
+        ]
+        self.committer.take(records, NOW_US)
+
+    def counted(self) -> dict[tuple[str, ...], float]:
+        return {sample.labels: sample.value for sample in self.counters.samples()}
+
+
+def written(first: int, end: int, partition: Partition = HERE, topic: str = EVENTS, *files: str) -> ArchiveWritten:
+    return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=files)
+
+
+def test_the_ranges_of_a_topic_are_appended_at_once_and_the_end_of_each_partition_is_told() -> None:
+    it = Committer()
+    it.take(written(0, 5), written(0, 3, topic=PROFILES), written(10, 20, OTHER), written(5, 9))
+    assert it.archive.appends == [(EVENTS, [(0, 5), (10, 20), (5, 9)]), (PROFILES, [(0, 3)])]
+    assert it.sent.ends() == {f"{EVENTS}/3": 9, f"{EVENTS}/0": 20, f"{PROFILES}/3": 3}
+    assert len(it.sent.messages) == 3
+    assert it.counted() == {(EVENTS, "appended"): 3, (PROFILES, "appended"): 1}
+
+
+def test_a_worker_whose_range_is_known_or_refused_is_told_the_end_too_and_others_are_not() -> None:
+    it = Committer()
+    it.archive.ends[EVENTS] = {HERE: 10, OTHER: 50, Partition(1): 4}
+    it.take(written(0, 10), written(40, 60, OTHER))
+    assert it.sent.ends() == {f"{EVENTS}/3": 10, f"{EVENTS}/0": 50}
+    assert it.counted() == {(EVENTS, "known"): 1, (EVENTS, "refused"): 1}
+
+
+def test_a_range_that_can_never_be_appended_moves_nothing_and_holds_nobody_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = Committer()
+    it.archive.ends[EVENTS] = {OTHER: 5}
+    it.take(written(0, 9, HERE, EVENTS, BAD), written(5, 9, OTHER, EVENTS, BAD), written(5, 7, OTHER))
+    assert it.sent.ends() == {f"{EVENTS}/0": 7}  # of the other one there is no end that could be told
+    assert it.counted() == {(EVENTS, "unusable"): 2, (EVENTS, "appended"): 1}
+    assert f"range {EVENTS}/3 0..9 cannot be archived: it is not there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "not Avro"),
+        (b"{}", "not Avro"),
+        (CODEC.encode(written(0, 9))[:-2], "broken ArchiveWritten"),
+        (
+            CODEC.encode(
+                ImportAborted(import_id=JobId("0" * 26), attempt=1, partition=HERE, reason="")  # type: ignore[arg-type]
+            ),
+            "a ImportAborted does not belong into muster.archive",
+        ),
+        (CODEC.encode(written(0, 9, topic=IMPORTS)), "muster.imports has no archive"),
+    ],
+)
+def test_what_is_no_announcement_becomes_a_dead_letter_and_is_passed_over(value: bytes | None, reason: str) -> None:
+    it = Committer()
+    it.take(written(0, 5), value, written(5, 9))
+    assert it.sent.ends() == {f"{EVENTS}/3": 9}
+    [out] = [out for out in it.sent.messages if out.topic == DEAD_LETTERS]
+    letter = out.message
+    assert isinstance(letter, DeadLetter)
+    assert (letter.topic, letter.partition, letter.offset, letter.key) == (ARCHIVE, 0, 8, b"k")
+    assert (letter.value, letter.failed_at_us) == (value or b"", NOW_US)
+    assert reason in letter.reason
+    assert out.key == ARCHIVE.encode()
+
+
+def test_an_outage_of_the_lake_is_waited_for_and_nothing_overtakes() -> None:
+    it = Committer()
+    it.archive.outages = 6
+    it.take(written(0, 5), written(5, 9))
+    assert it.archive.appends == [(EVENTS, [(0, 5), (5, 9)])]
+    assert it.waits == [RETRY_S, 2, 4, 8, RETRY_MAX_S, RETRY_MAX_S]
+
+
+def test_an_outage_of_kafka_is_waited_for_and_appends_nothing_again() -> None:
+    it = Committer()
+    it.sent.outages = 2
+    it.take(written(0, 5), written(0, 3, OTHER))
+    assert (it.sent.ends(), len(it.archive.appends)) == ({f"{EVENTS}/3": 5, f"{EVENTS}/0": 3}, 1)
+
+
+def test_a_relay_that_ends_in_an_outage_has_told_nothing_and_the_next_one_does_it_all() -> None:
+    ending, next_one = Committer(patience=2), Committer()
+    ending.archive.outages = 99
+    with pytest.raises(Stopped):
+        ending.take(written(0, 5))
+    assert ending.sent.messages == []
+    next_one.take(written(0, 5))
+    assert next_one.sent.ends() == {f"{EVENTS}/3": 5}
+
+
+def test_a_relay_that_dies_after_the_append_leaves_the_next_one_to_tell() -> None:
+    first = Committer(patience=1)
+    first.sent.outages = 99
+    with pytest.raises(Stopped):
+        first.take(written(0, 5))
+    first.sent.outages, first.sent.messages = 0, []
+    first.take(written(0, 5))
+    assert first.sent.ends() == {f"{EVENTS}/3": 5}
+    assert first.counted() == {(EVENTS, "appended"): 1, (EVENTS, "known"): 1}
+
+
+def test_what_no_retry_helps_ends_the_committer(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Committer()
+
+    def broken(*_: object) -> Appended:
+        raise FatalError("LAKE_MISMATCH", "not what it was")
+
+    monkeypatch.setattr(it.archive, "append", broken)
+    with pytest.raises(FatalError, match="LAKE_MISMATCH"):
+        it.take(written(0, 5))
+    assert (it.sent.messages, it.waits) == ([], [])
+
+
+def test_the_ends_of_all_partitions_are_told_again() -> None:
+    it = Committer()
+    it.archive.ends = {EVENTS: {HERE: 9, OTHER: 5}, PROFILES: {OTHER: 2}}
+    it.committer.tell()
+    assert it.sent.ends() == {f"{EVENTS}/0": 5, f"{EVENTS}/3": 9, f"{PROFILES}/0": 2}
