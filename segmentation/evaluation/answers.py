@@ -1,5 +1,6 @@
-"""Answers to single conditions, over whole columns: counts in a window, tests of properties and attributes."""
+"""Answers to conditions, over whole columns: counts in a window, tests of properties and attributes."""
 
+from datetime import timedelta
 from functools import reduce
 from typing import Final, assert_never
 
@@ -10,43 +11,112 @@ import pyarrow.compute as pc
 from schemas.columns import ColumnType
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Flags, Micros, Users
-from segmentation.evaluation.latest import NEVER, LatestEvents
-from segmentation.evaluation.plan import AttributeTest
+from segmentation.evaluation.latest import NEVER, NONE, Rows
+from segmentation.evaluation.plan import AttributeTest, fact
+from segmentation.evaluation.state import State
+from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.masks import mask_of
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Count, Events
+from segmentation.rules.nodes import Count, Events, Ever, Never, Rule, RuleCondition, Seen
 from segmentation.rules.typed import OF_EVENTS, OF_PROFILES, typed
 
 MICROS: Final = 1_000_000
 
 
-def holds_count(count: Count, latest: LatestEvents, users: Users, at: Micros) -> Flags:
-    """N are within the window if the N-th latest is."""
-    since = at - count.within_s * MICROS
+class Answers:
+    """What rules say of some users, n of them, distinct and ascending, each at an instant of its own (`at`).
 
-    def at_least(times: int) -> Flags:
-        return np.ones(len(users), np.bool_) if times == 0 else latest.times(users, times) > since
+    What several rules ask is looked up once: where events are, when the N-th latest was, what a condition says.
+    """
 
-    match count.quantity:
-        case "at_least":
-            return at_least(count.times)
-        case "at_most":
-            return ~at_least(count.times + 1)
-        case "exactly":
-            return at_least(count.times) & ~at_least(count.times + 1)
-        case _:
-            assert_never(count.quantity)
+    def __init__(self, state: State, users: Users, at: Micros) -> None:
+        self.users = users
+        self.at = at
+        self.known = state.known[users]
+        self._state = state
+        self._rows: dict[Events, Rows] = {}
+        self._times: dict[tuple[Events, int], Micros] = {}
+        self._holds: dict[RuleCondition, Flags] = {}
 
+    def is_in(self, rule: Rule) -> Flags:
+        """bool[n]: whom a rule is true of."""
+        out: Flags | None = None
+        for group in rule.groups:
+            one = reduce(np.logical_or, (self.holds(condition, rule) for condition in group.conditions))
+            one = ~one if group.negated else one
+            out = one if out is None else out & one
+        assert out is not None  # noqa: S101  # a rule has at least one group
+        return out
 
-def deadline(count: Count, ranks: tuple[int, ...], latest: LatestEvents, users: Users, at: Micros) -> Micros:
-    """When the answer changes if nothing more comes: when the next event of one of the ranks gets too old."""
-    window = count.within_s * MICROS
-    out = np.full(len(users), NEVER, np.int64)
-    for rank in ranks:
-        nth = latest.times(users, rank)
-        within = nth > at - window
-        out[within] = np.minimum(out[within], nth[within] + window)
-    return out
+    def holds(self, condition: RuleCondition, rule: Rule) -> Flags:
+        """bool[n]: of whom a condition of a rule is true. Of users, only events stay the same while rules are asked."""
+        match condition:
+            case Count() | Ever() | Never() | Seen():
+                if condition not in self._holds:
+                    self._holds[condition] = self._of_events(condition)
+                return self._holds[condition]
+            case _:
+                return self._state.true[fact(condition, rule)][self.users]  # type: ignore[index]  # events are above
+
+    def deadline(self, count: Count, ranks: tuple[int, ...], of: Flags) -> tuple[Rows, Micros]:
+        """When the answer changes if nothing more comes: when the next event of one of the ranks gets too old.
+
+        For those of the users that are meant by `of`: where their events are, and when that is.
+        """
+        window = count.within_s * MICROS
+        at = self.at[of]
+        out = np.full(len(at), NEVER, np.int64)
+        for rank in ranks:
+            nth = self.times(count.events, rank)[of]
+            np.minimum(out, nth + window, out=out, where=nth > at - window)
+        return self.rows(count.events)[of], out
+
+    def rows(self, kind: Events) -> Rows:
+        """int32[n]: where the events of a kind are, -1 for users without one."""
+        if kind not in self._rows:
+            self._rows[kind] = self._state.latest[kind].rows(self.users)
+        return self._rows[kind]
+
+    def times(self, kind: Events, rank: int) -> Micros:
+        """int64[n]: when the event of a rank (1: the latest) was, `LONG_AGO` where there are fewer."""
+        if (kind, rank) not in self._times:
+            self._times[kind, rank] = self._state.latest[kind].times(self.rows(kind), rank)
+        return self._times[kind, rank]
+
+    def _of_events(self, condition: Count | Ever | Never | Seen) -> Flags:
+        if isinstance(condition, Count):
+            return self._count(condition)
+        rows = self.rows(condition.events)
+        there: Flags = rows != NONE
+        match condition:
+            case Ever():
+                return there
+            case Never():
+                return ~there
+            case Seen():
+                first = condition.which == "first"
+                seen = self._state.latest[condition.events].first(rows) if first else self.times(condition.events, 1)
+                moment = (condition.moment - EPOCH) // timedelta(microseconds=1)
+                return there & ((seen < moment) if condition.bound == "before" else (seen >= moment))
+            case _:
+                assert_never(condition)
+
+    def _count(self, count: Count) -> Flags:
+        """N are within the window if the N-th latest is."""
+        since = self.at - count.within_s * MICROS
+
+        def at_least(times: int) -> Flags:
+            return np.ones(len(self.users), np.bool_) if times == 0 else self.times(count.events, times) > since
+
+        match count.quantity:
+            case "at_least":
+                return at_least(count.times)
+            case "at_most":
+                return ~at_least(count.times + 1)
+            case "exactly":
+                return at_least(count.times) & ~at_least(count.times + 1)
+            case _:
+                assert_never(count.quantity)
 
 
 def matching(kind: Events, batch: EventBatch) -> Flags:

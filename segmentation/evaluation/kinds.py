@@ -1,7 +1,6 @@
 """The kinds of events that rules look at, by number, and which events are of which kinds."""
 
 from collections.abc import Collection, Iterable
-from functools import reduce
 
 import numpy as np
 
@@ -35,9 +34,11 @@ class Kinds:
         indices = encoded.indices.to_numpy(zero_copy_only=False)
         found = []
         for number, name in enumerate(encoded.dictionary.to_pylist()):
-            for kind in self._by_name.get(name, ()):
-                if only is None or kind in only:
-                    rows = np.flatnonzero((indices == number) & matching(kind, batch))
-                    kinds = np.full(len(rows), self._number[kind], np.int32)
-                    found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], batch.identities[rows]))
-        return reduce(Occurrences.with_, found, Occurrences.none())
+            of_name = (kind for kind in self._by_name.get(name, ()) if only is None or kind in only)
+            for place, kind in enumerate(of_name):
+                if place == 0:
+                    named = indices == number
+                rows = np.flatnonzero(named & matching(kind, batch) if kind.where else named)
+                kinds = np.full(len(rows), self._number[kind], np.int32)
+                found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], batch.identities[rows]))
+        return Occurrences.of(found)

@@ -18,6 +18,10 @@ NEVER: Final = np.iinfo(np.int64).max
 """A deadline that does not come."""
 LONG_AGO: Final = np.iinfo(np.int64).min
 FIRST_ROWS: Final = 256
+BLOCK: Final = 64
+"""Rows whose deadlines are 8 lines of a cache."""
+Rows = npt.NDArray[np.int32]
+"""Where the events of a user are, in the columns of a kind; -1 (`NONE`) for users without such an event."""
 
 
 class LatestEvents:
@@ -70,10 +74,6 @@ class LatestEvents:
             out._row_of[columns["user"]] = np.arange(rows, dtype=np.int32)
         return out
 
-    def every_user(self) -> Users:
-        """All users with such an event."""
-        return self._user_of[: self._rows]
-
     def add(self, users: Users, occurred_at: Micros, identities: Micros) -> None:
         """Events that have happened, in any order; those that are there already change nothing."""
         if not len(users):
@@ -88,55 +88,114 @@ class LatestEvents:
             self._stored, self._first, self._rows,
         )  # fmt: skip
 
-    def rows(self, users: Users) -> npt.NDArray[np.int32]:
-        """int32[n]: the row of each user, -1 for those without such an event."""
-        known = users < len(self._row_of)
-        return np.where(known, self._row_of[np.where(known, users, 0)], np.int32(NONE))
+    def rows(self, users: Users) -> Rows:
+        """int32[n]: the row of each user."""
+        out = np.empty(len(users), np.int32)
+        _rows(self._row_of, users, out)
+        return out
 
-    def users(self, rows: npt.NDArray[np.int64]) -> Users:
+    def users(self, rows: Rows) -> Users:
         """The users of some rows."""
         return self._user_of[rows]
 
-    def times(self, users: Users, nth: int) -> Micros:
-        """int64[n]: when the `nth` latest event (1: the latest) was, `LONG_AGO` where there are fewer."""
-        rows = self.rows(users)
-        there = rows != NONE
-        rows = np.where(there, rows, 0)
-        return np.where(there & (self._stored[rows] >= nth), self._times[rows, nth - 1], LONG_AGO)
+    def times(self, rows: Rows, rank: int) -> Micros:
+        """int64[n]: when the event of a rank (1: the latest) was, `LONG_AGO` where there are fewer, or none."""
+        out = np.empty(len(rows), np.int64)
+        _ranked(self._times, self._stored, rows, rank, out)
+        return out
 
-    def first(self, users: Users) -> Micros:
-        """int64[n]: when the first event was, `NEVER` where there is none."""
-        rows = self.rows(users)
+    def first(self, rows: Rows) -> Micros:
+        """int64[n]: when the first event was, `NEVER` where the row is -1."""
         return np.where(rows != NONE, self._first[np.where(rows != NONE, rows, 0)], NEVER)
 
 
 class Deadlines:
-    """For each user with events of a kind, when the answer to a count changes if no further event comes."""
+    """For each user with events of a kind, when the answer to a count changes if no further event comes.
+
+    Rows are looked through in blocks of `BLOCK`; of each block a lower bound of its deadlines is known.
+    """
 
     def __init__(self) -> None:
         self._due: Micros = np.full(FIRST_ROWS, NEVER, np.int64)
+        self._bounds: Micros = np.full(FIRST_ROWS // BLOCK, NEVER, np.int64)
         self._next = NEVER
 
     @property
     def nbytes(self) -> int:
         """Memory that is held."""
-        return self._due.nbytes
+        return self._due.nbytes + self._bounds.nbytes
 
-    def set(self, rows: npt.NDArray[np.int32], due: Micros) -> None:
+    def set(self, rows: Rows, due: Micros) -> None:
         """New deadlines of some rows (none -1)."""
         if len(rows):
             self._due = grown(self._due, int(rows.max()) + 1, NEVER)
-            self._due[rows] = due
-            self._next = min(self._next, int(due.min()))
+            self._bounds = grown(self._bounds, -(-len(self._due) // BLOCK), NEVER)
+            self._next = min(self._next, _set(rows, due, self._due, self._bounds))
 
-    def passed(self, at_us: int) -> tuple[npt.NDArray[np.int64], Micros]:
-        """Rows whose deadline is not after an instant, and the deadlines. They stay until they are set anew."""
+    def of(self, rows: Rows, at_us: int) -> Micros | None:
+        """int64[n]: the deadlines of some rows, `NEVER` for -1; none where none of all has passed at an instant."""
         if self._next > at_us:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        rows = np.flatnonzero(self._due <= at_us)
-        if not len(rows):
-            self._next = int(self._due.min())
-        return rows, self._due[rows]
+            return None
+        out = np.empty(len(rows), np.int64)
+        _due_of(self._due, rows, out)
+        return out
+
+    def passed(self, at_us: int) -> Rows:
+        """Rows whose deadline is not after an instant, ascending. They stay until they are set anew."""
+        if self._next > at_us:
+            return np.zeros(0, np.int32)
+        out = np.empty(len(self._due), np.int32)
+        found, self._next = _passed(self._due, self._bounds, at_us, out)
+        return out[:found]
+
+
+@njit(cache=True, nogil=True)
+def _rows(row_of, users, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(users.shape[0]):
+        out[k] = row_of[users[k]] if users[k] < row_of.shape[0] else NONE
+
+
+@njit(cache=True, nogil=True)
+def _ranked(times, stored, rows, rank, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(rows.shape[0]):
+        row = rows[k]
+        out[k] = times[row, rank - 1] if row != NONE and stored[row] >= rank else LONG_AGO
+
+
+@njit(cache=True, nogil=True)
+def _due_of(due, rows, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(rows.shape[0]):
+        row = rows[k]
+        out[k] = due[row] if row != NONE and row < due.shape[0] else NEVER
+
+
+@njit(cache=True, nogil=True)
+def _set(rows, values, due, bounds):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Returns the least of the new deadlines."""
+    least = NEVER
+    for k in range(rows.shape[0]):
+        row, value = rows[k], values[k]
+        due[row] = value
+        bounds[row // BLOCK] = min(bounds[row // BLOCK], value)
+        least = min(least, value)
+    return least
+
+
+@njit(cache=True, nogil=True)
+def _passed(due, bounds, at_us, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Writes the rows, and makes the bounds of the blocks exact. Returns how many there are, and the least deadline."""
+    found, least = 0, NEVER
+    for block in range(bounds.shape[0]):
+        if bounds[block] <= at_us:
+            bound = NEVER
+            for row in range(block * BLOCK, min((block + 1) * BLOCK, due.shape[0])):
+                bound = min(bound, due[row])
+                if due[row] <= at_us:
+                    out[found] = row
+                    found += 1
+            bounds[block] = bound
+        least = min(least, bounds[block])
+    return found, least
 
 
 @njit(cache=True, nogil=True)

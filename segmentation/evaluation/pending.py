@@ -1,5 +1,7 @@
 """Events that have arrived before their time: they count when it comes, not before."""
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -23,19 +25,22 @@ class Occurrences(NamedTuple):
         small, large = np.zeros(0, np.int32), np.zeros(0, np.int64)
         return cls(small, small, large, large)
 
-    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Occurrences":
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "Occurrences":
         """Some of them."""
         kinds, users, occurred_at, identities = self
         return Occurrences(kinds[rows], users[rows], occurred_at[rows], identities[rows])
 
-    def with_(self, others: "Occurrences") -> "Occurrences":
-        """These, then others."""
-        return Occurrences(
-            np.concatenate((self.kinds, others.kinds)),
-            np.concatenate((self.users, others.users)),
-            np.concatenate((self.occurred_at, others.occurred_at)),
-            np.concatenate((self.identities, others.identities)),
-        )
+    def by_kind(self) -> Iterator[tuple[int, "Occurrences"]]:
+        """Each kind and its events; they are together."""
+        bounds = [0, *(np.flatnonzero(np.diff(self.kinds)) + 1).tolist(), len(self.kinds)]
+        for start, end in pairwise(bounds):
+            if start < end:
+                yield int(self.kinds[start]), self.take(slice(start, end))
+
+    @classmethod
+    def of(cls, parts: Sequence["Occurrences"]) -> "Occurrences":
+        """One after the other."""
+        return cls(*map(np.concatenate, zip(cls.none(), *parts, strict=True)))
 
 
 class PendingEvents:
@@ -51,7 +56,7 @@ class PendingEvents:
     def add(self, events: Occurrences) -> None:
         """Events of the future. Copies are kept once."""
         if len(events.users):
-            both = self._events.with_(events)
+            both = Occurrences.of((self._events, events))
             order = np.lexsort((both.identities, both.occurred_at, both.users, both.kinds))
             both = both.take(order)
             same = np.ones(len(order), np.bool_)

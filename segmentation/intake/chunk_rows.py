@@ -1,43 +1,130 @@
 """The rows of a chunk of events or profiles, held against everything that a single record is held against.
 
-One bad row refuses its chunk: who sends chunks has checked the rows before.
+One bad row refuses its chunk: who sends chunks has checked the rows before. So nearly all chunks are good, and are
+looked at several at a time; only where something is wrong with some of them each is judged by itself.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Generic, TypeVar
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.activity import MAX_PROPERTIES, SOURCE_MAX_CHARACTERS
 from schemas.activity_columns import columns_fault
 from schemas.arrow import schema_of
 from schemas.columns import ORDINAL, USER_ID, ImportKind, RowSchema
+from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.messages import EventChunk, ProfileChunk
 from schemas.partitioning import partitions_of
+from schemas.row_digest import row_hashes
 from schemas.rows import chunk_fault, decode_rows
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.row_faults import row_faults
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.intake.values import check_tenant, check_text
 
+C = TypeVar("C", EventChunk, ProfileChunk)
 
-def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
-    """The rows: _ordinal, user_id, [event, occurred_at, perhaps event_id,] and a column for each value.
 
-    Raises `Refused`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRows(Generic[C]):
+    """The rows of some chunks, one after the other, and how many are of each.
+
+    Columns: _ordinal, user_id, [event, occurred_at, perhaps event_id,] and one for each value.
     """
-    if chunk.partition != record.partition:
-        raise Refused(
-            RefusalCode.WRONG_PARTITION, f"a chunk for partition {chunk.partition} in partition {record.partition}"
-        )
-    check_tenant(chunk.tenant)
-    check_text(chunk.source, RefusalCode.BROKEN_CHUNK, "the source", SOURCE_MAX_CHARACTERS)
-    batch, schema = _decoded(chunk)
-    kind: ImportKind = "events" if isinstance(chunk, EventChunk) else "profiles"
-    if fault := columns_fault(kind, schema.columns):
+
+    chunks: Sequence[tuple[TopicRecord, C]]
+    counts: npt.NDArray[np.int64]
+    rows: pa.RecordBatch
+
+
+def rows_of_chunks(
+    chunks: Sequence[tuple[TopicRecord, C]], partitions: int
+) -> Iterator[ChunkRows[C] | tuple[TopicRecord, Refused]]:
+    """Some chunks with the rows of all of them, and chunks that are refused, in the order in which they came."""
+    decoded: list[tuple[TopicRecord, C, pa.RecordBatch | Refused]] = []
+    for record, chunk in chunks:
+        try:
+            decoded.append((record, chunk, _decoded(chunk, record)))
+        except Refused as refused:
+            decoded.append((record, chunk, refused))
+    for schema, some in groupby(decoded, key=lambda one: None if isinstance(one[2], Refused) else one[2].schema):
+        group = list(some)
+        together = None if schema is None else _together([(r, c) for r, c, _ in group], [b for *_, b in group])
+        if together is not None and _is_sound(together, partitions):
+            yield together
+            continue
+        for record, chunk, batch in group:
+            try:
+                if isinstance(batch, Refused):
+                    raise batch
+                _check(chunk, record, batch, partitions)
+                yield _together([(record, chunk)], [batch])
+            except Refused as refused:
+                yield record, refused
+
+
+def _together(chunks: Sequence[tuple[TopicRecord, C]], batches: Sequence[pa.RecordBatch]) -> ChunkRows[C]:
+    counts = np.array([batch.num_rows for batch in batches])
+    return ChunkRows(chunks=chunks, counts=counts, rows=pa.concat_batches(batches))
+
+
+def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
+    """Whether `_check` would find nothing in any of the chunks. It may say no where nothing is wrong."""
+    rows, kind = together.rows, _kind(together.chunks[0][1])
+    try:
+        schema = schema_of(rows.schema)
+    except (ValueError, UserError):
+        return False
+    received_at_us = min(record.received_at_us for record, _ in together.chunks)
+    return (
+        rows.schema.equals(schema.arrow(ordinal=True))
+        and _schema_fault(kind, schema) is None
+        and _are_what_they_say(together, schema)
+        and not row_faults(kind, [(name, rows.column(name)) for name in schema.names], received_at_us)
+        and _are_placed(together, partitions)
+    )
+
+
+def _are_what_they_say(together: ChunkRows[C], schema: RowSchema) -> bool:
+    """Counts, digests, and ordinals that go up in each chunk."""
+    counts, ordinals = together.counts, together.rows.column(ORDINAL)
+    if not counts.all() or ordinals.null_count:
+        return False
+    starts = np.cumsum(counts) - counts
+    sums = [np.add.reduceat(hashes, starts).tolist() for hashes in row_hashes(together.rows, schema)]
+    for (_, chunk), count, sum0, sum1 in zip(together.chunks, counts.tolist(), *sums, strict=True):
+        digest = Digest(schema_id=schema.schema_id, count=count, sum0=sum0, sum1=sum1)
+        if chunk.count != count or chunk.digest != digest:
+            return False
+    rises = np.diff(ordinals.to_numpy()) > 0
+    rises[starts[1:] - 1] = True  # from one chunk to the next
+    return bool(rises.all())
+
+
+def _are_placed(together: ChunkRows[C], partitions: int) -> bool:
+    partition_of, _ = partitions_of(together.rows.column(USER_ID), partitions)
+    here = np.repeat([record.partition for record, _ in together.chunks], together.counts)
+    return bool((partition_of == here).all())
+
+
+def _check(chunk: EventChunk | ProfileChunk, record: TopicRecord, batch: pa.RecordBatch, partitions: int) -> None:
+    """Raises `Refused`."""
+    try:
+        schema = schema_of(batch.schema)
+        fault = chunk_fault(chunk, batch, schema)
+    except (pa.ArrowException, ValueError, UserError) as exc:
+        raise _broken(exc) from exc
+    if fault is not None:
         raise Refused(RefusalCode.BROKEN_CHUNK, fault)
-    if len(schema.columns) > MAX_PROPERTIES:
-        reason = f"{len(schema.columns)} columns; at most {MAX_PROPERTIES} are allowed"
-        raise Refused(RefusalCode.TOO_MANY_PROPERTIES, reason)
+    kind = _kind(chunk)
+    if (refused := _schema_fault(kind, schema)) is not None:
+        raise refused
     ordinals = batch.column(ORDINAL)
     if ordinals.null_count or (np.diff(ordinals.to_numpy()) <= 0).any():
         raise Refused(RefusalCode.BROKEN_CHUNK, f"{ORDINAL} does not go up from row to row")
@@ -49,20 +136,51 @@ def rows_of_chunk(chunk: EventChunk | ProfileChunk, record: TopicRecord, partiti
     for row in np.flatnonzero(partition_of != record.partition)[:1].tolist():
         reason = f"the user belongs to partition {partition_of[row]}"
         raise _in_row(batch, row, Refused(RefusalCode.WRONG_PARTITION, reason))
-    return batch
 
 
-def _decoded(chunk: EventChunk | ProfileChunk) -> tuple[pa.RecordBatch, RowSchema]:
+def _schema_fault(kind: ImportKind, schema: RowSchema) -> Refused | None:
+    if fault := columns_fault(kind, schema.columns):
+        return Refused(RefusalCode.BROKEN_CHUNK, fault)
+    if len(schema.columns) > MAX_PROPERTIES:
+        reason = f"{len(schema.columns)} columns; at most {MAX_PROPERTIES} are allowed"
+        return Refused(RefusalCode.TOO_MANY_PROPERTIES, reason)
+    return None
+
+
+def _decoded(chunk: EventChunk | ProfileChunk, record: TopicRecord) -> pa.RecordBatch:
+    if chunk.partition != record.partition:
+        raise Refused(
+            RefusalCode.WRONG_PARTITION, f"a chunk for partition {chunk.partition} in partition {record.partition}"
+        )
+    check_tenant(chunk.tenant)
+    check_text(chunk.source, RefusalCode.BROKEN_CHUNK, "the source", SOURCE_MAX_CHARACTERS)
     try:
-        batch = decode_rows(chunk.rows)
-        schema = schema_of(batch.schema)
-        fault = chunk_fault(chunk, batch, schema)
-    except (pa.ArrowException, StopIteration, OSError, ValueError, UserError) as exc:
-        raise Refused(RefusalCode.BROKEN_CHUNK, f"{type(exc).__name__}: {exc}"[:500]) from exc
-    if fault is not None:
-        raise Refused(RefusalCode.BROKEN_CHUNK, fault)
-    return batch, schema
+        return decode_rows(chunk.rows)
+    except (pa.ArrowException, StopIteration, OSError, ValueError) as exc:
+        raise _broken(exc) from exc
+
+
+def _broken(exc: Exception) -> Refused:
+    return Refused(RefusalCode.BROKEN_CHUNK, f"{type(exc).__name__}: {exc}"[:500])
+
+
+def _kind(chunk: EventChunk | ProfileChunk) -> ImportKind:
+    return "events" if isinstance(chunk, EventChunk) else "profiles"
 
 
 def _in_row(batch: pa.RecordBatch, row: int, refused: Refused) -> Refused:
     return Refused(refused.code, f"row {batch.column(ORDINAL)[row].as_py()}: {refused.reason}")
+
+
+def repeated(values: Sequence[str], counts: npt.NDArray[np.int64]) -> pa.StringArray:
+    """Each value so many times."""
+    if len(set(values)) == 1:
+        return pa.repeat(pa.scalar(values[0], pa.string()), int(counts.sum()))
+    return pa.array(values, pa.string()).take(pa.array(np.repeat(np.arange(len(values)), counts)))
+
+
+def joined(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """All rows, as one batch; copied only where there are several."""
+    if len(batches) == 1:
+        return batches[0]
+    return pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=schema)])

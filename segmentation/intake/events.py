@@ -6,8 +6,10 @@
 3. Every record comes to exactly one of the three ends, and the same records always come to the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +21,7 @@ from schemas.columns import ORDINAL, USER_ID
 from schemas.ids import Partition
 from schemas.messages import EventChunk, EventRecord, PropertyValue
 from schemas.partitioning import partitions_of
-from segmentation.intake.chunk_rows import rows_of_chunk
+from segmentation.intake.chunk_rows import ChunkRows, joined, repeated, rows_of_chunks
 from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.identity import chunk_identities, record_identities
 from segmentation.intake.json_records import event_of_json
@@ -43,38 +45,44 @@ def take_events(records: Sequence[TopicRecord], partitions: int) -> EventIntake:
     batches: list[pa.RecordBatch] = []
     moves: list[Move] = []
     refusals: list[Refusal] = []
-    singles: list[tuple[TopicRecord, EventRecord]] = []
-
-    def flush() -> None:
-        if singles:
-            right, _ = partitions_of(pa.array([event.user_id for _, event in singles], pa.string()), partitions)
-            here: list[tuple[TopicRecord, EventRecord]] = []
-            for (record, event), partition in zip(singles, right.tolist(), strict=True):
-                if partition == record.partition:
-                    here.append((record, event))
-                    continue
-                try:
-                    moves.append(_move(record, event, Partition(partition)))
-                except Refused as refused:
+    for single, some in groupby(_messages(records, refusals), key=lambda one: isinstance(one[1], EventRecord)):
+        if not single:
+            for found in rows_of_chunks(cast(list[tuple[TopicRecord, EventChunk]], list(some)), partitions):
+                if isinstance(found, ChunkRows):
+                    batches.append(_rows_of_chunks(found))
+                else:
+                    record, refused = found
                     refusals.append(refused.at(record.offset))
-            if here:
-                batches.append(_rows_of_records(here))
-            singles.clear()
+            continue
+        singles = cast(list[tuple[TopicRecord, EventRecord]], list(some))
+        right, _ = partitions_of(pa.array([event.user_id for _, event in singles], pa.string()), partitions)
+        here: list[tuple[TopicRecord, EventRecord]] = []
+        for (record, event), partition in zip(singles, right.tolist(), strict=True):
+            if partition == record.partition:
+                here.append((record, event))
+                continue
+            try:
+                moves.append(_move(record, event, Partition(partition)))
+            except Refused as refused:
+                refusals.append(refused.at(record.offset))
+        if here:
+            batches.append(_rows_of_records(here))
+    return EventIntake(
+        rows=joined(batches, EVENT_ROWS),
+        moves=tuple(moves),
+        refusals=tuple(sorted(refusals, key=lambda r: r.offset)),
+    )
 
+
+def _messages(
+    records: Sequence[TopicRecord], refusals: list[Refusal]
+) -> Iterator[tuple[TopicRecord, EventRecord | EventChunk]]:
+    """Those that are messages; the others become refusals."""
     for record in records:
         try:
-            message = _event_message(record)
-            if isinstance(message, EventRecord):
-                singles.append((record, message))
-            else:
-                rows = _rows_of_chunk(message, record, partitions)
-                flush()
-                batches.append(rows)
+            yield record, _event_message(record)
         except Refused as refused:
             refusals.append(refused.at(record.offset))
-    flush()
-    rows = pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=EVENT_ROWS)])
-    return EventIntake(rows=rows, moves=tuple(moves), refusals=tuple(sorted(refusals, key=lambda r: r.offset)))
 
 
 def _event_message(record: TopicRecord) -> EventRecord | EventChunk:
@@ -127,23 +135,24 @@ def _move(record: TopicRecord, event: EventRecord, partition: Partition) -> Move
     return Move(offset=record.offset, partition=partition, key=event.user_id.encode(), value=value)
 
 
-def _rows_of_chunk(chunk: EventChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
-    batch = rows_of_chunk(chunk, record, partitions)
-    n = batch.num_rows
-    has_ids = EVENT_ID in batch.schema.names
-    event_id = batch.column(EVENT_ID) if has_ids else pa.nulls(n, pa.string())
+def _rows_of_chunks(found: ChunkRows[EventChunk]) -> pa.RecordBatch:
+    rows, counts = found.rows, found.counts
+    has_ids = EVENT_ID in rows.schema.names
+    event_id = rows.column(EVENT_ID) if has_ids else pa.nulls(rows.num_rows, pa.string())
     first = len((ORDINAL, USER_ID, EVENT, OCCURRED_AT)) + has_ids
+    sources = [chunk.source for _, chunk in found.chunks]
+    received_at = np.repeat([record.received_at_us for record, _ in found.chunks], counts)
     arrays = [
-        pa.repeat(pa.scalar(chunk.tenant), n),
-        batch.column(USER_ID),
-        batch.column(EVENT),
-        batch.column(OCCURRED_AT),
+        repeated([chunk.tenant for _, chunk in found.chunks], counts),
+        rows.column(USER_ID),
+        rows.column(EVENT),
+        rows.column(OCCURRED_AT),
         event_id,
-        pa.array(chunk_identities(event_id, chunk.source, batch.column(ORDINAL))),
-        maps_without_nulls(batch.schema.names[first:], batch.columns[first:], n, PROPERTIES_TYPE),
-        pa.array(np.full(n, record.offset)),
-        pa.array(np.full(n, record.received_at_us)).cast(EVENT_ROWS.field(RECEIVED_AT).type),
-        pa.repeat(pa.scalar(chunk.source), n),
-        batch.column(ORDINAL),
+        pa.array(chunk_identities(event_id, sources, counts, rows.column(ORDINAL))),
+        maps_without_nulls(rows.schema.names[first:], rows.columns[first:], rows.num_rows, PROPERTIES_TYPE),
+        pa.array(np.repeat([record.offset for record, _ in found.chunks], counts)),
+        pa.array(received_at).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+        repeated(sources, counts),
+        rows.column(ORDINAL),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)

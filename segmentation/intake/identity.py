@@ -7,6 +7,8 @@ identity = XXH64 chained over (as `schemas.digest` chains a row's columns, first
 An event id is never empty, so the three cannot be mistaken for each other. Words are signed, as in Iceberg's long.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,29 +17,35 @@ from schemas.buffers import string_buffers, validity, word_values
 from schemas.hashing import chain_strings, chain_words
 
 Words = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 
 
-def chunk_identities(event_ids: pa.StringArray, source: str, ordinals: pa.Int64Array) -> Words:
-    """int64[n] of the rows of a chunk; `event_ids` may have nulls, `ordinals` has none."""
-    return _identities(event_ids, [pa.repeat(pa.scalar(source), len(event_ids)), ordinals])
+def chunk_identities(
+    event_ids: pa.StringArray, sources: Sequence[str], counts: npt.NDArray[np.int64], ordinals: pa.Int64Array
+) -> Words:
+    """int64[n] of the rows of some chunks, so many of each source; `event_ids` may have nulls, `ordinals` has none."""
+    none = pa.repeat(pa.scalar(""), len(sources))
+    return _identities(event_ids, lambda: _chained([ordinals], np.repeat(_chained([none, pa.array(sources)]), counts)))
 
 
 def record_identities(event_ids: pa.StringArray, topic: str, partition: int, offsets: pa.Int64Array) -> Words:
     """int64[n] of single records of one partition."""
-    n = len(event_ids)
-    return _identities(event_ids, [pa.repeat(pa.scalar(topic), n), pa.array(np.full(n, partition, np.int64)), offsets])
+    place = _chained([pa.array([""]), pa.array([topic]), pa.array([partition], pa.int64())])
+    return _identities(event_ids, lambda: _chained([offsets], np.repeat(place, len(offsets))))
 
 
-def _identities(event_ids: pa.StringArray, place: list[pa.Array]) -> Words:
+def _identities(event_ids: pa.StringArray, placed: Callable[[], Hashes]) -> Words:
+    """`placed`: of events that have no id."""
+    if event_ids.null_count == len(event_ids):
+        return placed().view(np.int64)
     given = _chained([event_ids.fill_null("")])
     if event_ids.null_count:
-        placed = _chained([event_ids.fill_null(""), *place])
-        given = np.where(validity(event_ids) == 1, given, placed)
+        given = np.where(validity(event_ids) == 1, given, placed())
     return given.view(np.int64)
 
 
-def _chained(columns: list[pa.Array]) -> npt.NDArray[np.uint64]:
-    h0 = np.zeros(len(columns[0]), np.uint64)
+def _chained(columns: Sequence[pa.Array], before: Hashes | None = None) -> Hashes:
+    h0 = np.zeros(len(columns[0]), np.uint64) if before is None else before
     h1 = np.ones(len(columns[0]), np.uint64)  # the kernels fold two lanes; one word is enough beside user, event, time
     for column in columns:
         if pa.types.is_string(column.type):

@@ -4,8 +4,10 @@ As for events (`events`), but a record in the wrong partition is refused: its ch
 another place in the order of the user's changes, and the last one wins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ from schemas.activity import ATTRIBUTES_TYPE, PROFILE_ROWS, RECEIVED_AT
 from schemas.columns import ORDINAL, USER_ID
 from schemas.messages import ProfileChunk, ProfileRecord
 from schemas.partitioning import partitions_of
-from segmentation.intake.chunk_rows import rows_of_chunk
+from segmentation.intake.chunk_rows import ChunkRows, joined, repeated, rows_of_chunks
 from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.json_records import profile_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
@@ -38,34 +40,34 @@ def take_profiles(records: Sequence[TopicRecord], partitions: int) -> ProfileInt
     """`records` are of one partition, ascending by offset; `partitions` is the P of the topic."""
     batches: list[pa.RecordBatch] = []
     refusals: list[Refusal] = []
-    singles: list[tuple[TopicRecord, ProfileRecord]] = []
+    for single, some in groupby(_messages(records, refusals), key=lambda one: isinstance(one[1], ProfileRecord)):
+        if not single:
+            for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(some)), partitions):
+                if isinstance(found, ChunkRows):
+                    batches.append(_rows_of_chunks(found))
+                else:
+                    record, refused = found
+                    refusals.append(refused.at(record.offset))
+            continue
+        singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(some))
+        right, _ = partitions_of(pa.array([change.user_id for _, change in singles], pa.string()), partitions)
+        placed = list(zip(singles, right.tolist(), strict=True))
+        refusals += [_misplaced(record, p) for (record, _), p in placed if p != record.partition]
+        batches.append(_rows_of_records([one for one, p in placed if p == one[0].partition]))
+    return ProfileIntake(
+        rows=joined(batches, PROFILE_ROWS), refusals=tuple(sorted(refusals, key=lambda refusal: refusal.offset))
+    )
 
-    def flush() -> None:
-        if singles:
-            right, _ = partitions_of(pa.array([change.user_id for _, change in singles], pa.string()), partitions)
-            here = [one for one, p in zip(singles, right.tolist(), strict=True) if p == one[0].partition]
-            refusals.extend(
-                _misplaced(record, p)
-                for (record, _), p in zip(singles, right.tolist(), strict=True)
-                if p != record.partition
-            )
-            batches.append(_rows_of_records(here))
-            singles.clear()
 
+def _messages(
+    records: Sequence[TopicRecord], refusals: list[Refusal]
+) -> Iterator[tuple[TopicRecord, ProfileRecord | ProfileChunk]]:
+    """Those that are messages; the others become refusals."""
     for record in records:
         try:
-            message = _profile_message(record)
-            if isinstance(message, ProfileRecord):
-                singles.append((record, message))
-            else:
-                rows = _rows_of_chunk(message, record, partitions)
-                flush()
-                batches.append(rows)
+            yield record, _profile_message(record)
         except Refused as refused:
             refusals.append(refused.at(record.offset))
-    flush()
-    rows = pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=PROFILE_ROWS)])
-    return ProfileIntake(rows=rows, refusals=tuple(sorted(refusals, key=lambda refusal: refusal.offset)))
 
 
 def _profile_message(record: TopicRecord) -> ProfileRecord | ProfileChunk:
@@ -116,17 +118,18 @@ def _rows_of_records(singles: Sequence[tuple[TopicRecord, ProfileRecord]]) -> pa
     return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS)
 
 
-def _rows_of_chunk(chunk: ProfileChunk, record: TopicRecord, partitions: int) -> pa.RecordBatch:
-    batch = rows_of_chunk(chunk, record, partitions)
-    n = batch.num_rows
+def _rows_of_chunks(found: ChunkRows[ProfileChunk]) -> pa.RecordBatch:
+    rows, counts = found.rows, found.counts
+    names, columns = rows.schema.names[FIRST_ATTRIBUTE:], rows.columns[FIRST_ATTRIBUTE:]
+    received_at = np.repeat([record.received_at_us for record, _ in found.chunks], counts)
     arrays = [
-        pa.repeat(pa.scalar(chunk.tenant), n),
-        batch.column(USER_ID),
-        pa.array(np.zeros(n, np.bool_)),
-        maps_of_columns(batch.schema.names[FIRST_ATTRIBUTE:], batch.columns[FIRST_ATTRIBUTE:], n, ATTRIBUTES_TYPE),
-        pa.array(np.full(n, record.offset)),
-        pa.array(np.full(n, record.received_at_us)).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
-        pa.repeat(pa.scalar(chunk.source), n),
-        batch.column(ORDINAL),
+        repeated([chunk.tenant for _, chunk in found.chunks], counts),
+        rows.column(USER_ID),
+        pa.array(np.zeros(rows.num_rows, np.bool_)),
+        maps_of_columns(names, columns, rows.num_rows, ATTRIBUTES_TYPE),
+        pa.array(np.repeat([record.offset for record, _ in found.chunks], counts)),
+        pa.array(received_at).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
+        repeated([chunk.source for _, chunk in found.chunks], counts),
+        rows.column(ORDINAL),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS)

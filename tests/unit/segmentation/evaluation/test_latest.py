@@ -1,8 +1,10 @@
 """The latest events of users, and their deadlines."""
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from segmentation.evaluation.latest import LONG_AGO, NEVER, Deadlines, LatestEvents
+from segmentation.evaluation.latest import LONG_AGO, NEVER, NONE, Deadlines, LatestEvents
 
 ANN, BEN, CYD = 0, 1, 2
 EVERY = np.array([ANN, BEN, CYD], np.int32)
@@ -18,14 +20,15 @@ def latest(keep: int, *events: tuple[int, int, int]) -> LatestEvents:
 
 def times(events: LatestEvents, user: int) -> list[int]:
     """The times that are kept of a user, the latest first."""
-    each = [int(events.times(np.array([user], np.int32), nth)[0]) for nth in range(1, events.keep + 1)]
+    rows = events.rows(np.array([user], np.int32))
+    each = [int(events.times(rows, nth)[0]) for nth in range(1, events.keep + 1)]
     return [at for at in each if at != LONG_AGO]
 
 
 def test_only_the_latest_are_kept_however_they_come() -> None:
     events = latest(2, (ANN, 30, 1), (ANN, 10, 1), (ANN, 20, 1), (ANN, 40, 1))
     assert times(events, ANN) == [40, 30]
-    assert events.first(EVERY).tolist() == [10, NEVER, NEVER]
+    assert events.first(events.rows(EVERY)).tolist() == [10, NEVER, NEVER]
 
 
 def test_an_old_event_of_one_user_leaves_the_others_alone() -> None:
@@ -54,17 +57,36 @@ def test_many_users_are_kept_apart_while_columns_grow() -> None:
     events = LatestEvents(1)
     for at in (1, 2):
         events.add(users, users.astype(np.int64) * 10 + at, np.zeros(5_000, np.int64))
-    assert events.times(users, 1).tolist() == [10 * user + 2 for user in range(5_000)]
+    assert events.times(events.rows(users), 1).tolist() == [10 * user + 2 for user in range(5_000)]
     assert len(events) == 5_000
 
 
 def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew() -> None:
     deadlines = Deadlines()
     deadlines.set(np.array([0, 7], np.int32), np.array([100, 50]))
-    assert [column.tolist() for column in deadlines.passed(49)] == [[], []]
-    assert [column.tolist() for column in deadlines.passed(50)] == [[7], [50]]
-    assert [column.tolist() for column in deadlines.passed(100)] == [[0, 7], [100, 50]]
+    assert deadlines.passed(49).tolist() == []
+    assert deadlines.passed(50).tolist() == [7]
+    assert deadlines.passed(100).tolist() == [0, 7]
     deadlines.set(np.array([7], np.int32), np.array([NEVER]))
-    assert [column.tolist() for column in deadlines.passed(100)] == [[0], [100]]
+    assert deadlines.passed(100).tolist() == [0]
     deadlines.set(np.array([0], np.int32), np.array([NEVER]))
-    assert [column.tolist() for column in deadlines.passed(10**18)] == [[], []]
+    assert deadlines.passed(10**18).tolist() == []
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 300), st.integers(0, 20) | st.just(NEVER), min_size=1, max_size=40), max_size=6
+    ),
+    st.lists(st.integers(0, 20), min_size=6, max_size=6),
+)
+def test_deadlines_are_found_wherever_they_are(steps: list[dict[int, int]], instants: list[int]) -> None:
+    deadlines, expected = Deadlines(), dict.fromkeys(range(301), NEVER)
+    for new, at in zip(steps, sorted(instants), strict=False):
+        expected |= new
+        deadlines.set(np.array(list(new), np.int32), np.array(list(new.values())))
+        passed = [row for row, due in expected.items() if due <= at]
+        assert deadlines.passed(at).tolist() == passed
+        of = deadlines.of(np.array([*passed, 7, NONE], np.int32), at)
+        assert of is None or of.tolist() == [*(expected[row] for row in passed), expected[7], NEVER]
+        assert of is not None or not passed

@@ -1,7 +1,10 @@
 """Users by number."""
 
+import numpy as np
 import pyarrow as pa
+import pytest
 
+from segmentation.evaluation import user_index
 from segmentation.evaluation.user_index import UserIndex
 
 
@@ -34,3 +37,11 @@ def test_no_users_are_no_change() -> None:
     index = UserIndex()
     assert index.add(pa.array([], pa.string())).tolist() == []
     assert (len(index), index.ids().to_pylist()) == (0, [])
+
+
+def test_users_whose_hashes_are_the_same_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_index, "_hashes", lambda ids: np.full(len(ids), 5, np.uint64))
+    index = UserIndex()
+    assert index.add(pa.array(["a", "b", "c", "b"])).tolist() == [0, 1, 2, 1]
+    assert index.add(pa.array(["d", "c", "aa", "a"])).tolist() == [3, 2, 4, 0]
+    assert index.find(pa.array(["d", "e", "b"])).tolist() == [3, -1, 1]

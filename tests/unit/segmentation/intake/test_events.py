@@ -115,6 +115,35 @@ def test_rows_come_in_the_order_of_offsets_also_where_chunks_lie_between() -> No
     assert [(r.offset, r.code) for r in intake.refusals] == [(2, "undecodable")]
 
 
+CHUNKS = [
+    event_chunk([{"total": 1.5}, {"coupon": "X"}, {"_ordinal": 7}], source="a"),
+    event_chunk([{"total": None, "event_id": "o-1"}, {}], source="b"),
+    replace(event_chunk([{"total": 3.0}], source="a"), tenant=TenantName("shoes")),
+    event_chunk([{"size": 9.0}], (Column(name="size", type="double"),), with_ids=False),
+    event_chunk([{"total": float("inf")}, {}]),
+    event_chunk([{}, {"user_id": "bob"}]),
+    event_chunk([{"_ordinal": 3}, {"_ordinal": 2}]),
+    event_chunk([{}], partition=2),
+    event_chunk([]),
+    replace(event_chunk([{}, {}]), count=3),
+    replace(event_chunk([{}]), digest=event_chunk([{"total": 2.0}]).digest),
+    replace(event_chunk([{}]), tenant=TenantName("no tenant")),
+    replace(event_chunk([{}]), rows=b"no rows"),
+]
+"""Four that are good, one that has nothing, and others that are not good in one thing each."""
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(range(-1, len(CHUNKS))), max_size=6))
+def test_records_that_are_taken_together_come_to_what_each_comes_to(given: list[int]) -> None:
+    values = [json_event() if n < 0 else CODEC.encode(CHUNKS[n]) for n in given]
+    records = [replace(record(v, offset=n), received_at_us=NOON_US + n) for n, v in enumerate(values)]
+    each = [take_events([one], P) for one in records]
+    together = take_events(records, P)
+    assert together.rows.to_pylist() == [row for one in each for row in one.rows.to_pylist()]
+    assert together.refusals == tuple(refusal for one in each for refusal in one.refusals)
+
+
 def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
     chunk = event_chunk([{"_ordinal": 4}, {"_ordinal": 9, "event_id": "o-1"}], source="file-1")
     rows = take_events([record(json_event(), offset=1), record(CODEC.encode(chunk), offset=2)], P).rows

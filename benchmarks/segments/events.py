@@ -1,0 +1,196 @@
+"""Events and profiles of a shop, seeded, as the chunks that an import sends; and fifty rules of all kinds.
+
+Half of the events come in visits: a user has some ten of them within a day, then none for ten days. The other half, of
+any user at any time, is what caches cannot foresee. One event in fifty is up to two days late.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.generate import COUNTRIES, uuids
+from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
+from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.codec import CODEC
+from schemas.columns import Column, RowSchema
+from schemas.ids import Attempt, JobId, TenantName
+from schemas.messages import EventChunk, ProfileChunk
+
+TENANT: Final = TenantName("bench")
+SEED: Final = 13
+BATCH_ROWS: Final = 500_000
+DAY_US: Final = 24 * 60 * 60 * 1_000_000
+SPAN_US: Final = 30 * DAY_US
+BEGIN_US: Final = 1_793_000_000_000_000
+"""2026-10-26: the benchmark's time is that of its events."""
+
+NAMES: Final = ("page_view", "search", "add_to_cart", "purchase", "login")
+SHARES: Final = (0.5, 0.15, 0.2, 0.05, 0.1)
+CATEGORIES: Final = ("shoes", "coats", "hats", "bags", "toys", "books")
+PLANS: Final = ("free", "plus", "pro")
+VISITS: Final = 3
+VISITORS: Final = 0.03
+"""Share of the users who are on a visit at a time: one lasts 30 / 3 * 0.03 * 3 = 0.9 days."""
+
+EVENT_SCHEMA: Final = RowSchema(
+    columns=(
+        Column(name=EVENT),
+        Column(name=OCCURRED_AT, type="timestamp"),
+        Column(name="amount", type="double"),
+        Column(name="category"),
+        Column(name="mobile", type="boolean"),
+    )
+)
+PROFILE_SCHEMA: Final = RowSchema(
+    columns=(Column(name="age", type="double"), Column(name="country"), Column(name="plan"))
+)
+
+FIRST: Final = "count(add_to_cart, 3d) >= 3"
+"""The rule that is compared with others."""
+
+
+def rules(number: int) -> dict[str, str]:
+    """The first so many rules by the names of their segments: `FIRST`, then counts, tests, times and attributes."""
+    texts = [FIRST]
+    for window in ("1h", "1d", "3d", "7d", "30d"):
+        texts += [
+            f"count(page_view, {window}) >= 5",
+            f"count(purchase where amount >= 100, {window}) >= 1 and age >= 25",
+            f"count(search, {window}) = 2",
+            f"count(add_to_cart, {window}) >= 2 and not (count(purchase, {window}) >= 1)",
+            f'count(page_view where category = "shoes", {window}) >= 2',
+            f"count(login, {window}) <= 1 and ever(purchase)",
+            f"count(add_to_cart where mobile = true, {window}) >= 2 or count(purchase, {window}) >= 2",
+        ]
+    texts += [
+        'ever(purchase) and country = "JP"',
+        'never(purchase) and plan in ("plus", "pro")',
+        "last(login) < 2026-11-10T00:00:00Z",
+        "first(purchase) >= 2026-11-05T00:00:00Z and age < 40",
+        'ever(page_view where category in ("bags", "toys")) and not (ever(purchase))',
+        "age >= 65",
+        'country in ("US", "DE") and count(add_to_cart where amount >= 50, 7d) >= 1',
+        "in segment s0 and age >= 25",
+        "in segment s1 and not (in segment s0)",
+        "count(add_to_cart where amount >= 20, 3d) >= 3",
+        "never(login)",
+        "plan is set and count(search, 14d) >= 4",
+        "last(purchase where mobile = false) >= 2026-11-01T00:00:00Z",
+        'count(page_view where category = "books", 12h) >= 3',
+    ]
+    if number > len(texts):
+        raise ValueError(f"there are {len(texts)} rules")
+    return {f"s{place}": text for place, text in enumerate(texts[:number])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Messages:
+    """Encoded chunks one after the other in a file: where each ends, and when it came."""
+
+    path: Path
+    rows: int
+    ends: tuple[int, ...]
+    times: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        start = 0
+        with self.path.open("rb") as file:
+            for end, at_us in zip(self.ends, self.times, strict=True):
+                yield file.read(end - start), at_us
+                start = end
+
+
+def event_batches(users: pa.StringArray, events: int, *, seed: int = SEED) -> Iterator[pa.RecordBatch]:
+    """Events of these users as the rows of a file, in the order in which they come."""
+    random = np.random.default_rng(seed)
+    names, categories = pa.array(NAMES), pa.array(CATEGORIES)
+    for first in range(0, events, BATCH_ROWS):
+        n = min(BATCH_ROWS, events - first)
+        part = (first + np.arange(n)) / events
+        visiting = (part * VISITS + random.random(n) * VISITORS) % 1.0
+        of = np.where(random.random(n) < 0.5, visiting, random.random(n))
+        late = np.where(random.random(n) < 0.02, random.integers(0, 2 * DAY_US, n), 0)
+        name = random.choice(len(NAMES), n, p=SHARES)
+        bought = np.isin(name, (2, 3))
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array(first + np.arange(n)),
+                users.take(pa.array((of * len(users)).astype(np.int64))),
+                names.take(pa.array(name)),
+                pa.array(BEGIN_US + (part * SPAN_US).astype(np.int64) - late).cast(pa.timestamp("us", "UTC")),
+                pa.array(np.round(random.exponential(60.0, n), 2), mask=~bought),
+                categories.take(pa.array(random.integers(0, len(CATEGORIES), n), mask=(name == 1) | (name == 4))),
+                pa.array(random.random(n) < 0.6),
+            ],
+            schema=EVENT_SCHEMA.arrow(ordinal=True),
+        )
+
+
+def profile_batches(users: pa.StringArray, *, seed: int = SEED) -> Iterator[pa.RecordBatch]:
+    """A profile of each user."""
+    random = np.random.default_rng(seed)
+    for first in range(0, len(users), BATCH_ROWS):
+        ids = users.slice(first, BATCH_ROWS)
+        n = len(ids)
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array(first + np.arange(n)),
+                ids,
+                pa.array(random.integers(16, 90, n).astype(np.float64)),
+                pa.array(COUNTRIES).take(pa.array(random.integers(0, len(COUNTRIES), n))),
+                pa.array(PLANS).take(pa.array(random.integers(0, len(PLANS), n), mask=random.random(n) < 0.2)),
+            ],
+            schema=PROFILE_SCHEMA.arrow(ordinal=True),
+        )
+
+
+def user_ids(users: int) -> pa.StringArray:
+    """Of all users."""
+    return uuids(np.random.default_rng(SEED), users)
+
+
+def write_events(path: Path, users: pa.StringArray, events: int) -> Messages:
+    """The chunks of events, all in one partition."""
+    chunker = ActivityChunker(_source("events"), schema=EVENT_SCHEMA, partitions=1)
+    return _write(path, chunker, event_batches(users, events), events)
+
+
+def write_profiles(path: Path, users: pa.StringArray) -> Messages:
+    """The chunks of profiles, all in one partition."""
+    chunker = ActivityChunker(_source("profiles"), schema=PROFILE_SCHEMA, partitions=1)
+    return _write(path, chunker, profile_batches(users), 0)
+
+
+def _source(kind: str) -> ActivitySource:
+    return ActivitySource(
+        kind="events" if kind == "events" else "profiles",
+        tenant=TENANT,
+        source=f"s3://bench-inbox/{TENANT}/{kind}.csv?versionId=1",
+        import_id=JobId("0" * 26),
+        attempt=Attempt(1),
+    )
+
+
+def _write(path: Path, chunker: ActivityChunker, batches: Iterator[pa.RecordBatch], events: int) -> Messages:
+    ends: list[int] = []
+    times: list[int] = []
+    size = rows = 0
+
+    def put(chunk: EventChunk | ProfileChunk) -> None:
+        nonlocal size, rows
+        size += file.write(CODEC.encode(chunk))
+        rows += chunk.count
+        ends.append(size)
+        times.append(BEGIN_US + (SPAN_US * rows // events if events else 0))
+
+    with path.open("wb") as file:
+        for batch in batches:
+            for chunk in chunker.add(batch):
+                put(chunk)
+        for chunk in chunker.finish():
+            put(chunk)
+    return Messages(path=path, rows=rows, ends=tuple(ends), times=tuple(times))
