@@ -11,15 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 
-def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A view that cannot be written through."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
-_NO_BYTES: Final = _read_only(np.zeros(1, np.uint8))
-_NO_OFFSETS: Final = _read_only(np.zeros(1, np.int32))
-_ALL_VALID: Final = _read_only(np.zeros(0, np.uint8))
+_NO_BYTES: Final = read_only(np.zeros(1, np.uint8))
+_NO_OFFSETS: Final = read_only(np.zeros(1, np.int32))
+_ALL_VALID: Final = read_only(np.zeros(0, np.uint8))
 
 
 def string_buffers(array: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -29,15 +30,15 @@ def string_buffers(array: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.ND
     _, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:
         return _NO_OFFSETS, _NO_BYTES
-    view = _read_only(np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1])
-    return view, _read_only(np.frombuffer(data, np.uint8)) if data is not None and data.size else _NO_BYTES
+    view = read_only(np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1])
+    return view, read_only(np.frombuffer(data, np.uint8)) if data is not None and data.size else _NO_BYTES
 
 
 def validity(array: pa.Array) -> npt.NDArray[np.uint8]:
     """uint8[n], 0 where a value is null; uint8[0] when none is."""
     if array.null_count == 0:
         return _ALL_VALID
-    return _read_only(np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.uint8))
+    return read_only(np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.uint8))
 
 
 def word_values(array: pa.Array) -> npt.NDArray[np.uint64]:
@@ -50,10 +51,10 @@ def word_values(array: pa.Array) -> npt.NDArray[np.uint64]:
         values = np.asarray(array.fill_null(0.0).to_numpy(zero_copy_only=False), np.float64)
         words = values.view(np.uint64)
         nan = np.isnan(values)
-        return _read_only(np.where(nan, np.uint64(0x7FF8000000000000), words) if nan.any() else words)
+        return read_only(np.where(nan, np.uint64(0x7FF8000000000000), words) if nan.any() else words)
     if pa.types.is_boolean(array.type):
-        return _read_only(np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False), np.uint64))  # noqa: FBT003
+        return read_only(np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False), np.uint64))  # noqa: FBT003
     if pa.types.is_date32(array.type):
         array = array.cast(pa.int32())
     longs = np.asarray(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
-    return _read_only(longs.view(np.uint64))
+    return read_only(longs.view(np.uint64))

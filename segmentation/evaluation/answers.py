@@ -5,71 +5,38 @@ from functools import reduce
 from typing import Final, assert_never
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.columns import ColumnType
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Flags, Micros, Users
-from segmentation.evaluation.latest import NEVER, NONE, Rows
+from segmentation.evaluation.latest import NONE, Rows
 from segmentation.evaluation.plan import AttributeTest, fact
 from segmentation.evaluation.state import State
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.masks import mask_of
 from segmentation.expressions.nodes import Presence
-from segmentation.rules.nodes import Count, Events, Ever, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, Events, Ever, Group, Never, Rule, RuleCondition, Seen
 from segmentation.rules.typed import OF_EVENTS, OF_PROFILES, typed
 
 MICROS: Final = 1_000_000
+Places = npt.NDArray[np.int64]
+"""Some of n users by their place among them."""
 
 
 class Answers:
     """What rules say of some users, n of them, distinct and ascending, each at an instant of its own (`at`).
 
-    What several rules ask is looked up once: where events are, when the N-th latest was, what a condition says.
+    `rows`: where the events of a kind are, which is looked up once for all that ask.
     """
 
     def __init__(self, state: State, users: Users, at: Micros) -> None:
         self.users = users
         self.at = at
-        self.known = state.known[users]
         self._state = state
         self._rows: dict[Events, Rows] = {}
-        self._times: dict[tuple[Events, int], Micros] = {}
-        self._holds: dict[RuleCondition, Flags] = {}
-
-    def is_in(self, rule: Rule) -> Flags:
-        """bool[n]: whom a rule is true of."""
-        out: Flags | None = None
-        for group in rule.groups:
-            one = reduce(np.logical_or, (self.holds(condition, rule) for condition in group.conditions))
-            one = ~one if group.negated else one
-            out = one if out is None else out & one
-        assert out is not None  # noqa: S101  # a rule has at least one group
-        return out
-
-    def holds(self, condition: RuleCondition, rule: Rule) -> Flags:
-        """bool[n]: of whom a condition of a rule is true. Of users, only events stay the same while rules are asked."""
-        match condition:
-            case Count() | Ever() | Never() | Seen():
-                if condition not in self._holds:
-                    self._holds[condition] = self._of_events(condition)
-                return self._holds[condition]
-            case _:
-                return self._state.true[fact(condition, rule)][self.users]  # type: ignore[index]  # events are above
-
-    def deadline(self, count: Count, ranks: tuple[int, ...], of: Flags) -> tuple[Rows, Micros]:
-        """When the answer changes if nothing more comes: when the next event of one of the ranks gets too old.
-
-        For those of the users that are meant by `of`: where their events are, and when that is.
-        """
-        window = count.within_s * MICROS
-        at = self.at[of]
-        out = np.full(len(at), NEVER, np.int64)
-        for rank in ranks:
-            nth = self.times(count.events, rank)[of]
-            np.minimum(out, nth + window, out=out, where=nth > at - window)
-        return self.rows(count.events)[of], out
 
     def rows(self, kind: Events) -> Rows:
         """int32[n]: where the events of a kind are, -1 for users without one."""
@@ -77,36 +44,51 @@ class Answers:
             self._rows[kind] = self._state.latest[kind].rows(self.users)
         return self._rows[kind]
 
-    def times(self, kind: Events, rank: int) -> Micros:
-        """int64[n]: when the event of a rank (1: the latest) was, `LONG_AGO` where there are fewer."""
-        if (kind, rank) not in self._times:
-            self._times[kind, rank] = self._state.latest[kind].times(self.rows(kind), rank)
-        return self._times[kind, rank]
+    def is_in(self, rule: Rule, some: Places) -> Flags:
+        """Whom a rule is true of, of some of the users."""
+        groups = (self._of_group(group, rule, some) for group in rule.groups)
+        return reduce(np.logical_and, groups)
 
-    def _of_events(self, condition: Count | Ever | Never | Seen) -> Flags:
-        if isinstance(condition, Count):
-            return self._count(condition)
-        rows = self.rows(condition.events)
-        there: Flags = rows != NONE
+    def deadlines(self, count: Count, ranks: tuple[int, ...], some: Places) -> tuple[Rows, Micros]:
+        """When the answer changes if nothing more comes: when the next event of one of the ranks gets too old.
+
+        Of some of the users: where their events are, and when that is.
+        """
+        rows, window = self.rows(count.events)[some], count.within_s * MICROS
+        return rows, self._state.latest[count.events].leaving(rows, self.at[some], window, ranks)
+
+    def _of_group(self, group: Group, rule: Rule, some: Places) -> Flags:
+        one = reduce(np.logical_or, (self._holds(condition, rule, some) for condition in group.conditions))
+        return ~one if group.negated else one
+
+    def _holds(self, condition: RuleCondition, rule: Rule, some: Places) -> Flags:
         match condition:
+            case Count():
+                return self._count(condition, some)
             case Ever():
-                return there
+                return self._has(condition.events, some)
             case Never():
-                return ~there
+                return ~self._has(condition.events, some)
             case Seen():
-                first = condition.which == "first"
-                seen = self._state.latest[condition.events].first(rows) if first else self.times(condition.events, 1)
+                rows, latest = self.rows(condition.events)[some], self._state.latest[condition.events]
+                seen = latest.first(rows) if condition.which == "first" else latest.times(rows, 1)
                 moment = (condition.moment - EPOCH) // timedelta(microseconds=1)
-                return there & ((seen < moment) if condition.bound == "before" else (seen >= moment))
+                right: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
+                return self._has(condition.events, some) & right
             case _:
-                assert_never(condition)
+                of = fact(condition, rule)
+                return self._state.true[of][self.users[some]]  # type: ignore[index]  # events are above
 
-    def _count(self, count: Count) -> Flags:
+    def _has(self, kind: Events, some: Places) -> Flags:
+        has: Flags = self.rows(kind)[some] != NONE
+        return has
+
+    def _count(self, count: Count, some: Places) -> Flags:
         """N are within the window if the N-th latest is."""
-        since = self.at - count.within_s * MICROS
+        latest, rows, at = self._state.latest[count.events], self.rows(count.events)[some], self.at[some]
 
         def at_least(times: int) -> Flags:
-            return np.ones(len(self.users), np.bool_) if times == 0 else self.times(count.events, times) > since
+            return latest.within(rows, at, count.within_s * MICROS, times)
 
         match count.quantity:
             case "at_least":
@@ -114,7 +96,7 @@ class Answers:
             case "at_most":
                 return ~at_least(count.times + 1)
             case "exactly":
-                return at_least(count.times) & ~at_least(count.times + 1)
+                return ~at_least(count.times + 1) & (at_least(count.times) if count.times else np.True_)
             case _:
                 assert_never(count.quantity)
 

@@ -9,17 +9,18 @@ A user who has become known is evaluated for all segments: also a rule that asks
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from functools import reduce
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from schemas.segment_messages import ChangeCause
-from segmentation.evaluation.answers import Answers, attribute_mask, of_nothing
+from segmentation.evaluation.answers import Answers, Places, attribute_mask, of_nothing
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
-from segmentation.evaluation.columns import Flags, Micros, Users
+from segmentation.evaluation.columns import Micros, Users
 from segmentation.evaluation.kinds import Kinds
-from segmentation.evaluation.latest import NEVER, NONE
+from segmentation.evaluation.latest import NONE
 from segmentation.evaluation.marks import Marks
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule, AttributeTest, Fact, plan_of
@@ -28,6 +29,8 @@ from segmentation.rules.nodes import Events, Member
 
 MAX_USERS: Final = 100_000
 """Users that are evaluated at a time when time has passed: a bound for what is told at once."""
+
+NOBODY: Final[Users] = np.zeros(0, np.int32)
 
 
 class Evaluator:
@@ -65,14 +68,14 @@ class Evaluator:
         changes = self.advance(at_us)
         users, new = self.meet(batch.user_ids)
         touched = self.place(self.kinds.occurrences(batch, users))
-        return changes + self._evaluate(touched, self._distinct(users), None, "event", all_rules=new)
+        return changes + self._evaluate(touched, self._distinct(users), "event", new=new)
 
     def take_profiles(self, batch: ProfileBatch, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`, then the profiles change."""
         changes = self.advance(at_us)
         users, new = self.meet(batch.user_ids)
         touched = self.apply(batch, users, self.plan.tests)
-        return changes + self._evaluate(touched, self._distinct(users), None, "profile", all_rules=new)
+        return changes + self._evaluate(touched, self._distinct(users), "profile", new=new)
 
     def set_members(self, member: Member, user_ids: pa.StringArray, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`, then these users of the partition, known or not, are the members of an audience."""
@@ -85,7 +88,7 @@ class Evaluator:
         now[users] = True
         different = np.flatnonzero(now != self.state.true[member]).astype(np.int32)
         self.state.true[member] = now
-        return changes + self._evaluate({member: different}, different, None, "members")
+        return changes + self._evaluate({member: different[self.state.known[different]]}, different, "members")
 
     def advance(self, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`; nothing happens where it is not after T."""
@@ -93,39 +96,35 @@ class Evaluator:
 
     def steps(self, at_us: int, max_users: int = MAX_USERS) -> Iterator[list[Changes]]:
         """`advance` in bounded steps; T is `at_us` when all of them are done."""
-        every = self._due(at_us)
-        for start in range(0, len(every), max_users):
-            due = self._first(every[start : start + max_users], at_us)
-            while len(due.users):
-                touched = self._happen(self.state.pending.take(due.users, due.instants))
-                for kind, users in due.passed:
-                    touched[kind] = np.concatenate((touched.get(kind, users[:0]), users))
-                yield self._evaluate(touched, due.users, due.instants, "time")
-                due = self._first(due.users, at_us)
+        while (due := self._due(at_us, max_users)) is not None:
+            users, instants, passed = due
+            touched = self._happen(self.state.pending.take(users, instants))
+            for kind, of in passed:
+                touched[kind] = np.concatenate((touched.get(kind, of[:0]), of))
+            yield self._evaluate(touched, users, "time", instants)
         self.state.at_us = max(self.state.at_us, at_us)
 
-    def _due(self, at_us: int) -> Users:
-        """Users, ascending, with something due until an instant."""
-        some = [self.state.pending.come(at_us).users]
-        for count, deadlines in self.state.deadlines.items():
-            some.append(self.state.latest[count.events].users(deadlines.passed(at_us)))
-        return self._distinct(*some)
+    def _due(self, at_us: int, max_users: int) -> tuple[Users, Micros, list[tuple[Events, Users]]] | None:
+        """Users (ascending) with something due until an instant, for each when the first of it is, and what it is.
 
-    def _first(self, users: Users, at_us: int) -> "_Due":
-        """Of some users (distinct, ascending) with something due until an instant the first of it."""
+        What: the kinds of events of which a count changes, each with its users.
+        """
         pending = self.state.pending.come(at_us)
-        instants = np.full(len(users), NEVER, np.int64)
-        place = np.searchsorted(users, pending.users) if len(pending.users) else pending.users
-        mine = np.isin(pending.users, users)
-        np.minimum.at(instants, place[mine], pending.occurred_at[mine])
-        each: list[tuple[Events, Micros]] = []
+        kinds, some = [], []
         for count, deadlines in self.state.deadlines.items():
-            if (of := deadlines.of(self.state.latest[count.events].rows(users), at_us)) is not None:
-                np.minimum(instants, of, out=instants)
-                each.append((count.events, of))
-        due = instants <= at_us
-        passed = [(kind, users[due & (of == instants)]) for kind, of in each]
-        return _Due(users[due], instants[due], [(kind, of) for kind, of in passed if len(of)])
+            rows, passed = deadlines.passed(at_us)
+            if len(rows):
+                kinds.append(count.events)
+                some.append((self.state.latest[count.events].users(rows), passed))
+        if not some and not len(pending.users):
+            return None
+        distinct = [*some, (pending.users, pending.occurred_at)]
+        users, instants, which = self._marks.earliest(len(self.state.index), distinct)
+        due = [(kind, of[first]) for kind, (of, _), first in zip(kinds, some, which[:-1], strict=True)]
+        if len(users) > max_users:
+            due = [(kind, of[of < users[max_users]]) for kind, of in due]
+            users, instants = users[:max_users], instants[:max_users]
+        return users, instants, due
 
     def settle(self) -> list[Changes]:
         """Look again at everybody, at T: the rules are new, or the state has been made of something else than a log."""
@@ -136,11 +135,11 @@ class Evaluator:
             touched: dict[Fact, Users] = {
                 kind: users[latest.rows(users) != NONE] for kind, latest in self.state.latest.items()
             }
-            changes += self._evaluate(touched, users, None, "rule", all_rules=True)
+            changes += self._evaluate(touched, users, "rule", new=users)
         return changes
 
-    def meet(self, user_ids: pa.StringArray) -> tuple[Users, bool]:
-        """The numbers of users, who are known from now on; and whether any of them was not before."""
+    def meet(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
+        """The numbers of users, who are known from now on, and of those of them who were not before."""
         users = self.state.index.add(user_ids)
         self.state.fit()
         new = users[~self.state.known[users]]
@@ -148,7 +147,7 @@ class Evaluator:
         if len(new):
             for test in self.plan.tests:  # nothing is set, which a rule may ask for
                 self.state.true[test][new] = of_nothing(test)
-        return users, bool(len(new))
+        return users, new
 
     def place(self, events: Occurrences) -> dict[Fact, Users]:
         """What has happened counts, what is yet to happen waits; the users by the kind of what is new of them."""
@@ -184,56 +183,49 @@ class Evaluator:
         self,
         touched: dict[Fact, Users],
         users: Users,
-        instants: Micros | None,
         cause: ChangeCause,
-        *,
-        all_rules: bool = False,
+        instants: Micros | None = None,
+        new: Users = NOBODY,
     ) -> list[Changes]:
-        """Look again at users (distinct, ascending), at T or, with `instants`, each at an instant of its own.
+        """Look again at some of `users` (distinct, ascending), at T or, with `instants`, each at one of its own.
 
-        The rules are those of whose facts some is new of some of these users (`touched`), or all. Of the other users
-        they say what they have said before.
+        Each rule is asked of those of whom one of its facts is new (`touched`), and of users who are `new` themselves.
         """
         at = np.full(len(users), self.state.at_us) if instants is None else instants
         answers = Answers(self.state, users, at)
+        places = {one: self._marks.among(users, of) for one, of in touched.items()}
+        places_of_new = self._marks.among(users, new)
         changes = []
         for name in self.plan.order:
             active = self.plan.rules[name]
-            if active.paused or not (all_rules or self.plan.depends[name] & touched.keys()):
+            flags = [places[one] for one in self.plan.depends[name] if one in places]
+            if active.paused or not (flags or len(new)):
                 continue
-            now = answers.is_in(active.rule)
-            changed = (now != self.state.inside[name][users]) & answers.known
+            some = np.flatnonzero(reduce(np.logical_or, flags, places_of_new))
+            who, now = users[some], answers.is_in(active.rule, some)
+            changed = now != self.state.inside[name][who]
             if not changed.any():
                 continue
-            who, entered = users[changed], now[changed]
+            who, entered = who[changed], now[changed]
             self.state.inside[name][who] = entered
             member = Member(kind="segment", name=name)
             if member in self.state.true:
                 self.state.true[member][who] = entered
-                touched[member] = who
+                places[member] = self._marks.among(users, who)
             changes.append(
                 Changes(
                     segment=name,
                     rule_version=active.version,
                     user_ids=self.state.index.ids(who),
                     entered=entered,
-                    effective_at=at[changed],
+                    effective_at=at[some[changed]],
                     cause=cause,
                 )
             )
-        of: dict[Events, Flags] = {}
-        for count, deadlines in self.state.deadlines.items():
-            kind = count.events
-            if kind in touched:
-                if kind not in of:
-                    of[kind] = self._marks.among(users, touched[kind])
-                deadlines.set(*answers.deadline(count, self.plan.deadlines[count], of[kind]))
+        renewed: dict[Events, Places] = {}
+        for count, ranks in self.plan.deadlines.items():
+            if (kind := count.events) in places:
+                if kind not in renewed:
+                    renewed[kind] = np.flatnonzero(places[kind])
+                self.state.deadlines[count].set(*answers.deadlines(count, ranks, renewed[kind]))
         return changes
-
-
-class _Due(NamedTuple):
-    """What is due first of some users, each at its instant; of `passed`, the kinds of counts, and whose they are."""
-
-    users: Users
-    instants: Micros
-    passed: list[tuple[Events, Users]]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from segmentation.evaluation.columns import Columns, Micros, Users, grown
+from segmentation.evaluation.columns import Columns, Flags, Micros, Users, grown
 
 NONE: Final = -1
 NEVER: Final = np.iinfo(np.int64).max
@@ -104,6 +104,18 @@ class LatestEvents:
         _ranked(self._times, self._stored, rows, rank, out)
         return out
 
+    def within(self, rows: Rows, at: Micros, window: int, times: int) -> Flags:
+        """bool[n]: whether so many events, at least one, are within a window (microseconds) that ends at an instant."""
+        out = np.empty(len(rows), np.bool_)
+        _within(self._times, self._stored, rows, at, window, times, out)
+        return out
+
+    def leaving(self, rows: Rows, at: Micros, window: int, ranks: tuple[int, ...]) -> Micros:
+        """int64[n]: when the next of the events of these ranks that are within a window leaves it, or `NEVER`."""
+        out = np.empty(len(rows), np.int64)
+        _leaving(self._times, self._stored, rows, at, window, np.array(ranks, np.int64), out)
+        return out
+
     def first(self, rows: Rows) -> Micros:
         """int64[n]: when the first event was, `NEVER` where the row is -1."""
         return np.where(rows != NONE, self._first[np.where(rows != NONE, rows, 0)], NEVER)
@@ -132,21 +144,13 @@ class Deadlines:
             self._bounds = grown(self._bounds, -(-len(self._due) // BLOCK), NEVER)
             self._next = min(self._next, _set(rows, due, self._due, self._bounds))
 
-    def of(self, rows: Rows, at_us: int) -> Micros | None:
-        """int64[n]: the deadlines of some rows, `NEVER` for -1; none where none of all has passed at an instant."""
+    def passed(self, at_us: int) -> tuple[Rows, Micros]:
+        """Rows whose deadline is not after an instant, and the deadlines. They stay until they are set anew."""
         if self._next > at_us:
-            return None
-        out = np.empty(len(rows), np.int64)
-        _due_of(self._due, rows, out)
-        return out
-
-    def passed(self, at_us: int) -> Rows:
-        """Rows whose deadline is not after an instant, ascending. They stay until they are set anew."""
-        if self._next > at_us:
-            return np.zeros(0, np.int32)
-        out = np.empty(len(self._due), np.int32)
-        found, self._next = _passed(self._due, self._bounds, at_us, out)
-        return out[:found]
+            return np.zeros(0, np.int32), np.zeros(0, np.int64)
+        rows = np.empty(len(self._due), np.int32)
+        found, self._next = _passed(self._due, self._bounds, at_us, rows)
+        return rows[:found], self._due[rows[:found]]
 
 
 @njit(cache=True, nogil=True)
@@ -163,10 +167,19 @@ def _ranked(times, stored, rows, rank, out):  # type: ignore[no-untyped-def]  # 
 
 
 @njit(cache=True, nogil=True)
-def _due_of(due, rows, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _within(times, stored, rows, at, window, rank, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(rows.shape[0]):
         row = rows[k]
-        out[k] = due[row] if row != NONE and row < due.shape[0] else NEVER
+        out[k] = row != NONE and stored[row] >= rank and times[row, rank - 1] > at[k] - window
+
+
+@njit(cache=True, nogil=True)
+def _leaving(times, stored, rows, at, window, ranks, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(rows.shape[0]):
+        row, out[k] = rows[k], NEVER
+        for rank in ranks:
+            if stored[row] >= rank and times[row, rank - 1] > at[k] - window:
+                out[k] = min(out[k], times[row, rank - 1] + window)
 
 
 @njit(cache=True, nogil=True)

@@ -1,20 +1,27 @@
 """Sets of users without sorting: a flag for each user, all of them down between calls."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Final
 
-from segmentation.evaluation.columns import Flags, Users, grown
+import numpy as np
+from numba import njit
+
+from segmentation.evaluation.columns import Flags, Micros, Users, grown
+
+_NEVER: Final = np.iinfo(np.int64).max
 
 
 class Marks:
-    """Flags of the users of a partition. `users` is how many there are."""
+    """Flags of the users of a partition, and an instant of each, for a moment. `users` is how many there are."""
 
     def __init__(self) -> None:
         self._flags: Flags = np.zeros(0, np.bool_)
+        self._instants: Micros = np.zeros(0, np.int64)
 
     @property
     def nbytes(self) -> int:
         """Memory that is held."""
-        return self._flags.nbytes
+        return self._flags.nbytes + self._instants.nbytes
 
     def distinct(self, users: int, *some: Users) -> Users:
         """Those users that are in any of `some`, ascending, each once."""
@@ -32,3 +39,20 @@ class Marks:
         out = self._flags[users]
         self._flags[users] = False
         return out
+
+    def earliest(self, users: int, some: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
+        """Users who are in any of `some`, ascending; the earliest instant of each; which of each of `some` are that."""
+        self._instants = grown(self._instants, users, _NEVER)
+        for of, instants in some:
+            _lower(self._instants, of, instants)
+        distinct = self.distinct(users, *(of for of, _ in some))
+        earliest = self._instants[distinct]
+        which = [self._instants[of] == instants for of, instants in some]
+        self._instants[distinct] = _NEVER
+        return distinct, earliest, which
+
+
+@njit(cache=True, nogil=True)
+def _lower(all_instants, users, instants):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(users.shape[0]):
+        all_instants[users[k]] = min(all_instants[users[k]], instants[k])

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+from numba import njit
 
+from schemas.buffers import read_only, string_buffers
 from schemas.columns import ColumnType
 from schemas.messages import PropertyValue
 
@@ -95,25 +96,32 @@ def _offsets(sizes: Sequence[int] | npt.NDArray[np.int64]) -> pa.Int32Array:
 
 def values_of(maps: pa.MapArray, name: str, type_: ColumnType) -> pa.Array:
     """The values of a name that are of a type: n of them, null where a map has no such name, or another type for it."""
-    rows, entries = _entries(maps, name)
-    index = np.zeros(len(maps), np.int64)
-    missing = np.ones(len(maps), np.bool_)
-    index[rows] = entries
-    missing[rows] = False
-    return maps.items.field(type_).take(pa.array(index, mask=missing))
+    entries = _entries(maps, name)
+    return maps.items.field(type_).take(pa.array(entries, mask=entries < 0))
 
 
 def mentions_of(maps: pa.MapArray, name: str) -> npt.NDArray[np.bool_]:
     """bool[n]: whether a map has the name, with a value or without: a change of a profile sets or unsets it."""
-    found = np.zeros(len(maps), np.bool_)
-    found[_entries(maps, name)[0]] = True
-    return found
+    return _entries(maps, name) >= 0
 
 
-def _entries(maps: pa.MapArray, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(rows that have the name, their entries among keys and items)."""
-    offsets = maps.offsets.to_numpy()
-    first, last = int(offsets[0]), int(offsets[-1])
-    keys = maps.keys.slice(first, last - first)
-    entries = np.flatnonzero(pc.equal(keys, name).to_numpy(zero_copy_only=False)) + first
-    return np.searchsorted(offsets, entries, side="right") - 1, entries
+def _entries(maps: pa.MapArray, name: str) -> npt.NDArray[np.int64]:
+    """int64[n]: the place of a name among keys and items, -1 where a map does not have it."""
+    out = np.full(len(maps), -1, np.int64)
+    offsets, text = read_only(maps.offsets.to_numpy()), read_only(np.frombuffer(name.encode(), np.uint8))
+    _find(offsets, *string_buffers(maps.keys), text, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _find(offsets, key_offsets, keys, name, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    size = name.shape[0]
+    for row in range(out.shape[0]):
+        for entry in range(offsets[row], offsets[row + 1]):
+            start = key_offsets[entry]
+            if key_offsets[entry + 1] - start == size:
+                k = 0
+                while k < size and keys[start + k] == name[k]:
+                    k += 1
+                if k == size:
+                    out[row] = entry

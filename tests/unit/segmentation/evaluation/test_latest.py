@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segmentation.evaluation.latest import LONG_AGO, NEVER, NONE, Deadlines, LatestEvents
+from segmentation.evaluation.latest import LONG_AGO, NEVER, Deadlines, LatestEvents
 
 ANN, BEN, CYD = 0, 1, 2
 EVERY = np.array([ANN, BEN, CYD], np.int32)
@@ -64,13 +64,13 @@ def test_many_users_are_kept_apart_while_columns_grow() -> None:
 def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew() -> None:
     deadlines = Deadlines()
     deadlines.set(np.array([0, 7], np.int32), np.array([100, 50]))
-    assert deadlines.passed(49).tolist() == []
-    assert deadlines.passed(50).tolist() == [7]
-    assert deadlines.passed(100).tolist() == [0, 7]
+    assert [column.tolist() for column in deadlines.passed(49)] == [[], []]
+    assert [column.tolist() for column in deadlines.passed(50)] == [[7], [50]]
+    assert [column.tolist() for column in deadlines.passed(100)] == [[0, 7], [100, 50]]
     deadlines.set(np.array([7], np.int32), np.array([NEVER]))
-    assert deadlines.passed(100).tolist() == [0]
+    assert [column.tolist() for column in deadlines.passed(100)] == [[0], [100]]
     deadlines.set(np.array([0], np.int32), np.array([NEVER]))
-    assert deadlines.passed(10**18).tolist() == []
+    assert [column.tolist() for column in deadlines.passed(10**18)] == [[], []]
 
 
 @settings(max_examples=200)
@@ -86,7 +86,4 @@ def test_deadlines_are_found_wherever_they_are(steps: list[dict[int, int]], inst
         expected |= new
         deadlines.set(np.array(list(new), np.int32), np.array(list(new.values())))
         passed = [row for row, due in expected.items() if due <= at]
-        assert deadlines.passed(at).tolist() == passed
-        of = deadlines.of(np.array([*passed, 7, NONE], np.int32), at)
-        assert of is None or of.tolist() == [*(expected[row] for row in passed), expected[7], NEVER]
-        assert of is not None or not passed
+        assert [column.tolist() for column in deadlines.passed(at)] == [passed, [expected[row] for row in passed]]
