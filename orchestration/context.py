@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from connectors.lake.activity_receipts import ActivityReceipts
     from connectors.lake.archive import ActivityArchive
     from connectors.objects import ObjectStore
+    from orchestration.catalog.activations import ActivationStore
+    from orchestration.catalog.segments import SegmentStore
     from segmentation.history import History
     from segmentation.versions import VersionStore
 
@@ -70,6 +72,20 @@ class Context:
     def schedules(self) -> ScheduleStore:
         """Recurring imports and exports."""
         return ScheduleStore(self.database)
+
+    @cached_property
+    def segments(self) -> "SegmentStore":
+        """Segments and their rules."""
+        from orchestration.catalog.segments import SegmentStore  # noqa: PLC0415  # rules load Arrow
+
+        return SegmentStore(self.database)
+
+    @cached_property
+    def activations(self) -> "ActivationStore":
+        """What workers are to be told of segments."""
+        from orchestration.catalog.activations import ActivationStore  # noqa: PLC0415  # rules load Arrow
+
+        return ActivationStore(self.database)
 
     @cached_property
     def recipients(self) -> RecipientStore:

@@ -6,8 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.names import lock_tenant, refuse_segment
 from orchestration.catalog.records import Audience, Retention
-from orchestration.catalog.tables import audiences, pins, recipients, tenants
+from orchestration.catalog.tables import activated_audiences, audiences, pins, recipients, tenants
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
@@ -35,7 +36,7 @@ class AudienceStore:
     ) -> Audience:
         """The audience of that name, created with `spec` (else the defaults) when the tenant has none.
 
-        Raises `UserError` UNKNOWN_TENANT.
+        Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
         """
         try:
             return self._ensure(tenant, name, new_id=new_id, now_ms=now_ms, spec=spec)
@@ -46,12 +47,10 @@ class AudienceStore:
         self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec | None
     ) -> Audience:
         with self._database.write() as connection:
-            if connection.execute(sa.select(tenants.c.name).where(tenants.c.name == tenant)).first() is None:
-                raise UserError(
-                    "UNKNOWN_TENANT", f"there is no tenant {tenant!r}; `muster tenants create {tenant}`", tenant=tenant
-                )
             row: Mapping[Any, Any] | None = connection.execute(_by_name(tenant, name)).mappings().first()
             if row is None:
+                lock_tenant(connection, tenant)
+                refuse_segment(connection, tenant, name)
                 row = {
                     "audience_id": new_id,
                     "tenant": tenant,
@@ -103,10 +102,17 @@ class AudienceStore:
                 .values(spec=spec.as_record(), retention=retention.as_record())
             )
 
+    def check_free(self, tenant: TenantName, name: AudienceName) -> None:
+        """Raises `UserError` NAME_TAKEN where a segment has the name."""
+        with self._database.read() as connection:
+            refuse_segment(connection, tenant, name)
+
     def rename(self, audience_id: JobId, tenant: TenantName, name: AudienceName) -> None:
-        """Give an audience another name. Raises `UserError` AUDIENCE_EXISTS."""
+        """Give an audience another name. Raises `UserError` AUDIENCE_EXISTS, NAME_TAKEN."""
         try:
             with self._database.write() as connection:
+                lock_tenant(connection, tenant)
+                refuse_segment(connection, tenant, name)
                 connection.execute(audiences.update().where(audiences.c.audience_id == audience_id).values(name=name))
         except sa.exc.IntegrityError as exc:
             raise UserError(
@@ -117,11 +123,21 @@ class AudienceStore:
         """Forget an audience and its pins; its jobs and receipts stay."""
         with self._database.write() as connection:
             connection.execute(pins.delete().where(pins.c.audience_id == audience_id))
+            activated = activated_audiences.c.audience_id == audience_id
+            connection.execute(activated_audiences.delete().where(activated))
             connection.execute(recipients.delete().where(recipients.c.audience_id == audience_id))
             connection.execute(audiences.delete().where(audiences.c.audience_id == audience_id))
 
+    def kept(self, audience_id: JobId) -> frozenset[Version]:
+        """The versions that retention must keep: those that are pinned, and those that segments are evaluated with."""
+        a = activated_audiences.c
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(a.version, a.earlier).where(a.audience_id == audience_id)).first()
+        activated = () if row is None else row
+        return self.pins(audience_id) | {Version(number) for number in activated if number is not None}
+
     def pins(self, audience_id: JobId) -> frozenset[Version]:
-        """The versions that retention must keep."""
+        """The versions that people have pinned."""
         query = sa.select(pins.c.version).where(pins.c.audience_id == audience_id)
         with self._database.read() as connection:
             return frozenset(Version(number) for number in connection.scalars(query))

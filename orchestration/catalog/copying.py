@@ -41,11 +41,11 @@ def dump(url: Secret, file: Path) -> None:
 
 
 def is_empty(database: Database) -> bool:
-    """Whether a catalog holds neither audiences nor jobs."""
+    """Whether a catalog holds neither audiences nor segments nor jobs."""
     with database.read() as connection:
         return not any(
             connection.scalar(sa.select(sa.func.count()).select_from(metadata.tables[name]))
-            for name in ("audiences", "jobs")
+            for name in ("audiences", "segments", "jobs")
         )
 
 

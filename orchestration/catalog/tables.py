@@ -241,6 +241,75 @@ schedules: Final = sa.Table(
     sa.UniqueConstraint("tenant", "name"),
 )
 
+segments: Final = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("segment_id", ID, primary_key=True),
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), nullable=False),
+    sa.Column("name", NAME, nullable=False),
+    # A deleted segment keeps its row: who takes its name goes on with its rule versions.
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("rule_version", sa.Integer, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("tenant", "name"),
+)
+
+segment_rules: Final = sa.Table(
+    "segment_rules",
+    metadata,
+    sa.Column("segment_id", ID, sa.ForeignKey("segments.segment_id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("timezone", sa.String(64), nullable=True),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("author", sa.String(255), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+# Last word of the workers about each partition of a segment.
+segment_partitions: Final = sa.Table(
+    "segment_partitions",
+    metadata,
+    sa.Column("segment_id", ID, sa.ForeignKey("segments.segment_id"), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("partitions", sa.Integer, nullable=False),
+    sa.Column("rule_version", sa.Integer, nullable=False),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("members", sa.BigInteger, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("profiles", sa.BigInteger, nullable=False),
+    sa.Column("activations", sa.BigInteger, nullable=False),
+)
+
+# What workers are to be told, in the order of each tenant.
+activations: Final = sa.Table(
+    "activations",
+    metadata,
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("segment_id", ID, sa.ForeignKey("segments.segment_id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("rule_version", sa.Integer, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    # None: not in all partitions yet.
+    sa.Column("sent_at_ms", sa.BigInteger, nullable=True, index=True),
+    # Where it lies in each partition.
+    sa.Column("offsets", JSON, nullable=True),
+)
+
+# Which version of an audience its name means in rules; retention keeps it, and the one before.
+activated_audiences: Final = sa.Table(
+    "activated_audiences",
+    metadata,
+    sa.Column("audience_id", ID, sa.ForeignKey("audiences.audience_id"), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("earlier", sa.Integer, nullable=True),
+    sa.Column("told", sa.Boolean, nullable=False),
+)
+
 # Append only: a trigger of the migration refuses to change or delete a row.
 audit: Final = sa.Table(
     "audit",

@@ -103,7 +103,7 @@ def expire(context: "Context", audience: Audience, *, versions: int | None, days
         keep_last=retention.versions,
         keep_younger_than=timedelta(days=retention.days),
         now=datetime.now(UTC),
-        pins=context.audiences.pins(audience.audience_id),
+        pins=context.audiences.kept(audience.audience_id),
         live_imports=frozenset(live_jobs(context, audience)),
     )
 
@@ -128,8 +128,10 @@ def unpin(context: "Context", audience: Audience, number: int) -> bool:
 
 
 def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
-    """Give an audience another name. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS."""
+    """Give an audience another name. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE."""
     name = audience_name(new_name)
+    _check_unused(context, audience)
+    context.audiences.check_free(audience.tenant, name)
     if any(other.name == name for other in context.audiences.all(audience.tenant)):
         raise UserError(
             "AUDIENCE_EXISTS",
@@ -144,7 +146,11 @@ def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
 
 
 def delete(context: "Context", audience: Audience) -> None:
-    """Delete an audience with all its versions, for good. Raises `UserError` AUDIENCE_BUSY while jobs of it run."""
+    """Delete an audience with all its versions, for good.
+
+    Raises `UserError` AUDIENCE_BUSY while jobs of it run, AUDIENCE_IN_USE.
+    """
+    _check_unused(context, audience)
     if live := live_jobs(context, audience):
         raise UserError(
             "AUDIENCE_BUSY",
@@ -154,6 +160,18 @@ def delete(context: "Context", audience: Audience) -> None:
         )
     context.versions.drop(ref_of(audience))
     context.audiences.delete(audience.audience_id)
+
+
+def _check_unused(context: "Context", audience: Audience) -> None:
+    from segmentation.rules.references import referrers  # loads Arrow
+
+    if users := referrers("audience", audience.name, context.segments.rules(audience.tenant)):
+        raise UserError(
+            "AUDIENCE_IN_USE",
+            f"the rules of these segments name {audience.name}: {', '.join(users)}; edit or delete them first",
+            audience=audience.name,
+            segments=list(users),
+        )
 
 
 def live_jobs(context: "Context", audience: Audience) -> list[JobId]:

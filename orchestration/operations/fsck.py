@@ -89,7 +89,7 @@ def fsck(context: "Context", *, repair: bool = False) -> Report:
         ref = ref_of(audience)
         infos = {info.import_id: info for info in context.versions.versions(ref)}
         versions += len(infos)
-        pins = context.audiences.pins(audience.audience_id)
+        pins = context.audiences.kept(audience.audience_id)
         findings += check_versions(audience, own, infos, expired=context.versions.expired_through(ref), pins=pins)
         # A job may have gone on, or begun, since the list was read: it is judged by what it is now.
         current = {i: found for i in infos if (found := context.jobs.find(i)) is not None}

@@ -1,12 +1,12 @@
 """What rules name: events, properties, attributes, audiences and other segments."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from schemas.errors import UserError
 from segmentation.expressions.nodes import Comparison, OneOf, Presence
-from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, Seen
+from segmentation.rules.nodes import Count, Ever, Kind, Member, Never, Rule, Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,33 @@ def evaluation_order(rules: Mapping[str, Rule]) -> tuple[str, ...]:
         shown = " -> ".join((*around, around[0]))
         raise UserError("SEGMENT_CYCLE", f"segments are members of each other: {shown}", segments=list(around))
     return tuple(name for name in TopologicalSorter(_graph(rules)).static_order() if name in rules)
+
+
+def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[str]) -> None:
+    """Whether the rule of a segment names audiences and segments that there are, and no segment that names it.
+
+    `rules` by the name of their segment, with the new one. Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT,
+    SEGMENT_CYCLE.
+    """
+    asked = names(rules[name])
+    for kind, known, others in (("audience", audiences, rules), ("segment", rules, audiences)):
+        for member in asked.audiences if kind == "audience" else asked.segments:
+            if member not in known:
+                other = "segment" if kind == "audience" else "audience"
+                hint = f"{member} is a{'n' * (other == 'audience')} {other}: write `in {other} {member}`"
+                raise UserError(
+                    f"UNKNOWN_{kind.upper()}",
+                    f"the rule says `in {kind} {member}`, and there is no such {kind}"
+                    + (f"; {hint}" if member in others else ""),
+                    **{kind: member},
+                )
+    evaluation_order(rules)
+
+
+def referrers(kind: Kind, name: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:
+    """The segments whose rules name an audience or a segment."""
+    member = Member(kind=kind, name=name)
+    return tuple(segment for segment in sorted(rules) if member in rules[segment].conditions)
 
 
 def _graph(rules: Mapping[str, Rule]) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,140 @@
+"""What workers are to be told of segments and audiences, and what they were told."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.names import lock_tenant
+from orchestration.catalog.segment_records import ActivatedAudience, Activation, ActivationKind, Segment
+from orchestration.catalog.segments import queue
+from orchestration.catalog.tables import (
+    activated_audiences,
+    activations,
+    audiences,
+    segment_partitions,
+    segment_rules,
+    segments,
+)
+from orchestration.catalog.upsert import upsert
+from schemas.ids import AudienceName, JobId, TenantName, Version
+
+
+class ActivationStore:
+    """Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def unsent(self) -> list[Activation]:
+        """What is not in every partition yet, in the order of each tenant."""
+        rule = (segment_rules.c.segment_id == activations.c.segment_id) & (
+            segment_rules.c.version == activations.c.rule_version
+        )
+        query = (
+            sa.select(
+                activations.c.tenant,
+                activations.c.sequence,
+                segments.c.name.label("segment"),
+                activations.c.kind,
+                activations.c.rule_version,
+                segment_rules.c.rule,
+            )
+            .join(segments, segments.c.segment_id == activations.c.segment_id)
+            .join(segment_rules, rule)
+            .where(activations.c.sent_at_ms.is_(None))
+            .order_by(activations.c.tenant, activations.c.sequence)
+        )
+        with self._database.read() as connection:
+            return [Activation(**row) for row in connection.execute(query).mappings()]
+
+    def sent(self, one: Activation, offsets: Sequence[int], now_ms: int) -> None:
+        """Note where it lies in each partition; the first copy stays noted."""
+        mine = (activations.c.tenant == one.tenant) & (activations.c.sequence == one.sequence)
+        with self._database.write() as connection:
+            connection.execute(
+                activations.update()
+                .where(mine, activations.c.sent_at_ms.is_(None))
+                .values(sent_at_ms=now_ms, offsets=list(offsets))
+            )
+
+    def contradicted(self) -> list[Segment]:
+        """Segments of which a worker says something else than what it was told last, and told so after that.
+
+        Two relays that send at once, one of them late, leave an older message behind a newer one.
+        """
+        told = activations.alias()
+        last = sa.select(sa.func.max(told.c.sequence)).where(told.c.segment_id == segments.c.segment_id)
+        other = segment_partitions.c.paused | (segments.c.rule_version != segment_partitions.c.rule_version)
+        query = (
+            sa.select(
+                segments,
+                activations.c.offsets,
+                segment_partitions.c.partition,
+                segment_partitions.c.activations.label("read_to"),
+            )
+            .join(segment_partitions, segment_partitions.c.segment_id == segments.c.segment_id)
+            .join(
+                activations,
+                (activations.c.tenant == segments.c.tenant) & (activations.c.sequence == last.scalar_subquery()),
+            )
+            .where(
+                activations.c.sent_at_ms.is_not(None),
+                sa.or_(
+                    segments.c.state == "deleted",
+                    sa.and_(segments.c.state == "paused", segment_partitions.c.paused.is_(False)),
+                    sa.and_(segments.c.state == "active", other),
+                ),
+            )
+        )
+        found: dict[JobId, Segment] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query).mappings():
+                offsets = row["offsets"]
+                if row["partition"] < len(offsets) and row["read_to"] > offsets[row["partition"]]:
+                    values: dict[str, Any] = {name: row[name] for name in Segment.__dataclass_fields__}
+                    found[values["segment_id"]] = Segment(**values)
+        return list(found.values())
+
+    def say_again(self, segment: Segment, now_ms: int) -> None:
+        """Let workers be told once more how a segment is, unless it has changed meanwhile."""
+        kinds: dict[str, ActivationKind] = {"active": "activate", "paused": "pause", "deleted": "delete"}
+        mine = (segments.c.segment_id == segment.segment_id) & (segments.c.updated_at_ms == segment.updated_at_ms)
+        with self._database.write() as connection:
+            lock_tenant(connection, segment.tenant)
+            if connection.execute(sa.select(segments.c.segment_id).where(mine)).first() is not None:
+                kind = kinds[segment.state]
+                queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
+
+    def audience(self, audience_id: JobId) -> ActivatedAudience | None:
+        """What workers take for an audience; none where no rule has named it."""
+        query = sa.select(activated_audiences).where(activated_audiences.c.audience_id == audience_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else ActivatedAudience(**row)
+
+    def choose(self, audience_id: JobId, version: Version, earlier: Version | None) -> None:
+        """Let a version be what workers are told next; retention keeps it from here on."""
+        values = {"version": version, "earlier": earlier, "told": False}
+        with self._database.write() as connection:
+            upsert(connection, activated_audiences, {"audience_id": audience_id}, values)
+
+    def told(self, audience_id: JobId, version: Version) -> None:
+        """Note that every partition has it."""
+        a = activated_audiences.c
+        with self._database.write() as connection:
+            connection.execute(
+                activated_audiences.update().where(a.audience_id == audience_id, a.version == version).values(told=True)
+            )
+
+    def forget_all_but(self, tenant: TenantName, names: Collection[AudienceName]) -> None:
+        """Leave the audiences of a tenant to retention that no rule names any more."""
+        mine = sa.select(audiences.c.audience_id).where(audiences.c.tenant == tenant, audiences.c.name.not_in(names))
+        query = activated_audiences.delete().where(activated_audiences.c.audience_id.in_(mine))
+        with self._database.read() as connection:
+            known = sa.select(activated_audiences.c.audience_id).where(activated_audiences.c.audience_id.in_(mine))
+            if connection.execute(known).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(query)

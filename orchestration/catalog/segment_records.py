@@ -1,0 +1,115 @@
+"""What the catalog holds of segments, as frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.segment_messages import RuleActivated, SegmentDeleted, SegmentPaused
+from segmentation.rules.nodes import Rule
+from segmentation.rules.records import rule_from_json
+
+SegmentState = Literal["active", "paused", "deleted"]
+ActivationKind = Literal["activate", "pause", "delete"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A named rule of a tenant. Its name is that of no audience."""
+
+    segment_id: JobId
+    tenant: TenantName
+    name: AudienceName
+    state: SegmentState
+    rule_version: int  # the current one
+    created_at_ms: int
+    updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleVersion:
+    """What a segment was to mean from some time on; never changed. `text` as it was written, `rule` in JSON."""
+
+    segment_id: JobId
+    version: int
+    text: str
+    timezone: str | None
+    rule: str
+    hash: str
+    author: str
+    created_at_ms: int
+
+    @property
+    def parsed(self) -> Rule:
+        """The rule as a value."""
+        return rule_from_json(self.rule.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRule:
+    """A rule as it was given, checked for itself."""
+
+    text: str
+    timezone: str | None
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionStatus:
+    """What a worker said last of a segment in one partition (`schemas.segment_messages.SegmentStatus`)."""
+
+    segment_id: JobId
+    partition: int
+    partitions: int
+    rule_version: int
+    paused: bool
+    members: int
+    at_us: int
+    events: int
+    profiles: int
+    activations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """What workers are to be told. `rule`: JSON, of the version that is to be activated."""
+
+    tenant: TenantName
+    sequence: int
+    segment: AudienceName
+    kind: ActivationKind
+    rule_version: int
+    rule: str
+
+    @property
+    def message(self) -> RuleActivated | SegmentPaused | SegmentDeleted:
+        """As every partition gets it."""
+        tenant, segment, version = self.tenant, self.segment, self.rule_version
+        match self.kind:
+            case "activate":
+                return RuleActivated(tenant=tenant, segment=segment, rule_version=version, rule=self.rule)
+            case "pause":
+                return SegmentPaused(tenant=tenant, segment=segment, rule_version=version)
+            case "delete":
+                return SegmentDeleted(tenant=tenant, segment=segment, rule_version=version)
+            case _:
+                assert_never(self.kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivatedAudience:
+    """Which version of an audience workers take for it. `told`: it is in every partition of the activations."""
+
+    audience_id: JobId
+    version: Version
+    earlier: Version | None
+    told: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A segment with its current rule and what is known of its partitions, by their number."""
+
+    segment: Segment
+    rule: RuleVersion
+    partitions: Mapping[int, PartitionStatus]

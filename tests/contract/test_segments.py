@@ -1,0 +1,240 @@
+"""Segments in the catalog, on every database that may hold it."""
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestration.catalog import segments as segments_module
+from orchestration.catalog.activations import ActivationStore
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.engine import Database
+from orchestration.catalog.segment_records import NewRule, Segment
+from orchestration.catalog.segments import SegmentStore
+from schemas.errors import UserError
+from schemas.ids import AudienceName, Partition, TenantName, Version
+from schemas.segment_messages import RuleActivated, SegmentDeleted, SegmentPaused, SegmentStatus
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.records import rule_from_json
+from tests.contract.test_catalog import (  # noqa: F401  # fixtures
+    ACME,
+    VIP,
+    audiences,
+    database,
+    job_number,
+    postgres_url,
+    url,
+)
+
+BUYERS, LOYAL = AudienceName("buyers"), AudienceName("loyal")
+
+
+@pytest.fixture
+def store(database: Database, audiences: AudienceStore) -> SegmentStore:  # noqa: F811
+    return SegmentStore(database)
+
+
+@pytest.fixture
+def outbox(database: Database) -> ActivationStore:  # noqa: F811
+    return ActivationStore(database)
+
+
+def rule(text: str) -> NewRule:
+    return NewRule(text=text, timezone=None, rule=parse_rule(text))
+
+
+def create(store: SegmentStore, name: str = BUYERS, text: str = "ever(purchase)", number: int = 1) -> Segment:
+    return store.create(
+        ACME, AudienceName(name), rule(text), new_id=job_number(number), author="ann", now_ms=10 * number
+    )
+
+
+def status(segment: str = BUYERS, partition: int = 0, **given: object) -> SegmentStatus:
+    values: dict[str, Any] = {
+        "rule_version": 1,
+        "partitions": 2,
+        "members": 5,
+        "at_us": 100,
+        "events": 3,
+        "profiles": 4,
+    }
+    values |= {"activations": 1, "paused": False, **given}
+    return SegmentStatus(tenant=ACME, segment=AudienceName(segment), partition=Partition(partition), **values)
+
+
+def test_a_segment_comes_back_with_its_rule(store: SegmentStore) -> None:
+    made = create(store, text="count(purchase where amount >= 2.5, 3d) >= 2")
+    assert store.get(ACME, BUYERS) == made
+    [standing] = store.standing(ACME)
+    assert (standing.segment, standing.partitions) == (made, {})
+    assert standing.rule.parsed == parse_rule("count(purchase where amount >= 2.5, 3d) >= 2")
+    assert (standing.rule.version, standing.rule.author, standing.rule.created_at_ms) == (1, "ann", 10)
+    assert store.standing(TenantName("other")) == []
+
+
+def test_rules_are_never_changed_an_edited_one_is_another_version(store: SegmentStore) -> None:
+    first = create(store)
+    edited, changed = store.edit(ACME, BUYERS, rule("never(purchase)"), author="bob", now_ms=20)
+    assert (edited, changed) == (replace(first, rule_version=2, updated_at_ms=20), True)
+    assert store.edit(ACME, BUYERS, rule("(never(purchase))"), author="bob", now_ms=30) == (edited, False)
+    assert [(v.version, v.text, v.author) for v in store.versions(first.segment_id)] == [
+        (1, "ever(purchase)", "ann"),
+        (2, "never(purchase)", "bob"),
+    ]
+
+
+def test_a_segment_and_an_audience_do_not_have_one_name(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
+    audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1)
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has an audience 'vip'"):
+        create(store, VIP)
+    create(store)
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has a segment 'buyers'"):
+        audiences.ensure(ACME, BUYERS, new_id=job_number(8), now_ms=1)
+    with pytest.raises(UserError, match="NAME_TAKEN"):
+        audiences.rename(job_number(7), ACME, BUYERS)
+    with pytest.raises(UserError, match="SEGMENT_EXISTS"):
+        create(store, number=2)
+    store.delete(ACME, BUYERS, now_ms=30)
+    audiences.rename(job_number(7), ACME, BUYERS)
+    with pytest.raises(UserError, match="NAME_TAKEN"):
+        create(store, number=2)
+
+
+def test_of_an_audience_and_a_segment_of_one_name_that_are_made_at_once_one_is(
+    database: Database,  # noqa: F811
+    store: SegmentStore,
+    audiences: AudienceStore,  # noqa: F811
+) -> None:
+    barrier, refused = threading.Barrier(8), list[str]()
+
+    def make(number: int) -> None:
+        barrier.wait()
+        try:
+            if number % 2:
+                create(store, number=number)
+            else:
+                audiences.ensure(ACME, BUYERS, new_id=job_number(number), now_ms=1)
+        except UserError as exc:
+            refused.append(exc.code)
+
+    threads = [threading.Thread(target=make, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.standing(ACME)) + len(audiences.all(ACME)) == 1
+    assert set(refused) <= {"NAME_TAKEN", "SEGMENT_EXISTS"}
+
+
+def test_a_rule_names_what_there_is_and_no_segment_that_names_it(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
+    audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1)
+    with pytest.raises(UserError, match="UNKNOWN_AUDIENCE: the rule says `in audience loyal`"):
+        create(store, text="in audience loyal")
+    with pytest.raises(UserError, match=r"UNKNOWN_SEGMENT.*vip is an audience: write `in audience vip`"):
+        create(store, text="in segment vip")
+    create(store, text="in audience vip")
+    create(store, LOYAL, "in segment buyers", 2)
+    with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*buyers -> loyal -> buyers"):
+        store.edit(ACME, BUYERS, rule("in segment loyal"), author="ann", now_ms=30)
+    with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*own -> own"):
+        create(store, "own", "in segment own", 3)
+    assert [s.segment.name for s in store.standing(ACME)] == ["buyers", "loyal"]
+    assert store.get(ACME, BUYERS).rule_version == 1
+
+
+def test_a_segment_that_a_rule_names_is_not_deleted(store: SegmentStore, outbox: ActivationStore) -> None:
+    create(store)
+    create(store, LOYAL, "ever(visit) or in segment buyers", 2)
+    with pytest.raises(UserError, match="SEGMENT_IN_USE: the rules of these segments name buyers: loyal"):
+        store.delete(ACME, BUYERS, now_ms=30)
+    store.delete(ACME, LOYAL, now_ms=30)
+    store.delete(ACME, BUYERS, now_ms=40)
+    with pytest.raises(UserError, match="UNKNOWN_SEGMENT"):
+        store.get(ACME, BUYERS)
+    assert [one.kind for one in outbox.unsent()] == ["activate", "activate", "delete", "delete"]
+
+
+def test_a_name_that_is_taken_again_goes_on_with_its_versions(store: SegmentStore) -> None:
+    first = create(store)
+    store.delete(ACME, BUYERS, now_ms=20)
+    again = create(store, text="ever(visit)", number=3)
+    assert (again.segment_id, again.rule_version, again.state) == (first.segment_id, 2, "active")
+
+
+def test_what_workers_are_told_is_in_the_order_of_the_changes(store: SegmentStore, outbox: ActivationStore) -> None:
+    create(store)
+    for turn in (store.pause, store.pause, store.resume, store.delete):
+        turn(ACME, BUYERS, now_ms=20)
+    messages = [one.message for one in outbox.unsent()]
+    assert [type(message) for message in messages] == [RuleActivated, SegmentPaused, RuleActivated, SegmentDeleted]
+    assert {message.rule_version for message in messages} == {1}
+    assert isinstance(messages[0], RuleActivated)
+    assert rule_from_json(messages[0].rule.encode()) == parse_rule("ever(purchase)")
+    outbox.sent(outbox.unsent()[0], [7, 8], 30)
+    assert [one.sequence for one in outbox.unsent()] == [2, 3, 4]
+
+
+def test_a_paused_segment_is_not_edited(store: SegmentStore) -> None:
+    create(store)
+    store.pause(ACME, BUYERS, now_ms=20)
+    with pytest.raises(UserError, match="SEGMENT_PAUSED"):
+        store.edit(ACME, BUYERS, rule("never(purchase)"), author="ann", now_ms=30)
+
+
+def test_a_tenant_has_so_many_segments_and_no_more(store: SegmentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments_module, "MAX_SEGMENTS", 1)
+    create(store)
+    with pytest.raises(UserError, match="TOO_MANY_SEGMENTS"):
+        create(store, LOYAL, number=2)
+
+
+def test_the_latest_word_of_each_partition_stays(store: SegmentStore) -> None:
+    segment_id = create(store).segment_id
+    store.put_statuses([status(at_us=200, members=6), status(at_us=100), status(partition=1), status("unknown")])
+    store.put_statuses([status(at_us=150, members=9)])
+    store.put_statuses([status(at_us=200, members=6)])
+    found = store.partitions(segment_id)
+    assert {p: (one.members, one.at_us) for p, one in found.items()} == {0: (6, 200), 1: (5, 100)}
+    assert store.standing()[0].partitions == found
+
+
+def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
+    store: SegmentStore, outbox: ActivationStore
+) -> None:
+    create(store)
+    paused = store.pause(ACME, BUYERS, now_ms=20)
+    first, second = outbox.unsent()
+    outbox.sent(first, [4, 4], 30)
+    store.put_statuses([status(activations=5, at_us=1)])
+    assert outbox.contradicted() == []  # it has yet to be told
+    outbox.sent(second, [5, 5], 30)
+    assert outbox.contradicted() == []  # it has yet to read that
+    store.put_statuses([status(activations=7, at_us=2), status(partition=1, activations=7, paused=True, at_us=2)])
+    assert outbox.contradicted() == [paused]
+    outbox.say_again(paused, 40)
+    assert [one.kind for one in outbox.unsent()] == ["pause"]
+    assert outbox.contradicted() == []
+    outbox.say_again(replace(paused, updated_at_ms=1), 50)  # it has changed meanwhile
+    assert len(outbox.unsent()) == 1
+
+
+def test_a_version_that_workers_take_for_an_audience_is_kept_and_the_one_before(
+    outbox: ActivationStore,
+    audiences: AudienceStore,  # noqa: F811
+) -> None:
+    audience_id = audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1).audience_id
+    audiences.pin(audience_id, Version(1), 1)
+    outbox.choose(audience_id, Version(4), None)
+    outbox.choose(audience_id, Version(5), Version(4))
+    assert audiences.kept(audience_id) == {1, 4, 5}
+    outbox.told(audience_id, Version(4))
+    found = outbox.audience(audience_id)
+    assert found is not None
+    assert (found.version, found.earlier, found.told) == (5, 4, False)
+    outbox.told(audience_id, Version(5))
+    outbox.forget_all_but(ACME, [VIP])
+    assert audiences.kept(audience_id) == {1, 4, 5}
+    outbox.forget_all_but(ACME, [])
+    assert audiences.kept(audience_id) == {1}
+    assert outbox.audience(audience_id) is None
