@@ -118,6 +118,19 @@ JOBS: Final = Metric(name="muster_jobs", type="gauge", help="Jobs in the catalog
 EXPORTS: Final = Metric(
     name="muster_exports", type="gauge", help="Exports in the catalog, by state.", labels=("state",)
 )
+SEGMENTS: Final = Metric(
+    name="muster_segments", type="gauge", help="Segments in the catalog, by state.", labels=("state",)
+)
+ACTIVATIONS_WAITING: Final = Metric(
+    name="muster_segment_activations_waiting",
+    type="gauge",
+    help="Changes of segments that are not in all partitions of the activations yet.",
+)
+SEGMENT_AGE: Final = Metric(
+    name="muster_segment_status_age_seconds",
+    type="gauge",
+    help="How long ago the instant is of which the oldest word about a partition of an active segment is; 0: none.",
+)
 OLDEST_JOB: Final = Metric(
     name="muster_oldest_job_age_seconds",
     type="gauge",
@@ -180,6 +193,9 @@ SEGMENT_METRICS: Final = (
 RELAY_METRICS: Final = (
     JOBS,
     EXPORTS,
+    SEGMENTS,
+    ACTIVATIONS_WAITING,
+    SEGMENT_AGE,
     OLDEST_JOB,
     LAG,
     WORKERS,

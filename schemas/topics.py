@@ -46,6 +46,7 @@ SEGMENT_WORKER_GROUP: Final = "muster-segments"
 RELAY_GROUP: Final = "muster-relay"
 ARCHIVE_GROUP: Final = "muster-archive"
 """Consumer group id of the relay that appends to the archive."""
+SEGMENT_STATUS_GROUP: Final = "muster-relay-segments"
 FOREVER_MS: Final = -1
 """Retention of what is never sent again."""
 

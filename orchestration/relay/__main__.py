@@ -12,6 +12,7 @@ from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.metrics import serve_metrics
+from orchestration.relay.activations import Activations
 from orchestration.relay.answers import Answers
 from orchestration.relay.archiving import ArchiveConsumer
 from orchestration.relay.cleaning import ExportCleaner
@@ -21,8 +22,9 @@ from orchestration.relay.liveness import WorkerLiveness
 from orchestration.relay.lost_markers import LostMarkers
 from orchestration.relay.metrics import RelayMetrics
 from orchestration.relay.notifying import Notifier
-from orchestration.relay.progress import ProgressConsumer
+from orchestration.relay.progress import progress_fold
 from orchestration.relay.schedules import Schedules
+from orchestration.relay.segment_status import status_fold
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
@@ -56,12 +58,14 @@ def main() -> int:
             changed.set()
 
     consumers = {
-        "progress": ProgressConsumer(context, stop, changed).run,
+        "progress": progress_fold(context, stop, changed).run,
+        "status": status_fold(context, stop, changed).run,
         "archive": ArchiveConsumer(context, stop, counters).run,
     }
     threads = [threading.Thread(target=consume, args=of, name=of[0], daemon=True) for of in consumers.items()]
     for thread in threads:
         thread.start()
+    Activations(context, stop).start()
     Notifier(context, stop).start()
     ExportCleaner(context, stop).start()
     serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context, counters).samples)

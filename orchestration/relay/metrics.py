@@ -12,12 +12,21 @@ import sqlalchemy as sa
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
-from orchestration.catalog.tables import exports, jobs, notifications, transitions
+from orchestration.catalog.tables import (
+    activations,
+    exports,
+    jobs,
+    notifications,
+    segment_partitions,
+    segments,
+    transitions,
+)
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
 from schemas.errors import RetriableError
 from schemas.metrics import (
+    ACTIVATIONS_WAITING,
     DEAD,
     EXPORTS,
     JOBS,
@@ -25,6 +34,8 @@ from schemas.metrics import (
     NOTIFICATIONS,
     OLDEST_JOB,
     PUBLISH_SECONDS,
+    SEGMENT_AGE,
+    SEGMENTS,
     UNAVAILABLE,
     WORKERS,
     Sample,
@@ -77,9 +88,18 @@ class RelayMetrics:
         )
         counted = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
         exported = sa.select(exports.c.state, sa.func.count()).group_by(exports.c.state)
+        of_segments = sa.select(segments.c.state, sa.func.count()).group_by(segments.c.state)
+        unsent = sa.select(sa.func.count()).select_from(activations).where(activations.c.sent_at_ms.is_(None))
+        said = (
+            sa.select(sa.func.min(segment_partitions.c.at_us))
+            .join(segments, segments.c.segment_id == segment_partitions.c.segment_id)
+            .where(segments.c.state == "active")
+        )
         with self._context.database.read() as connection:
             by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
             exports_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(exported)}
+            segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_segments)}
+            waiting, as_of_us = connection.scalar(unsent), connection.scalar(said)
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
             rows = connection.execute(
                 sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
@@ -89,6 +109,10 @@ class RelayMetrics:
             yield Sample(metric=JOBS, value=by_state.get(state, 0), labels=(state,))
         for export_state in sorted(EXPORT_STATES):
             yield Sample(metric=EXPORTS, value=exports_by_state.get(export_state, 0), labels=(export_state,))
+        for segment_state in ("active", "paused"):
+            yield Sample(metric=SEGMENTS, value=segments_by_state.get(segment_state, 0), labels=(segment_state,))
+        yield Sample(metric=ACTIVATIONS_WAITING, value=waiting or 0)
+        yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
         told = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
         for way in ("waiting", "failing", "given up"):

@@ -5,15 +5,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from orchestration.catalog.segment_records import NewRule
 from orchestration.metrics import serve_metrics
 from orchestration.relay.metrics import RelayMetrics
 from orchestration.settings import Secret, Settings
 from schemas.errors import UserError
+from schemas.ids import AudienceName, TenantName
 from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample
+from schemas.segment_messages import SegmentStatus
+from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.unit.notifications.test_telling import FAULT, ended, make_context
 
@@ -86,11 +91,20 @@ def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_
     ended(context, None, 2, now_ms=3_001)
     job = context.jobs.get(ended(context, FAULT, 3))
     context.outbox.write(job.job_id, "user-error", [], {}, now_ms=1)
+    rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
+    acme, buyers = TenantName("acme"), AudienceName("buyers")
+    context.segments.create(acme, buyers, rule, new_id=job.job_id, author="ann", now_ms=1)
+    status: dict[str, Any] = {"rule_version": 1, "partitions": 1, "members": 5, "at_us": 1, "paused": False}
+    status |= {"events": 0, "profiles": 0, "activations": 1, "tenant": acme, "segment": buyers, "partition": 0}
+    context.segments.put_statuses([SegmentStatus(**status)])
     counters = Counters()
     counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
     found = {(str(s.metric.name), s.labels): s.value for s in RelayMetrics(context, counters).samples()}
     assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
     assert found["muster_jobs", ("AWAITING",)] == 0
+    assert (found["muster_segments", ("active",)], found["muster_segments", ("paused",)]) == (1, 0)
+    assert found["muster_segment_activations_waiting", ()] == 1
+    assert found["muster_segment_status_age_seconds", ()] > 0
     assert found["muster_oldest_job_age_seconds", ()] == 0
     assert found["muster_publish_seconds", ()] == 3
     assert found["muster_notifications", ("given up",)] == 0

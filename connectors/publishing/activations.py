@@ -1,0 +1,50 @@
+"""Messages about segments, each to every partition of `muster.segment-activations`."""
+
+from typing import Final
+
+from connectors.publishing.producer import KafkaTopicLog
+from schemas.codec import CODEC
+from schemas.errors import FatalError, RetriableError
+from schemas.ids import Partition
+from schemas.segment_messages import ActivationMessage
+from schemas.topics import SEGMENT_ACTIVATIONS
+
+TIMEOUT_S: Final = 10.0
+
+
+class ActivationSender:
+    """Sends one message after the other; of one that has failed, some partitions may have it."""
+
+    def __init__(self, bootstrap: str, partitions: int) -> None:
+        self._bootstrap = bootstrap
+        self._partitions = partitions
+        self._log: KafkaTopicLog | None = None
+
+    def send(self, message: ActivationMessage) -> list[int]:
+        """Its offset in each partition, once all of them have it.
+
+        Blocks for some `TIMEOUT_S` at most. Raises `RetriableError` KAFKA_UNAVAILABLE; `FatalError` TOPIC_MISSING,
+        TOPIC_PARTITIONS_CHANGED, KAFKA_REFUSED.
+        """
+        log, self._log = self._log, None  # one that has failed is not used again
+        if log is None:
+            log = KafkaTopicLog(
+                self._bootstrap, SEGMENT_ACTIVATIONS, client_id="muster-activations", delivery_timeout_s=TIMEOUT_S
+            )
+            if (found := log.partitions()) != self._partitions:
+                raise FatalError(
+                    "TOPIC_PARTITIONS_CHANGED",
+                    f"topic {SEGMENT_ACTIVATIONS} has {found} partitions, and there are to be {self._partitions}: "
+                    "users would be looked for in the wrong ones",
+                    topic=SEGMENT_ACTIVATIONS,
+                    found=found,
+                    partitions=self._partitions,
+                )
+        value = CODEC.encode(message)
+        for partition in range(self._partitions):
+            log.offer(Partition(partition), value)
+        delivered = {one.partition: one.offset for one in log.flush(TIMEOUT_S + 1)}
+        if len(delivered) < self._partitions:
+            raise RetriableError("KAFKA_UNAVAILABLE", f"not all partitions of {SEGMENT_ACTIVATIONS} could be reached")
+        self._log = log
+        return [delivered[Partition(partition)] for partition in range(self._partitions)]

@@ -1,0 +1,241 @@
+"""What workers are told of segments, over a real broker, and what they say comes into the catalog."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from connectors.publishing.activations import ActivationSender
+from orchestration.catalog import migrate
+from orchestration.catalog.segment_records import NewRule
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.relay.activations import AGAIN_AFTER_MS, CONTRADICTED_EVERY_MS, Activations
+from orchestration.relay.segment_status import status_fold
+from orchestration.settings import Secret, Settings
+from orchestration.steps.references import ref_of
+from schemas.codec import CODEC
+from schemas.errors import FatalError, RetriableError
+from schemas.ids import AudienceName, Partition, TenantName
+from schemas.messages import Message
+from schemas.segment_messages import (
+    AudienceActivated,
+    RuleActivated,
+    SegmentDeleted,
+    SegmentPaused,
+    SegmentStatus,
+)
+from schemas.topics import SEGMENT_ACTIVATIONS, SEGMENT_STATUS
+from segmentation.rules.parser import parse_rule
+from tests.fakes.version_store import InMemoryVersionStore
+from tests.integration.workers import eventually
+from tests.unit.lake.support import Parts, new_id, request, users
+
+pytestmark = pytest.mark.integration
+BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")
+LATER = CONTRADICTED_EVERY_MS
+
+
+@pytest.fixture
+def tenant() -> TenantName:
+    """One that nobody else on the broker has."""
+    return TenantName(f"t{new_id()}")
+
+
+@pytest.fixture
+def context(stack: Settings, tmp_path: Path, tenant: TenantName) -> Iterator[Context]:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    made = Context(stack.with_(catalog_url=url, home=tmp_path))
+    made.__dict__["versions"] = InMemoryVersionStore()
+    made.audiences.add_tenant(tenant, 1)
+    made.audiences.ensure(tenant, VIP, new_id=fresh_id(), now_ms=1)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def relay(context: Context) -> Activations:
+    return Activations(context, threading.Event())
+
+
+def create(context: Context, tenant: TenantName, text: str = "ever(purchase)") -> None:
+    rule = NewRule(text=text, timezone=None, rule=parse_rule(text))
+    context.segments.create(tenant, BUYERS, rule, new_id=fresh_id(), author="ann", now_ms=now_ms())
+
+
+def publish(context: Context, tenant: TenantName, order: str) -> None:
+    ref, parts = ref_of(context.audiences.get(tenant, VIP)), Parts()
+    context.versions.publish(request(ref, parts.write(ref, new_id(), users("ann", "bob")), order))
+
+
+def told(context: Context, tenant: TenantName) -> list[list[Message]]:
+    """What is in each partition of the activations for a tenant."""
+    consumer = Consumer({"bootstrap.servers": context.settings.kafka_bootstrap, "group.id": "nobody"})
+    found: list[list[Message]] = []
+    for partition in range(context.settings.partitions):
+        place = TopicPartition(SEGMENT_ACTIVATIONS, partition, 0)
+        _, end = consumer.get_watermark_offsets(place, timeout=10)
+        consumer.assign([place])
+        messages: list[Message] = []
+        at = 0
+        while at < end:
+            for record in consumer.consume(500, 1.0):
+                at += 1
+                messages.append(CODEC.decode(record.value()))
+        found.append([m for m in messages if getattr(m, "tenant", None) == tenant])
+    consumer.close()
+    return found
+
+
+def alike(found: list[list[Message]]) -> list[Message]:
+    """The messages, which are the same in each partition."""
+    assert [other == found[0] for other in found] == [True] * len(found)
+    return found[0]
+
+
+def status(tenant: TenantName, partition: int, **given: object) -> SegmentStatus:
+    values: dict[str, Any] = {
+        "rule_version": 1,
+        "partitions": 4,
+        "members": 5,
+        "at_us": now_ms() * 1000,
+        "paused": False,
+    }
+    values |= {"events": 0, "profiles": 0, "activations": 10**9, **given}
+    return SegmentStatus(tenant=tenant, segment=BUYERS, partition=Partition(partition), **values)
+
+
+def test_every_partition_is_told_of_every_change_in_order(
+    context: Context, tenant: TenantName, relay: Activations
+) -> None:
+    create(context, tenant)
+    context.segments.pause(tenant, BUYERS, now_ms=2)
+    relay.look(1)
+    context.segments.resume(tenant, BUYERS, now_ms=3)
+    context.segments.delete(tenant, BUYERS, now_ms=4)
+    relay.look(2)
+    relay.look(3)
+    kinds = [type(message) for message in alike(told(context, tenant))]
+    assert kinds == [RuleActivated, SegmentPaused, RuleActivated, SegmentDeleted]
+    assert context.activations.unsent() == []
+
+
+def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_names_it_and_each_that_follows(
+    context: Context, tenant: TenantName, relay: Activations
+) -> None:
+    audience_id = context.audiences.get(tenant, VIP).audience_id
+    publish(context, tenant, "1")
+    relay.look(10_000)
+    assert alike(told(context, tenant)) == []  # no rule names it
+    create(context, tenant, "in audience vip")
+    relay.look(10_001)
+    publish(context, tenant, "2")
+    relay.look(20_000)
+    relay.look(30_000)
+    first, activated, second = alike(told(context, tenant))
+    assert first == AudienceActivated(tenant=tenant, audience=VIP, version=1)  # type: ignore[arg-type]
+    assert isinstance(activated, RuleActivated)
+    assert second == AudienceActivated(tenant=tenant, audience=VIP, version=2)  # type: ignore[arg-type]
+    assert context.audiences.kept(audience_id) == {1, 2}
+    edited = NewRule(text="", timezone=None, rule=parse_rule("ever(visit)"))
+    context.segments.edit(tenant, BUYERS, edited, author="ann", now_ms=5)
+    relay.look(40_000)
+    assert context.audiences.kept(audience_id) == set()
+
+
+def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: TenantName, relay: Activations) -> None:
+    create(context, tenant)
+    [due] = context.activations.unsent()
+    ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions).send(due.message)
+    relay.look(1)
+    assert alike(told(context, tenant)) == [due.message, due.message]
+
+
+def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer_one_puts_it_right(
+    context: Context, tenant: TenantName, relay: Activations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(context, tenant, "1")
+    create(context, tenant, "in audience vip")
+    other, send = Activations(context, threading.Event()), ActivationSender.send
+    stalled = [True]
+
+    def stalls(sender: ActivationSender, message: Message) -> list[int]:
+        if stalled and isinstance(message, AudienceActivated):
+            stalled.clear()
+            publish(context, tenant, "2")
+            other.look(10_000)
+        return send(sender, message)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ActivationSender, "send", stalls)
+    relay.look(20_000)
+    versions = [m.version for m in alike(told(context, tenant)) if isinstance(m, AudienceActivated)]
+    assert versions == [2, 1, 2]
+
+
+def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_often(
+    context: Context, tenant: TenantName, relay: Activations
+) -> None:
+    create(context, tenant)
+    context.segments.pause(tenant, BUYERS, now_ms=2)
+    relay.look(0)
+    context.segments.put_statuses([status(tenant, 0, paused=False)])
+    for now in (LATER, 2 * LATER, 2 * LATER + AGAIN_AFTER_MS, 3 * LATER + AGAIN_AFTER_MS, 2 * AGAIN_AFTER_MS + LATER):
+        relay.look(now)
+    kinds = [type(message) for message in alike(told(context, tenant))]
+    assert kinds == [RuleActivated, SegmentPaused, SegmentPaused, SegmentPaused]
+
+
+def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
+    context: Context, tenant: TenantName, relay: Activations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = TenantName(f"z{tenant[1:]}")
+    context.audiences.add_tenant(other, 1)
+    create(context, tenant, "in audience vip")
+    create(context, other)
+
+    def fails(_: object, ref: object) -> None:
+        raise RetriableError("LAKE_UNAVAILABLE", f"{ref} is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(InMemoryVersionStore, "current", fails)
+        relay.look(1)
+    assert [one.tenant for one in context.activations.unsent()] == [tenant]
+    assert len(alike(told(context, other))) == 1
+    relay.look(2)
+    assert len(alike(told(context, tenant))) == 1
+
+
+def test_another_number_of_partitions_is_refused(context: Context, tenant: TenantName) -> None:
+    create(context, tenant)
+    [due] = context.activations.unsent()
+    with pytest.raises(FatalError, match="TOPIC_PARTITIONS_CHANGED"):
+        ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions - 1).send(due.message)
+
+
+def test_a_broker_that_is_away_is_tried_again(context: Context, tenant: TenantName) -> None:
+    create(context, tenant)
+    [due] = context.activations.unsent()
+    with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):
+        ActivationSender("127.0.0.1:1", 4).send(due.message)
+
+
+def test_what_workers_say_comes_into_the_catalog(context: Context, tenant: TenantName) -> None:
+    create(context, tenant)
+    segment_id = context.segments.get(tenant, BUYERS).segment_id
+    producer = Producer({"bootstrap.servers": context.settings.kafka_bootstrap})
+    producer.produce(SEGMENT_STATUS, b"nonsense")
+    for partition in range(4):
+        producer.produce(SEGMENT_STATUS, CODEC.encode(status(tenant, partition, members=partition)))
+    producer.flush(10)
+    stop = threading.Event()
+    fold = status_fold(context, stop, threading.Event())
+    thread = threading.Thread(target=fold.run)
+    thread.start()
+    eventually(lambda: len(context.segments.partitions(segment_id)) == 4)
+    stop.set()
+    thread.join()
+    assert [one.members for one in context.segments.partitions(segment_id).values()] == [0, 1, 2, 3]
