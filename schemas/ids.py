@@ -37,6 +37,11 @@ def audience_name(text: str) -> AudienceName:
     return AudienceName(_checked("audience", text))
 
 
+def segment_name(text: str) -> AudienceName:
+    """Checked name of a segment: they are named as audiences are. Raises `UserError` BAD_NAME."""
+    return AudienceName(_checked("segment", text))
+
+
 def schedule_name(text: str) -> str:
     """Checked name of a schedule. Raises `UserError` BAD_NAME."""
     return _checked("schedule", text)

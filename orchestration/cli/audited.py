@@ -46,6 +46,11 @@ CHANGES: Final = frozenset(
         "schedules resume",
         "schedules delete",
         "schedules run",
+        "segments create",
+        "segments edit",
+        "segments pause",
+        "segments resume",
+        "segments delete",
     }
 )
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
@@ -77,10 +82,14 @@ READS: Final = frozenset(
         "audit",
         "schedules list",
         "schedules show",
+        "segments list",
+        "segments show",
+        "segments versions",
     }
 )
 """Commands that change nothing which the catalog knows of."""
 _OF_SCHEDULES: Final = "schedules "
+_OF_SEGMENTS: Final = "segments "
 _NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "audience", "job", "yes"})
 
 
@@ -122,16 +131,15 @@ def _context() -> "Context | None":
 
 
 def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What the catalog says of the command's schedule, job or audience; none when there is none."""
+    """What the catalog says of the command's schedule, segment, job or audience; none when there is none."""
     if (context := _context()) is None:
         return None
     from orchestration.cli.notification_commands import recipients_record
     from schemas.ids import audience_name, job_id, tenant_name
 
     try:
-        if path.startswith(_OF_SCHEDULES):
-            schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
-            return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
+        if path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+            return _look_within(context, path, given)
         if (job := given.get("job") or SESSION.job) is not None:
             found = context.jobs.find(job_id(job))
             return None if found is None else {"state": found.state, "attempt": found.attempt}
@@ -152,6 +160,18 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         context.database.close()
 
 
+def _look_within(context: "Context", path: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    from orchestration.operations.segments import find
+    from schemas.ids import tenant_name
+
+    if path.startswith(_OF_SCHEDULES):
+        schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
+        return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
+    standing = find(context, given["tenant"], given["name"])
+    segment = standing.segment
+    return {"state": segment.state, "rule_version": segment.rule_version, "rule": standing.rule.text}
+
+
 def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | None, error: str | None) -> None:
     from orchestration.auditing import record
     from orchestration.cli.console import say
@@ -160,8 +180,9 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
     if (context := _context()) is None:
         return
     job = SESSION.job or given.get("job")
-    of_schedules = path.startswith(_OF_SCHEDULES)
-    name = f"schedules/{given['name']}" if of_schedules else given.get("audience") or given.get("name")
+    name = given.get("audience") or given.get("name")
+    if path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+        name = f"{path.split(maxsplit=1)[0]}/{given['name']}"
     tenant = given.get("tenant")
     object_ = "/".join(str(part) for part in (tenant, name) if part) or str(job or path)
     after = _look(path, {**given, "renamed": path == "audiences rename"}) if error is None else None

@@ -1,0 +1,150 @@
+"""What people do to segments, and what is shown of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, Standing
+from orchestration.clock import fresh_id, iso, now_ms
+from orchestration.operations.submit import require_tenant
+from schemas.errors import UserError
+from schemas.ids import segment_name, tenant_name
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.printer import rule_text
+from segmentation.rules.records import MAX_BYTES, rule_from_json
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+PATH_MAX: Final = 1_024
+"""A rule is not taken for the path of a file where it is longer."""
+KAFKA_TIMEOUT_S: Final = 3.0
+
+
+def read_rule(given: str, timezone: str | None) -> NewRule:
+    """A rule as it was given: as text or JSON, or where a file has it (`@path`, or a path that there is).
+
+    Raises `UserError` BAD_RULE, with the character or the place in its detail, BAD_TIMEZONE, RULE_UNREADABLE.
+    """
+    text = _content(given).strip()
+    if not text.startswith("{"):
+        return NewRule(text=text, timezone=timezone, rule=parse_rule(text, timezone=timezone))
+    if timezone is not None:
+        raise UserError("BAD_TIMEZONE", "a rule in JSON says its time zone itself", timezone=timezone)
+    rule = rule_from_json(text.encode())
+    return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule)
+
+
+def _content(given: str) -> str:
+    path = Path(given.removeprefix("@"))
+    try:
+        if not given.startswith("@") and (len(given) > PATH_MAX or "\0" in given or not path.is_file()):
+            return given
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        return content.decode()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise UserError("RULE_UNREADABLE", f"{path} cannot be read: {reason}", path=str(path)) from exc
+
+
+def create(context: "Context", tenant: str, name: str, rule: NewRule, author: str) -> Segment:
+    """A new segment. Raises as `SegmentStore.create`, and BAD_NAME."""
+    tenant_, name_ = tenant_name(tenant), segment_name(name)
+    require_tenant(context, tenant_)
+    return context.segments.create(tenant_, name_, rule, new_id=fresh_id(), author=author, now_ms=now_ms())
+
+
+def edit(context: "Context", tenant: str, name: str, rule: NewRule, author: str) -> tuple[Segment, bool]:
+    """Another rule, and whether it is another one. Raises as `SegmentStore.edit`, and BAD_NAME."""
+    return context.segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
+
+
+def find(context: "Context", tenant: str, name: str) -> Standing:
+    """A segment with all that is known of it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
+    tenant_, name_ = tenant_name(tenant), segment_name(name)
+    found = context.segments.get(tenant_, name_)
+    rule = context.segments.versions(found.segment_id)[found.rule_version - 1]
+    return Standing(segment=found, rule=rule, partitions=context.segments.partitions(found.segment_id))
+
+
+def turn(context: "Context", tenant: str, name: str, what: str) -> Segment:
+    """`pause`, `resume` or `delete` it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
+    store = context.segments
+    change = {"pause": store.pause, "resume": store.resume, "delete": store.delete}[what]
+    return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())
+
+
+def segment_record(standing: Standing, partitions: int, now: int) -> dict[str, Any]:
+    """A segment as plain JSON data.
+
+    `members` is what the partitions have said that have said something (none: none has), `as_of` the instant for which
+    all of that is so at least. `complete`: all of them have, and of this version of the rule.
+    """
+    segment, rule, said = standing.segment, standing.rule, list(standing.partitions.values())
+    current = [one for one in said if one.rule_version == segment.rule_version]
+    oldest = min((one.at_us for one in said), default=None)
+    return {
+        "tenant": segment.tenant,
+        "segment": segment.name,
+        "segment_id": segment.segment_id,
+        "state": segment.state,
+        "rule": rule.text,
+        "timezone": rule.timezone,
+        "rule_version": segment.rule_version,
+        "rule_hash": rule.hash,
+        "members": sum(one.members for one in said) if said else None,
+        "as_of": None if oldest is None else iso(oldest // 1000),
+        "lag_s": None if oldest is None else max(0, now - oldest // 1000) / 1000,
+        "partitions": partitions,
+        "reported": len(current),
+        "complete": len(current) == partitions,
+        "created_at": iso(segment.created_at_ms),
+        "updated_at": iso(segment.updated_at_ms),
+    }
+
+
+def partition_record(one: PartitionStatus) -> dict[str, Any]:
+    """What was said of a partition as plain JSON data."""
+    return {
+        "partition": one.partition,
+        "rule_version": one.rule_version,
+        "paused": one.paused,
+        "members": one.members,
+        "as_of": iso(one.at_us // 1000),
+        "events": one.events,
+        "profiles": one.profiles,
+        "activations": one.activations,
+    }
+
+
+def rule_record_of(version: RuleVersion) -> dict[str, Any]:
+    """A version of a rule as plain JSON data."""
+    return {
+        "rule_version": version.version,
+        "rule": version.text,
+        "timezone": version.timezone,
+        "rule_hash": version.hash,
+        "author": version.author,
+        "created_at": iso(version.created_at_ms),
+    }
+
+
+def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | None:
+    """How many records of events and profiles were not taken in yet; none where Kafka does not tell."""
+    from confluent_kafka import KafkaException, TopicPartition
+    from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+    said = list(partitions)
+    admin = AdminClient({"bootstrap.servers": context.settings.kafka_bootstrap, "log_level": 2})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in said}
+    try:
+        ends = admin.list_offsets(asked, request_timeout=KAFKA_TIMEOUT_S) if asked else {}
+        found = {(p.topic, p.partition): int(f.result(KAFKA_TIMEOUT_S + 1).offset) for p, f in ends.items()}
+    except (KafkaException, TimeoutError):
+        return None
+    taken = [(EVENTS, one.partition, one.events) for one in said]
+    taken += [(PROFILES, one.partition, one.profiles) for one in said]
+    return sum(max(0, found[topic, partition] - at) for topic, partition, at in taken)
