@@ -93,8 +93,9 @@ def _publish(
                 chunks=chunker.chunks[number],
                 records=digest.count,
                 digest=digest,
-                end_offset=sender.last_offset(Partition(number)),
+                first_offset=first,
+                end_offset=last,
             )
-            for number, digest in enumerate(chunker.digests)
+            for number, (digest, (first, last)) in enumerate(zip(chunker.digests, sender.offsets(), strict=True))
         ),
     )

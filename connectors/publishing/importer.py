@@ -114,9 +114,10 @@ def _publish(
                 chunks=chunker.chunks[partition],
                 records=chunker.digests[partition].count,
                 digest=chunker.digests[partition],
-                end_offset=sender.last_offset(partition),
+                first_offset=first,
+                end_offset=last,
             )
-            for partition in partitions
+            for partition, (first, last) in zip(partitions, sender.offsets(), strict=True)
         ),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.names import lock_tenant, refuse_segment
+from orchestration.catalog.names import lock_tenant, refuse_segment, require_tenant
 from orchestration.catalog.records import Audience, Retention
 from orchestration.catalog.tables import activated_audiences, audiences, pins, recipients, tenants
 from schemas.columns import ImportSpec
@@ -30,6 +30,11 @@ class AudienceStore:
         """All tenants, sorted."""
         with self._database.read() as connection:
             return [TenantName(name) for name in connection.scalars(sa.select(tenants.c.name).order_by(tenants.c.name))]
+
+    def require_tenant(self, tenant: TenantName) -> None:
+        """Raises `UserError` UNKNOWN_TENANT."""
+        with self._database.read() as connection:
+            require_tenant(connection, tenant)
 
     def ensure(
         self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec | None = None

@@ -1,5 +1,7 @@
 """The names of a tenant: a rule says `in audience x` or `in segment x`, and x is one of the two."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from orchestration.catalog.tables import audiences, segments, tenants
@@ -7,12 +9,21 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
 
 
+def require_tenant(connection: sa.Connection, tenant: TenantName) -> None:
+    """Raises `UserError` UNKNOWN_TENANT."""
+    _require(connection, sa.select(tenants.c.name).where(tenants.c.name == tenant), tenant)
+
+
 def lock_tenant(connection: sa.Connection, tenant: TenantName) -> None:
     """One change of names and rules of a tenant at a time, until the transaction ends.
 
     Raises `UserError` UNKNOWN_TENANT.
     """
-    if connection.execute(sa.select(tenants.c.name).where(tenants.c.name == tenant).with_for_update()).first() is None:
+    _require(connection, sa.select(tenants.c.name).where(tenants.c.name == tenant).with_for_update(), tenant)
+
+
+def _require(connection: sa.Connection, found: sa.Select[Any], tenant: TenantName) -> None:
+    if connection.execute(found).first() is None:
         raise UserError(
             "UNKNOWN_TENANT", f"there is no tenant {tenant!r}; `muster tenants create {tenant}`", tenant=tenant
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from schemas.columns import ImportMode, ImportSpec
+from schemas.columns import ImportKind, ImportMode, ImportSpec
 from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.messages import JobState
@@ -63,7 +63,10 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One import job. JSON-valued fields (`source`, `evidence`, `build`, `outcome`) are the records of their makers."""
+    """One import job. JSON-valued fields (`source`, `evidence`, `build`, `outcome`) are the records of their makers.
+
+    Where the file has no members, there is no audience: `audience` is one of `schemas.import_targets.RESERVED`.
+    """
 
     job_id: JobId
     tenant: TenantName
@@ -88,6 +91,11 @@ class Job:
     retry_of: JobId | None
     created_at_ms: int
     finished_at_ms: int | None
+
+    @property
+    def kind(self) -> ImportKind:
+        """What the rows of its file are; those of `audience` alone make a version of an audience."""
+        return self.spec.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from orchestration.operations.starting import start_machine
 from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
+from schemas.import_targets import target_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 DEFAULT_TENANT: Final = TenantName("default")
+
+
+def check_target(context: "Context", tenant: str, target: str) -> tuple[TenantName, AudienceName]:
+    """As `check_names`; the target may also be a reserved name."""
+    checked = tenant_name(tenant), target_name(target)
+    require_tenant(context, checked[0])
+    return checked
 
 
 def check_names(context: "Context", tenant: str, audience: str) -> tuple[TenantName, AudienceName]:
@@ -57,7 +65,7 @@ def submit_file(
 
     Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE; `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
     """
-    names = check_names(context, tenant, audience)
+    names = check_target(context, tenant, audience)
     check_readable(path)
     job_id = fresh_id()
     bucket = context.settings.staging_bucket
@@ -70,7 +78,7 @@ def submit_object(
     context: "Context", uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
 ) -> JobId:
     """Start the import of an object where it is; the id of the new job. Raises `UserError` BAD_URI, SOURCE_GONE."""
-    names = check_names(context, tenant, audience)
+    names = check_target(context, tenant, audience)
     bucket, key = split_s3_uri(uri)
     if not key:
         raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
@@ -130,8 +138,8 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
         key=str(job.source["key"]),
         version_id=job.source.get("version_id"),
         sequencer=str(job.source.get("sequencer") or ""),
-        # A job that was refused before it had an audience has no spec of its own, only what was asked for.
-        overrides=job.spec.as_record() if job.audience_id is not None else job.source.get("overrides", {}),
+        # A job that was refused at registration has no spec of its own, only what was asked for.
+        overrides=job.source["overrides"] if "overrides" in job.source else job.spec.as_record(),
         retry_of=job.job_id,
     )
     return start(context, request)

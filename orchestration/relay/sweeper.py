@@ -128,7 +128,7 @@ class Sweeper:
         if job.state == "CANCELLED":
             stop_execution(self._context, job.job_id, job.execution, "the job was cancelled")
         try:
-            if job.attempt > 0:
+            if job.attempt > 0 and job.kind == "audience":  # nobody holds anything of others
                 # A later attempt than the published one may still be on its way through the workers.
                 if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
                     publish_aborted(

@@ -15,7 +15,8 @@ from orchestration.steps.scheduled import resolve
 from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
-from schemas.ids import JobId, audience_name, tenant_name
+from schemas.ids import AudienceName, JobId, TenantName, tenant_name
+from schemas.import_targets import activity_spec, kind_of_target, target_name
 
 
 def register_import(context: Context, event: object, execution: str) -> View:
@@ -48,7 +49,7 @@ def register_import(context: Context, event: object, execution: str) -> View:
 
 
 def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
-    tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
+    tenant, target = tenant_name(request.tenant), target_name(request.audience)
     if request.by_event and request.bucket != context.settings.inbox_bucket:
         raise UserError(
             "NOT_IN_INBOX",
@@ -56,19 +57,16 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
             bucket=request.bucket,
         )
     source = context.objects.pin(request.bucket, request.key, request.version_id)
-    kept = context.audiences.ensure(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
-    spec = ImportSpec.from_record({**kept.spec.as_record(), **request.overrides})
-    if spec.kind != "audience":
-        raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
+    spec, audience_id = _spec(context, tenant, target, request.overrides)
     # An object that came by an event keeps its place in the order when it is imported again.
-    sequencer = request.sequencer or context.jobs.sequencer(
-        kept.audience_id, source.bucket, source.key, source.version_id
-    )
+    sequencer = request.sequencer
+    if not sequencer and audience_id is not None:
+        sequencer = context.jobs.sequencer(audience_id, source.bucket, source.key, source.version_id)
     return NewJob(
         job_id=request.job_id,
         tenant=tenant,
-        audience=audience,
-        audience_id=kept.audience_id,
+        audience=target,
+        audience_id=audience_id,
         mode=spec.mode,
         partitions=context.settings.partitions,
         spec=spec,
@@ -81,6 +79,20 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
         created_at_ms=now_ms(),
         evidence=_evidence_of_earlier(context, request, source, spec),
     )
+
+
+def _spec(
+    context: Context, tenant: TenantName, target: AudienceName, overrides: Mapping[str, Any]
+) -> tuple[ImportSpec, JobId | None]:
+    """What is asked for: with the configuration of the audience, which is made if there is none; others have none."""
+    if (kind := kind_of_target(target)) != "audience":
+        context.audiences.require_tenant(tenant)
+        return activity_spec(kind, overrides), None
+    kept = context.audiences.ensure(tenant, target, new_id=fresh_id(), now_ms=now_ms())
+    spec = ImportSpec.from_record({**kept.spec.as_record(), **overrides})
+    if spec.kind != "audience":
+        raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
+    return spec, kept.audience_id
 
 
 def _evidence_of_earlier(
@@ -99,14 +111,16 @@ def _evidence_of_earlier(
 
 
 def _refused_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+    kind = kind_of_target(request.audience)
+    spec = ImportSpec() if kind == "audience" else activity_spec(kind, {})
     return NewJob(
         job_id=request.job_id,
         tenant=request.tenant,
         audience=request.audience,
         audience_id=None,
-        mode="replace",
+        mode=spec.mode,
         partitions=context.settings.partitions,
-        spec=ImportSpec(),
+        spec=spec,
         source={
             "bucket": request.bucket,
             "key": request.key,

@@ -1,11 +1,15 @@
-"""ImportToKafka: one attempt, from its start markers to its end markers."""
+"""ImportToKafka: one attempt, from its first message to the acknowledgement of its last one."""
+
+from typing import Any, Literal
 
 from connectors.pinned import SourceObject
+from connectors.publishing.activity_chunking import ActivitySource
+from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
 from connectors.publishing.backlog import KafkaBacklog
 from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
 from connectors.publishing.producer import KafkaTopicLog
-from connectors.publishing.reports import ImportAttempt
+from connectors.publishing.reports import ImportAttempt, PublishReport
 from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job
@@ -16,7 +20,7 @@ from orchestration.steps.view import View, view
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
 from schemas.log_ids import bind
-from schemas.topics import IMPORTS, IMPORTS_SMALL
+from schemas.topics import EVENTS, IMPORTS, IMPORTS_SMALL, PROFILES, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 MAX_ATTEMPTS = 8
 """More than the workflow's own retries give: a job that comes here more often is in a loop."""
@@ -29,7 +33,7 @@ def send(context: Context, job_id: JobId) -> View:
         return view(context, job)
     if job.task_token is not None:  # its turn has been taken, or its last wait is over: nobody need answer that again
         context.jobs.put(job_id, task_token=None)
-    if job.evidence is None or job.audience_id is None:
+    if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
     if job.attempt >= MAX_ATTEMPTS:
         raise FatalError("TOO_MANY_ATTEMPTS", f"job {job_id} has used {MAX_ATTEMPTS} attempts", job=job_id)
@@ -41,22 +45,8 @@ def send(context: Context, job_id: JobId) -> View:
             raise
         return view(context, context.jobs.get(job_id))  # cancelled, or begun by another, between our look and our swap
     report = StageReport(context.progress, job_id, "import", total=int(job.evidence["accepted"]), unit="rows")
-    topic = import_topic(job)
     try:
-        with open_parsed(
-            SourceObject.from_record(job.source), job.spec, context.parse_limits(), context.objects
-        ) as parsed:
-            sent = publish_import(
-                parsed,
-                _attempt(context, job, attempt),
-                evidence=Evidence.from_record(job.evidence),
-                log=KafkaTopicLog(context.settings.kafka_bootstrap, topic),
-                backlog=KafkaBacklog(context.settings.kafka_bootstrap, topic, job.partitions),
-                fence=CatalogFence(context, job_id, attempt),
-                on_progress=lambda p: report.update(
-                    done=p.rows, rows=p.rows, partitions=p.partitions, offsets=p.offsets, attempt=attempt
-                ),
-            )
+        sent = _publish(context, job, attempt, Evidence.from_record(job.evidence), report)
     except StopPublishing:
         return view(context, context.jobs.get(job_id))
     report.finish(rows=sent.rows)
@@ -67,8 +57,29 @@ def send(context: Context, job_id: JobId) -> View:
 
 
 def import_topic(job: Job) -> str:
-    """The lane of a job: small imports do not wait behind large ones."""
+    """Where the rows of a job go. Members have two lanes: small imports do not wait behind large ones."""
+    if job.kind != "audience":
+        return EVENTS if job.kind == "events" else PROFILES
     return IMPORTS_SMALL if job.small else IMPORTS
+
+
+def _publish(context: Context, job: Job, attempt: Attempt, evidence: Evidence, report: StageReport) -> PublishReport:
+    topic, bootstrap = import_topic(job), context.settings.kafka_bootstrap
+    group = WORKER_GROUP if job.kind == "audience" else SEGMENT_WORKER_GROUP
+    shared: Any = {
+        "evidence": evidence,
+        "log": KafkaTopicLog(bootstrap, topic),
+        "backlog": KafkaBacklog(bootstrap, topic, job.partitions, group=group),
+        "fence": CatalogFence(context, job.job_id, attempt),
+        "on_progress": lambda p: report.update(
+            done=p.rows, rows=p.rows, partitions=p.partitions, offsets=p.offsets, attempt=attempt
+        ),
+    }
+    source = SourceObject.from_record(job.source)
+    with open_parsed(source, job.spec, context.parse_limits(), context.objects) as parsed:
+        if job.kind == "audience":
+            return publish_import(parsed, _attempt(context, job, attempt), **shared)
+        return publish_activity(parsed, _activity(job, job.kind, attempt), **shared)
 
 
 class CatalogFence:
@@ -102,3 +113,29 @@ def _attempt(context: Context, job: Job, attempt: Attempt) -> ImportAttempt:
         columns=job.spec.row_schema,
         data_prefix=context.data_prefix(job.tenant, job.audience_id),
     )
+
+
+def _activity(job: Job, kind: Literal["events", "profiles"], attempt: Attempt) -> ActivityAttempt:
+    return ActivityAttempt(
+        source=ActivitySource(
+            kind=kind,
+            tenant=job.tenant,
+            source=activity_source(job),
+            import_id=job.job_id,
+            attempt=attempt,
+        ),
+        partitions=job.partitions,
+        columns=job.spec.row_schema,
+    )
+
+
+def activity_source(job: Job) -> str:
+    """What numbers the rows of a file of events or profiles: the object as it was pinned.
+
+    Where the bucket keeps no versions, the content (its ETag) and the time of writing stand for one, so that another
+    file under the same key has other events.
+    """
+    source = SourceObject.from_record(job.source)
+    if source.version_id is not None:
+        return f"{source.uri}?versionId={source.version_id}"
+    return f"{source.uri}?etag={source.etag}&lastModified={source.last_modified.isoformat()}"

@@ -254,7 +254,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     monkeypatch.setattr("orchestration.steps.send.open_parsed", deployment.open_parsed)
     monkeypatch.setattr(
         "orchestration.steps.send.KafkaBacklog",
-        lambda _bootstrap, topic, _partitions: StepWorkers(deployment.log("", topic)),
+        lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
     for module in ("orchestration.steps.send", "orchestration.relay.sweeper", "connectors.publishing.producer"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)

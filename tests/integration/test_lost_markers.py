@@ -79,6 +79,7 @@ def awaiting(context: Context, imported: FakeImport, end_offsets: dict[int, int]
                 chunks=m.chunks,
                 records=m.records,
                 digest=m.digest,
+                first_offset=0,
                 end_offset=end_offsets[m.partition],
             )
             for m in ends

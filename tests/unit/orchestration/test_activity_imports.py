@@ -1,0 +1,208 @@
+"""Imports of events and profiles: the life of a job whose rows make no version of an audience."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.pinned import SourceObject
+from connectors.sources.parsing import ParsedFile, open_parsed
+from connectors.verification.evidence import Evidence
+from connectors.verification.verifier import verify_file
+from orchestration.catalog.records import Job
+from orchestration.operations.jobs import cancel
+from orchestration.relay.sweeper import Sweeper
+from schemas.errors import UserError
+from schemas.import_targets import RESERVED
+from schemas.messages import EventChunk, ProfileChunk
+from schemas.topics import EVENTS, PROFILES
+from tests.fakes.deployment import ACME, PARTITIONS, Deployment
+
+ORDERS = (
+    "user_id,event,occurred_at,event_id,total\n"
+    "alice,order,2026-01-01T10:00:00Z,o-1,12.5\n"
+    "bob,order,2026-01-01T11:00:00Z,o-2,\n"
+    "bob,,2026-01-01T11:00:00Z,o-3,1\n"
+    "alice,order,2026-01-01T10:00:00Z,o-1,12.5\n"
+)
+TOTAL = {"name": "total", "type": "double", "source": None}
+EVENT_ID = {"name": "event_id", "type": "string", "source": None}
+TOLERANT = {"columns": [TOTAL, EVENT_ID], "max_reject_share": 0.5}
+PLANS = "user_id,plan\nalice,gold\nbob,\nalice,silver\n"
+
+
+@pytest.fixture(autouse=True)
+def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are parsed as they are in production, but lie on the disk."""
+
+    def local(source: SourceObject) -> Path:
+        path = tmp_path / source.key.rpartition("/")[2]
+        path.write_bytes(deployment.objects.get(source.bucket, source.key))
+        return path
+
+    def verify(source: SourceObject, *given: Any, store: object, **named: Any) -> Evidence:
+        del store
+        deployment.scans += 1
+        return verify_file(local(source), *given, **named)
+
+    @contextmanager
+    def parsed(source: SourceObject, spec: Any, limits: Any, _: object) -> Iterator[ParsedFile]:
+        with open_parsed(local(source), spec, limits) as opened:
+            yield opened
+
+    monkeypatch.setattr("orchestration.steps.verify.verify_file", verify)
+    monkeypatch.setattr("orchestration.steps.send.open_parsed", parsed)
+
+
+def of_events(deployment: Deployment, content: str = ORDERS, **overrides: Any) -> Job:
+    deployment.objects.put("inbox", "acme/_events/orders.csv", content.encode())
+    request = deployment.request("_events", key="acme/_events/orders.csv", overrides={**TOLERANT, **overrides})
+    return deployment.register(request)
+
+
+def test_a_job_of_events_belongs_to_no_audience_and_makes_none(deployment: Deployment) -> None:
+    job = of_events(deployment)
+    assert (job.kind, job.audience, job.audience_id, job.mode) == ("events", "_events", None, "append")
+    assert [column.name for column in job.spec.columns] == ["event", "occurred_at", "event_id", "total"]
+    assert deployment.context.audiences.all() == []
+
+
+@pytest.mark.parametrize("kind", RESERVED)
+def test_an_upload_into_the_inbox_is_known_by_the_reserved_name(deployment: Deployment, kind: str) -> None:
+    job = deployment.uploaded(f"acme/_{kind}/2026/a.csv")
+    assert (job.kind, job.error) == (kind, None)
+
+
+def test_another_name_that_no_audience_may_have_is_refused(deployment: Deployment) -> None:
+    job = deployment.uploaded("acme/_orders/a.csv")
+    assert job.error is not None
+    assert (job.state, job.error.code) == ("FAILED", "BAD_NAME")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({"mode": "replace"}, "events are imported with mode append, not replace"),
+        ({"kind": "profiles"}, "profiles cannot be imported as events"),
+        ({"columns": [{"name": "total", "type": "long", "source": None}]}, "the column total is long"),
+    ],
+)
+def test_a_spec_that_events_cannot_have_is_a_failed_job_that_says_so(
+    deployment: Deployment, overrides: dict[str, Any], reason: str
+) -> None:
+    job = of_events(deployment, **overrides)
+    assert job.error is not None
+    assert (job.state, job.kind, job.error.code) == ("FAILED", "events", "BAD_SPEC")
+    assert reason in job.error.message
+
+
+def test_an_unknown_tenant_is_a_failed_job(deployment: Deployment) -> None:
+    job = deployment.uploaded("nobody/_events/a.csv")
+    assert job.error is not None
+    assert job.error.code == "UNKNOWN_TENANT"
+
+
+def test_the_same_object_again_is_a_duplicate(deployment: Deployment) -> None:
+    job = of_events(deployment)
+    assert of_events(deployment).job_id == job.job_id
+
+
+def test_rows_are_judged_as_those_of_any_file(deployment: Deployment) -> None:
+    job = deployment.run(of_events(deployment), until="IMPORTING")
+    assert job.evidence is not None
+    found = Evidence.from_record(job.evidence)
+    assert (found.rows, found.accepted, found.rejected_by_code) == (4, 3, {"bad_event": 1})
+
+
+def test_a_time_without_an_offset_fails_the_import_and_names_line_and_column(deployment: Deployment) -> None:
+    job = of_events(deployment, "user_id,event,occurred_at,event_id,total\na,e,2026-01-01T10:00:00,,\n")
+    with pytest.raises(Exception, match="line 2, column occurred_at: bad_value") as raised:
+        deployment.step(job, "verify_file")
+    assert type(raised.value).__name__ == "UserError"
+
+
+def test_the_zone_of_the_spec_makes_times_without_an_offset_clear(deployment: Deployment) -> None:
+    content = "user_id,event,occurred_at,event_id,total\na,e,2026-01-01T10:00:00,,\n"
+    job = deployment.run(of_events(deployment, content, timezone="Asia/Tokyo"), until="AWAITING")
+    assert sent(deployment, EVENTS)[0].count == 1
+    assert job.state == "AWAITING"
+
+
+def sent(deployment: Deployment, topic: str) -> list[EventChunk | ProfileChunk]:
+    found = [message for p in range(PARTITIONS) for message in deployment.logs[topic].decoded(p)]
+    assert all(isinstance(message, EventChunk | ProfileChunk) for message in found)
+    return [message for message in found if isinstance(message, EventChunk | ProfileChunk)]
+
+
+def test_events_are_sent_into_their_topic_as_rows_of_the_pinned_object(deployment: Deployment) -> None:
+    job = deployment.run(of_events(deployment), until="AWAITING")
+    chunks = sent(deployment, EVENTS)
+    assert sum(chunk.count for chunk in chunks) == 3
+    version = deployment.objects.pin("inbox", "acme/_events/orders.csv").version_id
+    assert {chunk.source for chunk in chunks} == {f"s3://inbox/acme/_events/orders.csv?versionId={version}"}
+    assert {(chunk.tenant, chunk.import_id, chunk.attempt) for chunk in chunks} == {(ACME, job.job_id, 1)}
+    assert sorted(deployment.logs) == [EVENTS]
+
+
+def test_a_later_attempt_sends_the_same_rows_of_the_same_source(deployment: Deployment) -> None:
+    job = deployment.run(of_events(deployment), until="AWAITING")
+    deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
+    deployment.run(job, until="AWAITING")
+    first, second = ([c for c in sent(deployment, EVENTS) if c.attempt == attempt] for attempt in (1, 2))
+    assert [(c.source, c.rows) for c in first] == [(c.source, c.rows) for c in second]
+
+
+def test_where_a_bucket_keeps_no_versions_the_content_and_its_time_stand_for_one(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = deployment.objects.pin
+
+    def unversioned(*place: Any) -> SourceObject:
+        return SourceObject.from_record({**pin(*place).as_record(), "version_id": None})
+
+    monkeypatch.setattr(deployment.objects, "pin", unversioned)
+    deployment.run(of_events(deployment), until="AWAITING")
+    etag = pin("inbox", "acme/_events/orders.csv").etag
+    expected = f"s3://inbox/acme/_events/orders.csv?etag={etag}&lastModified=2026-01-01T00:00:00+00:00"
+    assert {chunk.source for chunk in sent(deployment, EVENTS)} == {expected}
+
+
+def test_profiles_are_sent_into_theirs_in_the_order_of_the_file(deployment: Deployment) -> None:
+    deployment.objects.put("inbox", "acme/_profiles/plans.csv", PLANS.encode())
+    plan = {"columns": [{"name": "plan", "type": "string", "source": None}]}
+    request = deployment.request("_profiles", key="acme/_profiles/plans.csv", overrides=plan)
+    deployment.run(deployment.register(request), until="AWAITING")
+    assert sum(chunk.count for chunk in sent(deployment, PROFILES)) == 3
+
+
+def test_a_retry_of_a_refused_request_asks_for_what_it_asked_for(deployment: Deployment) -> None:
+    job = of_events(deployment, mode="replace")
+    again = deployment.retry(job, force=True)
+    assert again.error is not None
+    assert (again.kind, again.error.code) == ("events", "BAD_SPEC")
+
+
+def test_a_retry_of_a_cancelled_job_keeps_its_spec_and_verifies_nothing_again(deployment: Deployment) -> None:
+    job = deployment.run(of_events(deployment), until="IMPORTING")
+    cancel(deployment.context, job.job_id)
+    again = deployment.retry(job)
+    assert (again.spec, again.state, deployment.scans) == (job.spec, "IMPORTING", 1)
+
+
+def test_an_audience_cannot_have_a_reserved_name() -> None:
+    from schemas.ids import audience_name  # noqa: PLC0415
+
+    for name in RESERVED.values():
+        with pytest.raises(UserError, match="BAD_NAME"):
+            audience_name(name)
+
+
+def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployment: Deployment) -> None:
+    job = deployment.run(of_events(deployment), until="AWAITING")
+    cancel(deployment.context, job.job_id)
+    before = deployment.sent()
+    Sweeper(deployment.context).look(deployment.later(minutes=1))
+    assert deployment.context.jobs.to_sweep(deployment.later(minutes=2)) == []
+    assert deployment.sent() == before
