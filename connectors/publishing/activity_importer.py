@@ -93,9 +93,8 @@ def _publish(
                 chunks=chunker.chunks[number],
                 records=digest.count,
                 digest=digest,
-                first_offset=first,
-                end_offset=last,
+                end_offset=sender.last_offset(Partition(number)),
             )
-            for number, (digest, (first, last)) in enumerate(zip(chunker.digests, sender.offsets(), strict=True))
+            for number, digest in enumerate(chunker.digests)
         ),
     )

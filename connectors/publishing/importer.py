@@ -114,10 +114,9 @@ def _publish(
                 chunks=chunker.chunks[partition],
                 records=chunker.digests[partition].count,
                 digest=chunker.digests[partition],
-                first_offset=first,
-                end_offset=last,
+                end_offset=sender.last_offset(partition),
             )
-            for partition, (first, last) in zip(partitions, sender.offsets(), strict=True)
+            for partition in partitions
         ),
     )
 

@@ -48,7 +48,6 @@ class PartitionSent:
     chunks: int
     records: int
     digest: Digest
-    first_offset: int  # of its first message; -1 without one
     end_offset: int  # of the end marker, or of the last chunk where there are no markers; -1 without one
 
 
@@ -77,7 +76,6 @@ class PublishReport:
                     "chunks": sent.chunks,
                     "records": sent.records,
                     "digest": str(sent.digest),
-                    "first_offset": sent.first_offset,
                     "end_offset": sent.end_offset,
                 }
                 for sent in self.partitions

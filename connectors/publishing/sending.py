@@ -53,6 +53,10 @@ class Sender:
         """Name of the topic."""
         return self._log.topic
 
+    def last_offset(self, partition: Partition) -> int:
+        """Offset of the last message of a partition that the broker has acknowledged; -1 without one."""
+        return self._last_offsets[partition]
+
     def offsets(self) -> tuple[tuple[int, int], ...]:
         """First and last offset of each partition that the broker has acknowledged; -1 without one."""
         return tuple(zip(self._first_offsets, self._last_offsets, strict=True))

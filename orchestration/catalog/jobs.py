@@ -120,8 +120,10 @@ class JobStore(JobQueries):
             connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(execution=execution))
             return True
 
-    def start_attempt(self, job_id: JobId, *, after: Attempt, now_ms: int) -> Attempt:
+    def start_attempt(self, job_id: JobId, *, after: Attempt, now_ms: int, **values: Any) -> Attempt:
         """Begin attempt `after` + 1: a compare-and-swap that is allowed only in state IMPORTING.
+
+        `values` are columns set with it.
 
         Raises `FatalError` ATTEMPT_SUPERSEDED when the job is elsewhere or another attempt has begun.
         """
@@ -136,7 +138,7 @@ class JobStore(JobQueries):
                     state=row["state"],
                     attempt=row["attempt"],
                 )
-            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(attempt=attempt))
+            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(attempt=attempt, **values))
             connection.execute(attempts.insert().values(job_id=job_id, attempt=attempt, started_at_ms=now_ms))
             append(connection, job_id, "IMPORTING", attempt, f"attempt {attempt} began", now_ms)
         return attempt

@@ -67,7 +67,7 @@ def list_(
 def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     """Show a job: history, progress, cause."""
     del json
-    from orchestration.cli.rendering import partition_lines, stage_line
+    from orchestration.cli.rendering import done_word, partition_lines, stage_line
     from orchestration.clock import now_ms
     from orchestration.operations.follow import look
     from orchestration.operations.job_records import view_record
@@ -108,7 +108,7 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
         right=("ATTEMPT",),
     )
     print_line("")
-    for line in [*map(stage_line, view.stages), *partition_lines(view.partitions)]:
+    for line in [*map(stage_line, view.stages), *partition_lines(view.partitions, done_word(view))]:
         print_line(line)
     print_notifications(told)
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestration.cli.formatting import bar, duration, number, percent, rate, safe, shorten, size
-from orchestration.operations.follow import JobView, PartitionView, StageView
+from orchestration.operations.follow import JobView, PartitionState, PartitionView, StageView
 
 COLUMNS: Final = 80
 MAX_PARTITIONS: Final = 16
 """With more, only the slowest are listed."""
 SLOWEST: Final = 4
-_MARKS: Final = {"materialised": "✓", "failed": "✗"}
+_MARKS: Final = {"materialised": "✓", "archived": "✓", "failed": "✗"}
 
 
 def job_lines(view: JobView) -> list[str]:
@@ -23,7 +23,7 @@ def job_lines(view: JobView) -> list[str]:
         "  " + shorten(f"{safe(job.tenant)}/{safe(job.audience)}, {job.mode}, {source}", COLUMNS - 2),
     ]
     lines += [stage_line(stage) for stage in view.stages]
-    return lines + partition_lines(view.partitions)
+    return lines + partition_lines(view.partitions, done_word(view))
 
 
 def stage_line(stage: StageView) -> str:
@@ -50,12 +50,17 @@ def amount(stage: StageView) -> str:
     return size(stage.done) if stage.unit == "bytes" else f"{number(stage.done)} {stage.unit}"
 
 
-def partition_lines(partitions: Sequence[PartitionView]) -> list[str]:
+def done_word(view: JobView) -> PartitionState:
+    """What becomes of a partition of a job."""
+    return "materialised" if view.job.kind == "audience" else "archived"
+
+
+def partition_lines(partitions: Sequence[PartitionView], word: PartitionState = "materialised") -> list[str]:
     """Partitions, one a line: what was sent, what the workers have taken, how fast, and what waits."""
     if not partitions:
         return []
-    done = sum(1 for p in partitions if p.state == "materialised")
-    title = f"  partitions  {done} of {len(partitions)} materialised"
+    done = sum(1 for p in partitions if p.state == word)
+    title = f"  partitions  {done} of {len(partitions)} {word}"
     if len(partitions) <= MAX_PARTITIONS:
         return [title, *map(partition_line, partitions)]
     slowest = slowest_of(partitions)
@@ -108,7 +113,7 @@ def job_line(view: JobView) -> str:
             text += f", {duration(stage.left_s)} left"
         cells.append(text)
     if view.partitions and view.job.state in {"IMPORTING", "AWAITING"}:
-        done = sum(1 for p in view.partitions if p.state == "materialised")
+        done = sum(1 for p in view.partitions if p.state == done_word(view))
         cells.append(f"{done} of {len(view.partitions)} partitions")
         for p in slowest_of(view.partitions):
             share = percent(p.taken, p.expected).strip()

@@ -130,8 +130,11 @@ def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
     kind = body.get("kind", "import")
     name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else f"an {kind}"
     cause = body.get("cause") or {}
+    done = f"{name} is {'exported' if kind == 'export' else 'ready'}, version {body.get('version')}"
+    if kind == "import" and body.get("version") is None:  # of events or profiles
+        done = f"{name}: the import is complete"
     what = {
-        "ready": f"{name} is {'exported' if kind == 'export' else 'ready'}, version {body.get('version')}",
+        "ready": done,
         "superseded": f"{name}: a newer import was published already",
         "user-error": f"{name}: the {'export' if kind == 'export' else 'file'} was refused ({cause.get('code')})",
         "system-error": f"{name}: an {kind} failed ({cause.get('code') or body.get('state')})",

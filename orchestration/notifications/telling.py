@@ -16,7 +16,7 @@ from schemas.ids import JobId
 
 LOG: Final = Recipient(channel="log", address="")
 """Everything is told to the log as well; its row shows that the outcome of a job has been dealt with."""
-COUNTS: Final = ("rows", "accepted", "rejected", "duplicates", "distinct", "members")
+COUNTS: Final = ("rows", "accepted", "rejected", "duplicates", "distinct", "stored", "members")
 EXPORT_COUNTS: Final = ("rows", "files", "bytes")
 _log = logging.getLogger(__name__)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 StageName = Literal["upload", "verify", "import", "materialise", "build", "publish"]
+PartitionState = Literal["materialised", "failed", "archived"]
+"""`archived`: of events and profiles, that the archive has them; no end marker is judged."""
 StageState = Literal["waiting", "running", "done", "stopped"]
 STAGES: Final[tuple[StageName, ...]] = ("verify", "import", "materialise", "build", "publish")
 POLL_S: Final = 0.25
@@ -42,7 +44,7 @@ class StageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionView:
-    """One partition of the newest attempt, in rows; `state` is none until its end marker has been judged.
+    """One partition of the newest attempt, in rows; `state` is none until it is known to be whole, or not.
 
     `taken`: rows that the workers have made durable. `lag`: messages that were sent and wait for the workers; none
     where nobody knows. `rate` is rows taken a second since the first was sent; `left_s` what the rest takes at it.
@@ -55,7 +57,7 @@ class PartitionView:
     lag: int | None = None
     rate: float | None = None
     left_s: float | None = None
-    state: Literal["materialised", "failed"] | None = None
+    state: PartitionState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +156,11 @@ def stage_views(
     announced: "list[PartitionProgress]",
     now_ms: int,
 ) -> tuple[StageView, ...]:
-    """The stages of a job; `build` exists for append and remove only."""
+    """The stages of a job; `build` exists for append to and remove from an audience only."""
     ended = job.state in FINAL
     views = []
     for index, name in enumerate(STAGES):
-        if name == "build" and job.mode == "replace":
+        if name == "build" and (job.mode == "replace" or job.kind != "audience"):
             continue
         state: StageState
         if index < reached:
@@ -192,6 +194,11 @@ def partition_views(
         last_word = said.get(number)
         done = published or (last_word is not None and last_word.materialised)
         rows = count if done else _at(stream.get("partitions"), number) or 0
+        state: PartitionState | None = None
+        if last_word is not None:
+            state = "materialised" if last_word.materialised else "failed"
+        elif job.kind != "audience" and (published or (stream and rows == count)):
+            state = "archived"
         end_ms = last_word.at_ms if last_word is not None else now_ms
         rate = _rate(rows, end_ms - int(import_["started_at_ms"])) if import_ and not published else None
         views.append(
@@ -203,7 +210,7 @@ def partition_views(
                 lag=0 if done else _at(stream.get("lag"), number),
                 rate=rate,
                 left_s=(count - rows) / rate if rate and last_word is None and job.state not in FINAL else None,
-                state=None if last_word is None else "materialised" if last_word.materialised else "failed",
+                state=state,
             )
         )
     return tuple(views)

@@ -30,6 +30,7 @@ from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
 from schemas.errors import RetriableError
 from schemas.log_ids import bound
+from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from streams.counters import Counters
 
 ROUND_S: Final = 0.5
@@ -77,7 +78,14 @@ def main() -> int:
 
 def _go_round(context: Context, stop: threading.Event, changed: threading.Event) -> None:
     group = WorkerGroup(context.settings.kafka_bootstrap, context.settings.partitions)
-    answers, lag = Answers(context, WorkerLiveness(group)), StreamLag(context, group)
+    activity = WorkerGroup(
+        context.settings.kafka_bootstrap,
+        context.settings.partitions,
+        name=SEGMENT_WORKER_GROUP,
+        topics=ACTIVITY_TOPICS,
+    )
+    answers = Answers(context, WorkerLiveness(group), WorkerLiveness(activity))
+    lag = StreamLag(context, group, activity)
     markers, events, sweeper = LostMarkers(context, group), JobEvents(context), Sweeper(context)
     schedules = Schedules(context)
     _log.info("ready")

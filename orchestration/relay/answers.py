@@ -12,9 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.relay.archived import ArchiveWatch
 from orchestration.relay.liveness import WorkerLiveness
 from orchestration.steps.materialised import completion_of
 from orchestration.steps.view import view
+from schemas.messages import JobState
 from segmentation.completion import Broken, Complete, Waiting
 
 HEARTBEAT_MS: Final = 20_000
@@ -25,9 +27,11 @@ _log = logging.getLogger(__name__)
 class Answers:
     """Keeps what was said last to each token, so that a repeat is not sent on every round."""
 
-    def __init__(self, context: Context, liveness: WorkerLiveness) -> None:
+    def __init__(self, context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> None:
         self._context = context
         self._liveness = liveness
+        self._activity_liveness = activity_liveness
+        self._archive = ArchiveWatch(context)
         self._beaten_ms: dict[str, int] = {}
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
@@ -43,26 +47,34 @@ class Answers:
             self._send("send_task_success", taskToken=job.task_token, output=json.dumps(view(self._context, job)))
         if job.state != "AWAITING":
             return
+        if job.kind != "audience":
+            self._give_activity(job, job.task_token, now_ms)
+            return
         found = completion_of(self._context, job)
         match found:
             case Complete():
-                after = "PUBLISHING" if job.mode == "replace" else "BUILDING"
-                self._send(
-                    "send_task_success",
-                    taskToken=job.task_token,
-                    output=json.dumps(view(self._context, job, state=after)),
-                )
+                self._go_on(job, job.task_token, "PUBLISHING" if job.mode == "replace" else "BUILDING")
             case Broken(fault=fault):
                 self._send(
                     "send_task_failure", taskToken=job.task_token, error="MaterialisationFailed", cause=fault[:4000]
                 )
             case Waiting():
-                self._beat(job.job_id, job.task_token, now_ms)
+                self._beat(job.job_id, job.task_token, self._liveness, now_ms)
 
-    def _beat(self, job_id: str, token: str, now_ms: int) -> None:
+    def _give_activity(self, job: Job, token: str, now_ms: int) -> None:
+        """As `give`, of a job that waits until the archive has its events or changes of profiles."""
+        if self._archive.has_all(job, now_ms):
+            self._go_on(job, token, "PUBLISHING")
+        else:
+            self._beat(job.job_id, token, self._activity_liveness, now_ms)
+
+    def _go_on(self, job: Job, token: str, state: JobState) -> None:
+        self._send("send_task_success", taskToken=token, output=json.dumps(view(self._context, job, state=state)))
+
+    def _beat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
         if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:
             return
-        if (stalled := self._liveness.fault(now_ms)) is not None:
+        if (stalled := liveness.fault(now_ms)) is not None:
             _log.error("no heartbeat for job %s: %s", job_id, stalled)
             return
         if self._send("send_task_heartbeat", taskToken=token):

@@ -47,7 +47,7 @@ def job_event(job: Job, transition: Transition) -> JobEvent:
         sequence=transition.sequence,
         state=transition.state,
         attempt=transition.attempt,
-        version=job.outcome["version"] if ready and job.outcome else None,
+        version=job.outcome.get("version") if ready and job.outcome else None,
         code=job.error.code if transition.state == "FAILED" and job.error is not None else None,
         occurred_at_us=transition.at_ms * 1000,
     )

@@ -24,9 +24,10 @@ _log = logging.getLogger(__name__)
 class StreamLag:
     """Keeps the stage `materialise` of the jobs that are being sent or awaited, about once a second."""
 
-    def __init__(self, context: Context, group: WorkerGroup) -> None:
+    def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
         self._context = context
         self._group = group
+        self._activity_group = activity_group
         self._looked_ms = 0
 
     def look(self, jobs: Iterable[Job], now_ms: int) -> None:
@@ -35,8 +36,12 @@ class StreamLag:
         if not moving or now_ms - self._looked_ms < LOOK_EVERY_MS:
             return
         self._looked_ms = now_ms
+        kinds = {job.kind != "audience" for job in moving}
+        groups = [
+            group for activity, group in ((False, self._group), (True, self._activity_group)) if activity in kinds
+        ]
         try:
-            committed = self._group.committed()
+            committed = {place: offset for group in groups for place, offset in group.committed().items()}
         except KafkaException as exc:
             _log.warning("the position of the workers is not known: %s", exc)
             return

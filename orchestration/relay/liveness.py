@@ -10,7 +10,6 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from orchestration.relay.worker_group import Place, WorkerGroup
-from schemas.topics import WORKER_GROUP
 
 STALL_MS: Final = 120_000
 
@@ -35,7 +34,7 @@ class WorkerLiveness:
         if members == 0:
             self._empty_ms = self._empty_ms or now_ms
             if now_ms - self._empty_ms > STALL_MS:
-                return f"no worker has been in group {WORKER_GROUP} for {(now_ms - self._empty_ms) // 1000} s"
+                return f"no worker has been in group {self._group.name} for {(now_ms - self._empty_ms) // 1000} s"
         else:
             self._empty_ms = None
         lag = sum(max(end - max(committed[place], 0), 0) for place, end in ends.items())

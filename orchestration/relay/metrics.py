@@ -124,7 +124,7 @@ class RelayMetrics:
         del now
         s = self._context.settings
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
-        self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, group=ARCHIVE_GROUP, topics=(ARCHIVE,))
+        self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         for group in (self._group, self._archivers):
             committed, ends = group.committed(), group.ends()
             for place, end in ends.items():

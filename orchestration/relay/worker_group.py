@@ -20,21 +20,21 @@ class WorkerGroup:
     """
 
     def __init__(
-        self, bootstrap: str, partitions: int, *, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS
+        self, bootstrap: str, partitions: int, *, name: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS
     ) -> None:
-        self._group = group
+        self.name = name
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
         self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
 
     def members(self) -> int:
         """How many share the partitions."""
-        described = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_S)[self._group]
+        described = self._admin.describe_consumer_groups([self.name], request_timeout=TIMEOUT_S)[self.name]
         return len(described.result(TIMEOUT_S + 1).members)
 
     def committed(self) -> Mapping[Place, int]:
         """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""
-        asked = [ConsumerGroupTopicPartitions(self._group, self._places)]
-        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self._group]
+        asked = [ConsumerGroupTopicPartitions(self.name, self._places)]
+        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
         at = {(p.topic, p.partition): p.offset for p in group.result(TIMEOUT_S + 1).topic_partitions}
         return {place: at.get(place, -1) for place in map(_place, self._places)}
 

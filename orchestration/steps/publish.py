@@ -15,6 +15,7 @@ from orchestration.context import Context
 from orchestration.receipts import make_receipt, outcome_of
 from orchestration.steps.materialised import complete, part_from_record, parts_of
 from orchestration.steps.references import audience_ref
+from orchestration.steps.stored import settle
 from orchestration.steps.view import View, view
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, UserError
@@ -32,6 +33,8 @@ from segmentation.versions import (
 
 def publish(context: Context, job_id: JobId) -> View:
     """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING when the base has moved."""
+    if context.jobs.get(job_id).kind != "audience":
+        return settle(context, job_id)
     _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
         return view(context, job)

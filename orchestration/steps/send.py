@@ -7,6 +7,7 @@ from connectors.publishing.activity_chunking import ActivitySource
 from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
 from connectors.publishing.backlog import KafkaBacklog
 from connectors.publishing.importer import publish_import
+from connectors.publishing.log_ends import log_ends
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt, PublishReport
@@ -38,7 +39,7 @@ def send(context: Context, job_id: JobId) -> View:
     if job.attempt >= MAX_ATTEMPTS:
         raise FatalError("TOO_MANY_ATTEMPTS", f"job {job_id} has used {MAX_ATTEMPTS} attempts", job=job_id)
     try:
-        attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms())
+        attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms(), **_first_sight(context, job))
         bind(attempt=attempt)
     except FatalError as exc:
         if exc.code != "ATTEMPT_SUPERSEDED":
@@ -61,6 +62,20 @@ def import_topic(job: Job) -> str:
     if job.kind != "audience":
         return EVENTS if job.kind == "events" else PROFILES
     return IMPORTS_SMALL if job.small else IMPORTS
+
+
+def _first_sight(context: Context, job: Job) -> dict[str, Any]:
+    """Of events and profiles, before the first message: where their topic ends, as `steps.stored.since_of` has it.
+
+    What an attempt sends is there for good, so a retry by people begins where the job that it retries began.
+    """
+    if job.kind == "audience" or job.build is not None:
+        return {}
+    earlier = None if job.retry_of is None else context.jobs.find(job.retry_of)
+    if earlier is not None and earlier.build is not None and activity_source(earlier) == activity_source(job):
+        return {"build": earlier.build}
+    ends = log_ends(context.settings.kafka_bootstrap, import_topic(job), job.partitions)
+    return {"build": {"since": ends}}
 
 
 def _publish(context: Context, job: Job, attempt: Attempt, evidence: Evidence, report: StageReport) -> PublishReport:

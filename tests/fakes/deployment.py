@@ -33,6 +33,7 @@ from schemas.ids import JobId, TenantName
 from schemas.messages import ImportEnded, PartitionMaterialised
 from segmentation.admission import LaneLimit
 from segmentation.jobs import FINAL
+from tests.fakes.archive import InMemoryArchive
 from tests.fakes.import_log import GivenRows, InMemoryTopicLog, StepWorkers
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.version_store import InMemoryVersionStore
@@ -247,6 +248,8 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     context, workflow, objects = Context(made), InMemoryWorkflow(), InMemoryObjects()
     vars(context).update(workflow=workflow, objects=objects, versions=InMemoryVersionStore())
     deployment = Deployment(context, workflow, objects)
+    archive = InMemoryArchive(deployment.logs)
+    vars(context).update(archive=archive, activity_receipts=archive)
     for handling in (handlers, export_handlers):
         monkeypatch.setattr(handling, "process_context", lambda: context)
     monkeypatch.setattr("orchestration.steps.verify.verify_file", deployment.verify_file)
@@ -255,6 +258,9 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     monkeypatch.setattr(
         "orchestration.steps.send.KafkaBacklog",
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
+    )
+    monkeypatch.setattr(
+        "orchestration.steps.send.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
     )
     for module in ("orchestration.steps.send", "orchestration.relay.sweeper", "connectors.publishing.producer"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)

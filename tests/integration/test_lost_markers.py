@@ -79,7 +79,6 @@ def awaiting(context: Context, imported: FakeImport, end_offsets: dict[int, int]
                 chunks=m.chunks,
                 records=m.records,
                 digest=m.digest,
-                first_offset=0,
                 end_offset=end_offsets[m.partition],
             )
             for m in ends

@@ -1,5 +1,6 @@
 """Imports of events and profiles: the life of a job whose rows make no version of an audience."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,18 +8,26 @@ from typing import Any
 
 import pytest
 
+from connectors.lake.activity_receipts import StoredRows
 from connectors.pinned import SourceObject
 from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
+from orchestration.notifications.mail import wording
 from orchestration.operations.jobs import cancel
+from orchestration.relay.answers import Answers
+from orchestration.relay.events import job_event
+from orchestration.relay.liveness import WorkerLiveness
 from orchestration.relay.sweeper import Sweeper
 from schemas.errors import UserError
+from schemas.ids import Partition
 from schemas.import_targets import RESERVED
 from schemas.messages import EventChunk, ProfileChunk
 from schemas.topics import EVENTS, PROFILES
-from tests.fakes.deployment import ACME, PARTITIONS, Deployment
+from tests.fakes.archive import InMemoryArchive
+from tests.fakes.deployment import ACME, PARTITIONS, Deployment, away
+from tests.unit.orchestration.test_lost_markers import Alive
 
 ORDERS = (
     "user_id,event,occurred_at,event_id,total\n"
@@ -206,3 +215,196 @@ def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployme
     Sweeper(deployment.context).look(deployment.later(minutes=1))
     assert deployment.context.jobs.to_sweep(deployment.later(minutes=2)) == []
     assert deployment.sent() == before
+
+
+def answers(deployment: Deployment, activity: WorkerLiveness | None = None) -> Answers:
+    return Answers(deployment.context, Dead(), activity or Alive())
+
+
+class Dead(WorkerLiveness):
+    """Workers that a job must not ask for."""
+
+    def __init__(self) -> None:
+        pass
+
+    def fault(self, now_ms: int) -> str | None:  # noqa: ARG002
+        return "nobody is there"
+
+
+def awaiting(deployment: Deployment, content: str = ORDERS, **overrides: Any) -> Job:
+    job = deployment.run(of_events(deployment, content, **overrides), until="AWAITING")
+    deployment.begin_await(job, "token-1")
+    return deployment.context.jobs.get(job.job_id)
+
+
+def archive(deployment: Deployment) -> InMemoryArchive:
+    found = deployment.context.archive
+    assert isinstance(found, InMemoryArchive)
+    return found
+
+
+def test_a_job_waits_until_the_archive_has_the_last_message_of_every_partition(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    assert [len(messages) for messages in deployment.logs[EVENTS].messages] == [1, 1]
+    relay = answers(deployment)
+    relay.give(job, deployment.later(minutes=1))
+    archive(deployment).take(EVENTS, 0)
+    relay.give(job, deployment.later(minutes=2))
+    assert deployment.workflow.said() == ["heartbeat", "heartbeat"]
+    archive(deployment).take(EVENTS, 1)
+    relay.give(job, deployment.later(minutes=3))
+    kind, said = deployment.workflow.answers[-1]
+    assert (kind, said["taskToken"], json.loads(said["output"])["state"]) == ("success", "token-1", "PUBLISHING")
+
+
+def test_the_archive_is_asked_once_for_all_jobs_that_wait_and_not_on_every_round(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    relay = answers(deployment)
+    for seconds in (60, 60.5, 61.5):
+        relay.give(job, deployment.later(seconds=seconds))
+    assert archive(deployment).asked == 1
+    relay.give(job, deployment.later(seconds=63))
+    assert archive(deployment).asked == 2
+
+
+def test_a_lake_that_does_not_answer_keeps_nobody_else_from_being_answered(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    archive(deployment).away = True
+    relay = answers(deployment)
+    relay.give(job, deployment.later(minutes=1))
+    assert deployment.workflow.said() == ["heartbeat"]
+    archive(deployment).away = False
+    relay.give(job, deployment.later(minutes=2))
+    assert deployment.workflow.said() == ["heartbeat", "success"]
+
+
+def test_the_heart_stops_when_those_who_archive_are_gone(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    answers(deployment, Dead()).give(job, deployment.later(minutes=1))
+    assert deployment.workflow.said() == []
+
+
+def test_a_file_without_a_row_waits_for_nothing(deployment: Deployment) -> None:
+    header = "user_id,event,occurred_at,event_id,total\n"
+    job = awaiting(deployment, header, allow_empty=True)
+    answers(deployment).give(job, deployment.later(minutes=1))
+    assert deployment.workflow.said() == ["success"]
+    assert settled(deployment, job).state == "READY"
+
+
+def settled(deployment: Deployment, job: Job) -> Job:
+    deployment.step(job, "publish_version")
+    return deployment.context.jobs.get(job.job_id)
+
+
+def test_a_step_that_comes_before_the_archive_is_tried_again_and_changes_nothing(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    with pytest.raises(Exception, match="ARCHIVE_BEHIND") as raised:
+        deployment.step(job, "publish_version")
+    assert type(raised.value).__name__ == "RetriableError"
+    assert deployment.context.jobs.get(job.job_id).state == "AWAITING"
+
+
+def test_the_receipt_says_what_became_of_every_row(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    job = settled(deployment, job)
+    assert (job.state, job.error) == ("READY", None)
+    assert deployment.states(job) == ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"]
+    receipt = deployment.context.jobs.receipt(job.job_id)
+    assert receipt is not None
+    assert {name: receipt[name] for name in ("kind", "audience", "rows", "accepted", "rejected_by_code")} == {
+        "kind": "events",
+        "audience": "_events",
+        "rows": 4,
+        "accepted": 3,
+        "rejected_by_code": {"bad_event": 1},
+    }
+    assert (receipt["stored"], receipt["duplicates"]) == (2, 1)
+    assert sum(sent["records"] for sent in receipt["partitions"]) == 3
+    assert job.outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
+
+
+def test_every_change_of_a_profile_is_stored(deployment: Deployment) -> None:
+    deployment.objects.put("inbox", "acme/_profiles/plans.csv", PLANS.encode())
+    plan = {"columns": [{"name": "plan", "type": "string", "source": None}]}
+    request = deployment.request("_profiles", key="acme/_profiles/plans.csv", overrides=plan)
+    job = deployment.run(deployment.register(request), until="AWAITING")
+    archive(deployment).take(PROFILES)
+    assert settled(deployment, job).outcome == {"stored": 3, "duplicates": 0, "attempt": 1}
+
+
+def test_what_an_earlier_attempt_has_sent_counts_once(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)  # it was read before the attempt was given up
+    deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
+    job = deployment.run(job, until="AWAITING")
+    archive(deployment).take(EVENTS)
+    assert settled(deployment, job).outcome == {"stored": 2, "duplicates": 1, "attempt": 2}
+
+
+def test_a_retry_by_people_counts_what_the_job_before_it_has_sent_as_its_own(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    cancel(deployment.context, job.job_id)
+    again = deployment.run(deployment.retry(job), until="AWAITING")
+    archive(deployment).take(EVENTS)
+    assert settled(deployment, again).outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
+
+
+def test_a_file_that_is_imported_again_brings_nothing_new(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    settled(deployment, job)
+    request = deployment.request("_events", key="acme/_events/orders.csv", overrides=TOLERANT, again=True)
+    again = deployment.run(deployment.register(request), until="AWAITING")
+    archive(deployment).take(EVENTS)
+    assert settled(deployment, again).outcome == {"stored": 0, "duplicates": 3, "attempt": 1}
+
+
+def test_rows_that_did_not_arrive_fail_the_job_with_both_numbers(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    lost = {Partition(0): StoredRows(rows=2, ordinals=2, new=2)}
+    monkeypatch.setattr(archive(deployment), "stored", lambda *_, **__: lost)
+    job = settled(deployment, job)
+    assert job.error is not None
+    assert (job.state, job.failed_in, job.error.kind) == ("FAILED", "PUBLISHING", "system")
+    assert job.error.code == "ROWS_NOT_STORED"
+    assert (job.error.detail["accepted"], job.error.detail["stored"]) == (3, 2)
+
+
+def test_a_crash_before_the_receipt_is_made_up_for_by_the_next_try(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive(deployment), "stored", away)
+        with pytest.raises(Exception, match="S3_UNAVAILABLE"):
+            deployment.step(job, "publish_version")
+    assert deployment.context.jobs.get(job.job_id).state == "PUBLISHING"
+    assert settled(deployment, job).outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
+
+
+def test_a_job_that_was_cancelled_while_it_waited_is_not_settled(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    cancel(deployment.context, job.job_id)
+    assert settled(deployment, job).state == "CANCELLED"
+
+
+def test_its_end_is_told_without_a_version(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    archive(deployment).take(EVENTS)
+    job = settled(deployment, job)
+    event = job_event(job, deployment.context.jobs.history(job.job_id)[-1])
+    assert (event.audience, event.state, event.version) == ("_events", "READY", None)
+    deployment.step(job, "notify", outcome="ready")
+    (told,) = deployment.context.outbox.of(job.job_id)
+    assert told.body["counts"]["stored"] == 2
+    subject, _ = wording(told.body)
+    assert subject == "[Muster] acme/_events: the import is complete"

@@ -79,7 +79,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 
 def test_the_relay_writes_the_lag_of_moving_jobs_once_a_second(context: Context) -> None:
     group = GroupAt()
-    lag = StreamLag(context, cast(WorkerGroup, group))
+    lag = StreamLag(context, cast(WorkerGroup, group), cast(WorkerGroup, group))
     moving = job(state="AWAITING", attempt=Attempt(1), small=True)
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
 
@@ -100,5 +100,7 @@ def test_an_outage_of_kafka_costs_the_relay_nothing_but_the_progress(context: Co
     group = GroupAt()
     group.away = True
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
-    StreamLag(context, cast(WorkerGroup, group)).look([job(state="AWAITING", attempt=Attempt(1))], LOOK_EVERY_MS)
+    StreamLag(context, cast(WorkerGroup, group), cast(WorkerGroup, group)).look(
+        [job(state="AWAITING", attempt=Attempt(1))], LOOK_EVERY_MS
+    )
     assert "materialise" not in context.progress.stages(JOB.job_id)

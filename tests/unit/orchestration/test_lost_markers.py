@@ -58,7 +58,7 @@ def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     for minute in minutes:
         markers.look(deployment.context.jobs.live(), deployment.later(minutes=minute))
     for job in deployment.context.jobs.live():
-        Answers(deployment.context, Alive()).give(job, deployment.later(minutes=minutes[-1]))
+        Answers(deployment.context, Alive(), Alive()).give(job, deployment.later(minutes=minutes[-1]))
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,6 @@ def test_a_report_is_plain_json() -> None:
                 "chunks": 1,
                 "records": 1,
                 "digest": str(report.partitions[0].digest),
-                "first_offset": 0,
                 "end_offset": 2,
             }
         ],
