@@ -25,6 +25,7 @@ def segment_worker_config(settings: Settings, number: int) -> SegmentWorkerConfi
         lake_bucket=settings.lake_bucket,
         temp=settings.home / f"segment-worker-{number}",
         name=f"{socket.gethostname()}/segment-worker-{number}",
+        checkpoint_after_s=float(settings.segment_checkpoint_s),
         session_timeout_s=float(settings.worker_session_timeout_s),
         heartbeat_s=settings.worker_session_timeout_s / 10,
     )

@@ -81,6 +81,7 @@ class Settings:
     parse_wall_s: int = 120
     worker_buffer_bytes: int = 64 * MIB
     worker_session_timeout_s: int = 30
+    segment_checkpoint_s: int = 60
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB

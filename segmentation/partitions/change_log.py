@@ -85,7 +85,8 @@ class ChangeLog:
     """The log of one partition, read in order: which changes count.
 
     Those of an owner that was replaced do not: a process that was frozen may go on to tell, once it wakes. A message
-    that comes twice counts once. `generation`: of the owner whose changes count now.
+    that comes twice counts once. `generation`: of the owner whose changes count now. Where the log has forgotten how an
+    owner began, its changes count from the first one that is there.
     """
 
     def __init__(self, generation: int = -1, next_seq: int = 0) -> None:
@@ -97,7 +98,8 @@ class ChangeLog:
         if isinstance(message, OwnerStarted):
             self.generation, self._next_seq = offset, 0
             return False
-        if message.generation != self.generation or message.seq < self._next_seq:
+        if (message.generation, message.seq) < (self.generation, self._next_seq):
             return False
+        self.generation = message.generation
         self._next_seq = message.seq + 1
         return True

@@ -71,6 +71,7 @@ class SegmentWorker:
         self._owners: dict[int, Owner] = {}
         self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
         self.faust.app.task(self._follow_archive)
+        self.faust.app.on_before_shutdown.connect(self._shut_down)
 
     def samples(self) -> list[Sample]:
         """The metrics, as of now."""
@@ -116,7 +117,16 @@ class SegmentWorker:
 
     async def _run(self, owner: Owner) -> None:
         await self._archive_known.wait()
-        await owner.run()
+        try:
+            await owner.run()
+        except Exception as exc:
+            if owner.live:
+                raise
+            _log.info("partition %d was given up in the middle of a step: %r", owner.partition, exc)
+
+    async def _shut_down(self, *_: Any, **__: Any) -> None:
+        """The producer is about to end; what is not told by now is told by whoever comes next."""
+        self.on_revoked(set(self._lanes))
 
     # --- records
 

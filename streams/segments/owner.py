@@ -15,7 +15,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from schemas.codec import CODEC, UndecodableError
@@ -119,7 +119,8 @@ class Owner:
         self._activations: Log = ports.log(SEGMENT_ACTIVATIONS, partition)
         self._cuts = Cuts()
         self._reporter = Reporter(partition, config)
-        self._checkpoint_at = 0.0
+        self._kept_at = 0.0
+        self._kept: tuple[Place, int] | None = None
         self._checkpoint_bytes = 0
 
     @property
@@ -194,11 +195,13 @@ class Owner:
         self._told_to = self._generation + 1
         await self._activations.start(self._segments.place.activations)
         await self._ports.in_thread(self._catch_up, starts)
-        self._checkpoint_at = self._ports.monotonic()
+        self._kept_at = self._ports.monotonic()
         _log.info(
-            "partition %d: generation=%d events=%d profiles=%d",
+            "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self.partition,
             self._generation,
+            "without a checkpoint" if found.generation < 0 else "from a checkpoint",
+            found.generation,
             starts[EVENTS],
             starts[PROFILES],
         )
@@ -422,11 +425,12 @@ class Owner:
 
     async def _keep(self) -> None:
         """Step 5. What was told must be of ours: an owner that was replaced writes no checkpoint."""
-        if (
-            self._recovery is not None
-            or self._ports.monotonic() - self._checkpoint_at < self._config.checkpoint_after_s
-        ):
+        if self._recovery is not None or self._ports.monotonic() - self._kept_at < self._config.checkpoint_after_s:
             return
+        self._kept_at = self._ports.monotonic()
+        new = replace(self._segments.place, at_us=0), self._told_to
+        if new == self._kept:
+            return  # time alone went on: whoever comes next finds that out by itself
         for record in await self._changes.read_to(self._told_to):
             if record.offset > self._generation and isinstance(CODEC.decode(record.value), OwnerStarted):
                 raise FatalError(
@@ -441,7 +445,8 @@ class Owner:
         self._checkpoint_bytes = await self._ports.in_thread(
             checkpoints.keep, self._ports.store, self._config.staging_bucket, checkpoint
         )
-        self._checkpoint_at = self._ports.monotonic()
+        self._kept = new
+        _log.info("partition %d: kept a checkpoint, %d bytes", self.partition, self._checkpoint_bytes)
 
     async def _send_all(self, sent: Iterable[tuple[str, int | None, bytes, Message | bytes]]) -> list[int]:
         """Hand over in order; the offsets, once the broker has acknowledged all."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 class Workers:
     """Worker processes that are started again when they end by themselves, as a process supervisor would."""
 
-    def __init__(self, settings: Settings, logs: Path) -> None:
+    def __init__(self, settings: Settings, logs: Path, module: str = "orchestration.worker") -> None:
+        self._module = module
         self._settings = settings
         self._logs = logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -63,7 +64,7 @@ class Workers:
         }
         with (self._logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "orchestration.worker"], env=env | self._extra[name], stdout=log, stderr=log
+                [sys.executable, "-m", self._module], env=env | self._extra[name], stdout=log, stderr=log
             )
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -206,29 +207,29 @@ def staged(settings: Settings, import_id: str) -> list[str]:
     ]
 
 
-def committed_everything(settings: Settings) -> bool:
-    """Whether the workers have acknowledged all records of the import topics."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": WORKER_GROUP})
+def committed_everything(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> bool:
+    """Whether the workers have acknowledged all records of their topics."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group})
     try:
-        found = _committed(consumer, settings)
+        found = _committed(consumer, settings, topics)
         ends = [consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in found]
         return all(tp.offset == end or (end == 0 and tp.offset < 0) for tp, end in zip(found, ends, strict=True))
     finally:
         consumer.close()
 
 
-def committed(settings: Settings) -> int:
-    """How many records of the import topics the workers have acknowledged."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": WORKER_GROUP})
+def committed(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> int:
+    """How many records of their topics the workers have acknowledged."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group})
     try:
-        return sum(max(0, tp.offset) for tp in _committed(consumer, settings))
+        return sum(max(0, tp.offset) for tp in _committed(consumer, settings, topics))
     finally:
         consumer.close()
 
 
-def _committed(consumer: Consumer, settings: Settings) -> list[TopicPartition]:
+def _committed(consumer: Consumer, settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
     """Positions of the workers. A broker that was busy may have to take the group over again first."""
-    partitions = [TopicPartition(topic, p) for topic in IMPORT_TOPICS for p in range(settings.partitions)]
+    partitions = [TopicPartition(topic, p) for topic in topics for p in range(settings.partitions)]
 
     def ask() -> list[TopicPartition] | None:
         try:
