@@ -16,16 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from connectors.sinks.folders import Place, by_folder, regrouped, require_few_folders
-from connectors.sinks.text_rows import csv_header, csv_rows, escaped, formulas, jsonl_rows
-from schemas.columns import USER_ID, RowSchema
+from connectors.sinks.folders import Place, require_few_folders
+from connectors.sinks.pieces import Piece, pieces
+from connectors.sinks.stages import Stages
+from connectors.sinks.text_rows import csv_header
+from schemas.columns import RowSchema
 from schemas.digest import Digest
-from schemas.errors import UserError
 from schemas.manifest import Change, ExportFormat, ManifestFile
-from schemas.row_digest import digest_rows
 
+PARQUET_ZSTD_LEVEL: Final = 1
+"""Half of the time of level 3; pages of ids are not larger."""
 ZSTD_LEVEL: Final = 3
 GZIP_LEVEL: Final = 6
+PIECES_AHEAD: Final = 2
+SAMPLE_ROWS: Final = 131_072
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ def write_files(
     *,
     stem: str,
     target_bytes: int,
+    stages: Stages,
     change: Change | None = None,
     partition_by: Sequence[str] = (),
     batch_rows: int | None = None,
@@ -54,24 +59,26 @@ def write_files(
 
     A file is closed with the batch in which it reaches `target_bytes`, and where the values of `partition_by` change;
     its key begins with the folder of these. `batch_rows` (none: as they come) are written at a time: in Parquet, the
-    rows of a row group. `on_rows` is told the rows of each batch. Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN,
-    TOO_MANY_PARTITIONS, PARTITION_VALUE_TOO_LONG, and OSError for a full disk.
+    rows of a row group. What becomes of rows before they are written is one of `stages`. `on_rows` is told the rows
+    that have been written, batch by batch. Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, TOO_MANY_PARTITIONS,
+    PARTITION_VALUE_TOO_LONG, and OSError for a full disk.
     """
+    cut = pieces(iter(batches), schema, format_, partition_by=partition_by, batch_rows=batch_rows)
     number, file = 0, None
     current, folders = Place(), set[str]()
-    pieces = by_folder(batches, partition_by)
     try:
-        for place, batch in pieces if batch_rows is None else regrouped(pieces, batch_rows):
-            if file is not None and place != current:
+        for piece in stages.ahead(cut, most=PIECES_AHEAD):
+            if file is not None and piece.place != current:
                 done, file = file.close(change), None
                 yield done
             if file is None:
-                require_few_folders(folders := {*folders, place.folder})
+                current = piece.place
+                require_few_folders(folders := {*folders, current.folder})
                 name = f"{stem}-{number:05d}{format_.suffix}"  # no two have the same, not even in two folders
-                file, current = _OpenFile(folder / name, schema, format_, key=place.folder + name), place
+                file = _OpenFile(folder / name, schema, format_, piece, key=current.folder + name)
                 number += 1
-            file.write(batch)
-            on_rows(batch.num_rows)
+            file.write(piece)
+            on_rows(piece.digest.count)
             if file.size >= target_bytes:
                 done, file = file.close(change), None
                 yield done
@@ -83,54 +90,38 @@ def write_files(
             file.abandon()
 
 
-class _Rows(Protocol):
-    """Turns rows into bytes of a stream."""
-
-    def write(self, rows: pa.RecordBatch) -> None:
-        """Some rows."""
-
-    def close(self) -> None:
-        """What stands at the end of the file."""
-
-
 class _OpenFile:
-    """A file that is being written: rows in, bytes counted and hashed on their way to the disk."""
+    """A file that is being written: pieces in, bytes counted and hashed on their way to the disk.
 
-    def __init__(self, path: Path, schema: RowSchema, format_: ExportFormat, *, key: str) -> None:
+    `first` is the piece that will be written first.
+    """
+
+    def __init__(self, path: Path, schema: RowSchema, format_: ExportFormat, first: Piece, *, key: str) -> None:
         self._path = path
         self._key = key
-        self._schema = schema
-        self._format = format_
         self._digest = Digest(schema_id=schema.schema_id)
         self._formulas = 0
-        self._first: str | None = None
+        self._first = first.first
         self._last = ""
         self._disk = path.open("wb")
         self._raw = _Hashed(self._disk)
-        self._rows = _rows_of(self._raw, schema, format_)
+        self._rows: _Rows = (
+            _ParquetRows(self._raw, schema, first.content)
+            if format_.format == "parquet"
+            else _TextRows(self._raw, schema, format_)
+        )
 
     @property
     def size(self) -> int:
         """Bytes that have been written so far."""
         return self._raw.size
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Some rows. Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN."""
-        rows = batch.select(list(self._schema.names)).cast(self._schema.arrow())
-        ids = rows.column(USER_ID)
-        self._first = ids[0].as_py() if self._first is None else self._first
-        self._last = ids[-1].as_py()
-        self._digest += digest_rows(rows, self._schema)
-        if self._format.format == "csv" and (found := formulas(rows, self._schema)):
-            self._formulas += found
-            if self._format.formulas == "refuse":
-                raise UserError(
-                    "FORMULA_FOUND",
-                    f"{found} texts between the ids {ids[0].as_py()!r} and {self._last!r} begin like a formula of a "
-                    "spreadsheet; export them as they are, or escaped (--formulas escape)",
-                    formulas=found,
-                )
-        self._rows.write(escaped(rows, self._schema) if self._format.formulas == "escape" else rows)
+    def write(self, piece: Piece) -> None:
+        """Some rows."""
+        self._last = piece.last
+        self._digest += piece.digest
+        self._formulas += piece.formulas
+        self._rows.write(piece.content)
 
     def close(self, change: Change | None) -> WrittenFile:
         """Finish the file."""
@@ -142,7 +133,7 @@ class _OpenFile:
             bytes=self._raw.size,
             sha256=self._raw.sha256,
             digest=self._digest,
-            min=self._first or "",
+            min=self._first,
             max=self._last,
             change=change,
         )
@@ -181,26 +172,45 @@ class _Hashed(io.RawIOBase):
         return length
 
 
-def _rows_of(raw: _Hashed, schema: RowSchema, format_: ExportFormat) -> _Rows:
-    return _ParquetRows(raw, schema) if format_.format == "parquet" else _TextRows(raw, schema, format_)
+class _Rows(Protocol):
+    """Puts pieces into a stream."""
+
+    def write(self, content: Any) -> None:
+        """That of a piece."""
+
+    def close(self) -> None:
+        """What stands at the end of the file."""
 
 
 class _ParquetRows:
-    def __init__(self, raw: _Hashed, schema: RowSchema) -> None:
+    def __init__(self, raw: _Hashed, schema: RowSchema, first: pa.RecordBatch) -> None:
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(raw, mode="w"), schema.arrow(), compression="zstd", compression_level=ZSTD_LEVEL
+            pa.PythonFile(raw, mode="w"),
+            schema.arrow(),
+            compression="zstd",
+            compression_level=PARQUET_ZSTD_LEVEL,
+            use_dictionary=repeating(first),
         )
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        self._writer.write_batch(rows)
+    def write(self, content: pa.RecordBatch) -> None:
+        self._writer.write_batch(content)
 
     def close(self) -> None:
         self._writer.close()
 
 
+def repeating(rows: pa.RecordBatch) -> list[str]:
+    """The columns of which a dictionary saves room: it is given up where values are many, when most work is done."""
+    sample = rows.slice(0, SAMPLE_ROWS)
+    return [
+        name
+        for name, column in zip(sample.schema.names, sample.columns, strict=True)
+        if len(column.unique()) * 2 <= len(column)
+    ]
+
+
 class _TextRows:
     def __init__(self, raw: _Hashed, schema: RowSchema, format_: ExportFormat) -> None:
-        self._schema = schema
         self._format = format_
         self._layers = ExitStack()
         self._out = self._compressed(raw)
@@ -222,12 +232,8 @@ class _TextRows:
             case _:
                 assert_never(self._format.compression)
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        token = self._format.null_token
-        if token is not None:
-            self._out.write(csv_rows(rows, self._schema, null_token=token))
-        else:
-            self._out.write(jsonl_rows(rows, self._schema))
+    def write(self, content: pa.Buffer) -> None:
+        self._out.write(content)
 
     def close(self) -> None:
         self._layers.close()

@@ -25,6 +25,7 @@ from connectors.sinks.export_files import write_files
 from connectors.sinks.folders import require_few_folders
 from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole_groups
 from connectors.sinks.shaping import Shape
+from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.export_shape import not_in_a_delta
@@ -197,6 +198,9 @@ def write_group(
 ) -> GroupWritten:
     """Step 2, for one group. `on_rows` is told the rows of this group so far, `on_file` of each file in its place.
 
+    A file is put into its place while the next one is written, and that while rows are read: `on_rows` is called in
+    another thread.
+
     Raises `UserError` DESTINATION_NOT_WRITABLE, SCHEMA_MISMATCH, FORMULA_FOUND, NULL_TOKEN_TAKEN; `RetriableError`
     LAKE_UNAVAILABLE.
     """
@@ -211,25 +215,28 @@ def write_group(
         on_rows(rows)
 
     limits = replace(limits, temp_directory=limits.temp_directory / "export")
+    stages = Stages()
     with (
         lake_faults("exporting"),
         to.scratch(limits.temp_directory) as scratch,
-        closing(taken_rows(taken, group, s3=s3, limits=limits, accounts=accounts)) as found,
+        closing(taken_rows(taken, group, s3=s3, limits=limits, accounts=accounts, stages=stages)) as found,
     ):
         for change, rows_of_it in found:
             kind = f"-{change}" if change else ""
-            for file in write_files(
+            written = write_files(
                 rows_of_it,
                 taken.exported,
                 order.format,
                 scratch,
                 stem=f"{order.stem}{kind}-{group.number:05d}",
                 target_bytes=order.target_bytes,
+                stages=stages,
                 change=change,
                 partition_by=taken.partition_by,
                 batch_rows=order.batch_rows,
                 on_rows=count,
-            ):
+            )
+            for file in stages.ahead(written, most=1):
                 to.put(file.path, file.entry.key)
                 files.append(file.entry)
                 on_file(file.entry)

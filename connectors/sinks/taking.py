@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
@@ -13,29 +14,36 @@ from connectors.lake.limits import DuckLimits
 from connectors.sinks.accounting import Accounting
 from connectors.sinks.selection import Group
 from connectors.sinks.shaping import Shape
+from connectors.sinks.stages import Stages
 from schemas.manifest_selection import Account, Change
+
+BATCHES_AHEAD: Final = 2
+"""Of `BATCH_ROWS` rows: with more, a stage that is slower would still be slower."""
 
 TakenRows = tuple[Change | None, Iterator[pa.RecordBatch]]
 """Sorted rows and what has happened to them; none for those of a whole version."""
 
 
 def taken_rows(
-    shape: Shape, group: Group, *, s3: S3Access, limits: DuckLimits, accounts: list[Account]
+    shape: Shape, group: Group, *, s3: S3Access, limits: DuckLimits, accounts: list[Account], stages: Stages
 ) -> Generator[TakenRows, None, None]:
     """Read the rows of each kind of change, to be taken before the next; `accounts` then gets the account of them.
 
     Where the shape selects nothing, there are no accounts: the digest of what was exported says it all.
+    Rows are read in a stage. All of `stages`, also those of the caller, end with this generator, before its connection.
     """
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
         # Of its own: two connections that spill into one folder write into each other's files.
         tempfile.TemporaryDirectory(prefix="spill-", dir=limits.temp_directory) as spill,
         connect(replace(limits, temp_directory=Path(spill)), s3) as connection,
+        stages,
     ):
         for statement in group.preparation(shape.version.info.row_schema, limits.memory_bytes):
             connection.execute(statement)
         for selection in shape.selections(group):
-            rows = batches(connection, selection.sql, selection.parameters)
+            found = batches(connection, selection.sql, selection.parameters)
+            rows = stages.ahead(found, most=BATCHES_AHEAD, interrupt=connection.interrupt)
             if not shape.selects:
                 yield selection.change, rows
                 continue

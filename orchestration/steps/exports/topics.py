@@ -15,6 +15,7 @@ from connectors.sinks import kafka_topic
 from connectors.sinks.exporting import ExportOrder
 from connectors.sinks.kafka_topic import open_topic, partitions_of
 from connectors.sinks.selection import Group
+from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
 from orchestration.catalog.records import Export
@@ -50,7 +51,9 @@ def send(
 ) -> GroupSent:
     """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reading the lake does."""
     accounts: list[Account] = []
-    found = taken_rows(order.taken, group, s3=context.s3, limits=context.duck_limits, accounts=accounts)
+    found = taken_rows(
+        order.taken, group, s3=context.s3, limits=context.duck_limits, accounts=accounts, stages=Stages()
+    )
     with lake_faults("exporting"), closing(found) as rows:
         sent = kafka_topic.send_group(
             _frozen(export, order), _log(context, request), group=group.number, rows=rows, on_rows=on_rows

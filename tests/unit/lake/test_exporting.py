@@ -27,6 +27,7 @@ from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion, delta_groups, whole_groups
 from connectors.sinks.shaping import Shape
+from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from connectors.sources.limits import ParseLimits
 from schemas.columns import Column, ColumnType, RowSchema
@@ -229,7 +230,7 @@ def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkey
     shape, bounds = Shape(version=version), limits(lake.folder)
     with ExitStack() as readers:
         for group in whole_groups(version, group_bytes=1):
-            found = taken_rows(shape, group, s3=lake.s3, limits=bounds, accounts=[])
+            found = taken_rows(shape, group, s3=lake.s3, limits=bounds, accounts=[], stages=Stages())
             readers.enter_context(closing(found))
             next(found)
         compare(version, version, s3=lake.s3, limits=bounds, sample=1)

@@ -21,6 +21,7 @@ from connectors.sinks.export_files import write_files
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion
+from connectors.sinks.stages import Stages
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import new_job_id
@@ -172,8 +173,12 @@ def test_a_file_without_room_is_closed_and_removed(tmp_path: Path, format_: Expo
     rows = pa.table({"user_id": [os.urandom(90).hex() for _ in range(20_000)]})
     with full_disk() as fill:
         fill(most_bytes)
-        with pytest.raises(OSError, match="File too large"):
-            list(write_files(rows.to_batches(5_000), RowSchema(), format_, tmp_path, stem="x", target_bytes=2**30))
+        with Stages() as stages:
+            files = write_files(
+                rows.to_batches(5_000), RowSchema(), format_, tmp_path, stem="x", target_bytes=2**30, stages=stages
+            )
+            with pytest.raises(OSError, match="File too large"):
+                list(files)
     assert list(tmp_path.iterdir()) == []
     assert [name for name in open_files() if str(tmp_path) in name] == []
 

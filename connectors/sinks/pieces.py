@@ -1,0 +1,73 @@
+"""Sorted rows -> pieces of files: of one folder each, with all of the work that does not depend on the file."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from connectors.sinks.folders import Place, by_folder, regrouped
+from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows
+from schemas.columns import USER_ID, RowSchema
+from schemas.digest import Digest
+from schemas.errors import UserError
+from schemas.manifest import ExportFormat
+from schemas.row_digest import digest_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One row or more. `content`: what is written, the rows of Parquet or the lines of text.
+
+    `first`, `last`: their user ids. `formulas`: texts in them that a spreadsheet may take for one.
+    """
+
+    place: Place
+    content: pa.RecordBatch | pa.Buffer
+    digest: Digest
+    first: str
+    last: str
+    formulas: int
+
+
+def pieces(
+    batches: Iterable[pa.RecordBatch],
+    schema: RowSchema,
+    format_: ExportFormat,
+    *,
+    partition_by: Sequence[str] = (),
+    batch_rows: int | None = None,
+) -> Iterator[Piece]:
+    """Cut rows that are sorted by `partition_by` where its values change, and into `batch_rows` (none: as they come).
+
+    Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, ID_TOO_LONG, PARTITION_VALUE_TOO_LONG.
+    """
+    cut = by_folder(batches, partition_by)
+    for place, batch in cut if batch_rows is None else regrouped(cut, batch_rows):
+        rows = batch.select(list(schema.names)).cast(schema.arrow())
+        ids = rows.column(USER_ID)
+        first, last = ids[0].as_py(), ids[-1].as_py()
+        found = formulas(rows, schema) if format_.format == "csv" else 0
+        if found and format_.formulas == "refuse":
+            raise UserError(
+                "FORMULA_FOUND",
+                f"{found} texts between the ids {first!r} and {last!r} begin like a formula of a spreadsheet; export "
+                "them as they are, or escaped (--formulas escape)",
+                formulas=found,
+            )
+        yield Piece(
+            place=place,
+            content=_content(rows, schema, format_),
+            digest=digest_rows(rows, schema),
+            first=first,
+            last=last,
+            formulas=found,
+        )
+
+
+def _content(rows: pa.RecordBatch, schema: RowSchema, format_: ExportFormat) -> pa.RecordBatch | pa.Buffer:
+    if format_.formulas == "escape":
+        rows = escaped(rows, schema)
+    if format_.format == "parquet":
+        return rows
+    token = format_.null_token
+    return csv_rows(rows, schema, null_token=token) if token is not None else jsonl_rows(rows, schema)
