@@ -9,18 +9,23 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.buffers import string_buffers, validity
 from schemas.columns import ColumnType, RowSchema
 from schemas.errors import UserError
 from schemas.ids import USER_ID_MAX_CHARACTERS
 
 NEEDS_QUOTES: Final = '[",\r\n]'
 NEEDS_ESCAPE: Final = r'["\\\x00-\x1f\x7f]'
-FORMULA: Final = "^[=+\\-@\t\r]"
-"""What a spreadsheet may take for a formula (OWASP, CSV injection)."""
-ESCAPED: Final = "^[=+\\-@\t\r']"
+FORMULA: Final = b"=+-@\t\r"
+"""What a spreadsheet may take for a formula begins with one of these (OWASP, CSV injection)."""
+ESCAPED: Final = FORMULA + b"'"
+SPACE: Final = 0x20
+"""The first character that is no control character."""
 TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -31,7 +36,7 @@ def csv_header(schema: RowSchema) -> bytes:
 
 def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.Buffer:
     """The lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN where a value of a column is the null token."""
-    columns = [_quoted(rows.column(0))]
+    members: list[pa.StringArray | str] = [_quoted(rows.column(0))]
     for index, column in enumerate(schema.columns, start=1):
         text = _texts(rows.column(index), column.type)
         if pc.any(pc.equal(text, null_token)).as_py():
@@ -44,29 +49,31 @@ def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.
             )
         if column.type == "string":
             text = _quoted(text)
-        columns.append(text.fill_null(null_token))
-    return _lines(columns, ",", "", "\n")
+        members += [",", text.fill_null(null_token)]
+    return _lines([*members, "\n"])
 
 
 def jsonl_rows(rows: pa.RecordBatch, schema: RowSchema) -> pa.Buffer:
     """The lines of some rows: an object each, all columns in order, nulls as null."""
     types: list[ColumnType] = ["string", *(column.type for column in schema.columns)]
-    members = []
+    members: list[pa.StringArray | str] = []
     for index, (name, type_) in enumerate(zip(schema.names, types, strict=True)):
         text = _texts(rows.column(index), type_)
-        if type_ in _JSON_STRINGS:
-            text = _json_strings(text)
-        elif type_ == "double":  # -0 would be read as an integer, which has no sign of its own
+        if type_ == "double":  # -0 would be read as an integer, which has no sign of its own
             text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
-        prefix = f"{json.dumps(name)}:"
-        members.append(pc.binary_join_element_wise(prefix, text.fill_null("null"), ""))
-    return _lines(members, ",", "{", "}\n")
+        key = f"{',' if index else '{'}{json.dumps(name)}:"
+        quote = '"' if type_ in _JSON_STRINGS else ""
+        if quote:
+            text = _json_escaped(text)
+            if text.null_count:  # which are not quoted
+                text, quote = pc.binary_join_element_wise(quote, text, quote, ""), ""
+        members += [key + quote, text.fill_null("null"), quote]
+    return _lines([*members, "}\n"])
 
 
 def formulas(rows: pa.RecordBatch, schema: RowSchema) -> int:
     """How many texts a spreadsheet may take for a formula, ids included."""
-    found = (pc.match_substring_regex(rows.column(k), FORMULA) for k in _text_columns(schema))
-    return sum(int(pc.sum(flags).as_py() or 0) for flags in found)
+    return sum(int(np.count_nonzero(_begins(rows.column(k), FORMULA))) for k in _text_columns(schema))
 
 
 def escaped(rows: pa.RecordBatch, schema: RowSchema) -> pa.RecordBatch:
@@ -77,7 +84,7 @@ def escaped(rows: pa.RecordBatch, schema: RowSchema) -> pa.RecordBatch:
     """
     columns = list(rows.columns)
     for k in _text_columns(schema):
-        needs = pc.match_substring_regex(columns[k], ESCAPED).fill_null(False)  # noqa: FBT003
+        needs = pa.array(_begins(columns[k], ESCAPED))
         columns[k] = pc.if_else(needs, pc.binary_join_element_wise("'", columns[k], ""), columns[k])
     if pc.any(pc.greater(pc.utf8_length(columns[0]), USER_ID_MAX_CHARACTERS)).as_py():
         raise UserError(
@@ -100,26 +107,46 @@ def _text_columns(schema: RowSchema) -> list[int]:
     return [0, *(k for k, column in enumerate(schema.columns, start=1) if column.type == "string")]
 
 
+def _begins(texts: pa.StringArray, characters: bytes) -> npt.NDArray[np.bool_]:
+    """bool[n]: which texts begin with one of some characters. Null does not."""
+    offsets, data = string_buffers(texts)
+    begins = np.zeros(len(texts), np.bool_)
+    filled = np.flatnonzero(offsets[:-1] < offsets[1:])
+    begins[filled] = np.isin(data[offsets[filled]], np.frombuffer(characters, np.uint8), kind="table")
+    valid = validity(texts)
+    return begins & valid.astype(np.bool_) if len(valid) else begins
+
+
+def _may_hold(texts: pa.StringArray, characters: bytes, *, below: int = 0) -> bool:
+    """Whether some characters, or any `below` a code, may be in the texts: no costs less than a look at each text."""
+    offsets, data = string_buffers(texts)
+    used = data[offsets[0] : offsets[-1]]
+    content = used.tobytes()
+    return len(used) > 0 and (int(used.min()) < below or any(bytes([one]) in content for one in characters))
+
+
 def _quoted(texts: pa.StringArray) -> pa.StringArray:
-    needs = pc.match_substring_regex(texts, NEEDS_QUOTES)
-    if not pc.any(needs).as_py():
+    if not _may_hold(texts, b'",\r\n'):
         return texts
+    needs = pc.match_substring_regex(texts, NEEDS_QUOTES)
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
     return pc.if_else(needs, quoted, texts)
 
 
-def _json_strings(texts: pa.StringArray) -> pa.StringArray:
-    needs = pc.match_substring_regex(texts, NEEDS_ESCAPE)
-    if pc.any(needs).as_py():
+def _json_escaped(texts: pa.StringArray) -> pa.StringArray:
+    if _may_hold(texts, b'"\\\x7f', below=SPACE):
+        needs = pc.match_substring_regex(texts, NEEDS_ESCAPE)
         escaped = [json.dumps(text, ensure_ascii=False)[1:-1] for text in texts.filter(needs).to_pylist()]
         texts = pc.replace_with_mask(texts, needs.fill_null(False), pa.array(escaped, pa.string()))  # noqa: FBT003
-    return pc.binary_join_element_wise('"', texts, '"', "")
+    return texts
 
 
-def _lines(columns: list[pa.StringArray], separator: str, start: str, end: str) -> pa.Buffer:
-    """One buffer of all lines: that of the array of the lines, which lie one behind the other in it."""
-    joined = pc.binary_join_element_wise(*columns, separator)
-    lines = pc.binary_join_element_wise(start, joined, end, "")
+def _lines(members: list[pa.StringArray | str]) -> pa.Buffer:
+    """One buffer of all lines: that of the array of the lines, which lie one behind the other in it.
+
+    A text among the members is in each line.
+    """
+    lines = pc.binary_join_element_wise(*members, "")
     _, offsets, data = lines.buffers()
     del offsets
     return data if data is not None else pa.py_buffer(b"")

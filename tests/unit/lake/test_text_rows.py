@@ -1,0 +1,69 @@
+"""Rows as text are what a look at each value makes of them, whatever the columns hold and wherever a batch was cut."""
+
+import json
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows, unescaped
+from schemas.columns import Column, RowSchema
+
+SCHEMA = RowSchema(columns=(Column(name="note"), Column(name="n", type="long"), Column(name="other")))
+NULL = "\\N"
+Row = tuple[str, str | None, int | None, str | None]
+TEXTS = st.text(st.sampled_from("a=+-@\t\r\n'\",\\\x00\x1f \x7fé🙂")) | st.just("plain")
+ROWS = st.lists(
+    st.tuples(TEXTS.filter(bool), st.none() | TEXTS, st.none() | st.integers(-9, 9), st.none() | TEXTS), min_size=1
+)
+
+
+def batch_of(rows: list[Row], before: int) -> pa.RecordBatch:
+    """The rows behind others, which a slice has left out."""
+    all_rows = [('="', '",', 1, "\n")] * before + rows
+    columns = [list(column) for column in zip(*all_rows, strict=True)]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA.arrow(), strict=True)],
+        schema=SCHEMA.arrow(),
+    ).slice(before)
+
+
+def quoted(text: str) -> str:
+    needs = any(character in text for character in '",\r\n')
+    return '"' + text.replace('"', '""') + '"' if needs else text
+
+
+def begins_like_a_formula(text: str | None) -> bool:
+    return text is not None and text.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@settings(deadline=None)
+@given(ROWS, st.integers(0, 3))
+def test_lines_of_csv_are_those_of_rfc_4180(rows: list[Row], before: int) -> None:
+    texts = [[NULL if value is None else quoted(str(value)) for value in row] for row in rows]
+    found = csv_rows(batch_of(rows, before), SCHEMA, null_token=NULL).to_pybytes().decode()
+    assert found == "".join(",".join(row) + "\n" for row in texts)
+
+
+@settings(deadline=None)
+@given(ROWS, st.integers(0, 3))
+def test_lines_of_json_are_those_of_pythons_encoder(rows: list[Row], before: int) -> None:
+    found = jsonl_rows(batch_of(rows, before), SCHEMA).to_pybytes().decode()
+    objects = [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]
+    lines = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n" for one in objects]
+    assert found == "".join(lines)
+
+
+@settings(deadline=None)
+@given(ROWS, st.integers(0, 3))
+def test_texts_that_begin_like_a_formula_are_counted_and_escaped(rows: list[Row], before: int) -> None:
+    batch = batch_of(rows, before)
+    texts = [text for user_id, note, _, other in rows for text in (user_id, note, other)]
+    assert formulas(batch, SCHEMA) == sum(map(begins_like_a_formula, texts))
+    safe = escaped(batch, SCHEMA)
+    assert formulas(safe, SCHEMA) == 0
+    assert unescaped(safe, SCHEMA) == batch
+    apostrophes = [
+        f"'{text}" if begins_like_a_formula(text) or (text or "").startswith("'") else text for text in texts
+    ]
+    assert [row[name] for row in safe.to_pylist() for name in ("user_id", "note", "other")] == apostrophes
