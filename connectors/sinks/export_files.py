@@ -141,6 +141,9 @@ class _OpenFile:
 
     def abandon(self) -> None:
         """Close and remove what is not finished, also on a full disk, which an open file would keep full."""
+        self._raw.discard()  # a writer that is never closed closes itself at some later time
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._rows.close()
         with suppress(OSError):
             self._disk.close()
         self._path.unlink(missing_ok=True)
@@ -152,6 +155,7 @@ class _Hashed(io.RawIOBase):
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
         self._hash = hashlib.sha256()
+        self._discarded = False
         self.size = 0
 
     @property
@@ -163,11 +167,17 @@ class _Hashed(io.RawIOBase):
         """Yes."""
         return True
 
+    def discard(self) -> None:
+        """Write nothing from now on."""
+        self._discarded = True
+
     def write(self, data: Any) -> int:
         """Some bytes."""
+        length = memoryview(data).nbytes
+        if self._discarded:
+            return length
         self._hash.update(data)
         self._target.write(data)
-        length = memoryview(data).nbytes
         self.size += length
         return length
 
