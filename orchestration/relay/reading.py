@@ -1,11 +1,14 @@
 """How the relay reads a topic of its own: as a group, from what the group has committed, which it commits itself."""
 
 import logging
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError
 
 from schemas.errors import FatalError
 
+SESSION_MS: Final = 10_000
+"""So long the next relay waits for one that was killed."""
 _log = logging.getLogger(__name__)
 
 
@@ -17,6 +20,7 @@ def group_consumer(bootstrap: str, group: str) -> Consumer:
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
+            "session.timeout.ms": SESSION_MS,
             "reconnect.backoff.max.ms": 500,
             "topic.metadata.refresh.interval.ms": 5000,
             "log_level": 2,  # outages are retried; a line for every try helps nobody

@@ -1,0 +1,38 @@
+"""`python -m tests.integration.archiver POINT`: the archive's committer as the relay runs it, killed at a point."""
+
+import os
+import signal
+import sys
+import threading
+from typing import Any, Final
+
+from connectors.lake.archive import ActivityArchive
+from orchestration.context import Context
+from orchestration.relay.archiving import ArchiveConsumer
+from orchestration.relay.sending import RelayProducer
+from orchestration.settings import Settings
+from streams.counters import Counters
+
+POINTS: Final = ("before the append", "after the append", "before telling", "after telling")
+
+
+def main(point: str) -> None:
+    """Run until killed."""
+    whom: type[ActivityArchive | RelayProducer]
+    whom, name = (ActivityArchive, "append") if point.endswith("append") else (RelayProducer, "send")
+    called = getattr(whom, name)
+
+    def call(*arguments: Any) -> Any:
+        if point.startswith("before"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        called(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(whom, name, call)
+    consumer = ArchiveConsumer(Context(Settings.load()), threading.Event(), Counters())
+    consumer._told_ms = 2**62  # of the ends that are told again it is not to die
+    consumer.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,163 @@
+"""The archive's committer on a real broker and a real S3 server: ranges become tables, and workers are told."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from connectors.lake.access import S3Access
+from orchestration.context import Context
+from orchestration.operations.dead_letters import read as read_dead_letters
+from orchestration.relay.archiving import ArchiveConsumer
+from orchestration.relay.worker_group import Place, WorkerGroup
+from orchestration.settings import Secret, Settings
+from schemas.codec import CODEC
+from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
+from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, EVENTS, PROFILES
+from streams.counters import Counters
+from tests.fakes.importer import send_raw
+from tests.integration.archiver import POINTS
+from tests.integration.workers import ROOT, eventually
+from tests.unit.lake.archiving import Bucket, change, event
+
+pytestmark = pytest.mark.integration
+
+
+class World:
+    """A catalog and a lake bucket of their own, on the topics of all."""
+
+    def __init__(self, settings: Settings, bucket: Bucket) -> None:
+        self.settings = settings
+        self.bucket = bucket
+        self.context = Context(settings)
+        self._group = WorkerGroup(settings.kafka_bootstrap, 1, group=ARCHIVE_GROUP, topics=(ARCHIVE,))
+        self._told_from = self._end_of_commits()
+
+    def _end_of_commits(self) -> int:
+        topic = WorkerGroup(self.settings.kafka_bootstrap, 1, topics=(ARCHIVE_COMMITS,))
+
+        def ends() -> Mapping[Place, int] | None:
+            try:
+                return topic.ends()
+            except KafkaException as exc:
+                if exc.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:  # the topic was made a moment ago
+                    return None
+                raise
+
+        end: int = eventually(ends)[ARCHIVE_COMMITS, 0]
+        return end
+
+    def announce(self, *messages: ArchiveWritten | bytes) -> None:
+        send_raw(
+            self.settings.kafka_bootstrap,
+            [(0, m if isinstance(m, bytes) else CODEC.encode(m)) for m in messages],
+            ARCHIVE,
+        )
+
+    def everything_is_committed(self) -> bool:
+        return self._group.committed() == self._group.ends()
+
+    def told(self) -> dict[str, int]:
+        """The ends that were told since the beginning, by key."""
+        consumer = Consumer({"bootstrap.servers": self.settings.kafka_bootstrap, "group.id": "unused"})
+        consumer.assign([TopicPartition(ARCHIVE_COMMITS, 0, self._told_from)])
+        found: dict[str, int] = {}
+        try:
+            for _ in range(self._end_of_commits() - self._told_from):
+                message = consumer.poll(10)
+                assert message is not None
+                assert message.error() is None
+                committed = CODEC.decode(message.value())
+                assert isinstance(committed, ArchiveCommitted)
+                key = message.key()
+                assert isinstance(key, bytes)
+                found[key.decode()] = committed.end_offset
+        finally:
+            consumer.close()
+        return found
+
+    def offsets(self, topic: str) -> list[int]:
+        """Of all rows that the table has."""
+        found: list[int] = []
+        for file in self.context.archive.files(topic):
+            table = pq.read_table(file.uri.removeprefix("s3://"), filesystem=self.bucket.s3.filesystem())
+            found += table.column("offset").to_pylist()
+        return sorted(found)
+
+    @contextmanager
+    def committer(self) -> Iterator[Counters]:
+        stop, counters = threading.Event(), Counters()
+        thread = threading.Thread(target=ArchiveConsumer(self.context, stop, counters).run)
+        thread.start()
+        try:
+            yield counters
+        finally:
+            stop.set()
+            thread.join(30)
+            assert not thread.is_alive()
+
+    def dies(self, point: str) -> int:
+        """The exit code of a committer that is killed at a point."""
+        env = os.environ | self.settings.environment()
+        command = [sys.executable, "-m", "tests.integration.archiver", point]
+        return subprocess.run(command, cwd=ROOT, env=env, timeout=120, check=False).returncode
+
+
+@pytest.fixture
+def world(stack: Settings, tmp_path: Path) -> Iterator[World]:
+    s3 = S3Access(
+        endpoint=stack.s3_endpoint,
+        region=stack.s3_region,
+        access_key=stack.s3_access_key,
+        secret_key=stack.s3_secret_key.reveal(),
+    )
+    with Bucket.new(s3) as bucket:
+        url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+        world = World(stack.with_(lake_bucket=bucket.name, catalog_url=url, home=tmp_path), bucket)
+        yield world
+        world.context.archive.close()
+
+
+def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(world: World) -> None:
+    write = world.bucket.write
+    with world.committer() as counters:
+        world.announce(
+            write(0, 10, [event(1), event(8)]), b"no message", write(0, 5, [change(2)], topic=PROFILES), write(10, 20)
+        )
+        eventually(world.everything_is_committed)
+        assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
+        world.announce(write(5, 25, [event(8)]), write(0, 5, [change(2)], topic=PROFILES))
+        eventually(world.everything_is_committed)
+    assert (world.offsets(EVENTS), world.offsets(PROFILES)) == ([1, 8], [2])
+    assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
+    results = {sample.labels: sample.value for sample in counters.samples()}
+    assert results[EVENTS, "refused"] == results[PROFILES, "known"] == 1
+    letters = read_dead_letters(world.settings.kafka_bootstrap, limit=1)
+    assert [(letter.topic, letter.value) for _, letter in letters] == [(ARCHIVE, b"no message")]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_committer_that_is_killed_appends_nothing_twice_and_leaves_nothing_untold(world: World, point: str) -> None:
+    ranges = [world.bucket.write(10 * n, 10 * n + 10, [event(10 * n + 1)]) for n in range(3)]
+    world.announce(*ranges)
+    assert world.dies(point) == -signal.SIGKILL
+    assert not world.everything_is_committed()
+    world.announce(world.bucket.write(30, 40, [event(31)]))
+    with world.committer():
+        eventually(world.everything_is_committed)
+    assert world.offsets(EVENTS) == [1, 11, 21, 31]
+    assert world.told() == {f"{EVENTS}/3": 40}
+
+
+def test_a_committer_tells_all_ends_when_it_begins(world: World) -> None:
+    world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])])
+    with world.committer():
+        assert eventually(world.told) == {f"{EVENTS}/3": 10}
