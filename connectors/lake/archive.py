@@ -5,10 +5,14 @@ Several committers do no harm: each asks the table what it has, and one of two t
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import Appended, append_ranges
+from connectors.lake.archive_compaction import Compacted, compact
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, live_files
+from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapshots, remove_garbage
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
 from schemas.ids import Partition, TenantName
@@ -25,6 +29,7 @@ class ActivityArchive:
     def __init__(
         self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
     ) -> None:
+        self._s3 = s3
         self._sleep = sleep
         self._catalog = LakeCatalog(catalog_url=catalog_url, s3=s3, bucket=bucket, sleep=sleep)
         self._tables = ArchiveTables(self._catalog, bucket)
@@ -62,3 +67,20 @@ class ActivityArchive:
             table = self._tables.find(topic)
             found = live_files(table, tenant=tenant, partition=partition, occurred_after_us=occurred_after_us)
             return [file for file, _ in found]
+
+    def compact(self, topic: str, *, temp_directory: Path) -> Compacted:
+        """Exchange small files that are neighbours for one; readers find the same rows, in the same order.
+
+        Raises `RetriableError` ARCHIVE_CONFLICT, `FatalError` LAKE_MISMATCH, LAKE_FILE_MISSING, LAKE_UNREADABLE.
+        """
+        return compact(self._tables, self._s3, topic, temp_directory=temp_directory, sleep=self._sleep)
+
+    def expire(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> int:
+        """Forget snapshots that no reader can be reading; how many."""
+        with lake_faults(f"expiring snapshots of {topic}"):
+            return expire_snapshots(self._tables, topic, now=now, grace=grace)
+
+    def remove_garbage(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> Removed:
+        """Delete objects that the table does not refer to, and never will."""
+        with lake_faults(f"looking for what nobody needs of {topic}"):
+            return remove_garbage(self._tables, self._s3, topic, now=now, grace=grace)

@@ -138,11 +138,11 @@ def _read_footers(table: "Table", ranges: Sequence[ArchiveWritten], footers: Foo
     """Step 3, for files that are not known yet."""
     new = dict.fromkeys(uri for written in ranges for uri in written.files if uri not in footers)
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        footers.update(zip(new, pool.map(lambda uri: _footer(table, uri), new), strict=True))
+        footers.update(zip(new, pool.map(lambda uri: read_footer(table, uri), new), strict=True))
 
 
-def _footer(table: "Table", uri: str) -> "DataFile | str":
-    """A file as it is added, or why it is not. Outages are raised."""
+def read_footer(table: "Table", uri: str) -> "DataFile | str":
+    """A file of the archive as it is added to its table, or why it is not. Raises what pyiceberg raises in outages."""
     from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
     if (key := _key(uri, table.location())) is None:

@@ -54,7 +54,7 @@ class ArchiveTables:
 
     def __init__(self, catalog: LakeCatalog, bucket: str) -> None:
         self._catalog = catalog
-        self._bucket = bucket
+        self.bucket = bucket
 
     def find(self, topic: str) -> "Table | None":
         """The table of a topic; none before the first commit."""
@@ -94,7 +94,7 @@ class ArchiveTables:
 
     def location(self, topic: str) -> str:
         """Location of a table, without a final slash."""
-        return s3_uri(self._bucket, activity_prefix(topic)).rstrip("/")
+        return s3_uri(self.bucket, activity_prefix(topic)).rstrip("/")
 
 
 def archived_to(table: "Table | None") -> Mapping[Partition, int]:

@@ -26,6 +26,7 @@ from orchestration.relay.progress import progress_fold
 from orchestration.relay.schedules import Schedules
 from orchestration.relay.segment_status import status_fold
 from orchestration.relay.sweeper import Sweeper
+from orchestration.relay.upkeep import ArchiveKeeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
 from schemas.errors import RetriableError
@@ -69,6 +70,7 @@ def main() -> int:
     Activations(context, stop).start()
     Notifier(context, stop).start()
     ExportCleaner(context, stop).start()
+    ArchiveKeeper(context, stop).start()
     serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context, counters).samples)
     _go_round(context, stop, changed)
     for thread in threads:

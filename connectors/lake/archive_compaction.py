@@ -1,0 +1,164 @@
+"""Small files of the archive that are neighbours become one: the same rows, in the same order, in fewer files.
+
+1. list the live files; neighbours of one tenant and partition that are small and many are a group
+2. write the rows of each group, file after file, as one file under a name that nothing has ever had
+3. load the table anew; a group of which a file is not live any more is left out
+4. commit the exchange of all groups: one snapshot, which the catalog takes only if `main` still is what step 3 loaded
+5. lost against another writer: from step 3 again
+
+An append meanwhile changes nothing: it adds behind the last group. Files that were exchanged stay readable for a grace
+(`archive_upkeep`).
+"""
+
+import random
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from connectors.lake.access import S3Access, put_file
+from connectors.lake.archive_commit import BACKOFF_MAX_S, BACKOFF_S, COMMIT_TRIES, read_footer
+from connectors.lake.archive_reading import archived_rows
+from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
+from connectors.lake.faults import lake_faults
+from schemas.errors import FatalError, RetriableError
+from schemas.layout import s3_uri
+from segmentation.archiving import ARCHIVE_SCHEMAS, ROW_GROUP_ROWS, archive_writer
+
+MIB: Final = 1024 * 1024
+FAN: Final = 8
+"""So many neighbours are worth a new file. What is below it stays: a reader opens a few small files at most."""
+SMALL_BYTES: Final = (MIB, 8 * MIB)
+"""Files below the first are merged with each other; those below the second, with all of these, where that finds none.
+A file that has come to 8 MiB is not touched again, so no row is rewritten more than a few times."""
+MERGED_BYTES: Final = 64 * MIB
+"""Of a group. More than `FAN` files of the largest size that is small, so a group is never cut below `FAN`."""
+AT_ONCE_BYTES: Final = 512 * MIB
+"""Of all groups of one commit: some tens of seconds of work, which a crash repeats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted:
+    """How many files became how many."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Merged:
+    group: Sequence[ArchivedFile]
+    uri: str
+
+
+def merge_groups(files: Iterable[ArchivedFile]) -> list[Sequence[ArchivedFile]]:
+    """Step 1: what is to become one file each, most files first. `files` are in the order of `live_files`."""
+    groups: list[Sequence[ArchivedFile]] = []
+    for _, neighbours in groupby(files, lambda file: (file.key.tenant, file.key.partition)):
+        of_partition = list(neighbours)
+        found = [list(_runs(of_partition, limit)) for limit in SMALL_BYTES]
+        groups += next((some for some in found if some), [])
+    return sorted(groups, key=len, reverse=True)
+
+
+def _runs(files: Sequence[ArchivedFile], limit: int) -> Iterator[Sequence[ArchivedFile]]:
+    """At least `FAN` neighbours below a size, together at most `MERGED_BYTES`."""
+    for small, neighbours in groupby(files, lambda file: file.bytes < limit):
+        group: list[ArchivedFile] = []
+        for file in neighbours if small else ():
+            if sum(f.bytes for f in group) + file.bytes > MERGED_BYTES:
+                yield group
+                group = []
+            group.append(file)
+        if len(group) >= FAN:
+            yield group
+
+
+def compact(
+    tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directory: Path, sleep: Callable[[float], None]
+) -> Compacted:
+    """Steps 1 to 5, up to `AT_ONCE_BYTES`.
+
+    Raises `FatalError` LAKE_MISMATCH where a file has other rows than the table says, LAKE_FILE_MISSING;
+    `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
+    """
+    with lake_faults(f"looking for small files of {topic}"):
+        groups = merge_groups(file for file, _ in live_files(tables.find(topic)))
+    merged: list[_Merged] = []
+    temp_directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=temp_directory) as scratch, lake_faults(f"merging small files of {topic}"):
+        for group in groups:
+            if sum(file.bytes for one in merged for file in one.group) < AT_ONCE_BYTES:
+                merged.append(_merge(s3, tables.bucket, topic, group, Path(scratch) / "merged.parquet"))  # 2
+    return _exchange(tables, topic, merged, sleep)
+
+
+def _merge(s3: S3Access, bucket: str, topic: str, group: Sequence[ArchivedFile], path: Path) -> _Merged:
+    written = 0
+    with archive_writer(str(path), topic) as writer:
+        for rows in _row_groups(rows for file in group for rows in archived_rows(s3, file, ARCHIVE_SCHEMAS[topic])):
+            writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+            written += rows.num_rows
+    if written != (listed := sum(file.rows for file in group)):
+        raise FatalError(
+            "LAKE_MISMATCH", f"{group[0].uri} to {group[-1].uri} have {written} rows, the table says {listed}"
+        )
+    # A new name each time: one that was written before, and is old, could be removed as nobody's while it is committed.
+    key = replace(group[0].key, end_offset=group[-1].key.end_offset, content_hash=secrets.token_hex(16))
+    uri = s3_uri(bucket, str(key))
+    put_file(s3, path, uri)
+    return _Merged(group=group, uri=uri)
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in tables that fill a row group of a file."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(b.num_rows for b in waiting) >= ROW_GROUP_ROWS:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _exchange(
+    tables: ArchiveTables, topic: str, merged: Sequence[_Merged], sleep: Callable[[float], None]
+) -> Compacted:
+    """Steps 3 to 5."""
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    for tried in range(COMMIT_TRIES):
+        if tried:
+            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        with lake_faults(f"exchanging small files of {topic}"):
+            table = tables.find(topic)
+            live = {file.uri: data for file, data in live_files(table)}
+            usable = [one for one in merged if all(file.uri in live for file in one.group)]
+            if table is None or not usable:
+                return Compacted(before=0, after=0)
+            transaction = table.transaction()
+            with transaction.update_snapshot().overwrite() as exchange:
+                for one in usable:
+                    footer = read_footer(table, one.uri)
+                    if isinstance(footer, str):
+                        raise FatalError("LAKE_MISMATCH", footer)
+                    exchange.append_data_file(footer)
+                    for file in one.group:
+                        exchange.delete_data_file(live[file.uri])
+            try:
+                transaction.commit_transaction()
+            except (CommitFailedException, ValidationException):
+                continue
+            return Compacted(before=sum(len(one.group) for one in usable), after=len(usable))
+    raise RetriableError(
+        "ARCHIVE_CONFLICT",
+        f"{topic}: {COMMIT_TRIES} exchanges of files in a row lost against other writers; try again later",
+        topic=topic,
+        tries=COMMIT_TRIES,
+    )

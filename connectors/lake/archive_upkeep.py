@@ -1,0 +1,91 @@
+"""What the archive's tables need no longer: snapshots, and objects that nobody refers to.
+
+A commit every few seconds makes a snapshot each, and the metadata file, which each commit writes anew, lists them all.
+Appends only add, so the files of a snapshot are in every later one until an exchange (`archive_compaction`). Therefore
+an exchange and the snapshot before it are kept for a grace, and no others but the current one: what a reader has found
+stays where it is for that long.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from connectors.lake.access import S3Access
+from connectors.lake.archive_tables import ArchiveTables, archived_to
+from connectors.lake.retention import referenced_uris
+from connectors.listing import ObjectInfo, delete_objects, list_objects
+from schemas.ids import Partition
+from schemas.layout import ArchiveKey, activity_prefix, s3_uri
+
+if TYPE_CHECKING:
+    from pyiceberg.table.metadata import TableMetadata
+
+DEFAULT_GRACE: Final = timedelta(hours=12)
+"""Longer than a reading of the whole archive takes, and than a backup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """Objects that were deleted."""
+
+    files: int
+    bytes: int
+
+
+def expire_snapshots(tables: ArchiveTables, topic: str, *, now: datetime, grace: timedelta) -> int:
+    """Forget snapshots; how many. One that lost against another writer is made up for by the next call."""
+    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.table.update.snapshot import ExpireSnapshots
+
+    table = tables.find(topic)
+    over = [] if table is None else over_snapshots(table.metadata, now, grace)
+    if table is None or not over:
+        return 0
+    transaction = table.transaction()
+    ExpireSnapshots(transaction).by_ids(over).commit()
+    try:
+        transaction.commit_transaction()
+    except CommitFailedException:
+        return 0
+    return len(over)
+
+
+def over_snapshots(metadata: "TableMetadata", now: datetime, grace: timedelta) -> list[int]:
+    """The snapshots of a table that may be forgotten."""
+    from pyiceberg.table.snapshots import Operation
+
+    kept = {metadata.current_snapshot_id}
+    for snapshot in metadata.snapshots:
+        age = timedelta(milliseconds=now.timestamp() * 1000 - snapshot.timestamp_ms)
+        if snapshot.summary is not None and snapshot.summary.operation is not Operation.APPEND and age < grace:
+            kept |= {snapshot.snapshot_id, snapshot.parent_snapshot_id}
+    return [snapshot.snapshot_id for snapshot in metadata.snapshots if snapshot.snapshot_id not in kept]
+
+
+def remove_garbage(tables: ArchiveTables, s3: S3Access, topic: str, *, now: datetime, grace: timedelta) -> Removed:
+    """Delete what the table does not refer to and never will."""
+    # Listed before the table is read: what a commit adds in between is not in the list.
+    stored = list(list_objects(s3.client(), tables.bucket, activity_prefix(topic)))
+    if (table := tables.find(topic)) is None:
+        return Removed(files=0, bytes=0)
+    referenced, ends = referenced_uris(table), archived_to(table)
+    garbage = [
+        entry
+        for entry in stored
+        if now - entry.last_modified >= grace
+        and s3_uri(tables.bucket, entry.key) not in referenced
+        and _is_over(entry, topic, ends)
+    ]
+    delete_objects(s3.client(), tables.bucket, [entry.key for entry in garbage])
+    return Removed(files=len(garbage), bytes=sum(entry.size for entry in garbage))
+
+
+def _is_over(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bool:
+    """Whether an object that nobody refers to cannot become part of the table any more.
+
+    A file of records that the table does not have yet may have been announced long ago.
+    """
+    if (key := ArchiveKey.parse(entry.key)) is not None:
+        return key.end_offset <= ends.get(key.partition, -1)
+    return entry.key.startswith(f"{activity_prefix(topic)}metadata/")
