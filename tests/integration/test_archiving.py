@@ -38,7 +38,7 @@ class World:
         self.settings = settings
         self.bucket = bucket
         self.context = Context(settings)
-        self._group = WorkerGroup(settings.kafka_bootstrap, 1, group=ARCHIVE_GROUP, topics=(ARCHIVE,))
+        self._group = WorkerGroup(settings.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         self._told_from = self._end_of_commits()
 
     def _end_of_commits(self) -> int:

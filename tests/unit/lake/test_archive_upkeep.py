@@ -1,7 +1,7 @@
 """Small files of the archive become one, and what nobody needs goes: no row is lost, doubled or moved."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed
 from connectors.listing import delete_objects
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.relay.upkeep import ArchiveKeeper
+from orchestration.settings import Secret, Settings
 from schemas.activity import PROFILE_ROWS
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.layout import ArchiveKey, split_s3_uri
-from schemas.topics import EVENTS, PROFILES
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from tests.unit.lake.archiving import ACME, HERE, SCHEMAS, Bucket, change, event, values
 
 SHOP = TenantName("shop")
@@ -386,3 +390,47 @@ def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityAr
     assert archive.compact(EVENTS, temp_directory=temp) == Compacted(before=0, after=0)
     assert archive.expire(EVENTS, now=when_over()) == 0
     assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)
+
+
+# The thread of the relay.
+
+
+@pytest.fixture
+def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
+    context = Context(
+        Settings(
+            home=tmp_path,
+            catalog_url=Secret(catalog_url),
+            s3_endpoint=bucket.s3.endpoint,
+            s3_access_key=bucket.s3.access_key,
+            s3_secret_key=Secret(bucket.s3.secret_key),
+            lake_bucket=bucket.name,
+        )
+    )
+    yield context
+    context.archive.close()
+
+
+def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> None:
+    keeper = ArchiveKeeper(context, threading.Event())
+    for topic in ACTIVITY_TOPICS:
+        fill(context.archive, bucket, 9, topic=topic)
+    late = bucket.write(0, 5, [event(1)])
+    keeper.look(now_ms())
+    assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [1, 1]
+    assert split_s3_uri(late.files[0])[1] in bucket.keys("activity/")
+    keeper.look(int(when_over().timestamp() * 1000))
+    assert split_s3_uri(late.files[0])[1] not in bucket.keys("activity/")
+    assert [offsets(context.archive, bucket, topic) for topic in ACTIVITY_TOPICS] == [expected(9), expected(9)]
+    assert snapshots(context.archive) == 1
+
+
+def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
+    context: Context, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    for topic in ACTIVITY_TOPICS:
+        fill(context.archive, bucket, 9, topic=topic)
+    delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(context.archive.files(EVENTS)[0].uri)[1]])
+    ArchiveKeeper(context, threading.Event()).look(now_ms())
+    assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [9, 1]
+    assert f"upkeep of the archive of {EVENTS}: LAKE_FILE_MISSING" in caplog.text

@@ -1,0 +1,64 @@
+"""Keeps the archive readable: merges small files, forgets snapshots, removes objects that nobody needs.
+
+In a thread of its own: what is read and written takes its time, and nobody waits for it.
+"""
+
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import Final
+
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from schemas.errors import FatalError, MusterError
+from schemas.topics import ACTIVITY_TOPICS, HOUR_MS
+
+LOOK_S: Final = 300.0
+"""At a commit every two seconds a partition has 150 small files more by then."""
+CLEAN_EVERY_MS: Final = HOUR_MS
+_log = logging.getLogger(__name__)
+
+
+class ArchiveKeeper:
+    """Goes round until `stop` is set."""
+
+    def __init__(self, context: Context, stop: threading.Event) -> None:
+        self._context = context
+        self._stop = stop
+        self._cleaned_ms = 0
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        threading.Thread(target=self._run, name="archive-keeper", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_S):
+            try:
+                self.look(now_ms())
+            except Exception:  # noqa: BLE001  # a thread that ends would end without a word
+                _log.exception("upkeep of the archive")
+
+    def look(self, now: int) -> None:
+        """Do what is due; a failure is logged, and the next look tries again."""
+        clean = now - self._cleaned_ms >= CLEAN_EVERY_MS
+        for topic in ACTIVITY_TOPICS:
+            try:
+                self._compact(topic)
+                self._remove(topic, now, clean=clean)
+            except FatalError as exc:
+                _log.error("upkeep of the archive of %s: %s", topic, exc)
+            except MusterError as exc:
+                _log.warning("upkeep of the archive of %s: %s", topic, exc)
+        if clean:
+            self._cleaned_ms = now
+
+    def _compact(self, topic: str) -> None:
+        temp = self._context.settings.home / "tmp" / "archive"
+        while not self._stop.is_set() and (done := self._context.archive.compact(topic, temp_directory=temp)).after:
+            _log.info("%s: %d files of the archive became %d", topic, done.before, done.after)
+
+    def _remove(self, topic: str, now: int, *, clean: bool) -> None:
+        at = datetime.fromtimestamp(now / 1000, UTC)
+        self._context.archive.expire(topic, now=at)
+        if clean and (removed := self._context.archive.remove_garbage(topic, now=at)).files:
+            _log.info("%s: removed %d objects of the archive, %d bytes", topic, removed.files, removed.bytes)
