@@ -31,6 +31,7 @@ PARTITION_FIELD_IDS: Final = 1000
 """Of the first partition field, as the Iceberg specification has it; the spec's fields are [tenant, partition]."""
 PROPERTIES: Final = {
     **TABLE_PROPERTIES,
+    "write.metadata.previous-versions-max": "100",  # some minutes: so long a backup has for what its catalog names
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",  # a commit every few seconds adds one each time
     # Values of properties in the statistics would be the bulk of the manifests, and nothing is found by them.

@@ -6,6 +6,7 @@ an exchange and the snapshot before it are kept for a grace, and no others but t
 stays where it is for that long.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -88,4 +89,4 @@ def _is_over(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bo
     """
     if (key := ArchiveKey.parse(entry.key)) is not None:
         return key.end_offset <= ends.get(key.partition, -1)
-    return entry.key.startswith(f"{activity_prefix(topic)}metadata/")
+    return re.fullmatch(rf"{re.escape(activity_prefix(topic))}metadata/[^/]+", entry.key) is not None

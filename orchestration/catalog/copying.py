@@ -40,6 +40,18 @@ def dump(url: Secret, file: Path) -> None:
         target_engine.dispose()
 
 
+def named_metadata(file: Path) -> frozenset[str]:
+    """URIs of the metadata files that a dump names: one for each table of the lake."""
+    connection = sqlite3.connect(file)
+    try:
+        known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if ICEBERG_TABLES[0] not in known:  # nothing was ever published
+            return frozenset()
+        return frozenset(uri for (uri,) in connection.execute("SELECT metadata_location FROM iceberg_tables"))
+    finally:
+        connection.close()
+
+
 def is_empty(database: Database) -> bool:
     """Whether a catalog holds neither audiences nor segments nor jobs."""
     with database.read() as connection:

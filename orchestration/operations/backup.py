@@ -2,8 +2,9 @@
 
 Backup, in an order that needs no standstill, since objects of the lake are never changed, only added and expired:
 1. every object of the lake is copied: also those that expire meanwhile;
-2. the catalog is copied, as of one moment: it names the current metadata of every audience;
-3. the objects that are new since 1 are copied, so that everything which the catalog names is there;
+2. the catalog is copied, as of one moment: it names the current metadata of every table;
+3. the objects that are new since 1 are copied, metadata first, so that everything which the catalog names is there; a
+   table that has been committed to so often that what it named is gone already is made up for by 2 and 3 again;
 4. the manifest comes last, with size and sha256 of each file: without it there is no backup.
 
 Restore, into an empty deployment with the same bucket names:
@@ -27,14 +28,17 @@ from orchestration.backup_place import BackupPlace, backup_place
 from orchestration.catalog import copying, migrate
 from orchestration.catalog.records import JobError
 from orchestration.clock import iso, now_ms
-from schemas.errors import UserError
+from schemas.errors import RetriableError, UserError
+from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
     from orchestration.context import Context
 
 MANIFEST: Final = "manifest.json"
 CATALOG: Final = "catalog.sqlite"
+METADATA: Final = ".metadata.json"
 FORMAT: Final = 1
+TRIES: Final = 5
 AT_A_TIME: Final = 4
 Result = TypeVar("Result")
 
@@ -49,17 +53,31 @@ class BackupReport:
 
 
 def backup(context: "Context", to: str) -> BackupReport:
-    """Write a backup to an empty place. Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE."""
+    """Write a backup to an empty place.
+
+    Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE, `RetriableError` BACKUP_OVERTAKEN.
+    """
     place = backup_place(context.objects, to)
     if place.has(MANIFEST):
         raise UserError("DESTINATION_EXISTS", f"there is a backup in {to} already", to=to)
     with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
         work = Path(folder)
         files = _copy_lake(context, place, work, {})  # 1
-        copying.dump(context.settings.catalog_url, work / CATALOG)  # 2
+        for _ in range(TRIES):
+            (work / CATALOG).unlink(missing_ok=True)
+            copying.dump(context.settings.catalog_url, work / CATALOG)  # 2
+            files = _copy_lake(context, place, work, files)  # 3
+            if not (gone := _named(work / CATALOG) - files.keys()):
+                break
+        else:
+            raise RetriableError(
+                "BACKUP_OVERTAKEN",
+                f"{min(gone)}, which the catalog names, was not there {TRIES} times; try again, to another place, and "
+                "where that is no help, `muster fsck`",
+                key=min(gone),
+            )
         place.put(CATALOG, work / CATALOG)
         catalog = _entry(work / CATALOG)
-        files = _copy_lake(context, place, work, files)  # 3
         manifest = {
             "format": FORMAT,
             "made_at": iso(now_ms()),
@@ -75,7 +93,10 @@ def backup(context: "Context", to: str) -> BackupReport:
 
 def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[str, Any]) -> dict[str, Any]:
     bucket = context.settings.lake_bucket
-    missing = [found.key for found in context.objects.list(bucket) if found.key not in have]
+    # Arrow leaves empty objects called "folder/" behind where it has deleted something.
+    found = (entry.key for entry in context.objects.list(bucket) if not entry.key.endswith("/"))
+    missing = [key for key in found if key not in have]
+    missing.sort(key=lambda key: not key.endswith(METADATA))  # of all objects, these go first
 
     def copy(key: str, file: Path) -> tuple[str, dict[str, Any] | None]:
         try:
@@ -91,6 +112,11 @@ def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[st
 
     copied = _each(missing, copy, work)
     return have | {key: entry for key, entry in copied if entry is not None}
+
+
+def _named(catalog: Path) -> set[str]:
+    """Keys of the metadata that a catalog names."""
+    return {split_s3_uri(uri)[1] for uri in copying.named_metadata(catalog)}
 
 
 def restore(context: "Context", source: str) -> BackupReport:

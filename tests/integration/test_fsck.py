@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.lake.access import S3Access
+from connectors.lake.archive_commit import read_footer
 from orchestration.catalog import migrate
 from orchestration.catalog.records import Audience, Job, JobError, NewJob, Retention
 from orchestration.catalog.tables import jobs as job_table
@@ -25,6 +26,8 @@ from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
 from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
+from schemas.topics import EVENTS
+from tests.unit.lake.archiving import Bucket, event
 from tests.unit.lake.support import BUCKET, Parts, object_server, users
 
 pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
@@ -154,6 +157,7 @@ def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
     audience = context.audiences.ensure(TENANT, AudienceName("vip"), new_id=fresh_id(), now_ms=now_ms())
     yield Deployment(context, audience, Parts(s3))
     context.objects.delete_prefix("staging", "imports/")
+    context.objects.delete_prefix(BUCKET, "activity/")
     context.database.close()
 
 
@@ -326,3 +330,41 @@ def test_retention_of_the_audience_is_the_default_of_expiry(deployment: Deployme
     context.audiences.configure(audience.audience_id, spec=audience.spec, retention=Retention(versions=2, days=0))
     configured = context.audiences.get(TENANT, audience.name)
     assert operations.expire(context, configured, versions=None, days=None).versions == (1,)
+
+
+def archived(deployment: Deployment, s3: S3Access) -> tuple[Bucket, list[str]]:
+    """Two ranges of events in the archive, and the keys of their files."""
+    bucket = Bucket(s3=s3, name=BUCKET)
+    ranges = [bucket.write(0, 10, [event(1)]), bucket.write(10, 20, [event(11)])]
+    deployment.context.archive.append(EVENTS, ranges)
+    return bucket, [split_s3_uri(uri)[1] for written in ranges for uri in written.files]
+
+
+def test_an_archive_without_a_fault_has_no_finding(deployment: Deployment, s3: S3Access) -> None:
+    bucket, _ = archived(deployment, s3)
+    bucket.write(20, 30, [event(21)])  # not appended yet
+    assert deployment.found() == {}
+
+
+def test_files_of_the_archive_that_are_gone_or_changed_are_named(deployment: Deployment, s3: S3Access) -> None:
+    _, keys = archived(deployment, s3)
+    deployment.context.objects.delete(BUCKET, keys[0])
+    deployment.context.objects.put(BUCKET, keys[1], b"another file")
+    found = deployment.found(repair=True)
+    assert set(found) == {"FILE_MISSING", "FILE_CHANGED"}
+    assert found["FILE_MISSING"].subject == f"archive of {EVENTS}"
+    assert keys[0] in found["FILE_MISSING"].message
+    assert f"{keys[1]} has 12 bytes, not " in found["FILE_CHANGED"].message
+
+
+def test_records_that_the_archive_has_twice_are_named(deployment: Deployment, s3: S3Access) -> None:
+    bucket, _ = archived(deployment, s3)
+    table = deployment.context.archive._tables.find(EVENTS)
+    assert table is not None
+    footer = read_footer(table, bucket.write(15, 25, [event(15)]).files[0])
+    assert not isinstance(footer, str)
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
+        append.append_data_file(footer)
+    found = deployment.found()
+    assert set(found) == {"OFFSETS_OVERLAP"}
+    assert "begins before the end of" in found["OFFSETS_OVERLAP"].message

@@ -1,5 +1,6 @@
 """Backup and restore of an audience, against a real S3 server: the lake is emptied in between."""
 
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator
@@ -10,16 +11,22 @@ from typing import Any
 
 import pytest
 
+from connectors.lake import archive_tables
 from connectors.lake.access import S3Access
+from connectors.lake.archive_reading import archived_rows
 from connectors.lake.store import IcebergVersionStore
-from orchestration.catalog import migrate
+from connectors.listing import delete_objects
+from orchestration.catalog import copying, migrate
 from orchestration.context import Context
 from orchestration.operations.backup import backup, restore
 from orchestration.settings import Secret, Settings
-from schemas.errors import UserError
+from schemas.activity import EVENT_ROWS
+from schemas.errors import RetriableError, UserError
 from schemas.ids import Version
+from schemas.topics import EVENTS
 from segmentation.versions import Published, SupersededBy
 from tests.servers.postgres import postgres
+from tests.unit.lake.archiving import HERE, Bucket, event
 from tests.unit.lake.support import BUCKET, Parts, audience, object_server, request, users
 
 
@@ -35,9 +42,9 @@ def catalog(kind: str, home: Path) -> Iterator[Secret]:
         yield url
 
 
-def context_of(home: Path, s3: S3Access, url: Secret) -> Context:
+def context_of(home: Path, s3: S3Access, url: Secret, bucket: str = BUCKET) -> Context:
     home.mkdir(exist_ok=True)
-    settings = Settings(home=home, catalog_url=url, s3_endpoint=s3.endpoint, lake_bucket=BUCKET)
+    settings = Settings(home=home, catalog_url=url, s3_endpoint=s3.endpoint, lake_bucket=bucket)
     return Context(replace(settings, s3_access_key=s3.access_key, s3_secret_key=Secret(s3.secret_key)))
 
 
@@ -120,4 +127,46 @@ def test_an_audience_comes_back_with_all_its_versions_and_its_order(
             assert isinstance(opened, IcebergVersionStore)
             opened.close()
         for context in (before, after):
+            context.database.close()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("overtaken", [1, 99], ids=["once", "always"])
+def test_a_backup_of_an_archive_that_is_committed_to_meanwhile_has_what_its_catalog_names(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, overtaken: int
+) -> None:
+    monkeypatch.setitem(archive_tables.PROPERTIES, "write.metadata.previous-versions-max", "1")
+    with catalog("sqlite", tmp_path / "before") as old, catalog("sqlite", tmp_path / "after") as new:
+        before = context_of(tmp_path / "before", bucket.s3, old, bucket.name)
+        numbers = itertools.count()
+
+        def append() -> None:
+            n = next(numbers)
+            before.archive.append(EVENTS, [bucket.write(n, n + 1, [event(n)])])
+
+        dump, left = copying.dump, itertools.repeat(None, overtaken)
+
+        def dump_amid_commits(url: Secret, file: Path) -> None:
+            busy = next(left, 1) is None
+            append()
+            dump(url, file)
+            for _ in range(3 if busy else 0):
+                append()
+
+        append()
+        monkeypatch.setattr(copying, "dump", dump_amid_commits)
+        place = str(tmp_path / "backup")
+        if overtaken > 1:
+            with pytest.raises(RetriableError, match="BACKUP_OVERTAKEN"):
+                backup(before, place)
+            return
+        backup(before, place)
+        delete_objects(bucket.s3.client(), bucket.name, sorted(bucket.keys("")))
+        after = context_of(tmp_path / "after", bucket.s3, new, bucket.name)
+        restore(after, place)
+        assert after.archive.archived_to(EVENTS) == {HERE: 6}
+        rows = [batch for f in after.archive.files(EVENTS) for batch in archived_rows(bucket.s3, f, EVENT_ROWS)]
+        assert [offset for batch in rows for offset in batch["offset"].to_pylist()] == [*range(6)]
+        for context in (before, after):
+            context.archive.close()
             context.database.close()
