@@ -1,6 +1,6 @@
 """All benchmarks on one file and one broker.
 
-`python -m benchmarks [--rows N] [--memory-rows N,N] [--repeat N] [--json FILE] [names...]`.
+`python -m benchmarks [--rows N] [--memory-rows N,N] [--users N] [--events N] [--rules N] [--repeat N] [names...]`.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks import export_bench, import_bench, memory_bench, publish_bench, verify_bench
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
+from benchmarks.segments import bench as segments_bench
 from benchmarks.setting import Benchmark, Setting
 from orchestration.local import stack
 
@@ -24,9 +25,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     "import": import_bench.run,
     "memory": memory_bench.run,
     "export": export_bench.run,
+    "segments": segments_bench.run,
 }
 """By name, in the order in which they run. A new one is a module with a `run` and a line here."""
 
+NO_FILE = {"segments"}
+"""Those that do not use the CSV file."""
 PLAIN_WIDTH = 160
 
 
@@ -36,6 +40,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--memory-rows", default="1000000,20000000", help="sizes of import whose memory is compared")
+    parser.add_argument("--users", type=int, default=1_000_000, help="of segments")
+    parser.add_argument("--events", type=int, default=20_000_000, help="of segments")
+    parser.add_argument("--rules", type=int, default=50, help="of segments")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each; the best counts")
     parser.add_argument("--json", type=Path, help="where the results go as JSON (default: bench-<rows>.json)")
     options = parser.parse_args()
@@ -48,12 +55,16 @@ def main() -> None:
         settings = stack.up(home, free_ports=True)
         try:
             path = scratch / "users.csv"
-            size = generate_csv(path, options.rows)
-            console.print(f"{options.rows:,} rows, {size / 1e6:.0f} MB")
+            size = generate_csv(path, options.rows) if set(options.names) - NO_FILE else 0
+            if size:
+                console.print(f"{options.rows:,} rows, {size / 1e6:.0f} MB")
             setting = Setting(
                 csv=path,
                 rows=options.rows,
                 memory_rows=tuple(int(rows) for rows in options.memory_rows.split(",")),
+                users=options.users,
+                events=options.events,
+                rules=options.rules,
                 repeat=options.repeat,
                 scratch=scratch,
                 settings=settings,

@@ -16,11 +16,17 @@ SPEC = ImportSpec(columns=(Column(name="age", type="long"), Column(name="country
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """`settings` are those of a running stack (Kafka and S3). Runs are repeated and the best counts."""
+    """`settings` are those of a running stack (Kafka and S3). Runs are repeated and the best counts.
+
+    `csv` has `rows`; `users`, `events` and `rules` are the size of the benchmark of segments.
+    """
 
     csv: Path
     rows: int
     memory_rows: tuple[int, ...]
+    users: int
+    events: int
+    rules: int
     repeat: int
     scratch: Path
     settings: Settings

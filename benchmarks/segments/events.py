@@ -4,10 +4,11 @@ Half of the events come in visits: a user has some ten of them within a day, the
 any user at any time, is what caches cannot foresee. One event in fifty is up to two days late.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,6 @@ from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, JobId, TenantName
-from schemas.messages import EventChunk, ProfileChunk
 
 TENANT: Final = TenantName("bench")
 SEED: Final = 13
@@ -89,11 +89,12 @@ def rules(number: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """Encoded chunks one after the other in a file: where each ends, and when it came."""
+    """Encoded chunks one after the other in a file: where each ends, of which partition it is, and when it came."""
 
     path: Path
     rows: int
     ends: tuple[int, ...]
+    partitions: tuple[int, ...]
     times: tuple[int, ...]
 
     def __iter__(self) -> Iterator[tuple[bytes, int]]:
@@ -104,9 +105,11 @@ class Messages:
                 start = end
 
 
-def event_batches(users: pa.StringArray, events: int, *, seed: int = SEED) -> Iterator[pa.RecordBatch]:
+def event_batches(
+    users: pa.StringArray, events: int, begin_us: int = BEGIN_US, span_us: int = SPAN_US
+) -> Iterator[pa.RecordBatch]:
     """Events of these users as the rows of a file, in the order in which they come."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     names, categories = pa.array(NAMES), pa.array(CATEGORIES)
     for first in range(0, events, BATCH_ROWS):
         n = min(BATCH_ROWS, events - first)
@@ -121,7 +124,7 @@ def event_batches(users: pa.StringArray, events: int, *, seed: int = SEED) -> It
                 pa.array(first + np.arange(n)),
                 users.take(pa.array((of * len(users)).astype(np.int64))),
                 names.take(pa.array(name)),
-                pa.array(BEGIN_US + (part * SPAN_US).astype(np.int64) - late).cast(pa.timestamp("us", "UTC")),
+                pa.array(begin_us + (part * span_us).astype(np.int64) - late).cast(pa.timestamp("us", "UTC")),
                 pa.array(np.round(random.exponential(60.0, n), 2), mask=~bought),
                 categories.take(pa.array(random.integers(0, len(CATEGORIES), n), mask=(name == 1) | (name == 4))),
                 pa.array(random.random(n) < 0.6),
@@ -130,9 +133,9 @@ def event_batches(users: pa.StringArray, events: int, *, seed: int = SEED) -> It
         )
 
 
-def profile_batches(users: pa.StringArray, *, seed: int = SEED) -> Iterator[pa.RecordBatch]:
+def profile_batches(users: pa.StringArray) -> Iterator[pa.RecordBatch]:
     """A profile of each user."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     for first in range(0, len(users), BATCH_ROWS):
         ids = users.slice(first, BATCH_ROWS)
         n = len(ids)
@@ -153,21 +156,30 @@ def user_ids(users: int) -> pa.StringArray:
     return uuids(np.random.default_rng(SEED), users)
 
 
-def write_events(path: Path, users: pa.StringArray, events: int) -> Messages:
-    """The chunks of events, all in one partition."""
-    chunker = ActivityChunker(_source("events"), schema=EVENT_SCHEMA, partitions=1)
-    return _write(path, chunker, event_batches(users, events), events)
+def write_events(
+    path: Path,
+    users: pa.StringArray,
+    events: int,
+    *,
+    partitions: int = 1,
+    begin_us: int = BEGIN_US,
+    span_us: int = SPAN_US,
+) -> Messages:
+    """The chunks of events."""
+    chunker = ActivityChunker(_source("events"), schema=EVENT_SCHEMA, partitions=partitions)
+    batches = event_batches(users, events, begin_us, span_us)
+    return _write(path, chunker, batches, lambda rows: begin_us + span_us * rows // events)
 
 
 def write_profiles(path: Path, users: pa.StringArray) -> Messages:
     """The chunks of profiles, all in one partition."""
     chunker = ActivityChunker(_source("profiles"), schema=PROFILE_SCHEMA, partitions=1)
-    return _write(path, chunker, profile_batches(users), 0)
+    return _write(path, chunker, profile_batches(users), lambda _: BEGIN_US)
 
 
-def _source(kind: str) -> ActivitySource:
+def _source(kind: Literal["events", "profiles"]) -> ActivitySource:
     return ActivitySource(
-        kind="events" if kind == "events" else "profiles",
+        kind=kind,
         tenant=TENANT,
         source=f"s3://bench-inbox/{TENANT}/{kind}.csv?versionId=1",
         import_id=JobId("0" * 26),
@@ -175,22 +187,19 @@ def _source(kind: str) -> ActivitySource:
     )
 
 
-def _write(path: Path, chunker: ActivityChunker, batches: Iterator[pa.RecordBatch], events: int) -> Messages:
+def _write(
+    path: Path, chunker: ActivityChunker, batches: Iterator[pa.RecordBatch], came_at: Callable[[int], int]
+) -> Messages:
+    """`came_at`: the time when so many rows had come."""
     ends: list[int] = []
+    partitions: list[int] = []
     times: list[int] = []
     size = rows = 0
-
-    def put(chunk: EventChunk | ProfileChunk) -> None:
-        nonlocal size, rows
-        size += file.write(CODEC.encode(chunk))
-        rows += chunk.count
-        ends.append(size)
-        times.append(BEGIN_US + (SPAN_US * rows // events if events else 0))
-
     with path.open("wb") as file:
-        for batch in batches:
-            for chunk in chunker.add(batch):
-                put(chunk)
-        for chunk in chunker.finish():
-            put(chunk)
-    return Messages(path=path, rows=rows, ends=tuple(ends), times=tuple(times))
+        for chunk in chain.from_iterable(chain((chunker.add(batch) for batch in batches), [chunker.finish()])):
+            size += file.write(CODEC.encode(chunk))
+            rows += chunk.count
+            ends.append(size)
+            partitions.append(chunk.partition)
+            times.append(came_at(rows))
+    return Messages(path=path, rows=rows, ends=tuple(ends), partitions=tuple(partitions), times=tuple(times))

@@ -1,11 +1,16 @@
-"""The fold of one partition, without a broker: chunks of events -> rows -> who enters and leaves."""
+"""The fold of one partition: chunks of events -> rows -> who enters and leaves. From a file, and from a broker."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
+from confluent_kafka import Consumer, Producer, TopicPartition
+
 from benchmarks.segments.events import BEGIN_US, TENANT, Messages, rules
+from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.topics import EVENTS, PROFILES
 from segmentation.evaluation.evaluator import Evaluator
@@ -13,7 +18,9 @@ from segmentation.evaluation.plan import ActiveRule
 from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import TopicRecord
-from segmentation.partitions.partition import PartitionSegments
+from segmentation.partitions.change_log import messages
+from segmentation.partitions.checkpoint import Checkpoint, decode, encode
+from segmentation.partitions.partition import PartitionSegments, Told
 from segmentation.partitions.place import Place
 from segmentation.partitions.tenant import TenantSegments
 from segmentation.rules.parser import parse_rule
@@ -24,11 +31,12 @@ STEP_CHUNKS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a fold, so that two of them can be compared."""
+    """What came of a fold."""
 
-    events: int
     entered: int
     left: int
+    users: int
+    state_bytes: int
 
 
 def new_segments(number: int) -> PartitionSegments:
@@ -38,9 +46,9 @@ def new_segments(number: int) -> PartitionSegments:
     return PartitionSegments(Partition(0), Place(at_us=BEGIN_US), {TENANT: tenant})
 
 
-def steps(messages: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[TopicRecord]]:
+def steps(chunks: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[TopicRecord]]:
     """Records as a worker takes them together."""
-    numbered = enumerate(messages, start=offset)
+    numbered = enumerate(chunks, start=offset)
     while some := list(islice(numbered, STEP_CHUNKS)):
         yield [
             TopicRecord(topic=topic, partition=Partition(0), offset=at, key=None, value=value, received_at_us=at_us)
@@ -48,23 +56,110 @@ def steps(messages: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[
         ]
 
 
-def take_all_profiles(segments: PartitionSegments, messages: Messages) -> None:
+def take_all_profiles(segments: PartitionSegments, profiles: Messages) -> None:
     """All profiles."""
-    for records in steps(messages, PROFILES):
+    for records in steps(profiles, PROFILES):
         taken = take_profiles(records, 1)
         assert not taken.refusals
         segments.take_profiles(taken.rows, records[-1].offset + 1, records[-1].received_at_us)
 
 
-def take_all_events(segments: PartitionSegments, messages: Messages) -> Outcome:
-    """All events; their time is the time."""
-    events = entered = left = 0
-    for records in steps(messages, EVENTS):
-        taken = take_events(records, 1)
+def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[TopicRecord]]) -> Iterator[list[Told]]:
+    """All events, step by step; their time is the time."""
+    for some in records:
+        taken = take_events(some, 1)
         assert not taken.refusals
-        events += taken.rows.num_rows
-        for told in segments.take_events(taken.rows, records[-1].offset + 1, records[-1].received_at_us):
-            came = int(told.changes.entered.sum())
+        yield segments.take_events(taken.rows, some[-1].offset + 1, some[-1].received_at_us)
+
+
+_prepared: list[PartitionSegments] = []
+"""Of this process: what stands before the clock runs."""
+
+
+def prepare(number: int, profiles: Messages) -> None:
+    """So many rules, and all profiles."""
+    segments = new_segments(number)
+    take_all_profiles(segments, profiles)
+    _prepared.append(segments)
+
+
+def fold_file(events: Messages, kept: Path) -> int:
+    """Take all events, and write down what came of them."""
+    (segments,) = _prepared
+    entered = left = 0
+    for told in take_all_events(segments, steps(events, EVENTS)):
+        for one in told:
+            came = int(one.changes.entered.sum())
             entered += came
-            left += len(told.changes.entered) - came
-    return Outcome(events=events, entered=entered, left=left)
+            left += len(one.changes.entered) - came
+    evaluator = segments.tenants[TENANT].evaluator
+    outcome = Outcome(entered=entered, left=left, users=len(evaluator.state.index), state_bytes=evaluator.nbytes)
+    kept.write_text(json.dumps(asdict(outcome)), encoding="ascii")
+    return events.rows
+
+
+def keep(events: Messages, number: int, profiles: Messages, checkpoint: Path) -> int:
+    """A checkpoint of the state after all events."""
+    prepare(number, profiles)
+    (segments,) = _prepared
+    for _ in take_all_events(segments, steps(events, EVENTS)):
+        pass
+    checkpoint.write_bytes(encode(Checkpoint(segments=segments, generation=0, changes=0, next_seq=0)))
+    return events.rows
+
+
+def restart(checkpoint: Path, missed: Messages) -> int:
+    """Decode a checkpoint, and take events that have come since."""
+    segments = decode(checkpoint.read_bytes()).segments
+    for _ in take_all_events(segments, steps(missed, EVENTS, segments.place.events)):
+        pass
+    return missed.rows
+
+
+def fold_topic(bootstrap: str, topic: str, changes: str, events: Messages) -> int:
+    """As `fold_file`, with the first rule, from a topic into a topic."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "bench",
+            "enable.auto.commit": False,
+            "fetch.message.max.bytes": 8 << 20,
+            "queued.max.messages.kbytes": 64 << 10,
+            "log_level": 2,
+        }
+    )
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 2})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    seq = 0
+    for told in take_all_events(new_segments(1), _consumed(consumer, events)):
+        for one in told:
+            for message in messages(one, partition=Partition(0), generation=0, first_seq=seq):
+                producer.produce(changes, CODEC.encode(message))
+                seq += 1
+        producer.poll(0)
+    if producer.flush(60) or not seq:
+        raise RuntimeError("changes were not delivered, or there were none")
+    consumer.close()
+    return events.rows
+
+
+def _consumed(consumer: Consumer, events: Messages) -> Iterator[Sequence[TopicRecord]]:
+    seen = 0
+    while seen < len(events.ends):
+        some = consumer.consume(STEP_CHUNKS, timeout=0.2)
+        if failed := [record.error() for record in some if record.error()]:
+            raise RuntimeError(str(failed[0]))
+        values = [record.value() for record in some]
+        if values:
+            yield [
+                TopicRecord(
+                    topic=EVENTS,
+                    partition=Partition(0),
+                    offset=offset,
+                    key=None,
+                    value=value,
+                    received_at_us=events.times[offset],
+                )
+                for offset, value in enumerate(values, start=seen)
+            ]
+        seen += len(values)

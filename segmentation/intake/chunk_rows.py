@@ -81,7 +81,7 @@ def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
         schema = schema_of(rows.schema)
     except (ValueError, UserError):
         return False
-    received_at_us = min(record.received_at_us for record, _ in together.chunks)
+    received_at_us = np.repeat([record.received_at_us for record, _ in together.chunks], together.counts)
     return (
         rows.schema.equals(schema.arrow(ordinal=True))
         and _schema_fault(kind, schema) is None

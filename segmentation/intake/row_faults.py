@@ -5,6 +5,7 @@ reasons. A row that has several faults has the one that is found first.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,11 @@ from segmentation.intake.values import check_text, check_time, check_values
 RowFaults = dict[int, tuple[str, Refused]]
 """By row: the column, and why."""
 Mask = npt.NDArray[np.bool_]
+Received = int | npt.NDArray[np.int64]
 
 
-def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], received_at_us: int) -> RowFaults:
-    """Faults of rows of events or profiles, given as named columns.
+def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], received_at_us: Received) -> RowFaults:
+    """Faults of rows of events or profiles, given as named columns, received at one time or each at its own.
 
     user_id, and of events event, occurred_at and event_id are known by their names; all others are values.
     """
@@ -37,7 +39,7 @@ def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], receiv
     return faults
 
 
-def _fixed_faults(name: str, array: pa.Array, received_at_us: int) -> dict[int, Refused]:
+def _fixed_faults(name: str, array: pa.Array, received_at_us: Received) -> dict[int, Refused]:
     match name:
         case "user_id":
             return _text_faults(array, RefusalCode.BAD_USER_ID, USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
@@ -74,17 +76,18 @@ def _text_faults(
     return faults
 
 
-def _time_faults(times: pa.Array, received_at_us: int) -> dict[int, Refused]:
+def _time_faults(times: pa.Array, received_at_us: Received) -> dict[int, Refused]:
     missing = Refused(RefusalCode.BAD_TIME, f"there is no {OCCURRED_AT}")
     faults = dict.fromkeys(_rows(times.is_null().to_numpy(zero_copy_only=False)) if times.null_count else (), missing)
     us = times.cast(pa.int64()).fill_null(EARLIEST_US).to_numpy()
     for row in _rows((us < EARLIEST_US) | (us > received_at_us + MAX_AHEAD_US)):
-        if (why := _why(lambda t: check_time(t, received_at_us), int(us[row]))) is not None:
+        received = int(received_at_us if isinstance(received_at_us, int) else received_at_us[row])
+        if (why := _why(partial(check_time, received_at_us=received), int(us[row]))) is not None:
             faults[row] = why
     return faults
 
 
-def _value_faults(name: str, values: pa.Array, _: int) -> dict[int, Refused]:
+def _value_faults(name: str, values: pa.Array, _: Received) -> dict[int, Refused]:
     if pa.types.is_floating(values.type):
         odd = ~np.isfinite(values.fill_null(0.0).to_numpy())
     elif pa.types.is_string(values.type):

@@ -39,14 +39,14 @@ def locked_jars(lock_file: Path = LOCK_FILE) -> tuple[LockedJar, ...]:
     )
 
 
-def classpath() -> str:
-    """All jars for a plain `-cp`, downloaded where they are missing.
+def classpath(lock_file: Path = LOCK_FILE) -> str:
+    """All jars of a lock file for a plain `-cp`, downloaded where they are missing.
 
     Checked jars are remembered by size and time in a stamp beside jgo's cache, so that a second start hashes nothing.
     Raises `RetriableError` JARS_UNREACHABLE, `FatalError` JAR_CHANGED.
     """
-    jars = locked_jars()
-    stamp = _cache_directory() / f"kafka-{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:16]}.json"
+    jars = locked_jars(lock_file)
+    stamp = _cache_directory() / f"kafka-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}.json"
     if (paths := _remembered(stamp)) is None:
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
             paths = list(pool.map(_fetch, jars))

@@ -1,0 +1,164 @@
+"""Rules over a stream: Muster against a Faust agent and a Kafka Streams application with the same rule.
+
+Both get the same kind of shop with single JSON events, in fewer numbers and of as many fewer users: of what takes a
+while, the rate is enough.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.kafka_streams import running
+from benchmarks.measure import KIB, Measured, Result, best_of
+from benchmarks.publish_bench import new_topic
+from benchmarks.segments import fold, topics
+from benchmarks.segments.events import BEGIN_US, SPAN_US, Messages, user_ids, write_events, write_profiles
+from benchmarks.segments.worker import whole_worker
+from benchmarks.setting import Setting
+
+GOAL_FAUST: Final = 100.0
+GOAL_STREAMS: Final = 4.0
+GOAL_RULES: Final = 0.25  # 49 more cost at most four times
+FAUST_SHARE, STREAMS_SHARE = 200, 10
+"""Of so many events Faust and Kafka Streams get one."""
+STREAMS_THREADS: Final = 2
+TIMES: Final = 3
+"""N of the first rule."""
+STATE_BYTES: Final = 200 + 16 * TIMES
+RESTART_S: Final = 10
+BEFORE_SHARE: Final = 4
+"""Of so many events one is in the checkpoint; all users have a profile."""
+MISSED: Final = 1_000_000
+MISSED_US: Final = 60 * 1_000_000
+"""Events that have come since the checkpoint, in the minute in which one is written: some 16,000 a second."""
+TIMEOUT_S: Final = 1800
+FAUST, STREAMS, ONE = "Faust agent, Table per user", "Kafka Streams, RocksDB", "fold, 1 rule"
+
+
+def run(setting: Setting) -> list[Result]:
+    """Everything with the same rule, on the same broker; then more rules, the state, and a restart, without one."""
+    users = user_ids(setting.users)
+    events = write_events(setting.scratch / "events", users, setting.events)
+    profiles = write_profiles(setting.scratch / "profiles", users)
+    return [*_with_a_broker(setting, events), *_without(setting, events, profiles)]
+
+
+def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
+    bootstrap, partitions = setting.settings.kafka_bootstrap, setting.settings.partitions
+    faust = _faust(setting, bootstrap, partitions)
+    streams = _kafka_streams(setting, bootstrap, partitions)
+    topic = new_topic(bootstrap, 1)
+    topics.send_chunks(bootstrap, topic, events)
+    core = best_of(setting.repeat, fold.fold_topic, bootstrap, topic, new_topic(bootstrap, 1), events)
+    worker, members = whole_worker(setting.settings, user_ids(setting.users), setting.events, setting.scratch)
+    return [
+        faust,
+        streams,
+        *_compared("consumer and fold, 1 rule", core, "chunks in a topic, changes out"),
+        *_compared("muster's worker, 1 rule", worker, f"with its archive; {members:,} members"),
+    ]
+
+
+def _compared(label: str, best: Measured, note: str) -> list[Result]:
+    return [
+        Result(benchmark="segments", label=label, best=best, baseline=baseline, goal=goal, note=note)
+        for baseline, goal in ((FAUST, GOAL_FAUST), (STREAMS, GOAL_STREAMS))
+    ]
+
+
+def _without(setting: Setting, events: Messages, profiles: Messages) -> list[Result]:
+    one, of_one = _folded(setting, events, profiles, 1)
+    many, of_many = _folded(setting, events, profiles, setting.rules)
+    checkpoint = setting.scratch / "checkpoint"
+    users = user_ids(setting.users)
+    some = write_events(setting.scratch / "before", users, max(setting.events // BEFORE_SHARE, 1))
+    best_of(1, fold.keep, some, setting.rules, profiles, checkpoint)
+    begin_us = BEGIN_US + SPAN_US
+    missed = write_events(setting.scratch / "missed", users, MISSED, begin_us=begin_us, span_us=MISSED_US)
+    restart = best_of(setting.repeat, fold.restart, checkpoint, missed)
+    each = of_one["state_bytes"] / of_one["users"]
+    bytes_of_many = of_many["state_bytes"] / of_many["users"]
+    label = f"fold, {setting.rules} rules"
+    return [
+        Result(benchmark="segments", label=ONE, best=one, note=_said(of_one)),
+        Result(benchmark="segments", label=label, best=many, baseline=ONE, goal=GOAL_RULES, note=_said(of_many)),
+        Result(
+            benchmark="segments",
+            label="state, 1 rule",
+            best=one,
+            target=f"< {STATE_BYTES} B a user",
+            met=each < STATE_BYTES,
+            note=f"{each:.0f} B a user; with {setting.rules} rules {bytes_of_many:.0f} B",
+        ),
+        Result(
+            benchmark="segments",
+            label=f"restart, {setting.rules} rules",
+            best=restart,
+            target=f"< {RESTART_S} s",
+            met=restart.wall_s < RESTART_S,
+            note=f"checkpoint of {checkpoint.stat().st_size / 1e6:.0f} MB, then {missed.rows:,} events",
+        ),
+    ]
+
+
+def _folded(setting: Setting, events: Messages, profiles: Messages, rules: int) -> tuple[Measured, dict[str, int]]:
+    kept = setting.scratch / f"outcome-{rules}.json"
+    prepare = partial(fold.prepare, rules, profiles)
+    best = best_of(setting.repeat, fold.fold_file, events, kept, prepare=prepare)
+    outcome: dict[str, int] = json.loads(kept.read_text(encoding="ascii"))
+    return best, outcome
+
+
+def _said(outcome: dict[str, int]) -> str:
+    return f"{outcome['entered']:,} entered, {outcome['left']:,} left"
+
+
+def _faust(setting: Setting, bootstrap: str, partitions: int) -> Result:
+    events = max(setting.events // FAUST_SHARE, 1)
+    topic, changes = (new_topic(bootstrap, partitions) for _ in range(2))
+    topics.send_json(bootstrap, topic, user_ids(max(setting.users // FAUST_SHARE, 1)), events)
+    arguments = (bootstrap, topic, changes, str(partitions), str(events))
+    before = _children_s()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.segments.faust_agent", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the agent ended with {done.returncode}: {done.stderr[-2000:]}")
+    return _other(FAUST, done.stdout, before)
+
+
+def _kafka_streams(setting: Setting, bootstrap: str, partitions: int) -> Result:
+    events = max(setting.events // STREAMS_SHARE, 1)
+    topic, changes = (new_topic(bootstrap, partitions) for _ in range(2))
+    topics.send_json(bootstrap, topic, user_ids(max(setting.users // STREAMS_SHARE, 1)), events)
+    classes: Path = setting.scratch / "classes"
+    running.compile_to(classes)
+    before = _children_s()
+    said = running.run(classes, bootstrap, topic, changes, events, setting.scratch / "kafka-streams", STREAMS_THREADS)
+    return _other(STREAMS, said, before)
+
+
+def _other(label: str, said: str, cpu_before: float) -> Result:
+    """Of the last line of what it said; its processor time has its start in it, its seconds have not."""
+    outcome: dict[str, Any] = json.loads(next(line for line in reversed(said.splitlines()) if line.startswith("{")))
+    best = Measured(
+        rows=outcome["events"],
+        wall_s=outcome["seconds"],
+        cpu_s=_children_s() - cpu_before,
+        peak_bytes=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIB,
+    )
+    note = f"{outcome['events']:,} JSON events, {outcome['entered']:,} entered, {outcome['left']:,} left"
+    return Result(benchmark="segments", label=label, best=best, note=note)
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
