@@ -4,6 +4,7 @@ Texts hold `?`, names of columns that are ours, and the quoted names of the rela
 first identities, since copies of an event count once, then users. The answer is the one at an instant T.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -12,7 +13,7 @@ from schemas.columns import ColumnType
 from schemas.sql_text import identifier
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import PARAMETERS, BoundSql, joined, parameter, to_sql
-from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, OfEvents, Rule, RuleCondition, Seen
 from segmentation.rules.typed import MAPS, OF_EVENTS, OF_PROFILES, typed
 
 TEXT: Final = PARAMETERS["string"]
@@ -21,10 +22,18 @@ MOMENT: Final = PARAMETERS["timestamp"]
 SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
 MICROS: Final = 1_000_000
 
+ValueOf = Callable[[str, ColumnType], BoundSql]
+"""An expression over a row of a relation: the value of a name, where it has one of that type, else null."""
+
+
+def of_maps(name: str, type_: ColumnType) -> BoundSql:
+    """The value in the map of its type."""
+    return BoundSql(f"{MAPS[type_]}[{TEXT}]", (name,))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relations:
-    """What the relations are called. No column but those of maps is null; further columns do not matter.
+    """The relations, by name or as queries. No column but those of maps is null; further columns do not matter.
 
     events: user_id VARCHAR, event VARCHAR, occurred_at TIMESTAMPTZ, event_id VARCHAR, and maps from property to value:
     numbers MAP(VARCHAR, DOUBLE), strings MAP(VARCHAR, VARCHAR), booleans MAP(VARCHAR, BOOLEAN).
@@ -32,12 +41,16 @@ class Relations:
     MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
     known_users: a row a user: user_id; nobody else is in an answer.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read where a rule names one.
+    `of_event` and `of_profile`: how the value of a name is read where it lies in something else than those maps.
+    event_id may be of any type: what is equal in it, and in user, event and time, is one event.
     """
 
-    events: str = "events"
-    profiles: str = "profiles"
-    known_users: str = "known_users"
-    members: str = "members"
+    events: str | BoundSql = "events"
+    profiles: str | BoundSql = "profiles"
+    known_users: str | BoundSql = "known_users"
+    members: str | BoundSql = "members"
+    of_event: ValueOf = of_maps
+    of_profile: ValueOf = of_maps
 
 
 def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
@@ -62,9 +75,28 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     return _sql("SELECT ", columns, " FROM ", query.relation(), " WHERE k.user_id = ", BoundSql(TEXT, (user_id,)))
 
 
+def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
+    """Columns of the relation (a list, as SQL, with occurred_at) of the events of a user that a condition asks for.
+
+    Of a count, of those in the window. With all copies, the latest first.
+    """
+    return _Query(Rule(groups=(Group(conditions=(condition,)),)), relations, at, user_id).events(condition, columns)
+
+
+def asking_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql | None:
+    """`user_id` of the events that are read for a rule, again and again; none where it asks for none."""
+    query = _Query(rule, relations, at)
+    query.rule()
+    return query.asked_users()
+
+
 def _sql(*parts: str | BoundSql) -> BoundSql:
     pieces = [BoundSql(part, ()) if isinstance(part, str) else part for part in parts]
     return BoundSql("".join(piece.text for piece in pieces), tuple(p for piece in pieces for p in piece.parameters))
+
+
+def _from(relation: str | BoundSql) -> BoundSql:
+    return BoundSql(identifier(relation), ()) if isinstance(relation, str) else _sql("(", relation, ")")
 
 
 def _moment(micros: int) -> BoundSql:
@@ -75,6 +107,7 @@ def _moment(micros: int) -> BoundSql:
 class _Values:
     """Columns for the values of names, made when they are asked for: `numbers['amount'] AS "v0"`."""
 
+    value_of: ValueOf
     names: dict[tuple[str, ColumnType], str] = field(default_factory=dict)
 
     def column(self, name: str, type_: ColumnType) -> str:
@@ -82,8 +115,7 @@ class _Values:
 
     def selected(self) -> BoundSql:
         """As they follow other columns."""
-        text = "".join(f", {MAPS[type_]}[{TEXT}] AS {column}" for (_, type_), column in self.names.items())
-        return BoundSql(text, tuple(name for name, _ in self.names))
+        return _sql(*(_sql(", ", self.value_of(*named), f" AS {column}") for named, column in self.names.items()))
 
 
 class _Query:
@@ -99,8 +131,8 @@ class _Query:
         self._relations = relations
         self._at = (at - EPOCH) // timedelta(microseconds=1)
         self._user = user_id
-        self._properties = _Values()
-        self._attributes = _Values()
+        self._properties = _Values(relations.of_event)
+        self._attributes = _Values(relations.of_profile)
         self._events: dict[Events, str] = {}
         self._of_user: dict[Count | Ever | Never | Seen, str] = {}
         self._members: dict[Member, str] = {}
@@ -131,7 +163,7 @@ class _Query:
 
     def relation(self) -> BoundSql:
         """What the conditions that were asked for so far are read from."""
-        joins = [BoundSql(f"{identifier(self._relations.known_users)} AS k", ())]
+        joins = [_sql(_from(self._relations.known_users), " AS k")]
         for name, asked, relation in (
             ("c", self._of_user, self._counted),
             ("m", self._members, self._memberships),
@@ -175,7 +207,7 @@ class _Query:
             "SELECT user_id, occurred_at",
             *matched,
             " FROM (",
-            self._scanned(),
+            self._scanned("user_id, event, occurred_at, event_id", self._properties.selected()),
             ") AS s GROUP BY user_id, event, occurred_at, event_id",
         )
 
@@ -183,7 +215,22 @@ class _Query:
         tests = [to_sql(typed(test, OF_EVENTS, self._properties.column, None), "s") for test in events.where]
         return joined(" AND ", [BoundSql(f"s.event = {TEXT}", (events.event,)), *tests])
 
-    def _scanned(self) -> BoundSql:
+    def events(self, condition: OfEvents, columns: str) -> BoundSql:
+        """See `events_sql`."""
+        self._number(condition)
+        self._events[condition.events] = "e0"
+        matched = self._matches(condition.events)
+        scanned = self._scanned(f"event, {columns}", self._properties.selected())
+        return _sql("SELECT ", columns, " FROM (", scanned, ") AS s WHERE ", matched, " ORDER BY occurred_at DESC")
+
+    def asked_users(self) -> BoundSql | None:
+        """See `asking_sql`."""
+        if not self._of_user:
+            return None
+        self._events = {condition.events: "" for condition in self._of_user}
+        return self._scanned("user_id", BoundSql("", ()))
+
+    def _scanned(self, columns: str, values: BoundSql) -> BoundSql:
         names = sorted({events.event for events in self._events})
         conditions = [
             BoundSql(f"event IN ({', '.join([TEXT] * len(names))})", tuple(names)),
@@ -193,21 +240,20 @@ class _Query:
         windows = [condition.within_s for condition in self._of_user if isinstance(condition, Count)]
         if len(windows) == len(self._of_user):  # nothing is asked of all the past
             conditions.append(_sql("occurred_at > ", _moment(self._at - max(windows) * MICROS)))
-        values = self._properties.selected()
-        columns = "SELECT user_id, event, occurred_at, event_id"
-        return _sql(columns, values, f" FROM {identifier(self._relations.events)} WHERE ", joined(" AND ", conditions))
+        where = joined(" AND ", conditions)
+        return _sql(f"SELECT {columns}", values, " FROM ", _from(self._relations.events), " WHERE ", where)
 
     def _memberships(self) -> BoundSql:
         named = {m: BoundSql(f"(kind = {TEXT} AND name = {TEXT})", (m.kind, m.name)) for m in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
         of = joined(" AND ", [joined(" OR ", named.values()), *self._of_the_user()])
-        source = f" FROM {identifier(self._relations.members)} WHERE "
-        return _sql("SELECT user_id", *columns, source, of, " GROUP BY user_id")
+        source = _from(self._relations.members)
+        return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", of, " GROUP BY user_id")
 
     def _profiles(self) -> BoundSql:
         values, of = self._attributes.selected(), self._of_the_user()
         where = _sql(" WHERE ", *of) if of else ""
-        return _sql("SELECT user_id", values, f" FROM {identifier(self._relations.profiles)}", where)
+        return _sql("SELECT user_id", values, " FROM ", _from(self._relations.profiles), where)
 
     def _of_the_user(self) -> list[BoundSql]:
         return [] if self._user is None else [BoundSql(f"user_id = {TEXT}", (self._user,))]

@@ -1,0 +1,155 @@
+"""The relations that rules are asked of (`segmentation.rules.sql`), as queries over files of the archive.
+
+Nothing is sorted or made distinct as a whole: copies of events are recognised among those that a rule asks for, and
+profiles are folded for the attributes that it names. All columns but those that a rule needs are left unread.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from connectors.lake.archive_tables import ArchivedFile
+from connectors.lake.duck import identifier, literal
+from schemas.activity import ATTRIBUTES, DELETED, IDENTITY, OFFSET, PROPERTIES, SOURCE_ORDINAL
+from schemas.activity_columns import EVENT_ID
+from schemas.columns import USER_ID, ColumnType
+from schemas.ids import Partition
+from schemas.topics import EVENTS, PROFILES
+from segmentation.expressions.sql import PARAMETERS, BoundSql
+from segmentation.rules.nodes import Kind, Rule
+from segmentation.rules.references import Names, names
+from segmentation.rules.sql import Relations, asking_sql
+from segmentation.rules.truths import true_of_nothing
+
+_OFFSET: Final = identifier(OFFSET)
+_NO_ROWS: Final[Mapping[str, str]] = {
+    EVENTS: (
+        "SELECT NULL::VARCHAR AS user_id, NULL::VARCHAR AS event, NULL::TIMESTAMPTZ AS occurred_at, "
+        "NULL::VARCHAR AS event_id, NULL::BIGINT AS identity, "
+        "NULL::MAP(VARCHAR, STRUCT(double DOUBLE, string VARCHAR, boolean BOOLEAN)) AS properties, "
+        'NULL::BIGINT AS "offset", NULL::INTEGER AS "partition" WHERE false'
+    ),
+    PROFILES: (
+        "SELECT NULL::VARCHAR AS user_id, NULL::BOOLEAN AS deleted, "
+        "NULL::MAP(VARCHAR, STRUCT(double DOUBLE, string VARCHAR, boolean BOOLEAN, date DATE, timestamp TIMESTAMPTZ)) "
+        'AS attributes, NULL::BIGINT AS "offset", NULL::INTEGER AS "partition", NULL::BIGINT AS ordinal WHERE false'
+    ),
+}
+_ONE_RECORD: Final = 2**62
+"""An offset and an ordinal in one number, HUGEINT: changes of profiles apply in its order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Below:
+    """Offsets of a topic by partition: the rows below them, and none of partitions that are not named."""
+
+    ends: Mapping[Partition, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """Events and profiles of a tenant, and who is in audiences and segments: queries of one column, user_id."""
+
+    events: Sequence[ArchivedFile]
+    profiles: Sequence[ArchivedFile]
+    events_below: Below | None = None
+    profiles_below: Below | None = None
+    members: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
+
+    def relations(self, rule: Rule, at: datetime, *, everybody: bool = False) -> Relations:
+        """For a rule at an instant. `everybody`: known users of whom the rule is surely false are there too."""
+        named = names(rule)
+        columns = {name: f"a{number}" for number, name in enumerate(named.attributes)}
+
+        def of_profile(name: str, type_: ColumnType) -> BoundSql:
+            return BoundSql(f"{columns[name]}.v.{identifier(type_)}", ())
+
+        asked = Relations(
+            events=BoundSql(self.event_rows(), ()),
+            profiles=_folded(self.profile_rows(), named),
+            members=BoundSql(self._members(named), ()),
+            of_event=_of_event,
+            of_profile=of_profile,
+        )
+        some = not everybody and not true_of_nothing(rule)
+        return replace(asked, known_users=self._who_may_be(rule, asked, named, at) if some else self._known())
+
+    def event_rows(self) -> str:
+        """All events: the relation `events`, and partition, offset and given_id (the producer's own id) besides."""
+        rows = _rows(EVENTS, self.events, self.events_below)
+        return (
+            f"SELECT user_id, event, occurred_at, {IDENTITY} AS event_id, {EVENT_ID} AS given_id, {PROPERTIES}, "  # noqa: S608  # ours
+            f'"partition", {_OFFSET} FROM ({rows})'
+        )
+
+    def profile_rows(self) -> str:
+        """All changes of profiles."""
+        return _rows(PROFILES, self.profiles, self.profiles_below)
+
+    def _members(self, named: Names) -> str:
+        asked: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]
+        asked += [("segment", name) for name in named.segments]
+        found = [
+            f"SELECT {literal(kind)} AS kind, {literal(name)} AS name, user_id FROM ({self.members[kind, name]})"  # noqa: S608  # names of audiences
+            for kind, name in asked
+        ]
+        nobody = "SELECT NULL::VARCHAR AS kind, NULL::VARCHAR AS name, NULL::VARCHAR AS user_id WHERE false"
+        return " UNION ALL ".join(found) or nobody
+
+    def _known(self) -> BoundSql:
+        return BoundSql(f"SELECT DISTINCT user_id FROM ({self._seen()})", ())  # noqa: S608  # ours
+
+    def _seen(self) -> str:
+        return f"SELECT user_id FROM ({self.event_rows()}) UNION ALL SELECT user_id FROM ({self.profile_rows()})"  # noqa: S608  # ours
+
+    def _who_may_be(self, rule: Rule, asked: Relations, named: Names, at: datetime) -> BoundSql:
+        """Known users of whom something is known that the rule asks for, found without reading all events."""
+        texts: list[str] = []
+        parameters: tuple[object, ...] = ()
+        if (asking := asking_sql(rule, asked, at)) is not None:
+            texts.append(asking.text)
+            parameters = asking.parameters
+        if named.attributes:
+            texts.append(f"SELECT user_id FROM ({self.profile_rows()})")  # noqa: S608  # ours
+        if named.audiences or named.segments:
+            texts.append(f"SELECT user_id FROM ({self._members(named)}) WHERE user_id IN ({self._seen()})")  # noqa: S608  # ours
+        return BoundSql(f"SELECT DISTINCT user_id FROM ({' UNION ALL '.join(texts)})", parameters)  # noqa: S608  # ours
+
+
+def _of_event(name: str, type_: ColumnType) -> BoundSql:
+    return BoundSql(f"{PROPERTIES}[{PARAMETERS['string']}].{identifier(type_)}", (name,))
+
+
+def _folded(rows: str, named: Names) -> BoundSql:
+    """A row a user, with the latest value of each attribute that is named: a0.v, a1.v, ..."""
+    text = PARAMETERS["string"]
+    changes = [
+        f", {DELETED} OR map_contains({ATTRIBUTES}, {text}) AS m{number}, "
+        f"{{'v': CASE WHEN {DELETED} THEN NULL ELSE {ATTRIBUTES}[{text}] END}} AS v{number}"
+        for number in range(len(named.attributes))
+    ]
+    latest = [f", arg_max(v{n}, place) FILTER (WHERE m{n}) AS a{n}" for n in range(len(named.attributes))]
+    place = f"{_OFFSET}::HUGEINT * {_ONE_RECORD} + coalesce({SOURCE_ORDINAL}, 0) AS place"
+    return BoundSql(
+        f"SELECT {USER_ID}{''.join(latest)} FROM (SELECT {USER_ID}, {place}{''.join(changes)} FROM ({rows})) "  # noqa: S608  # ours
+        f"GROUP BY {USER_ID}",
+        tuple(name for name in named.attributes for _ in range(2)),
+    )
+
+
+def _rows(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
+    """The rows of files, of each up to where its partition ends."""
+    whole, cut = list(files), list[ArchivedFile]()
+    if below is not None:
+        ends = [(file, below.ends.get(file.key.partition, 0)) for file in files]
+        whole = [file for file, end in ends if file.key.end_offset <= end]
+        cut = [file for file, end in ends if file.key.first_offset < end < file.key.end_offset]
+    parts = [_read(whole)] if whole else []
+    parts += [f"{_read([file])} WHERE {_OFFSET} < {below.ends[file.key.partition]}" for file in cut if below]
+    return " UNION ALL ".join(parts) or _NO_ROWS[topic]
+
+
+def _read(files: Sequence[ArchivedFile]) -> str:
+    uris = ", ".join(literal(file.uri) for file in files)
+    return f"SELECT * FROM read_parquet([{uris}], hive_partitioning = false)"  # noqa: S608  # quoted

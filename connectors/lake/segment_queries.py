@@ -1,0 +1,217 @@
+"""Rules asked of the archive: who is in a segment, how many, and why a user is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import duckdb
+
+from connectors.lake.access import S3Access
+from connectors.lake.activity_relations import Activity
+from connectors.lake.duck import connect, identifier, literal
+from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
+from schemas.columns import USER_ID
+from segmentation.expressions.sql import PARAMETERS
+from segmentation.rules.nodes import Kind, OfEvents, Rule
+from segmentation.rules.references import evaluation_order, names
+from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.state import needs
+
+EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A rule of a tenant, and what it needs.
+
+    `segments`: the rules of the segments that it names, and those that they name, by name. `audiences`: files of the
+    versions that are meant, by the name of the audience.
+    """
+
+    rule: Rule
+    activity: Activity
+    segments: Mapping[str, Rule]
+    audiences: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """One event: when, its place in the log, and its id where its producer gave one."""
+
+    occurred_at: datetime
+    event_id: str | None
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """Why a user is in a segment or not.
+
+    `conditions`: what each is, in the order of the rule. `events`: of a condition on events those that count, the
+    latest first, no more than matter. `values`: of each attribute that the rule names its value; none where it has
+    none.
+    """
+
+    member: bool
+    conditions: Sequence[bool]
+    events: Mapping[OfEvents, Sequence[Counted]]
+    values: Mapping[str, object]
+
+
+class SegmentQueries:
+    """Every question has a connection of its own. Methods raise `RetriableError` LAKE_UNAVAILABLE."""
+
+    def __init__(self, s3: S3Access | None, limits: DuckLimits) -> None:
+        self._s3 = s3
+        self._limits = limits
+
+    def count(self, question: Question, at: datetime) -> int:
+        """How many known users are in the segment at an instant."""
+        with self._asked(question, at) as (connection, activity):
+            sql = count_sql(question.rule, activity.relations(question.rule, at), at)
+            return _number(connection.execute(sql.text, sql.parameters))
+
+    def unseen(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
+        """(events, attributes) that the rule names and the archive has never had."""
+        named = names(question.rule)
+        text = PARAMETERS["string"]
+        with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
+            events = ", ".join([text] * len(named.events))
+            sql = f"SELECT DISTINCT event FROM ({activity.event_rows()}) WHERE event IN ({events})"  # noqa: S608  # ours
+            seen = {row[0] for row in connection.execute(sql, named.events).fetchall()} if events else set()
+            flags = ", ".join([f"bool_or(map_contains(attributes, {text}))"] * len(named.attributes))
+            sql = f"SELECT {flags} FROM ({activity.profile_rows()})"  # noqa: S608  # ours
+            found = connection.execute(sql, named.attributes).fetchone() if flags else ()
+        missing = [name for name, there in zip(named.attributes, found or (), strict=True) if not there]
+        return [name for name in named.events if name not in seen], missing
+
+    def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
+        """Why a user is in the segment at an instant or not; none for one who is not known."""
+        with self._asked(question, at) as (connection, activity):
+            relations = activity.relations(question.rule, at, everybody=True)
+            sql = explain_sql(question.rule, relations, at, user_id)
+            found = connection.execute(sql.text, sql.parameters).fetchone()
+            if found is None:
+                return None
+            events: dict[OfEvents, Sequence[Counted]] = {}
+            for condition, need in needs(question.rule).items():
+                sql = events_sql(condition, relations, at, user_id, EVIDENCE)
+                rows = _once(connection.execute(sql.text, sql.parameters))
+                events[condition] = rows[: need.keep] if need.end == "latest" else rows[-need.keep :]
+            values = _values(connection, activity, question.rule, at, user_id)
+        return Explained(member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values)
+
+    def compare(
+        self, questions: Sequence[tuple[Question, datetime]], parts: Sequence[str], sample: int
+    ) -> "Comparison":
+        """Members by the rule, all questions together, against those in Parquet files of user_id."""
+        with self._connected() as connection:
+            connection.execute("CREATE TABLE expected (user_id VARCHAR)")
+            for question, at in questions:
+                activity = self._prepared(connection, question, at)
+                sql = members_sql(question.rule, activity.relations(question.rule, at), at)
+                connection.execute(f"INSERT INTO expected {sql.text}", sql.parameters)
+            connection.execute(f"CREATE TABLE given AS {_users_of(parts)}")
+            sides = []
+            for one, other in (("expected", "given"), ("given", "expected")):
+                missing = f"FROM {one} WHERE user_id NOT IN (SELECT user_id FROM {other})"  # noqa: S608  # ours
+                count = _number(connection.execute(f"SELECT count(*) {missing}"))
+                rows = connection.execute(f"SELECT user_id {missing} ORDER BY user_id LIMIT {sample}").fetchall()
+                sides.append((count, tuple(row[0] for row in rows)))
+            sizes = [_number(connection.execute(f"SELECT count(*) FROM {side}")) for side in ("expected", "given")]  # noqa: S608  # ours
+        (missing_count, missing_users), (extra_count, extra_users) = sides
+        return Comparison(
+            by_rule=sizes[0],
+            by_stream=sizes[1],
+            missing=missing_count,
+            extra=extra_count,
+            missing_users=missing_users,
+            extra_users=extra_users,
+        )
+
+    @contextmanager
+    def _asked(self, question: Question, at: datetime | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Activity]]:
+        with self._connected() as connection:
+            yield connection, question.activity if at is None else self._prepared(connection, question, at)
+
+    @contextmanager
+    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with lake_faults("asking the archive"), connect(self._limits, self._s3) as connection:
+            yield connection
+
+    def _prepared(self, connection: duckdb.DuckDBPyConnection, question: Question, at: datetime) -> Activity:
+        """The activity with the members of everything that the rule names: segments in tables, each once."""
+        members: dict[tuple[Kind, str], str] = {}
+        for name, uris in question.audiences.items():
+            members["audience", name] = _users_of(uris)
+        activity = replace(question.activity, members=members)
+        for name in evaluation_order(question.segments):
+            rule = question.segments[name]
+            sql = members_sql(rule, activity.relations(rule, at), at)
+            table = identifier(f"segment {name}")
+            connection.execute(f"CREATE OR REPLACE TABLE {table} AS {sql.text}", sql.parameters)
+            members["segment", name] = f"SELECT {USER_ID} FROM {table}"  # noqa: S608  # quoted
+        return activity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two answers: sizes, how many are in one and not in the other, and some of them."""
+
+    by_rule: int
+    by_stream: int
+    missing: int  # by the rule, and not by the stream
+    extra: int
+    missing_users: Sequence[str]
+    extra_users: Sequence[str]
+
+    @property
+    def equal(self) -> bool:
+        """Whether the same users are in both."""
+        return self.missing == self.extra == 0 and self.by_rule == self.by_stream
+
+
+def _users_of(uris: Sequence[str]) -> str:
+    if not uris:
+        return "SELECT NULL::VARCHAR AS user_id WHERE false"
+    return f"SELECT user_id FROM read_parquet([{', '.join(map(literal, uris))}])"  # noqa: S608  # quoted
+
+
+def _once(result: duckdb.DuckDBPyConnection) -> list[Counted]:
+    """Events without their copies: of each the one that came first."""
+    found: dict[tuple[Any, ...], Counted] = {}
+    for occurred_at, identity, given_id, partition, offset in result.fetchall():
+        one = Counted(occurred_at=occurred_at, event_id=given_id, partition=partition, offset=offset)
+        known = found.setdefault((occurred_at, identity), one)
+        if offset < known.offset:
+            found[occurred_at, identity] = one
+    return list(found.values())
+
+
+def _values(
+    connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, at: datetime, user_id: str
+) -> dict[str, object]:
+    attributes = names(rule).attributes
+    if not attributes:
+        return {}
+    profiles = activity.relations(rule, at).profiles
+    assert not isinstance(profiles, str)  # noqa: S101  # a query
+    columns = ", ".join(f"a{number}.v" for number in range(len(attributes)))
+    sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {PARAMETERS['string']}"  # noqa: S608  # ours
+    found = connection.execute(sql, (*profiles.parameters, user_id)).fetchone() or (None,) * len(attributes)
+    return {name: _set(value) for name, value in zip(attributes, found, strict=True)}
+
+
+def _set(value: Mapping[str, object] | None) -> object:
+    """The one value of those of each type that is there."""
+    return next((one for one in (value or {}).values() if one is not None), None)
+
+
+def _number(result: duckdb.DuckDBPyConnection) -> int:
+    row = result.fetchone()
+    assert row is not None  # noqa: S101  # an aggregate has a row
+    return int(row[0])

@@ -1,0 +1,180 @@
+"""Random rules over random files of the archive find the users that a naive evaluation finds.
+
+Records lie in two partitions and in files of a few offsets; some come twice, some lie behind the place that is asked
+for. Profiles are changed again and again, values are unset, profiles deleted.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.lake.activity_relations import Activity, Below
+from connectors.lake.archive_tables import ArchivedFile
+from connectors.lake.segment_queries import Question, SegmentQueries
+from schemas.activity import EVENT_ROWS, PROFILE_ROWS
+from schemas.ids import Partition, TenantName
+from schemas.layout import ArchiveKey
+from schemas.topics import EVENTS, PROFILES
+from segmentation.archiving import archive_content
+from segmentation.rules.nodes import Ever, Never, Rule, Seen
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.references import names
+from tests.property.rule_cases import NAMES, NOW, rules
+from tests.property.test_rules import TYPES, USERS, World, is_in, is_true, worlds
+from tests.unit.lake.support import limits
+
+ACME = TenantName("acme")
+P = 2
+RECEIVED = datetime(2026, 11, 25, tzinfo=UTC)
+Row = dict[str, Any]
+STALE = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([1.0, "old", True, None]), max_size=3)
+"""What a profile had before it was what it is."""
+
+
+def place_of(user: str) -> int:
+    return USERS.index(user) % P
+
+
+def entries(named: Mapping[str, Any]) -> list[tuple[str, Row]]:
+    return [(name, {} if value is None else {TYPES[type(value)]: value}) for name, value in named.items()]
+
+
+def event_rows(world: World) -> list[Row]:
+    identities = {key: n for n, key in enumerate({event.id for event in world.events})}
+    return [
+        {"user_id": e.user, "event": e.name, "occurred_at": e.occurred_at, "event_id": e.id}
+        | {"identity": identities[e.id], "properties": entries(e.properties)}
+        for e in world.events
+    ]
+
+
+def profile_rows(world: World, stale: Mapping[str, Mapping[str, Any]], *, deleted: bool) -> list[Row]:
+    """Each profile in several changes: what was so, its end (by a deletion, or value by value), its values."""
+    rows: list[Row] = []
+    for user, values in world.profiles.items():
+        before = stale.get(user, {})
+        end: Row = {"deleted": True, "attributes": []} if deleted else {"attributes": entries(dict.fromkeys(before))}
+        changes = [{"attributes": entries(before)}, end]
+        changes += [{"attributes": entries({name: value})} for name, value in values.items()]
+        rows += [{"user_id": user, "deleted": False, **change} for change in changes]
+    return rows
+
+
+def shown(value: Any) -> str:
+    """With NaN and -0.0, and whatever object a time zone is."""
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else repr(value)
+
+
+class Files:
+    """Files of a folder as the archive lists them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.numbers = itertools.count()
+
+    def write(self, topic: str, rows: Sequence[Row], each: int) -> tuple[list[ArchivedFile], dict[Partition, int]]:
+        """Rows at the offsets of their partitions, `each` of them a file; and where the partitions end."""
+        files: list[ArchivedFile] = []
+        ends: dict[Partition, int] = {}
+        for partition in map(Partition, range(P)):
+            mine = [row for row in rows if place_of(row["user_id"]) == partition]
+            for first in range(0, len(mine), each):
+                some = [{**row, "offset": first + n} for n, row in enumerate(mine[first : first + each])]
+                files.append(self._file(topic, partition, some))
+            ends[partition] = len(mine)
+        return files, ends
+
+    def _file(self, topic: str, partition: Partition, rows: list[Row]) -> ArchivedFile:
+        schema = EVENT_ROWS if topic == EVENTS else PROFILE_ROWS
+        whole = [{"tenant": ACME, "received_at": RECEIVED, **row} for row in rows]
+        content = archive_content(topic, partition, pa.RecordBatch.from_pylist(whole, schema=schema))
+        path = self.folder / f"{next(self.numbers)}.parquet"
+        path.write_bytes(content)
+        key = ArchiveKey(
+            topic=topic,
+            tenant=ACME,
+            partition=partition,
+            first_offset=rows[0]["offset"],
+            end_offset=rows[-1]["offset"] + 1,
+            content_hash="0" * 32,
+        )
+        return ArchivedFile(uri=str(path), key=key, rows=len(rows), bytes=len(content))
+
+
+@pytest.fixture(scope="module")
+def queries() -> Iterator[SegmentQueries]:
+    with TemporaryDirectory() as folder:
+        yield SegmentQueries(None, limits(Path(folder)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), rule=rules(), inner=rules(), world=worlds(), each=st.integers(1, 9), deleted=st.booleans())
+def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
+    queries: SegmentQueries, data: st.DataObject, rule: Rule, inner: Rule, world: World, each: int, *, deleted: bool
+) -> None:
+    stale = data.draw(st.dictionaries(st.sampled_from(USERS), STALE, max_size=3))
+    events, profiles = event_rows(world), profile_rows(world, stale, deleted=deleted)
+    known = {row["user_id"] for row in (*events, *profiles)}
+    with TemporaryDirectory() as folder:
+        files = Files(Path(folder))
+        # Behind the place that is asked for: what must not count.
+        _, event_ends = files.write(EVENTS, events, each)
+        _, profile_ends = files.write(PROFILES, profiles, each)
+        later = [{**row, "identity": 99, "properties": []} for row in events]
+        undone = [{"user_id": user, "deleted": True, "attributes": []} for user in USERS]
+        event_files, _ = files.write(EVENTS, events + later, each)
+        profile_files, _ = files.write(PROFILES, profiles + undone, each)
+        activity = Activity(
+            events=event_files,
+            profiles=profile_files,
+            events_below=Below(ends=event_ends),
+            profiles_below=Below(ends=profile_ends),
+        )
+        if names(inner).segments:
+            inner = parse_rule("ever(nothing)")
+        in_inner = {user for user in known if is_in(inner, user, NOW, world)}
+        members = {(kind, name, user) for kind, name, user in world.members if kind == "audience"}
+        audiences = {}
+        for name in {*names(rule).audiences, *names(inner).audiences}:
+            audience = Path(folder) / f"{name}.parquet"
+            of = sorted(user for kind, other, user in members if other == name)
+            pq.write_table(pa.table({"user_id": pa.array(of, pa.string())}), audience)
+            audiences[name] = [str(audience)]
+        segments = dict.fromkeys(names(rule).segments, inner)
+        seen = World(
+            events=world.events,
+            profiles=world.profiles,
+            members=members | {("segment", name, user) for name in segments for user in in_inner},
+        )
+        question = Question(rule=rule, activity=activity, segments=segments, audiences=audiences)
+        expected = sorted(user for user in known if is_in(rule, user, NOW, seen))
+        assert queries.count(question, NOW) == len(expected)
+        part = Path(folder) / "part.parquet"
+        pq.write_table(pa.table({"user_id": pa.array(expected, pa.string())}), part)
+        compared = queries.compare([(question, NOW)], [str(part)], 9)
+        assert compared.equal, compared
+        for user in USERS:
+            explained = queries.explain(question, NOW, user)
+            assert (explained is not None) == (user in known)
+            if explained is None:
+                continue
+            assert explained.member == (user in expected)
+            assert list(explained.conditions) == [is_true(c, user, NOW, rule.timezone, seen) for c in rule.conditions]
+            for condition, counted in explained.events.items():
+                if isinstance(condition, Ever | Never | Seen):
+                    asked = Ever(events=condition.events)
+                    assert bool(counted) == is_true(asked, user, NOW, None, seen)
+            profile = world.profiles.get(user, {})
+            named = {name: profile.get(name) for name in names(rule).attributes}
+            assert {name: shown(value) for name, value in explained.values.items()} == {
+                name: shown(value) for name, value in named.items()
+            }
