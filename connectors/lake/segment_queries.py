@@ -18,7 +18,6 @@ from segmentation.expressions.sql import PARAMETERS
 from segmentation.rules.nodes import Kind, OfEvents, Rule
 from segmentation.rules.references import evaluation_order, names
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
-from segmentation.rules.state import needs
 
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
@@ -51,9 +50,8 @@ class Counted:
 class Explained:
     """Why a user is in a segment or not.
 
-    `conditions`: what each is, in the order of the rule. `events`: of a condition on events those that count, the
-    latest first, no more than matter. `values`: of each attribute that the rule names its value; none where it has
-    none.
+    `conditions`: what each is, in the order of the rule. `events`: of a condition on events those that it asks for, the
+    latest first. `values`: of each attribute that the rule names its value; none where it has none.
     """
 
     member: bool
@@ -98,10 +96,10 @@ class SegmentQueries:
             if found is None:
                 return None
             events: dict[OfEvents, Sequence[Counted]] = {}
-            for condition, need in needs(question.rule).items():
-                sql = events_sql(condition, relations, at, user_id, EVIDENCE)
-                rows = _once(connection.execute(sql.text, sql.parameters))
-                events[condition] = rows[: need.keep] if need.end == "latest" else rows[-need.keep :]
+            for condition in question.rule.conditions:
+                if isinstance(condition, OfEvents):
+                    sql = events_sql(condition, relations, at, user_id, EVIDENCE)
+                    events[condition] = _once(connection.execute(sql.text, sql.parameters))
             values = _values(connection, activity, question.rule, at, user_id)
         return Explained(member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values)
 

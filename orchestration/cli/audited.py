@@ -85,6 +85,9 @@ READS: Final = frozenset(
         "segments list",
         "segments show",
         "segments versions",
+        "segments preview",
+        "segments check",
+        "explain",
     }
 )
 """Commands that change nothing which the catalog knows of."""

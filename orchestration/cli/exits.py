@@ -36,7 +36,7 @@ _MEANINGS = {
     ExitCode.SUPERSEDED: "the job was SUPERSEDED: a newer import of the audience had been published",
     ExitCode.CANCELLED: "the job was CANCELLED",
     ExitCode.NOT_FINISHED: "waiting reached `--timeout`; the job goes on",
-    ExitCode.CHECK_FAILED: "`status`, `doctor`, `fsck` or `verify` found something wrong",
+    ExitCode.CHECK_FAILED: "`status`, `doctor`, `fsck`, `verify` or `segments check` found something wrong",
     ExitCode.INTERRUPTED: "Ctrl-C; a submitted job goes on",
 }
 

@@ -23,7 +23,6 @@ Name = Annotated[str, typer.Argument(metavar="SEGMENT", help="Name of the segmen
 Rule = Annotated[
     str, typer.Option("--rule", metavar="RULE|@FILE", help="The rule, or a file that has it; as text or as JSON.")
 ]
-RuleArgument = Annotated[str, typer.Argument(metavar="RULE|@FILE", help="The rule, or a file that has it.")]
 Zone = Annotated[
     str | None,
     typer.Option("--timezone", metavar="ZONE", help="IANA zone of dates, and of times without an offset."),

@@ -1,0 +1,303 @@
+"""Rules asked of the archive in the stack's lake, and cuts of a worker that is played by hand."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from connectors.lake.access import put_bytes_if_absent
+from orchestration.catalog import migrate
+from orchestration.catalog.segment_records import NewRule
+from orchestration.cli import session
+from orchestration.cli.main import main
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.settings import Secret, Settings
+from orchestration.steps.references import ref_of
+from schemas.codec import CODEC
+from schemas.ids import AudienceName, Partition, TenantName
+from schemas.layout import cut_key, s3_uri
+from schemas.partitioning import partition_of
+from schemas.segment_messages import CutRequested, SegmentCut
+from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
+from segmentation.rules.parser import parse_rule
+from tests.fakes.version_store import InMemoryVersionStore
+from tests.unit.lake.archiving import Bucket, change, event, values
+from tests.unit.lake.support import Parts, new_id, request, users
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")
+P = 4
+Rows = Sequence[dict[str, Any]]
+
+
+class World:
+    """A tenant with rows in the archive, in the partitions of their users."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.tenant = TenantName(f"t{new_id()}")
+        self.bucket = Bucket(s3=context.s3, name=context.settings.lake_bucket)
+        self.ends = {(topic, p): 0 for topic in (EVENTS, PROFILES) for p in range(P)}
+        context.audiences.add_tenant(self.tenant, 1)
+
+    def archive(self, topic: str, rows: Rows) -> None:
+        for p in range(P):
+            first = self.ends[topic, p]
+            mine = [r for r in rows if partition_of(r["user_id"], P) == p]
+            placed = [{**r, "tenant": self.tenant, "offset": first + n} for n, r in enumerate(mine)]
+            if placed:
+                end = self.ends[topic, p] = first + len(placed)
+                written = self.bucket.write(first, end, placed, topic=topic, partition=Partition(p))
+                self.context.archive.append(topic, [written])
+
+    def create(self, text: str, name: str = BUYERS) -> None:
+        rule = NewRule(text=text, timezone=None, rule=parse_rule(text))
+        self.context.segments.create(
+            self.tenant, AudienceName(name), rule, new_id=fresh_id(), author="ann", now_ms=now_ms()
+        )
+
+
+@pytest.fixture
+def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    context = Context(stack.with_(catalog_url=url, home=tmp_path))
+    context.__dict__["versions"] = InMemoryVersionStore()
+    for made in ("lake_context", "stack_context", "catalog_context"):
+        for module in ("segment_commands", "segment_questions"):
+            monkeypatch.setattr(f"orchestration.cli.{module}.{made}", lambda: context, raising=False)
+    monkeypatch.setattr(session, "catalog_context", lambda: context)
+    yield World(context)
+    context.archive.close()
+    context.database.close()
+
+
+def purchase(user: str, days_ago: float, identity: int, **properties: Any) -> dict[str, Any]:
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+    return event(0, user, event="purchase", occurred_at=at, identity=identity, properties=values(properties))
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """ann bought twice, bob once and was told of it twice, cid long ago; dan is known, and no more."""
+    world.archive(EVENTS, [purchase("ann", 1, 1, amount=120.0), purchase("ann", 2, 2, amount=80.0)])
+    again = purchase("bob", 1, 3, amount=500.0)
+    world.archive(EVENTS, [again, again, purchase("cid", 40, 4)])
+    old, new = values({"age": 17.0}), values({"age": 30.0})
+    world.archive(PROFILES, [change(0, "dan", attributes=old), change(0, "ann", attributes=old)])
+    world.archive(PROFILES, [change(0, "ann", attributes=new)])
+    return world
+
+
+def answer(world: World, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    assert main([*arguments, "-t", world.tenant, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("rule", "members"),
+    [
+        ("count(purchase, 30d) >= 2", 1),
+        ("count(purchase, 30d) = 1", 1),
+        ("count(purchase, 30d) <= 1", 3),
+        ("ever(purchase)", 3),
+        ("count(purchase where amount >= 100, 30d) >= 1", 2),
+        ("age < 18", 1),
+        ("age >= 18 or never(purchase)", 2),
+        ("in audience vip", 1),
+        ("ever(purchase) and not in segment rich", 2),
+    ],
+)
+def test_a_draft_is_counted(shop: World, rule: str, members: int, capsys: pytest.CaptureFixture[str]) -> None:
+    vip = shop.context.audiences.ensure(shop.tenant, VIP, new_id=fresh_id(), now_ms=1)
+    parts = Parts(shop.context.s3).write(ref_of(vip), new_id(), users("bob", "nobody-knows-me"))
+    shop.context.versions.publish(request(ref_of(vip), parts, "1"))
+    shop.create("count(purchase where amount > 400, 30d) >= 1 and in audience vip", "rich")
+    assert answer(shop, capsys, "segments", "preview", rule)["members"] == members
+
+
+def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = "ever(purchase) or ever(purchse) or age >= 18 or height >= 2"
+    found = answer(shop, capsys, "segments", "preview", rule)
+    assert (found["members"], found["unseen_events"], found["unseen_attributes"]) == (3, ["purchse"], ["height"])
+    assert main(["segments", "preview", "ever(purchse)", "-t", shop.tenant]) == 0
+    said = capsys.readouterr()
+    assert said.out == "0 users\n"
+    assert said.err == "Note: nobody has ever had the event 'purchse'.\n"
+
+
+def test_before_anything_is_archived_nobody_is_in(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(world, capsys, "segments", "preview", "never(purchase) and not age >= 3")["members"] == 0
+    assert main(["segments", "preview", "in audience vip", "-t", world.tenant]) == 3
+    assert capsys.readouterr().err.startswith("UNKNOWN_AUDIENCE: ")
+
+
+def test_why_a_user_is_in_a_segment_is_said_with_the_events_and_when_that_ends(
+    shop: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.create("(count(purchase, 30d) >= 2 or never(purchase)) and age >= 18")
+    found = answer(shop, capsys, "explain", "buyers", "ann")
+    assert (found["member"], found["attributes"]) == (True, {"age": 30.0})
+    assert found["partition"] == partition_of("ann", P)
+    first, second = found["groups"]
+    count, never = first["conditions"]
+    assert (count["true"], count["counted"], never["true"], second["true"]) == (True, 2, False, True)
+    assert [e["offset"] for e in count["events"]] == [0, 1]
+    leaves = datetime.fromisoformat(count["events"][1]["occurred_at"]) + timedelta(days=30)
+    assert datetime.fromisoformat(count["changes_at"]) == leaves
+    assert second["conditions"][0]["value"] == 30.0
+    later = (leaves + timedelta(seconds=1)).isoformat()
+    assert answer(shop, capsys, "explain", "buyers", "ann", "--as-of", later)["member"] is False
+    assert len(answer(shop, capsys, "explain", "buyers", "bob")["groups"][0]["conditions"][0]["events"]) == 1
+    assert main(["explain", "buyers", "ann", "-t", shop.tenant]) == 0
+    assert "yes count(purchase, 30d) >= 2   (2 counted, changes at " in capsys.readouterr().out
+    assert main(["explain", "buyers", "eve", "-t", shop.tenant]) == 3
+    assert capsys.readouterr().err.startswith("UNKNOWN_USER: ")
+    assert main(["explain", "buyers", "ann", "--as-of", "2026-11-25", "-t", shop.tenant]) == 2
+
+
+class Worker:
+    """Answers the next cut as a worker would: at these offsets, with these members."""
+
+    def __init__(self, world: World, members: Sequence[str], **given: Any) -> None:
+        self._world = world
+        self._members = members
+        self._given = given
+        bootstrap = world.context.settings.kafka_bootstrap
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "played"})
+        self._producer = Producer({"bootstrap.servers": bootstrap})
+        ends = [self._consumer.get_watermark_offsets(TopicPartition(SEGMENT_ACTIVATIONS, p))[1] for p in range(P)]
+        self._consumer.assign([TopicPartition(SEGMENT_ACTIVATIONS, p, end) for p, end in enumerate(ends)])
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        self._consumer.close()
+
+    def _run(self) -> None:
+        asked: set[int] = set()
+        while len(asked) < P:
+            for record in self._consumer.consume(10, 1.0):
+                message = CODEC.decode(record.value() or b"")
+                if isinstance(message, CutRequested) and message.tenant == self._world.tenant:
+                    partition = record.partition()
+                    assert partition is not None
+                    asked.add(partition)
+                    self._producer.produce(SEGMENT_STATUS, CODEC.encode(self._cut(message, Partition(partition))))
+                    self._producer.flush(10)
+
+    def _cut(self, asked: CutRequested, partition: Partition) -> SegmentCut:
+        mine = sorted(user for user in self._members if partition_of(user, P) == partition)
+        part = None
+        if mine:
+            out = io.BytesIO()
+            pq.write_table(pa.table({"user_id": mine}), out)
+            part = s3_uri(self._world.context.settings.staging_bucket, cut_key(asked.cut_id, partition))
+            put_bytes_if_absent(self._world.context.s3, out.getvalue(), part)
+        values: Mapping[str, Any] = {
+            "rule_version": 1,
+            "at_us": asked.at_us,
+            "events": self._world.ends[EVENTS, partition],
+            "profiles": self._world.ends[PROFILES, partition],
+            **self._given,
+        }
+        return SegmentCut(
+            cut_id=asked.cut_id,
+            tenant=asked.tenant,
+            segment=asked.segment,
+            partition=partition,
+            partitions=P,
+            activations=0,
+            changes=0,
+            members=len(mine),
+            part=part,
+            **values,
+        )
+
+
+def test_a_stream_that_agrees_with_the_rule_passes(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.create("ever(purchase)")
+    with Worker(shop, ["ann", "bob", "cid"]):
+        found = answer(shop, capsys, "segments", "check", "buyers")
+    assert (found["equal"], found["by_rule"], found["by_stream"]) == (True, 3, 3)
+    with Worker(shop, ["ann", "bob", "cid"]):
+        assert main(["segments", "check", "buyers", "-t", shop.tenant]) == 0
+    assert "equal" in capsys.readouterr().out
+
+
+def test_what_is_archived_behind_a_cut_does_not_count(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.create("ever(purchase) and age is not set")
+    ends = dict(shop.ends)
+    shop.archive(EVENTS, [purchase("eve", 1, 9), purchase("bob", 1, 10)])
+    shop.archive(PROFILES, [change(0, "bob", attributes=values({"age": 50.0}))])
+    shop.ends = ends
+    with Worker(shop, ["bob", "cid"]):
+        assert answer(shop, capsys, "segments", "check", "buyers")["equal"]
+
+
+def test_a_stream_that_has_other_members_fails_and_they_are_named(
+    shop: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.create("ever(purchase)")
+    with Worker(shop, ["ann", "dan", "cid"]):
+        found = answer(shop, capsys, "segments", "check", "buyers", code=7)
+    assert (found["by_rule"], found["by_stream"]) == (3, 3)
+    assert found["missing"] == {"users": 1, "some": ["bob"]}
+    assert found["extra"] == {"users": 1, "some": ["dan"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [({"rule_version": 0}, "SEGMENT_NOT_READY"), ({"events": 10**6}, "CUT_TIMEOUT")],
+    ids=["no-segment-there-yet", "not-archived-yet"],
+)
+def test_a_cut_that_cannot_be_compared_is_told(
+    shop: World, given: dict[str, Any], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.create("ever(purchase)")
+    with Worker(shop, [], **given):
+        assert main(["segments", "check", "buyers", "--timeout", "10", "-t", shop.tenant]) == 1
+    assert capsys.readouterr().err.startswith(f"{code}: ")
+
+
+def test_without_workers_a_check_ends(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.create("ever(purchase)")
+    assert main(["segments", "check", "buyers", "--timeout", "1", "-t", shop.tenant]) == 1
+    assert capsys.readouterr().err.startswith("CUT_TIMEOUT: no word of partitions 0, 1, 2, 3: are the workers")
+
+
+def test_a_paused_segment_is_not_checked(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.create("ever(purchase)")
+    shop.context.segments.pause(shop.tenant, BUYERS, now_ms=2)
+    assert main(["segments", "check", "buyers", "-t", shop.tenant]) == 3
+    assert capsys.readouterr().err.startswith("SEGMENT_PAUSED: ")
+
+
+def test_a_rule_that_is_edited_while_it_is_checked_is_to_be_checked_again(
+    shop: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.create("ever(purchase)")
+    files: Callable[..., Any] = shop.context.archive.files
+
+    def edits(*given: Any, **named: Any) -> Any:
+        rule = NewRule(text="x", timezone=None, rule=parse_rule("never(purchase)"))
+        shop.context.segments.edit(shop.tenant, BUYERS, rule, author="bob", now_ms=5)
+        return files(*given, **named)
+
+    monkeypatch.setattr(shop.context.archive, "files", edits)
+    with Worker(shop, ["ann", "bob", "cid"]):
+        assert main(["segments", "check", "buyers", "-t", shop.tenant]) == 1
+    assert capsys.readouterr().err.startswith("SEGMENT_CHANGED: ")
