@@ -1,17 +1,19 @@
 """`muster segments`: sets of users that rules describe."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
-from orchestration.cli.formatting import clock_time, duration, number, shorten
+from orchestration.cli.formatting import clock_time, duration, number, safe, shorten
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context
 
 if TYPE_CHECKING:
-    from orchestration.catalog.segment_records import Segment
+    from orchestration.catalog.segment_records import NewRule, Segment
+    from orchestration.context import Context
 
 segments = group(
     "segments",
@@ -61,6 +63,7 @@ def create(
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
     _print_made(operations.create(context, tenant, name, given, SESSION.actor))
+    _say_what_is_unseen(context, tenant, given)
 
 
 @command(segments, "list", "muster segments list", "muster segments list --tenant acme --json")
@@ -199,6 +202,26 @@ def versions(*, name: Name, tenant: options.Tenant = "default", json: options.Js
         ("VERSION", "CREATED", "BY", "ZONE", "RULE"),
         [(v.version, clock_time(v.created_at_ms), v.author, v.timezone or "", " ".join(v.text.split())) for v in found],
     )
+
+
+def say_unseen(events: Sequence[str], attributes: Sequence[str]) -> None:
+    """Names of a rule that may be slips of the pen."""
+    for what, names in (("event", events), ("attribute", attributes)):
+        for name in names:
+            say(f"Note: nobody has ever had the {what} {safe(name)!r}.")
+
+
+def _say_what_is_unseen(context: "Context", tenant: str, given: "NewRule") -> None:
+    """Only where the lake can be asked: the segment has been made."""
+    from orchestration.operations.availability import require_services
+    from orchestration.operations.segment_queries import unseen
+    from schemas.errors import RetriableError
+
+    try:
+        require_services(context.settings, "object store")
+        say_unseen(*unseen(context, tenant, given.rule))
+    except RetriableError:
+        say("Whether anybody has ever had what the rule names could not be looked up now.")
 
 
 def _turn(tenant: str, name: str, what: str) -> None:

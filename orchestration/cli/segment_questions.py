@@ -11,7 +11,7 @@ from orchestration.cli.console import print_json, print_line, print_pairs, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.options import command
-from orchestration.cli.segment_commands import Name, Zone, segments
+from orchestration.cli.segment_commands import Name, Zone, say_unseen, segments
 from orchestration.cli.session import SESSION, lake_context, stack_context
 
 
@@ -60,9 +60,7 @@ def preview(
         )
         return
     print_line(f"{number(found.members)} {'user' if found.members == 1 else 'users'}")
-    for what, names in (("event", found.unseen_events), ("attribute", found.unseen_attributes)):
-        for name in names:
-            say(f"Note: nobody has ever had the {what} {safe(name)!r}.")
+    say_unseen(found.unseen_events, found.unseen_attributes)
     for name in found.paused:
         say(f"Note: segment {name} is paused, and is counted as if it were not.")
 

@@ -100,6 +100,13 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
     )
 
 
+def unseen(context: "Context", tenant: str, rule: Rule) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(events, attributes) that a rule names and nobody has ever had, by what is archived."""
+    question = Question(rule=rule, activity=_activity(context, tenant_name(tenant)), segments={}, audiences={})
+    events, attributes = _queries(context).unseen(question)
+    return tuple(events), tuple(attributes)
+
+
 def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:
     """Why a user is in a segment or not, by what is archived, as plain JSON data.
 

@@ -72,17 +72,16 @@ def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[st
     SEGMENT_CYCLE.
     """
     asked = names(rules[name])
-    for kind, known, others in (("audience", audiences, rules), ("segment", rules, audiences)):
-        for member in asked.audiences if kind == "audience" else asked.segments:
-            if member not in known:
-                other = "segment" if kind == "audience" else "audience"
-                hint = f"{member} is a{'n' * (other == 'audience')} {other}: write `in {other} {member}`"
-                raise UserError(
-                    f"UNKNOWN_{kind.upper()}",
-                    f"the rule says `in {kind} {member}`, and there is no such {kind}"
-                    + (f"; {hint}" if member in others else ""),
-                    **{kind: member},
-                )
+    for audience in asked.audiences:
+        if audience not in audiences:
+            hint = f"; {audience} is a segment: write `in segment {audience}`" if audience in rules else ""
+            message = f"the rule says `in audience {audience}`, and there is no such audience{hint}"
+            raise UserError("UNKNOWN_AUDIENCE", message, audience=audience)
+    for segment in asked.segments:
+        if segment not in rules:
+            hint = f"; {segment} is an audience: write `in audience {segment}`" if segment in audiences else ""
+            message = f"the rule says `in segment {segment}`, and there is no such segment{hint}"
+            raise UserError("UNKNOWN_SEGMENT", message, segment=segment)
     evaluation_order(rules)
 
 

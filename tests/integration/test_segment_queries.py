@@ -133,6 +133,8 @@ def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.Cap
     said = capsys.readouterr()
     assert said.out == "0 users\n"
     assert said.err == "Note: nobody has ever had the event 'purchse'.\n"
+    assert main(["segments", "create", "typo", "--rule", "ever(purchse)", "-t", shop.tenant]) == 0
+    assert capsys.readouterr().err == "Note: nobody has ever had the event 'purchse'.\n"
 
 
 def test_before_anything_is_archived_nobody_is_in(world: World, capsys: pytest.CaptureFixture[str]) -> None:

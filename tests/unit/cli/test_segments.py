@@ -27,6 +27,7 @@ BUYERS = AudienceName("buyers")
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
     monkeypatch.setenv("MUSTER_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("MUSTER_S3_ENDPOINT", "http://127.0.0.1:1")
     made = make_context(tmp_path, partitions=8)
     yield made
     made.database.close()
