@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from schemas.activity_columns import ATTRIBUTE_TYPES, EVENT, EVENT_ID, OCCURRED_AT, PROPERTY_TYPES
+from schemas.activity_columns import ATTRIBUTE_TYPES, DELETED, EVENT, EVENT_ID, OCCURRED_AT, PROPERTY_TYPES
 from schemas.arrow import ARROW_TYPES
 from schemas.columns import USER_ID
 
@@ -15,7 +15,6 @@ TENANT: Final = "tenant"
 PROPERTIES: Final = "properties"
 IDENTITY: Final = "identity"
 ATTRIBUTES: Final = "attributes"
-DELETED: Final = "deleted"
 OFFSET: Final = "offset"
 RECEIVED_AT: Final = "received_at"
 SOURCE: Final = "source"

@@ -1,6 +1,7 @@
 """Columns of files and chunks of events and of profiles."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from schemas.columns import Column, ColumnType, ImportKind
@@ -9,10 +10,13 @@ from schemas.errors import UserError
 EVENT: Final = "event"
 OCCURRED_AT: Final = "occurred_at"
 EVENT_ID: Final = "event_id"
+DELETED: Final = "deleted"
 
 EVENT_COLUMNS: Final = (Column(name=EVENT, type="string"), Column(name=OCCURRED_AT, type="timestamp"))
 """What every event has behind its user id; then comes its id, if the source has ids, then its properties."""
 EVENT_ID_COLUMN: Final = Column(name=EVENT_ID, type="string")
+DELETED_COLUMN: Final = Column(name=DELETED, type="boolean")
+"""What a source of profiles may have behind the user id: whether the row forgets all attributes, and sets none."""
 PROPERTY_TYPES: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
 """Of the columns for properties of events: what a rule can compare."""
 ATTRIBUTE_TYPES: Final[tuple[ColumnType, ...]] = (*PROPERTY_TYPES, "date", "timestamp")
@@ -20,10 +24,14 @@ ATTRIBUTE_TYPES: Final[tuple[ColumnType, ...]] = (*PROPERTY_TYPES, "date", "time
 
 
 def columns_of(kind: ImportKind, given: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of an import spec of that kind: those given, with the fixed ones of events in their place."""
-    if kind != "events":
+    """The columns of an import spec of that kind: those given, with the fixed ones in their place."""
+    if kind == "audience":
         return tuple(given)
-    by_name = {column.name: column for column in given}
+    if kind == "profiles":
+        deleted = [replace(column, type=DELETED_COLUMN.type) for column in given if column.name == DELETED]
+        return (*deleted, *(column for column in given if column.name != DELETED))
+    # A name for the column alone says nothing of its type: `occurred_at=ts`.
+    by_name = {c.name: replace(c, type="timestamp") if c.name == OCCURRED_AT else c for c in given}
     fixed = [by_name.get(column.name, column) for column in EVENT_COLUMNS]
     fixed += [by_name[EVENT_ID]] if EVENT_ID in by_name else []
     return (*fixed, *(column for column in given if column.name not in {c.name for c in fixed}))
@@ -42,6 +50,10 @@ def columns_fault(kind: ImportKind, columns: Sequence[Column]) -> str | None:
             if shapes[fixed : fixed + 1] != [(EVENT_ID, EVENT_ID_COLUMN.type)]:
                 return "event_id must be a string, and the column behind occurred_at"
             fixed += 1
+    if kind == "profiles" and DELETED in [name for name, _ in shapes]:
+        if shapes[0] != (DELETED, DELETED_COLUMN.type):
+            return "deleted must be a boolean, and the first column behind user_id"
+        fixed = 1
     types = PROPERTY_TYPES if kind == "events" else ATTRIBUTE_TYPES
     for name, type_ in shapes[fixed:]:
         if kind != "audience" and type_ not in types:

@@ -103,6 +103,8 @@ class ImportSpec:
     `max_reject_share` is a share of the rows in the file, 0 to 1. `max_shrink_percent` refuses a replace or remove
     after which the audience would have lost more than that share of its members (None = no guard).
     Events and profiles are added to what there is (mode append); `schemas.activity_columns` has their columns.
+    `other_columns`: values of events and profiles are also all columns of the file that `columns` does not name; they
+    are added to it when the file is verified.
     `timezone` (IANA) is that of timestamps written without an offset; without it they are rejects.
     """
 
@@ -116,6 +118,7 @@ class ImportSpec:
     max_shrink_percent: float | None = 50.0
     null_values: tuple[str, ...] = field(default=("",))
     kind: ImportKind = "audience"
+    other_columns: bool = False
 
     def __post_init__(self) -> None:
         if len(self.columns) > MAX_EXTRA_COLUMNS:
@@ -129,6 +132,8 @@ class ImportSpec:
             raise UserError("BAD_SPEC", f"mode {self.mode!r} is none of {', '.join(get_args(ImportMode))}")
         if self.kind != "audience":
             self._check_kind()
+        elif self.other_columns:
+            raise UserError("BAD_SPEC", "an audience keeps the columns that are named, no others")
         if not 0 <= self.max_reject_share <= 1:
             raise UserError("BAD_SPEC", f"max_reject_share is a share from 0 to 1, not {self.max_reject_share}")
         if self.max_shrink_percent is not None and not 0 <= self.max_shrink_percent <= 100:
@@ -151,7 +156,7 @@ class ImportSpec:
     def as_record(self) -> dict[str, object]:
         """Plain JSON data. The kind is left out where it is audience, as it was before there were others."""
         return {
-            **({} if self.kind == "audience" else {"kind": self.kind}),
+            **({} if self.kind == "audience" else {"kind": self.kind, "other_columns": self.other_columns}),
             "id_column": self.id_column,
             "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in self.columns],
             "format": self.format,

@@ -29,14 +29,20 @@ def target_name(text: str) -> AudienceName:
 def activity_spec(kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
     """The import spec of a file of events or profiles, by the keys that were given; nothing is configured for them.
 
-    Of the columns only those need be given that are called otherwise in the file, or are values. Raises `UserError`
-    BAD_SPEC, BAD_COLUMN.
+    Of the columns only those need be given that have another type than text, or another name than in the file. Raises
+    `UserError` BAD_SPEC, BAD_COLUMN.
     """
     if changes.get("kind", kind) != kind:
         raise UserError("BAD_SPEC", f"{changes['kind']} cannot be imported as {kind}", kind=changes["kind"])
     given = ImportSpec.from_record({"columns": changes.get("columns", [])}).columns
     columns = columns_of(kind, given)
-    record = {"mode": "append", **changes, "kind": kind, "columns": [_record(column) for column in columns]}
+    record = {
+        "mode": "append",
+        "other_columns": True,
+        **changes,
+        "kind": kind,
+        "columns": [_record(column) for column in columns],
+    }
     return ImportSpec.from_record(record)
 
 

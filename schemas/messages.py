@@ -261,9 +261,9 @@ class EventChunk:
 class ProfileChunk:
     """Up to `CHUNK_MAX_ROWS` changes of profiles of one partition, in order.
 
-    `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, then a column for each attribute:
-    double, string, boolean, date or timestamp. Every row sets all of these columns: null unsets. `digest` covers all
-    but the ordinal.
+    `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, deleted boolean (or no such
+    column), then a column for each attribute: double, string, boolean, date or timestamp. Every row sets all of these
+    columns: null unsets; one that is deleted sets none. `digest` covers all but the ordinal.
     """
 
     tenant: TenantName

@@ -187,9 +187,9 @@ def _digester(job: ParseJob) -> "Digester | None":
 
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
     """The spec for a file of that layout; the parent is told before it gets rows."""
-    from connectors.sources.suggestion import suggest
+    from connectors.sources.suggestion import completed, suggest
 
-    spec = replace(suggest(layout), format=job.format)
+    spec = completed(layout, job.spec) if job.spec.other_columns else replace(suggest(layout), format=job.format)
     encoding = "" if job.format == "parquet" else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
     record = {
         "names": [name for name, _ in layout.columns],

@@ -49,7 +49,7 @@ class ParseJob:
     received_at_us: int
     """When the file was written (microseconds since 1970 UTC): its events may not be far ahead of that."""
     choose: bool = False
-    """Whether the child chooses the columns of the spec, and says so in a LAYOUT frame."""
+    """Whether the child chooses the columns of the spec, or completes them, and says so in a LAYOUT frame."""
     partitions: int | None = None
     """Into how many partitions the child digests the rows, to send the digests; None: it sends the rows."""
 

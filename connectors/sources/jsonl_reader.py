@@ -208,6 +208,7 @@ class _Rows:
         self._contents: list[bytes] = []
         self._ids: list[str | None] = []
         self._values: list[list[Any]] = [[] for _ in spec.columns]
+        self._known = {spec.id_column, *(c.file_name for c in spec.columns)}
 
     @property
     def full(self) -> bool:
@@ -222,6 +223,8 @@ class _Rows:
         elif id_ is not None and not isinstance(id_, str):
             reason = f"an id is a string or an integer, not {json_type(id_)}"
             raise Refused(RejectCode.BAD_VALUE, reason, self._spec.id_column)
+        if self._spec.other_columns:
+            self._refuse_unknown(members)
         wanted = [(self._spec.id_column, id_), *((c.file_name, members.get(c.file_name)) for c in self._spec.columns)]
         if b"\\u" in content:
             for name, value in wanted:
@@ -233,6 +236,13 @@ class _Rows:
         self._ids.append(id_)
         for values, (_, value) in zip(self._values, wanted[1:], strict=True):
             values.append(value)
+
+    def _refuse_unknown(self, members: Mapping[str, Any]) -> None:
+        """A member that came too late to become a column must not be lost unseen. Raises `Refused`."""
+        for name in members.keys() - self._known:
+            if members[name] is not None or self._spec.kind == "profiles":  # there null unsets
+                reason = "the first lines have no such member; name it as a column, or keep only those that are named"
+                raise Refused(RejectCode.UNKNOWN_MEMBER, reason, name)
 
     def candidates(self) -> Candidates:
         ordinals = np.array(self.ordinals, np.int64)

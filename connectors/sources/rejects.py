@@ -33,6 +33,7 @@ class RejectCode(StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     DUPLICATE_KEY = "duplicate_key"
     TOO_DEEP = "too_deep"
+    UNKNOWN_MEMBER = "unknown_member"
     # Of events and profiles, with the words of `segmentation.intake.refusals`.
     BAD_EVENT = "bad_event"
     BAD_EVENT_ID = "bad_event_id"

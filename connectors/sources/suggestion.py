@@ -1,11 +1,14 @@
-"""A first import spec for a file that nobody has described yet."""
+"""A first import spec for a file that nobody has described yet, or the rest of one that somebody has."""
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from connectors.sources.header import shown
+from schemas.activity_columns import ATTRIBUTE_TYPES, DELETED, DELETED_COLUMN, EVENT_ID, PROPERTY_TYPES, columns_of
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, ImportSpec
+from schemas.errors import UserError
 
 ID_NAMES: Final = (USER_ID, "userid", "user", "uid", "member_id", "customer_id", "id")
 """Names of id columns, likeliest first; compared without case, spaces and underscores."""
@@ -37,6 +40,40 @@ def suggest(layout: Layout) -> ImportSpec:
             taken.add(own.lower())
             columns.append(Column(name=own, type=type_, source=None if own == name else name))
     return ImportSpec(id_column=id_column, columns=tuple(columns))
+
+
+def completed(layout: Layout, spec: ImportSpec) -> ImportSpec:
+    """The spec with the columns that it does not name, as values: under their own names, as what they are.
+
+    Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE, BAD_SPEC (too many, or two that differ by case alone).
+    """
+    known = {spec.id_column, *(column.file_name for column in spec.columns)}
+    others = [_value(name, type_, spec) for name, type_ in dict(layout.columns).items() if name not in known]
+    return replace(spec, columns=columns_of(spec.kind, (*spec.columns, *others)))
+
+
+def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
+    own = "double" if type_ == "long" else type_
+    if spec.kind == "profiles" and name == DELETED:
+        return DELETED_COLUMN
+    fixed = spec.kind == "events" and name == EVENT_ID
+    types = PROPERTY_TYPES if spec.kind == "events" else ATTRIBUTE_TYPES
+    if own is None or (own not in types and not fixed):
+        raise UserError(
+            "BAD_COLUMN_TYPE",
+            f"the column {shown([name])} is {type_ or 'nested, or of several types'}; in {spec.kind} rules compare "
+            f"{', '.join(types)}. Name it with one of these types, or keep only the columns that are named",
+            column=name,
+        )
+    try:
+        return Column(name=name, type="string" if fixed else own)
+    except UserError as exc:
+        raise UserError(
+            exc.code,
+            f"the column {shown([name])} needs another name: give it one as NAME[:TYPE]={name[:80]}, or keep only the "
+            "columns that are named. Names are a letter, then letters, digits and '_', 63 at most",
+            column=name[:200],
+        ) from exc
 
 
 def _id_column(names: Sequence[str]) -> str:

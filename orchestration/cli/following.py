@@ -113,12 +113,27 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     """A receipt for people: what was in the file, what became of it, what is published."""
     by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
     rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
-    pairs: list[tuple[str, object]] = [
-        ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
-        ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
+    of_file: list[tuple[str, object]] = [
         ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
         ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
         ("rejected", by_code or "none"),
+    ]
+    finished = ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}")
+    if "stored" in receipt:
+        print_pairs(
+            [
+                (receipt["kind"], f"of {receipt['tenant']}, {receipt['state']}"),
+                ("job", f"{receipt['job']}, attempt {receipt['attempt']}"),
+                *of_file,
+                ("accepted", f"{number(receipt['stored'])} stored + {number(receipt['duplicates'])} duplicates"),
+                finished,
+            ]
+        )
+        return
+    pairs: list[tuple[str, object]] = [
+        ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
+        ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
+        *of_file,
         ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
     ]
     if (counts := receipt.get("membership")) is not None:
@@ -128,6 +143,6 @@ def print_receipt(receipt: dict[str, Any]) -> None:
         ("members", number(receipt["members"])),
         ("digest", receipt["digest"]),
         ("snapshot", receipt["snapshot_id"]),
-        ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}"),
+        finished,
     ]
     print_pairs(pairs)

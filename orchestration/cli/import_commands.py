@@ -36,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
         "muster import people.csv --audience vip --id-column email --column age:long=Age",
         "muster import people.csv --audience vip --dry-run",
         "muster import vip-3.csv --audience copy --manifest manifest.json",
+        "muster import orders.csv --kind events --column total:double --timezone Europe/Berlin",
     )(import_)
     command(app, "inspect", "muster inspect people.csv", "muster inspect people.csv.gz --json")(inspect)
 
@@ -44,7 +45,13 @@ def add_to(app: typer.Typer) -> None:
 def import_(
     *,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
-    audience: Annotated[str, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")],
+    audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="audience|events|profiles", help="What its rows are [audience].")
+    ] = "audience",
+    only_columns: Annotated[
+        bool, typer.Option("--only-columns", help="Of events and profiles: keep no columns but --column.")
+    ] = False,
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
     manifest: Annotated[
@@ -57,11 +64,16 @@ def import_(
     timeout: options.Timeout = None,
     json: options.Json = False,
 ) -> None:
-    """Import a file as the next version of an audience.
+    """Import a file as the next version of an audience, or as events or changes of profiles.
 
     What is not said here is taken from the audience's configuration. An audience that does not exist is created.
     """
     del json
+    if only_columns:
+        if kind == "audience":
+            raise typer.BadParameter("audiences keep no other columns anyway", param_hint="--only-columns")
+        changes = {**changes, "other_columns": False}
+    target = _target(kind, audience, changes, alone=dry_run or manifest is not None)
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
     context = lake_context() if dry_run else stack_context()
@@ -70,8 +82,32 @@ def import_(
 
         changes = {**written_as(context, manifest, source), **changes}
     if dry_run:
-        raise typer.Exit(_dry_run(context, source, tenant, audience, changes))
-    raise typer.Exit(_import(context, source, tenant, audience, changes, again=again, wait=wait, timeout_s=timeout))
+        raise typer.Exit(_dry_run(context, source, tenant, target, changes))
+    raise typer.Exit(_import(context, source, tenant, target, changes, again=again, wait=wait, timeout_s=timeout))
+
+
+def _target(kind: str, audience: str | None, changes: dict[str, Any], *, alone: bool) -> str:
+    """Where the file goes. `alone`: something was said that only audiences have."""
+    from typing import get_args
+
+    from schemas.columns import ImportKind
+    from schemas.import_targets import RESERVED, activity_spec, kind_of_target
+
+    if kind not in get_args(ImportKind):
+        raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
+    if kind == "audience":
+        if audience is None:
+            raise typer.BadParameter("say where the file goes, or --kind events or profiles", param_hint="--audience")
+        if kind_of_target(audience) != "audience":
+            raise typer.BadParameter(f"{audience} is no audience; use --kind", param_hint="--audience")
+        return audience
+    if audience is not None or alone or "max_shrink_percent" in changes:
+        raise typer.BadParameter(
+            f"with --kind {kind}, --audience, --manifest, --dry-run, --max-shrink and --allow-shrink have no meaning"
+        )
+    activity = next(name for name in RESERVED if name == kind)
+    activity_spec(activity, changes)
+    return RESERVED[activity]
 
 
 def _import(

@@ -90,10 +90,13 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
         say(f"Job {wanted} was a duplicate of {found.job_id}, which is shown.")
     pairs: list[tuple[str, object]] = [
         ("job", found.job_id),
-        ("audience", f"{found.tenant}/{found.audience}"),
+        ("audience", f"{found.tenant}/{found.audience}")
+        if found.kind == "audience"
+        else (found.kind, f"of {found.tenant}"),
         ("state", found.state if found.attempt < 2 else f"{found.state}, attempt {found.attempt}"),
         ("mode", found.mode),
         ("source", f"s3://{found.source['bucket']}/{found.source['key']}"),
+        ("rows", _rows(found)),
         ("result", _result(found) or "-"),
     ]
     if found.error is not None:
@@ -265,6 +268,12 @@ def _place(row: dict[str, object]) -> str:
     return "" if row["ordinal"] is None else f"row {int(str(row['ordinal'])) + 1}"
 
 
+def _rows(job: "Job") -> str:
+    if (seen := job.evidence) is None:
+        return "-"
+    return f"{number(seen['rows'])} = {number(seen['accepted'])} accepted + {number(seen['rejected'])} rejected"
+
+
 def _result(job: "Job") -> str:
     if job.error is not None:
         return job.error.code
@@ -272,4 +281,6 @@ def _result(job: "Job") -> str:
         return ""
     if job.state == "SUPERSEDED":
         return f"by v{job.outcome['version']}"
+    if job.kind != "audience":
+        return f"{number(job.outcome['stored'])} stored, {number(job.outcome['duplicates'])} duplicates"
     return f"v{job.outcome['version']}, {number(job.outcome['members'])} members"

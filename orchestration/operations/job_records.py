@@ -18,6 +18,7 @@ def job_record(job: "Job") -> dict[str, Any]:
     return {
         "job": job.job_id,
         "tenant": job.tenant,
+        "kind": job.kind,
         "audience": job.audience,
         "state": job.state,
         "mode": job.mode,

@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connectors.pinned import SourceObject
+from connectors.sources.completion import complete_spec
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
@@ -16,7 +17,7 @@ from schemas.layout import rejects_key
 
 
 def verify(context: Context, job_id: JobId) -> View:
-    """VERIFYING -> IMPORTING, with the evidence in the catalog and the rejects in the lake bucket.
+    """VERIFYING -> IMPORTING, with the evidence and the complete spec in the catalog, the rejects in the lake bucket.
 
     Raises `UserError` for a file that is at fault; its rejects are kept all the same.
     """
@@ -31,9 +32,12 @@ def verify(context: Context, job_id: JobId) -> View:
         TemporaryDirectory(prefix="muster-verify-") as folder,
         ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
     ):
+        source, spec = SourceObject.from_record(job.source), job.spec
+        if spec.other_columns:
+            spec = complete_spec(source, spec, context.parse_limits(), context.objects)
         evidence = verify_file(
-            SourceObject.from_record(job.source),
-            job.spec,
+            source,
+            spec,
             partitions=job.partitions,
             limits=context.parse_limits(),
             rejects=rejects,
@@ -48,6 +52,7 @@ def verify(context: Context, job_id: JobId) -> View:
         cause=_summary(job, evidence.rejected),
         only_from={"VERIFYING"},
         evidence=evidence.as_record(),
+        spec=spec.as_record(),
     )
     return view(context, job)
 

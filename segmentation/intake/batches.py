@@ -6,8 +6,8 @@ from functools import cache, partial
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import ATTRIBUTES, DELETED, IDENTITY, PROPERTIES
-from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.activity import ATTRIBUTES, IDENTITY, PROPERTIES
+from schemas.activity_columns import DELETED, EVENT, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import TenantName
 from segmentation.evaluation.batches import EventBatch, ProfileBatch

@@ -14,8 +14,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
-from schemas.activity import ATTRIBUTES, DELETED, PROPERTIES, TENANT
-from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
+from schemas.activity import ATTRIBUTES, PROPERTIES, TENANT
+from schemas.activity_columns import DELETED, EVENT, EVENT_ID, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName
 from schemas.json_types import json_type

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.activity import ATTRIBUTES_TYPE, PROFILE_ROWS, RECEIVED_AT
+from schemas.activity_columns import DELETED
 from schemas.columns import ORDINAL, USER_ID
 from schemas.messages import ProfileChunk, ProfileRecord
 from schemas.partitioning import partitions_of
@@ -20,12 +21,13 @@ from segmentation.intake.chunk_rows import ChunkRows, joined, repeated, rows_of_
 from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.json_records import profile_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
+from segmentation.intake.row_faults import deleted_rows
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.intake.value_maps import maps_of_columns, maps_of_records
 from segmentation.intake.values import check_profile
 
 FIRST_ATTRIBUTE = 2
-"""Column of a chunk, behind _ordinal and user_id."""
+"""Column of a chunk, behind _ordinal and user_id; it may be `deleted` instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +122,15 @@ def _rows_of_records(singles: Sequence[tuple[TopicRecord, ProfileRecord]]) -> pa
 
 def _rows_of_chunks(found: ChunkRows[ProfileChunk]) -> pa.RecordBatch:
     rows, counts = found.rows, found.counts
-    names, columns = rows.schema.names[FIRST_ATTRIBUTE:], rows.columns[FIRST_ATTRIBUTE:]
+    values = dict(zip(rows.schema.names[FIRST_ATTRIBUTE:], rows.columns[FIRST_ATTRIBUTE:], strict=True))
+    deleted = deleted_rows(values, rows.num_rows)
+    values.pop(DELETED, None)
     received_at = np.repeat([record.received_at_us for record, _ in found.chunks], counts)
     arrays = [
         repeated([chunk.tenant for _, chunk in found.chunks], counts),
         rows.column(USER_ID),
-        pa.array(np.zeros(rows.num_rows, np.bool_)),
-        maps_of_columns(names, columns, rows.num_rows, ATTRIBUTES_TYPE),
+        pa.array(deleted),
+        maps_of_columns(list(values), list(values.values()), rows.num_rows, ATTRIBUTES_TYPE, but=deleted),
         pa.array(np.repeat([record.offset for record, _ in found.chunks], counts)),
         pa.array(received_at).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
         repeated([chunk.source for _, chunk in found.chunks], counts),

@@ -4,8 +4,9 @@ What looks odd in a column is judged one by one, so that a file, a chunk and a s
 reasons. A row that has several faults has the one that is found first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.activity import EARLIEST_US, MAX_AHEAD_US, NAME_MAX_CHARACTERS, PROPERTY_MAX_BYTES
-from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.activity_columns import DELETED, EVENT, OCCURRED_AT
 from schemas.buffers import string_buffers
 from schemas.columns import USER_ID, ImportKind
 from schemas.ids import USER_ID_MAX_CHARACTERS
@@ -24,19 +25,44 @@ RowFaults = dict[int, tuple[str, Refused]]
 """By row: the column, and why."""
 Mask = npt.NDArray[np.bool_]
 Received = int | npt.NDArray[np.int64]
+_DELETED_WITH_VALUES: Final = Refused(
+    RefusalCode.BAD_PROPERTY, "a profile that is deleted has no attributes in the same row"
+)
 
 
 def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], received_at_us: Received) -> RowFaults:
     """Faults of rows of events or profiles, given as named columns, received at one time or each at its own.
 
-    user_id, and of events event, occurred_at and event_id are known by their names; all others are values.
+    user_id, and of events event, occurred_at and event_id are known by their names, of profiles deleted; all others are
+    values.
     """
     faults: RowFaults = {}
+    if kind == "profiles":
+        faults = dict.fromkeys(_rows(_deleted_with_values(columns)), (DELETED, _DELETED_WITH_VALUES))
     for name, array in columns:
         judge = _fixed_faults if kind == "events" or name == USER_ID else _value_faults
         for row, refused in judge(name, array, received_at_us).items():
             faults.setdefault(row, (name, refused))
     return faults
+
+
+def deleted_rows(columns: Mapping[str, pa.Array], rows: int) -> Mask:
+    """bool[rows]: which changes of profiles forget all attributes."""
+    if (deleted := columns.get(DELETED)) is None:
+        return np.zeros(rows, np.bool_)
+    found: Mask = deleted.fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003  # the value
+    return found
+
+
+def _deleted_with_values(columns: Sequence[tuple[str, pa.Array]]) -> Mask:
+    by_name = dict(columns)
+    found = np.zeros(len(columns[0][1]) if columns else 0, np.bool_)
+    if DELETED in by_name:
+        for name, values in columns:
+            if name not in {USER_ID, DELETED}:
+                found |= values.is_valid().to_numpy(zero_copy_only=False)
+        found &= deleted_rows(by_name, len(found))
+    return found
 
 
 def _fixed_faults(name: str, array: pa.Array, received_at_us: Received) -> dict[int, Refused]:

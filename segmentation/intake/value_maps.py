@@ -19,11 +19,22 @@ _PYTHON_TYPES: Final[Mapping[str, type]] = {"double": float, "string": str, "boo
 """Of the values of single records: these have no dates."""
 
 
-def maps_of_columns(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:
-    """A map for each row, of columns of `rows` values of the types of `type_`. Null is an entry without a value."""
-    entries = np.arange(rows * len(columns))
-    row_of, column_of = (entries // len(columns), entries % len(columns)) if columns else (entries, entries)
-    return _maps(names, columns, row_of, column_of, np.full(rows, len(columns)), type_)
+def maps_of_columns(
+    names: Sequence[str],
+    columns: Sequence[pa.Array],
+    rows: int,
+    type_: pa.MapType,
+    *,
+    but: npt.NDArray[np.bool_] | None = None,
+) -> pa.MapArray:
+    """A map for each row, of columns of `rows` values of the types of `type_`. Null is an entry without a value.
+
+    The rows of `but` have none.
+    """
+    sizes = np.full(rows, len(columns)) if but is None else np.where(but, 0, len(columns))
+    row_of = np.repeat(np.arange(rows), sizes)
+    column_of = np.arange(len(row_of)) % max(len(columns), 1)
+    return _maps(names, columns, row_of, column_of, sizes, type_)
 
 
 def maps_without_nulls(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:

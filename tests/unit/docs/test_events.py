@@ -27,7 +27,7 @@ def record(value: str, topic: str) -> TopicRecord:
 
 
 def test_every_refusal_is_explained_and_none_that_does_not_exist() -> None:
-    table = PAGE[PAGE.index("## Refusals") : PAGE.index("## Files")]
+    table = PAGE[PAGE.index("## Refusals") : PAGE.index("## Import of files")]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == {code.value for code in RefusalCode}
 

@@ -10,6 +10,7 @@ import pytest
 
 from connectors.lake.activity_receipts import StoredRows
 from connectors.pinned import SourceObject
+from connectors.sources.completion import complete_spec
 from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
@@ -20,6 +21,7 @@ from orchestration.relay.answers import Answers
 from orchestration.relay.events import job_event
 from orchestration.relay.liveness import WorkerLiveness
 from orchestration.relay.sweeper import Sweeper
+from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.import_targets import RESERVED
@@ -61,7 +63,11 @@ def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.Monk
         with open_parsed(local(source), spec, limits) as opened:
             yield opened
 
+    def completed(source: SourceObject, spec: ImportSpec, limits: Any, _: object) -> ImportSpec:
+        return complete_spec(local(source), spec, limits)
+
     monkeypatch.setattr("orchestration.steps.verify.verify_file", verify)
+    monkeypatch.setattr("orchestration.steps.verify.complete_spec", completed)
     monkeypatch.setattr("orchestration.steps.send.open_parsed", parsed)
 
 
@@ -408,3 +414,33 @@ def test_its_end_is_told_without_a_version(deployment: Deployment) -> None:
     assert told.body["counts"]["stored"] == 2
     subject, _ = wording(told.body)
     assert subject == "[Muster] acme/_events: the import is complete"
+
+
+def test_columns_that_nobody_named_are_properties_and_are_kept_in_the_jobs_spec(deployment: Deployment) -> None:
+    content = "user_id,event,occurred_at,event_id,total,coupon\na,e,2026-01-01T10:00:00Z,,1,X\n"
+    job = of_events(deployment, content)
+    assert job.spec.other_columns
+    job = deployment.run(job, until="AWAITING")
+    assert [f"{c.name}:{c.type}" for c in job.spec.columns][2:] == ["event_id:string", "total:double", "coupon:string"]
+    archive(deployment).take(EVENTS)
+    (row,) = [row for p in range(PARTITIONS) for row in archive(deployment).rows(EVENTS, Partition(p)).to_pylist()]
+    assert {name: value["double"] or value["string"] for name, value in row["properties"]} == {
+        "total": 1.0,
+        "coupon": "X",
+    }
+
+
+def test_a_file_whose_columns_can_be_no_properties_fails_before_anything_is_sent(deployment: Deployment) -> None:
+    job = of_events(deployment, "user_id,event,occurred_at,event_id,total,Order no\na,e,2026-01-01T10:00:00Z,,1,X\n")
+    with pytest.raises(Exception, match="'Order no' needs another name") as raised:
+        deployment.step(job, "verify_file")
+    assert type(raised.value).__name__ == "UserError"
+    assert deployment.logs == {}
+
+
+def test_a_job_that_says_it_waits_and_has_sent_nothing_is_a_system_failure(deployment: Deployment) -> None:
+    job = deployment.run(of_events(deployment), until="IMPORTING")
+    deployment.context.jobs.move(job.job_id, "AWAITING", now_ms=1)
+    with pytest.raises(Exception, match="NOT_SENT") as raised:
+        deployment.step(job, "publish_version")
+    assert type(raised.value).__name__ == "FatalError"

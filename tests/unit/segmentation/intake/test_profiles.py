@@ -111,3 +111,41 @@ def test_an_event_is_no_change_of_a_profile() -> None:
 
 def test_nothing_is_no_changes() -> None:
     assert take_profiles([], P).rows.schema.equals(PROFILE_ROWS)
+
+
+def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
+    chunk = profile_chunk(
+        [{"deleted": None, "age": 31.0}, {"deleted": True, "age": None}, {"deleted": False, "age": None}],
+        Column(name="deleted", type="boolean"),
+        Column(name="age", type="double"),
+    )
+    intake = take_profiles([profile_record(CODEC.encode(chunk), offset=3)], P)
+    assert intake.refusals == ()
+    assert [(row["deleted"], mapping(row["attributes"])) for row in intake.rows.to_pylist()] == [
+        (False, {"age": 31.0}),
+        (True, {}),
+        (False, {"age": None}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "reason"),
+    [
+        (
+            [{"deleted": True, "age": 31.0}],
+            (Column(name="deleted", type="boolean"), Column(name="age", type="double")),
+            "row 0: a profile that is deleted has no attributes in the same row",
+        ),
+        ([{"deleted": "yes"}], (Column(name="deleted"),), "deleted must be a boolean"),
+        (
+            [{"age": 31.0, "deleted": True}],
+            (Column(name="age", type="double"), Column(name="deleted", type="boolean")),
+            "the first column behind user_id",
+        ),
+    ],
+)
+def test_a_chunk_in_which_deleted_means_nothing_clear_is_refused(
+    rows: list[dict[str, object]], columns: tuple[Column, ...], reason: str
+) -> None:
+    (refusal,) = take_profiles([profile_record(CODEC.encode(profile_chunk(rows, *columns)), offset=3)], P).refusals
+    assert reason in refusal.reason

@@ -1,0 +1,29 @@
+"""The columns of a file that its import spec does not name, where it keeps them too (`ImportSpec.other_columns`)."""
+
+from pathlib import Path
+
+from connectors.objects import ObjectStore
+from connectors.pinned import SourceObject
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import ParsedFile, source_file
+from connectors.sources.typed_columns import check_timezone
+from schemas.columns import ImportSpec
+from schemas.errors import FatalError
+
+
+def complete_spec(
+    source: SourceObject | Path, spec: ImportSpec, limits: ParseLimits, store: ObjectStore | None = None
+) -> ImportSpec:
+    """The spec with all columns of the file; of JSON Lines, with all members of its first thousand lines.
+
+    Reads the file from its beginning, in a child, as far as that takes. Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE,
+    BAD_SPEC, which name the column, and what `parsing.open_parsed` and the reading of the first rows raise.
+    """
+    check_timezone(spec.timezone)
+    with ParsedFile(source_file(source, store), spec, limits, None, choose=True) as parsed:
+        next(iter(parsed), None)
+        layout = parsed.layout
+    if layout is None:
+        raise FatalError("BAD_FRAME", "the parser sent rows before it said what columns there are")
+    found: ImportSpec = layout["spec"]
+    return found
