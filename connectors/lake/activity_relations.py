@@ -11,8 +11,8 @@ from typing import Final
 
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.duck import identifier, literal
-from schemas.activity import ATTRIBUTES, DELETED, IDENTITY, OFFSET, PROPERTIES, SOURCE_ORDINAL
-from schemas.activity_columns import EVENT_ID
+from schemas.activity import ATTRIBUTES, IDENTITY, OFFSET, PROPERTIES, SOURCE_ORDINAL
+from schemas.activity_columns import DELETED, EVENT_ID
 from schemas.columns import USER_ID, ColumnType
 from schemas.ids import Partition
 from schemas.topics import EVENTS, PROFILES
