@@ -1,9 +1,6 @@
 """A destination on this machine: a folder, which is made. What is not finished lies in a hidden folder in it."""
 
-import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -11,6 +8,7 @@ from stat import S_ISREG
 from typing import Final
 
 from connectors.lake.parts import file_sha256
+from connectors.sinks.held_folder import held_folder
 from connectors.sinks.refusals import key_taken, room_at_destination
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
@@ -93,18 +91,10 @@ class LocalFolder:
 
     @contextmanager
     def _hidden(self) -> Iterator[Path]:
-        """A folder in the folder, locked while it is in use; those that nobody has locked are of the dead."""
+        """A folder in the folder, which is made."""
         with self._faults():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with _lock(self._folder, wait=True) as alone:  # or a folder that is new would be taken for a dead one's
-                for left in self._folder.glob(f"{HIDDEN}*") if alone else ():
-                    with suppress(OSError), _lock(left, wait=False) as dead:
-                        if dead:
-                            shutil.rmtree(left)
-                hidden = ExitStack()
-                scratch = tempfile.TemporaryDirectory(prefix=HIDDEN, dir=self._folder, ignore_cleanup_errors=True)
-                folder = Path(hidden.enter_context(scratch))
-                hidden.enter_context(_lock(folder, wait=False))
+            hidden = ExitStack()
+            folder = hidden.enter_context(held_folder(self._folder, HIDDEN))
         with hidden:
             yield folder
 
@@ -146,20 +136,5 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a folder; whether we have it. Some network file systems lock no folders: then nobody has it."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked = True
-        except OSError:
-            locked = False
-        yield locked
     finally:
         os.close(handle)

@@ -1,7 +1,6 @@
 """A destination in an object store: everything below `s3://bucket/prefix/`."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from connectors.lake.access import PLAIN, S3Access, may_write, put_bytes_if_abse
 from connectors.lake.parts import file_sha256
 from connectors.listing import list_objects
 from connectors.sinks.addresses import s3_prefix
+from connectors.sinks.held_folder import held_folder
 from connectors.sinks.refusals import key_taken, room_for_scratch
 from connectors.sinks.s3_faults import DENIED, Place, destination_faults
 from schemas.errors import UserError
@@ -86,10 +86,8 @@ class S3Prefix:
     @contextmanager
     def scratch(self, temp: Path) -> Iterator[Path]:
         """In the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
-        with room_for_scratch(temp):
-            temp.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix="export-", dir=temp) as folder:
-                yield Path(folder)
+        with room_for_scratch(temp), held_folder(temp, "export-") as folder:
+            yield folder
 
     def _is_there(self, path: Path, key: str) -> bool:
         """Whether the object is seen to have the very bytes of a file. An ETag would not do: encryption changes it."""

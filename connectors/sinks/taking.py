@@ -1,9 +1,7 @@
 """The rows of a group as they are exported, for whatever takes them: files or a topic."""
 
-import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -12,6 +10,7 @@ from connectors.lake.access import S3Access
 from connectors.lake.duck import batches, connect
 from connectors.lake.limits import DuckLimits
 from connectors.sinks.accounting import Accounting
+from connectors.sinks.held_folder import held_folder
 from connectors.sinks.selection import Group
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
@@ -32,11 +31,10 @@ def taken_rows(
     Where the shape selects nothing, there are no accounts: the digest of what was exported says it all.
     Rows are read in a stage. All of `stages`, also those of the caller, end with this generator, before its connection.
     """
-    limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
         # Of its own: two connections that spill into one folder write into each other's files.
-        tempfile.TemporaryDirectory(prefix="spill-", dir=limits.temp_directory) as spill,
-        connect(replace(limits, temp_directory=Path(spill)), s3) as connection,
+        held_folder(limits.temp_directory, "spill-") as spill,
+        connect(replace(limits, temp_directory=spill), s3) as connection,
         stages,
     ):
         for statement in group.preparation(shape.version.info.row_schema, limits.memory_bytes):

@@ -50,9 +50,9 @@ def object_server(home: Path) -> Iterator[S3Access]:
     (home / "data").mkdir()
     p = free_ports(8)
     command = [
-        str(Path(sys.executable).parent / "weed"), "server", f"-dir={home / 'data'}", "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1", f"-master.port={p[0]}", f"-master.port.grpc={p[1]}", f"-volume.port={p[2]}",
-        f"-volume.port.grpc={p[3]}", "-filer", f"-filer.port={p[4]}", f"-filer.port.grpc={p[5]}", "-s3",
+        str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={home / 'data'}",
+        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={p[0]}", f"-master.port.grpc={p[1]}",
+        f"-volume.port={p[2]}", f"-volume.port.grpc={p[3]}", "-filer", f"-filer.port={p[4]}", f"-filer.port.grpc={p[5]}", "-s3",
         f"-s3.port={p[6]}", f"-s3.port.grpc={p[7]}", f"-s3.config={home / 's3.json'}", "-volume.max=30",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
     ]  # fmt: skip
@@ -65,6 +65,8 @@ def object_server(home: Path) -> Iterator[S3Access]:
     finally:
         process.kill()  # nothing of it is needed again, and a clean stop takes ten seconds
         process.wait()
+        for left in (left for port in p for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")):
+            left.unlink(missing_ok=True)  # the server has no option for their place
 
 
 def secret_of(access_key: str) -> str:
