@@ -52,9 +52,10 @@ def object_server(home: Path) -> Iterator[S3Access]:
     command = [
         str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={home / 'data'}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={p[0]}", f"-master.port.grpc={p[1]}",
-        f"-volume.port={p[2]}", f"-volume.port.grpc={p[3]}", "-filer", f"-filer.port={p[4]}", f"-filer.port.grpc={p[5]}", "-s3",
-        f"-s3.port={p[6]}", f"-s3.port.grpc={p[7]}", f"-s3.config={home / 's3.json'}", "-volume.max=30",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
+        f"-volume.port={p[2]}", f"-volume.port.grpc={p[3]}", "-filer", f"-filer.port={p[4]}",
+        f"-filer.port.grpc={p[5]}", "-s3", f"-s3.port={p[6]}", f"-s3.port.grpc={p[7]}",
+        f"-s3.config={home / 's3.json'}", "-volume.max=30", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
     ]  # fmt: skip
     with (home / "weed.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "WEED_S3_SSE_KEY": "5e" * 32})
