@@ -32,7 +32,8 @@ def _read32(data, i):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _read64(data, i):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def read64(data, i):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Eight bytes from position i (uint64) as a little-endian word."""
     return uint64(_read32(data, i)) | (uint64(_read32(data, i + uint64(4))) << uint64(32))
 
 
@@ -70,10 +71,10 @@ def _stripes(seed, data, start, end):  # type: ignore[no-untyped-def]  # noqa: A
     v4 = seed - _P1
     p = start
     while p + uint64(32) <= end:
-        v1 = _round(v1, _read64(data, p))
-        v2 = _round(v2, _read64(data, p + uint64(8)))
-        v3 = _round(v3, _read64(data, p + uint64(16)))
-        v4 = _round(v4, _read64(data, p + uint64(24)))
+        v1 = _round(v1, read64(data, p))
+        v2 = _round(v2, read64(data, p + uint64(8)))
+        v3 = _round(v3, read64(data, p + uint64(16)))
+        v4 = _round(v4, read64(data, p + uint64(24)))
         p += uint64(32)
     h = _rotl(v1, 1) + _rotl(v2, 7) + _rotl(v3, 12) + _rotl(v4, 18)
     return _merge(_merge(_merge(_merge(h, v1), v2), v3), v4)
@@ -94,7 +95,7 @@ def _xxh64_twice(data, start, end, a, b):  # type: ignore[no-untyped-def]  # noq
     a += length
     b += length
     while p + uint64(8) <= end:
-        word = _round(uint64(0), _read64(data, p))
+        word = _round(uint64(0), read64(data, p))
         a = _rotl(a ^ word, 27) * _P1 + _P4
         b = _rotl(b ^ word, 27) * _P1 + _P4
         p += uint64(8)

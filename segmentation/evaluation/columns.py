@@ -20,6 +20,7 @@ def grown(array: npt.NDArray[ScalarT], size: int, fill: int = 0) -> npt.NDArray[
     """The array, or a copy of at least that length, half as long again."""
     if size <= len(array):
         return array
-    out: npt.NDArray[ScalarT] = np.full((max(size, len(array) * 3 // 2), *array.shape[1:]), fill, array.dtype)
+    out: npt.NDArray[ScalarT] = np.empty((max(size, len(array) * 3 // 2), *array.shape[1:]), array.dtype)
     out[: len(array)] = array
+    out[len(array) :] = fill
     return out

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numba import njit, uint64
 
 from schemas.buffers import string_buffers, validity
-from schemas.hashing import chain_strings
+from schemas.hashing import chain_strings, read64
 from segmentation.evaluation.columns import Columns, Users, grown
 
 EMPTY: Final = -1
@@ -114,9 +114,18 @@ def _entry(user, h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 @njit(cache=True, nogil=True)
 def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for k in range(end - start):  # noqa: SIM110  # numba knows no `all` of a generator
-        if data[start + k] != stored[at + k]:
+    """Positions are unsigned, and eight bytes are compared at a time: `schemas.hashing` says why."""
+    p, last, q = uint64(start), uint64(end), uint64(at)
+    while p + uint64(8) <= last:
+        if read64(data, p) != read64(stored, q):
             return False
+        p += uint64(8)
+        q += uint64(8)
+    while p < last:
+        if data[p] != stored[q]:
+            return False
+        p += uint64(1)
+        q += uint64(1)
     return True
 
 

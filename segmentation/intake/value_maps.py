@@ -4,17 +4,18 @@ Everything works on whole arrays: a map array is flat arrays of keys and values,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from schemas.buffers import read_only, string_buffers
+from schemas.buffers import read_only, string_buffers, validity
 from schemas.columns import ColumnType
 from schemas.messages import PropertyValue
 
+Places = npt.NDArray[np.int32]
 _PYTHON_TYPES: Final[Mapping[str, type]] = {"double": float, "string": str, "boolean": bool}
 """Of the values of single records: these have no dates."""
 
@@ -31,59 +32,112 @@ def maps_of_columns(
 
     The rows of `but` have none.
     """
-    sizes = np.full(rows, len(columns)) if but is None else np.where(but, 0, len(columns))
-    row_of = np.repeat(np.arange(rows), sizes)
-    column_of = np.arange(len(row_of)) % max(len(columns), 1)
-    return _maps(names, columns, row_of, column_of, sizes, type_)
+    there = np.ones((len(columns), rows), np.bool_)
+    if but is not None:
+        there[:, but] = False
+    return _maps(names, columns, there, type_)
 
 
 def maps_without_nulls(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:
     """As `maps_of_columns`, but null is no entry."""
-    valid = np.ones((rows, len(columns)), np.bool_)
+    there = np.ones((len(columns), rows), np.bool_)
     for k, column in enumerate(columns):
         if column.null_count:
-            valid[:, k] = column.is_valid().to_numpy(zero_copy_only=False)
-    row_of, column_of = np.nonzero(valid)
-    return _maps(names, columns, row_of, column_of, valid.sum(axis=1), type_)
+            there[k] = column.is_valid().to_numpy(zero_copy_only=False)
+    return _maps(names, columns, there, type_)
 
 
 def _maps(
-    names: Sequence[str],
-    columns: Sequence[pa.Array],
-    row_of: npt.NDArray[np.int64],
-    column_of: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
-    type_: pa.MapType,
+    names: Sequence[str], columns: Sequence[pa.Array], there: npt.NDArray[np.bool_], type_: pa.MapType
 ) -> pa.MapArray:
-    """Maps of the entries (row, column), ascending; `sizes`: how many each row has."""
+    """Maps of the entries that are `there`, bool[columns, rows]."""
+    places = np.empty(there.shape, np.int32)
+    offsets = np.empty(there.shape[1] + 1, np.int32)
+    column_of = np.empty(np.count_nonzero(there), np.int32)
+    _place(there, places, offsets, column_of)
     fields = list(type_.item_type)
-    children = [
-        _gathered([(k, c) for k, c in enumerate(columns) if c.type == field.type], field.type, row_of, column_of)
-        for field in fields
-    ]
+    children = []
+    for field in fields:
+        of_type = [(places[k], column) for k, column in enumerate(columns) if column.type == field.type]
+        children.append(_scattered(of_type, field.type, len(column_of)))
     keys = pa.array(list(names), pa.string()).take(pa.array(column_of))
     items = pa.StructArray.from_arrays(children, fields=fields)
-    return pa.MapArray.from_arrays(_offsets(sizes), keys, items, type=type_)
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, items, type=type_)
 
 
-def _gathered(
-    columns: list[tuple[int, pa.Array]],
-    type_: pa.DataType,
-    row_of: npt.NDArray[np.int64],
-    column_of: npt.NDArray[np.int64],
-) -> pa.Array:
-    """The value of each entry that is of one of `columns` (number, values), null for the others."""
+def _scattered(columns: list[tuple[Places, pa.Array]], type_: pa.DataType, entries: int) -> pa.Array:
+    """The values of `columns` at the places of their entries, -1 for those that are none; null everywhere else."""
     if not columns:
-        return pa.nulls(len(row_of), type_)
-    index = np.zeros(len(row_of), np.int64)
-    elsewhere = np.ones(len(row_of), np.bool_)
-    start = 0
-    for number, column in columns:
-        here = column_of == number
-        index[here] = row_of[here] + start
-        elsewhere[here] = False
-        start += len(column)
-    return pa.concat_arrays([column for _, column in columns]).take(pa.array(index, mask=elsewhere))
+        return pa.nulls(entries, type_)
+    valid = np.zeros(entries, np.uint8)
+    if pa.types.is_string(type_):
+        sizes = np.zeros(entries + 1, np.int32)
+        for places, column in columns:
+            _sizes(places, string_buffers(column)[0], validity(column), sizes, valid)
+        offsets = np.cumsum(sizes, out=sizes)
+        text = np.empty(offsets[-1], np.uint8)
+        for places, column in columns:
+            _copy(places, *string_buffers(column), validity(column), offsets, text)
+        buffers = [pa.py_buffer(offsets), pa.py_buffer(text)]
+    else:
+        values = np.zeros(entries, f"u{max(type_.bit_width // 8, 1)}")
+        for places, column in columns:
+            _scatter(places, _words(column, values.dtype), validity(column), values, valid)
+        bits = np.packbits(values, bitorder="little") if pa.types.is_boolean(type_) else values
+        buffers = [pa.py_buffer(bits)]
+    return pa.Array.from_buffers(type_, entries, [pa.py_buffer(np.packbits(valid, bitorder="little")), *buffers])
+
+
+def _words(column: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The values as they lie in memory; a boolean is a byte."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    data = column.buffers()[1]
+    if data is None or not len(column):
+        return read_only(np.zeros(0, dtype))
+    return read_only(np.frombuffer(data, dtype)[column.offset : column.offset + len(column)])
+
+
+@njit(cache=True, nogil=True)
+def _place(there, places, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Number the entries row by row: the place of each, -1 where there is none; where rows begin; of what column."""
+    entry = 0
+    for row in range(there.shape[1]):
+        offsets[row] = entry
+        for column in range(there.shape[0]):
+            places[column, row] = -1
+            if there[column, row]:
+                places[column, row] = entry
+                column_of[entry] = column
+                entry += 1
+    offsets[there.shape[1]] = entry
+
+
+@njit(cache=True, nogil=True)
+def _scatter(places, words, valid, out, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(places.shape[0]):
+        if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
+            out[places[row]] = words[row]
+            out_valid[places[row]] = 1
+
+
+@njit(cache=True, nogil=True)
+def _sizes(places, offsets, valid, sizes, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The size of the text of each entry, behind it."""
+    for row in range(places.shape[0]):
+        if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
+            sizes[places[row] + 1] = offsets[row + 1] - offsets[row]
+            out_valid[places[row]] = 1
+
+
+@njit(cache=True, nogil=True)
+def _copy(places, offsets, data, valid, out_offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(places.shape[0]):
+        if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
+            at = out_offsets[places[row]]
+            for k in range(offsets[row], offsets[row + 1]):
+                out[at] = data[k]
+                at += 1
 
 
 def maps_of_records(records: Sequence[Mapping[str, PropertyValue | None]], type_: pa.MapType) -> pa.MapArray:

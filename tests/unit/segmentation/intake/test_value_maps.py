@@ -29,6 +29,8 @@ RECORDS: list[dict[str, PropertyValue | None]] = [
     {"total": 3.0, "gift": False},
 ]
 
+TYPES: tuple[ColumnType, ...] = ("double", "string", "boolean")
+
 values = st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"), max_size=3) | st.booleans() | st.none()
 records = st.lists(st.dictionaries(st.sampled_from("abcd"), values))
 
@@ -83,3 +85,28 @@ def test_values_of_any_slice_are_those_of_the_records(
         for type_, python_type in types:
             found = values_of(maps, name, type_).to_pylist()
             assert found == [r[name] if type(r.get(name)) is python_type else None for r in expected]
+
+
+@given(records, st.integers(0, 2))
+def test_columns_and_records_of_the_same_values_are_the_same_maps(
+    given_records: list[dict[str, PropertyValue | None]], first: int
+) -> None:
+    """A column for each name and type, of which each row has at most one: no row has a name twice."""
+    types: list[tuple[type, pa.DataType]] = [(float, pa.float64()), (str, pa.string()), (bool, pa.bool_())]
+    names, columns = [], []
+    for name in "abcd":
+        for python, arrow in types:
+            values = [r[name] if type(r.get(name)) is python else None for r in given_records]
+            names.append(name)
+            columns.append(pa.array(values, arrow).slice(first))
+    of_columns = maps_without_nulls(names, columns, max(len(given_records) - first, 0), PROPERTIES_TYPE)
+    of_columns.validate(full=True)
+    expected = [{name: value for name, value in r.items() if value is not None} for r in given_records[first:]]
+    assert [mapping(pairs) for pairs in of_columns.to_pylist()] == expected
+    for name, (python, _), type_ in ((n, t, c) for n in "abcd" for t, c in zip(types, TYPES, strict=True)):
+        found = [r[name] if type(r.get(name)) is python else None for r in expected]
+        assert values_of(of_columns, name, type_).to_pylist() == found
+
+
+def test_rows_without_any_column_have_empty_maps() -> None:
+    assert maps_without_nulls([], [], 2, PROPERTIES_TYPE).to_pylist() == [[], []]
