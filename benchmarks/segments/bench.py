@@ -1,7 +1,6 @@
 """Rules over a stream: Muster against a Faust agent and a Kafka Streams application with the same rule.
 
-Both get the same kind of shop with single JSON events, in fewer numbers and of as many fewer users: of what takes a
-while, the rate is enough.
+Both get the same kind of shop as single JSON events, fewer of them and of as many fewer users: their rate is enough.
 """
 
 import json
@@ -11,6 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import pyarrow as pa
 
 from benchmarks.kafka_streams import running
 from benchmarks.measure import KIB, Measured, Result, best_of
@@ -23,8 +24,8 @@ from benchmarks.setting import Setting
 GOAL_FAUST: Final = 100.0
 GOAL_STREAMS: Final = 4.0
 GOAL_RULES: Final = 0.25  # 49 more cost at most four times
-FAUST_SHARE, STREAMS_SHARE = 200, 10
-"""Of so many events Faust and Kafka Streams get one."""
+FAUST_EVENTS, STREAMS_EVENTS = 100_000, 2_000_000
+"""As many as that they get, if there are as many, of the same share of the users."""
 STREAMS_THREADS: Final = 2
 TIMES: Final = 3
 """N of the first rule."""
@@ -118,9 +119,9 @@ def _said(outcome: dict[str, int]) -> str:
 
 
 def _faust(setting: Setting, bootstrap: str, partitions: int) -> Result:
-    events = max(setting.events // FAUST_SHARE, 1)
+    events, users = _share(setting, FAUST_EVENTS)
     topic, changes = (new_topic(bootstrap, partitions) for _ in range(2))
-    topics.send_json(bootstrap, topic, user_ids(max(setting.users // FAUST_SHARE, 1)), events)
+    topics.send_json(bootstrap, topic, users, events)
     arguments = (bootstrap, topic, changes, str(partitions), str(events))
     before = _children_s()
     done = subprocess.run(
@@ -136,14 +137,19 @@ def _faust(setting: Setting, bootstrap: str, partitions: int) -> Result:
 
 
 def _kafka_streams(setting: Setting, bootstrap: str, partitions: int) -> Result:
-    events = max(setting.events // STREAMS_SHARE, 1)
+    events, users = _share(setting, STREAMS_EVENTS)
     topic, changes = (new_topic(bootstrap, partitions) for _ in range(2))
-    topics.send_json(bootstrap, topic, user_ids(max(setting.users // STREAMS_SHARE, 1)), events)
+    topics.send_json(bootstrap, topic, users, events)
     classes: Path = setting.scratch / "classes"
     running.compile_to(classes)
     before = _children_s()
     said = running.run(classes, bootstrap, topic, changes, events, setting.scratch / "kafka-streams", STREAMS_THREADS)
     return _other(STREAMS, said, before)
+
+
+def _share(setting: Setting, most: int) -> tuple[int, pa.StringArray]:
+    events = min(setting.events, most)
+    return events, user_ids(max(setting.users * events // setting.events, 1))
 
 
 def _other(label: str, said: str, cpu_before: float) -> Result:
