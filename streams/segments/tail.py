@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,7 +53,7 @@ class Tail:
         """The rows of the next records up to `end`; those that the table has are left out."""
         if end <= self.end:
             return
-        rows = rows.filter(pc.greater_equal(rows.column(OFFSET), self.end))
+        rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.end))
         self._pieces.append(Piece(first=self.end, end=end, rows=rows, since=now))
 
     def due(self, now: float, *, bytes_: int, after_s: float) -> Piece | None:
