@@ -73,7 +73,7 @@ def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew
     assert [column.tolist() for column in deadlines.passed(10**18)] == [[], []]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.integers(0, 300), st.integers(0, 20) | st.just(NEVER), min_size=1, max_size=40), max_size=6

@@ -133,7 +133,7 @@ CHUNKS = [
 """Four that are good, one that has nothing, and others that are not good in one thing each."""
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(range(-1, len(CHUNKS))), max_size=6))
 def test_records_that_are_taken_together_come_to_what_each_comes_to(given: list[int]) -> None:
     values = [json_event() if n < 0 else CODEC.encode(CHUNKS[n]) for n in given]
