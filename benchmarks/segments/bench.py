@@ -37,6 +37,7 @@ MISSED: Final = 1_000_000
 MISSED_US: Final = 60 * 1_000_000
 """Events that have come since the checkpoint, in the minute in which one is written: some 16,000 a second."""
 TIMEOUT_S: Final = 1800
+WORKER: Final = "muster's worker, 1 rule"
 FAUST, STREAMS, ONE = "Faust agent, Table per user", "Kafka Streams, RocksDB", "fold, 1 rule"
 
 
@@ -55,12 +56,22 @@ def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
     topic = new_topic(bootstrap, 1)
     topics.send_chunks(bootstrap, topic, events)
     core = best_of(setting.repeat, fold.fold_topic, bootstrap, topic, new_topic(bootstrap, 1), events)
-    worker, members = whole_worker(setting.settings, user_ids(setting.users), setting.events, setting.scratch)
+    users = user_ids(setting.users)
+    worker, members = whole_worker(setting.settings, users, setting.events, 1, setting.scratch)
+    many, of_many = whole_worker(setting.settings, users, setting.events, setting.rules, setting.scratch)
     return [
         faust,
         streams,
         *_compared("consumer and fold, 1 rule", core, "chunks in a topic, changes out"),
-        *_compared("muster's worker, 1 rule", worker, f"with its archive; {members:,} members"),
+        *_compared(WORKER, worker, f"with its archive; {members:,} members"),
+        Result(
+            benchmark="segments",
+            label=f"muster's worker, {setting.rules} rules",
+            best=many,
+            baseline=WORKER,
+            goal=GOAL_RULES,
+            note=f"{of_many:,} members of all",
+        ),
     ]
 
 

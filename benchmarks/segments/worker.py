@@ -9,7 +9,7 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.measure import Measured
-from benchmarks.segments.events import FIRST, SPAN_US, TENANT, write_events
+from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks
 from orchestration.context import Context
 from orchestration.local import processes
@@ -18,35 +18,44 @@ from orchestration.settings import Settings
 from schemas.ids import JobId
 from schemas.topics import EVENTS
 
-SEGMENT: Final = "carts"
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 1800
 
 
-def whole_worker(settings: Settings, users: pa.StringArray, events: int, scratch: Path) -> tuple[Measured, int]:
-    """From the first chunk sent until the worker says that it has taken the last; and how many members there are.
+def whole_worker(
+    settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path
+) -> tuple[Measured, int]:
+    """From the first chunk sent until the worker says that it has taken the last, with so many rules; and how many
+    members there are of all.
 
-    The events end now: what counts is what happened in the last three days, as the worker's clock says.
+    The events end now: what counts is what happened in the last days, as the worker's clock says.
     """
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
-    segment = create(context, TENANT, SEGMENT, read_rule(FIRST, None), "bench").segment_id
-    _wait(lambda: len(context.segments.partitions(segment)) == settings.partitions)
-    before = _taken(context, segment)
+    there = {standing.segment.name for standing in context.segments.standing(TENANT)}
+    for name, rule in rules(number).items():
+        if name not in there:
+            create(context, TENANT, name, read_rule(rule, None), "bench")
+    segments = [standing.segment.segment_id for standing in context.segments.standing(TENANT)]
+    _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
+    before = _taken(context, segments[0])
     begin_us = time.time_ns() // 1000 - SPAN_US
-    messages = write_events(scratch / "worker-events", users, events, partitions=settings.partitions, begin_us=begin_us)
+    messages = write_events(
+        scratch / f"worker-{number}", users, events, partitions=settings.partitions, begin_us=begin_us
+    )
     process = _process(settings)
     used = sum(process.cpu_times()[:2])
     began = time.perf_counter()
     send_chunks(settings.kafka_bootstrap, EVENTS, messages)
-    _wait(lambda: _taken(context, segment) - before >= len(messages.ends))
+    _wait(lambda: _taken(context, segments[0]) - before >= len(messages.ends))
     measured = Measured(
         rows=messages.rows,
         wall_s=time.perf_counter() - began,
         cpu_s=sum(process.cpu_times()[:2]) - used,
         peak_bytes=process.memory_info().rss,
     )
-    return measured, sum(one.members for one in context.segments.partitions(segment).values())
+    members = sum(p.members for one in segments for p in context.segments.partitions(one).values())
+    return measured, members
 
 
 def _taken(context: Context, segment: JobId) -> int:

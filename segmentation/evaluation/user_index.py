@@ -18,6 +18,8 @@ from segmentation.evaluation.columns import Columns, Users, grown
 EMPTY: Final = -1
 NUMBER: Final = 2**31 - 1
 """The bits of an entry of the table that are the number of the user."""
+MAX_TEXT: Final = 2**31 - 1
+"""Bytes of one array of strings."""
 FIRST_SLOTS: Final = 1 << 10
 FIRST_BYTES: Final = 1 << 14
 
@@ -59,12 +61,15 @@ class UserIndex:
         return out
 
     def ids(self, users: Users | None = None) -> pa.StringArray:
-        """The ids of some users, or of all of them in the order of their numbers."""
-        every = pa.LargeStringArray.from_buffers(
-            self._count, pa.py_buffer(self._offsets[: self._count + 1]), pa.py_buffer(self._bytes)
-        )
-        chosen = every if users is None else every.take(pa.array(users))
-        return chosen.cast(pa.string())
+        """The ids of some users, or of all of them in the order of their numbers. Raises ValueError beyond 2 GiB."""
+        numbers = np.arange(self._count, dtype=np.int32) if users is None else users
+        offsets = np.empty(len(numbers) + 1, np.int64)
+        _ends(self._offsets, numbers, offsets)
+        if offsets[-1] > MAX_TEXT:
+            raise ValueError(f"the ids of {len(numbers):,} users have {offsets[-1]:,} bytes")
+        out = np.empty(offsets[-1], np.uint8)
+        _copy(self._offsets, self._bytes, numbers, offsets, out)
+        return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(out))
 
     def columns(self) -> Columns:
         """What `of_columns` makes the same index of."""
@@ -207,3 +212,20 @@ def _rehash(hashes, count, table):  # type: ignore[no-untyped-def]  # noqa: ANN0
         while table[slot] != EMPTY:
             slot = (slot + uint64(1)) & mask
         table[slot] = _entry(user, hashes[user])
+
+
+@njit(cache=True, nogil=True)
+def _ends(offsets, users, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    out[0] = 0
+    for k in range(users.shape[0]):
+        out[k + 1] = out[k] + offsets[users[k] + 1] - offsets[users[k]]
+
+
+@njit(cache=True, nogil=True)
+def _copy(offsets, stored, users, out_offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for k in range(users.shape[0]):
+        p, q, last = uint64(offsets[users[k]]), uint64(out_offsets[k]), uint64(out_offsets[k + 1])
+        while q < last:
+            out[q] = stored[p]
+            p += uint64(1)
+            q += uint64(1)
