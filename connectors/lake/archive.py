@@ -11,7 +11,7 @@ from pathlib import Path
 from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
-from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, live_files
+from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, check_topic, live_files
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapshots, remove_garbage
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
@@ -38,17 +38,23 @@ class ActivityArchive:
         """Close the catalog's database connections."""
         self._catalog.close()
 
-    def append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> Appended:
+    def append(self, topic: str, ranges: Sequence[ArchiveWritten], *, topic_id: str | None = None) -> Appended:
         """Add ranges of offsets of a topic in their order and in one commit; the same ranges again change nothing.
 
-        A range is in the table wholly or not at all, and each record once. Raises `RetriableError` ARCHIVE_CONFLICT.
+        A range is in the table wholly or not at all, and each record once. `topic_id`: what Kafka calls the topic, by
+        which one that was made anew is known. Raises `RetriableError` ARCHIVE_CONFLICT, TOPIC_REPLACED.
         """
-        return append_ranges(self._tables, topic, ranges, self._sleep)
+        return append_ranges(self._tables, topic, ranges, topic_id, self._sleep)
 
-    def archived_to(self, topic: str) -> Mapping[Partition, int]:
-        """The offset below which the archive has all records, of each partition that it has something of."""
+    def archived_to(self, topic: str, *, topic_id: str | None = None) -> Mapping[Partition, int]:
+        """The offset below which the archive has all records, of each partition that it has something of.
+
+        Raises `RetriableError` TOPIC_REPLACED.
+        """
         with lake_faults(f"reading how far {topic} is archived"):
-            return archived_to(self._tables.find(topic))
+            table = self._tables.find(topic)
+        check_topic(table, topic, topic_id)
+        return archived_to(table)
 
     def files(
         self,

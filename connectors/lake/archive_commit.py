@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from connectors.lake.archive_tables import ArchiveTables, archived_to, archived_to_property
+from connectors.lake.archive_tables import TOPIC_ID, ArchiveTables, archived_to, archived_to_property, check_topic
 from connectors.lake.faults import lake_faults, translated
 from schemas.activity import OFFSET
 from schemas.errors import MusterError, RetriableError
@@ -56,9 +56,16 @@ class Appended:
 
 
 def append_ranges(
-    tables: ArchiveTables, topic: str, ranges: Sequence[ArchiveWritten], sleep: Callable[[float], None]
+    tables: ArchiveTables,
+    topic: str,
+    ranges: Sequence[ArchiveWritten],
+    topic_id: str | None,
+    sleep: Callable[[float], None],
 ) -> Appended:
-    """Steps 1 to 6, a bounded number of times. Raises `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE."""
+    """Steps 1 to 6, a bounded number of times.
+
+    Raises `RetriableError` ARCHIVE_CONFLICT, TOPIC_REPLACED, LAKE_UNAVAILABLE.
+    """
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     doing = f"archiving records of {topic}"
@@ -69,13 +76,14 @@ def append_ranges(
             sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
         with lake_faults(doing):
             table = tables.find_or_create(topic)
+            check_topic(table, topic, topic_id)
             ends = archived_to(table)
             _read_footers(table, [r for r in ranges if r.end_offset > ends.get(r.partition, -1)], footers)
         plan, files = _planned(ranges, ends, footers, table.location())
         if Verdict.APPEND not in plan.verdicts:
             return plan
         try:
-            _commit_once(table, topic, plan, ends, files)
+            _commit_once(table, topic, plan, ends, files, topic_id)
         except (CommitFailedException, ValidationException):
             failure = None  # a proven conflict
         except Exception as exc:
@@ -173,7 +181,12 @@ def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | N
 
 
 def _commit_once(
-    table: "Table", topic: str, plan: Appended, ends: Mapping[Partition, int], files: Sequence["DataFile"]
+    table: "Table",
+    topic: str,
+    plan: Appended,
+    ends: Mapping[Partition, int],
+    files: Sequence["DataFile"],
+    topic_id: str | None,
 ) -> None:
     """Steps 4 and 5. Raises what pyiceberg raises."""
     transaction = table.transaction()
@@ -181,5 +194,6 @@ def _commit_once(
         for file in files:
             append.append_data_file(file)
     moved = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
-    transaction.set_properties({archived_to_property(topic, p): str(end) for p, end in moved.items()})
+    properties = {archived_to_property(topic, p): str(end) for p, end in moved.items()}
+    transaction.set_properties(properties | ({} if topic_id is None else {TOPIC_ID + topic: topic_id}))
     transaction.commit_transaction()

@@ -2,7 +2,7 @@
 
 Namespace `_activity`, which no tenant can be called, and table `events` or `profiles`; partitioned by the tenant and by
 the partition of the topic. Table property `muster.archived-to.<topic>.<partition>`: the offset below which the table
-has the rows of all records.
+has the rows of all records. `muster.topic-id.<topic>`: the id of the topic that these offsets are of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "_activity"
 ARCHIVED_TO: Final = "muster.archived-to."
+TOPIC_ID: Final = "muster.topic-id."
 PARTITION_FIELD_IDS: Final = 1000
 """Of the first partition field, as the Iceberg specification has it; the spec's fields are [tenant, partition]."""
 PROPERTIES: Final = {
@@ -113,6 +114,22 @@ def archived_to(table: "Table | None") -> Mapping[Partition, int]:
 def archived_to_property(topic: str, partition: Partition) -> str:
     """Name of the property that `archived_to` reads."""
     return f"{ARCHIVED_TO}{topic}.{partition}"
+
+
+def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None:
+    """Refuse another topic of the same name: it begins at offset 0 again, and its records would be taken for known.
+
+    Raises `RetriableError` TOPIC_REPLACED: nothing is archived, and nothing acknowledged, until somebody has decided.
+    """
+    had = None if table is None else table.metadata.properties.get(TOPIC_ID + topic)
+    if had is not None and topic_id is not None and had != topic_id:
+        raise RetriableError(
+            "TOPIC_REPLACED",
+            f"{topic} was made anew (its id is {topic_id}, the archive is of {had}): its offsets mean other records",
+            topic=topic,
+            topic_id=topic_id,
+            archived=had,
+        )
 
 
 def topic_of(table: "Table") -> str:

@@ -25,6 +25,7 @@ from orchestration.context import Context
 from orchestration.relay.reading import group_consumer, raise_if_fatal
 from orchestration.relay.retrying import Retrying, Stopped
 from orchestration.relay.sending import Outgoing, RelayProducer
+from orchestration.relay.topic_ids import TopicIds
 from schemas.codec import CODEC, UndecodableError
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
@@ -49,11 +50,11 @@ _log = logging.getLogger(__name__)
 class Archive(Protocol):
     """See `connectors.lake.archive.ActivityArchive`."""
 
-    def append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> Appended:
+    def append(self, topic: str, ranges: Sequence[ArchiveWritten], *, topic_id: str | None = None) -> Appended:
         """See there."""
         ...
 
-    def archived_to(self, topic: str) -> Mapping[Partition, int]:
+    def archived_to(self, topic: str, *, topic_id: str | None = None) -> Mapping[Partition, int]:
         """See there."""
         ...
 
@@ -115,11 +116,13 @@ class ArchiveCommitter:
     def __init__(
         self,
         archive: Archive,
+        topic_id: Callable[[str], str],
         send: Callable[[Iterable[Outgoing]], None],
         retrying: Retrying,
         counters: Counters,
     ) -> None:
         self._archive = archive
+        self._topic_id = topic_id
         self._send = send
         self._retrying = retrying
         self._counters = counters
@@ -137,11 +140,15 @@ class ArchiveCommitter:
     def tell(self) -> None:
         """Tell the ends of all partitions."""
         for topic in ACTIVITY_TOPICS:
-            self._send(commits(topic, self._archive.archived_to(topic)))
+            self._send(commits(topic, self._archive.archived_to(topic, topic_id=self._topic_id(topic))))
 
     def _append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> list[Outgoing]:
         """Step 3."""
-        appended = self._retrying.until_done(lambda: self._archive.append(topic, ranges))
+
+        def append() -> Appended:
+            return self._archive.append(topic, ranges, topic_id=self._topic_id(topic))
+
+        appended = self._retrying.until_done(append)
         for number, (written, verdict) in enumerate(zip(ranges, appended.verdicts, strict=True)):
             place = f"{topic}/{written.partition} {written.first_offset}..{written.end_offset}"
             fault = appended.unusable.get(number)
@@ -165,7 +172,9 @@ class ArchiveConsumer:
         bootstrap = context.settings.kafka_bootstrap
         self._consumer = group_consumer(bootstrap, ARCHIVE_GROUP)
         self._retrying = Retrying(stop.wait)
-        self._committer = ArchiveCommitter(context.archive, RelayProducer(bootstrap).send, self._retrying, counters)
+        self._committer = ArchiveCommitter(
+            context.archive, TopicIds(bootstrap).of, RelayProducer(bootstrap).send, self._retrying, counters
+        )
         self._told_ms = 0
 
     def run(self) -> None:

@@ -22,10 +22,10 @@ def main(point: str) -> None:
     whom, name = (ActivityArchive, "append") if point.endswith("append") else (RelayProducer, "send")
     called = getattr(whom, name)
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **named: Any) -> Any:
         if point.startswith("before"):
             os.kill(os.getpid(), signal.SIGKILL)
-        called(*arguments)
+        called(*arguments, **named)
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(whom, name, call)

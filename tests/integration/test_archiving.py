@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connectors.lake.access import S3Access
 from orchestration.context import Context
+from orchestration.local.kafka.topics import admin_client, ensure_topics
 from orchestration.operations.dead_letters import read as read_dead_letters
 from orchestration.relay.archiving import ArchiveConsumer
+from orchestration.relay.topic_ids import TopicIds
 from orchestration.relay.worker_group import Place, WorkerGroup
 from orchestration.settings import Secret, Settings
 from schemas.codec import CODEC
+from schemas.errors import FatalError, RetriableError
 from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
-from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, EVENTS, PROFILES
+from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, EVENTS, PROFILES, TopicSpec
 from streams.counters import Counters
 from tests.fakes.importer import send_raw
 from tests.integration.archiver import POINTS
@@ -161,3 +165,33 @@ def test_a_committer_tells_all_ends_when_it_begins(world: World) -> None:
     world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])])
     with world.committer():
         assert eventually(world.told) == {f"{EVENTS}/3": 10}
+
+
+def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])], topic_id="another")
+    with world.committer():
+        world.announce(world.bucket.write(0, 5, [event(2)]))
+        eventually(lambda: "TOPIC_REPLACED" in caplog.text)
+    assert (world.offsets(EVENTS), world.told()) == ([1], {})
+    assert not world.everything_is_committed()
+
+
+def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
+    spec = TopicSpec(name=f"again-{uuid.uuid4()}", partitions=1)
+    ids, admin = TopicIds(stack.kafka_bootstrap), admin_client(stack)
+
+    def made() -> str | None:
+        try:
+            return ids.of(spec.name)
+        except (FatalError, RetriableError):
+            return None
+
+    ensure_topics(stack, [spec])
+    first = eventually(made)
+    assert ids.of(spec.name) == first
+    admin.delete_topics([spec.name])[spec.name].result(30)
+    eventually(lambda: made() is None)
+    ensure_topics(stack, [spec])
+    assert eventually(made) != first

@@ -139,6 +139,20 @@ def test_an_iceberg_reader_finds_what_was_written(archive: ActivityArchive, buck
     assert [read] == whole
 
 
+def test_a_topic_that_was_made_anew_is_refused_until_it_is_the_old_one_again(
+    archive: ActivityArchive, bucket: Bucket
+) -> None:
+    """Its offsets begin at 0, and the archive would take them for what it has."""
+    archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
+    with pytest.raises(RetriableError, match="TOPIC_REPLACED"):
+        archive.append(EVENTS, [bucket.write(0, 5, [event(2)])], topic_id="b")
+    with pytest.raises(RetriableError, match="TOPIC_REPLACED"):
+        archive.archived_to(EVENTS, topic_id="b")
+    assert offsets(archive, bucket) == [1]
+    assert archive.archived_to(EVENTS, topic_id="a") == {HERE: 10}
+    assert became(archive.append(EVENTS, [bucket.write(10, 20)], topic_id="a")) == [Verdict.APPEND]
+
+
 # What no worker writes.
 
 

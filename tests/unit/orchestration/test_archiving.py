@@ -35,7 +35,8 @@ class InMemoryArchive:
     appends: list[tuple[str, list[tuple[int, int]]]] = field(default_factory=list)
     outages: int = 0
 
-    def append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> Appended:
+    def append(self, topic: str, ranges: Sequence[ArchiveWritten], *, topic_id: str | None = None) -> Appended:
+        assert topic_id == f"id of {topic}"
         if self.outages:
             self.outages -= 1
             away()
@@ -50,7 +51,8 @@ class InMemoryArchive:
         self.appends.append((topic, [(written.first_offset, written.end_offset) for written in ranges]))
         return Appended(archived_to=dict(ends), verdicts=verdicts, unusable=unusable, files=0)
 
-    def archived_to(self, topic: str) -> Mapping[Partition, int]:
+    def archived_to(self, topic: str, *, topic_id: str | None = None) -> Mapping[Partition, int]:
+        assert topic_id == f"id of {topic}"
         return self.ends[topic]
 
 
@@ -88,7 +90,9 @@ class Committer:
             self.waits.append(seconds)
             return len(self.waits) >= patience
 
-        self.committer = ArchiveCommitter(self.archive, self.sent.send, Retrying(wait), self.counters)
+        self.committer = ArchiveCommitter(
+            self.archive, lambda topic: f"id of {topic}", self.sent.send, Retrying(wait), self.counters
+        )
 
     def take(self, *messages: Message | bytes | None) -> None:
         records = [
@@ -200,7 +204,7 @@ def test_a_relay_that_dies_after_the_append_leaves_the_next_one_to_tell() -> Non
 def test_what_no_retry_helps_ends_the_committer(monkeypatch: pytest.MonkeyPatch) -> None:
     it = Committer()
 
-    def broken(*_: object) -> Appended:
+    def broken(*_: object, **__: object) -> Appended:
         raise FatalError("LAKE_MISMATCH", "not what it was")
 
     monkeypatch.setattr(it.archive, "append", broken)

@@ -1,0 +1,25 @@
+"""What Kafka calls a topic besides its name: an id that no other topic ever has, also none of the same name."""
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from connectors.publishing.kafka_errors import kafka_error
+from orchestration.relay.worker_group import TIMEOUT_S
+
+
+class TopicIds:
+    """Asks Kafka."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+
+    def of(self, topic: str) -> str:
+        """The id of a topic, as of now.
+
+        Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` KAFKA_REFUSED where there is no such topic.
+        """
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
+        try:
+            return str(asked[topic].result(TIMEOUT_S + 1).topic_id)
+        except KafkaException as exc:
+            raise kafka_error(exc, f"asking for the id of {topic}") from exc
