@@ -1,9 +1,12 @@
 """What the owner of a partition uses of its process, so that it can be driven by a test."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from schemas.codec import CODEC
+from schemas.messages import Message
 from segmentation.history import History
 from streams.counters import Counters
 from streams.staging import ObjectStore
@@ -48,3 +51,16 @@ class Ports:
     in_thread: Callable[..., Awaitable[Any]]
     now_us: Callable[[], int]
     monotonic: Callable[[], float]
+
+
+Sent = tuple[str, int | None, bytes, Message | bytes]
+"""Topic, partition (none: by the key), key, and the message or its bytes."""
+
+
+async def send_all(ports: Ports, sent: Iterable[Sent]) -> list[int]:
+    """Hand over in order; the offsets, once the broker has acknowledged all."""
+    waiting: list[Awaitable[int]] = []
+    for topic, partition, key, message in sent:
+        value = message if isinstance(message, bytes) else CODEC.encode(message)
+        waiting.append(await ports.send(topic, partition, key, value))
+    return list(await asyncio.gather(*waiting))

@@ -1,0 +1,88 @@
+"""Records and messages about rules into the segments of a partition: pure but for the past that a new rule asks for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.codec import CODEC, UndecodableError
+from schemas.errors import UserError
+from schemas.messages import DeadLetter
+from schemas.segment_messages import AudienceActivated, CutRequested, RuleActivated, SegmentDeleted, SegmentPaused
+from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS
+from segmentation.intake.events import take_events
+from segmentation.intake.profiles import take_profiles
+from segmentation.intake.topic_record import Move, TopicRecord
+from segmentation.partitions.partition import PartitionSegments, Told
+from segmentation.partitions.tenant import Past
+from streams.segments.cuts import Cuts
+from streams.segments.inputs import Input
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a fold has to say, besides the state. `taken`: topic, records, rows."""
+
+    taken: list[tuple[str, int, int]] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    moves: list[tuple[str, Move]] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+def fold_records(
+    segments: PartitionSegments,
+    batches: Mapping[str, list[TopicRecord]],
+    inputs: Mapping[str, Input],
+    partitions: int,
+    now_us: int,
+) -> Outcome:
+    """Take records of both topics, then let time go on to now."""
+    out = Outcome()
+    if events := batches[EVENTS]:
+        taken = take_events(events, partitions)
+        out.told += segments.take_events(taken.rows, events[-1].offset + 1, now_us)
+        inputs[EVENTS].took(events, taken.rows)
+        out.taken.append((EVENTS, len(events), taken.rows.num_rows))
+        out.moves += [(EVENTS, move) for move in taken.moves]
+        out.letters += _letters(events, taken.refusals, now_us)
+    if profiles := batches[PROFILES]:
+        changed = take_profiles(profiles, partitions)
+        out.told += segments.take_profiles(changed.rows, profiles[-1].offset + 1, now_us)
+        inputs[PROFILES].took(profiles, changed.rows)
+        out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))
+        out.letters += _letters(profiles, changed.refusals, now_us)
+    out.told += segments.advance(now_us)
+    return out
+
+
+def fold_activation(segments: PartitionSegments, cuts: Cuts, record: Any, past: Past, now_us: int) -> Outcome:
+    """One record of the activations. What makes no sense becomes a dead letter, and is passed over."""
+    out = Outcome()
+    try:
+        message = CODEC.decode(record.value)
+        match message:
+            case CutRequested():
+                cuts.request(message, record.offset, segments.place)
+                segments.skip_to(activations=record.offset + 1)
+            case RuleActivated() | SegmentPaused() | SegmentDeleted() | AudienceActivated():
+                out.told += segments.activate(message, record.offset, past, now_us)
+            case _:
+                raise UndecodableError(f"a {type(message).__name__} does not belong into {SEGMENT_ACTIVATIONS}")
+    except (UndecodableError, UserError) as exc:
+        segments.skip_to(activations=record.offset + 1)
+        out.letters.append(
+            DeadLetter(
+                topic=SEGMENT_ACTIVATIONS,
+                partition=segments.partition,
+                offset=record.offset,
+                key=record.key,
+                value=record.value or b"",
+                reason=str(exc),
+                failed_at_us=now_us,
+            )
+        )
+    return out
+
+
+def _letters(records: list[TopicRecord], refusals: Iterable[Any], now_us: int) -> list[DeadLetter]:
+    by_offset = {record.offset: record for record in records}
+    return [by_offset[refusal.offset].dead_letter(refusal, now_us) for refusal in refusals]

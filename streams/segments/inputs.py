@@ -1,0 +1,111 @@
+"""One topic of a partition on its way: records that wait, records that were taken, rows that the archive lacks."""
+
+from collections import deque
+
+import pyarrow as pa
+
+from schemas.errors import FatalError
+from schemas.ids import Partition
+from schemas.layout import s3_uri
+from schemas.segment_messages import ArchiveWritten
+from schemas.topics import ARCHIVE
+from segmentation.archiving import archive_files
+from segmentation.intake.topic_record import TopicRecord
+from streams.lanes import Lane
+from streams.segments.config import SegmentWorkerConfig
+from streams.segments.ports import Ports, send_all
+from streams.segments.tail import Piece, Tail
+
+
+class Input:
+    """Records of `topic`, from the lane's position on. `taken`: the offset below which all were taken."""
+
+    def __init__(self, topic: str, partition: Partition, lane: Lane, config: SegmentWorkerConfig, ports: Ports) -> None:
+        self.lane = lane
+        self.taken = lane.position
+        self.waiting_bytes = 0
+        self.tail = Tail(ports.archived.get((topic, partition), lane.position))
+        self._topic = topic
+        self._partition = partition
+        self._config = config
+        self._ports = ports
+        self._acked = lane.position
+        self._waiting: deque[TopicRecord] = deque()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there are records to be taken."""
+        return bool(self._waiting)
+
+    def put(self, record: TopicRecord) -> None:
+        """The next record."""
+        self._waiting.append(record)
+        self.waiting_bytes += len(record.value or b"")
+
+    def drain(self) -> list[TopicRecord]:
+        """Some records, in order; none while too much of what was taken is not in the archive."""
+        taken: list[TopicRecord] = []
+        if self.tail.bytes > self._config.tail_bytes:
+            return taken
+        size = 0
+        while self._waiting and size < self._config.step_bytes:
+            record = self._waiting.popleft()
+            size += len(record.value or b"")
+            taken.append(record)
+        self.waiting_bytes -= size
+        return taken
+
+    def took(self, records: list[TopicRecord], rows: pa.RecordBatch) -> None:
+        """The fold has taken these records; `rows` are what they hold."""
+        self.taken = records[-1].offset + 1
+        self.tail.add(rows, self.taken, self._ports.monotonic())
+
+    async def archive(self) -> None:
+        """Write what is due to files and announce them; acknowledge what the archive's table has.
+
+        Raises `FatalError` ARCHIVE_GAP.
+        """
+        now = self._ports.monotonic()
+        committed = self._ports.archived.get((self._topic, self._partition))
+        if committed is not None:
+            self._check(committed)
+            self.tail.committed(committed, now)
+        self.tail.retry(now, self._config.archive_again_s)
+        due = self.tail.due(now, bytes_=self._config.archive_bytes, after_s=self._config.archive_after_s)
+        if due is not None:
+            written = ArchiveWritten(
+                topic=self._topic,
+                partition=self._partition,
+                first_offset=due.first,
+                end_offset=due.end,
+                files=await self._ports.in_thread(self._write, due),
+            )
+            await send_all(self._ports, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
+            self.tail.announced(due.end, self._ports.monotonic())
+        upto = min(self.tail.archived_to, self.taken)
+        if upto > self._acked:
+            self.lane.done(range(self._acked, upto))
+            self._acked = upto
+
+    def _check(self, archived_to: int) -> None:
+        if archived_to < self._acked:
+            where = f"{self._topic}/{self._partition}"
+            raise FatalError(
+                "ARCHIVE_GAP",
+                f"{where}: the archive ends at offset {archived_to}, but the group has committed {self._acked}: the "
+                "group's offset was moved, or the lake is of an older backup. Set the offset of the group to "
+                f"{archived_to}, or as close to it as the log still goes.",
+                topic=self._topic,
+                partition=self._partition,
+                archived_to=archived_to,
+                committed=self._acked,
+            )
+
+    def _write(self, piece: Piece) -> tuple[str, ...]:
+        files = []
+        for file in archive_files(
+            self._topic, self._partition, piece.rows, first_offset=piece.first, end_offset=piece.end
+        ):
+            self._ports.store.put_new(self._config.lake_bucket, str(file.key), file.content)
+            files.append(s3_uri(self._config.lake_bucket, str(file.key)))
+        return tuple(files)
