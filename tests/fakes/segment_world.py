@@ -24,6 +24,7 @@ from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES,
 from segmentation.archiving import Verdict, verdict
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import ChangeLog, told_of
+from segmentation.partitions.tenant import Past
 from streams.config import StoreConfig
 from streams.counters import Counters
 from streams.lanes import Lane
@@ -118,6 +119,16 @@ class World:
     def table(self, topic: str) -> pa.Table:
         """All rows that the archive has."""
         return pa.concat_tables(self.tables[topic])
+
+    def past(self) -> Past:
+        """What a new rule is given to begin with."""
+        return Past(
+            history=_FakeHistory(self),
+            partition=HERE,
+            partitions=1,
+            events=self.archived.get((EVENTS, 0), 0),
+            profiles=self.archived.get((PROFILES, 0), 0),
+        )
 
     # --- owners
 
