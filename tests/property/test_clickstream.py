@@ -170,7 +170,8 @@ class Batch:
             "events": f"SELECT *, {empty} FROM clicks WHERE {arrived}",
             "profiles": f"SELECT user_id, arg_max(strings, arrived_at) AS strings, {empty}, {dates} FROM changes "
             f"WHERE {arrived} GROUP BY user_id",
-            "known_users": f"FROM clicks SELECT user_id WHERE {arrived} UNION FROM changes SELECT user_id WHERE {arrived}",
+            "known_users": f"SELECT user_id FROM clicks WHERE {arrived} UNION "
+            f"SELECT user_id FROM changes WHERE {arrived}",
         }
         for name, query in views.items():
             self._database.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
