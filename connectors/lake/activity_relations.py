@@ -5,8 +5,7 @@ profiles are folded for the attributes that it names. All columns but those that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Final
 
 from connectors.lake.archive_tables import ArchivedFile
@@ -19,7 +18,7 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.sql import PARAMETERS, BoundSql
 from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import Names, names
-from segmentation.rules.sql import Relations, asking_sql
+from segmentation.rules.sql import Relations
 from segmentation.rules.truths import true_of_nothing
 
 _OFFSET: Final = identifier(OFFSET)
@@ -57,23 +56,28 @@ class Activity:
     profiles_below: Below | None = None
     members: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
 
-    def relations(self, rule: Rule, at: datetime, *, everybody: bool = False) -> Relations:
-        """For a rule at an instant. `everybody`: known users of whom the rule is surely false are there too."""
+    def relations(self, rule: Rule, *, everybody: bool = False) -> Relations:
+        """For a rule. `everybody`: known users of whom it is surely false are there too."""
         named = names(rule)
         columns = {name: f"a{number}" for number, name in enumerate(named.attributes)}
 
         def of_profile(name: str, type_: ColumnType) -> BoundSql:
             return BoundSql(f"{columns[name]}.v.{identifier(type_)}", ())
 
-        asked = Relations(
+        def profiles_of(users: str) -> BoundSql:
+            rows = f"SELECT * FROM ({self.profile_rows()}) WHERE user_id IN ({users})"  # noqa: S608  # ours
+            return _folded(rows, named)
+
+        everyone = everybody or true_of_nothing(rule)
+        return Relations(
             events=BoundSql(self.event_rows(), ()),
             profiles=_folded(self.profile_rows(), named),
+            profiles_of=profiles_of,
+            known_users=BoundSql(f"SELECT DISTINCT user_id FROM ({self._seen()})", ()) if everyone else None,  # noqa: S608  # ours
             members=BoundSql(self._members(named), ()),
             of_event=_of_event,
             of_profile=of_profile,
         )
-        some = not everybody and not true_of_nothing(rule)
-        return replace(asked, known_users=self._who_may_be(rule, asked, named, at) if some else self._known())
 
     def event_rows(self) -> str:
         """All events: the relation `events`, and partition, offset and given_id (the producer's own id) besides."""
@@ -88,33 +92,20 @@ class Activity:
         return _rows(PROFILES, self.profiles, self.profiles_below)
 
     def _members(self, named: Names) -> str:
+        """Members of an audience need not be known: those who are not are left out."""
         asked: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]
         asked += [("segment", name) for name in named.segments]
         found = [
             f"SELECT {literal(kind)} AS kind, {literal(name)} AS name, user_id FROM ({self.members[kind, name]})"  # noqa: S608  # names of audiences
             for kind, name in asked
         ]
-        nobody = "SELECT NULL::VARCHAR AS kind, NULL::VARCHAR AS name, NULL::VARCHAR AS user_id WHERE false"
-        return " UNION ALL ".join(found) or nobody
-
-    def _known(self) -> BoundSql:
-        return BoundSql(f"SELECT DISTINCT user_id FROM ({self._seen()})", ())  # noqa: S608  # ours
+        if not found:
+            return "SELECT NULL::VARCHAR AS kind, NULL::VARCHAR AS name, NULL::VARCHAR AS user_id WHERE false"
+        return f"SELECT * FROM ({' UNION ALL '.join(found)}) WHERE user_id IN ({self._seen()})"  # noqa: S608  # ours
 
     def _seen(self) -> str:
+        """Known users, again and again."""
         return f"SELECT user_id FROM ({self.event_rows()}) UNION ALL SELECT user_id FROM ({self.profile_rows()})"  # noqa: S608  # ours
-
-    def _who_may_be(self, rule: Rule, asked: Relations, named: Names, at: datetime) -> BoundSql:
-        """Known users of whom something is known that the rule asks for, found without reading all events."""
-        texts: list[str] = []
-        parameters: tuple[object, ...] = ()
-        if (asking := asking_sql(rule, asked, at)) is not None:
-            texts.append(asking.text)
-            parameters = asking.parameters
-        if named.attributes:
-            texts.append(f"SELECT user_id FROM ({self.profile_rows()})")  # noqa: S608  # ours
-        if named.audiences or named.segments:
-            texts.append(f"SELECT user_id FROM ({self._members(named)}) WHERE user_id IN ({self._seen()})")  # noqa: S608  # ours
-        return BoundSql(f"SELECT DISTINCT user_id FROM ({' UNION ALL '.join(texts)})", parameters)  # noqa: S608  # ours
 
 
 def _of_event(name: str, type_: ColumnType) -> BoundSql:

@@ -70,7 +70,7 @@ class SegmentQueries:
     def count(self, question: Question, at: datetime) -> int:
         """How many known users are in the segment at an instant."""
         with self._asked(question, at) as (connection, activity):
-            sql = count_sql(question.rule, activity.relations(question.rule, at), at)
+            sql = count_sql(question.rule, activity.relations(question.rule), at)
             return _number(connection.execute(sql.text, sql.parameters))
 
     def unseen(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
@@ -90,7 +90,7 @@ class SegmentQueries:
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not; none for one who is not known."""
         with self._asked(question, at) as (connection, activity):
-            relations = activity.relations(question.rule, at, everybody=True)
+            relations = activity.relations(question.rule, everybody=True)
             sql = explain_sql(question.rule, relations, at, user_id)
             found = connection.execute(sql.text, sql.parameters).fetchone()
             if found is None:
@@ -100,7 +100,7 @@ class SegmentQueries:
                 if isinstance(condition, OfEvents):
                     sql = events_sql(condition, relations, at, user_id, EVIDENCE)
                     events[condition] = _once(connection.execute(sql.text, sql.parameters))
-            values = _values(connection, activity, question.rule, at, user_id)
+            values = _values(connection, activity, question.rule, user_id)
         return Explained(member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values)
 
     def compare(
@@ -111,7 +111,7 @@ class SegmentQueries:
             connection.execute("CREATE TABLE expected (user_id VARCHAR)")
             for question, at in questions:
                 activity = self._prepared(connection, question, at)
-                sql = members_sql(question.rule, activity.relations(question.rule, at), at)
+                sql = members_sql(question.rule, activity.relations(question.rule), at)
                 connection.execute(f"INSERT INTO expected {sql.text}", sql.parameters)
             connection.execute(f"CREATE TABLE given AS {_users_of(parts)}")
             sides = []
@@ -149,7 +149,7 @@ class SegmentQueries:
         activity = replace(question.activity, members=members)
         for name in evaluation_order(question.segments):
             rule = question.segments[name]
-            sql = members_sql(rule, activity.relations(rule, at), at)
+            sql = members_sql(rule, activity.relations(rule), at)
             table = identifier(f"segment {name}")
             connection.execute(f"CREATE OR REPLACE TABLE {table} AS {sql.text}", sql.parameters)
             members["segment", name] = f"SELECT {USER_ID} FROM {table}"  # noqa: S608  # quoted
@@ -190,13 +190,11 @@ def _once(result: duckdb.DuckDBPyConnection) -> list[Counted]:
     return list(found.values())
 
 
-def _values(
-    connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, at: datetime, user_id: str
-) -> dict[str, object]:
+def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, user_id: str) -> dict[str, object]:
     attributes = names(rule).attributes
     if not attributes:
         return {}
-    profiles = activity.relations(rule, at).profiles
+    profiles = activity.relations(rule).profiles
     assert not isinstance(profiles, str)  # noqa: S101  # a query
     columns = ", ".join(f"a{number}.v" for number in range(len(attributes)))
     sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {PARAMETERS['string']}"  # noqa: S608  # ours

@@ -7,13 +7,14 @@ first identities, since copies of an event count once, then users. The answer is
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from schemas.columns import ColumnType
 from schemas.sql_text import identifier
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import PARAMETERS, BoundSql, joined, parameter, to_sql
 from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, OfEvents, Rule, RuleCondition, Seen
+from segmentation.rules.truths import false_without
 from segmentation.rules.typed import MAPS, OF_EVENTS, OF_PROFILES, typed
 
 TEXT: Final = PARAMETERS["string"]
@@ -21,6 +22,7 @@ NUMBER: Final = PARAMETERS["long"]
 MOMENT: Final = PARAMETERS["timestamp"]
 SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<", "from": ">="}
 MICROS: Final = 1_000_000
+COUNTED: Final = "SELECT user_id FROM c"
 
 ValueOf = Callable[[str, ColumnType], BoundSql]
 """An expression over a row of a relation: the value of a name, where it has one of that type, else null."""
@@ -39,16 +41,19 @@ class Relations:
     numbers MAP(VARCHAR, DOUBLE), strings MAP(VARCHAR, VARCHAR), booleans MAP(VARCHAR, BOOLEAN).
     profiles: a row a user: user_id, maps as of events from attribute to value, and dates MAP(VARCHAR, DATE), timestamps
     MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
-    known_users: a row a user: user_id; nobody else is in an answer.
+    known_users: a row a user: user_id; nobody else is in an answer. None, where the rule is false of users of whom
+    nothing is known (`truths.true_of_nothing`): all users of the other relations are known.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read where a rule names one.
+    `profiles_of`: the profiles of the users of a query (of one column) alone, where that is less work than all of them.
     `of_event` and `of_profile`: how the value of a name is read where it lies in something else than those maps.
     event_id may be of any type: what is equal in it, and in user, event and time, is one event.
     """
 
     events: str | BoundSql = "events"
     profiles: str | BoundSql = "profiles"
-    known_users: str | BoundSql = "known_users"
+    known_users: str | BoundSql | None = "known_users"
     members: str | BoundSql = "members"
+    profiles_of: Callable[[str], BoundSql] | None = None
     of_event: ValueOf = of_maps
     of_profile: ValueOf = of_maps
 
@@ -57,14 +62,16 @@ def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
     """`user_id` of each user who is in the segment at this instant (aware), in no order."""
     query = _Query(rule, relations, at)
     matched = query.rule()
-    return _sql("SELECT k.user_id FROM ", query.relation(), " WHERE ", matched)
+    source = query.source()
+    return _sql(source.before, "SELECT ", source.user, " AS user_id FROM ", source.joins, " WHERE ", matched)
 
 
 def count_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
     """How many they are: one row with one number."""
     query = _Query(rule, relations, at)
     matched = query.rule()
-    return _sql("SELECT count(*) FROM ", query.relation(), " WHERE ", matched)
+    source = query.source()
+    return _sql(source.before, "SELECT count(*) FROM ", source.joins, " WHERE ", matched)
 
 
 def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) -> BoundSql:
@@ -72,7 +79,9 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     query = _Query(rule, relations, at, user_id)
     answers = [query.rule(), *map(query.condition, rule.conditions)]
     columns = BoundSql(", ".join(answer.text for answer in answers), tuple(p for a in answers for p in a.parameters))
-    return _sql("SELECT ", columns, " FROM ", query.relation(), " WHERE k.user_id = ", BoundSql(TEXT, (user_id,)))
+    source = query.source()
+    user = _sql(" WHERE ", source.user, " = ", BoundSql(TEXT, (user_id,)))
+    return _sql(source.before, "SELECT ", columns, " FROM ", source.joins, user)
 
 
 def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
@@ -83,13 +92,6 @@ def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id:
     return _Query(Rule(groups=(Group(conditions=(condition,)),)), relations, at, user_id).events(condition, columns)
 
 
-def asking_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql | None:
-    """`user_id` of the events that are read for a rule, again and again; none where it asks for none."""
-    query = _Query(rule, relations, at)
-    query.rule()
-    return query.asked_users()
-
-
 def _sql(*parts: str | BoundSql) -> BoundSql:
     pieces = [BoundSql(part, ()) if isinstance(part, str) else part for part in parts]
     return BoundSql("".join(piece.text for piece in pieces), tuple(p for piece in pieces for p in piece.parameters))
@@ -97,6 +99,13 @@ def _sql(*parts: str | BoundSql) -> BoundSql:
 
 def _from(relation: str | BoundSql) -> BoundSql:
     return BoundSql(identifier(relation), ()) if isinstance(relation, str) else _sql("(", relation, ")")
+
+
+def _counts_copies(condition: OfEvents) -> bool:
+    """Whether the answer would be another one, were the copies of an event counted."""
+    if not isinstance(condition, Count):
+        return False
+    return condition.times > 1 or (condition.times == 1 and condition.quantity != "at_least")
 
 
 def _moment(micros: int) -> BoundSql:
@@ -118,8 +127,16 @@ class _Values:
         return _sql(*(_sql(", ", self.value_of(*named), f" AS {column}") for named, column in self.names.items()))
 
 
+class _Source(NamedTuple):
+    """What stands before SELECT, what after FROM, and how the user is called."""
+
+    before: BoundSql
+    joins: BoundSql
+    user: str
+
+
 class _Query:
-    """The conditions of a rule over one relation, in which each known user `k` has all that they ask for.
+    """The conditions of a rule over one relation, in which each known user (`k`) has all that they ask for.
 
     `e` are the events of one identity, `c` the events of a user, `m` the memberships, `a` the attributes.
     """
@@ -136,6 +153,7 @@ class _Query:
         self._events: dict[Events, str] = {}
         self._of_user: dict[Count | Ever | Never | Seen, str] = {}
         self._members: dict[Member, str] = {}
+        self._only_counted = False
 
     def rule(self) -> BoundSql:
         """Whether all groups are true."""
@@ -161,17 +179,51 @@ class _Query:
             case _:
                 return to_sql(typed(condition, OF_PROFILES, self._attributes.column, self._rule.timezone), "a")
 
-    def relation(self) -> BoundSql:
-        """What the conditions that were asked for so far are read from."""
-        joins = [_sql(_from(self._relations.known_users), " AS k")]
-        for name, asked, relation in (
-            ("c", self._of_user, self._counted),
-            ("m", self._members, self._memberships),
-            ("a", self._attributes.names, self._profiles),
-        ):
-            if asked:
-                joins.append(_sql(" LEFT JOIN (", relation(), f") AS {name} ON {name}.user_id = k.user_id"))
-        return _sql(*joins)
+    def source(self) -> _Source:
+        """What the conditions that were asked for so far are read from.
+
+        Where a rule is false of users without any of the events that it asks for, these come first: profiles and
+        memberships of nobody else are looked at.
+        """
+        asked = [
+            (name, relation)
+            for name, there, relation in (
+                ("c", self._of_user, self._counted),
+                ("m", self._members, self._memberships),
+                ("a", self._attributes.names, self._profiles),
+            )
+            if there
+        ]
+        before = BoundSql("", ())
+        if self._relations.known_users is not None:
+            who, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
+        elif len(asked) > 1 and false_without(self._rule, lambda condition: isinstance(condition, OfEvents)):
+            counted, self._only_counted = self._counted(), True
+            before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._must(), ") ")
+            who, joins = "c.user_id", BoundSql("c", ())
+            asked = asked[1:]
+        else:
+            return self._whoever(asked)
+        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {who}") for name, of in asked]
+        return _Source(before=before, joins=_sql(joins, *others), user=who)
+
+    def _whoever(self, asked: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
+        (who, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in asked]
+        for user, relation in others:
+            joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {who}")
+            who = f"coalesce({who}, {user})"
+        return _Source(before=BoundSql("", ()), joins=joins, user=who)
+
+    def _must(self) -> BoundSql:
+        """What is said of events alone, and has to be true."""
+        said: list[BoundSql] = []
+        for group in self._rule.groups:
+            of_events = [condition for condition in group.conditions if isinstance(condition, OfEvents)]
+            if group.negated:
+                said += [_sql("(NOT ", self.condition(condition), ")") for condition in of_events]
+            elif len(of_events) == len(group.conditions):
+                said.append(self._group(group))
+        return joined(" AND ", said)
 
     def _group(self, group: Group) -> BoundSql:
         one = joined(" OR ", map(self.condition, group.conditions))
@@ -201,15 +253,19 @@ class _Query:
                 assert_never(condition)
 
     def _identities(self) -> BoundSql:
-        """Each event once, and which of the asked events it is: one of its copies is."""
-        matched = [_sql(", bool_or(", self._matches(events), f") AS {e}") for events, e in self._events.items()]
-        return _sql(
-            "SELECT user_id, occurred_at",
-            *matched,
-            " FROM (",
-            self._scanned("user_id, event, occurred_at, event_id", self._properties.selected()),
-            ") AS s GROUP BY user_id, event, occurred_at, event_id",
-        )
+        """Each event once, and which of the asked events it is: one of its copies is.
+
+        Rows that are none of them are left out, and where it does not matter how often an event was sent, copies stay.
+        """
+        matches = {e: self._matches(events) for events, e in self._events.items()}
+        scanned = self._scanned("user_id, event, occurred_at, event_id", self._properties.selected())
+        some = joined(" OR ", matches.values()) if self._properties.names else BoundSql("true", ())
+        if not any(map(_counts_copies, self._of_user)):
+            columns = [_sql(", ", match, f" AS {e}") for e, match in matches.items()]
+            return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s WHERE ", some)
+        columns = [_sql(", bool_or(", match, f") AS {e}") for e, match in matches.items()]
+        where = _sql(" WHERE ", some, " GROUP BY user_id, event, occurred_at, event_id")
+        return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s", where)
 
     def _matches(self, events: Events) -> BoundSql:
         tests = [to_sql(typed(test, OF_EVENTS, self._properties.column, None), "s") for test in events.where]
@@ -222,13 +278,6 @@ class _Query:
         matched = self._matches(condition.events)
         scanned = self._scanned(f"event, {columns}", self._properties.selected())
         return _sql("SELECT ", columns, " FROM (", scanned, ") AS s WHERE ", matched, " ORDER BY occurred_at DESC")
-
-    def asked_users(self) -> BoundSql | None:
-        """See `asking_sql`."""
-        if not self._of_user:
-            return None
-        self._events = {condition.events: "" for condition in self._of_user}
-        return self._scanned("user_id", BoundSql("", ()))
 
     def _scanned(self, columns: str, values: BoundSql) -> BoundSql:
         names = sorted({events.event for events in self._events})
@@ -246,14 +295,20 @@ class _Query:
     def _memberships(self) -> BoundSql:
         named = {m: BoundSql(f"(kind = {TEXT} AND name = {TEXT})", (m.kind, m.name)) for m in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
-        of = joined(" AND ", [joined(" OR ", named.values()), *self._of_the_user()])
+        of = joined(" AND ", [joined(" OR ", named.values()), *self._of_the_user(), *self._of_the_counted()])
         source = _from(self._relations.members)
         return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", of, " GROUP BY user_id")
 
     def _profiles(self) -> BoundSql:
-        values, of = self._attributes.selected(), self._of_the_user()
-        where = _sql(" WHERE ", *of) if of else ""
-        return _sql("SELECT user_id", values, " FROM ", _from(self._relations.profiles), where)
+        values, of = self._attributes.selected(), [*self._of_the_user(), *self._of_the_counted()]
+        where = _sql(" WHERE ", joined(" AND ", of)) if of else ""
+        relation = self._relations.profiles
+        if self._only_counted and self._relations.profiles_of is not None:
+            relation = self._relations.profiles_of(COUNTED)
+        return _sql("SELECT user_id", values, " FROM ", _from(relation), where)
+
+    def _of_the_counted(self) -> list[BoundSql]:
+        return [BoundSql(f"user_id IN ({COUNTED})", ())] if self._only_counted else []
 
     def _of_the_user(self) -> list[BoundSql]:
         return [] if self._user is None else [BoundSql(f"user_id = {TEXT}", (self._user,))]
