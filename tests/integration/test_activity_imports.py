@@ -1,0 +1,158 @@
+"""Files of events and profiles through the whole stack: inbox, tasks, topics, segment workers, archive, receipt."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.operations.submit import submit_file, submit_object
+from orchestration.settings import Settings
+from orchestration.steps.send import activity_source
+from schemas.ids import JobId
+from schemas.layout import split_s3_uri
+from schemas.topics import EVENTS, PROFILES
+from tests.integration.whole_imports import IMPORTER, TENANT, ended, newest_job_of, running
+
+pytestmark = pytest.mark.integration
+
+SMALL_BYTES = 64 * 1024
+"""Larger files are sent by a task of their own."""
+
+
+@pytest.fixture(scope="module")
+def context(start_module_stack: Callable[..., Settings]) -> Context:
+    settings = start_module_stack(
+        parts=None, partitions=2, workers=1, small_file_bytes=SMALL_BYTES, lambda_file_bytes=SMALL_BYTES
+    )
+    made = Context(settings)
+    made.audiences.add_tenant(TENANT, now_ms=1)
+    return made
+
+
+def registered(context: Context, job_id: JobId) -> Job:
+    deadline = time.monotonic() + 60
+    while (job := context.jobs.find(job_id)) is None:
+        assert time.monotonic() < deadline, f"{job_id} was never registered"
+        time.sleep(0.1)
+    return job
+
+
+def ready(context: Context, job: Job) -> Mapping[str, Any]:
+    """The receipt of a job, once it has ended."""
+    job = ended(context, job)
+    assert (job.state, job.error) == ("READY", None)
+    receipt = context.jobs.receipt(job.job_id)
+    assert receipt is not None
+    return receipt
+
+
+def archived(context: Context, topic: str, job: Job) -> list[dict[str, Any]]:
+    """The rows of a job's file in the archive, read file by file."""
+    rows: list[dict[str, Any]] = []
+    for file in context.archive.files(topic, tenant=TENANT):
+        with context.s3.filesystem().open_input_file("/".join(split_s3_uri(file.uri))) as opened:
+            rows += pq.read_table(opened).to_pylist()
+    return [row for row in rows if row["source"] == activity_source(job)]
+
+
+def write_orders(path: Path, rows: int) -> None:
+    with path.open("w") as file:
+        file.write("user_id,event,ts,total\n")
+        for n in range(rows):
+            event = "" if n % 100 == 99 else "order"
+            file.write(f"user-{n % 977},{event},2026-01-01 10:{n // 60 % 60:02}:{n % 60:02},{n}.5\n")
+
+
+ORDERS = {
+    "columns": [
+        {"name": "occurred_at", "type": "timestamp", "source": "ts"},
+        {"name": "total", "type": "double", "source": None},
+    ],
+    "timezone": "Asia/Tokyo",
+    "max_reject_share": 0.5,
+}
+
+
+@pytest.mark.timeout(400)
+def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_imported(
+    context: Context, tmp_path: Path
+) -> None:
+    write_orders(tmp_path / "orders.csv", 1000)
+    key = "elsewhere/orders.csv"
+    context.objects.put_file(tmp_path / "orders.csv", context.settings.lake_bucket, key)
+    uri = f"s3://{context.settings.lake_bucket}/{key}"
+    job_id = submit_object(context, uri, tenant=TENANT, audience="_events", overrides=ORDERS)
+    job = registered(context, job_id)
+    receipt = ready(context, job)
+    assert {name: receipt[name] for name in ("rows", "accepted", "rejected_by_code", "stored", "duplicates")} == {
+        "rows": 1000,
+        "accepted": 990,
+        "rejected_by_code": {"bad_event": 10},
+        "stored": 990,
+        "duplicates": 0,
+    }
+    rows = archived(context, EVENTS, job)
+    assert sorted(row["ordinal"] for row in rows) == [n for n in range(1000) if n % 100 != 99]
+    first = next(row for row in rows if row["ordinal"] == 0)
+    assert (first["user_id"], first["occurred_at"].isoformat()) == ("user-0", "2026-01-01T01:00:00+00:00")
+    assert [(name, value["double"]) for name, value in first["properties"]] == [("total", 0.5)]
+
+    again = submit_object(context, uri, tenant=TENANT, audience="_events", overrides=ORDERS, again=True)
+    receipt = ready(context, registered(context, again))
+    assert (receipt["accepted"], receipt["stored"], receipt["duplicates"]) == (990, 0, 990)
+    assert context.audiences.all(TENANT) == []
+
+
+@pytest.mark.timeout(300)
+def test_an_upload_of_profiles_into_the_inbox_is_imported_with_all_of_its_members(
+    context: Context, tmp_path: Path
+) -> None:
+    lines = [
+        '{"user_id": "alice", "age": 30, "plan": "gold"}',
+        '{"user_id": "bob", "deleted": true}',
+        '{"user_id": "alice", "age": 31, "plan": null}',
+    ]
+    path, key = tmp_path / "crm.jsonl", f"{TENANT}/_profiles/crm.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    context.objects.put_file(path, context.settings.inbox_bucket, key)
+    job = newest_job_of(context, "_profiles", key)
+    receipt = ready(context, job)
+    assert (receipt["kind"], receipt["stored"], receipt["duplicates"]) == ("profiles", 3, 0)
+    rows = sorted(archived(context, PROFILES, job), key=lambda row: row["ordinal"])
+    found = [
+        (row["user_id"], row["deleted"], {n: v["double"] or v["string"] for n, v in row["attributes"]}) for row in rows
+    ]
+    assert found == [
+        ("alice", False, {"age": 30.0, "plan": "gold"}),
+        ("bob", True, {}),
+        ("alice", False, {"age": 31.0, "plan": None}),
+    ]
+
+
+@pytest.mark.timeout(400)
+def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(context: Context, tmp_path: Path) -> None:
+    write_orders(tmp_path / "large.csv", 300_000)
+    job_id = submit_file(context, tmp_path / "large.csv", tenant=TENANT, audience="_events", overrides=ORDERS)
+    job = registered(context, job_id)
+    killed = False
+    deadline = time.monotonic() + 200
+    while not killed:
+        assert time.monotonic() < deadline, "no importer was ever sending"
+        stage = context.progress.stages(job_id).get("import")
+        if stage is not None and 0 < stage.record["done"]:
+            for process in running(context, IMPORTER):
+                process.kill()
+                killed = True
+            assert killed or context.jobs.get(job_id).state == "IMPORTING", "the importer was too fast to be killed"
+        time.sleep(0.01)
+    receipt = ready(context, job)
+    assert receipt["attempt"] > 1
+    assert (receipt["accepted"], receipt["stored"], receipt["duplicates"]) == (297_000, 297_000, 0)
+    rows = archived(context, EVENTS, job)
+    assert len({row["ordinal"] for row in rows}) == 297_000
+    assert len({(r["user_id"], r["event"], r["occurred_at"], r["identity"]) for r in rows}) == 297_000
