@@ -10,12 +10,14 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.local.parts import SEGMENT_WORKER
 from orchestration.operations.submit import submit_file, submit_object
 from orchestration.settings import Settings
 from orchestration.steps.send import activity_source
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri
 from schemas.topics import EVENTS, PROFILES
+from tests.conftest import PARTS
 from tests.integration.whole_imports import IMPORTER, TENANT, ended, newest_job_of, running
 
 pytestmark = pytest.mark.integration
@@ -27,7 +29,11 @@ SMALL_BYTES = 64 * 1024
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings]) -> Context:
     settings = start_module_stack(
-        parts=None, partitions=2, workers=1, small_file_bytes=SMALL_BYTES, lambda_file_bytes=SMALL_BYTES
+        parts=(*PARTS, SEGMENT_WORKER),
+        partitions=2,
+        workers=1,
+        small_file_bytes=SMALL_BYTES,
+        lambda_file_bytes=SMALL_BYTES,
     )
     made = Context(settings)
     made.audiences.add_tenant(TENANT, now_ms=1)
@@ -144,7 +150,7 @@ def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(contex
     while not killed:
         assert time.monotonic() < deadline, "no importer was ever sending"
         stage = context.progress.stages(job_id).get("import")
-        if stage is not None and 0 < stage.record["done"]:
+        if stage is not None and stage.record["done"] > 0:
             for process in running(context, IMPORTER):
                 process.kill()
                 killed = True
