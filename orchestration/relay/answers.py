@@ -36,6 +36,8 @@ class Answers:
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
         """Drop what is remembered about tokens that nobody waits for any more."""
+        jobs = list(jobs)
+        self._archive.forget_all_but(jobs)
         waiting = {job.task_token for job in jobs}
         self._beaten_ms = {token: at for token, at in self._beaten_ms.items() if token in waiting}
 
@@ -65,6 +67,8 @@ class Answers:
         """As `give`, of a job that waits until the archive has its events or changes of profiles."""
         if self._archive.has_all(job, now_ms):
             self._go_on(job, token, "PUBLISHING")
+        elif (fault := self._archive.lost(job, now_ms)) is not None:
+            self._send("send_task_failure", taskToken=token, error="MaterialisationFailed", cause=fault[:4000])
         else:
             self._beat(job.job_id, token, self._activity_liveness, now_ms)
 

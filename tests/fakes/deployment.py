@@ -259,9 +259,10 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         "orchestration.steps.send.KafkaBacklog",
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
-    monkeypatch.setattr(
-        "orchestration.steps.send.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
-    )
+    for module in ("orchestration.steps.send", "orchestration.relay.archived"):
+        monkeypatch.setattr(
+            f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
+        )
     for module in ("orchestration.steps.send", "orchestration.relay.sweeper", "connectors.publishing.producer"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)

@@ -444,3 +444,27 @@ def test_a_job_that_says_it_waits_and_has_sent_nothing_is_a_system_failure(deplo
     with pytest.raises(Exception, match="NOT_SENT") as raised:
         deployment.step(job, "publish_version")
     assert type(raised.value).__name__ == "FatalError"
+
+
+def test_what_the_broker_has_lost_after_it_acknowledged_it_begins_another_attempt(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    relay = answers(deployment)
+    relay.give(job, deployment.later(seconds=0))
+    deployment.logs[EVENTS].messages[1].clear()
+    relay.give(job, deployment.later(seconds=59))
+    assert set(deployment.workflow.said()) == {"heartbeat"}
+    relay.give(job, deployment.later(seconds=61))
+    kind, said = deployment.workflow.answers[-1]
+    assert (kind, said["error"]) == ("failure", "MaterialisationFailed")
+    assert "lost the end of muster.events: offsets by partition {1: 0}" in said["cause"]
+    deployment.step(job, "retry_import", failure={"Error": said["error"], "Cause": said["cause"]})
+    assert deployment.run(job, until="AWAITING").attempt == 2
+
+
+def test_a_job_that_waits_long_for_a_log_that_is_whole_goes_on_waiting(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+    relay = answers(deployment)
+    for minutes in (0, 2, 60):
+        relay.give(job, deployment.later(minutes=minutes))
+        relay.forget_all_but([job])
+    assert deployment.workflow.said() == ["heartbeat"] * 3
