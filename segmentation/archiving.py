@@ -15,7 +15,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, PROFILE_ROWS
+from schemas.activity import (
+    ARCHIVE_PARTITION,
+    ATTRIBUTES,
+    EVENT_ROWS,
+    OFFSET,
+    PROFILE_ROWS,
+    PROPERTIES,
+    RECEIVED_AT,
+    SOURCE,
+    SOURCE_ORDINAL,
+    TENANT,
+)
+from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.ids import Partition
 from schemas.layout import ArchiveKey
 from schemas.segment_messages import ArchiveWritten
@@ -24,7 +36,19 @@ from segmentation.intake.tenants import by_tenant
 
 FIELD_ID: Final = b"PARQUET:field_id"
 """By this metadata Arrow writes the ids of Iceberg's fields into a Parquet file."""
-ZSTD_LEVEL: Final = 3
+ZSTD_LEVEL: Final = 1
+REPEATING: Final = (
+    TENANT,
+    EVENT,
+    OFFSET,
+    RECEIVED_AT,
+    SOURCE,
+    ARCHIVE_PARTITION,
+    *(f"{maps}.key_value.{leaf}" for maps in (PROPERTIES, ATTRIBUTES) for leaf in ("key", "value.string")),
+)
+"""Columns that get a dictionary; for users, ids and times one would be made and given up: a third of the time."""
+RISING: Final = (OCCURRED_AT, SOURCE_ORDINAL)
+"""Columns whose values are near each other from row to row."""
 ROW_GROUP_ROWS: Final = 131_072
 
 
@@ -73,6 +97,8 @@ def archive_writer(where: pa.NativeFile | str, topic: str) -> pq.ParquetWriter:
         ARCHIVE_SCHEMAS[topic],
         compression="zstd",
         compression_level=ZSTD_LEVEL,
+        use_dictionary=[path for path in REPEATING if path.split(".")[0] in ARCHIVE_SCHEMAS[topic].names],
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in RISING if name in ARCHIVE_SCHEMAS[topic].names},
         store_schema=False,  # Iceberg's schema says it all, and small files have footers of half their size
     )
 
