@@ -7,7 +7,7 @@ the same subscribers. What it commits is what the archive has.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, Final
 
 from faust.types import TP, EventT
@@ -163,23 +163,27 @@ class SegmentWorker:
         reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
         try:
             await reader.start(0)
-            end = await reader.end()
-            self._note(await reader.read_to(end))
+            for topic, partition, archived_to in _ends(await reader.read_to(await reader.end())):
+                self._archived[topic, partition] = archived_to
             self._archive_known.set()
             while True:
-                self._note(await reader.read(_READ_MS))
+                for topic, partition, archived_to in _ends(await reader.read(_READ_MS)):
+                    # A committer that was frozen may say what was so before; the table never goes back.
+                    if archived_to > self._archived.get((topic, partition), -1):
+                        self._archived[topic, partition] = archived_to
         except Exception as exc:  # ends the worker: without it nothing would be acknowledged any more
             self.faust.fail(exc)
             raise
         finally:
             await reader.stop()
 
-    def _note(self, records: list[Any]) -> None:
-        for record in records:
-            try:
-                message = CODEC.decode(record.value or b"")
-            except UndecodableError as exc:
-                _log.error("passed over: %s/0 offset=%d: %s", ARCHIVE_COMMITS, record.offset, exc)
-                continue
-            if isinstance(message, ArchiveCommitted):
-                self._archived[message.topic, message.partition] = message.end_offset
+
+def _ends(records: list[Any]) -> Iterator[tuple[str, Partition, int]]:
+    for record in records:
+        try:
+            message = CODEC.decode(record.value)
+        except UndecodableError as exc:
+            _log.error("passed over: %s/0 offset=%d: %s", ARCHIVE_COMMITS, record.offset, exc)
+            continue
+        if isinstance(message, ArchiveCommitted):
+            yield message.topic, message.partition, message.end_offset

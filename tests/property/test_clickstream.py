@@ -181,8 +181,8 @@ class Batch:
             columns = [*zip(*(("segment", of, user) for of, users in found.items() for user in users), strict=True)]
             named = zip(("kind", "name", "user_id"), columns or [(), (), ()], strict=True)
             self._database.register("members", pa.table({column: pa.array(v, pa.string()) for column, v in named}))
-            query = members_sql(rules[name], Relations(), at)
-            found[name] = {user for (user,) in self._database.execute(query.text, query.parameters).fetchall()}
+            asked = members_sql(rules[name], Relations(), at)
+            found[name] = {user for (user,) in self._database.execute(asked.text, asked.parameters).fetchall()}
         return found
 
     def _register(self, name: str, of: list[Arrival], **columns: pa.Array) -> None:
