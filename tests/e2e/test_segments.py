@@ -1,0 +1,67 @@
+"""A segment from its rule to its members, kept current by real workers, and equal to what the archive says."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from orchestration.settings import Settings
+from schemas.topics import EVENTS, PROFILES
+from tests.e2e.conftest import Muster
+from tests.integration.workers import eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+TENANT = "shop"
+RULE = "count(purchase, 1d) >= 2 and age >= 25"
+
+
+def send(settings: Settings, users: int) -> None:
+    """Two purchases of each user, all of them 30 years old but each third."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random"})
+    at = datetime.now(UTC) - timedelta(minutes=5)
+    for n in range(users):
+        user = f"user-{n}"
+        for event_id in (f"{n}a", f"{n}b", f"{n}b"):
+            event = {"user_id": user, "event": "purchase", "occurred_at": at.isoformat(), "event_id": event_id}
+            producer.produce(EVENTS, json.dumps({**event, "tenant": TENANT}), key=user)
+        change = {"user_id": user, "attributes": {"age": 17 if n % 3 == 0 else 30}, "tenant": TENANT}
+        producer.produce(PROFILES, json.dumps(change), key=user)
+    assert producer.flush(30) == 0
+
+
+def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_archive(
+    deployment: Settings, muster: Muster, tmp_path: Path
+) -> None:
+    muster("tenants", "create", TENANT)
+
+    def members(name: str, expected: int) -> Any:
+        shown = muster("segments", "show", name, "-t", TENANT, "--json").json
+        return shown["complete"] and shown["members"] == expected and shown
+
+    def publish(*users: str) -> None:
+        file = tmp_path / "vip.csv"
+        file.write_text("\n".join(["user_id", *users]) + "\n")
+        assert muster("import", str(file), "-a", "vip", "-t", TENANT, "--wait").code == 0
+
+    send(deployment, 300)
+    publish("user-0", "nobody-knows-me")
+    for name, rule in (("buyers", RULE), ("special", "in segment buyers or in audience vip")):
+        made = muster("segments", "create", name, "--rule", rule, "-t", TENANT)
+        assert made.code == 0, made.err
+    eventually(lambda: members("buyers", 200), 120)
+    eventually(lambda: members("special", 201), 60)
+    send(deployment, 600)
+    publish("user-0", "user-3", "user-6")
+    eventually(lambda: members("buyers", 400), 120)
+    eventually(lambda: members("special", 403), 60)
+    for name, size in (("buyers", 400), ("special", 403)):
+        checked = muster("segments", "check", name, "-t", TENANT, "--json")
+        assert (checked.code, checked.json["equal"], checked.json["by_rule"]) == (0, True, size), checked.err
+    assert muster("segments", "preview", RULE, "-t", TENANT, "--json").json["members"] == 400
+    explained = muster("explain", "buyers", "user-500", "-t", TENANT, "--json").json
+    assert (explained["member"], explained["groups"][0]["conditions"][0]["counted"]) == (True, 2)
+    assert muster("segments", "delete", "special", "-t", TENANT).code == 0
+    assert [s["segment"] for s in muster("segments", "list", "-t", TENANT, "--json").json] == ["buyers"]
