@@ -133,7 +133,7 @@ def _faust(setting: Setting, bootstrap: str, partitions: int) -> Result:
     events, users = _share(setting, FAUST_EVENTS)
     topic, changes = (new_topic(bootstrap, partitions) for _ in range(2))
     topics.send_json(bootstrap, topic, users, events)
-    arguments = (bootstrap, topic, changes, str(partitions), str(events))
+    arguments = (bootstrap, topic, changes, str(partitions), str(events), str(setting.scratch))
     before = _children_s()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.segments.faust_agent", *arguments],

@@ -1,7 +1,7 @@
 """The segment "count(add_to_cart, 3d) >= 3" as the tutorial of Faust would have it: an agent, and a Table of users.
 
-`python -m benchmarks.segments.faust_agent BOOTSTRAP TOPIC CHANGES PARTITIONS EVENTS` prints one line of JSON. Of each
-user the three latest times and whether he is in; members leave at their deadline, by the time of the events. The table
+`python -m benchmarks.segments.faust_agent BOOTSTRAP TOPIC CHANGES PARTITIONS EVENTS DIRECTORY` prints one line of
+JSON. Of each user the three latest times and whether he is in; members leave at their deadline, by the time of the events. The table
 is in memory, which is its fastest store, and has its changelog, without which nothing survives a restart.
 """
 
@@ -58,7 +58,7 @@ class Segment:
         return changes
 
 
-def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int) -> None:
+def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int, directory: str) -> None:
     """Until so many events have been taken."""
     app = faust.App(
         f"bench-{topic}",
@@ -68,7 +68,7 @@ def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int)
         topic_disable_leader=True,
         web_enabled=False,
         consumer_auto_offset_reset="earliest",
-        datadir=f"/tmp/{topic}",
+        datadir=f"{directory}/{topic}",
     )
     table = app.Table("carts", default=lambda: {"times": [], "inside": False}, partitions=partitions)
     segment = Segment(table)
@@ -94,4 +94,4 @@ def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
