@@ -1,8 +1,9 @@
 """The segment "count(add_to_cart, 3d) >= 3" as the tutorial of Faust would have it: an agent, and a Table of users.
 
 `python -m benchmarks.segments.faust_agent BOOTSTRAP TOPIC CHANGES PARTITIONS EVENTS DIRECTORY` prints one line of
-JSON. Of each user the three latest times and whether he is in; members leave at their deadline, by the time of the events. The table
-is in memory, which is its fastest store, and has its changelog, without which nothing survives a restart.
+JSON. Of each user the three latest times and whether he is in; members leave at their deadline, by the time of the
+events. The table is in memory, which is its fastest store, and has its changelog, without which nothing survives a
+restart.
 """
 
 import heapq
