@@ -53,7 +53,7 @@ ENV PATH=/opt/muster/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/opt/muster/kernels
 USER muster
-RUN python -m schemas.warm
+RUN python -m segmentation.warm
 WORKDIR /var/lib/muster
 VOLUME /var/lib/muster
 ENTRYPOINT ["python", "-m", "orchestration.container"]

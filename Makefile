@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet "uv~=$(UV_VERSION).0"
 	$(BIN)/uv sync --frozen --all-extras --inexact --python $(BIN)/python
 	$(BIN)/python -m orchestration.local.kafka.jars
-	$(BIN)/python -m schemas.warm
+	$(BIN)/python -m segmentation.warm
 	@touch $@
 
 up: $(STAMP)  ## start the embedded stack

@@ -1,4 +1,4 @@
-"""Compiles every hash kernel once, so that numba's cache on disk is filled: `python -m schemas.warm` (make setup).
+"""Compiles every hash kernel once, so that numba's cache on disk is filled (`segmentation.warm` has those of the core).
 
 The first call of a kernel takes seconds, later ones load the cache. The kernels are called here with the array types
 with which they are called for real; `schemas.buffers` sees to it that there is one combination of them for each.
@@ -20,7 +20,3 @@ def warm() -> None:
     row = pa.RecordBatch.from_arrays([pa.array(["u"]), pa.array([1])], schema=STRINGS_AND_WORDS.arrow())
     partition_users(row.column(0), 2)
     PartitionDigests(STRINGS_AND_WORDS, 2).add(row)
-
-
-if __name__ == "__main__":
-    warm()

@@ -1,0 +1,126 @@
+"""Compiles every kernel of the core once, so that numba's cache on disk is filled: `python -m segmentation.warm` (setup).
+
+A worker whose cache is empty compiles for a minute, while records wait. The kernels are called as they are for real: by
+records that are taken, and rules that are asked.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.activity_columns import EVENT_COLUMNS
+from schemas.codec import CODEC
+from schemas.columns import Column, RowSchema
+from schemas.ids import Partition, Seq, TenantName
+from schemas.messages import EventChunk, EventRecord, Message, ProfileRecord
+from schemas.row_digest import digest_rows
+from schemas.rows import encode_rows
+from schemas.topics import EVENTS, PROFILES
+from schemas.warm import warm as warm_hashing
+from segmentation.evaluation.evaluator import Evaluator
+from segmentation.evaluation.plan import ActiveRule
+from segmentation.evaluation.state import State
+from segmentation.evaluation.succession import Succession
+from segmentation.intake.batches import event_batches, profile_batches
+from segmentation.intake.events import take_events
+from segmentation.intake.profiles import take_profiles
+from segmentation.intake.topic_record import TopicRecord
+from segmentation.rules.nodes import Member
+from segmentation.rules.parser import parse_rule
+from segmentation.sorting import sort_strings
+
+_AT_US: Final = 1_767_225_600_000_000  # 2026-01-01
+_HOUR_US: Final = 3_600_000_000
+_RULES: Final = {
+    name: ActiveRule(version=1, rule=parse_rule(text))
+    for name, text in (
+        ("one", "count(e where n >= 1, 1h) >= 1 and not a >= 2"),
+        (
+            "two",
+            'count(e, 1d) <= 2 and last(e) >= 2025-01-01T00:00:00Z and first(e where t = "x") < 2027-01-01T00:00:00Z',
+        ),
+        ("three", "ever(e where b = true) and in audience x and in segment one and a is set"),
+    )
+}
+_PROPERTIES: Final = (Column(name="n", type="double"), Column(name="t"), Column(name="b", type="boolean"))
+
+
+def warm() -> None:
+    """Call every kernel. Takes a minute when nothing is cached yet, a second otherwise."""
+    warm_hashing()
+    evaluator = Evaluator(_RULES, at_us=_AT_US)
+    for at_us in (_AT_US, _AT_US + 2 * _HOUR_US):
+        for _, events in event_batches(take_events([_chunk(0), *_events(1)], 1).rows):
+            evaluator.take_events(events, at_us)
+        for _, profiles in profile_batches(take_profiles(_profiles(), 1).rows):
+            evaluator.take_profiles(profiles, at_us)
+    evaluator.set_members(Member(kind="audience", name="x"), pa.array(["u0"]), evaluator.at_us)
+    evaluator.advance(evaluator.at_us + 50 * _HOUR_US)
+    restored = Evaluator(_RULES, state=State.of_columns(evaluator.plan, evaluator.at_us, evaluator.state.columns()))
+    restored.settle()
+    succession = Succession({"four": ActiveRule(version=1, rule=parse_rule("count(e, 2d) >= 1 or a = 1"))}, restored)
+    succession.known(pa.array(["u0", "u9"]))
+    for _, events in event_batches(take_events([_chunk(0)], 1).rows):
+        succession.events(events)
+    for _, profiles in profile_batches(take_profiles(_profiles(), 1).rows):
+        succession.profiles(profiles)
+    succession.settle()
+    sort_strings(pa.array(["u1", "u0"] * 30))
+
+
+def _record(topic: str, offset: int, message: Message) -> TopicRecord:
+    return TopicRecord(
+        topic=topic,
+        partition=Partition(0),
+        offset=offset,
+        key=None,
+        value=CODEC.encode(message),
+        received_at_us=_AT_US,
+    )
+
+
+def _chunk(offset: int) -> TopicRecord:
+    schema = RowSchema(columns=(*EVENT_COLUMNS, *_PROPERTIES))
+    rows = [
+        {"_ordinal": n, "user_id": f"u{n % 3}", "event": "e", "occurred_at": _AT_US + n, "n": 1.0, "t": "x", "b": n > 1}
+        for n in range(200)
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, schema=schema.arrow(ordinal=True))
+    chunk = EventChunk(
+        tenant=TenantName("default"),
+        source="warm",
+        import_id=None,
+        attempt=None,
+        partition=Partition(0),
+        seq=Seq(0),
+        count=len(rows),
+        digest=digest_rows(batch, schema),
+        rows=encode_rows(batch),
+    )
+    return _record(EVENTS, offset, chunk)
+
+
+def _events(offset: int) -> list[TopicRecord]:
+    """Some at the same moment, one to come."""
+    return [
+        _record(
+            EVENTS,
+            offset + n,
+            EventRecord(
+                user_id=f"u{n % 2}",
+                event="e",
+                occurred_at_us=_AT_US + n // 2 * _HOUR_US,
+                properties={"n": 2.0, "t": "x"},
+            ),
+        )
+        for n in range(4)
+    ]
+
+
+def _profiles() -> list[TopicRecord]:
+    changes = [ProfileRecord(user_id="u0", attributes={"a": 1.0}), ProfileRecord(user_id="u1", deleted=True)]
+    return [_record(PROFILES, offset, change) for offset, change in enumerate(changes)]
+
+
+if __name__ == "__main__":
+    warm()

@@ -1,0 +1,26 @@
+import subprocess
+import sys
+
+CHECK = """
+import importlib, pkgutil
+import segmentation
+from numba.core.dispatcher import Dispatcher
+from segmentation.warm import warm
+from tests.property.test_segment_owners import test_what_was_told_is_what_the_whole_history_says
+
+modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(segmentation.__path__, "segmentation.")]
+kernels = {f"{m.__name__}.{name}": kernel for m in modules for name, kernel in vars(m).items()
+           if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == m.__name__}
+compiled = lambda: {name: len(kernel.signatures) for name, kernel in kernels.items()}
+assert len(kernels) > 15, kernels
+warm()
+before = compiled()
+test_what_was_told_is_what_the_whole_history_says()
+again = {name: count for name, count in compiled().items() if count != before[name]}
+assert not again, again
+"""
+
+
+def test_after_warming_up_no_records_and_rules_make_a_kernel_compile_again() -> None:
+    done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
