@@ -1,4 +1,4 @@
-"""Compiles every kernel of the core once, so that numba's cache on disk is filled: `python -m segmentation.warm` (setup).
+"""Compiles every kernel of the core once, so that numba's cache on disk is filled: `python -m segmentation.warm`.
 
 A worker whose cache is empty compiles for a minute, while records wait. The kernels are called as they are for real: by
 records that are taken, and rules that are asked.

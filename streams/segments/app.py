@@ -27,6 +27,7 @@ from schemas.topics import (
 )
 from segmentation.history import History
 from segmentation.intake.topic_record import TopicRecord
+from segmentation.warm import warm
 from streams.background import Background
 from streams.counters import Counters
 from streams.faust_app import FaustApp
@@ -160,6 +161,7 @@ class SegmentWorker:
 
     async def _follow_archive(self) -> None:
         """Keep what the archive has current. Owners wait until all that was said of it so far has been read."""
+        await self._background.in_thread(warm)
         reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
         try:
             await reader.start(0)
