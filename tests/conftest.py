@@ -6,7 +6,7 @@
 Both use free ports and a temporary home, and check that no process is left.
 
 With `--kafka docker` every stack has a broker of its own in a container, and tests that are marked `embedded`, whose
-subject is the embedded broker or who have none, are left out.
+subject is the embedded broker, or no broker at all, are left out.
 """
 
 import os

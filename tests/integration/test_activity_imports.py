@@ -20,7 +20,7 @@ from schemas.topics import EVENTS, PROFILES
 from tests.conftest import PARTS
 from tests.integration.whole_imports import IMPORTER, TENANT, ended, newest_job_of, running
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("about files and importers, not about brokers")]
 
 SMALL_BYTES = 64 * 1024
 """Larger files are sent by a task of their own."""

@@ -43,7 +43,7 @@ def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStac
     assert relay["muster_dead_letters", ()] == 0
     assert relay["muster_unavailable", ("kafka",)] == 0
     lag = {labels[-1] for name, labels in relay if name == "muster_consumer_lag"}
-    assert lag == {"muster.imports", "muster.imports.small"}
+    assert lag == {"muster.imports", "muster.imports.small", "muster.archive"}
     for part in ("relay", "worker-1", "lambda"):
         lines = eventually(lambda part=part: logged(settings, part))  # type: ignore[misc]  # bound at once
         assert {"time", "level", "logger", "message"} <= lines[0].keys()

@@ -33,7 +33,11 @@ from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.lake.archiving import Bucket, change, event, values
 from tests.unit.lake.support import Parts, new_id, request, users
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(180),
+    pytest.mark.embedded("about the archive and its queries, not about brokers"),
+]
 BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")
 P = 4
 Rows = Sequence[dict[str, Any]]
