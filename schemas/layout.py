@@ -68,6 +68,9 @@ INTENTS_PREFIX: Final = "intents/"
 UPLOADS_PREFIX: Final = "uploads/"
 """Below it the CLI puts local files, out of reach of the inbox's events."""
 
+CUTS_PREFIX: Final = "segments/cuts/"
+"""Below it segment workers put the members of cuts, until whoever has asked for one has read it."""
+
 AUDIENCES_PREFIX: Final = "audiences/"
 """Below it lie the tables of all audiences, in the lake bucket."""
 
@@ -188,6 +191,11 @@ def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: i
     return f"{checkpoint_prefix(partition)}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
 
 
-def cut_key(cut_id: JobId, partition: Partition) -> str:
-    """Name of the members of a cut in one partition, in the staging bucket."""
-    return f"segments/cuts/{cut_id}/{partition:05d}.parquet"
+def cut_prefix(cut_id: JobId) -> str:
+    """Prefix of the members of a cut, in the staging bucket."""
+    return f"{CUTS_PREFIX}{cut_id}/"
+
+
+def cut_key(cut_id: JobId, partition: Partition, content_hash: str) -> str:
+    """Name of the members of a cut in one partition; an owner that takes it once more may find others."""
+    return f"{cut_prefix(cut_id)}{partition:05d}-{content_hash}.parquet"

@@ -61,7 +61,10 @@ class PartitionSegments:
         return told
 
     def activate(self, message: Activation, offset: int, past: Past, at_us: int) -> list[Told]:
-        """One message of the activations. Raises as `TenantSegments.activate`; the message then is passed over."""
+        """One message of the activations. Raises as `TenantSegments.activate`; the message then is passed over.
+
+        What time has changed is told here, and is lost where this raises: `advance` to `at_us` before.
+        """
         if offset < self.place.activations:
             return []
         self._move(at_us, activations=offset + 1)

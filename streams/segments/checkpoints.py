@@ -2,7 +2,9 @@
 
 import logging
 from typing import Final
+from zipfile import BadZipFile
 
+from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.layout import checkpoint_key, checkpoint_prefix
 from segmentation.partitions.checkpoint import Checkpoint, decode, encode
@@ -10,6 +12,8 @@ from streams.staging import ObjectStore
 
 _log = logging.getLogger(__name__)
 _KEPT: Final = 2
+_UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, UserError)
+"""What is damaged, cut off, or of another release: its format, or a rule that is none here (`UserError`)."""
 
 
 def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> int:
@@ -30,6 +34,6 @@ def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint 
         try:
             if data is not None:
                 return decode(data)
-        except (ValueError, KeyError, TypeError) as exc:  # of another release, or cut off
-            _log.warning("checkpoint %s cannot be read, an older one is taken: %s", key, exc)
+        except _UNREADABLE as exc:
+            _log.warning("checkpoint %s cannot be read, an older one is taken: %r", key, exc)
     return None

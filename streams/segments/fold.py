@@ -56,7 +56,7 @@ def fold_records(
 
 def fold_activation(segments: PartitionSegments, cuts: Cuts, record: Any, past: Past, now_us: int) -> Outcome:
     """One record of the activations. What makes no sense becomes a dead letter, and is passed over."""
-    out = Outcome()
+    out = Outcome(told=segments.advance(now_us))  # by itself: a message that is refused takes nothing with it
     try:
         message = CODEC.decode(record.value)
         match message:

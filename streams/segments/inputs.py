@@ -1,6 +1,7 @@
 """One topic of a partition on its way: records that wait, records that were taken, rows that the archive lacks."""
 
 from collections import deque
+from typing import Final
 
 import pyarrow as pa
 
@@ -15,6 +16,9 @@ from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.ports import Ports, send_all
 from streams.segments.tail import Piece, Tail
+
+RECORD_BYTES: Final = 512
+"""What a record takes besides its value, with Faust's event that waits for its acknowledgement."""
 
 
 class Input:
@@ -37,20 +41,25 @@ class Input:
         """Whether there are records to be taken."""
         return bool(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether too much of what was taken is not in the archive, and nothing more is given out."""
+        return self.tail.bytes > self._config.tail_bytes
+
     def put(self, record: TopicRecord) -> None:
         """The next record."""
         self._waiting.append(record)
-        self.waiting_bytes += len(record.value or b"")
+        self.waiting_bytes += _size(record)
 
     def drain(self) -> list[TopicRecord]:
-        """Some records, in order; none while too much of what was taken is not in the archive."""
+        """Some records, in order; none while it is `full`."""
         taken: list[TopicRecord] = []
-        if self.tail.bytes > self._config.tail_bytes:
+        if self.full:
             return taken
         size = 0
         while self._waiting and size < self._config.step_bytes:
             record = self._waiting.popleft()
-            size += len(record.value or b"")
+            size += _size(record)
             taken.append(record)
         self.waiting_bytes -= size
         return taken
@@ -109,3 +118,7 @@ class Input:
             self._ports.store.put_new(self._config.lake_bucket, str(file.key), file.content)
             files.append(s3_uri(self._config.lake_bucket, str(file.key)))
         return tuple(files)
+
+
+def _size(record: TopicRecord) -> int:
+    return len(record.value or b"") + RECORD_BYTES

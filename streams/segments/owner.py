@@ -117,6 +117,8 @@ class Owner:
 
     async def run(self) -> None:
         """Until `close`. Raises `FatalError` OWNER_REPLACED, RETENTION_LOST, and what S3 and the broker raise."""
+        if not self.live:  # given up while it waited: to say that it starts would end the owner that there is by now
+            return
         try:
             await self.start()
             while self.live:
@@ -187,7 +189,7 @@ class Owner:
         await self._cut()
         batches = {topic: one.drain() for topic, one in self._inputs.items()}
         self._room.set()
-        if any(one.waits for one in self._inputs.values()):
+        if any(one.waits and not one.full for one in self._inputs.values()):
             self._changed.set()
         outcome = await self._ports.in_thread(
             fold_records, self._segments, batches, self._inputs, self._config.partitions, self._ports.now_us()

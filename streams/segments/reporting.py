@@ -1,5 +1,6 @@
 """What the owner of a partition says of its segments: their sizes, now and then, and cuts when they are asked for."""
 
+import hashlib
 from collections.abc import Iterator
 
 from schemas.ids import AudienceName, Partition, TenantName
@@ -35,8 +36,9 @@ class Reporter:
         request = cut.request
         part = None
         if len(cut.members):
-            key = cut_key(request.cut_id, self._partition)
-            ports.store.put_new(self._config.staging_bucket, key, cut.content())
+            content = cut.content()
+            key = cut_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
+            ports.store.put_new(self._config.staging_bucket, key, content)
             part = s3_uri(self._config.staging_bucket, key)
         message = SegmentCut(
             cut_id=request.cut_id,

@@ -47,6 +47,7 @@ class World:
     def __init__(self, now_us: int, **config: Any) -> None:
         self.now_us = now_us
         self.steady_s = 0.0
+        self.calls_take_us = 0
         self.logs: dict[str, list[SimpleNamespace]] = {}
         self.store = InMemoryObjectStore()
         self.committed = dict.fromkeys(ACTIVITY_TOPICS, 0)
@@ -201,7 +202,10 @@ class LivingOwner:
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         self._call()
-        return call(*args)
+        try:
+            return call(*args)
+        finally:
+            self.world.now_us += self.world.calls_take_us
 
 
 class _FakeLog:

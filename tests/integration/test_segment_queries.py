@@ -211,7 +211,7 @@ class Worker:
         if mine:
             out = io.BytesIO()
             pq.write_table(pa.table({"user_id": mine}), out)
-            part = s3_uri(self._world.context.settings.staging_bucket, cut_key(asked.cut_id, partition))
+            part = s3_uri(self._world.context.settings.staging_bucket, cut_key(asked.cut_id, partition, "0" * 32))
             put_bytes_if_absent(self._world.context.s3, out.getvalue(), part)
         values: Mapping[str, Any] = {
             "rule_version": 1,

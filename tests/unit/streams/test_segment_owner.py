@@ -1,16 +1,18 @@
 """What the owner of a partition does with records, requests and faults, one at a time."""
 
+import asyncio
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from faust.types import TP
 
-from schemas.codec import CODEC
 from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Partition, TenantName
 from schemas.layout import split_s3_uri
@@ -30,6 +32,7 @@ from schemas.topics import (
     DEAD_LETTERS,
     EVENTS,
     MEMBERSHIP_CHANGES,
+    PROFILES,
     SEGMENT_ACTIVATIONS,
     SEGMENT_STATUS,
 )
@@ -37,7 +40,8 @@ from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from streams.config import StoreConfig
 from streams.segments.app import SegmentWorker
-from tests.fakes.segment_world import HERE, LivingOwner, World
+from streams.segments.inputs import RECORD_BYTES
+from tests.fakes.segment_world import HERE, DiedError, LivingOwner, World
 
 pytestmark = pytest.mark.anyio
 
@@ -147,6 +151,19 @@ async def test_a_message_about_rules_that_makes_no_sense_is_passed_over() -> Non
     assert world.received() == {"buyers": {"ann"}}
 
 
+async def test_who_leaves_by_time_is_told_also_where_the_message_that_follows_is_refused() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
+    world.append(EVENTS, purchase("ann", ago_s=3_590), b"ann")
+    await step(living)
+    world.append(SEGMENT_ACTIVATIONS, RuleActivated(tenant=SHOP, segment=BUYERS, rule_version=2, rule="{}"))
+    world.calls_take_us = 30_000_000  # so the hour is over between the step's records and the message
+    await step(living)
+    assert len(of_type(world, DEAD_LETTERS, DeadLetter)) == 1
+    assert world.received() == {}
+
+
 async def test_a_cut_has_the_members_at_its_instant_and_says_which_changes_are_not_in_it() -> None:
     world = World(NOW_US)
     living = await started(world)
@@ -168,6 +185,28 @@ async def test_a_cut_has_the_members_at_its_instant_and_says_which_changes_are_n
     assert world.received() == {"buyers": {"ann", "bob"}}
     later = of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)[-1]
     assert (later.cause, world.messages(MEMBERSHIP_CHANGES).index(later)) == ("time", cut.changes)
+
+
+async def test_a_cut_that_is_taken_once_more_has_the_members_that_its_message_says() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US))
+    await step(living)
+    living.dies_after = 2  # the members are stored, their message is not sent any more
+    with pytest.raises(DiedError):
+        await step(living)
+    assert len(world.store.keys("segments/cuts/")) == 1
+    living = await started(world)
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await step(living)
+    await step(living)
+    (cut,) = of_type(world, SEGMENT_STATUS, SegmentCut)
+    content = world.store.get(*split_s3_uri(cut.part))
+    assert content is not None
+    assert (cut.members, pq.read_table(io.BytesIO(content)).column("user_id").to_pylist()) == (2, ["ann", "bob"])
 
 
 async def test_a_cut_of_what_is_no_segment_is_empty() -> None:
@@ -230,7 +269,32 @@ async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
     assert caught.value.code == "ARCHIVE_GAP"
 
 
-async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is_broken() -> None:
+def cut_off(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_a_bit_flipped(content: bytes) -> bytes:
+    return content[:200] + bytes([content[200] ^ 1]) + content[201:]
+
+
+def of_another_release(content: bytes) -> bytes:
+    del content
+    about = {"format": 1, "partition": 0, "place": {}, "generation": 0, "changes": 0, "next_seq": 0}
+    rule = {"segment": "buyers", "version": 1, "paused": False, "rule": {"format": 99}}
+    tenant = {"tenant": "default", "at_us": 0, "rules": [rule], "audiences": {}}
+    out = io.BytesIO()
+    np.savez(out, about=np.frombuffer(json.dumps(about | {"tenants": [tenant]}).encode(), np.uint8))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [lambda _: b"not a checkpoint", lambda _: b"", cut_off, with_a_bit_flipped, of_another_release],
+    ids=["something-else", "empty", "cut-off", "a-bit-flipped", "of-another-release"],
+)
+async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is_broken(
+    damaged: Callable[[bytes], bytes],
+) -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
@@ -240,7 +304,7 @@ async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is
         await step(living)
     keys = world.store.keys("checkpoints")
     assert len(keys) == 2
-    world.store.objects["staging", keys[-1]] = b"not a checkpoint"
+    world.store.objects["staging", keys[-1]] = damaged(world.store.objects["staging", keys[-1]])
     living = await started(world)
     assert living.owner.segments.place.events == 2
     await step(living)
@@ -257,13 +321,44 @@ async def test_after_close_nothing_is_said_any_more() -> None:
     await living.deliver()
     before = {topic: len(log) for topic, log in world.logs.items()}
     living.owner.close()
-    await living.owner.run()
-    assert {topic: len(log) for topic, log in world.logs.items() if topic != MEMBERSHIP_CHANGES} == {
-        topic: length for topic, length in before.items() if topic != MEMBERSHIP_CHANGES
-    }
-    assert CODEC.decode(world.logs[MEMBERSHIP_CHANGES][-1].value) == OwnerStarted(
-        partition=HERE, worker="w", started_at_us=NOW_US
-    )
+    await living.owner.step()
+    assert {topic: len(log) for topic, log in world.logs.items()} == before
+
+
+async def test_an_owner_that_was_given_up_before_it_began_does_not_say_that_it_begins() -> None:
+    world = World(NOW_US)
+    given_up, living = world.owner(), await started(world)
+    given_up.owner.close()
+    await given_up.owner.run()
+    assert len(of_type(world, MEMBERSHIP_CHANGES, OwnerStarted)) == 1
+    assert living.owner.live
+
+
+async def test_records_without_a_value_fill_the_queue_too() -> None:
+    world = World(NOW_US, queue_bytes=10 * RECORD_BYTES)
+    living = await started(world)
+    for _ in range(20):
+        world.append(PROFILES, None, b"ann")
+    delivering = asyncio.create_task(living.deliver())
+    await asyncio.sleep(0)
+    assert (delivering.done(), living.delivered[PROFILES]) == (False, 10)
+    while not delivering.done():
+        await living.owner.step()
+    await living.owner.step()
+    assert living.owner.segments.place.profiles == 20
+
+
+async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> None:
+    world = World(NOW_US, tail_bytes=0, step_bytes=1, step_s=600.0)
+    living = await started(world)
+    for user in ("ann", "bob"):
+        world.append(EVENTS, purchase(user), user.encode())
+    await step(living)
+    await step(living)
+    waiting = asyncio.create_task(living.owner.step())
+    await asyncio.sleep(0)
+    assert (living.owner.segments.place.events, waiting.done()) == (1, False)
+    waiting.cancel()
 
 
 async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
