@@ -35,6 +35,8 @@ COMMIT_TRIES: Final = 20
 BACKOFF_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 FOOTERS_AT_ONCE: Final = 8
+_DAMAGED: Final = "Couldn't deserialize thrift"
+"""What Arrow says of a damaged footer, as an OSError: an outage would be waited for, by all tenants."""
 
 
 Footers = dict[str, "DataFile | str"]
@@ -159,7 +161,9 @@ def read_footer(table: "Table", uri: str) -> "DataFile | str":
         file = parquet_file_to_data_file(table.io, table.metadata, uri)
     except FileNotFoundError:
         return f"{uri} is not there"
-    except (pa.ArrowInvalid, ValueError) as exc:
+    except (pa.ArrowInvalid, ValueError, OSError) as exc:
+        if isinstance(exc, OSError) and _DAMAGED not in str(exc):
+            raise
         return f"{uri} is no file of the archive: {type(exc).__name__}: {str(exc)[:500]}"
     return _content_fault(table, key, file) or file
 

@@ -82,7 +82,7 @@ def _runs(files: Sequence[ArchivedFile], limit: int) -> Iterator[Sequence[Archiv
 def compact(
     tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directory: Path, sleep: Callable[[float], None]
 ) -> Compacted:
-    """Steps 1 to 5, up to `AT_ONCE_BYTES`.
+    """Steps 1 to 5, up to `AT_ONCE_BYTES`. What cannot be merged is left, and told when there is nothing else to do.
 
     Raises `FatalError` LAKE_MISMATCH where a file has other rows than the table says, LAKE_FILE_MISSING;
     `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
@@ -90,11 +90,17 @@ def compact(
     with lake_faults(f"looking for small files of {topic}"):
         groups = merge_groups(file for file, _ in live_files(tables.find(topic)))
     merged: list[_Merged] = []
+    fault: FatalError | None = None
     temp_directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=temp_directory) as scratch, lake_faults(f"merging small files of {topic}"):
         for group in groups:
             if sum(file.bytes for one in merged for file in one.group) < AT_ONCE_BYTES:
-                merged.append(_merge(s3, tables.bucket, topic, group, Path(scratch) / "merged.parquet"))  # 2
+                try:
+                    merged.append(_merge(s3, tables.bucket, topic, group, Path(scratch) / "merged.parquet"))  # 2
+                except FatalError as exc:
+                    fault = fault or exc
+    if fault is not None and not merged:
+        raise fault
     return _exchange(tables, topic, merged, sleep)
 
 

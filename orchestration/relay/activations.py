@@ -19,7 +19,7 @@ from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.references import ref_of
-from schemas.errors import MusterError, RetriableError
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
 from schemas.segment_messages import AudienceActivated
@@ -99,7 +99,12 @@ class Activations:
             _log.warning("workers cannot be told of audiences: %s", exc)
 
     def _tell_of(self, tenant: TenantName, name: AudienceName) -> None:
-        audience = self._context.audiences.get(tenant, name)
+        try:
+            audience = self._context.audiences.get(tenant, name)
+        except UserError as exc:
+            # No current rule names it. One that did still waits, with others behind it that are not to wait for ever.
+            _log.warning("workers are not told of audience %s: %s", name, exc)
+            return
         sent: Version | None = None
         while (current := self._context.versions.current(ref_of(audience))) is not None:
             known = self._context.activations.audience(audience.audience_id)

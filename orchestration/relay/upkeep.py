@@ -5,7 +5,10 @@ In a thread of its own: what is read and written takes its time, and nobody wait
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from itertools import product
 from typing import Final
 
 from orchestration.clock import now_ms
@@ -41,10 +44,10 @@ class ArchiveKeeper:
     def look(self, now: int) -> None:
         """Do what is due; a failure is logged, and the next look tries again."""
         clean = now - self._cleaned_ms >= CLEAN_EVERY_MS
-        for topic in ACTIVITY_TOPICS:
+        steps: tuple[Callable[[str], None], ...] = (self._compact, partial(self._remove, now=now, clean=clean))
+        for topic, keep in product(ACTIVITY_TOPICS, steps):
             try:
-                self._compact(topic)
-                self._remove(topic, now, clean=clean)
+                keep(topic)
             except FatalError as exc:
                 _log.error("upkeep of the archive of %s: %s", topic, exc)
             except MusterError as exc:
@@ -57,7 +60,7 @@ class ArchiveKeeper:
         while not self._stop.is_set() and (done := self._context.archive.compact(topic, temp_directory=temp)).after:
             _log.info("%s: %d files of the archive became %d", topic, done.before, done.after)
 
-    def _remove(self, topic: str, now: int, *, clean: bool) -> None:
+    def _remove(self, topic: str, *, now: int, clean: bool) -> None:
         at = datetime.fromtimestamp(now / 1000, UTC)
         self._context.archive.expire(topic, now=at)
         if clean and (removed := self._context.archive.remove_garbage(topic, now=at)).files:

@@ -173,11 +173,16 @@ def test_a_range_with_a_file_that_is_not_what_it_says_is_never_appended(
     whole = bucket.s3.client().get_object(Bucket=bucket.name, Key=file.split("/", 3)[3])["Body"].read()
     bucket.s3.client().put_object(Bucket=bucket.name, Key=moved.split("/", 3)[3], Body=whole)
     missing = file.rpartition("-")[0] + "-ef.parquet"
+    footless = file.rpartition("-")[0] + "-0a.parquet"
+    footer = int.from_bytes(whole[-8:-4], "little")
+    footless_body = whole[: -8 - footer] + b"\xff" * footer + whole[-8:]
+    bucket.s3.client().put_object(Bucket=bucket.name, Key=footless.split("/", 3)[3], Body=footless_body)
     bad = {
         "is not there": replace(good, files=(missing,)),
         "from offset [11] to [11]": outside,
         "of this range": replace(good, files=elsewhere.files),
         "ArrowInvalid": replace(good, files=(garbage,)),
+        "OSError": replace(good, files=(footless,)),
         "ValueError": replace(good, files=(disguised,)),
         "of partition 3 of acme": replace(good, files=(moved,)),
         "named twice": replace(good, files=(file, file)),

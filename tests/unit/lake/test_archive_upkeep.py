@@ -271,6 +271,17 @@ def test_a_file_that_has_other_rows_than_the_table_says_is_not_merged(
         archive.compact(EVENTS, temp_directory=temp)
 
 
+def test_a_group_that_cannot_be_merged_does_not_keep_another_from_it(
+    archive: ActivityArchive, bucket: Bucket, temp: Path
+) -> None:
+    fill(archive, bucket, 9)
+    fill(archive, bucket, 8, partition=OTHER)
+    delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(archive.files(EVENTS, partition=HERE)[0].uri)[1]])
+    assert archive.compact(EVENTS, temp_directory=temp) == Compacted(before=8, after=1)
+    with pytest.raises(FatalError, match="LAKE_FILE_MISSING"):
+        archive.compact(EVENTS, temp_directory=temp)
+
+
 def test_an_exchange_that_always_loses_says_so(
     bucket: Bucket, catalog_url: str, temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,8 +440,10 @@ def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
     context: Context, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     for topic in ACTIVITY_TOPICS:
-        fill(context.archive, bucket, 9, topic=topic)
+        for n in range(9):
+            fill(context.archive, bucket, 1, first=n, topic=topic)
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(context.archive.files(EVENTS)[0].uri)[1]])
     ArchiveKeeper(context, threading.Event()).look(now_ms())
     assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [9, 1]
     assert f"upkeep of the archive of {EVENTS}: LAKE_FILE_MISSING" in caplog.text
+    assert snapshots(context.archive) == 1

@@ -15,7 +15,7 @@ from orchestration.relay.sweeper import Sweeper
 from orchestration.steps.events import ImportRequest
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import intent_key, staging_prefix
+from schemas.layout import cut_key, intent_key, staging_prefix
 from schemas.messages import ImportAborted
 from schemas.topics import IMPORTS_SMALL
 from tests.fakes.deployment import Deployment
@@ -228,6 +228,16 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
     orphans.look(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING)) == 1
     orphans.look(deployment.later(days=4))
+    assert deployment.objects.keys(STAGING) == []
+
+
+def test_the_members_of_a_cut_that_nobody_has_read_are_removed_after_a_day(deployment: Deployment) -> None:
+    deployment.objects.now = datetime.now(UTC)
+    deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
+    orphans = Orphans(deployment.context)
+    orphans.look(deployment.later(hours=23))
+    assert len(deployment.objects.keys(STAGING)) == 1
+    orphans.look(deployment.later(hours=25))
     assert deployment.objects.keys(STAGING) == []
 
 

@@ -1,0 +1,40 @@
+"""What workers are told of segments where the catalog has changed meanwhile; the rest: integration tests."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from connectors.publishing.activations import ActivationSender
+from orchestration.catalog.segment_records import NewRule
+from orchestration.operations.audiences import delete
+from orchestration.relay.activations import Activations
+from schemas.ids import AudienceName, JobId
+from schemas.segment_messages import ActivationMessage, RuleActivated, SegmentDeleted
+from segmentation.rules.parser import parse_rule
+from tests.contract.test_catalog import ACME, VIP
+from tests.fakes.version_store import InMemoryVersionStore
+from tests.unit.notifications.test_telling import make_context
+
+
+def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_the_tenant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = make_context(tmp_path)
+    context.__dict__["versions"] = InMemoryVersionStore()
+    sent: list[ActivationMessage] = []
+
+    def send(_: ActivationSender, message: ActivationMessage) -> list[int]:
+        sent.append(message)
+        return [0]
+
+    monkeypatch.setattr(ActivationSender, "send", send)
+    buyers, rule = AudienceName("buyers"), NewRule(text="x", timezone=None, rule=parse_rule("in audience vip"))
+    context.segments.create(ACME, buyers, rule, new_id=JobId("0" * 26), author="ann", now_ms=1)
+    context.segments.delete(ACME, buyers, now_ms=2)
+    delete(context, context.audiences.get(ACME, VIP))
+    Activations(context, threading.Event()).look(0)
+    assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]
+    assert context.activations.unsent() == []
+    assert "workers are not told of audience vip: UNKNOWN_AUDIENCE" in caplog.text
+    context.database.close()
