@@ -82,6 +82,7 @@ class Settings:
     worker_buffer_bytes: int = 64 * MIB
     worker_session_timeout_s: int = 30
     segment_checkpoint_s: int = 60
+    segment_check_minutes: int = 10  # 0: never
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB

@@ -131,6 +131,18 @@ SEGMENT_AGE: Final = Metric(
     type="gauge",
     help="How long ago the instant is of which the oldest word about a partition of an active segment is; 0: none.",
 )
+SEGMENT_CHECKS: Final = Metric(
+    name="muster_segment_checks_total",
+    type="counter",
+    help="Partitions of segments that the relay has held against the rule; result: equal, different, not_possible (no "
+    "word of workers or archive, or the rule changed meanwhile).",
+    labels=("result",),
+)
+SEGMENT_MISMATCHES: Final = Metric(
+    name="muster_segment_mismatches",
+    type="gauge",
+    help="Users of whom the stream and the archive have said different things, at the last check of each segment.",
+)
 OLDEST_JOB: Final = Metric(
     name="muster_oldest_job_age_seconds",
     type="gauge",
@@ -196,6 +208,8 @@ RELAY_METRICS: Final = (
     SEGMENTS,
     ACTIVATIONS_WAITING,
     SEGMENT_AGE,
+    SEGMENT_CHECKS,
+    SEGMENT_MISMATCHES,
     OLDEST_JOB,
     LAG,
     WORKERS,

@@ -52,7 +52,7 @@ class AudienceActivated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRequested:
-    """Every partition is to write down who is in the segment at one instant, as soon as its time has come there."""
+    """A partition is to write down who is in the segment at one instant, as soon as its time has come there."""
 
     cut_id: JobId
     tenant: TenantName

@@ -1,4 +1,4 @@
-"""Messages about segments, each to every partition of `muster.segment-activations`."""
+"""Messages about segments, each to every partition of `muster.segment-activations`, or to one that is asked."""
 
 from typing import Final
 
@@ -20,8 +20,8 @@ class ActivationSender:
         self._partitions = partitions
         self._log: KafkaTopicLog | None = None
 
-    def send(self, message: ActivationMessage) -> list[int]:
-        """Its offset in each partition, once all of them have it.
+    def send(self, message: ActivationMessage, only: Partition | None = None) -> list[int]:
+        """Its offset in each partition, once all of them have it. `only`: no other partition is told.
 
         Blocks for some `TIMEOUT_S` at most. Raises `RetriableError` KAFKA_UNAVAILABLE; `FatalError` TOPIC_MISSING,
         TOPIC_PARTITIONS_CHANGED, KAFKA_REFUSED.
@@ -41,10 +41,11 @@ class ActivationSender:
                     partitions=self._partitions,
                 )
         value = CODEC.encode(message)
-        for partition in range(self._partitions):
-            log.offer(Partition(partition), value)
+        told = [Partition(number) for number in range(self._partitions)] if only is None else [only]
+        for partition in told:
+            log.offer(partition, value)
         delivered = {one.partition: one.offset for one in log.flush(TIMEOUT_S + 1)}
-        if len(delivered) < self._partitions:
+        if len(delivered) < len(told):
             raise RetriableError("KAFKA_UNAVAILABLE", f"not all partitions of {SEGMENT_ACTIVATIONS} could be reached")
         self._log = log
-        return [delivered[Partition(partition)] for partition in range(self._partitions)]
+        return [delivered[partition] for partition in told]

@@ -5,8 +5,10 @@ A check, step by step:
 2. Each writes its members down, and says at which offsets they are so.
 3. Once the archive has everything below these offsets, the rule is asked of exactly that, at that instant.
 4. Both must have the same members. What the rule means must not have changed meanwhile.
+5. What the partitions have written down is removed.
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -22,8 +24,9 @@ from orchestration.operations.segments import find
 from orchestration.operations.submit import require_tenant
 from orchestration.steps.references import ref_of
 from schemas.codec import CODEC, UndecodableError
-from schemas.errors import RetriableError, UserError
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, Partition, TenantName, Version, tenant_name
+from schemas.layout import cut_prefix
 from schemas.partitioning import partition_of
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
@@ -42,6 +45,7 @@ POLL_S: Final = 0.2
 SAMPLE: Final = 10
 """Users of a difference that are named."""
 SHOWN_EVENTS: Final = 20
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +145,16 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
 
 
 def check(
-    context: "Context", tenant: str, name: str, timeout_s: float, sleep: Callable[[float], None] = time.sleep
+    context: "Context",
+    tenant: str,
+    name: str,
+    timeout_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+    only: Partition | None = None,
 ) -> Checked:
     """Hold what the stream says of a segment against its rule; steps as in the module's docstring.
+
+    `only`: one partition, and the users that are in it.
 
     Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
     CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
@@ -157,7 +168,22 @@ def check(
         segment=segment.name,
         at_us=(now_ms() + AHEAD_S * 1000) * 1000,
     )
-    cuts = _cuts(context, request, deadline)  # 1, 2
+    try:
+        return _compared(context, segment, meaning, _cuts(context, request, deadline, only), deadline, sleep)  # 1, 2
+    finally:
+        _remove(context, request)  # 5
+
+
+def _compared(
+    context: "Context",
+    segment: Segment,
+    meaning: "_Meaning",
+    cuts: list[SegmentCut],
+    deadline: float,
+    sleep: Callable[[float], None],
+) -> Checked:
+    """Steps 3 and 4."""
+    name = segment.name
     for cut in cuts:
         if cut.rule_version != segment.rule_version:
             raise RetriableError(
@@ -168,7 +194,7 @@ def check(
                 partition=cut.partition,
             )
     _wait_for_archive(context, cuts, deadline, sleep)  # 3
-    activity = _activity(context, segment.tenant)
+    activity = _activity(context, segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
     by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
     for cut in cuts:
         by_instant[cut.at_us].append(cut)
@@ -188,12 +214,12 @@ def check(
     ]
     parts = [cut.part for cut in cuts if cut.part is not None]
     comparison = _queries(context).compare(questions, parts, SAMPLE)
-    if find(context, tenant, name).segment != segment or _checked_meaning(context, segment) != meaning:  # 4
+    if find(context, segment.tenant, name).segment != segment or _checked_meaning(context, segment) != meaning:  # 4
         raise RetriableError(
             "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name
         )
     return Checked(
-        cut_id=request.cut_id,
+        cut_id=cuts[0].cut_id,
         rule_version=segment.rule_version,
         at=EPOCH + timedelta(microseconds=max(by_instant)),
         comparison=comparison,
@@ -204,10 +230,9 @@ def _queries(context: "Context") -> SegmentQueries:
     return SegmentQueries(context.s3, context.duck_limits)
 
 
-def _activity(context: "Context", tenant: TenantName) -> Activity:
-    return Activity(
-        events=context.archive.files(EVENTS, tenant=tenant), profiles=context.archive.files(PROFILES, tenant=tenant)
-    )
+def _activity(context: "Context", tenant: TenantName, partition: Partition | None = None) -> Activity:
+    events, profiles = (context.archive.files(t, tenant=tenant, partition=partition) for t in (EVENTS, PROFILES))
+    return Activity(events=events, profiles=profiles)
 
 
 def _meaning(context: "Context", tenant: TenantName, rule: Rule) -> _Meaning:
@@ -244,7 +269,7 @@ def _checked_meaning(context: "Context", segment: Segment) -> _Meaning:
     return meaning
 
 
-def _cuts(context: "Context", request: CutRequested, deadline: float) -> list[SegmentCut]:
+def _cuts(context: "Context", request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
     """Steps 1 and 2. Of a partition that was cut twice, the last."""
     from confluent_kafka import Consumer, TopicPartition
 
@@ -252,15 +277,15 @@ def _cuts(context: "Context", request: CutRequested, deadline: float) -> list[Se
 
     settings = context.settings
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "muster-check", "log_level": 2})
+    asked = set(range(settings.partitions)) if only is None else {int(only)}
     found: dict[int, SegmentCut] = {}
     try:
         # What comes from here on, also if the first answer is there before the first look.
         _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=10)
         consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
-        ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request)
-        while len(found) < settings.partitions:
+        ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
+        while missing := sorted(asked - found.keys()):
             if time.monotonic() > deadline:
-                missing = sorted(set(range(settings.partitions)) - found.keys())
                 raise RetriableError(
                     "CUT_TIMEOUT",
                     f"no word of partitions {', '.join(map(str, missing))}: are the workers of segments running?",
@@ -272,6 +297,14 @@ def _cuts(context: "Context", request: CutRequested, deadline: float) -> list[Se
     finally:
         consumer.close()
     return [found[partition] for partition in sorted(found)]
+
+
+def _remove(context: "Context", request: CutRequested) -> None:
+    """What a partition writes too late, or cannot be removed now, is removed with other orphans."""
+    try:
+        context.objects.delete_prefix(context.settings.staging_bucket, cut_prefix(request.cut_id))
+    except MusterError as exc:
+        _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
 
 
 def _cut(value: bytes | None) -> SegmentCut | None:

@@ -24,6 +24,7 @@ from orchestration.relay.metrics import RelayMetrics
 from orchestration.relay.notifying import Notifier
 from orchestration.relay.progress import progress_fold
 from orchestration.relay.schedules import Schedules
+from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.relay.segment_status import status_fold
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.upkeep import ArchiveKeeper
@@ -71,7 +72,10 @@ def main() -> int:
     Notifier(context, stop).start()
     ExportCleaner(context, stop).start()
     ArchiveKeeper(context, stop).start()
-    serve_metrics(settings, "relay", settings.metrics_port, RelayMetrics(context, counters).samples)
+    checks = SegmentChecks(context, stop, counters)
+    checks.start()
+    metrics = RelayMetrics(context, counters)
+    serve_metrics(settings, "relay", settings.metrics_port, lambda: [*metrics.samples(), *checks.samples()])
     _go_round(context, stop, changed)
     for thread in threads:
         thread.join(10)

@@ -20,6 +20,7 @@ from orchestration.cli import session
 from orchestration.cli.main import main
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.settings import Secret, Settings
 from orchestration.steps.references import ref_of
 from schemas.codec import CODEC
@@ -29,6 +30,7 @@ from schemas.partitioning import partition_of
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
+from streams.counters import Counters
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.lake.archiving import Bucket, change, event, values
 from tests.unit.lake.support import Parts, new_id, request, users
@@ -174,7 +176,8 @@ def test_why_a_user_is_in_a_segment_is_said_with_the_events_and_when_that_ends(
 class Worker:
     """Answers the next cut as a worker would: at these offsets, with these members."""
 
-    def __init__(self, world: World, members: Sequence[str], **given: Any) -> None:
+    def __init__(self, world: World, members: Sequence[str], asked_of: int = P, **given: Any) -> None:
+        self._asked_of = asked_of
         self._world = world
         self._members = members
         self._given = given
@@ -195,7 +198,7 @@ class Worker:
 
     def _run(self) -> None:
         asked: set[int] = set()
-        while len(asked) < P:
+        while len(asked) < self._asked_of:
             for record in self._consumer.consume(10, 1.0):
                 message = CODEC.decode(record.value() or b"")
                 if isinstance(message, CutRequested) and message.tenant == self._world.tenant:
@@ -263,6 +266,19 @@ def test_a_stream_that_has_other_members_fails_and_they_are_named(
     assert (found["by_rule"], found["by_stream"]) == (3, 3)
     assert found["missing"] == {"users": 1, "some": ["bob"]}
     assert found["extra"] == {"users": 1, "some": ["dan"]}
+
+
+def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(shop: World) -> None:
+    shop.create("ever(purchase)")
+    buyers = ("ann", "bob", "cid")
+    checks, lost = SegmentChecks(shop.context, threading.Event(), Counters()), partition_of("bob", P)
+    for partition in range(lost + 1):
+        with Worker(shop, [user for user in buyers if user != "bob"], asked_of=1):
+            checks.look()
+        assert [one.value for one in checks.samples()] == [int(partition == lost)]
+    with Worker(shop, buyers, asked_of=1):
+        checks.look()
+    assert [one.value for one in checks.samples()] == [0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""The relay's check over a real archive: the stream's word, which is played, is held against the rule."""
+
+import hashlib
+import io
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from connectors.lake.access import put_bytes_if_absent
+from orchestration.catalog import migrate
+from orchestration.catalog.segment_records import NewRule
+from orchestration.clock import fresh_id
+from orchestration.context import Context
+from orchestration.operations import segment_queries
+from orchestration.relay.segment_checks import SegmentChecks
+from orchestration.settings import Secret, Settings
+from schemas.ids import AudienceName, Partition
+from schemas.layout import cut_key, s3_uri
+from schemas.segment_messages import CutRequested, SegmentCut
+from schemas.topics import EVENTS
+from segmentation.rules.parser import parse_rule
+from streams.counters import Counters
+from tests.unit.lake.archiving import ACME, Bucket, event
+
+P = 4
+BUYERS = AudienceName("buyers")
+
+
+@pytest.fixture
+def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
+    migrate.upgrade(Secret(catalog_url))
+    context = Context(
+        Settings(
+            home=tmp_path,
+            catalog_url=Secret(catalog_url),
+            s3_endpoint=bucket.s3.endpoint,
+            s3_access_key=bucket.s3.access_key,
+            s3_secret_key=Secret(bucket.s3.secret_key),
+            lake_bucket=bucket.name,
+            staging_bucket=bucket.name,
+            partitions=P,
+        )
+    )
+    context.audiences.add_tenant(ACME, 1)
+    rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
+    context.segments.create(ACME, BUYERS, rule, new_id=fresh_id(), author="ann", now_ms=1)
+    yield context
+    context.archive.close()
+    context.database.close()
+
+
+class Stream:
+    """Answers cuts as workers would: of each partition at its end of the archive, with these members."""
+
+    def __init__(self, context: Context, bucket: Bucket, members: dict[int, list[str]]) -> None:
+        self._context = context
+        self._bucket = bucket
+        self.members = members
+
+    def cuts(self, _: Context, request: CutRequested, __: float, only: Partition | None) -> Sequence[SegmentCut]:
+        return [self._cut(request, Partition(p)) for p in range(P) if only in {None, p}]
+
+    def _cut(self, request: CutRequested, partition: Partition) -> SegmentCut:
+        mine, part = self.members.get(partition, []), None
+        if mine:
+            out = io.BytesIO()
+            pq.write_table(pa.table({"user_id": mine}), out)
+            key = cut_key(request.cut_id, partition, hashlib.sha256(out.getvalue()).hexdigest())
+            part = s3_uri(self._bucket.name, key)
+            put_bytes_if_absent(self._bucket.s3, out.getvalue(), part)
+        return SegmentCut(
+            cut_id=request.cut_id,
+            tenant=request.tenant,
+            segment=request.segment,
+            rule_version=1,
+            partition=partition,
+            partitions=P,
+            at_us=request.at_us,
+            events=self._context.archive.archived_to(EVENTS).get(partition, 0),
+            profiles=0,
+            activations=0,
+            changes=0,
+            members=len(mine),
+            part=part,
+        )
+
+
+def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_right(
+    context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right: dict[int, list[str]] = {p: [f"user-{p}-{n}" for n in range(3)] for p in range(P)}
+    for p, users in right.items():
+        rows: list[Any] = [event(n, user) for n, user in enumerate(users)]
+        context.archive.append(EVENTS, [bucket.write(0, 10, rows, partition=Partition(p))])
+    stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
+    monkeypatch.setattr(segment_queries, "_cuts", stream.cuts)
+    counters = Counters()
+    checks = SegmentChecks(context, threading.Event(), counters)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            checks.look()
+        assert (caplog.text, [one.value for one in checks.samples()]) == ("", [0])
+        for _ in range(2):
+            checks.look()
+    assert "partition 2 as of" in caplog.text
+    assert "by the stream 2 users are missing and 1 too many" in caplog.text
+    assert "user-2" not in caplog.text
+    assert [one.value for one in checks.samples()] == [3]
+    stream.members = right
+    for _ in range(2):
+        checks.look()
+    assert [one.value for one in checks.samples()] == [0]
+    assert {sample.labels: sample.value for sample in counters.samples()} == {("different",): 2, ("equal",): 4}
+    assert bucket.keys("segments/") == set()
+
+
+def test_a_check_of_one_partition_reads_no_other(
+    context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for p in range(P):
+        context.archive.append(EVENTS, [bucket.write(0, 10, [event(1, f"user-{p}")], partition=Partition(p))])
+    monkeypatch.setattr(segment_queries, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
+    found = segment_queries.check(context, ACME, BUYERS, 10, only=Partition(1)).comparison
+    assert (found.equal, found.by_rule) == (True, 1)
+    found = segment_queries.check(context, ACME, BUYERS, 10).comparison
+    assert (found.missing, found.missing_users) == (3, ("user-0", "user-2", "user-3"))
