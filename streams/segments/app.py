@@ -165,7 +165,7 @@ class SegmentWorker:
         reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
         try:
             await reader.start(0)
-            for topic, partition, archived_to in _ends(await reader.read_to(await reader.end())):
+            for topic, partition, archived_to in _ends([record async for record in reader.read_to(await reader.end())]):
                 self._archived[topic, partition] = archived_to
             self._archive_known.set()
             while True:

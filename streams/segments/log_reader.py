@@ -1,5 +1,6 @@
 """One partition of a topic, read from an offset on, by whoever asks: without a group, and nothing is committed."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -51,11 +52,10 @@ class LogReader:
             self._next = records[-1].offset + 1
         return records
 
-    async def read_to(self, end: int) -> list[Any]:
-        """All records below an offset that is known to be there, and perhaps some behind it."""
-        records: list[Any] = []
+    async def read_to(self, end: int) -> AsyncIterator[Any]:
+        """All records below an offset that is known to be there, as they come, and perhaps some behind it."""
         while self._next < end:
-            records += await self.read(_READ_MS)
+            for record in await self.read(_READ_MS):
+                yield record
             # A record may be a marker of the broker's own, which is not given out.
             self._next = max(self._next, int(await self._consumer.position(self._tp)))
-        return records

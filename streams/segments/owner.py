@@ -145,7 +145,7 @@ class Owner:
         self._recovery = recovery
         await self._changes.start(found.changes)
         log = ChangeLog(found.generation, found.next_seq)
-        for record in await self._changes.read_to(self._generation + 1):
+        async for record in self._changes.read_to(self._generation + 1):
             message = CODEC.decode(record.value)
             assert isinstance(message, OwnerStarted | MembershipChanges)  # noqa: S101  # nobody else writes there
             if record.offset <= self._generation and log.counts(record.offset, message):
@@ -292,7 +292,7 @@ class Owner:
         new = replace(self._segments.place, at_us=0), self._told_to
         if new == self._kept:
             return  # time alone went on: whoever comes next finds that out by itself
-        for record in await self._changes.read_to(self._told_to):
+        async for record in self._changes.read_to(self._told_to):
             if record.offset > self._generation and isinstance(CODEC.decode(record.value), OwnerStarted):
                 raise FatalError(
                     "OWNER_REPLACED",

@@ -1,7 +1,7 @@
 """What the owner of a partition uses of its process, so that it can be driven by a test."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,8 +31,8 @@ class Log(Protocol):
     async def read(self, wait_ms: int = 0) -> list[Any]:
         """The records that are there, or come within a time."""
 
-    async def read_to(self, end: int) -> list[Any]:
-        """All records below an offset, and perhaps some behind it."""
+    def read_to(self, end: int) -> AsyncIterator[Any]:
+        """All records below an offset, as they come, and perhaps some behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

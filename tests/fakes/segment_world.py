@@ -4,7 +4,7 @@ An owner can be made to die at any of its calls to the outside. What it had done
 """
 
 import io
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -226,9 +226,10 @@ class _FakeLog:
         self.next_offset += len(records)
         return records
 
-    async def read_to(self, end: int) -> list[Any]:
+    async def read_to(self, end: int) -> AsyncIterator[Any]:
         assert end <= len(self._world.logs.get(self._topic, []))
-        return await self.read()
+        for record in await self.read():
+            yield record
 
 
 class _FakeHistory:
