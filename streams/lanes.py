@@ -43,7 +43,7 @@ class Lane:
             raise FatalError(
                 "DELIVERY_GAP",
                 f"{self.tp.topic}/{self.tp.partition}: {exc}; the worker ends, to be started again from the committed "
-                "offset",
+                "offset. Where that meets the same gap, somebody sends in transactions, whose markers take offsets",
                 topic=self.tp.topic,
                 partition=self.tp.partition,
                 expected=exc.expected,
