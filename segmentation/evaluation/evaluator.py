@@ -90,6 +90,20 @@ class Evaluator:
         self.state.true[member] = now
         return changes + self._evaluate({member: different[self.state.known[different]]}, different, "members")
 
+    def adopt(self, segment: str, user_ids: pa.StringArray) -> list[Changes]:
+        """Let these users be the members of a paused segment, whatever its rule says; the rules that name it follow."""
+        users = self.state.index.add(user_ids)
+        self.state.fit()
+        now = np.zeros(len(self.state.known), np.bool_)
+        now[users] = True
+        different = np.flatnonzero(now != self.state.inside[segment]).astype(np.int32)
+        self.state.inside[segment] = now
+        member = Member(kind="segment", name=segment)
+        if member not in self.state.true:
+            return []
+        self.state.true[member] = now.copy()
+        return self._evaluate({member: different}, different, "members")
+
     def advance(self, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`; nothing happens where it is not after T."""
         return [change for step in self.steps(at_us) for change in step]

@@ -93,6 +93,14 @@ class PartitionSegments:
                 told += self._told(tenant, self.tenants[tenant].evaluator.take_profiles(profiles, at_us))
         return told
 
+    def adopt(self, tenant: TenantName, segment: AudienceName, user_ids: pa.StringArray) -> list[Told]:
+        """Let these users be the members of a segment that is paused; nothing happens to one that is not."""
+        segments = self.tenants.get(tenant)
+        active = None if segments is None else segments.rules.get(segment)
+        if segments is None or active is None or not active.paused:
+            return []
+        return self._told(tenant, segments.evaluator.adopt(segment, user_ids))
+
     def skip_to(self, **offsets: int) -> None:
         """Records below these offsets (`events`, `profiles`, `activations`) have nothing to add."""
         now = asdict(self.place)

@@ -4,6 +4,9 @@ What they have told is read from the log of changes. The new owner folds events,
 other batches and at other instants than they did, and keeps what it would have told to itself. Once it has reached
 every place of which something was told, it tells the difference between its answer and what was told last: so nobody's
 `left` is lost with the owner who had told `entered`, and nothing is told twice.
+
+The members of a paused segment are those who were told to be in: the new owner folds the pause behind other records,
+and nothing is told of a paused segment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,9 +47,13 @@ class _Account:
 
 
 class Recovery:
-    """Between the assignment of a partition and the first word of its owner."""
+    """Between the assignment of a partition and the first word of its owner.
 
-    def __init__(self, segments: PartitionSegments) -> None:
+    `whole`: `segments` are of a checkpoint, so that all of what was told is known, however long ago it was.
+    """
+
+    def __init__(self, segments: PartitionSegments, *, whole: bool) -> None:
+        self._whole = whole
         self._accounts: dict[Segment, _Account] = {}
         self._target = segments.place
         for tenant, of_tenant in segments.tenants.items():
@@ -67,6 +74,10 @@ class Recovery:
         account.inside[users] = changes.entered
         self._target = self._target.later(place)
 
+    def reach(self, place: Place) -> None:
+        """Let this be part of the target, too."""
+        self._target = self._target.later(place)
+
     def hold_back(self, told: Iterable[Told]) -> None:
         """What the new owner would have told on its way; it says from when on an answer is what it is, and why."""
         for one in told:
@@ -77,6 +88,9 @@ class Recovery:
 
     def difference(self, segments: PartitionSegments) -> list[Told]:
         """What is to be told now, at the place of `segments`."""
+        for (tenant, segment), account in list(self._accounts.items()) if self._whole else ():
+            told = account.index.ids(np.flatnonzero(account.inside).astype(np.int32))
+            self.hold_back(segments.adopt(tenant, segment, told))
         return [
             Told(tenant=tenant, changes=changes, place=segments.place)
             for (tenant, segment), account in self._accounts.items()

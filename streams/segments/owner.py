@@ -141,7 +141,7 @@ class Owner:
             place = Place(events=starts[EVENTS], profiles=starts[PROFILES])
             found = Checkpoint(segments=PartitionSegments(self.partition, place), generation=-1, changes=0, next_seq=0)
         self._segments = found.segments
-        recovery = Recovery(self._segments)
+        recovery = Recovery(self._segments, whole=found.generation >= 0)
         self._recovery = recovery
         await self._changes.start(found.changes)
         log = ChangeLog(found.generation, found.next_seq)
@@ -154,6 +154,8 @@ class Owner:
                 recovery.told(told.tenant, told.changes, told.place)
         self._told_to = self._generation + 1
         await self._activations.start(self._segments.place.activations)
+        # A segment that is paused by now is paused before the first word.
+        recovery.reach(Place(activations=await self._activations.end()))
         await self._ports.in_thread(self._catch_up, starts)
         self._kept_at = self._ports.monotonic()
         _log.info(

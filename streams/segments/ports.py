@@ -28,6 +28,9 @@ class Log(Protocol):
     async def stop(self) -> None:
         """End."""
 
+    async def end(self) -> int:
+        """The offset that the next record will have."""
+
     async def read(self, wait_ms: int = 0) -> list[Any]:
         """The records that are there, or come within a time."""
 

@@ -220,6 +220,9 @@ class _FakeLog:
     async def stop(self) -> None:
         pass
 
+    async def end(self) -> int:
+        return len(self._world.logs.get(self._topic, []))
+
     async def read(self, wait_ms: int = 0) -> list[Any]:
         del wait_ms
         records = self._world.logs.get(self._topic, [])[self.next_offset :]

@@ -17,7 +17,7 @@ from schemas.activity import OFFSET
 from schemas.errors import MusterError
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.messages import EventRecord, ProfileRecord
-from schemas.segment_messages import AudienceActivated, RuleActivated, SegmentDeleted
+from schemas.segment_messages import AudienceActivated, RuleActivated, SegmentDeleted, SegmentPaused
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_ACTIVATIONS
 from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Rule
@@ -55,6 +55,11 @@ class Ruled:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paused:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dies:
     """The owner dies at its so many-th call from now; another one takes over."""
 
@@ -66,7 +71,7 @@ class Steps:
     most: int
 
 
-Move = Sent | Profile | Audience | Ruled | Dies | Steps | int | str
+Move = Sent | Profile | Audience | Ruled | Paused | Dies | Steps | int | str
 USER = st.sampled_from(USERS)
 MOVES: st.SearchStrategy[Move] = st.one_of(
     st.builds(
@@ -92,6 +97,7 @@ MOVES: st.SearchStrategy[Move] = st.one_of(
     st.builds(Steps, most=st.integers(1, 3)),
     st.builds(Steps, most=st.just(1_000)),
     SECONDS,
+    st.builds(Paused, name=st.sampled_from(["a", "b"])),
     st.sampled_from(["archive", "archive", "checkpoint", "freeze", "wake", "archive again"]),
 )
 
@@ -103,6 +109,7 @@ class Play:
     world: World = field(default_factory=lambda: World(micros(START), checkpoint_after_s=60.0))
     history: History = field(default_factory=History)
     rules: dict[str, Rule] = field(default_factory=dict)
+    activated: dict[str, RuleActivated] = field(default_factory=dict)
     versions: int = 0
     owner: LivingOwner | None = None
     frozen: list[LivingOwner] = field(default_factory=list)
@@ -129,6 +136,9 @@ class Play:
         match move:
             case Sent() | Profile() | Audience() | Ruled():
                 self.write(move)
+            case Paused(name=name) if name in self.rules:
+                version = self.activated[name].rule_version
+                self.activate(SegmentPaused(tenant=SHOP, segment=AudienceName(name), rule_version=version))
             case Dies():
                 await self.die(move)
             case Steps():
@@ -204,15 +214,18 @@ class Play:
         elif move.name == "b" or "segment" not in move.rule:
             rule = parse_rule(move.rule)
             self.rules[move.name] = rule
-            self.activate(
-                RuleActivated(tenant=SHOP, segment=name, rule_version=self.versions, rule=json.dumps(rule_record(rule)))
+            self.activated[move.name] = RuleActivated(
+                tenant=SHOP, segment=name, rule_version=self.versions, rule=json.dumps(rule_record(rule))
             )
+            self.activate(self.activated[move.name])
 
     def activate(self, message: Any) -> None:
         self.world.append(SEGMENT_ACTIVATIONS, message)
 
     async def end(self) -> Mapping[str, set[str]]:
-        """Everything is taken and archived; what is so now."""
+        """Everything is taken and archived, and no segment is paused any more; what is so now."""
+        for name in self.rules:
+            self.activate(self.activated[name])
         for _ in range(4):
             await self.step(1_000)
             self.world.archive()

@@ -237,6 +237,37 @@ async def test_a_paused_segment_stays_as_it_is() -> None:
     assert world.received() == {"buyers": {"ann", "bob"}}
 
 
+async def test_a_segment_that_was_paused_behind_the_last_checkpoint_stays_as_it_was_told_and_who_names_it_too() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    rule = json.dumps(rule_record(parse_rule("in segment buyers or ever(refund)")))
+    fans = RuleActivated(tenant=SHOP, segment=AudienceName("fans"), rule_version=1, rule=rule)
+    world.append(SEGMENT_ACTIVATIONS, fans)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    world.steady_s += 1.0
+    await step(living)
+    assert len(world.store.keys("checkpoints")) == 1
+    world.append(SEGMENT_ACTIVATIONS, SegmentPaused(tenant=SHOP, segment=BUYERS, rule_version=1))
+    await step(living)
+    for user in ("bob", "eve"):
+        world.append(EVENTS, purchase(user), user.encode())
+    await step(living)
+    told = {"buyers": {"ann"}, "fans": {"ann"}}
+    assert world.received() == told
+    for _ in range(2):  # with the checkpoint from before the pause, then with one from behind it
+        living = await started(world)
+        world.steady_s += 1.0
+        await step(living)
+        await step(living)
+        members = living.owner.segments.members(SHOP, BUYERS)
+        assert members is not None
+        assert (members.to_pylist(), world.received()) == (["ann"], told)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    await step(living)
+    assert world.received() == {"buyers": {"ann", "bob", "eve"}, "fans": {"ann", "bob", "eve"}}
+
+
 async def test_an_owner_that_was_replaced_ends_before_it_keeps_a_checkpoint() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     frozen = await started(world)
