@@ -107,6 +107,17 @@ class ActivationStore:
                 kind = kinds[segment.state]
                 queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
 
+    def settled(self, tenant: TenantName) -> bool:
+        """Whether workers were told everything of a tenant's segments, and of the audiences that these name."""
+        a, told = activations.c, activated_audiences.c
+        unsent = sa.select(a.sequence).where(a.tenant == tenant, a.sent_at_ms.is_(None)).limit(1)
+        mine = audiences.c.audience_id == told.audience_id
+        untold = (
+            sa.select(told.audience_id).join(audiences, mine).where(audiences.c.tenant == tenant, told.told.is_(False))
+        )
+        with self._database.read() as connection:
+            return all(connection.execute(query.limit(1)).first() is None for query in (unsent, untold))
+
     def audience(self, audience_id: JobId) -> ActivatedAudience | None:
         """What workers take for an audience; none where no rule has named it."""
         query = sa.select(activated_audiences).where(activated_audiences.c.audience_id == audience_id)

@@ -1,6 +1,6 @@
 """Rules asked of the archive: counting a draft, explaining a user, checking what the stream says.
 
-A check, step by step:
+A check, step by step (once workers were told all that the catalog says: else a rule means something else to them):
 1. Every partition is asked for a cut: who is in the segment at an instant that is a moment away.
 2. Each writes its members down, and says at which offsets they are so.
 3. Once the archive has everything below these offsets, the rule is asked of exactly that, at that instant.
@@ -77,6 +77,7 @@ class _Meaning:
     segments: Mapping[str, Rule]
     versions: Mapping[str, tuple[Version, tuple[str, ...]]]  # of audiences, with their files
     paused: tuple[str, ...]
+    changed_ms: tuple[int, ...]  # when each of the segments was edited, paused or resumed last
 
     def question(self, activity: Activity) -> Question:
         audiences = {name: files for name, (_, files) in self.versions.items()}
@@ -159,9 +160,9 @@ def check(
     Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
     CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
     """
-    segment = find(context, tenant, name).segment
-    meaning = _checked_meaning(context, segment)
     deadline = time.monotonic() + timeout_s
+    segment = _told_segment(context, tenant, name, deadline, sleep)
+    meaning = _checked_meaning(context, segment)
     request = CutRequested(
         cut_id=fresh_id(),
         tenant=segment.tenant,
@@ -172,6 +173,23 @@ def check(
         return _compared(context, segment, meaning, _cuts(context, request, deadline, only), deadline, sleep)  # 1, 2
     finally:
         _remove(context, request)  # 5
+
+
+def _told_segment(
+    context: "Context", tenant: str, name: str, deadline: float, sleep: Callable[[float], None]
+) -> Segment:
+    """The segment, at a moment when workers have been told of everything. Raises `RetriableError` SEGMENT_NOT_READY."""
+    while True:
+        segment = find(context, tenant, name).segment
+        if context.activations.settled(segment.tenant):
+            return segment
+        if time.monotonic() > deadline:
+            raise RetriableError(
+                "SEGMENT_NOT_READY",
+                f"workers have not been told yet of all segments of {tenant}, or of audiences that these name",
+                segment=name,
+            )
+        sleep(POLL_S)
 
 
 def _compared(
@@ -253,7 +271,8 @@ def _meaning(context: "Context", tenant: TenantName, rule: Rule) -> _Meaning:
         files = () if number is None else tuple(part.uri for part in context.versions.files(ref, number))
         versions[name] = (number or Version(0), files)
     paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))
-    return _Meaning(rule=rule, segments=segments, versions=versions, paused=paused)
+    changed = tuple(standing[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
+    return _Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
 
 
 def _checked_meaning(context: "Context", segment: Segment) -> _Meaning:

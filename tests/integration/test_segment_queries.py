@@ -70,6 +70,8 @@ class World:
         self.context.segments.create(
             self.tenant, AudienceName(name), rule, new_id=fresh_id(), author="ann", now_ms=now_ms()
         )
+        for told in self.context.activations.unsent():
+            self.context.activations.sent(told, [0] * P, now_ms())
 
 
 @pytest.fixture

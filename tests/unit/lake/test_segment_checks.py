@@ -20,7 +20,8 @@ from orchestration.context import Context
 from orchestration.operations import segment_queries
 from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.settings import Secret, Settings
-from schemas.ids import AudienceName, Partition
+from schemas.errors import RetriableError
+from schemas.ids import AudienceName, Partition, Version
 from schemas.layout import cut_key, s3_uri
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
@@ -30,6 +31,11 @@ from tests.unit.lake.archiving import ACME, Bucket, event
 
 P = 4
 BUYERS = AudienceName("buyers")
+
+
+def tell(context: Context) -> None:
+    for told in context.activations.unsent():
+        context.activations.sent(told, [0] * P, 1)
 
 
 @pytest.fixture
@@ -50,6 +56,7 @@ def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Contex
     context.audiences.add_tenant(ACME, 1)
     rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
     context.segments.create(ACME, BUYERS, rule, new_id=fresh_id(), author="ann", now_ms=1)
+    tell(context)
     yield context
     context.archive.close()
     context.database.close()
@@ -130,3 +137,44 @@ def test_a_check_of_one_partition_reads_no_other(
     assert (found.equal, found.by_rule) == (True, 1)
     found = segment_queries.check(context, ACME, BUYERS, 10).comparison
     assert (found.missing, found.missing_users) == (3, ("user-0", "user-2", "user-3"))
+
+
+def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
+    context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        tell(context)
+
+    monkeypatch.setattr(segment_queries, "_cuts", Stream(context, bucket, {}).cuts)
+    context.segments.pause(ACME, BUYERS, now_ms=2)
+    context.segments.resume(ACME, BUYERS, now_ms=3)
+    assert segment_queries.check(context, ACME, BUYERS, 10, sleep).comparison.equal
+    assert len(waits) == 1
+    vip = context.audiences.ensure(ACME, AudienceName("vip"), new_id=fresh_id(), now_ms=1)
+    context.activations.choose(vip.audience_id, Version(1), None)
+    with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not been told yet"):
+        segment_queries.check(context, ACME, BUYERS, 0, sleep)
+    context.activations.told(vip.audience_id, Version(1))
+    assert segment_queries.check(context, ACME, BUYERS, 10).comparison.equal
+
+
+def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_is_to_be_checked_again(
+    context: Context, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fans = AudienceName("fans")
+    rule = NewRule(text="in segment buyers", timezone=None, rule=parse_rule("in segment buyers"))
+    context.segments.create(ACME, fans, rule, new_id=fresh_id(), author="ann", now_ms=1)
+    tell(context)
+    stream = Stream(context, bucket, {})
+
+    def cuts(*given: Any) -> Sequence[SegmentCut]:
+        context.segments.pause(ACME, BUYERS, now_ms=2)
+        context.segments.resume(ACME, BUYERS, now_ms=3)
+        return stream.cuts(*given)
+
+    monkeypatch.setattr(segment_queries, "_cuts", cuts)
+    with pytest.raises(RetriableError, match="SEGMENT_CHANGED"):
+        segment_queries.check(context, ACME, fans, 10)
