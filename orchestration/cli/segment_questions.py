@@ -80,7 +80,7 @@ def check(
     Both at the same offsets and the same instant. Exit code 7: they differ.
     """
     del json
-    from orchestration.operations.segment_queries import check as check_it
+    from orchestration.operations.segment_check import check as check_it
 
     found = check_it(stack_context(), tenant, name, timeout)
     compared = found.comparison

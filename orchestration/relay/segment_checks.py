@@ -16,7 +16,7 @@ from typing import Final
 
 from orchestration.catalog.segment_records import Segment
 from orchestration.context import Context
-from orchestration.operations.segment_queries import Checked, check
+from orchestration.operations.segment_check import Checked, check
 from schemas.errors import MusterError
 from schemas.ids import JobId, Partition
 from schemas.log_ids import bound

@@ -17,10 +17,10 @@ from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
 from orchestration.clock import fresh_id
 from orchestration.context import Context
-from orchestration.operations import segment_queries
+from orchestration.operations import segment_check
 from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.settings import Secret, Settings
-from schemas.errors import RetriableError
+from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Partition, Version
 from schemas.layout import cut_key, s3_uri
 from schemas.segment_messages import CutRequested, SegmentCut
@@ -106,7 +106,7 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
         rows: list[Any] = [event(n, user) for n, user in enumerate(users)]
         context.archive.append(EVENTS, [bucket.write(0, 10, rows, partition=Partition(p))])
     stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
-    monkeypatch.setattr(segment_queries, "_cuts", stream.cuts)
+    monkeypatch.setattr(segment_check, "_cuts", stream.cuts)
     counters = Counters()
     checks = SegmentChecks(context, threading.Event(), counters)
     with caplog.at_level(logging.ERROR):
@@ -132,10 +132,10 @@ def test_a_check_of_one_partition_reads_no_other(
 ) -> None:
     for p in range(P):
         context.archive.append(EVENTS, [bucket.write(0, 10, [event(1, f"user-{p}")], partition=Partition(p))])
-    monkeypatch.setattr(segment_queries, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
-    found = segment_queries.check(context, ACME, BUYERS, 10, only=Partition(1)).comparison
+    monkeypatch.setattr(segment_check, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
+    found = segment_check.check(context, ACME, BUYERS, 10, only=Partition(1)).comparison
     assert (found.equal, found.by_rule) == (True, 1)
-    found = segment_queries.check(context, ACME, BUYERS, 10).comparison
+    found = segment_check.check(context, ACME, BUYERS, 10).comparison
     assert (found.missing, found.missing_users) == (3, ("user-0", "user-2", "user-3"))
 
 
@@ -148,17 +148,17 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
         waits.append(seconds)
         tell(context)
 
-    monkeypatch.setattr(segment_queries, "_cuts", Stream(context, bucket, {}).cuts)
+    monkeypatch.setattr(segment_check, "_cuts", Stream(context, bucket, {}).cuts)
     context.segments.pause(ACME, BUYERS, now_ms=2)
     context.segments.resume(ACME, BUYERS, now_ms=3)
-    assert segment_queries.check(context, ACME, BUYERS, 10, sleep).comparison.equal
+    assert segment_check.check(context, ACME, BUYERS, 10, sleep).comparison.equal
     assert len(waits) == 1
     vip = context.audiences.ensure(ACME, AudienceName("vip"), new_id=fresh_id(), now_ms=1)
     context.activations.choose(vip.audience_id, Version(1), None)
     with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not been told yet"):
-        segment_queries.check(context, ACME, BUYERS, 0, sleep)
+        segment_check.check(context, ACME, BUYERS, 0, sleep)
     context.activations.told(vip.audience_id, Version(1))
-    assert segment_queries.check(context, ACME, BUYERS, 10).comparison.equal
+    assert segment_check.check(context, ACME, BUYERS, 10).comparison.equal
 
 
 def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_is_to_be_checked_again(
@@ -175,6 +175,12 @@ def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_
         context.segments.resume(ACME, BUYERS, now_ms=3)
         return stream.cuts(*given)
 
-    monkeypatch.setattr(segment_queries, "_cuts", cuts)
+    monkeypatch.setattr(segment_check, "_cuts", cuts)
     with pytest.raises(RetriableError, match="SEGMENT_CHANGED"):
-        segment_queries.check(context, ACME, fans, 10)
+        segment_check.check(context, ACME, fans, 10)
+
+
+def test_a_paused_segment_is_refused_at_once_also_while_workers_have_not_been_told(context: Context) -> None:
+    context.segments.pause(ACME, BUYERS, now_ms=2)
+    with pytest.raises(UserError, match="SEGMENT_PAUSED"):
+        segment_check.check(context, ACME, BUYERS, 600)

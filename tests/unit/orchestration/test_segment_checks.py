@@ -9,7 +9,7 @@ import pytest
 
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import NewRule, Segment
-from orchestration.operations.segment_queries import Checked
+from orchestration.operations.segment_check import Checked
 from orchestration.relay.segment_checks import SegmentChecks
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, Partition

@@ -1,0 +1,230 @@
+"""A segment held against its rule: what the stream says, and what the archive does.
+
+Step by step, once workers were told all that the catalog says (else a rule means something else to them):
+1. Every partition is asked for a cut: who is in the segment at an instant that is a moment away.
+2. Each writes its members down, and says at which offsets they are so.
+3. Once the archive has everything below these offsets, the rule is asked of exactly that, at that instant.
+4. Both must have the same members. What the rule means must not have changed meanwhile.
+5. What the partitions have written down is removed.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from connectors.lake.activity_relations import Activity, Below
+from connectors.lake.segment_queries import Comparison
+from orchestration.catalog.segment_records import Segment
+from orchestration.clock import fresh_id, now_ms
+from orchestration.operations.segment_queries import Meaning, activity_of, meaning_of, queries_of
+from orchestration.operations.segments import find
+from schemas.codec import CODEC, UndecodableError
+from schemas.errors import MusterError, RetriableError, UserError
+from schemas.ids import JobId, Partition
+from schemas.layout import cut_prefix
+from schemas.segment_messages import CutRequested, SegmentCut
+from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
+from segmentation.expressions.literals import EPOCH
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+AHEAD_S: Final = 2
+"""A cut is of an instant that has not come yet when it is asked for, so that no partition is past it."""
+POLL_S: Final = 0.2
+SAMPLE: Final = 10
+"""Users of a difference that are named."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check has found: both sizes and the difference, and of which cut."""
+
+    cut_id: JobId
+    rule_version: int
+    at: datetime
+    comparison: Comparison
+
+
+def check(
+    context: "Context",
+    tenant: str,
+    name: str,
+    timeout_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+    only: Partition | None = None,
+) -> Checked:
+    """Hold what the stream says of a segment against its rule; steps as in the module's docstring.
+
+    `only`: one partition, and the users that are in it.
+
+    Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
+    CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
+    """
+    deadline = time.monotonic() + timeout_s
+    segment, meaning = _told(context, tenant, name, deadline, sleep)
+    request = CutRequested(
+        cut_id=fresh_id(),
+        tenant=segment.tenant,
+        segment=segment.name,
+        at_us=(now_ms() + AHEAD_S * 1000) * 1000,
+    )
+    try:
+        return _compared(context, segment, meaning, _cuts(context, request, deadline, only), deadline, sleep)  # 1, 2
+    finally:
+        _remove(context, request)  # 5
+
+
+def _told(
+    context: "Context", tenant: str, name: str, deadline: float, sleep: Callable[[float], None]
+) -> tuple[Segment, Meaning]:
+    """The segment and what its rule means, once workers were told of that. Raises as `check`."""
+    while True:
+        segment = find(context, tenant, name).segment
+        meaning = _checked_meaning(context, segment)
+        if context.activations.settled(segment.tenant):
+            return segment, meaning
+        if time.monotonic() > deadline:
+            raise RetriableError(
+                "SEGMENT_NOT_READY",
+                f"workers have not been told yet of all segments of {tenant}, or of audiences that these name",
+                segment=name,
+            )
+        sleep(POLL_S)
+
+
+def _compared(
+    context: "Context",
+    segment: Segment,
+    meaning: Meaning,
+    cuts: list[SegmentCut],
+    deadline: float,
+    sleep: Callable[[float], None],
+) -> Checked:
+    """Steps 3 and 4."""
+    name = segment.name
+    for cut in cuts:
+        if cut.rule_version != segment.rule_version:
+            raise RetriableError(
+                "SEGMENT_NOT_READY",
+                f"partition {cut.partition} has rule version {cut.rule_version} of {name}, not {segment.rule_version}; "
+                "try again in a while",
+                segment=name,
+                partition=cut.partition,
+            )
+    _wait_for_archive(context, cuts, deadline, sleep)  # 3
+    activity = activity_of(context, segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
+    by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
+    for cut in cuts:
+        by_instant[cut.at_us].append(cut)
+    questions = [
+        (
+            meaning.question(
+                Activity(
+                    events=activity.events,
+                    profiles=activity.profiles,
+                    events_below=Below(ends={cut.partition: cut.events for cut in some}),
+                    profiles_below=Below(ends={cut.partition: cut.profiles for cut in some}),
+                )
+            ),
+            EPOCH + timedelta(microseconds=at_us),
+        )
+        for at_us, some in by_instant.items()
+    ]
+    parts = [cut.part for cut in cuts if cut.part is not None]
+    comparison = queries_of(context).compare(questions, parts, SAMPLE)
+    if find(context, segment.tenant, name).segment != segment or _checked_meaning(context, segment) != meaning:  # 4
+        raise RetriableError(
+            "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name
+        )
+    return Checked(
+        cut_id=cuts[0].cut_id,
+        rule_version=segment.rule_version,
+        at=EPOCH + timedelta(microseconds=max(by_instant)),
+        comparison=comparison,
+    )
+
+
+def _checked_meaning(context: "Context", segment: Segment) -> Meaning:
+    """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment are those of when it was paused."""
+    rule = context.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
+    meaning = meaning_of(context, segment.tenant, rule)
+    if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
+        raise UserError(
+            "SEGMENT_PAUSED",
+            f"{', '.join(paused)} is paused: its members are those of then, and no rule says them",
+            segments=paused,
+        )
+    return meaning
+
+
+def _cuts(context: "Context", request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
+    """Steps 1 and 2. Of a partition that was cut twice, the last."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    from connectors.publishing.activations import ActivationSender
+
+    settings = context.settings
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "muster-check", "log_level": 2})
+    asked = set(range(settings.partitions)) if only is None else {int(only)}
+    found: dict[int, SegmentCut] = {}
+    try:
+        # What comes from here on, also if the first answer is there before the first look.
+        _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=10)
+        consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
+        ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
+        while missing := sorted(asked - found.keys()):
+            if time.monotonic() > deadline:
+                raise RetriableError(
+                    "CUT_TIMEOUT",
+                    f"no word of partitions {', '.join(map(str, missing))}: are the workers of segments running?",
+                    partitions=missing,
+                )
+            for record in consumer.consume(500, POLL_S):
+                if record.error() is None and (cut := _cut(record.value())) and cut.cut_id == request.cut_id:
+                    found[cut.partition] = cut
+    finally:
+        consumer.close()
+    return [found[partition] for partition in sorted(found)]
+
+
+def _remove(context: "Context", request: CutRequested) -> None:
+    """What a partition writes too late, or cannot be removed now, is removed with other orphans."""
+    try:
+        context.objects.delete_prefix(context.settings.staging_bucket, cut_prefix(request.cut_id))
+    except MusterError as exc:
+        _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
+
+
+def _cut(value: bytes | None) -> SegmentCut | None:
+    try:
+        message = CODEC.decode(value or b"")
+    except UndecodableError:
+        return None
+    return message if isinstance(message, SegmentCut) else None
+
+
+def _wait_for_archive(
+    context: "Context", cuts: list[SegmentCut], deadline: float, sleep: Callable[[float], None]
+) -> None:
+    while True:
+        events, profiles = context.archive.archived_to(EVENTS), context.archive.archived_to(PROFILES)
+        behind = [
+            cut.partition
+            for cut in cuts
+            if events.get(cut.partition, 0) < cut.events or profiles.get(cut.partition, 0) < cut.profiles
+        ]
+        if not behind:
+            return
+        if time.monotonic() > deadline:
+            raise RetriableError(
+                "CUT_TIMEOUT",
+                f"the archive has not reached the cut in partitions {', '.join(map(str, behind))}",
+                partitions=behind,
+            )
+        sleep(POLL_S)
