@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 AHEAD_S: Final = 2
 """A cut is of an instant that has not come yet when it is asked for, so that no partition is past it."""
 POLL_S: Final = 0.2
+KAFKA_S: Final = 10.0
 SAMPLE: Final = 10
 """Users of a difference that are named."""
 _log = logging.getLogger(__name__)
@@ -165,9 +166,10 @@ def _checked_meaning(context: "Context", segment: Segment) -> Meaning:
 
 def _cuts(context: "Context", request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
     """Steps 1 and 2. Of a partition that was cut twice, the last."""
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     from connectors.publishing.activations import ActivationSender
+    from connectors.publishing.kafka_errors import kafka_error
 
     settings = context.settings
     consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "muster-check", "log_level": 2})
@@ -175,7 +177,8 @@ def _cuts(context: "Context", request: CutRequested, deadline: float, only: Part
     found: dict[int, SegmentCut] = {}
     try:
         # What comes from here on, also if the first answer is there before the first look.
-        _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=10)
+        wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
+        _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
         consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
         ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
         while missing := sorted(asked - found.keys()):
@@ -188,6 +191,8 @@ def _cuts(context: "Context", request: CutRequested, deadline: float, only: Part
             for record in consumer.consume(500, POLL_S):
                 if record.error() is None and (cut := _cut(record.value())) and cut.cut_id == request.cut_id:
                     found[cut.partition] = cut
+    except KafkaException as exc:
+        raise kafka_error(exc, "asking for a cut") from exc
     finally:
         consumer.close()
     return [found[partition] for partition in sorted(found)]

@@ -51,6 +51,7 @@ def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Contex
             lake_bucket=bucket.name,
             staging_bucket=bucket.name,
             partitions=P,
+            kafka_bootstrap="127.0.0.1:1",
         )
     )
     context.audiences.add_tenant(ACME, 1)
@@ -184,3 +185,8 @@ def test_a_paused_segment_is_refused_at_once_also_while_workers_have_not_been_to
     context.segments.pause(ACME, BUYERS, now_ms=2)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
         segment_check.check(context, ACME, BUYERS, 600)
+
+
+def test_a_broker_that_is_away_is_an_outage(context: Context) -> None:
+    with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE: asking for a cut"):
+        segment_check.check(context, ACME, BUYERS, 0)
