@@ -175,6 +175,23 @@ def test_what_workers_are_told_is_in_the_order_of_the_changes(store: SegmentStor
     assert [one.sequence for one in outbox.unsent()] == [2, 3, 4]
 
 
+def test_workers_were_told_everything_once_nothing_of_the_tenant_waits(
+    store: SegmentStore,
+    outbox: ActivationStore,
+    audiences: AudienceStore,  # noqa: F811
+) -> None:
+    assert outbox.settled(ACME)
+    create(store)
+    assert (outbox.settled(ACME), outbox.settled(TenantName("other"))) == (False, True)
+    outbox.sent(outbox.unsent()[0], [7, 8], 30)
+    assert outbox.settled(ACME)
+    vip = audiences.ensure(ACME, VIP, new_id=job_number(9), now_ms=1)
+    outbox.choose(vip.audience_id, Version(1), None)
+    assert not outbox.settled(ACME)
+    outbox.told(vip.audience_id, Version(1))
+    assert outbox.settled(ACME)
+
+
 def test_a_paused_segment_is_not_edited(store: SegmentStore) -> None:
     create(store)
     store.pause(ACME, BUYERS, now_ms=20)
