@@ -4,6 +4,8 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
+                 segments/checkpoints/<partition>/<generation>-<changes>-<time>.npz                     states of workers
+                 segments/cuts/<cut>/<partition>-<content hash>.parquet                                 members, sorted
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet
@@ -197,5 +199,5 @@ def cut_prefix(cut_id: JobId) -> str:
 
 
 def cut_key(cut_id: JobId, partition: Partition, content_hash: str) -> str:
-    """Name of the members of a cut in one partition; an owner that takes it once more may find others."""
+    """Name of the members of a cut in one partition: of two owners that have cut it, each has its own."""
     return f"{cut_prefix(cut_id)}{partition:05d}-{content_hash}.parquet"

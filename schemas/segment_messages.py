@@ -7,6 +7,7 @@ all topics of events, profiles, activations and changes.
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.digest import Digest
 from schemas.ids import AudienceName, JobId, Partition, TenantName, Version
 
 ChangeCause = Literal["event", "time", "profile", "members", "rule"]
@@ -52,7 +53,11 @@ class AudienceActivated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRequested:
-    """A partition is to write down who is in the segment at one instant, as soon as its time has come there."""
+    """A partition is to write down who is in the segment at one instant, as soon as its time has come there.
+
+    A request dies with the owner that holds it: who asked asks again, until every partition has answered. An owner
+    answers a cut once.
+    """
 
     cut_id: JobId
     tenant: TenantName
@@ -101,7 +106,8 @@ class SegmentCut:
     """Who is in a segment in one partition, at one place of the log and one instant.
 
     `events`, `profiles`, `activations` are offsets: the answer takes in what lies before them, and no more. `changes`
-    is the offset from which changes come that are not part of it.
+    is the offset from which changes come that are not part of it; no owner later than `generation` is before it. `digest`
+    is of rows that are a user_id and nothing else.
     """
 
     cut_id: JobId
@@ -115,7 +121,9 @@ class SegmentCut:
     profiles: int
     activations: int
     changes: int
+    generation: int
     members: int
+    digest: Digest
     part: str | None  # s3://bucket/key of a Parquet file of user_id, sorted; none where nobody is in the segment
 
 

@@ -1,15 +1,23 @@
 """Cuts: who is in a segment at one place of the log and one instant, written down on request."""
 
 import io
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.columns import USER_ID
+from schemas.columns import USER_ID, RowSchema
+from schemas.digest import Digest
+from schemas.ids import JobId
+from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested
 from segmentation.partitions.partition import PartitionSegments, Told
 from segmentation.partitions.place import Place
+
+REMEMBERED: Final = 1_000
+"""Cuts that an owner has made and does not make again. A copy of a request comes within minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +28,11 @@ class Cut:
     rule_version: int
     place: Place
     members: pa.StringArray
+
+    @property
+    def digest(self) -> Digest:
+        """Of the members."""
+        return digest_rows(pa.table({USER_ID: self.members}), RowSchema())
 
     def content(self) -> bytes:
         """The members as a Parquet file."""
@@ -33,10 +46,15 @@ class Cuts:
 
     def __init__(self) -> None:
         self._waiting: list[CutRequested] = []
+        self._known: deque[JobId] = deque(maxlen=REMEMBERED)
 
     def request(self, message: CutRequested, offset: int, place: Place) -> None:
-        """A request from the log; one that an owner before has passed is left out: whoever asked has asked again."""
-        if offset >= place.activations:
+        """A request from the log; one that an owner before has passed is left out: whoever asked has asked again.
+
+        So is one that waits, or has been answered.
+        """
+        if offset >= place.activations and message.cut_id not in self._known:
+            self._known.append(message.cut_id)
             self._waiting.append(message)
             self._waiting.sort(key=lambda waiting: waiting.at_us)
 

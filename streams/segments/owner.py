@@ -278,7 +278,11 @@ class Owner:
         while self._recovery is None and self._cuts.due(self._ports.now_us()):
             told, cut = await self._ports.in_thread(self._cuts.take, self._segments)
             await self._say(Outcome(told=told))
-            topic, key, message = await self._ports.in_thread(self._reporter.cut, cut, self._ports, self._told_to)
+            # Changes of whoever has replaced this owner may lie before `told_to`, and would be in neither.
+            await self._check_not_replaced()
+            topic, key, message = await self._ports.in_thread(
+                self._reporter.cut, cut, self._ports, self._told_to, self._generation
+            )
             await send_all(self._ports, [(topic, None, key, message)])
 
     async def _report(self) -> None:
@@ -294,14 +298,7 @@ class Owner:
         new = replace(self._segments.place, at_us=0), self._told_to
         if new == self._kept:
             return  # time alone went on: whoever comes next finds that out by itself
-        async for record in self._changes.read_to(self._told_to):
-            if record.offset > self._generation and isinstance(CODEC.decode(record.value), OwnerStarted):
-                raise FatalError(
-                    "OWNER_REPLACED",
-                    f"{MEMBERSHIP_CHANGES}/{self.partition}: another worker has taken over at offset {record.offset}; "
-                    "this one ends, to be started again",
-                    partition=self.partition,
-                )
+        await self._check_not_replaced()
         checkpoint = Checkpoint(
             segments=self._segments, generation=self._generation, changes=self._told_to, next_seq=self._seq
         )
@@ -310,3 +307,14 @@ class Owner:
         )
         self._kept = new
         _log.info("partition %d: kept a checkpoint, %d bytes", self.partition, self._checkpoint_bytes)
+
+    async def _check_not_replaced(self) -> None:
+        """Nobody else has begun before the end of what this owner has told. Raises `FatalError` OWNER_REPLACED."""
+        async for record in self._changes.read_to(self._told_to):
+            if record.offset > self._generation and isinstance(CODEC.decode(record.value), OwnerStarted):
+                raise FatalError(
+                    "OWNER_REPLACED",
+                    f"{MEMBERSHIP_CHANGES}/{self.partition}: another worker has taken over at offset {record.offset}; "
+                    "this one ends, to be started again",
+                    partition=self.partition,
+                )

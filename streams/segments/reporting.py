@@ -31,7 +31,7 @@ class Reporter:
             self._said_at = now
             yield from self._sizes(segments)
 
-    def cut(self, cut: Cut, ports: Ports, told_to: int) -> Report:
+    def cut(self, cut: Cut, ports: Ports, told_to: int, generation: int) -> Report:
         """A cut, with its file in the staging bucket. `told_to`: the offset from which changes come that it lacks."""
         request = cut.request
         part = None
@@ -52,7 +52,9 @@ class Reporter:
             profiles=cut.place.profiles,
             activations=cut.place.activations,
             changes=told_to,
+            generation=generation,
             members=len(cut.members),
+            digest=cut.digest,
             part=part,
         )
         return SEGMENT_STATUS, self._key(request.tenant, request.segment), message

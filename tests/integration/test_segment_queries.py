@@ -24,9 +24,11 @@ from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.settings import Secret, Settings
 from orchestration.steps.references import ref_of
 from schemas.codec import CODEC
+from schemas.columns import RowSchema
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.layout import cut_key, s3_uri
 from schemas.partitioning import partition_of
+from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
@@ -233,7 +235,9 @@ class Worker:
             partitions=P,
             activations=0,
             changes=0,
+            generation=0,
             members=len(mine),
+            digest=digest_rows(pa.table({"user_id": pa.array(mine, pa.string())}), RowSchema()),
             part=part,
             **values,
         )

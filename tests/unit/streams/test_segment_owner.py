@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from faust.types import TP
 
+from schemas.columns import RowSchema
 from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Partition, TenantName
 from schemas.layout import split_s3_uri
 from schemas.messages import DeadLetter, EventRecord
+from schemas.row_digest import digest_rows
 from schemas.segment_messages import (
     ArchiveWritten,
     CutRequested,
@@ -181,7 +183,9 @@ async def test_a_cut_has_the_members_at_its_instant_and_says_which_changes_are_n
     assert (cut.at_us, cut.events, cut.activations, cut.members, cut.rule_version) == (at_us, 3, 2, 3, 1)
     content = world.store.get(*split_s3_uri(cut.part))
     assert content is not None
-    assert pq.read_table(io.BytesIO(content)).column("user_id").to_pylist() == ["ann", "bob", "old"]
+    rows = pq.read_table(io.BytesIO(content))
+    assert rows.column("user_id").to_pylist() == ["ann", "bob", "old"]
+    assert (cut.digest, cut.generation) == (digest_rows(rows, RowSchema()), 0)
     assert world.received() == {"buyers": {"ann", "bob"}}
     later = of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)[-1]
     assert (later.cause, world.messages(MEMBERSHIP_CHANGES).index(later)) == ("time", cut.changes)
@@ -207,6 +211,34 @@ async def test_a_cut_that_is_taken_once_more_has_the_members_that_its_message_sa
     content = world.store.get(*split_s3_uri(cut.part))
     assert content is not None
     assert (cut.members, pq.read_table(io.BytesIO(content)).column("user_id").to_pylist()) == (2, ["ann", "bob"])
+
+
+async def test_a_request_that_comes_again_is_answered_once() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    request = CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US)
+    for _ in range(2):  # while it waits, and once it is answered
+        world.append(SEGMENT_ACTIVATIONS, request)
+        world.append(SEGMENT_ACTIVATIONS, request)
+        await step(living)
+        await step(living)
+    assert len(of_type(world, SEGMENT_STATUS, SegmentCut)) == 1
+
+
+async def test_an_owner_that_was_replaced_before_the_end_of_its_changes_announces_no_cut() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US + 1))
+    await step(living)
+    world.append(MEMBERSHIP_CHANGES, OwnerStarted(partition=HERE, worker="another", started_at_us=NOW_US))
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)  # ann enters, which is told behind the other's beginning
+    world.now_us += 1
+    with pytest.raises(FatalError, match="OWNER_REPLACED"):
+        await step(living)
+    assert of_type(world, SEGMENT_STATUS, SegmentCut) == []
 
 
 async def test_a_cut_of_what_is_no_segment_is_empty() -> None:
