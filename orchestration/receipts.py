@@ -19,7 +19,7 @@ def make_receipt(job: Job, found: Complete, version: VersionInfo, *, finished_at
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
     evidence = Evidence.from_record(job.evidence)
     distinct = sum(message.distinct for message in found.partitions)
-    receipt = {
+    receipt: dict[str, Any] = {
         **_head(job),
         "version": version.version,
         "snapshot_id": version.snapshot_id,
@@ -45,6 +45,8 @@ def make_receipt(job: Job, found: Complete, version: VersionInfo, *, finished_at
         "started_at": iso(job.created_at_ms),
         "finished_at": iso(finished_at_ms),
     }
+    if job.segment is not None:
+        receipt |= _snapshot(job, receipt["partitions"])
     if (fault := receipt_fault(receipt)) is not None:
         raise FatalError("RECEIPT_DOES_NOT_ADD_UP", f"job {job.job_id}: {fault}", job=job.job_id)
     return receipt
@@ -94,18 +96,34 @@ def activity_outcome(receipt: Mapping[str, Any]) -> dict[str, Any]:
 def _head(job: Job) -> dict[str, Any]:
     return {
         "job": job.job_id,
-        "kind": job.kind,
+        "kind": job.shown_kind,
         "audience": job.audience,
         "tenant": job.tenant,
         "state": "READY",
         "mode": job.mode,
-        "source": {
-            "bucket": job.source["bucket"],
-            "key": job.source["key"],
-            "version_id": job.source.get("version_id"),
-            "etag": job.source.get("etag"),
-            "bytes": job.source["size"],
-        },
+        "source": _source(job),
+    }
+
+
+def _source(job: Job) -> dict[str, Any]:
+    if job.segment is not None:
+        return {"segment": job.segment}
+    return {
+        "bucket": job.source["bucket"],
+        "key": job.source["key"],
+        "version_id": job.source.get("version_id"),
+        "etag": job.source.get("etag"),
+        "bytes": job.source["size"],
+    }
+
+
+def _snapshot(job: Job, partitions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """By which rule and as of when; and of each partition, where in the log its members were so."""
+    build = job.build or {}
+    cuts = {cut["partition"]: cut for cut in build["cuts"]}
+    return {
+        "snapshot": build["rule"],
+        "partitions": [{**partition, **cuts[partition["partition"]]} for partition in partitions],
     }
 
 

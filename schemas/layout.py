@@ -4,8 +4,8 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
-                 segments/checkpoints/<partition>/<generation>-<changes>-<time>.npz                     states of workers
-                 segments/cuts/<cut>/<partition>-<content hash>.parquet                                 members, sorted
+                 segments/checkpoints/<partition>/<generation>-<changes>-<time>.npz                    states of workers
+                 segments/cuts/<cut>/<partition>-<content hash>.parquet                                members of a cut
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet

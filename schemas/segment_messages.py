@@ -106,8 +106,8 @@ class SegmentCut:
     """Who is in a segment in one partition, at one place of the log and one instant.
 
     `events`, `profiles`, `activations` are offsets: the answer takes in what lies before them, and no more. `changes`
-    is the offset from which changes come that are not part of it; no owner later than `generation` is before it. `digest`
-    is of rows that are a user_id and nothing else.
+    is the offset from which changes come that are not part of it; no owner later than `generation` has begun before it.
+    `digest` is of rows that are a user_id and nothing else.
     """
 
     cut_id: JobId

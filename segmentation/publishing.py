@@ -110,6 +110,7 @@ def new_version(history: History, request: PublishRequest, partitioner: str) -> 
         source_version=None,
         counts=request.counts,
         published_at=request.published_at,
+        rule=request.rule,
     )
 
 

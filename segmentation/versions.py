@@ -4,10 +4,10 @@ A version is the whole of one reconciled import, or of one operation on older ve
 immutable; its number is one above the highest that the audience ever had. `segmentation.publishing` holds the rules.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, Self
 
 from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
@@ -82,12 +82,37 @@ class MembershipCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRule:
+    """Which rule of a segment its members were found by, and as of when."""
+
+    segment: AudienceName
+    rule_version: int
+    rule_hash: str
+    as_of: datetime
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "segment": self.segment,
+            "rule_version": self.rule_version,
+            "rule_hash": self.rule_hash,
+            "as_of": self.as_of.isoformat(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`."""
+        return cls(**{**record, "as_of": datetime.fromisoformat(record["as_of"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRequest:
     """One reconciled import, ready to become a version.
 
     `order_key` is sortable text (LastModified, sequencer, registration). `base_version` is the version that append and
     remove parts were built on (none = there was no version). `counts` may be missing for a replace only.
     `max_shrink_percent`: refuse when more than that share of the current members would go (none = no guard).
+    `rule`: of the segment whose snapshot it is; none for files.
     """
 
     audience: AudienceRef
@@ -102,6 +127,7 @@ class PublishRequest:
     counts: MembershipCounts | None
     max_shrink_percent: float | None
     published_at: datetime
+    rule: SegmentRule | None = None
 
     @property
     def members(self) -> int:
@@ -118,7 +144,8 @@ class PublishRequest:
 class VersionInfo:
     """One version, as its snapshot tells it. `source_version` is the one whose members a rollback or compaction took.
 
-    `partitions` is 0 where the files are not cut by partition.
+    `partitions` is 0 where the files are not cut by partition. `rule`: of the segment whose members at an instant
+    these are; none for all others.
     """
 
     version: Version
@@ -137,6 +164,7 @@ class VersionInfo:
     counts: MembershipCounts | None
     published_at: datetime
     reason: str = ""
+    rule: SegmentRule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """A version as the summary of an Iceberg snapshot, and an audience's history as its table metadata.
 
 Summary properties: muster.version, import-id, attempt, mode, sequence (the order key), partitions, partitioner,
-schema-id, columns (JSON), members, digest, base-version, source-version, counts (JSON), published-at, reason, and parts
-(JSON rows of [name, partition, rows, bytes, digest]; the name is relative to the table's location).
+schema-id, columns (JSON), members, digest, base-version, source-version, counts (JSON), published-at, reason, rule
+(JSON, of a segment's snapshot), and parts (JSON rows of [name, partition, rows, bytes, digest]; the name is relative to
+the table's location).
 Table properties: muster.audience-id, last-version, high-water-sequence, high-water-import, high-water-version,
 expired-through.
 """
@@ -17,7 +18,7 @@ from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Version
 from segmentation.publishing import HighWater, History
-from segmentation.versions import MembershipCounts, Part, VersionInfo, VersionMode
+from segmentation.versions import MembershipCounts, Part, SegmentRule, VersionInfo, VersionMode
 
 if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
@@ -64,6 +65,7 @@ def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) 
         "counts": json.dumps(info.counts.as_record(), separators=(",", ":")) if info.counts else None,
         "published-at": info.published_at.isoformat(),
         "reason": info.reason or None,
+        "rule": json.dumps(info.rule.as_record(), separators=(",", ":")) if info.rule else None,
         "parts": json.dumps(rows, separators=(",", ":")),
     }
     return {P + name: str(value) for name, value in properties.items() if value is not None}
@@ -72,7 +74,7 @@ def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) 
 def version_info(snapshot: "Snapshot") -> VersionInfo:
     """Inverse of `summary_properties`."""
     text = _summary(snapshot)
-    counts = text.get(P + "counts")
+    counts, rule = text.get(P + "counts"), text.get(P + "rule")
     return VersionInfo(
         version=Version(int(text[P + "version"])),
         snapshot_id=snapshot.snapshot_id,
@@ -90,6 +92,7 @@ def version_info(snapshot: "Snapshot") -> VersionInfo:
         counts=MembershipCounts(**json.loads(counts)) if counts else None,
         published_at=datetime.fromisoformat(text[P + "published-at"]),
         reason=text.get(P + "reason", ""),
+        rule=SegmentRule.from_record(json.loads(rule)) if rule else None,
     )
 
 

@@ -303,6 +303,7 @@ def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
         audience=order.audience,
         version=info.version,
         snapshot_id=info.snapshot_id,
+        rule_hash=None if info.rule is None else info.rule.rule_hash,
         created_at=order.created_at,
         format=order.format,
         schema=taken.exported,

@@ -63,9 +63,10 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One import job. JSON-valued fields (`source`, `evidence`, `build`, `outcome`) are the records of their makers.
+    """One job: an import, or a snapshot of a segment.
 
-    Where the file has no members, there is no audience: `audience` is one of `schemas.import_targets.RESERVED`.
+    JSON-valued fields (`source`, `evidence`, `build`, `outcome`) are the records of their makers. Where the file has no
+    members, there is no audience: `audience` is one of `schemas.import_targets.RESERVED`.
     """
 
     job_id: JobId
@@ -94,8 +95,25 @@ class Job:
 
     @property
     def kind(self) -> ImportKind:
-        """What the rows of its file are; those of `audience` alone make a version of an audience."""
+        """What its rows are; those of `audience` alone make a version of an audience."""
         return self.spec.kind
+
+    @property
+    def segment(self) -> AudienceName | None:
+        """The segment whose members it takes; none where it reads a file."""
+        return None if "segment" not in self.source else AudienceName(str(self.source["segment"]))
+
+    @property
+    def shown_kind(self) -> str:
+        """What people and programs are told that it is."""
+        return self.kind if self.segment is None else "snapshot"
+
+    @property
+    def origin(self) -> str:
+        """Where its rows come from, for people."""
+        if self.segment is not None:
+            return f"segment {self.segment}"
+        return f"s3://{self.source['bucket']}/{self.source['key']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

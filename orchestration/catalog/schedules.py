@@ -1,4 +1,4 @@
-"""Recurring imports and exports in the catalog: when each is due next, and what became of its last run."""
+"""Recurring imports, exports and snapshots in the catalog: when each is due next, and what became of its last run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from segmentation.timetable import Timetable, timetable
 
-ScheduleKind = Literal["import", "export"]
+ScheduleKind = Literal["import", "export", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,6 +113,9 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     """A receipt for people: what was in the file, what became of it, what is published."""
     by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
     rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
+    if "snapshot" in receipt:
+        _print_snapshot(receipt)
+        return
     of_file: list[tuple[str, object]] = [
         ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
         ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
@@ -146,3 +149,19 @@ def print_receipt(receipt: dict[str, Any]) -> None:
         finished,
     ]
     print_pairs(pairs)
+
+
+def _print_snapshot(receipt: dict[str, Any]) -> None:
+    rule = receipt["snapshot"]
+    print_pairs(
+        [
+            ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
+            ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['kind']}"),
+            ("segment", f"{rule['segment']}, rule version {rule['rule_version']}"),
+            ("as of", rule["as_of"]),
+            ("members", number(receipt["members"])),
+            ("digest", receipt["digest"]),
+            ("snapshot", receipt["snapshot_id"]),
+            ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}"),
+        ]
+    )

@@ -95,7 +95,7 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
         else (found.kind, f"of {found.tenant}"),
         ("state", found.state if found.attempt < 2 else f"{found.state}, attempt {found.attempt}"),
         ("mode", found.mode),
-        ("source", f"s3://{found.source['bucket']}/{found.source['key']}"),
+        ("source", found.origin),
         ("rows", _rows(found)),
         ("result", _result(found) or "-"),
     ]

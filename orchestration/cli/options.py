@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and how examples get into `--help`."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -149,3 +150,14 @@ def with_options(
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     return command
+
+
+def instant(text: str, option: str) -> datetime:
+    """A time with an offset, as an option has it."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from exc
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text} has no offset; write {text}Z", param_hint=option)
+    return moment

@@ -16,7 +16,7 @@ _MARKS: Final = {"materialised": "✓", "archived": "✓", "failed": "✗"}
 def job_lines(view: JobView) -> list[str]:
     """A job in motion: what it is, a line a stage, and its partitions."""
     job = view.job
-    source = safe(f"s3://{job.source['bucket']}/{job.source['key']}")
+    source = safe(job.origin)
     queued = "" if view.queue_position is None else f", place {view.queue_position} in the queue"
     lines = [
         f"job {job.job_id}  {job.state}" + (f", attempt {job.attempt}" if job.attempt > 1 else "") + queued,

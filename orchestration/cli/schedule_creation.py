@@ -14,7 +14,7 @@ from orchestration.cli.session import catalog_context
 
 create = group(
     "create",
-    "Create a schedule of imports or exports.",
+    "Create a schedule of imports, exports or snapshots.",
     'muster schedules create import nightly "rate(1 day)" s3://b/f.csv -a vip',
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]

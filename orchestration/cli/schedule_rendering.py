@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orchestration.catalog.schedules import Schedule
     from orchestration.context import Context
 
-MADE: Final = {"import": "job", "export": "export"}
+MADE: Final = {"import": "job", "export": "export", "snapshot": "job"}
 """What a run of each kind becomes."""
 
 

@@ -1,7 +1,6 @@
-"""Rules asked of the archive: `muster segments preview`, `muster segments check`, `muster explain`."""
+"""What is asked of segments: `muster segments preview`, `muster segments check`, `muster explain`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -128,7 +127,7 @@ def explain(
     del json
     from orchestration.operations.segment_queries import explain as explain_it
 
-    found = explain_it(lake_context(), tenant, name, user, None if as_of is None else _instant(as_of))
+    found = explain_it(lake_context(), tenant, name, user, None if as_of is None else options.instant(as_of, "--as-of"))
     if SESSION.json:
         print_json(found)
         return
@@ -153,16 +152,6 @@ def _evidence(condition: dict[str, Any]) -> str:
         return ""
     changes = f", changes at {condition['changes_at']}" if condition.get("changes_at") else ""
     return f"   ({number(condition['counted'])} counted{changes})"
-
-
-def _instant(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise typer.BadParameter(f"{text!r} is no time", param_hint="--as-of") from exc
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"{text} has no offset; write {text}Z", param_hint="--as-of")
-    return moment
 
 
 def _mark(true: bool) -> str:  # noqa: FBT001  # an answer

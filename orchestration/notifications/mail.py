@@ -128,7 +128,8 @@ def message(server: MailServer, to: str, id_: str, subject: str, lines: list[str
 def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Subject and lines of the mail about a body."""
     kind = body.get("kind", "import")
-    name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else f"an {kind}"
+    one = f"{'a' if kind == 'snapshot' else 'an'} {kind}"
+    name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else one
     cause = body.get("cause") or {}
     done = f"{name} is {'exported' if kind == 'export' else 'ready'}, version {body.get('version')}"
     if kind == "import" and body.get("version") is None:  # of events or profiles
@@ -136,9 +137,9 @@ def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
     what = {
         "ready": done,
         "superseded": f"{name}: a newer import was published already",
-        "user-error": f"{name}: the {'export' if kind == 'export' else 'file'} was refused ({cause.get('code')})",
-        "system-error": f"{name}: an {kind} failed ({cause.get('code') or body.get('state')})",
-        "not-registered": f"an {kind} could not be registered",
+        "user-error": f"{name}: the {'file' if kind == 'import' else kind} was refused ({cause.get('code')})",
+        "system-error": f"{name}: {one} failed ({cause.get('code') or body.get('state')})",
+        "not-registered": f"{one} could not be registered",
     }[str(body["outcome"])]
     lines = [what, "", f"job       {body['job']}"]
     lines += [f"{label:<9} {body[label]}" for label in ("source", "to", "manifest") if body.get(label)]

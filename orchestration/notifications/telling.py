@@ -69,7 +69,7 @@ def tell_unregistered(
     """Write that an object could not be registered: there is no job, the execution stands for it."""
     body = {
         "job": execution,
-        "kind": "export" if isinstance(event, Mapping) and "export" in event else "import",
+        "kind": next((k for k in ("export", "snapshot") if isinstance(event, Mapping) and k in event), "import"),
         "outcome": "not-registered",
         "tenant": None,
         "audience": None,
@@ -107,7 +107,7 @@ def body_of(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]:
     known: Mapping[str, Any] = context.jobs.receipt(job.job_id) or job.evidence or {}
     return {
         "job": job.job_id,
-        "kind": "import",
+        "kind": "import" if job.segment is None else "snapshot",
         "outcome": outcome,
         "tenant": job.tenant,
         "audience": job.audience,
@@ -119,7 +119,7 @@ def body_of(context: Context, job: Job, outcome: Outcome) -> dict[str, Any]:
         "cause": None
         if job.error is None
         else {"kind": job.error.kind, "code": job.error.code, "message": job.error.message},
-        "source": f"s3://{job.source['bucket']}/{job.source['key']}",
+        "source": job.origin,
         "occurred_at": iso(job.finished_at_ms or job.created_at_ms),
     }
 

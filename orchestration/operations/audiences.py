@@ -209,6 +209,7 @@ def version_record(info: "VersionInfo") -> dict[str, Any]:
         "membership": None if info.counts is None else info.counts.as_record(),
         "published_at": info.published_at.isoformat(),
         "reason": info.reason,
+        "rule": None if info.rule is None else info.rule.as_record(),
     }
 
 

@@ -156,11 +156,11 @@ def stage_views(
     announced: "list[PartitionProgress]",
     now_ms: int,
 ) -> tuple[StageView, ...]:
-    """The stages of a job; `build` exists for append to and remove from an audience only."""
+    """The stages of a job; `build` exists for append to and remove from an audience, and for snapshots."""
     ended = job.state in FINAL
     views = []
     for index, name in enumerate(STAGES):
-        if name == "build" and (job.mode == "replace" or job.kind != "audience"):
+        if name == "build" and job.segment is None and (job.mode == "replace" or job.kind != "audience"):
             continue
         state: StageState
         if index < reached:

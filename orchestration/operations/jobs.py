@@ -59,7 +59,7 @@ def retry(context: "Context", job_id: JobId, *, force: bool = False) -> JobId:
 
 
 def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3
-    if job.attempt == 0:
+    if job.attempt == 0 or job.segment is not None:  # of a snapshot they hold nothing
         return None
     from connectors.publishing.importer import publish_aborted  # loads librdkafka
     from connectors.publishing.producer import KafkaTopicLog

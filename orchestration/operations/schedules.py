@@ -1,4 +1,4 @@
-"""Recurring imports and exports: making one, pausing it, and starting a run."""
+"""Recurring imports, exports and snapshots: making one, pausing it, and starting a run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,10 +13,11 @@ from orchestration.steps.exports.places import S3, check_request
 from orchestration.steps.exports.recurring import SINCE_LAST
 from orchestration.steps.exports.request import ExportRequest
 from orchestration.steps.scheduled import event_of, run_id
+from orchestration.steps.snapshots.request import SnapshotRequest
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.export_shape import not_in_a_delta
-from schemas.ids import JobId, TenantName, audience_name, schedule_name, tenant_name
+from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
 from schemas.layout import split_s3_uri
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
@@ -25,10 +26,15 @@ if TYPE_CHECKING:
     from orchestration.catalog.records import Export, Job
     from orchestration.context import Context
 
-MACHINES: Final[Mapping[ScheduleKind, str]] = {"import": IMPORT_MACHINE, "export": EXPORT_MACHINE}
+MACHINES: Final[Mapping[ScheduleKind, str]] = {
+    "import": IMPORT_MACHINE,
+    "export": EXPORT_MACHINE,
+    "snapshot": IMPORT_MACHINE,
+}
 
 
 _OF_ONE_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
+_OF_ONE_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
 
 
 def schedule_import(
@@ -97,6 +103,26 @@ def schedule_export(
     record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_EXPORT}
     record |= {"delta_from": SINCE_LAST if since_last else None}
     return _keep(context, name, tenant, "export", times, record, now_ms)
+
+
+def schedule_snapshot(
+    context: "Context",
+    name: str,
+    request: SnapshotRequest,
+    *,
+    expression: str,
+    timezone: str,
+    now_ms: int,
+) -> Schedule:
+    """Make a version of an audience of the members of a segment again and again, and keep that in the catalog.
+
+    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, BAD_SCHEDULE, BAD_TIMEZONE, SCHEDULE_EXISTS.
+    """
+    tenant, _ = check_names(context, request.tenant, request.audience)
+    context.segments.get(tenant, segment_name(request.segment))
+    times = timetable(expression, timezone, now_ms)
+    record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_SNAPSHOT}
+    return _keep(context, name, tenant, "snapshot", times, record, now_ms)
 
 
 def _keep(
@@ -219,11 +245,11 @@ def last_run(context: "Context", schedule: Schedule) -> dict[str, Any]:
 
     The state is that of its job or export, or STARTED, REFUSED, or DUPLICATE when there was nothing new to import.
     """
-    outcome, made = schedule.last_outcome or {}, "job" if schedule.kind == "import" else "export"
+    outcome, made = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
     if "refused" in outcome:
         return {"state": "REFUSED", made: None, "error": outcome["refused"]}
     run = JobId(outcome[made]) if made in outcome else None
-    if schedule.kind == "import":
+    if schedule.kind != "export":
         job = None if run is None else context.jobs.find(run)
         if job is not None and job.job_id != run:
             return {"state": "DUPLICATE", made: job.job_id, "error": None}

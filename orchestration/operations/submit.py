@@ -13,6 +13,7 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.context import IMPORT_MACHINE
 from orchestration.operations.starting import start_machine
 from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
+from orchestration.steps.snapshots.request import SnapshotRequest
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
 from schemas.import_targets import target_name
@@ -121,7 +122,7 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
             job=job.job_id,
             state=job.state,
         )
-    if job.error is not None and job.error.kind == "user" and not force:
+    if job.segment is None and job.error is not None and job.error.kind == "user" and not force:
         raise UserError(
             "FILE_AT_FAULT",
             f"job {job.job_id} failed with {job.error.code}, and the same file would fail again; correct the file and "
@@ -130,6 +131,8 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
             error=job.error.code,
         )
     require_tenant(context, tenant_name(job.tenant))
+    if job.segment is not None:
+        return start_snapshot(context, _snapshot_again(job))
     request = ImportRequest(
         job_id=fresh_id(),
         tenant=job.tenant,
@@ -149,6 +152,24 @@ def start(context: "Context", request: ImportRequest) -> JobId:
     """Step 3. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
     start_machine(context, IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
     return request.job_id
+
+
+def start_snapshot(context: "Context", request: SnapshotRequest) -> JobId:
+    """As `start`, of a snapshot."""
+    start_machine(context, IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
+    return request.job_id
+
+
+def _snapshot_again(job: "Job") -> SnapshotRequest:
+    return SnapshotRequest(
+        job_id=fresh_id(),
+        tenant=job.tenant,
+        segment=str(job.source["segment"]),
+        audience=job.audience,
+        at_ms=job.source.get("at_ms"),
+        allow_shrink=bool(job.source.get("allow_shrink")),
+        retry_of=job.job_id,
+    )
 
 
 def check_readable(path: Path) -> None:

@@ -5,6 +5,8 @@
 2. A rule that is to be evaluated, a pause, a deletion: to every partition, then noted as sent.
 3. A worker that says something else than what it was told last is told again: of two relays that send at once, a late
    one may have left an older message behind a newer one. Less and less often, as nothing may help.
+4. A snapshot that waits: partitions are asked again. Those that have answered pass that over; a request that an owner
+   has taken with it into its death does no harm.
 
 In a thread of its own: a lake that hangs must not keep task tokens from being answered.
 """
@@ -15,10 +17,12 @@ import threading
 from typing import Final
 
 from connectors.publishing.activations import ActivationSender
+from orchestration.catalog.records import Job
 from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.references import ref_of
+from orchestration.steps.snapshots.ask import request_of
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
@@ -29,6 +33,7 @@ from segmentation.rules.references import names
 LOOK_S: Final = 0.5
 AUDIENCES_EVERY_MS: Final = 2_000
 CONTRADICTED_EVERY_MS: Final = 10_000
+SNAPSHOTS_EVERY_MS: Final = 30_000
 AGAIN_AFTER_MS: Final = 30_000
 """Before a worker is told again; then twice as long each time."""
 _log = logging.getLogger(__name__)
@@ -41,7 +46,7 @@ class Activations:
         self._context = context
         self._stop = stop
         self._sender = ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions)
-        self._looked_ms = {"audiences": 0, "contradicted": 0}
+        self._looked_ms = {"audiences": 0, "contradicted": 0, "snapshots": 0}
         self._again: dict[JobId, tuple[int, int]] = {}  # when it may be told again, and how long to wait then
 
     def start(self) -> None:
@@ -69,6 +74,11 @@ class Activations:
         if self._is_time("contradicted", CONTRADICTED_EVERY_MS, now):
             for segment in self._context.activations.contradicted():
                 self._tell_again(segment, now)  # 3
+        if self._is_time("snapshots", SNAPSHOTS_EVERY_MS, now):
+            for job in self._context.jobs.live():
+                if job.segment is not None and job.state == "AWAITING":
+                    with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant):
+                        self._ask_again(job)  # 4
 
     def _is_time(self, what: str, every_ms: int, now: int) -> bool:
         if now - self._looked_ms[what] < every_ms:
@@ -117,6 +127,12 @@ class Activations:
             self._context.activations.told(audience.audience_id, current.version)
             sent = current.version
             _log.info("told workers that audience %s is version %d", name, sent)
+
+    def _ask_again(self, job: Job) -> None:
+        try:
+            self._sender.send(request_of(job))
+        except MusterError as exc:
+            _log.warning("workers cannot be asked for a snapshot: %s", exc)
 
     def _tell_again(self, segment: Segment, now: int) -> None:
         due, wait = self._again.get(segment.segment_id, (0, AGAIN_AFTER_MS))

@@ -15,9 +15,10 @@ from orchestration.context import Context
 from orchestration.relay.archived import ArchiveWatch
 from orchestration.relay.liveness import WorkerLiveness
 from orchestration.steps.materialised import completion_of
+from orchestration.steps.snapshots.cuts import cut_completion_of
 from orchestration.steps.view import view
 from schemas.messages import JobState
-from segmentation.completion import Broken, Complete, Waiting
+from segmentation.completion import Broken, Complete, Completion, Waiting
 
 HEARTBEAT_MS: Final = 20_000
 """A fifteenth of the state's HeartbeatSeconds: several may be lost."""
@@ -49,19 +50,24 @@ class Answers:
             self._send("send_task_success", taskToken=job.task_token, output=json.dumps(view(self._context, job)))
         if job.state != "AWAITING":
             return
+        if job.segment is not None:
+            self._answer(job, job.task_token, cut_completion_of(self._context, job), "BUILDING", now_ms)
+            return
         if job.kind != "audience":
             self._give_activity(job, job.task_token, now_ms)
             return
-        found = completion_of(self._context, job)
+        after: JobState = "PUBLISHING" if job.mode == "replace" else "BUILDING"
+        self._answer(job, job.task_token, completion_of(self._context, job), after, now_ms)
+
+    def _answer(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
         match found:
             case Complete():
-                self._go_on(job, job.task_token, "PUBLISHING" if job.mode == "replace" else "BUILDING")
+                self._go_on(job, token, after)
             case Broken(fault=fault):
-                self._send(
-                    "send_task_failure", taskToken=job.task_token, error="MaterialisationFailed", cause=fault[:4000]
-                )
+                self._send("send_task_failure", taskToken=token, error="MaterialisationFailed", cause=fault[:4000])
             case Waiting():
-                self._beat(job.job_id, job.task_token, self._liveness, now_ms)
+                liveness = self._liveness if job.segment is None else self._activity_liveness
+                self._beat(job.job_id, token, liveness, now_ms)
 
     def _give_activity(self, job: Job, token: str, now_ms: int) -> None:
         """As `give`, of a job that waits until the archive has its events or changes of profiles."""

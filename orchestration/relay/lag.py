@@ -32,7 +32,7 @@ class StreamLag:
 
     def look(self, jobs: Iterable[Job], now_ms: int) -> None:
         """Write what has changed. An outage of Kafka is logged and costs nothing but the progress."""
-        moving = [job for job in jobs if job.state in {"IMPORTING", "AWAITING"} and job.attempt > 0]
+        moving = [job for job in jobs if _is_sent(job)]
         if not moving or now_ms - self._looked_ms < LOOK_EVERY_MS:
             return
         self._looked_ms = now_ms
@@ -51,6 +51,10 @@ class StreamLag:
             record = lag_record(job, sent, committed)
             if record is not None and (STAGE not in stages or stages[STAGE].record != record):
                 self._context.progress.put_stage(job.job_id, STAGE, record, now_ms=now_ms)
+
+
+def _is_sent(job: Job) -> bool:
+    return job.state in {"IMPORTING", "AWAITING"} and job.attempt > 0 and job.segment is None
 
 
 def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[Place, int]) -> dict[str, Any] | None:

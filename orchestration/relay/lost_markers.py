@@ -55,7 +55,7 @@ class LostMarkers:
 
     def look(self, jobs: Iterable[Job], now_ms: int) -> None:
         """Do what is due. A server that does not answer is logged, and the next look tries again."""
-        waiting = [job for job in jobs if job.state == "AWAITING"]
+        waiting = [job for job in jobs if job.state == "AWAITING" and job.segment is None]
         if not waiting or now_ms - self._looked_ms < LOOK_EVERY_MS:
             return
         self._looked_ms = now_ms

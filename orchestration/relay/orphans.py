@@ -4,7 +4,7 @@
    of an import that the catalog does not know, once they are older than any job may be.
 2. Uploaded files: kept `upload_keep_hours` after a job that failed or was cancelled, so that it can be retried, and as
    long as any job that reads the file is running; an upload that no job was registered for, as in 1.
-3. Members of cuts that nobody has read: whoever asks for one waits no longer than a day.
+3. Members that were written down for a snapshot or a check, once they are older than any job may be.
 """
 
 import logging
@@ -21,7 +21,6 @@ from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 LOOK_EVERY_MS: Final = HOUR_MS
 SETTLED_MS: Final = HOUR_MS // 6
 """A job that ended so long ago was swept, and what its workers had in hand has been staged."""
-CUT_KEPT_MS: Final = 24 * HOUR_MS
 _IMPORT: Final = re.compile(rf"(?:{IMPORTS_PREFIX}|{INTENTS_PREFIX}[^/]+/\d+/)([0-9a-z]{{26}})\b")
 _log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Orphans:
                     if over[owner]:
                         gone.append(entry.key)
             gone += [e.key for e in objects.list(bucket, UPLOADS_PREFIX) if self._upload_is_over(bucket, e, now_ms)]
-            gone += [e.key for e in objects.list(bucket, CUTS_PREFIX) if _age_ms(e, now_ms) > CUT_KEPT_MS]  # 3
+            gone += [e.key for e in objects.list(bucket, CUTS_PREFIX) if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000]  # 3
             for key in gone:
                 objects.delete(bucket, key)
         except MusterError as exc:

@@ -27,10 +27,11 @@ from orchestration.relay.executions import Executions, stop_execution
 from orchestration.relay.exporting import ExportSweeper
 from orchestration.relay.orphans import Orphans
 from orchestration.steps.send import import_topic
+from orchestration.steps.snapshots.ask import cut_id_of
 from orchestration.steps.view import view
 from schemas.errors import MusterError
-from schemas.ids import JobId
-from schemas.layout import UPLOADS_PREFIX, staging_prefix
+from schemas.ids import Attempt, JobId
+from schemas.layout import UPLOADS_PREFIX, cut_prefix, staging_prefix
 from schemas.log_ids import bind, bound
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.jobs import Change
@@ -98,6 +99,11 @@ class Sweeper:
             expired = {"versions": list(gone.versions), "files": gone.files}
             record(self._context, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
 
+    def _forget_cuts(self, job: Job) -> None:
+        for attempt in range(1, job.attempt + 1):
+            prefix = cut_prefix(cut_id_of(job, Attempt(attempt)))
+            self._context.objects.delete_prefix(self._context.settings.staging_bucket, prefix)
+
     def _delete_upload(self, job: Job) -> None:
         bucket, key = str(job.source["bucket"]), str(job.source["key"])
         if bucket == self._context.settings.staging_bucket and key.startswith(UPLOADS_PREFIX):
@@ -128,7 +134,9 @@ class Sweeper:
         if job.state == "CANCELLED":
             stop_execution(self._context, job.job_id, job.execution, "the job was cancelled")
         try:
-            if job.attempt > 0 and job.kind == "audience":  # nobody holds anything of others
+            if job.segment is not None:
+                self._forget_cuts(job)
+            elif job.attempt > 0 and job.kind == "audience":  # nobody holds anything of others
                 # A later attempt than the published one may still be on its way through the workers.
                 if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
                     publish_aborted(
@@ -139,7 +147,10 @@ class Sweeper:
                         reason=job.state,
                     )
                 self._context.objects.delete_prefix(self._context.settings.staging_bucket, staging_prefix(job.job_id))
-            if job.state in {"READY", "SUPERSEDED"}:  # a job that ended otherwise may be retried from its upload
+            if job.segment is None and job.state in {
+                "READY",
+                "SUPERSEDED",
+            }:  # a job that ended otherwise may be retried from its upload
                 self._delete_upload(job)
             self._context.jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:

@@ -1,16 +1,22 @@
-"""BuildVersion: append and remove merge the import with the version that is current, which is pinned from here on."""
+"""BuildVersion: append and remove merge the import with the version that is current, which is pinned from here on.
+
+Of a snapshot of a segment: `steps.snapshots.build`.
+"""
 
 from connectors.lake.build import BaseVersion, ImportedParts, build_version
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.steps.materialised import complete, part_record, parts_of
 from orchestration.steps.references import audience_ref
+from orchestration.steps.snapshots.build import build_snapshot
 from orchestration.steps.view import View, view
 from schemas.ids import JobId
 
 
 def build(context: Context, job_id: JobId) -> View:
     """AWAITING | BUILDING -> PUBLISHING, with the merged parts and exact counts in the catalog."""
+    if context.jobs.get(job_id).segment is not None:
+        return build_snapshot(context, job_id)
     _, job = context.jobs.move(job_id, "BUILDING", now_ms=now_ms(), only_from={"AWAITING"})
     if job.state != "BUILDING":
         return view(context, job)

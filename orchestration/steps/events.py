@@ -2,6 +2,7 @@
 
 - an S3 "Object Created" event of the inbox bucket, key `<tenant>/<audience>/<file>`;
 - `{"import": {...}}` from the CLI (see `ImportRequest`); of a schedule's, `scheduled` makes one of these;
+- `{"snapshot": {...}}`, the same of a snapshot of a segment (see `SnapshotRequest`);
 - `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
 
 Whatever has another form raises `UserError` BAD_EVENT: no retry will change it.
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 from orchestration.steps.inputs import as_id, as_mapping, as_text, bad_event
+from orchestration.steps.snapshots.request import SnapshotRequest
 from schemas.ids import JobId
 
 KEY_MAX_BYTES: Final = 1024
@@ -91,11 +93,13 @@ class ImportRequest:
         )
 
 
-def read_event(event: object, new_id: JobId) -> ImportRequest | JobId:
-    """The import that is asked for (`new_id` names one that came by an S3 event), or the job to be resumed."""
+def read_event(event: object, new_id: JobId) -> ImportRequest | SnapshotRequest | JobId:
+    """What is asked for (`new_id` names an import that came by an S3 event), or the job to be resumed."""
     given = as_mapping(event, "the input")
     if "resume" in given:
         return as_id(given["resume"], "resume")
+    if "snapshot" in given:
+        return SnapshotRequest.from_record(given["snapshot"])
     if "import" in given:
         return ImportRequest.from_record(given["import"])
     return ImportRequest.from_event(given.get("detail"), new_id)

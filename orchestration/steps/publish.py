@@ -27,6 +27,7 @@ from segmentation.versions import (
     MembershipCounts,
     Published,
     PublishRequest,
+    SegmentRule,
     SupersededBy,
 )
 
@@ -89,7 +90,8 @@ def _request(job: Job, found: Complete) -> PublishRequest:
         partitions=job.partitions,
         row_schema=job.spec.row_schema if build is None else RowSchema.from_record(build["columns"]),
         base_version=None if build is None else build["base_version"],
-        counts=None if build is None else MembershipCounts(**build["counts"]),
+        counts=None if build is None or build["counts"] is None else MembershipCounts(**build["counts"]),
         max_shrink_percent=job.spec.max_shrink_percent,
         published_at=datetime.now(UTC),
+        rule=None if build is None or "rule" not in build else SegmentRule.from_record(build["rule"]),
     )

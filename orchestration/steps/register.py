@@ -1,4 +1,7 @@
-"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once. `events` says what for."""
+"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once. `events` says what for.
+
+Of a snapshot of a segment, which has no object: `steps.snapshots`.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,6 +15,8 @@ from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.steps.events import ImportRequest, read_event
 from orchestration.steps.scheduled import resolve
+from orchestration.steps.snapshots.register import new_snapshot, refused_snapshot
+from orchestration.steps.snapshots.request import SnapshotRequest
 from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
@@ -20,32 +25,46 @@ from schemas.import_targets import activity_spec, kind_of_target, target_name
 
 
 def register_import(context: Context, event: object, execution: str) -> View:
-    """Register the import that an event asks for; returns the view of the job that goes on in this execution.
+    """Register what an event asks for; returns the view of the job that goes on in this execution.
 
     Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for what has not the form of an event, and UNKNOWN_JOB. Any other
     user error ends in a FAILED job (the customer must see it), not in an exception.
     """
     if (known := context.jobs.of_execution(execution)) is not None:
         return view(context, known)  # this very call got through before, or the sweeper has given us the job
-    definite, occasion = resolve(event, "import")
+    of_segment = isinstance(event, Mapping) and "snapshot" in event
+    definite, occasion = resolve(event, "snapshot" if of_segment else "import")
     request = read_event(definite, fresh_id())
-    if not isinstance(request, ImportRequest):
+    if not isinstance(request, ImportRequest | SnapshotRequest):
         return view(context, context.jobs.get(request), state=NOT_MINE)
-    try:
-        new, refused = _new_job(context, request, execution), None
-    except UserError as exc:
-        new = _refused_job(context, request, execution)
-        refused = JobError.of(exc)
-    registered = context.jobs.register(new, again=request.again, refused=refused)
+    new, refused = _judged(context, request, execution)
+    again = isinstance(request, ImportRequest) and request.again
+    registered = context.jobs.register(new, again=again, refused=refused)
     context.jobs.admit(context.lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
     job = context.jobs.get(registered)
-    if request.by_event and job.execution == execution:
+    if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
         detail = event.get("detail") if isinstance(event, Mapping) else None
         requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
         record_automatic(context, f"s3 requester {requester}", "import", job, {"state": job.state})
     if occasion is not None and job.execution == execution:
-        record_automatic(context, f"schedule {occasion.schedule_id}", "import", job, {"state": job.state})
+        what = "snapshot" if of_segment else "import"
+        record_automatic(context, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
     return view(context, job, state=None if job.execution == execution else NOT_MINE)
+
+
+def _judged(
+    context: Context, request: ImportRequest | SnapshotRequest, execution: str
+) -> tuple[NewJob, JobError | None]:
+    """The job of a request, and why it is refused, where it is."""
+    try:
+        if isinstance(request, SnapshotRequest):
+            return new_snapshot(context, request, execution), None
+        return _new_job(context, request, execution), None
+    except UserError as exc:
+        refused = JobError.of(exc)
+    if isinstance(request, SnapshotRequest):
+        return refused_snapshot(context, request, execution), refused
+    return _refused_job(context, request, execution), refused
 
 
 def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:

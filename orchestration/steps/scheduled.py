@@ -1,10 +1,10 @@
 """What a schedule starts a workflow with, and how the first step makes a definite request of it.
 
-    {"schedule": {"id": ..., "timezone": ..., "due": "2026-11-25T09:00:00Z"}, "import": {...}}      (or "export")
+    {"schedule": {"id": ..., "timezone": ..., "due": "2026-11-25T09:00:00Z"}, "import": {...}}
 
-The request has placeholders in its address and no id. The relay sends it, and EventBridge Scheduler sends the same: it
-puts the due time where `DUE` stands. Both may send it twice, under the names of two executions: the id of a run follows
-from its schedule and its due time, so that it is registered once.
+Or "export", or "snapshot". The request has placeholders in its address, if it has one, and no id. The relay sends it,
+and EventBridge Scheduler sends the same: it puts the due time where `DUE` stands. Both may send it twice, under the
+names of two executions: the id of a run follows from its schedule and its due time, so that it is registered once.
 """
 
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ from segmentation.timetable import time_zone
 DUE: Final = "<aws.scheduler.scheduled-time>"
 """EventBridge Scheduler replaces it: https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html"""
 ADDRESS: Final[Mapping[ScheduleKind, str]] = {"import": "key", "export": "to"}
-"""The field of a request that may have placeholders."""
-RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "export_id"}
+"""The field of a request that may have placeholders. A snapshot has none."""
+RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "export_id", "snapshot": "job_id"}
 """The field of a request that has its id."""
 
 
@@ -65,11 +65,14 @@ def resolve(event: object, kind: ScheduleKind) -> tuple[object, Occasion | None]
     occasion, request = _occasion(event["schedule"]), event.get(kind)
     if not isinstance(request, Mapping):
         raise _bad(f"there is no {kind}")
+    own_id = {RUN_ID[kind]: occasion.run_id}
+    if kind not in ADDRESS:
+        return {kind: {**request, **own_id}}, occasion
     address = request.get(ADDRESS[kind])
     if not isinstance(address, str):
         raise _bad(f"{kind}.{ADDRESS[kind]} is {type(address).__name__}, not a text")
     filled = fill(address, occasion.due_ms, occasion.zone)
-    return {kind: {**request, RUN_ID[kind]: occasion.run_id, ADDRESS[kind]: filled}}, occasion
+    return {kind: {**request, **own_id, ADDRESS[kind]: filled}}, occasion
 
 
 def _occasion(record: object) -> Occasion:

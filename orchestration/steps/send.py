@@ -17,34 +17,27 @@ from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.stage_reports import StageReport
+from orchestration.steps.attempts import begin_attempt
+from orchestration.steps.snapshots.ask import ask
 from orchestration.steps.view import View, view
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
-from schemas.log_ids import bind
 from schemas.topics import EVENTS, IMPORTS, IMPORTS_SMALL, PROFILES, SEGMENT_WORKER_GROUP, WORKER_GROUP
-
-MAX_ATTEMPTS = 8
-"""More than the workflow's own retries give: a job that comes here more often is in a loop."""
 
 
 def send(context: Context, job_id: JobId) -> View:
     """IMPORTING -> AWAITING. Returns early, with nothing changed, when another attempt or a cancel has overtaken it."""
     job = context.jobs.get(job_id)
+    if job.segment is not None:
+        return ask(context, job_id)
     if job.state != "IMPORTING":
         return view(context, job)
     if job.task_token is not None:  # its turn has been taken, or its last wait is over: nobody need answer that again
         context.jobs.put(job_id, task_token=None)
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
-    if job.attempt >= MAX_ATTEMPTS:
-        raise FatalError("TOO_MANY_ATTEMPTS", f"job {job_id} has used {MAX_ATTEMPTS} attempts", job=job_id)
-    try:
-        attempt = context.jobs.start_attempt(job_id, after=job.attempt, now_ms=now_ms(), **_first_sight(context, job))
-        bind(attempt=attempt)
-    except FatalError as exc:
-        if exc.code != "ATTEMPT_SUPERSEDED":
-            raise
-        return view(context, context.jobs.get(job_id))  # cancelled, or begun by another, between our look and our swap
+    if (attempt := begin_attempt(context, job, **_first_sight(context, job))) is None:
+        return view(context, context.jobs.get(job_id))
     report = StageReport(context.progress, job_id, "import", total=int(job.evidence["accepted"]), unit="rows")
     try:
         sent = _publish(context, job, attempt, Evidence.from_record(job.evidence), report)

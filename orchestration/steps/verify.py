@@ -11,6 +11,7 @@ from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.stage_reports import StageReport
+from orchestration.steps.snapshots.ask import confirm
 from orchestration.steps.view import View, view
 from schemas.ids import JobId
 from schemas.layout import rejects_key
@@ -22,6 +23,8 @@ def verify(context: Context, job_id: JobId) -> View:
     Raises `UserError` for a file that is at fault; its rejects are kept all the same.
     """
     job = context.jobs.get(job_id)
+    if job.segment is not None:
+        return confirm(context, job_id)
     if job.state != "VERIFYING":
         return view(context, job)
     if job.task_token is not None:  # its turn has been taken: the relay need not say so again

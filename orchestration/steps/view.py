@@ -42,5 +42,8 @@ def not_mine(context: Context, job_id: JobId, execution: str) -> View | None:
 
 
 def _base_members(context: Context, job: Job) -> int:
-    """Members of the current version, as far as the catalog tells; a hint for where to run, nothing more."""
+    """Members of the current version, or of the segment; a hint for where to run, nothing more."""
+    if job.segment is not None:
+        said = (row for row in context.progress.partitions(job.job_id) if row.attempt == job.attempt)
+        return sum(int(row.record.get("distinct", 0)) for row in said)
     return 0 if job.audience_id is None else context.jobs.last_members(job.audience_id)

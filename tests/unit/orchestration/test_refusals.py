@@ -21,13 +21,14 @@ from orchestration.operations.follow import REGISTRATION_S, await_registration, 
 from orchestration.operations.submit import resubmit, start
 from orchestration.relay.sweeper import LOOK_EVERY_MS, Sweeper
 from orchestration.settings import Settings
+from orchestration.steps.attempts import MAX_ATTEMPTS
 from orchestration.steps.build import build
 from orchestration.steps.events import ImportRequest
 from orchestration.steps.fail import MAX_RETRIES, retry_import
 from orchestration.steps.publish import publish
 from orchestration.steps.references import audience_ref
 from orchestration.steps.register import _refused_job
-from orchestration.steps.send import MAX_ATTEMPTS, send
+from orchestration.steps.send import send
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName

@@ -16,7 +16,11 @@ from tests.contract.test_schedules import NIGHTLY
 
 MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:"
 ARNS = SchedulerArns(
-    state_machines={"import": f"{MACHINE}ImportAudience", "export": f"{MACHINE}ExportAudience"},
+    state_machines={
+        "import": f"{MACHINE}ImportAudience",
+        "export": f"{MACHINE}ExportAudience",
+        "snapshot": f"{MACHINE}ImportAudience",
+    },
     role="arn:aws:iam::123456789012:role/muster-scheduler",
 )
 DUE = "2026-11-26T05:00:00Z"

@@ -1,0 +1,52 @@
+"""Snapshots of segments: starting one."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from orchestration.clock import fresh_id, now_ms
+from orchestration.operations.submit import check_names, start_snapshot
+from orchestration.steps.snapshots.register import check_time, current_rule
+from orchestration.steps.snapshots.request import SUFFIX, SnapshotRequest
+from schemas.errors import UserError
+from schemas.ids import JobId, segment_name
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+def snapshot(
+    context: "Context",
+    tenant: str,
+    name: str,
+    *,
+    audience: str | None = None,
+    at: datetime | None = None,
+    allow_shrink: bool = False,
+) -> JobId:
+    """Start a snapshot of a segment; the id of its job. What would be refused is refused before.
+
+    Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError`
+    ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
+    """
+    target = audience_of(name) if audience is None else audience
+    tenant_, target_ = check_names(context, tenant, target)
+    segment, now = segment_name(name), now_ms()
+    at_ms = None if at is None else int(at.timestamp() * 1000)
+    if at_ms is not None and at_ms < now:
+        raise UserError("BAD_TIME", "workers know who is in a segment now, and not who was", at_ms=at_ms)
+    check_time(at_ms, now)
+    current_rule(context, tenant_, segment)
+    request = SnapshotRequest(
+        job_id=fresh_id(),
+        tenant=tenant_,
+        segment=segment,
+        audience=target_,
+        at_ms=at_ms,
+        allow_shrink=allow_shrink,
+    )
+    return start_snapshot(context, request)
+
+
+def audience_of(segment: str) -> str:
+    """The audience that a snapshot goes to where nobody says another."""
+    return segment + SUFFIX

@@ -1,0 +1,1 @@
+"""Snapshots of segments: what their jobs do in the states that imports have."""

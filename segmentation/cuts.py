@@ -1,0 +1,75 @@
+"""Cuts through a segment as announcements of the partitions of a job: each is what was asked for, or is not.
+
+What a cut says of its members is what the parts of the version are held against, as the verification of a file is.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.columns import RowSchema
+from schemas.digest import Digest
+from schemas.ids import Attempt, JobId, Partition
+from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
+from schemas.segment_messages import SegmentCut
+from segmentation.completion import Broken, Complete, Completion, Waiting
+
+CUT_ROWS: Final = RowSchema()
+"""Of members: a user_id and nothing else."""
+
+
+def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_version: int) -> ProgressMessage:
+    """A cut as the word of its partition, in answer to a job that asked for members by a version of the rule."""
+    if cut.rule_version != rule_version:
+        has = f"rule version {cut.rule_version}" if cut.rule_version else "no such segment"
+        fault = f"partition {cut.partition} has {has}, and version {rule_version} was asked for"
+    elif cut.digest.schema_id != CUT_ROWS.schema_id or cut.digest.count != cut.members:
+        fault = f"partition {cut.partition} says {cut.members} members, and a digest of {cut.digest}"
+    elif (cut.part is None) != (cut.members == 0):
+        fault = f"partition {cut.partition} says {cut.members} members, in {cut.part or 'no file'}"
+    else:
+        return PartitionMaterialised(
+            import_id=job_id,
+            attempt=attempt,
+            partition=cut.partition,
+            partitions=cut.partitions,
+            chunks=0,
+            records=cut.members,
+            digest=cut.digest,
+            distinct=cut.members,
+            distinct_digest=cut.digest,
+            part=cut.part,
+            part_bytes=0,
+        )
+    return PartitionFailed(
+        import_id=job_id,
+        attempt=attempt,
+        partition=cut.partition,
+        partitions=cut.partitions,
+        reason=fault,
+        missing_count=0,
+        missing=(),
+        expected=cut.digest,
+        actual=cut.digest,
+    )
+
+
+def cut_completion(attempt: Attempt, partitions: int, announced: Sequence[ProgressMessage]) -> Completion:
+    """Whether the newest attempt has a cut of every partition, each as it was asked for."""
+    parts: dict[Partition, PartitionMaterialised] = {}
+    for message in announced:
+        if message.attempt != attempt:
+            continue
+        if message.partitions != partitions:
+            fault = f"partition {message.partition} of {message.partitions} was cut, the job has {partitions}"
+            return Broken(attempt=attempt, fault=fault)
+        if isinstance(message, PartitionFailed):
+            return Broken(attempt=attempt, fault=message.reason)
+        parts[message.partition] = message
+    if len(parts) < partitions:
+        return Waiting(done=len(parts))
+    return Complete(attempt=attempt, partitions=tuple(parts[partition] for partition in sorted(parts)))
+
+
+def members_of(found: Complete) -> tuple[Digest, ...]:
+    """What each partition says of its members."""
+    return tuple(message.digest for message in found.partitions)
