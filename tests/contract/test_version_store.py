@@ -21,6 +21,7 @@ from segmentation.versions import (
     BaseMoved,
     Published,
     PublishRequest,
+    SegmentRule,
     SupersededBy,
     VersionStore,
 )
@@ -333,6 +334,15 @@ def test_a_rollback_is_a_new_version_of_the_old_files(bench: Bench) -> None:
     assert bench.members(ref, 2) == ["cy"]
     info = bench.store.version(ref, Version(3))
     assert (info.mode, info.source_version, info.reason) == ("rollback", 1, "bad file")
+
+
+def test_the_rule_of_a_snapshot_stays_with_its_members_and_with_no_others(bench: Bench) -> None:
+    ref = audience()
+    rule = SegmentRule(segment=AudienceName("buyers"), rule_version=2, rule_hash="ab" * 32, as_of=AT)
+    bench.store.publish(bench.replace(ref, "10", "ann", "bob", rule=rule))
+    bench.store.publish(bench.replace(ref, "20", "cy"))
+    bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
+    assert [info.rule for info in bench.store.versions(ref)] == [rule, None, rule]
 
 
 def test_a_rollback_twice_is_one_version(bench: Bench) -> None:

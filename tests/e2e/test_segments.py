@@ -32,14 +32,37 @@ def send(settings: Settings, users: int) -> None:
     assert producer.flush(30) == 0
 
 
+def snapshot_is_a_version(muster: Muster, folder: Path) -> None:
+    """The 400 buyers become a version of an audience, which exports and rules take as any other."""
+    made = muster("segments", "snapshot", "buyers", "-t", TENANT, "--wait", "--json")
+    assert made.code == 0, made.err
+    receipt, rule = made.json["receipt"], muster("segments", "show", "buyers", "-t", TENANT, "--json").json
+    assert (receipt["members"], receipt["version"], receipt["snapshot"]["rule_hash"]) == (400, 1, rule["rule_hash"])
+    assert all(p["changes"] > p["generation"] >= 0 for p in receipt["partitions"])
+    exported = muster("export", "buyers-snapshot", "-t", TENANT, "--to", str(folder / "out"), "--format", "jsonl")
+    assert exported.code == 0, exported.err
+    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    assert (manifest["rule_hash"], manifest["rows"]) == (rule["rule_hash"], 400)
+    again = muster("segments", "snapshot", "buyers", "-t", TENANT, "--wait", "--json")
+    assert (again.json["receipt"]["version"], again.json["receipt"]["digest"]) == (2, receipt["digest"])
+    named = ("--rule", "in audience buyers-snapshot")
+    assert muster("segments", "create", "copied", *named, "-t", TENANT).code == 0
+    eventually(lambda: members_of(muster, "copied", 400), 60)
+    assert muster("segments", "delete", "copied", "-t", TENANT).code == 0
+
+
+def members_of(muster: Muster, name: str, expected: int) -> Any:
+    shown = muster("segments", "show", name, "-t", TENANT, "--json").json
+    return shown["complete"] and shown["members"] == expected and shown
+
+
 def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_archive(
     deployment: Settings, muster: Muster, tmp_path: Path
 ) -> None:
     muster("tenants", "create", TENANT)
 
     def members(name: str, expected: int) -> Any:
-        shown = muster("segments", "show", name, "-t", TENANT, "--json").json
-        return shown["complete"] and shown["members"] == expected and shown
+        return members_of(muster, name, expected)
 
     def publish(*users: str) -> None:
         file = tmp_path / "vip.csv"
@@ -63,5 +86,6 @@ def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_arc
     assert muster("segments", "preview", RULE, "-t", TENANT, "--json").json["members"] == 400
     explained = muster("explain", "buyers", "user-500", "-t", TENANT, "--json").json
     assert (explained["member"], explained["groups"][0]["conditions"][0]["counted"]) == (True, 2)
+    snapshot_is_a_version(muster, tmp_path)
     assert muster("segments", "delete", "special", "-t", TENANT).code == 0
     assert [s["segment"] for s in muster("segments", "list", "-t", TENANT, "--json").json] == ["buyers"]

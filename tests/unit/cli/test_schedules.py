@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
+from orchestration.clock import fresh_id
 from orchestration.context import Context
+from schemas.ids import AudienceName, TenantName
+from segmentation.rules.parser import parse_rule
 from tests.unit.notifications.test_telling import make_context
 
 NIGHTLY = (
@@ -50,6 +54,22 @@ def test_a_schedule_is_made_shown_and_listed(context: Context, capsys: pytest.Ca
     assert "vip-{date}.csv" in capsys.readouterr().out
     assert main(["schedules", "list"]) == 0
     assert "2100-01-01 05:00:00" in capsys.readouterr().out
+
+
+def test_a_recurring_snapshot_goes_to_the_audience_that_is_named_after_its_segment(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = NewRule(text="a = 1", timezone=None, rule=parse_rule("a = 1"))
+    context.segments.create(TenantName("acme"), AudienceName("buyers"), rule, new_id=fresh_id(), author="a", now_ms=1)
+    made = answer(capsys, "schedules", "create", "snapshot", "nightly", "cron(0 0 * * ? 2100)", "buyers")
+    assert (made["kind"], made["last"]) == ("snapshot", None)
+    assert made["request"] == {
+        "tenant": "acme",
+        "segment": "buyers",
+        "audience": "buyers-snapshot",
+        "allow_shrink": False,
+    }
+    assert answer(capsys, "schedules", "list") == [made]
 
 
 def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsys: pytest.CaptureFixture[str]) -> None:

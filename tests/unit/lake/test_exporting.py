@@ -33,10 +33,10 @@ from connectors.sources.limits import ParseLimits
 from schemas.columns import Column, ColumnType, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
-from schemas.ids import Version
+from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat, Manifest
-from segmentation.versions import AudienceRef
-from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request
+from segmentation.versions import AudienceRef, SegmentRule
+from tests.unit.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request
 from tests.unit.sources.reading import parse_file
 
 KINDS = RowSchema(
@@ -161,6 +161,16 @@ def test_an_export_of_naughty_values_verifies_and_reads_back_as_the_version(
     if where == "local" and format_.formulas == "as-is":
         found = parse_file(lake.folder / "out" / manifest.files[0].key, spec=import_spec(manifest))
         assert (found.rejects, len(found.rows)) == ([], len(NAUGHTY))
+
+
+def test_the_manifest_of_a_snapshot_has_the_hash_of_its_rule(lake: Lake) -> None:
+    version = lake.publish([{"user_id": "ann"}], RowSchema(), "1")
+    to = str(lake.folder / "out")
+    rule = SegmentRule(segment=AudienceName("buyers"), rule_version=2, rule_hash="ab" * 32, as_of=AT)
+    snapshot = dataclasses.replace(version, info=dataclasses.replace(version.info, rule=rule))
+    assert lake.export(snapshot, FORMATS[0], to).rule_hash == "ab" * 32
+    assert lake.check(to)[0].rule_hash == "ab" * 32
+    assert lake.export(version, FORMATS[0], to + "-of-a-file").rule_hash is None
 
 
 def test_a_large_version_becomes_files_of_about_the_target_size_that_duckdb_reads(lake: Lake) -> None:

@@ -12,12 +12,14 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.catalog.segment_records import NewRule
+from orchestration.cli.following import print_receipt
 from orchestration.clock import fresh_id, now_ms
 from orchestration.notifications.mail import wording
 from orchestration.notifications.telling import body_of
 from orchestration.operations.job_records import job_record
 from orchestration.operations.jobs import cancel
 from orchestration.operations.mending import mend
+from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.relay.activations import Activations
 from orchestration.relay.answers import Answers
@@ -25,6 +27,7 @@ from orchestration.relay.lost_markers import LostMarkers
 from orchestration.relay.orphans import Orphans
 from orchestration.relay.sweeper import Sweeper
 from orchestration.steps.references import audience_ref
+from orchestration.steps.scheduled import event_of
 from orchestration.steps.snapshots.cuts import put_cuts
 from orchestration.steps.snapshots.request import SnapshotRequest
 from schemas.columns import USER_ID, RowSchema
@@ -156,7 +159,9 @@ def test_the_members_of_a_segment_become_a_version_that_names_its_rule(deploymen
     assert int(info.rule.as_of.timestamp() * 1e6) == asked(deployment)[0].at_us
 
 
-def test_the_receipt_adds_up_and_says_from_where_changes_follow(deployment: Deployment) -> None:
+def test_the_receipt_adds_up_and_says_from_where_changes_follow(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
     job = published(deployment)
     receipt = deployment.context.jobs.receipt(job.job_id)
     assert receipt is not None
@@ -170,6 +175,10 @@ def test_the_receipt_adds_up_and_says_from_where_changes_follow(deployment: Depl
         "members": 3,
     }
     assert receipt["snapshot"]["rule_version"] == 1
+    print_receipt(dict(receipt))
+    shown_to_people = capsys.readouterr().out
+    assert "acme/buyers-snapshot version 1, READY" in shown_to_people
+    assert "buyers, rule version 1" in shown_to_people
     places = [
         {name: p[name] for name in ("partition", "records", "changes", "generation", "events")}
         for p in receipt["partitions"]
@@ -401,6 +410,22 @@ def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) ->
     for at in (datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(hours=25)):
         with pytest.raises(UserError, match="BAD_TIME"):
             snapshot(deployment.context, ACME, BUYERS, at=at)
+
+
+def test_a_schedule_makes_the_snapshot_of_its_time_once(deployment: Deployment) -> None:
+    context, due_ms = deployment.context, 1_795_597_200_000
+    wanted = request(job_id=JobId(""), allow_shrink=True)
+    daily = schedule_snapshot(context, "daily", wanted, expression="rate(1 day)", timezone="UTC", now_ms=due_ms)
+    for name in ("by-the-relay", "by-the-scheduler"):
+        deployment.workflow.statuses[EXECUTION + name] = "RUNNING"
+        deployment.call("register_import", input=event_of(daily, due_ms), execution=EXECUTION + name)
+    [job] = context.jobs.search()
+    assert (job.segment, job.audience, job.spec.max_shrink_percent) == (BUYERS, "buyers-snapshot", None)
+    assert registered(context, daily, due_ms) == {"job": job.job_id}
+    with pytest.raises(UserError, match="UNKNOWN_SEGMENT"):
+        schedule_snapshot(
+            context, "other", request(segment="x"), expression="rate(1 day)", timezone="UTC", now_ms=due_ms
+        )
 
 
 def test_a_version_that_has_lost_too_many_is_refused_unless_that_is_allowed(deployment: Deployment) -> None:
