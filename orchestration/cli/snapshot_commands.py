@@ -43,7 +43,7 @@ def snapshot(
     name: Name,
     audience: Audience = None,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="ISO 8601 with an offset, within 24 hours [now].")
+        str | None, typer.Option("--at", metavar="TIME", help="ISO 8601 with an offset, within an hour [now].")
     ] = None,
     allow_shrink: AllowShrink = False,
     tenant: options.Tenant = "default",

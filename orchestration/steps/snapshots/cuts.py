@@ -22,7 +22,8 @@ def put_cuts(context: Context, cuts: Iterable[SegmentCut], now_ms: int) -> None:
     for job in context.jobs.live():
         if job.segment is not None and job.build is not None:
             asking[asked_of(job)["cut_id"]] = job
-    context.progress.put_partitions([_row(asking[cut.cut_id], cut, now_ms) for cut in cuts if cut.cut_id in asking])
+    if rows := [_row(asking[cut.cut_id], cut, now_ms) for cut in cuts if cut.cut_id in asking]:
+        context.progress.put_partitions(rows)
 
 
 def cut_completion_of(context: Context, job: Job) -> Completion:

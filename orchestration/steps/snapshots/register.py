@@ -14,8 +14,8 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, audience_name, segment_name, tenant_name
 from schemas.topics import HOUR_MS
 
-AHEAD_MAX_MS: Final = 24 * HOUR_MS
-"""A job lives no longer than three days."""
+AHEAD_MAX_MS: Final = HOUR_MS
+"""A job that waits for its instant takes the place of another one in its lane."""
 
 
 def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> NewJob:
@@ -63,7 +63,9 @@ def check_time(at_ms: int | None, now: int) -> None:
     """Raises `UserError` BAD_TIME for an instant that a job would wait for too long."""
     if at_ms is not None and at_ms > now + AHEAD_MAX_MS:
         raise UserError(
-            "BAD_TIME", f"a snapshot is of an instant within the next {AHEAD_MAX_MS // HOUR_MS} hours", at_ms=at_ms
+            "BAD_TIME",
+            "a snapshot is of an instant within an hour; `muster schedules` has later ones",
+            at_ms=at_ms,
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.tables import partition_progress
 from orchestration.cli.following import print_receipt
 from orchestration.clock import fresh_id, now_ms
 from orchestration.notifications.mail import wording
@@ -189,6 +190,21 @@ def test_the_receipt_adds_up_and_says_from_where_changes_follow(
     ]
 
 
+def test_a_large_segment_is_built_in_a_task_of_its_own(deployment: Deployment) -> None:
+    awaiting(deployment)
+    answered(deployment)
+    few = json.loads(deployment.workflow.answers[-1][1]["output"])
+    large = deployment.context.settings.lambda_file_bytes
+    job = deployment.context.jobs.live()[0]
+    [row, _] = deployment.context.progress.partitions(job.job_id)
+    with deployment.context.database.write() as connection:
+        connection.execute(partition_progress.update().values(record={**row.record, "distinct": large}))
+    answer(deployment)
+    many = json.loads(deployment.workflow.answers[-1][1]["output"])
+    assert (few["state"], few["build_in_lambda"], many["build_in_lambda"]) == ("BUILDING", True, False)
+    assert all(many["timeouts"][name] > few["timeouts"][name] for name in ("build_s", "publish_s"))
+
+
 def test_a_segment_without_members_is_an_empty_version(deployment: Deployment) -> None:
     job = awaiting(deployment)
     answered(deployment, (), ())
@@ -208,7 +224,7 @@ def test_partitions_are_asked_for_an_instant_to_come_and_no_sooner_than_that_whi
     before_us = now_ms() * 1000
     awaiting(deployment)
     assert before_us < asked(deployment)[-1].at_us < before_us + 60_000_000
-    at_ms = now_ms() + 3_600_000
+    at_ms = now_ms() + 3_000_000
     awaiting(deployment, at_ms=at_ms)
     assert asked(deployment)[-1].at_us == at_ms * 1000
 
@@ -398,7 +414,7 @@ def test_the_same_request_again_is_the_same_job(deployment: Deployment) -> None:
 
 
 def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) -> None:
-    job_id = snapshot(deployment.context, ACME, BUYERS, at=datetime.now(UTC) + timedelta(hours=1), allow_shrink=True)
+    job_id = snapshot(deployment.context, ACME, BUYERS, at=datetime.now(UTC) + timedelta(minutes=50), allow_shrink=True)
     [started] = deployment.workflow.started
     wanted = SnapshotRequest.from_record(json.loads(started)["snapshot"])
     assert (wanted.job_id, wanted.segment, wanted.audience, wanted.allow_shrink) == (
@@ -407,7 +423,7 @@ def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) ->
         "buyers-snapshot",
         True,
     )
-    for at in (datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(hours=25)):
+    for at in (datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=61)):
         with pytest.raises(UserError, match="BAD_TIME"):
             snapshot(deployment.context, ACME, BUYERS, at=at)
 

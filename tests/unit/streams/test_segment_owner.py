@@ -38,6 +38,7 @@ from schemas.topics import (
     SEGMENT_ACTIVATIONS,
     SEGMENT_STATUS,
 )
+from segmentation.partitions.change_log import ChangeLog, told_of
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from streams.config import StoreConfig
@@ -211,6 +212,39 @@ async def test_a_cut_that_is_taken_once_more_has_the_members_that_its_message_sa
     content = world.store.get(*split_s3_uri(cut.part))
     assert content is not None
     assert (cut.members, pq.read_table(io.BytesIO(content)).column("user_id").to_pylist()) == (2, ["ann", "bob"])
+
+
+async def test_a_cut_and_the_changes_behind_it_are_who_is_in_whoever_owns_the_partition() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers("count(purchase, 1h) >= 1"))
+    for user, ago_s in (("bob", 0), ("ann", 0), ("old", 3_590)):
+        world.append(EVENTS, purchase(user, ago_s), user.encode())
+    await step(living)
+    world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US + 1))
+    await step(living)
+    world.now_us += 1_000_000
+    await step(living)
+    (cut,) = of_type(world, SEGMENT_STATUS, SegmentCut)
+    content = world.store.get(*split_s3_uri(cut.part))
+    assert content is not None
+    members = set(pq.read_table(io.BytesIO(content)).column("user_id").to_pylist())
+    world.append(EVENTS, purchase("new"), b"new")
+    await step(living)
+    late = replace(of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)[-1], seq=99)
+    another = await started(world)
+    world.now_us += 60_000_000  # "old" leaves, which the new owner tells
+    await step(another)
+    world.append(MEMBERSHIP_CHANGES, late)  # the one that was replaced goes on
+    await step(another)
+    log = ChangeLog(cut.generation)
+    for offset, message in list(enumerate(world.messages(MEMBERSHIP_CHANGES)))[cut.changes :]:
+        if log.counts(offset, message):
+            changes = told_of(message).changes
+            for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
+                assert (user in members) != entered
+                (members.add if entered else members.remove)(user)
+    assert members == world.received()["buyers"] == {"ann", "bob", "new"}
 
 
 async def test_a_request_that_comes_again_is_answered_once() -> None:
