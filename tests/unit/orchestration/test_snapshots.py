@@ -14,9 +14,11 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.tables import partition_progress
 from orchestration.cli.following import print_receipt
+from orchestration.cli.rendering import job_lines
 from orchestration.clock import fresh_id, now_ms
 from orchestration.notifications.mail import wording
 from orchestration.notifications.telling import body_of
+from orchestration.operations.follow import look
 from orchestration.operations.job_records import job_record
 from orchestration.operations.jobs import cancel
 from orchestration.operations.mending import mend
@@ -518,6 +520,28 @@ def test_what_is_told_of_a_snapshot_names_its_segment(deployment: Deployment) ->
     assert subject == "[Muster] acme/buyers-snapshot: the snapshot was refused (UNKNOWN_SEGMENT)"
     record = job_record(job)
     assert (record["kind"], record["source"]["segment"]) == ("snapshot", "buyers")
+
+
+def test_a_snapshot_is_followed_as_an_import_is(deployment: Deployment) -> None:
+    job = awaiting(deployment)
+
+    def seen() -> str:
+        found = look(deployment.context, job.job_id, now_ms())
+        assert found is not None
+        return "\n".join(job_lines(found))
+
+    assert "acme/buyers-snapshot, replace, segment buyers" in seen()
+    assert [line.split()[0] for line in seen().splitlines()[2:]] == [
+        "verify",
+        "import",
+        "materialise",
+        "build",
+        "publish",
+    ]
+    answered(deployment)
+    deployment.step(job, "build_version")
+    deployment.run(job)
+    assert "partitions  2 of 2 materialised" in seen()
 
 
 def test_a_lost_receipt_is_written_again_as_it_was(deployment: Deployment) -> None:
