@@ -35,6 +35,7 @@ class SegmentWorkerConfig:
     tail_bytes: int = 64 * MIB
     checkpoint_after_s: float = 60.0
     status_after_s: float = 2.0
+    clock_skew_s: float = 60.0  # how far the clock may be off that of the broker
     session_timeout_s: float = 30.0
     heartbeat_s: float = 3.0
     commit_interval_s: float = 1.0

@@ -116,7 +116,7 @@ class Owner:
             await self._room.wait()
 
     async def run(self) -> None:
-        """Until `close`. Raises `FatalError` OWNER_REPLACED, RETENTION_LOST, and what S3 and the broker raise."""
+        """Until `close`. Raises `FatalError` OWNER_REPLACED, ARCHIVE_GAP, CLOCK_SKEW, and as S3 and the broker do."""
         if not self.live:  # given up while it waited: to say that it starts would end the owner that there is by now
             return
         try:
@@ -146,6 +146,8 @@ class Owner:
         await self._changes.start(found.changes)
         log = ChangeLog(found.generation, found.next_seq)
         async for record in self._changes.read_to(self._generation + 1):
+            if record.offset == self._generation:
+                self._check_clock(started.started_at_us, record.timestamp * 1000)
             message = CODEC.decode(record.value)
             assert isinstance(message, OwnerStarted | MembershipChanges)  # noqa: S101  # nobody else writes there
             if record.offset <= self._generation and log.counts(record.offset, message):
@@ -167,6 +169,17 @@ class Owner:
             starts[EVENTS],
             starts[PROFILES],
         )
+
+    def _check_clock(self, before_us: int, broker_us: int) -> None:
+        """A state never goes back in time: one that a clock of the future has moved on would stay there."""
+        allowed_us = int(self._config.clock_skew_s * 1_000_000)
+        if not before_us - allowed_us <= broker_us <= self._ports.now_us() + allowed_us:
+            raise FatalError(
+                "CLOCK_SKEW",
+                f"the clock of this worker is {(before_us - broker_us) / 1e6:+.0f} s off that of the broker, and "
+                f"{self._config.clock_skew_s:.0f} s are allowed: windows would be wrong. Set the clocks by NTP.",
+                skew_s=(before_us - broker_us) / 1e6,
+            )
 
     def _catch_up(self, starts: Mapping[str, int]) -> None:
         """What was acknowledged after the checkpoint does not come again: it is in the archive."""

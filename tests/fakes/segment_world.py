@@ -46,6 +46,7 @@ class World:
 
     def __init__(self, now_us: int, **config: Any) -> None:
         self.now_us = now_us
+        self.skew_us = 0  # of the owners' clock against the broker's
         self.steady_s = 0.0
         self.calls_take_us = 0
         self.logs: dict[str, list[SimpleNamespace]] = {}
@@ -75,7 +76,15 @@ class World:
         """A record at the end of a topic; its offset."""
         log = self.logs.setdefault(topic, [])
         encoded = value if isinstance(value, bytes | None) else CODEC.encode(value)
-        log.append(SimpleNamespace(offset=len(log), key=key, value=encoded, at_us=self.now_us))
+        log.append(
+            SimpleNamespace(
+                offset=len(log),
+                key=key,
+                value=encoded,
+                at_us=self.now_us,
+                timestamp=(self.now_us - self.skew_us) // 1000,
+            )
+        )
         return len(log) - 1
 
     def messages(self, topic: str) -> list[Any]:

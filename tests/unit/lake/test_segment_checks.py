@@ -20,9 +20,11 @@ from orchestration.context import Context
 from orchestration.operations import segment_check
 from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.settings import Secret, Settings
+from schemas.columns import RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Partition, Version
 from schemas.layout import cut_key, s3_uri
+from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
 from segmentation.rules.parser import parse_rule
@@ -94,7 +96,9 @@ class Stream:
             profiles=0,
             activations=0,
             changes=0,
+            generation=0,
             members=len(mine),
+            digest=digest_rows(pa.table({"user_id": pa.array(mine, pa.string())}), RowSchema()),
             part=part,
         )
 

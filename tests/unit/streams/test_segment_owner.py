@@ -366,6 +366,17 @@ async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
     assert caught.value.code == "ARCHIVE_GAP"
 
 
+@pytest.mark.parametrize("skew_s", [120, -120])
+async def test_an_owner_whose_clock_is_wrong_changes_nothing(skew_s: int) -> None:
+    world = World(NOW_US)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.skew_us = skew_s * 1_000_000
+    with pytest.raises(FatalError, match="Set the clocks by NTP") as caught:
+        await started(world)
+    assert (caught.value.code, caught.value.detail["skew_s"]) == ("CLOCK_SKEW", skew_s)
+    assert of_type(world, MEMBERSHIP_CHANGES, MembershipChanges) == []
+
+
 def cut_off(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
