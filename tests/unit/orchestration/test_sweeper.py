@@ -231,13 +231,13 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
     assert deployment.objects.keys(STAGING) == []
 
 
-def test_the_members_of_a_cut_that_nobody_has_read_are_removed_after_a_day(deployment: Deployment) -> None:
+def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
     orphans = Orphans(deployment.context)
-    orphans.look(deployment.later(hours=23))
+    orphans.look(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING)) == 1
-    orphans.look(deployment.later(hours=25))
+    orphans.look(deployment.later(hours=73))
     assert deployment.objects.keys(STAGING) == []
 
 
