@@ -51,6 +51,7 @@ def _json_wanted(value: bool) -> bool:  # noqa: FBT001  # typer calls it with th
 
 
 Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Tenant.", metavar="TENANT")]
+OfTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=_json_wanted)]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
 AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]

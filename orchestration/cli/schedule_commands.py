@@ -1,7 +1,5 @@
 """`muster schedules`: recurring imports and exports."""
 
-from typing import Annotated
-
 import typer
 
 from orchestration.cli import options
@@ -28,9 +26,7 @@ def add_to(app: typer.Typer) -> None:
 @command(schedules, "list", "muster schedules list", "muster schedules list --tenant acme --json")
 def list_(
     *,
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")
-    ] = None,
+    tenant: options.OfTenant = None,
     json: options.Json = False,
 ) -> None:
     """List schedules, with their next and last run."""

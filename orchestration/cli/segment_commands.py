@@ -69,9 +69,7 @@ def create(
 @command(segments, "list", "muster segments list", "muster segments list --tenant acme --json")
 def list_(
     *,
-    tenant: Annotated[
-        str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")
-    ] = None,
+    tenant: options.OfTenant = None,
     json: options.Json = False,
 ) -> None:
     """List segments, with their sizes."""

@@ -268,7 +268,7 @@ class Owner:
             )
             for letter in outcome.letters:
                 _log.error(
-                    "passed over: %s/%d offset=%d: %s", *(letter.topic, self.partition), letter.offset, letter.reason
+                    "passed over: %s/%d offset=%d: %s", letter.topic, self.partition, letter.offset, letter.reason
                 )
             await self._say(outcome)
 
