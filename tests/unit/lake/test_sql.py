@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psutil
 import pytest
 
 from connectors.confinement import child_environment
@@ -18,8 +17,10 @@ from connectors.lake.sql_child import _make_views, _parse, _system_names
 from connectors.lake.sql_tree import AudienceCall, RejectsCall, replace_calls
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
+from tests.unit.children import running
 from tests.unit.lake.support import Parts, audience, limits, new_id
 
+CHILD = "connectors.lake.sql_child"
 AGE = RowSchema(columns=(Column(name="age", type="long"),))
 Run = Callable[..., list[tuple[Any, ...]]]
 
@@ -276,7 +277,7 @@ def test_a_crash_of_duckdb_is_the_fault_of_the_query(
     s3: S3Access, tmp_path: Path, sent: signal.Signals, code: str
 ) -> None:
     def crash(_: object) -> Resolved:
-        [child] = _children()
+        [child] = running(CHILD)
         child.send_signal(sent)
         return Resolved(files=[], schema=AGE)
 
@@ -286,7 +287,7 @@ def test_a_crash_of_duckdb_is_the_fault_of_the_query(
     ):
         list(answer.rows)
     assert caught.value.code == code
-    assert (_children(), list((tmp_path / "duckdb").iterdir())) == ([], [])
+    assert (running(CHILD), list((tmp_path / "duckdb").iterdir())) == ([], [])
 
 
 def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: S3Access, tmp_path: Path) -> None:
@@ -294,12 +295,8 @@ def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: 
     text = "select range from range(100000000)"
     with query(text, lambda _: nothing, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer:
         assert next(answer.rows) == (0,)
-        assert len(_children()) == 1
-    assert (_children(), list((tmp_path / "duckdb").iterdir())) == ([], [])
-
-
-def _children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "connectors.lake.sql_child" in child.cmdline()]
+        assert len(running(CHILD)) == 1
+    assert (running(CHILD), list((tmp_path / "duckdb").iterdir())) == ([], [])
 
 
 def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import pytest
 
 from connectors.objects import ObjectStore
@@ -16,6 +15,7 @@ from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from tests.unit.children import parsers
 
 MIB = 1024 * 1024
 BLOCK = 8 * MIB
@@ -55,10 +55,11 @@ class Watched:
         self.peak_bytes = 0
 
     def __call__(self, _: ParseProgress) -> None:
-        for child in psutil.Process().children():
-            if "connectors.sources.child" not in child.cmdline():  # a server of other tests
+        for child in parsers():
+            try:
+                status = Path(f"/proc/{child.pid}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):  # it has just ended
                 continue
-            status = Path(f"/proc/{child.pid}/status").read_text()
             peak = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
             self.peak_bytes = max(self.peak_bytes, int(peak.split()[1]) * 1024)
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.errors import RetriableError, UserError
+from tests.unit.children import parsers, unreaped
 from tests.unit.sources.reading import parse_file, spec_of
 
 ROWS = 600_000
@@ -34,21 +34,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Iterator[None]:
     yield
-    assert children() == []
-
-
-def children() -> list[psutil.Process]:
-    """Parsers that this process has started and not reaped; other parts of the session may run beside them."""
-    found = []
-    for process in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):
-            if "connectors.sources.child" in process.cmdline() or process.status() == psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+    assert (parsers(), unreaped()) == ([], [])
 
 
 def child() -> psutil.Process:
-    (only,) = children()
+    (only,) = parsers()
     return only
 
 

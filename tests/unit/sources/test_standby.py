@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.standby import STANDBY
 from schemas.errors import UserError
+from tests.unit.children import parsers, unreaped
 from tests.unit.sources.reading import parse_file, spec_of
 
 
@@ -29,16 +29,11 @@ def file(tmp_path: Path) -> Path:
 def _none_is_left() -> Iterator[None]:
     yield
     STANDBY.stop()
-    assert waiting() == set()
+    assert (waiting(), unreaped()) == (set(), [])
 
 
 def waiting() -> set[int]:
-    found = set()
-    for process in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):  # a zombie too: it has ended
-            if "connectors.sources.child" in process.cmdline():
-                found.add(process.pid)
-    return found
+    return {process.pid for process in parsers()}
 
 
 def test_a_file_gets_the_process_that_waits_and_the_same_rows(file: Path) -> None:
