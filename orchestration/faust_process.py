@@ -26,9 +26,12 @@ from streams.faust_app import CRASH_EXIT_CODE, FaustApp
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
 _M_ARENA_MAX: Final = -8  # mallopt(3)
 _M_MMAP_THRESHOLD: Final = -3
-_MMAP_BYTES: Final = 256 * 1024
+_M_TRIM_THRESHOLD: Final = -1
+_MMAP_BYTES: Final = 4 * 1024 * 1024
 """From this size memory goes back to the system when it is freed. By default glibc raises its threshold to 32 MiB, and
-the heap keeps the largest size that it ever had."""
+the heap keeps the largest size that it ever had. With a lower one most of the time of a step goes into fresh pages."""
+_TRIM_BYTES: Final = 64 * 1024 * 1024
+"""So much of the end of a heap is kept when it is free."""
 
 
 class FaustWorker(Protocol):
@@ -92,3 +95,4 @@ def _bound_heaps() -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)

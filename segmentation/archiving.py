@@ -61,7 +61,7 @@ class ArchiveFile:
 
 
 def archive_files(
-    topic: str, partition: Partition, rows: pa.RecordBatch, *, first_offset: int, end_offset: int
+    topic: str, partition: Partition, rows: pa.Table, *, first_offset: int, end_offset: int
 ) -> Iterator[ArchiveFile]:
     """A file for each tenant in `rows` (`EVENT_ROWS` or `PROFILE_ROWS`, all of these offsets); none for no rows."""
     for tenant, of_tenant in by_tenant(rows):
@@ -77,15 +77,13 @@ def archive_files(
         yield ArchiveFile(key=key, content=content)
 
 
-def archive_content(topic: str, partition: Partition, rows: pa.RecordBatch) -> bytes:
-    """Rows of one tenant as zstd Parquet of `ARCHIVE_SCHEMAS`: the same rows are the same bytes."""
+def archive_content(topic: str, partition: Partition, rows: pa.Table) -> bytes:
+    """Rows of one tenant as zstd Parquet of `ARCHIVE_SCHEMAS`: the same batches are the same bytes."""
     partitions = pa.array(np.full(rows.num_rows, partition, np.int32))
-    whole = pa.RecordBatch.from_arrays([*rows.columns, partitions], names=[*rows.schema.names, ARCHIVE_PARTITION]).cast(
-        ARCHIVE_SCHEMAS[topic]
-    )
+    whole = rows.append_column(ARCHIVE_PARTITION, partitions).cast(ARCHIVE_SCHEMAS[topic])
     sink = pa.BufferOutputStream()
     with archive_writer(sink, topic) as writer:
-        writer.write_batch(whole, row_group_size=ROW_GROUP_ROWS)
+        writer.write_table(whole, row_group_size=ROW_GROUP_ROWS)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 

@@ -1,6 +1,7 @@
 """Rows of one partition are of several tenants: taken apart, each in the order of the log."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,8 +9,10 @@ import pyarrow.compute as pc
 from schemas.activity import TENANT
 from schemas.ids import TenantName
 
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
-def by_tenant(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, pa.RecordBatch]]:
+
+def by_tenant(rows: Rows) -> Iterator[tuple[TenantName, Rows]]:
     """The rows of each tenant."""
     tenants = rows.column(TENANT)
     for tenant in pc.unique(tenants).to_pylist():

@@ -16,8 +16,9 @@ class Piece:
 
     first: int
     end: int
-    rows: pa.RecordBatch
+    rows: pa.Table
     since: float
+    bytes: int
 
 
 class Tail:
@@ -38,7 +39,7 @@ class Tail:
     @property
     def bytes(self) -> int:
         """Of all rows in memory."""
-        return sum(piece.rows.nbytes for piece in self._pieces)
+        return sum(piece.bytes for piece in self._pieces)
 
     @property
     def end(self) -> int:
@@ -47,28 +48,25 @@ class Tail:
 
     def rows(self) -> list[pa.RecordBatch]:
         """All rows that are not in the table, in order."""
-        return [piece.rows for piece in self._pieces]
+        return [batch for piece in self._pieces for batch in piece.rows.to_batches()]
 
     def add(self, rows: pa.RecordBatch, end: int, now: float) -> None:
         """The rows of the next records up to `end`; those that the table has are left out."""
         if end <= self.end:
             return
         rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.end))
-        self._pieces.append(Piece(first=self.end, end=end, rows=rows, since=now))
+        self._pieces.append(_piece(self.end, end, pa.Table.from_batches([rows]), now))
 
     def due(self, now: float, *, bytes_: int, after_s: float) -> Piece | None:
         """What is to be written now, as one piece; none where that has time."""
         waiting = [piece for piece in self._pieces if piece.first >= self.written_to]
         if not waiting:
             return None
-        if now - waiting[0].since < after_s and sum(piece.rows.nbytes for piece in waiting) < bytes_:
+        size = sum(piece.bytes for piece in waiting)
+        if now - waiting[0].since < after_s and size < bytes_:
             return None
-        return Piece(
-            first=waiting[0].first,
-            end=waiting[-1].end,
-            rows=pa.concat_batches([piece.rows for piece in waiting]),
-            since=waiting[0].since,
-        )
+        rows = pa.concat_tables([piece.rows for piece in waiting])  # copies nothing
+        return Piece(first=waiting[0].first, end=waiting[-1].end, rows=rows, since=waiting[0].since, bytes=size)
 
     def announced(self, end: int, now: float) -> None:
         """Files with the rows below `end` are durable, and the committer has been told."""
@@ -86,7 +84,7 @@ class Tail:
         if self._pieces and self._pieces[0].first < end:
             cut = self._pieces.popleft()
             rest = cut.rows.filter(pc.greater_equal(cut.rows.column(OFFSET), end))
-            self._pieces.appendleft(Piece(first=end, end=cut.end, rows=rest, since=cut.since))
+            self._pieces.appendleft(_piece(end, cut.end, rest, cut.since))
         self.written_to = max(self.written_to, end) if end in self._ends else end
         self._ends = {later for later in self._ends if end < later <= self.written_to}
         self._announced_at = now if self._ends else None
@@ -97,3 +95,7 @@ class Tail:
             self.written_to = self.archived_to
             self._announced_at = None
             self._ends.clear()
+
+
+def _piece(first: int, end: int, rows: pa.Table, since: float) -> Piece:
+    return Piece(first=first, end=end, rows=rows, since=since, bytes=rows.nbytes)

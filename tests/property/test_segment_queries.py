@@ -96,7 +96,7 @@ class Files:
     def _file(self, topic: str, partition: Partition, rows: list[Row]) -> ArchivedFile:
         schema = EVENT_ROWS if topic == EVENTS else PROFILE_ROWS
         whole = [{"tenant": ACME, "received_at": RECEIVED, **row} for row in rows]
-        content = archive_content(topic, partition, pa.RecordBatch.from_pylist(whole, schema=schema))
+        content = archive_content(topic, partition, pa.Table.from_pylist(whole, schema=schema))
         path = self.folder / f"{next(self.numbers)}.parquet"
         path.write_bytes(content)
         key = ArchiveKey(

@@ -52,9 +52,9 @@ class Bucket:
         partition: Partition = HERE,
     ) -> ArchiveWritten:
         """Files of these rows, and what a worker says of them."""
-        batch = pa.RecordBatch.from_pylist(list(rows), schema=SCHEMAS[topic])
+        table = pa.Table.from_pylist(list(rows), schema=SCHEMAS[topic])
         uris = []
-        for file in archive_files(topic, partition, batch, first_offset=first, end_offset=end):
+        for file in archive_files(topic, partition, table, first_offset=first, end_offset=end):
             uris.append(s3_uri(self.name, str(file.key)))
             put_bytes_if_absent(self.s3, file.content, uris[-1])
         return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=tuple(uris))

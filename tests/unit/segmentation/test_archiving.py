@@ -21,8 +21,8 @@ def event(tenant: str, offset: int, **given: Any) -> dict[str, Any]:
 
 
 def written(*rows: dict[str, Any], first: int = 0, end: int = 10) -> list[ArchiveFile]:
-    batch = pa.RecordBatch.from_pylist(list(rows), schema=EVENT_ROWS)
-    return list(archive_files(EVENTS, HERE, batch, first_offset=first, end_offset=end))
+    table = pa.Table.from_pylist(list(rows), schema=EVENT_ROWS)
+    return list(archive_files(EVENTS, HERE, table, first_offset=first, end_offset=end))
 
 
 def rows_of(file: ArchiveFile) -> pa.Table:
@@ -50,8 +50,8 @@ def test_a_file_has_all_that_a_row_says_and_the_partition() -> None:
 
 def test_changes_of_profiles_are_written_likewise() -> None:
     row = {"tenant": "acme", "user_id": "alice", "deleted": True, "attributes": [], "offset": 1, "received_at": NOON}
-    batch = pa.RecordBatch.from_pylist([row], schema=PROFILE_ROWS)
-    [file] = archive_files(PROFILES, HERE, batch, first_offset=0, end_offset=2)
+    table = pa.Table.from_pylist([row], schema=PROFILE_ROWS)
+    [file] = archive_files(PROFILES, HERE, table, first_offset=0, end_offset=2)
     assert str(file.key).startswith("activity/profiles/data/acme/00003/")
     assert rows_of(file).column("deleted").to_pylist() == [True]
 
