@@ -24,7 +24,7 @@ from benchmarks.setting import Setting
 GOAL_FAUST: Final = 100.0
 GOAL_STREAMS: Final = 4.0
 GOAL_RULES: Final = 0.25  # 49 more cost at most four times
-FAUST_EVENTS, STREAMS_EVENTS = 100_000, 2_000_000
+FAUST_EVENTS, STREAMS_EVENTS, SINGLE_EVENTS = 100_000, 2_000_000, 500_000
 """As many as that they get, if there are as many, of the same share of the users."""
 STREAMS_THREADS: Final = 2
 TIMES: Final = 3
@@ -57,6 +57,8 @@ def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
     topics.send_chunks(bootstrap, topic, events)
     core = best_of(setting.repeat, fold.fold_topic, bootstrap, topic, new_topic(bootstrap, 1), events)
     users = user_ids(setting.users)
+    few, some = _share(setting, SINGLE_EVENTS)
+    singles, of_few = whole_worker(setting.settings, some, few, 1, setting.scratch, single=True)
     worker, members = whole_worker(setting.settings, users, setting.events, 1, setting.scratch)
     many, of_many = whole_worker(setting.settings, users, setting.events, setting.rules, setting.scratch)
     return [
@@ -64,6 +66,13 @@ def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
         streams,
         *_compared("consumer and fold, 1 rule", core, "chunks in a topic, changes out"),
         *_compared(WORKER, worker, f"with its archive; {members:,} members"),
+        Result(
+            benchmark="segments",
+            label="muster's worker, single JSON events",
+            best=singles,
+            baseline=STREAMS,
+            note=f"with its archive; {few:,} JSON events, {of_few:,} members",
+        ),
         Result(
             benchmark="segments",
             label=f"muster's worker, {setting.rules} rules",

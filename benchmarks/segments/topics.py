@@ -1,12 +1,12 @@
 """The same shop in topics: chunks as an import sends them, and single JSON events, keyed by user."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.segments.events import Messages, event_batches
+from benchmarks.segments.events import BEGIN_US, Messages, event_batches
 
 POLL_EVERY = 10_000
 
@@ -17,18 +17,22 @@ def send_chunks(bootstrap: str, topic: str, messages: Messages) -> None:
     _send(bootstrap, topic, ((None, *one) for one in zip(values, messages.partitions, strict=True)))
 
 
-def send_json(bootstrap: str, topic: str, users: pa.StringArray, events: int) -> None:
-    """Events as an ordinary producer sends them."""
-    _send(bootstrap, topic, _json_events(users, events))
+def send_json(
+    bootstrap: str, topic: str, users: pa.StringArray, events: int, *, begin_us: int = BEGIN_US, **more: str
+) -> None:
+    """Events as an ordinary producer sends them; `more`: what each of them says besides."""
+    _send(bootstrap, topic, _json_events(users, events, begin_us, more))
 
 
-def _json_events(users: pa.StringArray, events: int) -> Iterator[tuple[str, bytes, int]]:
-    for batch in event_batches(users, events):
+def _json_events(
+    users: pa.StringArray, events: int, begin_us: int, more: Mapping[str, str]
+) -> Iterator[tuple[str, bytes, int]]:
+    for batch in event_batches(users, events, begin_us):
         occurred_at = (batch.column("occurred_at").cast(pa.int64()).to_numpy() // 1000).tolist()
         columns = [batch.column(name).to_pylist() for name in ("user_id", "event", "amount", "category", "mobile")]
         for at, user_id, event, amount, category, mobile in zip(occurred_at, *columns, strict=True):
             properties = {"amount": amount, "category": category, "mobile": mobile}
-            of = {"user_id": user_id, "event": event, "occurred_at": at, "properties": properties}
+            of = {"user_id": user_id, "event": event, "occurred_at": at, "properties": properties, **more}
             yield user_id, json.dumps(of).encode(), -1
 
 

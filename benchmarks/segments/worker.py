@@ -1,7 +1,8 @@
 """The worker of a running stack, whole: chunks in its topic, changes out, rows into the archive's table."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from benchmarks.measure import Measured
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
-from benchmarks.segments.topics import send_chunks
+from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
 from orchestration.local import processes
 from orchestration.operations.segments import create, read_rule
@@ -23,10 +24,10 @@ TIMEOUT_S: Final = 1800
 
 
 def whole_worker(
-    settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path
+    settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path, *, single: bool = False
 ) -> tuple[Measured, int]:
-    """From the first chunk sent until the worker says that it has taken the last, with so many rules; and how many
-    members there are of all.
+    """From when all events are in the topic until the worker says that it has taken the last, with so many rules; and
+    how many members there are of all. `single`: a JSON record for each event, as an ordinary producer sends it.
 
     The events end now: what counts is what happened in the last days, as the worker's clock says.
     """
@@ -40,22 +41,38 @@ def whole_worker(
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
     before = _taken(context, segments[0])
     begin_us = time.time_ns() // 1000 - SPAN_US
-    messages = write_events(
-        scratch / f"worker-{number}", users, events, partitions=settings.partitions, begin_us=begin_us
-    )
+    broker, records = settings.kafka_bootstrap, events
+    if not single:
+        path = scratch / f"worker-{number}"
+        messages = write_events(path, users, events, partitions=settings.partitions, begin_us=begin_us)
+        records = len(messages.ends)
     process = _process(settings)
     used = sum(process.cpu_times()[:2])
+    with _stopped(process):
+        if single:
+            send_json(broker, EVENTS, users, events, begin_us=begin_us, tenant=TENANT)
+        else:
+            send_chunks(broker, EVENTS, messages)
     began = time.perf_counter()
-    send_chunks(settings.kafka_bootstrap, EVENTS, messages)
-    _wait(lambda: _taken(context, segments[0]) - before >= len(messages.ends))
+    _wait(lambda: _taken(context, segments[0]) - before >= records)
     measured = Measured(
-        rows=messages.rows,
+        rows=events,
         wall_s=time.perf_counter() - began,
         cpu_s=sum(process.cpu_times()[:2]) - used,
         peak_bytes=process.memory_info().rss,
     )
     members = sum(p.members for one in segments for p in context.segments.partitions(one).values())
     return measured, members
+
+
+@contextmanager
+def _stopped(process: psutil.Process) -> Iterator[None]:
+    """It does not run, as the others do not run while their topic is filled."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 def _taken(context: Context, segment: JobId) -> int:

@@ -27,6 +27,7 @@ class SegmentWorkerConfig:
     name: str
     group: str = SEGMENT_WORKER_GROUP
     step_s: float = 0.2  # how long records are gathered before they are taken together
+    gather_bytes: int = MIB  # ... unless they come to this much
     step_bytes: int = 8 * MIB
     queue_bytes: int = 16 * MIB
     archive_bytes: int = 16 * MIB  # a file is written when its rows come to this much

@@ -110,7 +110,8 @@ class Owner:
         """One record, in order. Returns when the next may come."""
         one = self._inputs[record.topic]
         one.put(record)
-        self._changed.set()
+        if self._has_enough():
+            self._changed.set()
         while self.live and one.waiting_bytes > self._config.queue_bytes:
             self._room.clear()
             await self._room.wait()
@@ -196,7 +197,7 @@ class Owner:
     # --- a step ----------------------------------------------------------------------------------------------------
 
     async def step(self) -> None:
-        """Steps 1 to 5, once records have come or it is time."""
+        """Steps 1 to 5, once enough records have come or it is time."""
         if not self._changed.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._config.step_s)
@@ -204,7 +205,7 @@ class Owner:
         await self._cut()
         batches = {topic: one.drain() for topic, one in self._inputs.items()}
         self._room.set()
-        if any(one.waits and not one.full for one in self._inputs.values()):
+        if self._has_enough():
             self._changed.set()
         outcome = await self._ports.in_thread(
             fold_records, self._segments, batches, self._inputs, self._config.partitions, self._ports.now_us()
@@ -217,6 +218,10 @@ class Owner:
             await one.archive()
         await self._report()
         await self._keep()
+
+    def _has_enough(self) -> bool:
+        """Whether a step is worth its cost, which is that of some hundred records."""
+        return any(one.waiting_bytes >= self._config.gather_bytes and not one.full for one in self._inputs.values())
 
     async def _say(self, outcome: Outcome) -> None:
         """Step 3."""

@@ -457,7 +457,7 @@ async def test_records_without_a_value_fill_the_queue_too() -> None:
 
 
 async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> None:
-    world = World(NOW_US, tail_bytes=0, step_bytes=1, step_s=600.0)
+    world = World(NOW_US, tail_bytes=0, step_bytes=1, step_s=600.0, gather_bytes=1)
     living = await started(world)
     for user in ("ann", "bob"):
         world.append(EVENTS, purchase(user), user.encode())
@@ -467,6 +467,20 @@ async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> 
     await asyncio.sleep(0)
     assert (living.owner.segments.place.events, waiting.done()) == (1, False)
     waiting.cancel()
+
+
+async def test_records_are_gathered_until_they_are_worth_a_step() -> None:
+    world = World(NOW_US, step_s=600.0, gather_bytes=2 * RECORD_BYTES)
+    living = await started(world)
+    world.append(PROFILES, None, b"ann")
+    await living.deliver()
+    stepping = asyncio.create_task(living.owner.step())
+    await asyncio.sleep(0.05)
+    assert (living.owner.segments.place.profiles, stepping.done()) == (0, False)
+    world.append(PROFILES, None, b"bob")
+    await living.deliver()
+    await stepping
+    assert living.owner.segments.place.profiles == 2
 
 
 async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
