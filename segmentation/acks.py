@@ -42,6 +42,16 @@ class AckLedger:
             raise DeliveryGapError(self.next_offset, offset)
         return replace(self, next_offset=offset + 1)
 
+    def pass_over(self, end: int) -> Self:
+        """The offsets below `end` that are due hold no record: they count as delivered."""
+        return replace(self, next_offset=max(end, self.next_offset))
+
+    def complete_to(self, end: int) -> Self:
+        """All below `end` is durable. Raises ValueError where that was never delivered."""
+        if end > self.next_offset:
+            raise ValueError(f"offset {end - 1} has not been delivered; the next one is {self.next_offset}")
+        return replace(self, acked_to=max(end, self.acked_to), done=frozenset(o for o in self.done if o >= end))
+
     def complete(self, offsets: Iterable[int]) -> tuple[Self, range]:
         """Records have become durable; the range may be acknowledged now, in that order.
 

@@ -8,16 +8,18 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import faust
-from faust.types import EventT
+from faust.types import TP, EventT
 from mode import CrashingSupervisor
 
 from schemas.errors import MusterError
 from schemas.topics import TOPICS
-from streams.guards import Ownership, install
+from streams.guards import Ownership, SafeConsumer, install
+from streams.lanes import Acknowledgeable
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +90,10 @@ class FaustApp:
         """Hand a message over, in the order of calls. What is returned waits for the broker: (topic, offset, ...)."""
         return await self._topics[topic].send(key=key, value=value, partition=partition)
 
+    def hole(self, tp: TP, end: int) -> Acknowledgeable:
+        """What acknowledges offsets below `end` that hold no record, as an event does that of its record."""
+        return _Hole(cast(SafeConsumer, self.app.consumer), tp, end)
+
     def fail(self, exc: Exception) -> None:
         """End the process, in order if that works within the grace period. The first error is the one that counts."""
         if self.error is not None:
@@ -102,6 +108,17 @@ class FaustApp:
         timer.daemon = True
         timer.start()
         self._crashing = asyncio.get_running_loop().create_task(self.app.crash(exc))
+
+
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    consumer: SafeConsumer
+    tp: TP
+    end: int
+
+    def ack(self) -> bool:
+        self.consumer.pass_over(self.tp, self.end)
+        return True
 
 
 def _app(config: AppConfig) -> faust.App:

@@ -1,26 +1,32 @@
-"""Four guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
+"""Five guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
 
 1. The set of active partitions is frozen before it is handed to aiokafka: Faust passes the live set, and when a
    rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
 2. After a rebalance every partition is rewound explicitly to its committed offset, or to the start of the log when it
    has none; Faust's `seek_to_committed` leaves those with None or 0 where they are. What was acknowledged before the
    rewind is forgotten, since all of it comes again. A committed offset outside the log is RETENTION_LOST.
-3. Nothing is committed past a record that is still in flight (faust-streaming issue 606).
+3. Nothing is committed past a record that is still in flight (faust-streaming issue 606). Else the last one that was
+   acknowledged counts: lanes acknowledge in order, and offsets between that hold no record are no reason to wait.
+   Faust finds some of those by itself, not all, and keeps a number for each.
 4. The view of what is committed advances only when the commit succeeded (faust-streaming issue 316).
+5. What was sent in a transaction is read once that is committed, and never if it is aborted. Faust asks for that only
+   together with transactions of its own.
 
 Whether records arrive without a gap is checked again by the materialiser's ledger: a hole ends the process.
 """
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from faust import App
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
 from schemas.errors import FatalError
 
+READ_COMMITTED: Final = "read_committed"
+"""Of aiokafka: nothing behind the first transaction that is open, and nothing of one that was aborted."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,10 +43,20 @@ class Ownership(Protocol):
         """The partitions cannot be read from where they must be: the process is to end."""
 
 
+class _CommittedOnly(AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = READ_COMMITTED  # noqa: SLF001  # guard 5; used when the consumer is started
+        return consumer
+
+
 class SafeConsumer(Consumer):
-    """Faust's consumer with the four guards."""
+    """Faust's consumer with the five guards."""
 
     ownership: Ownership
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _CommittedOnly(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's name
         if active_partitions is not None:
@@ -81,16 +97,20 @@ class SafeConsumer(Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         acked = self._acked[tp]
         in_flight = min((m.offset for m in list(self._unacked_messages) if m.tp == tp and not m.acked), default=None)
-        if not acked or in_flight is None:
-            return super()._new_offset(tp)
-        if min(acked) >= in_flight:
+        done = [offset for offset in acked if in_flight is None or offset < in_flight]
+        if not done:
             return None
-        later = [offset for offset in acked if offset >= in_flight]  # guard 3: hidden from this commit
-        acked[:] = [offset for offset in acked if offset < in_flight]
-        try:
-            return super()._new_offset(tp)
-        finally:
-            acked.extend(later)
+        acked[:] = [offset for offset in acked if in_flight is not None and offset >= in_flight]
+        self._acked_index[tp].difference_update(done)
+        return max(done) + 1
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Of no use to `_new_offset`."""
+
+    def pass_over(self, tp: TP, end: int) -> None:
+        """Acknowledge offsets below `end` that hold no record, as if one had been at the last of them."""
+        self._acked[tp].append(end - 1)
+        self._acked_index[tp].add(end - 1)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002  # Faust's signature
         before = {tp: self._committed_offset.get(tp) for tp in offsets}

@@ -1,6 +1,7 @@
 """A lane: one topic-partition while this worker owns it. Records are acknowledged in offset order, or not at all."""
 
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Protocol
 
 from faust.types import TP
@@ -10,7 +11,7 @@ from segmentation.acks import AckLedger, DeliveryGapError
 
 
 class Acknowledgeable(Protocol):
-    """A Faust event, of which only this is used."""
+    """A Faust event, of which only this is used, or what stands for offsets without a record."""
 
     def ack(self) -> bool:
         """Count the record as processed; the offset is committed by the consumer's timer."""
@@ -35,6 +36,21 @@ class Lane:
         """Records that are not acknowledged yet."""
         return self._ledger.pending
 
+    @property
+    def due(self) -> int:
+        """The offset of the next record."""
+        return self._ledger.next_offset
+
+    def pass_over(self, end: int, passed: Acknowledgeable | None = None) -> None:
+        """The offsets from the one that is due up to `end`, exclusive, hold no record; `passed` acknowledges them.
+
+        It is not needed where a record at `end` follows.
+        """
+        if end > self.due:
+            self._ledger = self._ledger.pass_over(end)
+            if passed is not None:
+                self._events[end - 1] = passed
+
     def deliver(self, offset: int, event: Acknowledgeable) -> None:
         """A record has arrived. Raises `FatalError` DELIVERY_GAP when it is not the one that is due."""
         try:
@@ -43,7 +59,7 @@ class Lane:
             raise FatalError(
                 "DELIVERY_GAP",
                 f"{self.tp.topic}/{self.tp.partition}: {exc}; the worker ends, to be started again from the committed "
-                "offset. Where that meets the same gap, somebody sends in transactions, whose markers take offsets",
+                "offset. Where imports meet the same gap, somebody sends in transactions, whose markers take offsets",
                 topic=self.tp.topic,
                 partition=self.tp.partition,
                 expected=exc.expected,
@@ -57,6 +73,14 @@ class Lane:
             return
         self._ledger, ackable = self._ledger.complete(offsets)
         for offset in ackable:
+            self._events.pop(offset).ack()
+
+    def done_to(self, end: int) -> None:
+        """What lies below `end` is durable, records or not: acknowledge it, in order."""
+        if not self.live:
+            return
+        self._ledger = self._ledger.complete_to(end)
+        for offset in list(takewhile(lambda known: known < end, self._events)):
             self._events.pop(offset).ack()
 
     def close(self) -> None:

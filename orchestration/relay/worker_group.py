@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
@@ -39,9 +39,10 @@ class WorkerGroup:
         return {place: at.get(place, -1) for place in map(_place, self._places)}
 
     def ends(self) -> Mapping[Place, int]:
-        """Offset that the next message of each partition will have."""
+        """Offset that the next message of each partition will have, or the first one of a transaction that is open."""
         latest = self._admin.list_offsets(
             {place: OffsetSpec.latest() for place in self._places},  # type: ignore[no-untyped-call]
+            isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=TIMEOUT_S,
         )
         return {_place(place): f.result(TIMEOUT_S + 1).offset for place, f in latest.items()}

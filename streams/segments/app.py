@@ -8,8 +8,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from schemas.codec import CODEC, UndecodableError
@@ -33,7 +35,8 @@ from streams.counters import Counters
 from streams.faust_app import FaustApp
 from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.log_reader import LogReader
+from streams.segments.holes import Holes
+from streams.segments.log_reader import LogEnds, LogReader
 from streams.segments.owner import Owner
 from streams.segments.ports import Ports
 from streams.staging import S3Store
@@ -69,9 +72,11 @@ class SegmentWorker:
             monotonic=time.monotonic,
         )
         self._lanes: dict[TP, Lane] = {}
+        self._holes: dict[TP, Holes] = {}
         self._owners: dict[int, Owner] = {}
         self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
         self.faust.app.task(self._follow_archive)
+        self.faust.app.task(self._pass_holes)
         self.faust.app.on_before_shutdown.connect(self._shut_down)
 
     def samples(self) -> list[Sample]:
@@ -88,12 +93,14 @@ class SegmentWorker:
                 owner.close()
         for tp in partitions:
             self._lanes.pop(tp, None)
+            self._holes.pop(tp, None)
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start anew at these offsets."""
         ours = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
         self.on_revoked(set(ours))
         self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in ours.items()}
+        self._holes |= {tp: Holes(partial(self._ports.log, tp.topic, tp.partition)) for tp in ours}
         for partition in sorted({tp.partition for tp in ours}):
             lanes = {topic: self._lanes.get(TP(topic, partition)) for topic in ACTIVITY_TOPICS}
             both = {topic: lane for topic, lane in lanes.items() if lane is not None}
@@ -137,6 +144,12 @@ class SegmentWorker:
         lane = self._lanes.get(record.tp)
         if lane is None or record.generation_id != lane.generation:
             return  # fetched before a rebalance: it comes again, to whoever owns the partition now
+        if record.offset > lane.due:
+            nothing = await self._holes[record.tp].none_between(lane.due, record.offset)
+            if self._lanes.get(record.tp) is not lane:
+                return  # as above
+            if nothing:
+                lane.pass_over(record.offset)
         lane.deliver(record.offset, event)
         taken = TopicRecord(
             topic=record.topic,
@@ -148,6 +161,36 @@ class SegmentWorker:
         )
         record.value = event.value = None  # the event waits for its acknowledgement; its bytes need not
         await self._owners[record.partition].deliver(taken)
+
+    async def _pass_holes(self) -> None:
+        """Where a log ends in offsets without a record, nothing comes that shows them: they are looked for."""
+        ends = LogEnds(self._config.bootstrap)
+        await ends.start()
+        try:
+            seen: dict[TP, int] = {}
+            while True:
+                await asyncio.sleep(self._config.hole_after_s)
+                idle = [tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._waits(tp)]
+                seen = {tp: lane.due for tp, lane in self._lanes.items()}
+                try:
+                    for tp, end in (await ends.of(idle)).items():
+                        await self._pass_hole(tp, end)
+                except KafkaError as exc:
+                    _log.warning("where %d partitions end is not known: %r", len(idle), exc)
+        finally:
+            await ends.stop()
+
+    async def _pass_hole(self, tp: TP, log_end: int) -> None:
+        lane = self._lanes.get(tp)
+        if lane is None or (due := lane.due) >= log_end:
+            return
+        end = await self._holes[tp].end_of_hole(due)
+        if end > due and self._lanes.get(tp) is lane and lane.due == due:
+            self._owners[tp.partition].pass_over(tp.topic, end, self.faust.hole(tp, end))
+
+    def _waits(self, tp: TP) -> bool:
+        owner = self._owners.get(tp.partition)
+        return owner is None or owner.waits(tp.topic)
 
     async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:
         sent = await self.faust.send(topic, key, value, partition)

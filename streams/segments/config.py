@@ -35,6 +35,7 @@ class SegmentWorkerConfig:
     archive_again_s: float = 30.0  # what was not committed by then is announced once more
     tail_bytes: int = 64 * MIB
     checkpoint_after_s: float = 60.0
+    hole_after_s: float = 2.0  # without a record, before markers are looked for at the end of a log
     status_after_s: float = 2.0
     clock_skew_s: float = 60.0  # how far the clock may be off that of the broker
     session_timeout_s: float = 30.0

@@ -15,7 +15,7 @@ from segmentation.intake.topic_record import Move, TopicRecord
 from segmentation.partitions.partition import PartitionSegments, Told
 from segmentation.partitions.tenant import Past
 from streams.segments.cuts import Cuts
-from streams.segments.inputs import Input
+from streams.segments.inputs import Drained, Input
 
 
 @dataclass(slots=True)
@@ -30,24 +30,25 @@ class Outcome:
 
 def fold_records(
     segments: PartitionSegments,
-    batches: Mapping[str, list[TopicRecord]],
+    batches: Mapping[str, Drained],
     inputs: Mapping[str, Input],
     partitions: int,
     now_us: int,
 ) -> Outcome:
     """Take records of both topics, then let time go on to now."""
     out = Outcome()
-    if events := batches[EVENTS]:
+    events, profiles = batches[EVENTS].records, batches[PROFILES].records
+    if (end := batches[EVENTS].end) > inputs[EVENTS].taken:
         taken = take_events(events, partitions)
-        out.told += segments.take_events(taken.rows, events[-1].offset + 1, now_us)
-        inputs[EVENTS].took(events, taken.rows)
+        out.told += segments.take_events(taken.rows, end, now_us)
+        inputs[EVENTS].took(batches[EVENTS], taken.rows)
         out.taken.append((EVENTS, len(events), taken.rows.num_rows))
         out.moves += [(EVENTS, move) for move in taken.moves]
         out.letters += _letters(events, taken.refusals, now_us)
-    if profiles := batches[PROFILES]:
+    if (end := batches[PROFILES].end) > inputs[PROFILES].taken:
         changed = take_profiles(profiles, partitions)
-        out.told += segments.take_profiles(changed.rows, profiles[-1].offset + 1, now_us)
-        inputs[PROFILES].took(profiles, changed.rows)
+        out.told += segments.take_profiles(changed.rows, end, now_us)
+        inputs[PROFILES].took(batches[PROFILES], changed.rows)
         out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))
         out.letters += _letters(profiles, changed.refusals, now_us)
     out.told += segments.advance(now_us)

@@ -1,6 +1,7 @@
 """One topic of a partition on its way: records that wait, records that were taken, rows that the archive lacks."""
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -12,13 +13,21 @@ from schemas.segment_messages import ArchiveWritten
 from schemas.topics import ARCHIVE
 from segmentation.archiving import archive_files
 from segmentation.intake.topic_record import TopicRecord
-from streams.lanes import Lane
+from streams.lanes import Acknowledgeable, Lane
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.ports import Ports, send_all
 from streams.segments.tail import Piece, Tail
 
 RECORD_BYTES: Final = 512
 """What a record takes besides its value, with Faust's event that waits for its acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Records to be taken. With them everything below `end` is taken: offsets may hold no record."""
+
+    records: list[TopicRecord]
+    end: int
 
 
 class Input:
@@ -34,6 +43,7 @@ class Input:
         self._config = config
         self._ports = ports
         self._acked = lane.position
+        self._end = lane.position
         self._waiting: deque[TopicRecord] = deque()
 
     @property
@@ -44,24 +54,30 @@ class Input:
     def put(self, record: TopicRecord) -> None:
         """The next record."""
         self._waiting.append(record)
+        self._end = record.offset + 1
         self.waiting_bytes += _size(record)
 
-    def drain(self) -> list[TopicRecord]:
+    def pass_over(self, end: int, passed: Acknowledgeable) -> None:
+        """From the next record's offset up to `end`, exclusive, there is none."""
+        self.lane.pass_over(end, passed)
+        self._end = self.lane.due
+
+    def drain(self) -> Drained:
         """Some records, in order; none while it is `full`."""
         taken: list[TopicRecord] = []
         if self.full:
-            return taken
+            return Drained(taken, self.taken)
         size = 0
         while self._waiting and size < self._config.step_bytes:
             record = self._waiting.popleft()
             size += _size(record)
             taken.append(record)
         self.waiting_bytes -= size
-        return taken
+        return Drained(taken, self._waiting[0].offset if self._waiting else self._end)
 
-    def took(self, records: list[TopicRecord], rows: pa.RecordBatch) -> None:
+    def took(self, drained: Drained, rows: pa.RecordBatch) -> None:
         """The fold has taken these records; `rows` are what they hold."""
-        self.taken = records[-1].offset + 1
+        self.taken = drained.end
         self.tail.add(rows, self.taken, self._ports.monotonic())
 
     async def archive(self) -> None:
@@ -88,7 +104,7 @@ class Input:
             self.tail.announced(due.end, self._ports.monotonic())
         upto = min(self.tail.archived_to, self.taken)
         if upto > self._acked:
-            self.lane.done(range(self._acked, upto))
+            self.lane.done_to(upto)
             self._acked = upto
 
     def _check(self, archived_to: int) -> None:

@@ -1,10 +1,16 @@
-"""One partition of a topic, read from an offset on, by whoever asks: without a group, and nothing is committed."""
+"""One partition of a topic, read from an offset on, by whoever asks: without a group, and nothing is committed.
 
-from collections.abc import AsyncIterator
+Of transactions only what is committed is there, and a log ends before the first one that is open.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from streams.guards import READ_COMMITTED
 
 _READ_MS = 200
 
@@ -14,13 +20,7 @@ class LogReader:
 
     def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
         self._tp = TopicPartition(topic, partition)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=60_000,
-        )
+        self._consumer = _consumer(bootstrap)
         self._next = 0
 
     @property
@@ -32,13 +32,16 @@ class LogReader:
         """Begin at an offset, or at the first there is behind it."""
         await self._consumer.start()
         self._consumer.assign([self._tp])
-        earliest = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
-        self._next = max(offset, earliest)
+        self._next = max(offset, await self.begin())
         self._consumer.seek(self._tp, self._next)
 
     async def stop(self) -> None:
         """Let go of the broker."""
         await self._consumer.stop()
+
+    async def begin(self) -> int:
+        """The first offset that has not expired."""
+        return int((await self._consumer.beginning_offsets([self._tp]))[self._tp])
 
     async def end(self) -> int:
         """The offset that the next record will have."""
@@ -59,3 +62,35 @@ class LogReader:
                 yield record
             # A record may be a marker of the broker's own, which is not given out.
             self._next = max(self._next, int(await self._consumer.position(self._tp)))
+
+
+class LogEnds:
+    """Where partitions end, asked of the broker again and again. Between `start` and `stop`; raises `KafkaError`."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._consumer = _consumer(bootstrap)
+
+    async def start(self) -> None:
+        """Find the brokers."""
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Let go of them."""
+        await self._consumer.stop()
+
+    async def of(self, places: Iterable[TP]) -> Mapping[TP, int]:
+        """The offset that the next record of each will have."""
+        asked = {TopicPartition(*tp): tp for tp in places}
+        ends = await self._consumer.end_offsets(list(asked)) if asked else {}
+        return {asked[tp]: int(end) for tp, end in ends.items()}
+
+
+def _consumer(bootstrap: str) -> Any:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=60_000,
+        isolation_level=READ_COMMITTED,
+    )

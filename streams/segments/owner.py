@@ -43,7 +43,7 @@ from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.place import Place
 from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import Past
-from streams.lanes import Lane
+from streams.lanes import Acknowledgeable, Lane
 from streams.segments import checkpoints
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.cuts import Cuts
@@ -115,6 +115,15 @@ class Owner:
         while self.live and one.waiting_bytes > self._config.queue_bytes:
             self._room.clear()
             await self._room.wait()
+
+    def waits(self, topic: str) -> bool:
+        """Whether records of a topic have come that were not taken yet."""
+        return self._inputs[topic].waits
+
+    def pass_over(self, topic: str, end: int, passed: Acknowledgeable) -> None:
+        """From the offset that is due in a topic up to `end`, exclusive, no record is; `passed` acknowledges them."""
+        self._inputs[topic].pass_over(end, passed)
+        self._changed.set()
 
     async def run(self) -> None:
         """Until `close`. Raises `FatalError` OWNER_REPLACED, ARCHIVE_GAP, CLOCK_SKEW, and as S3 and the broker do."""

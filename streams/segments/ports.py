@@ -28,6 +28,9 @@ class Log(Protocol):
     async def stop(self) -> None:
         """End."""
 
+    async def begin(self) -> int:
+        """The first offset that has not expired."""
+
     async def end(self) -> int:
         """The offset that the next record will have."""
 

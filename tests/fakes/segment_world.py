@@ -229,6 +229,9 @@ class _FakeLog:
     async def stop(self) -> None:
         pass
 
+    async def begin(self) -> int:
+        return 0
+
     async def end(self) -> int:
         return len(self._world.logs.get(self._topic, []))
 

@@ -174,6 +174,41 @@ async def test_guard_3_nothing_is_committed_past_a_record_in_flight(app: faust.A
     assert consumer._new_offset(T0) == 5
 
 
+async def test_guard_3_offsets_without_a_record_hold_no_commit_up(app: faust.App) -> None:
+    consumer, _ = consumer_of(app, Broker({T0: 0}))
+    records = [message(offset) for offset in (0, 3, 10_000_000)]  # between them, what was aborted
+    for record in records:
+        consumer.track_message(record)
+        await consumer._add_gap(T0, 1, record.offset)
+    consumer.ack(records[0])
+    assert consumer._new_offset(T0) == 1
+    consumer._committed_offset[T0] = 1
+    consumer.ack(records[1])
+    consumer.ack(records[2])
+    assert consumer._new_offset(T0) == 10_000_001
+    assert consumer._new_offset(T0) is None
+    assert not consumer._gap[T0]
+
+
+async def test_guard_3_what_was_passed_over_is_committed_behind_what_is_in_flight(app: faust.App) -> None:
+    consumer, _ = consumer_of(app, Broker({T0: 0}))
+    record = message(4)
+    consumer.track_message(record)
+    consumer.pass_over(T0, 9)
+    assert consumer._new_offset(T0) is None
+    consumer.ack(record)
+    assert consumer._new_offset(T0) == 9
+
+
+async def test_guard_5_only_what_is_committed_is_read(app: faust.App) -> None:
+    install(app, Owner())
+    thread = app.consumer._thread  # type: ignore[attr-defined]
+    reader = thread._create_worker_consumer(app.consumer.transport)
+    thread.thread_loop.close()
+    reader._closed = True  # it was never started
+    assert reader._isolation_level == "read_committed"
+
+
 async def test_guard_4_a_commit_that_failed_does_not_count(app: faust.App) -> None:
     broker = Broker({T0: 10})
     consumer, _ = consumer_of(app, broker)

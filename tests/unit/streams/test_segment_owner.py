@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,42 @@ async def test_nothing_is_acknowledged_before_the_archive_has_it() -> None:
     world.archive()
     await step(living)
     assert world.committed[EVENTS] == 1
+
+
+async def test_a_log_that_ends_in_markers_is_taken_and_archived_to_its_end_and_acknowledged_then() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await living.deliver()
+    acked: list[int] = []
+    living.owner.pass_over(EVENTS, 3, SimpleNamespace(ack=lambda: acked.append(3)))
+    await living.owner.step()
+    living.owner.pass_over(PROFILES, 2, SimpleNamespace(ack=lambda: acked.append(2)))
+    await living.owner.step()
+    place = living.owner.segments.place
+    assert (place.events, place.profiles) == (3, 2)
+    ranges = [(m.topic, m.first_offset, m.end_offset, len(m.files)) for m in world.messages(ARCHIVE)]
+    assert ranges == [(EVENTS, 0, 3, 1), (PROFILES, 0, 2, 0)]
+    assert (world.committed[EVENTS], acked) == (0, [])
+    world.archive()
+    await step(living)
+    assert (world.committed[EVENTS], sorted(acked)) == (1, [2, 3])
+
+
+async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> None:
+    world = World(NOW_US, tail_bytes=0)
+    living = await started(world)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await living.deliver()
+    living.owner.pass_over(EVENTS, 5, SimpleNamespace(ack=lambda: None))
+    await living.owner.step()  # nothing more is taken before the archive has the first
+    assert living.owner.segments.place.events == 1
+    world.archive()
+    await living.owner.step()
+    await living.owner.step()
+    assert living.owner.segments.place.events == 5
 
 
 async def test_an_announcement_that_was_lost_is_made_again() -> None:
@@ -493,3 +530,37 @@ async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
     worker.on_rewound({TP(EVENTS, 0): 0}, 1)
     (error,) = errors
     assert (error.code, error.detail["partition"]) == ("NOT_COPARTITIONED", 0)
+
+
+async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_nothing_there_either(
+    tmp_path: Path,
+) -> None:
+    world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
+    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY)
+    worker.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
+    asked: list[tuple[int, int]] = []
+
+    async def none_between(due: int, got: int) -> bool:
+        asked.append((due, got))
+        return got < 7
+
+    worker._holes[TP(EVENTS, 0)] = SimpleNamespace(none_between=none_between)  # type: ignore[assignment]
+
+    async def come(offset: int) -> None:
+        record = SimpleNamespace(
+            tp=TP(EVENTS, 0),
+            topic=EVENTS,
+            partition=0,
+            offset=offset,
+            generation_id=1,
+            key=b"",
+            value=b"",
+            timestamp=0.0,
+        )
+        await worker._accept(SimpleNamespace(message=record, value=b""))  # type: ignore[arg-type]
+
+    for offset in (0, 1, 4):
+        await come(offset)
+    with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 7 was delivered where 5 was due"):
+        await come(7)
+    assert asked == [(2, 4), (5, 7)]

@@ -1,0 +1,120 @@
+"""Offsets that hold no record are told apart from records that were lost on the way."""
+
+from collections.abc import AsyncIterator, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from schemas.errors import FatalError
+from schemas.topics import EVENTS
+from streams.lanes import Lane
+from streams.segments.holes import Holes
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Log:
+    """A log with records at some offsets, that ends at `end`; what lies below `begins` expires once it is read."""
+
+    def __init__(self, records: Iterable[int], end: int, begins: int = 0) -> None:
+        self.records = list(records)
+        self.last = end
+        self.begins = begins
+        self.reads = 0
+        self.open = 0
+        self.next_offset = 0
+
+    def __call__(self) -> "Log":
+        self.open += 1
+        return self
+
+    async def start(self, offset: int) -> None:
+        self.next_offset = offset
+
+    async def stop(self) -> None:
+        self.open -= 1
+
+    async def begin(self) -> int:
+        return self.begins
+
+    async def end(self) -> int:
+        return self.last
+
+    async def read(self, wait_ms: int = 0) -> list[Any]:
+        raise NotImplementedError
+
+    async def read_to(self, end: int) -> AsyncIterator[Any]:
+        assert end <= self.last, "nothing comes that far, and this would wait for ever"
+        self.reads += 1
+        for offset in self.records:
+            if max(self.next_offset, self.begins) <= offset:
+                yield SimpleNamespace(offset=offset)
+
+
+async def test_markers_between_two_records_are_nothing_and_a_lost_record_is_something() -> None:
+    log = Log([5, 7, 10], end=12)
+    assert await Holes(log).none_between(6, 7)
+    assert await Holes(log).none_between(8, 10)
+    assert not await Holes(log).none_between(6, 10)
+    assert not await Holes(log).none_between(5, 7)
+    assert log.open == 0
+
+
+async def test_a_record_that_nobody_finds_again_is_no_proof() -> None:
+    assert not await Holes(Log([5, 10], end=12)).none_between(6, 8)
+
+
+async def test_many_holes_that_were_read_in_one_go_are_read_once() -> None:
+    log = Log([1, 3, 5, 7], end=9)
+    holes = Holes(log)
+    assert [await holes.none_between(due, got) for due, got in ((0, 1), (2, 3), (4, 5), (6, 7))] == [True] * 4
+    assert log.reads == 1
+    assert not await holes.none_between(4, 7)
+    log.records.append(9)
+    log.last = 11
+    assert await holes.none_between(8, 9)
+    assert log.reads == 2
+
+
+async def test_where_records_have_expired_nothing_is_known() -> None:
+    assert not await Holes(Log([5, 7], end=9, begins=7)).none_between(6, 7)
+    assert await Holes(Log([5], end=9, begins=7)).end_of_hole(6) == 6
+
+
+async def test_a_log_that_ends_in_markers_is_passed_to_its_end_and_no_record_is() -> None:
+    assert await Holes(Log([5], end=9)).end_of_hole(6) == 9
+    assert await Holes(Log([5, 8], end=9)).end_of_hole(6) == 6
+    assert await Holes(Log([5], end=6)).end_of_hole(6) == 6
+
+
+def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> None:
+    acked: list[str] = []
+    lane = Lane(TP(EVENTS, 0), 3, 1)
+    lane.deliver(3, SimpleNamespace(ack=lambda: acked.append("3")))
+    lane.pass_over(6)
+    lane.deliver(6, SimpleNamespace(ack=lambda: acked.append("6")))
+    lane.pass_over(9, SimpleNamespace(ack=lambda: acked.append("up to 9")))
+    assert (lane.due, lane.pending) == (9, 6)
+    lane.done_to(5)
+    assert acked == ["3"]
+    lane.done_to(8)
+    assert acked == ["3", "6"]
+    lane.done_to(9)
+    assert (acked, lane.pending) == (["3", "6", "up to 9"], 0)
+    with pytest.raises(ValueError, match="offset 9 has not been delivered"):
+        lane.done_to(10)
+
+
+def test_a_lane_never_goes_back_and_takes_no_gap_by_itself() -> None:
+    lane = Lane(TP(EVENTS, 0), 3, 1)
+    lane.pass_over(2)
+    assert lane.due == 3
+    with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 5 was delivered where 3 was due"):
+        lane.deliver(5, SimpleNamespace(ack=lambda: None))
