@@ -164,6 +164,18 @@ def _bad_column(rows: Candidates, row: int) -> int | None:
     return next((k for k, c in enumerate(rows.columns) if c.bad is not None and c.bad[row]), None)
 
 
+def _bad_value(rows: Candidates, spec: ImportSpec, index: int, row: int) -> tuple[RejectCode, str]:
+    """Why a value of a column did not convert."""
+    text = rows.shown(index, row)
+    shown = repr(text[:VALUE_SHOWN_CHARACTERS] + ("..." if len(text) > VALUE_SHOWN_CHARACTERS else ""))
+    unclear = rows.columns[index].unclear
+    if unclear is None or not unclear[row]:
+        return RejectCode.BAD_VALUE, f"{shown} is not {EXPECTED[spec.columns[index].type]}"
+    if spec.timezone is None:
+        return RejectCode.NO_TIMEZONE, f"{shown} has no offset: give its zone with --timezone"
+    return RejectCode.BAD_VALUE, f"{shown} is no moment, or two, in {spec.timezone}: write it with an offset"
+
+
 def _reject(
     rows: Candidates,
     spec: ImportSpec,
@@ -178,10 +190,8 @@ def _reject(
         code, reason = RejectCode(refusal.code.value), refusal.reason
         column = next(c.file_name for c in spec.columns if c.name == name)
     else:
-        kept = spec.columns[index]
-        shown = rows.shown(index, row)
-        cut = shown[:VALUE_SHOWN_CHARACTERS] + ("..." if len(shown) > VALUE_SHOWN_CHARACTERS else "")
-        code, reason, column = RejectCode.BAD_VALUE, f"{cut!r} is not {EXPECTED[kept.type]}", kept.file_name
+        code, reason = _bad_value(rows, spec, index, row)
+        column = spec.columns[index].file_name
     return Reject(
         ordinal=int(rows.ordinals[row]),
         line=None if rows.lines is None else int(rows.lines[row]),

@@ -37,7 +37,7 @@ def converted(values: list[Any], column: Column, timezone: str | None) -> Conver
     if column.type in ("date", "timestamp"):
         texts = convert_text(pa.array(kept, pa.string()), column, (), timezone)
         bad = wrong if texts.bad is None else wrong | texts.bad
-        return Converted(texts.values, bad if bad.any() else None)
+        return Converted(texts.values, bad if bad.any() else None, texts.unclear)
     if column.type == "double":
         kept = [None if v is None else float(v) for v in kept]
     return Converted(pa.array(kept, ARROW_TYPES[column.type]), wrong if wrong.any() else None)

@@ -209,6 +209,7 @@ def _converted(array: pa.Array, column: Column, timezone: str | None) -> Convert
         return convert_text(array, column, (), timezone)
     nulls = array.is_null().to_numpy(zero_copy_only=False)
     values: npt.NDArray[Any]
+    unclear: npt.NDArray[np.bool_] | None = None
     match column.type:
         case "long":
             values, bad = _longs(array)
@@ -217,11 +218,11 @@ def _converted(array: pa.Array, column: Column, timezone: str | None) -> Convert
         case "date":
             values, bad = _days(array)
         case "timestamp":
-            values, bad = _micros(array, timezone)
+            values, bad, unclear = _micros(array, timezone)
         case _:
             return Converted(array, None)
     bad &= ~nulls
-    return Converted(array_of(values, nulls | bad, ARROW_TYPES[column.type]), bad if bad.any() else None)
+    return Converted(array_of(values, nulls | bad, ARROW_TYPES[column.type]), bad if bad.any() else None, unclear)
 
 
 def _filled(array: pa.Array, type_: pa.DataType) -> npt.NDArray[Any]:
@@ -258,7 +259,10 @@ def _days(array: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]
     return np.where(bad, 0, days).astype(np.int32), bad
 
 
-def _micros(array: pa.Array, timezone: str | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def _micros(
+    array: pa.Array, timezone: str | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
+    """Values, and as of `Converted` which are bad and unclear; what stands for a null may be either."""
     stored = _filled(array.view(pa.int64()), pa.int64())
     factor = PER_US[array.type.unit]
     if factor > 0:
@@ -268,11 +272,13 @@ def _micros(array: pa.Array, timezone: str | None) -> tuple[npt.NDArray[np.int64
         micros = stored // -factor
         bad = micros * -factor != stored
     bad |= (micros < MIN_US) | (micros > MAX_US)
+    unclear = None
     if array.type.tz is None:
         wall = np.where(bad | array.is_null().to_numpy(zero_copy_only=False), 0, micros)
-        micros, unclear = resolve_local(wall, timezone)
-        bad |= unclear != 0
-    return np.ascontiguousarray(micros), bad
+        micros, local = resolve_local(wall, timezone)
+        unclear = (local != 0) & ~bad
+        bad |= unclear
+    return np.ascontiguousarray(micros), bad, unclear
 
 
 def _shown(array: pa.Array, row: int) -> object:

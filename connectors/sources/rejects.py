@@ -29,6 +29,7 @@ class RejectCode(StrEnum):
     ID_BLANK = "id_blank"
     ID_TOO_LONG = "id_too_long"
     BAD_VALUE = "bad_value"
+    NO_TIMEZONE = "no_timezone"
     BAD_JSON = "bad_json"
     NOT_AN_OBJECT = "not_an_object"
     DUPLICATE_KEY = "duplicate_key"

@@ -23,16 +23,21 @@ EXPECTED: Final[dict[ColumnType, str]] = {
     "double": "a finite number",
     "boolean": "true, false, 1 or 0",
     "date": "a date YYYY-MM-DD",
-    "timestamp": "a timestamp YYYY-MM-DDTHH:MM:SS with an offset, or a time zone in the import spec",
+    "timestamp": "a timestamp YYYY-MM-DDTHH:MM:SS with an offset such as Z or +09:00",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A typed column. `bad` (bool, n) marks the values that did not convert, null in `values`; None if all did."""
+    """A typed column. `bad` (bool, n) marks the values that did not convert, null in `values`; None if all did.
+
+    `unclear` (bool, n) marks those of them that are times without an offset, of which the zone makes no moment; None if
+    no value is one.
+    """
 
     values: pa.Array
     bad: npt.NDArray[np.bool_] | None
+    unclear: npt.NDArray[np.bool_] | None = None
 
 
 def check_timezone(name: str | None) -> None:
@@ -125,6 +130,7 @@ def _numbers(array: pa.Array, nulls: Mask, type_: ColumnType, timezone: str | No
     n = len(array)
     bad = np.empty(n, np.uint8)
     out: npt.NDArray[Any]
+    unclear: npt.NDArray[np.bool_] | None = None
     if type_ == "long":
         out = np.empty(n, np.int64)
         n_bad = value_kernel.parse_longs(offsets, data, nulls, out, bad)
@@ -137,9 +143,9 @@ def _numbers(array: pa.Array, nulls: Mask, type_: ColumnType, timezone: str | No
         n_bad = value_kernel.parse_timestamps(offsets, data, nulls, out, bad, local)
         if local.any():
             where = np.flatnonzero(local)
-            out[where], unclear = resolve_local(out[where], timezone)
-            bad[where] |= unclear
-            n_bad = int(bad.sum())
+            out[where], local[where] = resolve_local(out[where], timezone)
+            bad |= local
+            n_bad, unclear = int(bad.sum()), local != 0
     else:
         n_bad = value_kernel.check_doubles(offsets, data, nulls, bad)
         out = _doubles(array, nulls | bad)
@@ -148,7 +154,7 @@ def _numbers(array: pa.Array, nulls: Mask, type_: ColumnType, timezone: str | No
             bad |= infinite.astype(np.uint8)
             n_bad = int(bad.sum())
     values = array_of(out, nulls | bad if n_bad else nulls, ARROW_TYPES[type_])
-    return Converted(values, bad != 0 if n_bad else None)
+    return Converted(values, bad != 0, unclear) if n_bad else Converted(values, None)
 
 
 def _doubles(array: pa.Array, skip: Mask) -> npt.NDArray[np.float64]:

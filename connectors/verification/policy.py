@@ -1,26 +1,39 @@
 """Which files are refused, once every row of them has been looked at. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from connectors.sources.rejects import Reject
+from connectors.sources.rejects import Reject, RejectCode
 from connectors.verification.evidence import Evidence
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 
 EXAMPLES: Final = 5
-"""Rejects that are shown with the error; all others are in the rejects file."""
+"""Rejects that are shown with the error, each of another code; all others are in the rejects file."""
+REMEDIES: Final[Mapping[str, str]] = {
+    RejectCode.NO_TIMEZONE: "--timezone is `timezone` in the import spec, and those with an offset keep theirs",
+    RejectCode.BAD_VALUE: "Correct them; a column of your own may be of another type, see --column",
+    RejectCode.FIELD_COUNT: "A field that holds a comma or a line end stands in double quotes",
+    RejectCode.BARE_QUOTE: 'A field that holds a quote stands in double quotes, and the quote is written twice ("")',
+    RejectCode.TEXT_AFTER_QUOTE: 'A quote within a field is written twice ("")',
+    RejectCode.INVALID_UTF8: "Save the file as UTF-8",
+    RejectCode.UNKNOWN_MEMBER: "Name it with --column",
+}
+OTHERWISE: Final = "Correct them, or allow a share of rejects with --max-reject-share"
 
 
-def refuse(evidence: Evidence, spec: ImportSpec, examples: Sequence[Reject], rejects_uri: str | None) -> None:
-    """Raises `UserError` EMPTY_FILE or TOO_MANY_REJECTS when the import spec does not allow such a file."""
+def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None) -> None:
+    """Raises `UserError` when the import spec does not allow such a file. `first`: reject of each code.
+
+    NO_TIMEZONE where that is what most of the rejects are, else TOO_MANY_REJECTS; EMPTY_FILE.
+    """
     if evidence.rows == 0 and not spec.allow_empty:
         raise UserError(
             "EMPTY_FILE", "the file holds no rows; allow an empty audience in its import spec if that is meant"
         )
     # Divided, not multiplied: 29 / 100 is 0.29, but 0.29 * 100 is less than 29.
     if evidence.rows and evidence.rejected / evidence.rows > spec.max_reject_share:
-        raise _too_many_rejects(evidence, spec, examples, rejects_uri)
+        raise _too_many_rejects(evidence, spec, first, rejects_uri)
     if evidence.accepted == 0 and not spec.allow_empty:
         raise UserError(
             "EMPTY_FILE",
@@ -31,18 +44,21 @@ def refuse(evidence: Evidence, spec: ImportSpec, examples: Sequence[Reject], rej
 
 
 def _too_many_rejects(
-    evidence: Evidence, spec: ImportSpec, examples: Sequence[Reject], rejects_uri: str | None
+    evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None
 ) -> UserError:
-    first = "; ".join(describe(reject) for reject in examples[:EXAMPLES])
+    codes = [code for code, _ in _most_first(evidence)]
+    examples = [describe(first[code]) for code in codes[:EXAMPLES]]
+    others = f" Others: {'; '.join(examples[1:])}." if examples[1:] else ""
     return UserError(
-        "TOO_MANY_REJECTS",
-        f"{evidence.rejected} of {evidence.rows} rows were rejected ({_by_code(evidence)}), at most "
-        f"{spec.max_reject_share:.2%} are allowed. First: {first}. All of them: {rejects_uri}",
+        "NO_TIMEZONE" if codes[0] == RejectCode.NO_TIMEZONE else "TOO_MANY_REJECTS",
+        f"{evidence.rejected} of {evidence.rows} rows were rejected ({_by_code(evidence)}). Mostly {examples[0]}. "
+        f"{REMEDIES.get(codes[0], OTHERWISE)}.{others} At most {spec.max_reject_share:.2%} are allowed. "
+        f"All of them: {rejects_uri}",
         rows=evidence.rows,
         rejected=evidence.rejected,
         rejected_by_code=dict(evidence.rejected_by_code),
         max_reject_share=spec.max_reject_share,
-        examples=[describe(reject) for reject in examples[:EXAMPLES]],
+        examples=examples,
         rejects=rejects_uri,
     )
 
@@ -60,5 +76,8 @@ def describe(reject: Reject) -> str:
 
 
 def _by_code(evidence: Evidence) -> str:
-    largest_first = sorted(evidence.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{code} {count}" for code, count in largest_first)
+    return ", ".join(f"{code} {count}" for code, count in _most_first(evidence))
+
+
+def _most_first(evidence: Evidence) -> list[tuple[str, int]]:
+    return sorted(evidence.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))

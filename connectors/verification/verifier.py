@@ -14,7 +14,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ProgressListener
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.verification.evidence import Evidence
-from connectors.verification.policy import EXAMPLES, refuse
+from connectors.verification.policy import refuse
 from connectors.verification.rejects_file import RejectsSink
 from connectors.verification.stream import Digested, DigestedHere, ParsedRows
 from schemas.columns import ImportSpec
@@ -46,17 +46,19 @@ def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, reject
 def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSink) -> Evidence:
     """Read a parsed file to its end and judge it by its import spec.
 
-    Raises `UserError` TOO_MANY_REJECTS (with counts by code, the first rejects and where the rest is), EMPTY_FILE, and
-    whatever the parser raises; what had been rejected until then is kept and named in the detail as `rejects`.
+    Raises `UserError` TOO_MANY_REJECTS or NO_TIMEZONE (with counts by code, the first reject of each and where the rest
+    is), EMPTY_FILE, and whatever the parser raises; what had been rejected until then is kept and named in the detail
+    as `rejects`.
     """
     by_code: Counter[str] = Counter()
-    examples: list[Reject] = []
+    first: dict[str, Reject] = {}
     try:
         for item in digested:
             rejects.write(item)
-            by_code.update(item.batch.column("code").to_pylist())
-            if len(examples) < EXAMPLES:
-                examples += RejectBatch(item.batch.slice(0, EXAMPLES)).rejects()
+            codes = item.batch.column("code").to_pylist()
+            by_code.update(codes)
+            for code in by_code.keys() - first.keys():
+                first[code] = RejectBatch(item.batch.slice(codes.index(code), 1)).rejects()[0]
     except UserError as exc:
         if (uri := rejects.finish()) is None:
             raise
@@ -73,5 +75,5 @@ def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSin
         decoded_bytes=summary.decoded_bytes,
         schema_id=spec.row_schema.schema_id,
     )
-    refuse(evidence, spec, examples, rejects_uri)
+    refuse(evidence, spec, first, rejects_uri)
     return evidence

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
 
-POLICY: Final = frozenset({"TOO_MANY_REJECTS", "EMPTY_FILE"})
+POLICY: Final = frozenset({"TOO_MANY_REJECTS", "NO_TIMEZONE", "EMPTY_FILE"})
 """What verification says about a file that it has read to its end: the numbers can still be told."""
 IDS: Final = pa.schema([pa.field(USER_ID, pa.string(), nullable=False)])
 GROUP_ROWS: Final = 1_000_000

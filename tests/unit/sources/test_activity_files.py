@@ -59,7 +59,8 @@ GOOD = "alice,order,2026-11-25T11:00:00Z,o-1,X,1\n"
         ("alice, ,2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "the name of the event is white space only"),
         (f"alice,{'é' * 256},2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "the name of the event has 256"),
         ("alice,order,,o,X,1", "bad_time", "occurred_at", "there is no occurred_at"),
-        ("alice,order,2026-11-25T11:00:00,o,X,1", "bad_value", "occurred_at", "'2026-11-25T11:00:00' is not a time"),
+        ("alice,order,2026-11-25T11:00:00,o,X,1", "no_timezone", "occurred_at", "'2026-11-25T11:00:00' has no offset"),
+        ("alice,order,1764068400,o,X,1", "bad_value", "occurred_at", "'1764068400' is not a timestamp YYYY-MM-DDTHH"),
         ("alice,order,1969-12-31T23:59:59Z,o,X,1", "too_early", "occurred_at", "it occurred at 1969-12-31T23:59:59Z"),
         (
             "alice,order,2286-11-20T17:46:40Z,o,X,1",

@@ -82,7 +82,8 @@ def test_an_integer_id_becomes_its_decimal_digits() -> None:
         (b'{"user_id":"k","s":[]}', "bad_value", "s"),
         (b'{"user_id":"k","day":"2024-02-30"}', "bad_value", "day"),
         (b'{"user_id":"k","day":19000}', "bad_value", "day"),
-        (b'{"user_id":"k","at":"2024-01-01T00:00:00"}', "bad_value", "at"),
+        (b'{"user_id":"k","at":"2024-01-01T00:00:00"}', "no_timezone", "at"),
+        (b'{"user_id":"k","at":1704067200}', "bad_value", "at"),
         (b'{"user_id":"k","s":"' + b"v" * 1_100_000 + b'"}', "row_too_large", None),
     ],
 )

@@ -95,10 +95,11 @@ def test_a_value_that_would_lose_something_is_a_reject(values: pa.Array, type_: 
 
 def test_a_wall_clock_needs_the_zone_of_the_spec(tmp_path: Path) -> None:
     content = written({"user_id": ["a", "b"], "at": [datetime(2024, 7, 1, 12), datetime(2024, 10, 27, 2, 30)]})  # noqa: DTZ001  # the point of the test
-    assert read(content, tmp_path, "at:timestamp").codes == [(0, "bad_value"), (1, "bad_value")]
+    assert read(content, tmp_path, "at:timestamp").codes == [(0, "no_timezone"), (1, "no_timezone")]
     found = read(content, tmp_path, "at:timestamp", timezone="Europe/Berlin")
     assert found.rows == [(0, "a", datetime(2024, 7, 1, 10, tzinfo=UTC))]
     assert found.codes == [(1, "bad_value")]
+    assert found.rejects[0].reason.endswith("is no moment, or two, in Europe/Berlin: write it with an offset")
 
 
 @pytest.mark.parametrize(

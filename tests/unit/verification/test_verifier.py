@@ -1,4 +1,6 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,9 +95,15 @@ def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_pat
         verify_text(tmp_path, 'user_id,age\nalice,1\n,2\nbob\nca"rol,3\n,4\n', IDS, bucket)
     assert error.value.code == "TOO_MANY_REJECTS"
     assert error.value.message.startswith(
-        "4 of 5 rows were rejected (id_empty 2, bare_quote 1, field_count 1), at most 0.00% are allowed. First: line "
+        "4 of 5 rows were rejected (id_empty 2, bare_quote 1, field_count 1). Mostly line 3, column user_id: id_empty: "
+        "the id is empty. Correct them, or allow a share of rejects with --max-reject-share. Others: line 5, column "
     )
-    assert error.value.message.endswith("All of them: s3://lake/rejects/acme/job.parquet")
+    assert error.value.message.endswith("At most 0.00% are allowed. All of them: s3://lake/rejects/acme/job.parquet")
+    assert [example.split(":")[0] for example in cast("list[str]", error.value.detail["examples"])] == [
+        "line 3, column user_id",
+        "line 5, column user_id",
+        "line 4",
+    ]
     assert error.value.detail["rejected_by_code"] == {"bare_quote": 1, "field_count": 1, "id_empty": 2}
     assert error.value.detail["rejects"] == "s3://lake/rejects/acme/job.parquet"
     kept = sorted((row["line"], row["code"], row["raw"]) for row in bucket.rows())
@@ -106,6 +114,29 @@ def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_pat
         (6, "id_empty", ",4"),
     ]
     assert not (tmp_path / "rejects.parquet").exists()
+
+
+TIMES = ImportSpec(columns=(Column(name="seen", type="timestamp"),))
+
+
+def test_times_without_an_offset_say_the_column_the_first_of_them_and_the_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        verify_text(tmp_path, "user_id,seen\na,\nb,2026-11-25 10:00\nc,2026-11-25T11:00:00\n", TIMES, Bucket())
+    assert error.value.code == "NO_TIMEZONE"
+    assert error.value.message.startswith(
+        "2 of 3 rows were rejected (no_timezone 2). Mostly line 3, column seen: no_timezone: '2026-11-25 10:00' has no "
+        "offset: give its zone with --timezone. "
+    )
+
+
+def test_some_times_without_an_offset_are_rejects_like_others(tmp_path: Path) -> None:
+    rows = "user_id,seen\na,2026-11-25T10:00:00Z\nb,2026-11-25T10:00:00\n,\n,\n"
+    evidence = verify_text(tmp_path, rows, replace(TIMES, max_reject_share=0.75), Bucket())
+    assert (evidence.accepted, evidence.rejected_by_code) == (1, {"id_empty": 2, "no_timezone": 1})
+    with pytest.raises(UserError) as error:
+        verify_text(tmp_path, rows, TIMES, Bucket())
+    assert error.value.code == "TOO_MANY_REJECTS"
+    assert "'2026-11-25T10:00:00' has no offset: give its zone with --timezone" in error.value.message
 
 
 @pytest.mark.parametrize("share", [0.0, 0.24])
