@@ -10,6 +10,7 @@ lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts o
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet
                  activity/<events|profiles>/data/<tenant>/<partition>/<first offset>-<end offset>-<content hash>.parquet
+                 activity/<events|profiles>/users/<as below data/>       the users of such a file
                  activity/<events|profiles>/metadata/...                 Iceberg metadata of the archive
 """
 
@@ -25,7 +26,7 @@ _RUN: Final = re.compile(
     r"imports/(?P<import_id>[0-9a-z]{26})/(?P<attempt>\d+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)-(?P<hash>[0-9a-f]+)\.arrow"
 )
 _ARCHIVED: Final = re.compile(
-    rf"activity/(?P<kind>events|profiles)/data/(?P<tenant>{NAME_PATTERN.pattern})/(?P<partition>\d+)/"
+    rf"activity/(?P<kind>events|profiles)/(?P<what>data|users)/(?P<tenant>{NAME_PATTERN.pattern})/(?P<partition>\d+)/"
     r"(?P<first>\d+)-(?P<end>\d+)-(?P<hash>[0-9a-f]+)\.parquet",
     re.ASCII,
 )
@@ -139,6 +140,14 @@ def activity_prefix(topic: str) -> str:
     return f"{ACTIVITY_PREFIX}{topic.removeprefix(OWN_PREFIX)}/"
 
 
+def archived_users_prefix(topic: str, tenant: TenantName | None = None, partition: Partition | None = None) -> str:
+    """Prefix of the users of files of the archive: of all, of a tenant, of a partition of a tenant."""
+    prefix = f"{activity_prefix(topic)}users/"
+    if tenant is None:
+        return prefix
+    return f"{prefix}{tenant}/" if partition is None else f"{prefix}{tenant}/{partition:05d}/"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveKey:
     """Name of one file of the archive: rows of one tenant, of the records `first_offset`..`end_offset` - 1."""
@@ -154,10 +163,25 @@ class ArchiveKey:
         name = f"{self.first_offset:020d}-{self.end_offset:020d}-{self.content_hash}.parquet"
         return f"{activity_prefix(self.topic)}data/{self.tenant}/{self.partition:05d}/{name}"
 
+    @property
+    def users_key(self) -> str:
+        """Name of the file of its users, each once."""
+        return str(self).replace("/data/", "/users/", 1)
+
     @classmethod
     def parse(cls, key: str) -> Self | None:
         """The file of a key, or none when the key is something else."""
-        if not (match := _ARCHIVED.fullmatch(key)):
+        return cls._parse(key, "data")
+
+    @classmethod
+    def parse_users(cls, key: str) -> Self | None:
+        """The file whose users are under a key, or none when the key is something else."""
+        return cls._parse(key, "users")
+
+    @classmethod
+    def _parse(cls, key: str, what: str) -> Self | None:
+        match = _ARCHIVED.fullmatch(key)
+        if match is None or match["what"] != what:
             return None
         return cls(
             topic=OWN_PREFIX + match["kind"],

@@ -105,7 +105,8 @@ class Activity:
 
     def _seen(self) -> str:
         """Known users, again and again."""
-        return f"SELECT user_id FROM ({self.event_rows()}) UNION ALL SELECT user_id FROM ({self.profile_rows()})"  # noqa: S608  # ours
+        events = _users(EVENTS, self.events, self.events_below)
+        return f"{events} UNION ALL {_users(PROFILES, self.profiles, self.profiles_below)}"
 
 
 def _of_event(name: str, type_: ColumnType) -> BoundSql:
@@ -131,16 +132,26 @@ def _folded(rows: str, named: Names) -> BoundSql:
 
 def _rows(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
     """The rows of files, of each up to where its partition ends."""
-    whole, cut = list(files), list[ArchivedFile]()
-    if below is not None:
-        ends = [(file, below.ends.get(file.key.partition, 0)) for file in files]
-        whole = [file for file, end in ends if file.key.end_offset <= end]
-        cut = [file for file, end in ends if file.key.first_offset < end < file.key.end_offset]
-    parts = [_read(whole)] if whole else []
-    parts += [f"{_read([file])} WHERE {_OFFSET} < {below.ends[file.key.partition]}" for file in cut if below]
+    whole = [file for file in files if _is_whole(file, below)]
+    parts = [_read([file.uri for file in whole])] if whole else []
+    for file in files:
+        end = file.key.end_offset if below is None else below.ends.get(file.key.partition, 0)
+        if file.key.first_offset < end < file.key.end_offset:
+            parts.append(f"{_read([file.uri])} WHERE {_OFFSET} < {end}")
     return " UNION ALL ".join(parts) or _NO_ROWS[topic]
 
 
-def _read(files: Sequence[ArchivedFile]) -> str:
-    uris = ", ".join(literal(file.uri) for file in files)
-    return f"SELECT * FROM read_parquet([{uris}], hive_partitioning = false)"  # noqa: S608  # quoted
+def _users(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
+    """The users of these rows: of files that are read as a whole by their lists of users, where there are some."""
+    listed = {file.uri: file.users for file in files if file.users is not None and _is_whole(file, below)}
+    rows = _rows(topic, [file for file in files if file.uri not in listed], below)
+    parts = [_read(list(listed.values())), rows] if listed else [rows]
+    return " UNION ALL ".join(f"SELECT {USER_ID} FROM ({part})" for part in parts)  # noqa: S608  # ours
+
+
+def _is_whole(file: ArchivedFile, below: Below | None) -> bool:
+    return below is None or file.key.end_offset <= below.ends.get(file.key.partition, 0)
+
+
+def _read(uris: Sequence[str]) -> str:
+    return f"SELECT * FROM read_parquet([{', '.join(map(literal, uris))}], hive_partitioning = false)"  # noqa: S608  # quoted

@@ -13,6 +13,7 @@ from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, check_topic, live_files
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapshots, remove_garbage
+from connectors.lake.archive_users import find_users, write_users
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
 from schemas.ids import Partition, TenantName
@@ -63,16 +64,21 @@ class ActivityArchive:
         tenant: TenantName | None = None,
         partition: Partition | None = None,
         occurred_after_us: int | None = None,
+        with_users: bool = False,
     ) -> Sequence[ArchivedFile]:
         """The files that a reader reads now, in the order of tenants, partitions and offsets.
 
-        `occurred_after_us`: files of events that all occurred at or before it may be left out. What is listed stays
-        readable for `archive_upkeep.DEFAULT_GRACE` at least. Raises `FatalError` LAKE_MISMATCH.
+        `occurred_after_us`: files of events that all occurred at or before it may be left out. `with_users`: look for
+        the lists of their users. What is found stays readable for `archive_upkeep.DEFAULT_GRACE` at least.
+        Raises `FatalError` LAKE_MISMATCH.
         """
         with lake_faults(f"reading the files of {topic}"):
             table = self._tables.find(topic)
             found = live_files(table, tenant=tenant, partition=partition, occurred_after_us=occurred_after_us)
-            return [file for file, _ in found]
+            files = [file for file, _ in found]
+            if not (with_users and files):
+                return files
+            return find_users(self._s3, self._tables.bucket, topic, files, tenant=tenant, partition=partition)
 
     def compact(self, topic: str, *, temp_directory: Path) -> Compacted:
         """Exchange small files that are neighbours for one; readers find the same rows, in the same order.
@@ -80,6 +86,13 @@ class ActivityArchive:
         Raises `RetriableError` ARCHIVE_CONFLICT, `FatalError` LAKE_MISMATCH, LAKE_FILE_MISSING, LAKE_UNREADABLE.
         """
         return compact(self._tables, self._s3, topic, temp_directory=temp_directory, sleep=self._sleep)
+
+    def write_users(self, topic: str, *, temp_directory: Path) -> int:
+        """Write the users of large files beside them, for those who ask for all known users; of how many files.
+
+        Raises `FatalError` LAKE_MISMATCH, LAKE_FILE_MISSING, LAKE_UNREADABLE.
+        """
+        return write_users(self._tables, self._s3, topic, temp_directory=temp_directory)
 
     def expire(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> int:
         """Forget snapshots that no reader can be reading; how many."""

@@ -43,12 +43,16 @@ PROPERTIES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedFile:
-    """One data file of a table as it was when it was read; `bytes` of Parquet."""
+    """One data file of a table as it was when it was read; `bytes` of Parquet.
+
+    `users`: where its users are, each once (`archive_users`), if that was asked for and they have been written.
+    """
 
     uri: str
     key: ArchiveKey
     rows: int
     bytes: int
+    users: str | None = None
 
 
 class ArchiveTables:

@@ -79,11 +79,17 @@ def remove_garbage(tables: ArchiveTables, s3: S3Access, topic: str, *, now: date
         entry
         for entry in stored
         if now - entry.last_modified >= grace
-        and s3_uri(tables.bucket, entry.key) not in referenced
+        and s3_uri(tables.bucket, _judged_by(entry)) not in referenced
         and _is_over(entry, topic, ends)
     ]
     delete_objects(s3.client(), tables.bucket, [entry.key for entry in garbage])
     return Removed(files=len(garbage), bytes=sum(entry.size for entry in garbage))
+
+
+def _judged_by(entry: ObjectInfo) -> str:
+    """The object that is needed as long as it: of a list of users the file that it is of."""
+    key = ArchiveKey.parse_users(entry.key)
+    return entry.key if key is None else str(key)
 
 
 def _is_over(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bool:
@@ -91,6 +97,6 @@ def _is_over(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bo
 
     A file of records that the table does not have yet may have been announced long ago.
     """
-    if (key := ArchiveKey.parse(entry.key)) is not None:
+    if (key := ArchiveKey.parse(_judged_by(entry))) is not None:
         return key.end_offset <= ends.get(key.partition, -1)
     return re.fullmatch(rf"{re.escape(activity_prefix(topic))}metadata/[^/]+", entry.key) is not None

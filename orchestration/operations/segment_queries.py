@@ -121,7 +121,10 @@ def queries_of(context: "Context") -> SegmentQueries:
 
 def activity_of(context: "Context", tenant: TenantName, partition: Partition | None = None) -> Activity:
     """Events and profiles of a tenant [in one partition], as far as they are archived."""
-    events, profiles = (context.archive.files(t, tenant=tenant, partition=partition) for t in (EVENTS, PROFILES))
+    events, profiles = (
+        context.archive.files(topic, tenant=tenant, partition=partition, with_users=True)
+        for topic in (EVENTS, PROFILES)
+    )
     return Activity(events=events, profiles=profiles)
 
 

@@ -1,4 +1,4 @@
-"""Keeps the archive readable: merges small files, forgets snapshots, removes objects that nobody needs.
+"""Keeps the archive readable: merges small files, lists users, forgets snapshots, removes what nobody needs.
 
 In a thread of its own: what is read and written takes its time, and nobody waits for it.
 """
@@ -28,6 +28,7 @@ class ArchiveKeeper:
     def __init__(self, context: Context, stop: threading.Event) -> None:
         self._context = context
         self._stop = stop
+        self._temp = context.settings.home / "tmp" / "archive"
         self._cleaned_ms = 0
 
     def start(self) -> None:
@@ -44,7 +45,11 @@ class ArchiveKeeper:
     def look(self, now: int) -> None:
         """Do what is due; a failure is logged, and the next look tries again."""
         clean = now - self._cleaned_ms >= CLEAN_EVERY_MS
-        steps: tuple[Callable[[str], None], ...] = (self._compact, partial(self._remove, now=now, clean=clean))
+        steps: tuple[Callable[[str], None], ...] = (
+            self._compact,
+            self._write_users,
+            partial(self._remove, now=now, clean=clean),
+        )
         for topic, keep in product(ACTIVITY_TOPICS, steps):
             try:
                 keep(topic)
@@ -56,9 +61,15 @@ class ArchiveKeeper:
             self._cleaned_ms = now
 
     def _compact(self, topic: str) -> None:
-        temp = self._context.settings.home / "tmp" / "archive"
-        while not self._stop.is_set() and (done := self._context.archive.compact(topic, temp_directory=temp)).after:
+        while (
+            not self._stop.is_set() and (done := self._context.archive.compact(topic, temp_directory=self._temp)).after
+        ):
             _log.info("%s: %d files of the archive became %d", topic, done.before, done.after)
+
+    def _write_users(self, topic: str) -> None:
+        """Some at a time: of an archive that has none yet the rest comes with the next looks."""
+        if not self._stop.is_set() and (files := self._context.archive.write_users(topic, temp_directory=self._temp)):
+            _log.info("%s: listed the users of %d files of the archive", topic, files)
 
     def _remove(self, topic: str, *, now: int, clean: bool) -> None:
         at = datetime.fromtimestamp(now / 1000, UTC)

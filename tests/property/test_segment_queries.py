@@ -1,7 +1,7 @@
 """Random rules over random files of the archive find the users that a naive evaluation finds.
 
-Records lie in two partitions and in files of a few offsets; some come twice, some lie behind the place that is asked
-for. Profiles are changed again and again, values are unset, profiles deleted.
+Records lie in two partitions and in files of a few offsets, some of them with a list of their users; some come twice,
+some lie behind the place that is asked for. Profiles are changed again and again, values are unset, profiles deleted.
 """
 
 import itertools
@@ -77,9 +77,10 @@ def shown(value: Any) -> str:
 class Files:
     """Files of a folder as the archive lists them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, with_users: Sequence[bool] | None = None) -> None:
         self.folder = folder
         self.numbers = itertools.count()
+        self.with_users = itertools.cycle([False] if with_users is None else with_users)
 
     def write(self, topic: str, rows: Sequence[Row], each: int) -> tuple[list[ArchivedFile], dict[Partition, int]]:
         """Rows at the offsets of their partitions, `each` of them a file; and where the partitions end."""
@@ -107,7 +108,13 @@ class Files:
             end_offset=rows[-1]["offset"] + 1,
             content_hash="0" * 32,
         )
-        return ArchivedFile(uri=str(path), key=key, rows=len(rows), bytes=len(content))
+        users: Path | None = None
+        if next(self.with_users):
+            users = self.folder / f"{path.stem}-users.parquet"
+            names = sorted({row["user_id"] for row in rows})
+            pq.write_table(pa.table({"user_id": pa.array(names, pa.string())}), users)
+        uri = None if users is None else str(users)
+        return ArchivedFile(uri=str(path), key=key, rows=len(rows), bytes=len(content), users=uri)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +132,7 @@ def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
     events, profiles = event_rows(world), profile_rows(world, stale, deleted=deleted)
     known = {row["user_id"] for row in (*events, *profiles)}
     with TemporaryDirectory() as folder:
-        files = Files(Path(folder))
+        files = Files(Path(folder), data.draw(st.lists(st.booleans(), min_size=1, max_size=5)))
         # Behind the place that is asked for: what must not count.
         _, event_ends = files.write(EVENTS, events, each)
         _, profile_ends = files.write(PROFILES, profiles, each)
@@ -178,3 +185,53 @@ def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
             assert {name: shown(value) for name, value in explained.values.items()} == {
                 name: shown(value) for name, value in named.items()
             }
+
+
+ENDS = st.dictionaries(st.integers(0, P - 1).map(Partition), st.integers(0, 12), max_size=P)
+SEEN = st.lists(st.sampled_from(USERS), max_size=16)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    users=st.tuples(SEEN, SEEN),
+    ends=st.none() | st.tuples(ENDS, ENDS),
+    each=st.integers(1, 6),
+    with_users=st.lists(st.booleans(), min_size=1, max_size=5),
+)
+def test_known_users_are_those_of_all_rows_up_to_any_place_whatever_files_have_a_list_of_their_users(
+    queries: SegmentQueries,
+    users: tuple[list[str], list[str]],
+    ends: tuple[dict[Partition, int], dict[Partition, int]] | None,
+    each: int,
+    with_users: list[bool],
+) -> None:
+    events: list[Row] = [
+        {"user_id": u, "event": "e", "occurred_at": NOW, "event_id": None, "identity": n, "properties": []}
+        for n, u in enumerate(users[0])
+    ]
+    profiles: list[Row] = [{"user_id": user, "deleted": False, "attributes": []} for user in users[1]]
+    known = set()
+    for rows, below in zip((events, profiles), ends or (None, None), strict=True):
+        for partition in range(P):
+            mine = [row["user_id"] for row in rows if place_of(row["user_id"]) == partition]
+            known.update(mine if below is None else mine[: below.get(Partition(partition), 0)])
+    with TemporaryDirectory() as folder:
+        files = Files(Path(folder), with_users)
+        activity = Activity(
+            events=files.write(EVENTS, events, each)[0],
+            profiles=files.write(PROFILES, profiles, each)[0],
+            events_below=None if ends is None else Below(ends=ends[0]),
+            profiles_below=None if ends is None else Below(ends=ends[1]),
+        )
+        # An audience has strangers in it, and its known members are asked for in another way.
+        audience = Path(folder) / "all.parquet"
+        pq.write_table(pa.table({"user_id": pa.array(USERS, pa.string())}), audience)
+        part = Path(folder) / "part.parquet"
+        pq.write_table(pa.table({"user_id": pa.array(sorted(known), pa.string())}), part)
+        for rule in ("never(nothing)", "in audience all"):
+            question = Question(
+                rule=parse_rule(rule), activity=activity, segments={}, audiences={"all": [str(audience)]}
+            )
+            compared = queries.compare([(question, NOW)], [str(part)], 9)
+            assert compared.equal, compared
+            assert queries.count(question, NOW) == len(known)

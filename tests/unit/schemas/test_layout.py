@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from schemas.layout import (
     ArchiveKey,
     RunKey,
     activity_prefix,
+    archived_users_prefix,
     audience_prefix,
     intent_key,
     intent_prefix,
@@ -45,12 +48,24 @@ def test_every_key_is_where_the_table_says() -> None:
     assert rejects_key(TenantName("acme"), JOB) == f"rejects/acme/{JOB}.parquet"
     assert activity_prefix("muster.profiles") == "activity/profiles/"
     assert str(ARCHIVED) == ("activity/events/data/acme/00007/00000000000000000120-00000000000000000345-ab12.parquet")
+    assert ARCHIVED.users_key == str(ARCHIVED).replace("/data/", "/users/")
+    of_all, of_tenant, of_partition = (), (ARCHIVED.tenant,), (ARCHIVED.tenant, ARCHIVED.partition)
+    prefixes = [archived_users_prefix("muster.events", *of) for of in (of_all, of_tenant, of_partition)]
+    assert prefixes == [f"activity/events/users/{of}" for of in ("", "acme/", "acme/00007/")]
 
 
 def test_a_file_of_the_archive_is_told_from_other_objects() -> None:
     assert ArchiveKey.parse(str(ARCHIVED)) == ARCHIVED
     for other in ("activity/events/metadata/00007.json", str(ARCHIVED)[:-1], str(ARCHIVED).replace("acme", "../x")):
         assert ArchiveKey.parse(other) is None
+
+
+@pytest.mark.parametrize("tenant", ["acme", "users", "data"])
+def test_the_users_of_a_file_are_told_from_the_file(tenant: str) -> None:
+    key = replace(ARCHIVED, tenant=TenantName(tenant))
+    assert ArchiveKey.parse_users(key.users_key) == key
+    assert ArchiveKey.parse(key.users_key) is None
+    assert ArchiveKey.parse_users(str(key)) is None
 
 
 run_keys = st.builds(

@@ -1,0 +1,100 @@
+"""The users of a large file of the archive, each once, in a small file beside it.
+
+Who is known to a tenant is what rules ask that hold for users of whom nothing else is known. Of twenty rows of a large
+file nineteen are of users who are in it already.
+
+A file under a name is never another one, so what is written beside it is so for ever, whatever becomes of the table:
+whoever finds it may read it instead, and who does not reads the rows. It goes when its file has gone.
+"""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.lake.access import S3Access, put_file
+from connectors.lake.archive_compaction import AT_ONCE_BYTES, SMALL_BYTES
+from connectors.lake.archive_reading import archived_rows
+from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
+from connectors.lake.faults import lake_faults
+from connectors.listing import list_objects
+from schemas.activity import EVENT_ROWS
+from schemas.columns import USER_ID
+from schemas.errors import FatalError
+from schemas.ids import Partition, TenantName
+from schemas.layout import archived_users_prefix, s3_uri
+from segmentation.archiving import ROW_GROUP_ROWS, ZSTD_LEVEL
+
+LARGE_BYTES: Final = SMALL_BYTES[-1]
+"""What compaction does not touch again."""
+_USERS: Final = pa.schema([EVENT_ROWS.field(USER_ID)])
+
+
+def find_users(
+    s3: S3Access,
+    bucket: str,
+    topic: str,
+    files: Iterable[ArchivedFile],
+    *,
+    tenant: TenantName | None = None,
+    partition: Partition | None = None,
+) -> list[ArchivedFile]:
+    """The same files [of a tenant, in a partition], and where their users are."""
+    of = None if tenant is None else partition
+    there = {entry.key for entry in list_objects(s3.client(), bucket, archived_users_prefix(topic, tenant, of))}
+    return [
+        replace(file, users=s3_uri(bucket, key)) if (key := file.key.users_key) in there else file for file in files
+    ]
+
+
+def write_users(tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directory: Path) -> int:
+    """Write the users of large files that have none yet, up to `AT_ONCE_BYTES` of files; of how many.
+
+    What cannot be read is left, and told when there is nothing else to do: raises `FatalError` LAKE_MISMATCH where a
+    file has other rows than the table says, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError` LAKE_UNAVAILABLE.
+    """
+    with lake_faults(f"looking for files of {topic} without a list of their users"):
+        large = [file for file, _ in live_files(tables.find(topic)) if file.bytes >= LARGE_BYTES]
+        waiting = [file for file in find_users(s3, tables.bucket, topic, large) if file.users is None] if large else []
+    written: list[ArchivedFile] = []
+    fault: FatalError | None = None
+    temp_directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=temp_directory) as scratch, lake_faults(f"writing users of {topic}"):
+        for file in waiting:
+            if sum(one.bytes for one in written) >= AT_ONCE_BYTES:
+                break
+            try:
+                _write(s3, tables.bucket, file, Path(scratch) / "users.parquet")
+                written.append(file)
+            except FatalError as exc:
+                fault = fault or exc
+    if fault is not None and not written:
+        raise fault
+    return len(written)
+
+
+def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
+    users: list[pa.Array] = []
+    rows = 0
+    for batch in archived_rows(s3, file, _USERS):
+        rows += batch.num_rows
+        users.append(batch.column(USER_ID).unique())
+    if rows != file.rows:
+        raise FatalError("LAKE_MISMATCH", f"{file.uri} has {rows} rows, the table says {file.rows}")
+    pq.write_table(
+        pa.table([_distinct(users)], schema=_USERS),
+        path,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        use_dictionary=False,
+    )
+    put_file(s3, path, s3_uri(bucket, file.key.users_key))
+
+
+def _distinct(users: Sequence[pa.Array]) -> pa.Array:
+    return pa.chunked_array(users, type=_USERS.field(USER_ID).type).unique()
