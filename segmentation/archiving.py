@@ -28,6 +28,7 @@ from schemas.activity import (
     TENANT,
 )
 from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.columns import USER_ID
 from schemas.ids import Partition
 from schemas.layout import ArchiveKey
 from schemas.segment_messages import ArchiveWritten
@@ -47,9 +48,13 @@ REPEATING: Final = (
     *(f"{maps}.key_value.{leaf}" for maps in (PROPERTIES, ATTRIBUTES) for leaf in ("key", "value.string")),
 )
 """Columns that get a dictionary; for users, ids and times one would be made and given up: a third of the time."""
+REPEATING_IN_LARGE: Final[Mapping[str, Sequence[str]]] = {EVENTS: (*REPEATING, USER_ID), PROFILES: REPEATING}
+"""Of files with many rows: most events are of users who have had some before."""
 RISING: Final = (OCCURRED_AT, SOURCE_ORDINAL)
 """Columns whose values are near each other from row to row."""
 ROW_GROUP_ROWS: Final = 131_072
+DICTIONARY_BYTES: Final = 8 * 1024 * 1024
+"""Of a column in a row group: some 200,000 users. Arrow's own limit is 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +93,16 @@ def archive_content(topic: str, partition: Partition, rows: pa.Table) -> bytes:
     return content
 
 
-def archive_writer(where: pa.NativeFile | str, topic: str) -> pq.ParquetWriter:
-    """Writes batches of `ARCHIVE_SCHEMAS` as the archive has them."""
+def archive_writer(where: pa.NativeFile | str, topic: str, *, large: bool = False) -> pq.ParquetWriter:
+    """Writes batches of `ARCHIVE_SCHEMAS` as the archive has them. `large`: of so many rows that users come again."""
+    repeating = REPEATING_IN_LARGE[topic] if large else REPEATING
     return pq.ParquetWriter(
         where,
         ARCHIVE_SCHEMAS[topic],
         compression="zstd",
         compression_level=ZSTD_LEVEL,
-        use_dictionary=[path for path in REPEATING if path.split(".")[0] in ARCHIVE_SCHEMAS[topic].names],
+        use_dictionary=[path for path in repeating if path.split(".")[0] in ARCHIVE_SCHEMAS[topic].names],
+        dictionary_pagesize_limit=DICTIONARY_BYTES if large else None,
         column_encoding={name: "DELTA_BINARY_PACKED" for name in RISING if name in ARCHIVE_SCHEMAS[topic].names},
         store_schema=False,  # Iceberg's schema says it all, and small files have footers of half their size
     )

@@ -28,7 +28,7 @@ from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_fil
 from connectors.lake.faults import lake_faults
 from schemas.errors import FatalError, RetriableError
 from schemas.layout import s3_uri
-from segmentation.archiving import ARCHIVE_SCHEMAS, ROW_GROUP_ROWS, archive_writer
+from segmentation.archiving import ARCHIVE_SCHEMAS, archive_writer
 
 MIB: Final = 1024 * 1024
 FAN: Final = 8
@@ -38,6 +38,10 @@ SMALL_BYTES: Final = (MIB, 8 * MIB)
 A file that has come to 8 MiB is not touched again, so no row is rewritten more than a few times."""
 MERGED_BYTES: Final = 64 * MIB
 """Of a group. More than `FAN` files of the largest size that is small, so a group is never cut below `FAN`."""
+ROW_GROUP_ROWS: Final = 262_144
+ROW_GROUP_BYTES: Final = 64 * MIB
+"""Of a row group, the latter in memory. The larger it is, the more often its users come again in it; the smaller, the
+more of a file is passed over where a rule asks for the last days."""
 AT_ONCE_BYTES: Final = 512 * MIB
 """Of all groups of one commit: some tens of seconds of work, which a crash repeats."""
 
@@ -106,7 +110,7 @@ def compact(
 
 def _merge(s3: S3Access, bucket: str, topic: str, group: Sequence[ArchivedFile], path: Path) -> _Merged:
     written = 0
-    with archive_writer(str(path), topic) as writer:
+    with archive_writer(str(path), topic, large=True) as writer:
         for rows in _row_groups(rows for file in group for rows in archived_rows(s3, file, ARCHIVE_SCHEMAS[topic])):
             writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             written += rows.num_rows
@@ -122,11 +126,15 @@ def _merge(s3: S3Access, bucket: str, topic: str, group: Sequence[ArchivedFile],
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows in tables that fill a row group of a file."""
+    """The same rows in tables that fill a row group of a file each."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= ROW_GROUP_ROWS:
+        while (rows := sum(b.num_rows for b in waiting)) >= ROW_GROUP_ROWS:
+            together = pa.Table.from_batches(waiting)
+            yield together.slice(0, ROW_GROUP_ROWS)
+            waiting = together.slice(ROW_GROUP_ROWS).to_batches() if rows > ROW_GROUP_ROWS else []
+        if sum(b.nbytes for b in waiting) >= ROW_GROUP_BYTES:
             yield pa.Table.from_batches(waiting)
             waiting = []
     if waiting:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.layout import ArchiveKey, split_s3_uri
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
+from segmentation.archiving import ARCHIVE_SCHEMAS
 from tests.unit.lake.archiving import ACME, HERE, SCHEMAS, Bucket, change, event, values
 
 SHOP = TenantName("shop")
@@ -150,6 +152,29 @@ def test_small_files_become_one_with_the_same_rows_in_the_same_order(
     assert archive.archived_to(EVENTS) == {HERE: 100, OTHER: 30}
     assert archive.compact(EVENTS, temp_directory=temp) == Compacted(before=0, after=0)
     assert list(temp.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes"), [({"ROW_GROUP_ROWS": 6}, [6, 6, 6, 2]), ({"ROW_GROUP_BYTES": 1}, [2] * 10)]
+)
+def test_row_groups_of_a_merged_file_are_full_and_have_each_user_once(
+    archive: ActivityArchive,
+    bucket: Bucket,
+    temp: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: dict[str, int],
+    sizes: list[int],
+) -> None:
+    for name, limit in limits.items():
+        monkeypatch.setattr(archive_compaction, name, limit)
+    fill(archive, bucket, 10)
+    archive.compact(EVENTS, temp_directory=temp)
+    [file] = archive.files(EVENTS)
+    footer = pq.read_metadata(file.uri.removeprefix("s3://"), filesystem=bucket.s3.filesystem())
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    assert [group.num_rows for group in groups] == sizes
+    users = [group.column(ARCHIVE_SCHEMAS[EVENTS].names.index("user_id")) for group in groups]
+    assert {(one.path_in_schema, one.has_dictionary_page) for one in users} == {("user_id", True)}
 
 
 def test_all_columns_survive(archive: ActivityArchive, bucket: Bucket, temp: Path) -> None:
