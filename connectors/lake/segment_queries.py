@@ -78,14 +78,14 @@ class SegmentQueries:
         named = names(question.rule)
         text = PARAMETERS["string"]
         with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
-            events = ", ".join([text] * len(named.events))
-            sql = f"SELECT DISTINCT event FROM ({activity.event_rows()}) WHERE event IN ({events})"  # noqa: S608  # ours
-            seen = {row[0] for row in connection.execute(sql, named.events).fetchall()} if events else set()
-            flags = ", ".join([f"bool_or(map_contains(attributes, {text}))"] * len(named.attributes))
-            sql = f"SELECT {flags} FROM ({activity.profile_rows()})"  # noqa: S608  # ours
-            found = connection.execute(sql, named.attributes).fetchone() if flags else ()
-        missing = [name for name, there in zip(named.attributes, found or (), strict=True) if not there]
-        return [name for name in named.events if name not in seen], missing
+            # Each is looked for until it is found: names that are there, and most are, are in the first rows.
+            event = f"SELECT EXISTS (FROM ({activity.event_rows()}) WHERE event = {text})"
+            attribute = f"SELECT EXISTS (FROM ({activity.profile_rows()}) WHERE map_contains(attributes, {text}))"
+
+            def missing(sql: str, asked: Sequence[str]) -> list[str]:
+                return [name for name in asked if not connection.execute(sql, (name,)).fetchall()[0][0]]
+
+            return missing(event, named.events), missing(attribute, named.attributes)
 
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not; none for one who is not known."""
