@@ -16,6 +16,7 @@ from benchmarks import export_bench, import_bench, memory_bench, publish_bench, 
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
 from benchmarks.segments import bench as segments_bench
+from benchmarks.segments import preview
 from benchmarks.setting import Benchmark, Setting
 from orchestration.local import stack
 
@@ -26,10 +27,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory_bench.run,
     "export": export_bench.run,
     "segments": segments_bench.run,
+    "preview": preview.run,
 }
 """By name, in the order in which they run. A new one is a module with a `run` and a line here."""
 
-NO_FILE = {"segments"}
+NO_FILE = {"segments", "preview"}
 """Those that do not use the CSV file."""
 PLAIN_WIDTH = 160
 
@@ -40,8 +42,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--memory-rows", default="1000000,20000000", help="sizes of import whose memory is compared")
-    parser.add_argument("--users", type=int, default=1_000_000, help="of segments")
-    parser.add_argument("--events", type=int, default=20_000_000, help="of segments")
+    parser.add_argument("--users", type=int, default=1_000_000, help="of segments and preview")
+    parser.add_argument("--events", type=int, default=20_000_000, help="of segments and preview")
     parser.add_argument("--rules", type=int, default=50, help="of segments")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each; the best counts")
     parser.add_argument("--json", type=Path, help="where the results go as JSON (default: bench-<rows>.json)")

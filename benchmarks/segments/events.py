@@ -171,9 +171,9 @@ def write_events(
     return _write(path, chunker, batches, lambda rows: begin_us + span_us * rows // events)
 
 
-def write_profiles(path: Path, users: pa.StringArray) -> Messages:
-    """The chunks of profiles, all in one partition."""
-    chunker = ActivityChunker(_source("profiles"), schema=PROFILE_SCHEMA, partitions=1)
+def write_profiles(path: Path, users: pa.StringArray, *, partitions: int = 1) -> Messages:
+    """The chunks of profiles."""
+    chunker = ActivityChunker(_source("profiles"), schema=PROFILE_SCHEMA, partitions=partitions)
     return _write(path, chunker, profile_batches(users), lambda _: BEGIN_US)
 
 

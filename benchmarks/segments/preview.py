@@ -1,0 +1,129 @@
+"""Counting drafts of rules: the whole of a preview, of an archive as it is after its upkeep."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import pyarrow as pa
+
+from benchmarks.measure import Result, best_of
+from benchmarks.segments.events import SPAN_US, TENANT, Messages, user_ids, write_events, write_profiles
+from benchmarks.segments.fold import STEP_CHUNKS
+from benchmarks.setting import Setting
+from connectors.lake.access import put_bytes_if_absent
+from orchestration.catalog.segment_records import NewRule
+from orchestration.context import Context
+from orchestration.operations.segment_queries import preview
+from orchestration.settings import Settings
+from schemas.ids import Partition
+from schemas.layout import s3_uri
+from schemas.segment_messages import ArchiveWritten
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
+from segmentation.archiving import archive_files
+from segmentation.intake.events import take_events
+from segmentation.intake.profiles import take_profiles
+from segmentation.intake.topic_record import TopicRecord
+from segmentation.rules.parser import parse_rule
+
+GOAL_S: Final = 2.0
+RULES: Final = {
+    "a count": "count(add_to_cart, 3d) >= 3",
+    "a count, an attribute": "count(purchase, 30d) >= 2 and age >= 25",
+    "a property": "count(purchase where amount >= 100, 7d) >= 1",
+    "ever": "ever(purchase)",
+    "last seen": "last(login) < 2030-01-01T00:00:00Z",
+    "attributes": 'age >= 65 or plan = "pro"',
+    "or": 'count(page_view where category = "shoes", 7d) >= 3 or count(purchase, 7d) >= 2 or country = "JP"',
+    "never": "never(purchase)",
+    "never, an attribute": 'never(purchase) and plan in ("plus", "pro")',
+    "at most": "count(page_view, 7d) <= 2",
+    "not": "not (count(add_to_cart, 7d) >= 1 or age < 18)",
+    "not set": "plan is not set",
+}
+"""By what they ask for. All but the first seven are true of users of whom nothing is known, or might be."""
+
+
+def run(setting: Setting) -> list[Result]:
+    """A tenant with all events in the archive, in the partitions of the stack."""
+    archive(setting)
+    results = []
+    for label, text in RULES.items():
+        ask = partial(asked, setting.settings, text)
+        best = best_of(setting.repeat, asked, setting.settings, text, prepare=partial(_once, ask))
+        results.append(
+            Result(
+                benchmark="preview",
+                label=f"preview, {label}",
+                best=best,
+                target=f"< {GOAL_S:g} s",
+                met=best.wall_s < GOAL_S,
+                note=text,
+            )
+        )
+    return results
+
+
+def asked(settings: Settings, text: str) -> int:
+    """One preview; of how many rows."""
+    context = Context(settings)
+    try:
+        preview(context, TENANT, NewRule(text=text, timezone=None, rule=parse_rule(text)))
+        return sum(file.rows for topic in ACTIVITY_TOPICS for file in context.archive.files(topic, tenant=TENANT))
+    finally:
+        context.archive.close()
+        context.database.close()
+
+
+def _once(ask: Callable[[], int]) -> None:
+    ask()
+
+
+def archive(setting: Setting) -> None:
+    """Events until now, and profiles, as workers write them, committer and upkeep after them."""
+    context, partitions = Context(setting.settings), setting.settings.partitions
+    context.audiences.add_tenant(TENANT, 1)
+    users, begin_us = user_ids(setting.users), time.time_ns() // 1000 - SPAN_US
+    events = write_events(setting.scratch / "events", users, setting.events, partitions=partitions, begin_us=begin_us)
+    profiles = write_profiles(setting.scratch / "profiles", users, partitions=partitions)
+    for topic, messages in ((EVENTS, events), (PROFILES, profiles)):
+        context.archive.append(topic, [_written(context, topic, some, partitions) for some in _steps(messages, topic)])
+        temp = setting.scratch / "compaction"
+        while context.archive.compact(topic, temp_directory=temp).after:
+            pass
+        while context.archive.write_users(topic, temp_directory=temp):
+            pass
+
+
+def _steps(messages: Messages, topic: str) -> Iterator[Sequence[TopicRecord]]:
+    """Records of a partition as a worker takes them together."""
+    waiting: dict[int, list[TopicRecord]] = defaultdict(list)
+    offsets: dict[int, int] = defaultdict(int)
+    for partition, (value, _) in zip(messages.partitions, messages, strict=True):
+        record = TopicRecord(
+            topic=topic,
+            partition=Partition(partition),
+            offset=offsets[partition],
+            key=None,
+            value=value,
+            received_at_us=messages.times[-1],
+        )
+        offsets[partition] += 1
+        waiting[partition].append(record)
+        if len(waiting[partition]) == STEP_CHUNKS:
+            yield waiting.pop(partition)
+    yield from waiting.values()
+
+
+def _written(context: Context, topic: str, records: Sequence[TopicRecord], partitions: int) -> ArchiveWritten:
+    """Steps 1 and 2 of a worker: the files of a range of offsets."""
+    taken = (take_events if topic == EVENTS else take_profiles)(records, partitions)
+    assert not taken.refusals, taken.refusals[:1]
+    rows: pa.RecordBatch = taken.rows
+    partition, first, end = records[0].partition, records[0].offset, records[-1].offset + 1
+    uris = []
+    for file in archive_files(topic, partition, rows, first_offset=first, end_offset=end):
+        uris.append(s3_uri(context.settings.lake_bucket, str(file.key)))
+        put_bytes_if_absent(context.s3, file.content, uris[-1])
+    return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=tuple(uris))
