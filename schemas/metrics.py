@@ -108,6 +108,13 @@ EVALUATED_TO: Final = Metric(
     help="The instant for which the answers of a partition hold, in seconds since 1970 UTC.",
     labels=("partition",),
 )
+RECOVERY: Final = Metric(
+    name="muster_segments_recovery_seconds",
+    type="gauge",
+    help="How long the owner of a partition has been on its way back to where those before it had come, in seconds; 0: "
+    "it is there.",
+    labels=("partition",),
+)
 CHECKPOINT_BYTES: Final = Metric(
     name="muster_segments_checkpoint_bytes",
     type="gauge",
@@ -200,6 +207,7 @@ SEGMENT_METRICS: Final = (
     EVALUATED_USERS,
     TAIL_BYTES,
     EVALUATED_TO,
+    RECOVERY,
     CHECKPOINT_BYTES,
 )
 RELAY_METRICS: Final = (

@@ -29,12 +29,15 @@ class Checkpoint:
     """The segments of a partition, and how far their changes were told: below the offset `changes`, by `generation`.
 
     Whoever writes it has seen that nobody had replaced that owner by then. `next_seq` is that of its next message.
+    `started_at_us` is what that owner has said of its beginning, at offset `generation`: by that the log is known. None
+    in a checkpoint from before that was kept.
     """
 
     segments: PartitionSegments
     generation: int
     changes: int
     next_seq: int
+    started_at_us: int | None = None
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -62,6 +65,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         "generation": checkpoint.generation,
         "changes": checkpoint.changes,
         "next_seq": checkpoint.next_seq,
+        "started_at_us": checkpoint.started_at_us,
         "tenants": tenants,
     }
     arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -82,7 +86,11 @@ def decode(data: bytes) -> Checkpoint:
         }
     segments = PartitionSegments(Partition(about["partition"]), Place(**about["place"]), tenants)
     return Checkpoint(
-        segments=segments, generation=about["generation"], changes=about["changes"], next_seq=about["next_seq"]
+        segments=segments,
+        generation=about["generation"],
+        changes=about["changes"],
+        next_seq=about["next_seq"],
+        started_at_us=about.get("started_at_us"),
     )
 
 

@@ -28,6 +28,7 @@ from schemas.metrics import (
     CHECKPOINT_BYTES,
     EVALUATED_TO,
     EVALUATED_USERS,
+    RECOVERY,
     TAIL_BYTES,
     Sample,
 )
@@ -49,11 +50,14 @@ from streams.segments.config import SegmentWorkerConfig
 from streams.segments.cuts import Cuts
 from streams.segments.fold import Outcome, fold_activation, fold_records
 from streams.segments.inputs import Input
+from streams.segments.log_identity import check_log
 from streams.segments.ports import Log, Ports, Sent, send_all
 from streams.segments.reporting import Reporter
 
 _log = logging.getLogger(__name__)
 _KEY: Final = b""
+MISSED_EVERY_S: Final = 60.0
+"""How often an owner that does not arrive says what it waits for."""
 
 
 class Owner:
@@ -72,6 +76,10 @@ class Owner:
         self._segments = PartitionSegments(partition, Place())
         self._recovery: Recovery | None = None
         self._generation = -1
+        self._began_at = ports.monotonic()
+        self._started_at_us = 0
+        self._arrived = False
+        self._missed_at = self._began_at
         self._seq = 0
         self._told_to = 0
         self._changes: Log = ports.log(MEMBERSHIP_CHANGES, partition)
@@ -95,8 +103,12 @@ class Owner:
             Sample(metric=TAIL_BYTES, value=sum(one.tail.bytes for one in self._inputs.values()), labels=labels),
             Sample(metric=EVALUATED_USERS, value=sum(len(of.evaluator.state.index) for of in tenants), labels=labels),
             Sample(metric=EVALUATED_TO, value=self._segments.place.at_us / 1e6, labels=labels),
+            Sample(metric=RECOVERY, value=self._recovering_s(), labels=labels),
             Sample(metric=CHECKPOINT_BYTES, value=self._checkpoint_bytes, labels=labels),
         ]
+
+    def _recovering_s(self) -> float:
+        return 0.0 if self._arrived else self._ports.monotonic() - self._began_at
 
     def close(self) -> None:
         """Somebody else may own the partition now: nothing more is acknowledged."""
@@ -126,7 +138,7 @@ class Owner:
         self._changed.set()
 
     async def run(self) -> None:
-        """Until `close`. Raises `FatalError` OWNER_REPLACED, ARCHIVE_GAP, CLOCK_SKEW, and as S3 and the broker do."""
+        """Until `close`. Raises `FatalError` OWNER_REPLACED, OTHER_LOG, ARCHIVE_GAP, CLOCK_SKEW; as S3 and Kafka do."""
         if not self.live:  # given up while it waited: to say that it starts would end the owner that there is by now
             return
         try:
@@ -142,6 +154,7 @@ class Owner:
     async def start(self) -> None:
         """Take over from whoever owned the partition."""
         started = OwnerStarted(partition=self.partition, worker=self._config.name, started_at_us=self._ports.now_us())
+        self._started_at_us = started.started_at_us
         (self._generation,) = await send_all(self._ports, [(MEMBERSHIP_CHANGES, self.partition, _KEY, started)])
         found = await self._ports.in_thread(
             checkpoints.latest, self._ports.store, self._config.staging_bucket, self.partition
@@ -150,6 +163,7 @@ class Owner:
         if found is None:
             place = Place(events=starts[EVENTS], profiles=starts[PROFILES])
             found = Checkpoint(segments=PartitionSegments(self.partition, place), generation=-1, changes=0, next_seq=0)
+        await check_log(self._ports.log(MEMBERSHIP_CHANGES, self.partition), found, self._generation)
         self._segments = found.segments
         recovery = Recovery(self._segments, whole=found.generation >= 0)
         self._recovery = recovery
@@ -240,6 +254,7 @@ class Owner:
             if self._complete() and self._segments.place.reached(self._recovery.target):
                 outcome.told = self._recovery.difference(self._segments)
                 self._recovery = None
+                self._arrived = True
         sent: list[Sent] = [(topic, move.partition, move.key, move.value) for topic, move in outcome.moves]
         sent += [(DEAD_LETTERS, None, letter.topic.encode(), letter) for letter in outcome.letters]
         changes: list[Message] = []
@@ -313,6 +328,16 @@ class Owner:
             await send_all(self._ports, [(topic, None, key, message)])
 
     async def _report(self) -> None:
+        now = self._ports.monotonic()
+        if self._recovery is not None and now - self._missed_at >= MISSED_EVERY_S:
+            self._missed_at = now
+            _log.warning(
+                "partition %d: for %.0f s on the way back to %s, and at %s: until then nothing is told",
+                self.partition,
+                self._recovering_s(),
+                self._recovery.target,
+                self._segments.place,
+            )
         if self._recovery is None:
             reports = list(self._reporter.sizes(self._segments, self._ports.monotonic()))
             await send_all(self._ports, [(topic, None, key, message) for topic, key, message in reports])
@@ -327,7 +352,11 @@ class Owner:
             return  # time alone went on: whoever comes next finds that out by itself
         await self._check_not_replaced()
         checkpoint = Checkpoint(
-            segments=self._segments, generation=self._generation, changes=self._told_to, next_seq=self._seq
+            segments=self._segments,
+            generation=self._generation,
+            changes=self._told_to,
+            next_seq=self._seq,
+            started_at_us=self._started_at_us,
         )
         self._checkpoint_bytes = await self._ports.in_thread(
             checkpoints.keep, self._ports.store, self._config.staging_bucket, checkpoint

@@ -33,6 +33,8 @@ from tests.integration.workers import ROOT, Workers, eventually
 pytestmark = [pytest.mark.integration, pytest.mark.embedded("about producers, not about who runs the broker")]
 
 P = 4
+PARTITION_UA = -1
+"""Of librdkafka: the partitioner chooses."""
 USERS = [f"user-{n}" for n in range(60)]
 
 
@@ -68,14 +70,14 @@ class Shop:
         """One record about a user; the broker has it when this returns, and it is known where."""
         record: dict[str, Any] = {"user_id": user, "tenant": self.tenant}
         record |= {"event": "order", "occurred_at": now_ms()} if topic == EVENTS else {"attributes": {"age": 30}}
-        landed: list[int] = []
+        landed: list[int | None] = []
         producer = Producer({"bootstrap.servers": self.context.settings.kafka_bootstrap} | conf)
         producer.produce(
             topic,
             json.dumps(record).encode(),
             key=key,
             on_delivery=lambda _, message: landed.append(message.partition()),
-            **({} if place is None else {"partition": place}),
+            partition=PARTITION_UA if place is None else place,
         )
         assert producer.flush(30) == 0
         if landed == [partition_of(user, P)]:

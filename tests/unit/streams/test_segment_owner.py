@@ -19,6 +19,7 @@ from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Partition, TenantName
 from schemas.layout import split_s3_uri
 from schemas.messages import DeadLetter, EventRecord
+from schemas.metrics import RECOVERY
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import (
     ArchiveWritten,
@@ -387,6 +388,56 @@ async def test_an_owner_that_was_replaced_ends_before_it_keeps_a_checkpoint() ->
     assert world.store.keys("checkpoints") == []
     await step(other)
     assert world.received() == {"buyers": {"ann", "bob"}}
+
+
+async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    world.steady_s += 1.0
+    await step(living)
+    (kept,) = world.store.keys("checkpoints")
+    again = await started(world)  # the same log has the same owner where the checkpoint says
+    assert again.owner.segments.place.events == 1
+
+    world.logs = {}
+    world.committed = dict.fromkeys(world.committed, 0)
+    world.now_us += 60_000_000
+    for _ in range(10):  # whoever starts it again and again makes the new log longer than the old one was
+        with pytest.raises(FatalError, match=r"OTHER_LOG: .* the checkpoint of generation 0 is of another log"):
+            await started(world)
+    assert world.store.keys("checkpoints") == [kept]
+    assert of_type(world, MEMBERSHIP_CHANGES, MembershipChanges) == []
+
+
+async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(caplog: pytest.LogCaptureFixture) -> None:
+    def waits(living: LivingOwner) -> float:
+        (sample,) = (one for one in living.owner.samples() if one.metric is RECOVERY)
+        return sample.value
+
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    await step(living)
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    assert waits(living) == 0
+    (lost,) = world.logs[EVENTS]
+    world.logs[EVENTS] = []
+    living = await started(world)
+    world.steady_s += 60.0
+    await step(living)
+    world.steady_s += 30.0
+    await step(living)
+    assert waits(living) == 90.0
+    (said,) = (one for one in caplog.messages if "on the way back" in one)
+    assert "for 60 s on the way back to Place(events=1" in said
+    assert "and at Place(events=0" in said
+    world.logs[EVENTS] = [lost]
+    await step(living)
+    assert (waits(living), world.received()) == (0, {"buyers": {"ann"}})
 
 
 async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
