@@ -31,6 +31,8 @@ Zone = Annotated[
 ]
 WIDTH = 60
 """Of a rule in a list."""
+UNSEEN_SHOWN = 20
+"""Names that nobody has ever had, of either kind: a rule may have a thousand."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -205,8 +207,10 @@ def versions(*, name: Name, tenant: options.Tenant = "default", json: options.Js
 def say_unseen(events: Sequence[str], attributes: Sequence[str]) -> None:
     """Names of a rule that may be slips of the pen."""
     for what, names in (("event", events), ("attribute", attributes)):
-        for name in names:
+        for name in names[:UNSEEN_SHOWN]:
             say(f"Note: nobody has ever had the {what} {safe(name)!r}.")
+        if len(names) > UNSEEN_SHOWN:
+            say(f"Note: nor any of {number(len(names) - UNSEEN_SHOWN)} more {what}s.")
 
 
 def _say_what_is_unseen(context: "Context", tenant: str, given: "NewRule") -> None:

@@ -66,16 +66,20 @@ def check_characters(text: str, code: RefusalCode, what: str) -> None:
 
 def check_time(occurred_at_us: int, received_at_us: int) -> None:
     """Raises `Refused` TOO_EARLY, TOO_FAR_AHEAD. Late events are as good as others, however late they are."""
+    latest_us = received_at_us + MAX_AHEAD_US
     if occurred_at_us < EARLIEST_US:
-        raise Refused(
-            RefusalCode.TOO_EARLY, f"it occurred at {moment(occurred_at_us)}; the earliest is {moment(EARLIEST_US)}"
-        )
-    if occurred_at_us > received_at_us + MAX_AHEAD_US:
-        raise Refused(
-            RefusalCode.TOO_FAR_AHEAD,
+        reason = f"it occurred at {moment(occurred_at_us)}; the earliest is {moment(EARLIEST_US)}"
+        if EARLIEST_US <= occurred_at_us * 1000 <= latest_us:
+            reason += f"; times 1,000 it is {moment(occurred_at_us * 1000)}: is it in another unit?"
+        raise Refused(RefusalCode.TOO_EARLY, reason)
+    if occurred_at_us > latest_us:
+        reason = (
             f"it occurred at {moment(occurred_at_us)}, more than {MAX_AHEAD_US // 3_600_000_000} hours after it was "
-            f"received at {moment(received_at_us)}",
+            f"received at {moment(received_at_us)}"
         )
+        if EARLIEST_US <= occurred_at_us // 1000 <= latest_us:
+            reason += f"; a thousandth of it is {moment(occurred_at_us // 1000)}: is it in another unit?"
+        raise Refused(RefusalCode.TOO_FAR_AHEAD, reason)
 
 
 def check_values(values: Mapping[str, PropertyValue | None]) -> None:

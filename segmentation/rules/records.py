@@ -74,7 +74,9 @@ def rule_from_json(data: bytes) -> Rule:
         raise UserError("BAD_RULE", f"{len(data)} bytes are more than the {MAX_BYTES} that are read", bytes=len(data))
     try:
         record = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as exc:
+    except RecursionError as exc:
+        raise UserError("BAD_RULE", "not a rule in JSON: lists or objects are nested too deep") from exc
+    except ValueError as exc:
         raise UserError("BAD_RULE", f"not a rule in JSON: {exc}"[:300]) from exc
     return rule_from_record(record)
 

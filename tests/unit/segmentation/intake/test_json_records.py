@@ -119,6 +119,17 @@ def test_a_time_that_is_none_or_cannot_be_is_refused(given: object, why: str) ->
 
 
 @pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (1_795_607_940, "; times 1,000 it is 2026-11-25T11:59:00Z: is it in another unit?"),
+        (1_795_607_940_000_000, "; a thousandth of it is 2026-11-25T11:59:00Z: is it in another unit?"),
+    ],
+)
+def test_a_time_in_seconds_or_microseconds_is_told_what_it_would_be(given: int, hint: str) -> None:
+    assert refusal(json_event(occurred_at=given)).endswith(hint)
+
+
+@pytest.mark.parametrize(
     ("given", "kept"),
     [(0, 0.0), (-1.5e300, -1.5e300), (2**53, 2.0**53), ("", ""), ("é" * 4096, "é" * 4096), (False, False)],
 )
