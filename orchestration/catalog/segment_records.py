@@ -47,11 +47,17 @@ class RuleVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRule:
-    """A rule as it was given, checked for itself."""
+    """A rule as it was given, checked for itself. `json`: in JSON, and `text` is what that says."""
 
     text: str
     timezone: str | None
     rule: Rule
+    json: bool = False
+
+    @property
+    def written(self) -> str | None:
+        """The text, if a person has written it."""
+        return None if self.json else self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ class SegmentStore:
                     tenant=tenant,
                     segments=len(rules),
                 )
-            _check(connection, tenant, name, {**rules, name: new.rule})
+            _check(connection, tenant, name, rules, new)
             if found is None:
                 found = Segment(
                     segment_id=new_id,
@@ -96,7 +96,7 @@ class SegmentStore:
             lock_tenant(connection, tenant)
             found = _get(connection, tenant, name)
             rules = _rules(connection, tenant)
-            _check(connection, tenant, name, {**rules, name: new.rule})
+            _check(connection, tenant, name, rules, new)
             if rule_hash(new.rule) == rule_hash(rules[name]):
                 return found, False
             if found.state == "paused":  # its members stay what they are
@@ -240,9 +240,11 @@ def queue(
     )
 
 
-def _check(connection: sa.Connection, tenant: TenantName, name: AudienceName, rules: Mapping[str, Rule]) -> None:
+def _check(
+    connection: sa.Connection, tenant: TenantName, name: AudienceName, rules: Mapping[str, Rule], new: NewRule
+) -> None:
     known = connection.scalars(sa.select(audiences.c.name).where(audiences.c.tenant == tenant))
-    check_members(name, rules, set(known))
+    check_members(name, {**rules, name: new.rule}, set(known), new.written)
 
 
 def _rules(connection: sa.Connection, tenant: TenantName) -> dict[str, Rule]:

@@ -59,7 +59,7 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
     require_tenant(context, tenant_)
     draft = "draft "  # no segment can be called so
     rules = {**context.segments.rules(tenant_), draft: new.rule}
-    check_members(draft, rules, {audience.name for audience in context.audiences.all(tenant_)})
+    check_members(draft, rules, {audience.name for audience in context.audiences.all(tenant_)}, new.written)
     meaning = meaning_of(context, tenant_, new.rule)
     queries, activity, at = queries_of(context), activity_of(context, tenant_), datetime.now(UTC)
     question = meaning.question(activity)

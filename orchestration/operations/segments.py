@@ -33,7 +33,7 @@ def read_rule(given: str, timezone: str | None) -> NewRule:
     if timezone is not None:
         raise UserError("BAD_TIMEZONE", "a rule in JSON says its time zone itself", timezone=timezone)
     rule = rule_from_json(text.encode())
-    return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule)
+    return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule, json=True)
 
 
 def _content(given: str) -> str:

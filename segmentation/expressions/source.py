@@ -10,7 +10,7 @@ MAX_CHARACTERS: Final = 64 * 1024
 AROUND: Final = 60
 """Characters of the line that an error shows on either side of the one it points at."""
 
-Code = Literal["BAD_FILTER", "BAD_RULE"]
+Code = Literal["BAD_FILTER", "BAD_RULE", "UNKNOWN_AUDIENCE", "UNKNOWN_SEGMENT", "SEGMENT_CYCLE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from schemas.errors import UserError
+from segmentation.expressions.lexer import tokens
 from segmentation.expressions.nodes import Comparison, OneOf, Presence
+from segmentation.expressions.source import Code, Source
+from segmentation.rules.conditions import RULES
 from segmentation.rules.nodes import Count, Ever, Kind, Member, Never, Rule, Seen
 
 
@@ -65,24 +68,53 @@ def evaluation_order(rules: Mapping[str, Rule]) -> tuple[str, ...]:
     return tuple(name for name in TopologicalSorter(_graph(rules)).static_order() if name in rules)
 
 
-def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[str]) -> None:
+def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[str], written: str | None = None) -> None:
     """Whether the rule of a segment names audiences and segments that there are, and no segment that names it.
 
-    `rules` by the name of their segment, with the new one. Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT,
-    SEGMENT_CYCLE.
+    `rules` by the name of their segment, with the new one, of which `written` is the text; none where it was given in
+    JSON. Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, SEGMENT_CYCLE, which point at the character (`position`,
+    `marked`) or name the place in the JSON (`path`).
     """
-    asked = names(rules[name])
+    rule = rules[name]
+    asked = names(rule)
     for audience in asked.audiences:
         if audience not in audiences:
             hint = f"; {audience} is a segment: write `in segment {audience}`" if audience in rules else ""
             message = f"the rule says `in audience {audience}`, and there is no such audience{hint}"
-            raise UserError("UNKNOWN_AUDIENCE", message, audience=audience)
+            place = _place(rule, written, Member(kind="audience", name=audience), "UNKNOWN_AUDIENCE", message)
+            raise UserError("UNKNOWN_AUDIENCE", place.message, audience=audience, **place.detail)
     for segment in asked.segments:
         if segment not in rules:
             hint = f"; {segment} is an audience: write `in audience {segment}`" if segment in audiences else ""
             message = f"the rule says `in segment {segment}`, and there is no such segment{hint}"
-            raise UserError("UNKNOWN_SEGMENT", message, segment=segment)
+            place = _place(rule, written, Member(kind="segment", name=segment), "UNKNOWN_SEGMENT", message)
+            raise UserError("UNKNOWN_SEGMENT", place.message, segment=segment, **place.detail)
+    if (around := cycle(rules)) and name in around:
+        following = around[(around.index(name) + 1) % len(around)]
+        message = f"segments are members of each other: {' -> '.join((*around, around[0]))}"
+        place = _place(rule, written, Member(kind="segment", name=following), "SEGMENT_CYCLE", message)
+        raise UserError("SEGMENT_CYCLE", place.message, segments=list(around), **place.detail)
     evaluation_order(rules)
+
+
+def _place(rule: Rule, written: str | None, member: Member, code: Code, message: str) -> UserError:
+    """The error of a membership where the rule says it first."""
+    if written is None:
+        path = next(
+            f"all[{n}].{'none' if group.negated else 'any'}[{k}].name"
+            for n, group in enumerate(rule.groups)
+            for k, condition in enumerate(group.conditions)
+            if condition == member
+        )
+        return UserError(code, f"at {path}: {message}", path=path)
+    source = Source(text=written, code=code)
+    found = tokens(source, RULES)
+    said = ("in", member.kind, member.name)
+    for words in zip(found, found[1:], found[2:], strict=False):
+        kinds = tuple(word.kind for word in words[:2])
+        if kinds == ("word", "word") and (words[0].text.lower(), words[1].text.lower(), words[2].text) == said:
+            return source.fault(words[2].at, message)
+    return UserError(code, message)  # the text is not that of the rule
 
 
 def referrers(kind: Kind, name: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:

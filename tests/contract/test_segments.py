@@ -129,7 +129,7 @@ def test_of_an_audience_and_a_segment_of_one_name_that_are_made_at_once_one_is(
 
 def test_a_rule_names_what_there_is_and_no_segment_that_names_it(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
     audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1)
-    with pytest.raises(UserError, match="UNKNOWN_AUDIENCE: the rule says `in audience loyal`"):
+    with pytest.raises(UserError, match="UNKNOWN_AUDIENCE: at character 13: the rule says `in audience loyal`"):
         create(store, text="in audience loyal")
     with pytest.raises(UserError, match=r"UNKNOWN_SEGMENT.*vip is an audience: write `in audience vip`"):
         create(store, text="in segment vip")

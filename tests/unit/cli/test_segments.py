@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestration.cli.main import main
+from orchestration.cli.segment_commands import say_unseen
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.operations.audiences import delete, find, rename
@@ -109,9 +110,15 @@ def test_a_segment_is_paused_resumed_and_deleted(context: Context, capsys: pytes
     ("rule", "said"),
     [
         ("count(purchase) >= 2", "BAD_RULE: at character 15: "),
-        ("in audience nobody", "UNKNOWN_AUDIENCE: the rule says `in audience nobody`, and there is no such audience"),
-        ("in segment vip", "UNKNOWN_SEGMENT: the rule says `in segment vip`, and there is no such segment; vip is an "),
-        ("in segment buyers", "SEGMENT_CYCLE: segments are members of each other: buyers -> buyers"),
+        (
+            "in audience nobody",
+            "UNKNOWN_AUDIENCE: at character 13: the rule says `in audience nobody`, and there is no such audience",
+        ),
+        (
+            "in segment vip",
+            "UNKNOWN_SEGMENT: at character 12: the rule says `in segment vip`, and there is no such segment; vip is ",
+        ),
+        ("in segment buyers", "SEGMENT_CYCLE: at character 12: segments are members of each other: buyers -> buyers"),
         ("seen = 2026-11-01", "BAD_RULE: "),
         ('{"rule": 1, "all": [{"any": []}]}', "BAD_RULE: at all[0]"),
         ("@no-such-file", "RULE_UNREADABLE: no-such-file cannot be read"),
@@ -150,3 +157,11 @@ def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: C
     main([*CREATE, "ever(purchase)"])
     with pytest.raises(UserError, match="NAME_TAKEN"):
         rename(context, vip, "buyers")
+
+
+def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say_unseen((), [f"a{n}" for n in range(1_000)])
+    said = capsys.readouterr().err.splitlines()
+    assert said[19:] == ["Note: nobody has ever had the attribute 'a19'.", "Note: nor any of 980 more attributes."]

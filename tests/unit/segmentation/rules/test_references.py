@@ -3,7 +3,7 @@ import pytest
 from schemas.errors import UserError
 from segmentation.rules.nodes import Rule
 from segmentation.rules.parser import parse_rule
-from segmentation.rules.references import Names, cycle, evaluation_order, names
+from segmentation.rules.references import Names, check_members, cycle, evaluation_order, names
 
 
 def rules(**texts: str) -> dict[str, Rule]:
@@ -50,3 +50,24 @@ def test_a_long_chain_is_no_cycle() -> None:
     assert cycle(chain) is None
     assert evaluation_order(chain)[0] == "s4999"
     assert len(cycle(chain | {"s5000": parse_rule("in segment s0")}) or ()) == 5_001
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "position"),
+    [
+        ('"in audience x" = 1 and IN Audience  nobody', "UNKNOWN_AUDIENCE", 38),
+        ("x = 1 and not (in audience vip or in segment nobody)", "UNKNOWN_SEGMENT", 46),
+        ("in audience vip\nand in segment mine", "SEGMENT_CYCLE", 32),
+    ],
+)
+def test_what_cannot_be_named_is_pointed_at_as_any_mistake_in_a_rule(text: str, code: str, position: int) -> None:
+    with pytest.raises(UserError, match=f"{code}: at character {position}: ") as caught:
+        check_members("mine", rules(mine=text), {"vip"}, text)
+    assert caught.value.detail["position"] == position
+    assert str(caught.value.detail["marked"]).endswith(" ^")
+
+
+def test_of_a_rule_in_json_the_place_is_named() -> None:
+    with pytest.raises(UserError, match=r"UNKNOWN_AUDIENCE: at all\[1\]\.none\[1\]\.name: ") as caught:
+        check_members("mine", rules(mine="x = 1 and not (y = 1 or in audience nobody)"), set())
+    assert caught.value.detail == {"audience": "nobody", "path": "all[1].none[1].name"}
