@@ -85,6 +85,11 @@ class ParsedFile:
             raise RuntimeError("the file has not been read to its end")
         return self._summary
 
+    @property
+    def ended(self) -> bool:
+        """Whether the file was read to its end, and the totals are known."""
+        return self._summary is not None
+
     def __enter__(self) -> Self:
         return self
 

@@ -9,6 +9,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
+from orchestration.cli.dry_runs import run_dry
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.options import command, with_import_settings
@@ -17,7 +18,6 @@ from orchestration.cli.session import SESSION, lake_context, stack_context
 if TYPE_CHECKING:
     from connectors.sources.inspection import Inspection
     from orchestration.context import Context
-    from orchestration.operations.dry_run import DryRun
     from schemas.ids import JobId
 
 REGISTRATION_LOOK_S: Final = 5.0
@@ -73,7 +73,7 @@ def import_(
         if kind == "audience":
             raise typer.BadParameter("audiences keep no other columns anyway", param_hint="--only-columns")
         changes = {**changes, "other_columns": False}
-    target = _target(kind, audience, changes, alone=dry_run or manifest is not None)
+    target = _target(kind, audience, changes, alone=manifest is not None)
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
     context = lake_context() if dry_run else stack_context()
@@ -82,7 +82,7 @@ def import_(
 
         changes = {**written_as(context, manifest, source), **changes}
     if dry_run:
-        raise typer.Exit(_dry_run(context, source, tenant, target, changes))
+        raise typer.Exit(run_dry(context, source, tenant, target, changes))
     raise typer.Exit(_import(context, source, tenant, target, changes, again=again, wait=wait, timeout_s=timeout))
 
 
@@ -103,7 +103,8 @@ def _target(kind: str, audience: str | None, changes: dict[str, Any], *, alone: 
         return audience
     if audience is not None or alone or "max_shrink_percent" in changes:
         raise typer.BadParameter(
-            f"with --kind {kind}, --audience, --manifest, --dry-run, --max-shrink and --allow-shrink have no meaning"
+            f"with --kind {kind}, --audience, --manifest (of an export of members), --max-shrink and --allow-shrink "
+            "have no meaning"
         )
     activity = next(name for name in RESERVED if name == kind)
     activity_spec(activity, changes)
@@ -186,76 +187,6 @@ def _registered(context: "Context", job_id: "JobId") -> ExitCode:
     else:
         say(f"Submitted. `muster jobs wait {job_id}` follows the job.")
     return ExitCode.OK
-
-
-def _dry_run(context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any]) -> ExitCode:
-    from connectors.sources.parsing import ParseProgress
-    from orchestration.cli.rendering import stage_line
-    from orchestration.cli.screen import screen
-    from orchestration.operations.dry_run import dry_run
-    from orchestration.operations.follow import StageView
-    from orchestration.operations.submit import check_readable
-    from schemas.ids import audience_name, tenant_name
-    from schemas.layout import split_s3_uri
-
-    names = tenant_name(tenant), audience_name(audience)
-    if source.startswith("s3://"):
-        pinned: Any = context.objects.pin(*split_s3_uri(source))
-    else:
-        pinned = Path(source)
-        check_readable(pinned)
-    began = time.monotonic()
-    with screen() as place:
-
-        def report(p: ParseProgress) -> None:
-            elapsed = time.monotonic() - began
-            total = p.source_size or 0
-            speed = p.source_bytes / elapsed if elapsed > 0 and p.source_bytes else None
-            line = stage_line(
-                StageView(
-                    name="verify",
-                    state="running",
-                    done=p.source_bytes,
-                    total=total,
-                    unit="bytes",
-                    rows=p.rows,
-                    rate=speed,
-                    left_s=(total - p.source_bytes) / speed if speed else None,
-                )
-            )
-            place.show([line], line.strip())
-
-        result = dry_run(context, pinned, tenant=names[0], audience=names[1], overrides=overrides, on_progress=report)
-    if SESSION.json:
-        print_json(result.as_record())
-    else:
-        _print_dry_run(result)
-    return ExitCode.USER_ERROR if result.problems else ExitCode.OK
-
-
-def _print_dry_run(result: "DryRun") -> None:
-    counts = result.counts
-    base = "no version yet" if counts.base_version is None else f"version {counts.base_version}"
-    by_code = ", ".join(f"{code} {number(n)}" for code, n in result.rejected_by_code.items())
-    print_pairs(
-        [
-            ("dry run", f"{result.mode} on {base}; nothing was changed"),
-            (
-                "rows",
-                f"{number(result.rows)} = {number(result.accepted)} accepted + {number(result.rejected)} rejected",
-            ),
-            ("rejected", by_code or "none"),
-            ("duplicates", number(result.duplicates)),
-            ("added", number(counts.added)),
-            ("removed", number(counts.removed)),
-            ("kept", number(counts.kept)),
-            ("members", f"{number(counts.members)}, now {number(counts.base)}"),
-        ]
-    )
-    for problem in result.problems:
-        print_line(f"would be refused: {problem.code}: {safe(problem.message)}", style="red")
-    if not result.problems:
-        print_line("would be published")
 
 
 def inspect(

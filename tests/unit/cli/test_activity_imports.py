@@ -32,7 +32,7 @@ STORED = {"stored": 1999, "duplicates": 1, "attempt": 1}
         (["orders.csv", "--kind", "clicks"], "clicks is none of audience, profiles, events"),
         (["orders.csv", "--audience", "_events"], "_events is no audience; use --kind"),
         (["orders.csv", "--kind", "events", "--audience", "vip"], "--kind events, --audience"),
-        (["orders.csv", "--kind", "events", "--dry-run"], "--dry-run"),
+        (["orders.csv", "--kind", "events", "--manifest", "m.json"], "--manifest (of an export of members)"),
         (["orders.csv", "--kind", "events", "--allow-shrink"], "--allow-shrink have no meaning"),
         (["orders.csv", "--audience", "vip", "--only-columns"], "audiences keep no other columns anyway"),
     ],

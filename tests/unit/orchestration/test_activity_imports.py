@@ -16,6 +16,7 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
 from orchestration.notifications.mail import wording
+from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
 from orchestration.operations.jobs import cancel
 from orchestration.relay.answers import Answers
 from orchestration.relay.events import job_event
@@ -136,6 +137,27 @@ def test_a_time_without_an_offset_fails_the_import_and_names_line_and_column(dep
     with pytest.raises(Exception, match=r"NO_TIMEZONE.*line 2, column occurred_at: no_timezone") as raised:
         deployment.step(job, "verify_file")
     assert type(raised.value).__name__ == "UserError"
+
+
+def dry(deployment: Deployment, path: Path, content: str, **overrides: Any) -> ActivityDryRun:
+    path.write_bytes(content.encode())
+    return activity_dry_run(deployment.context, path, kind="events", overrides=overrides, on_progress=lambda _: None)
+
+
+def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    content = "user_id,event,occurred_at,total\na,e,2026-01-01T10:00:00,5\na,e,2026-01-01T10:00:00Z,6\n"
+    zoned = dry(deployment, tmp_path / "a.csv", content, timezone="Asia/Tokyo").as_record()
+    assert (zoned["would_send"], zoned["problems"], sum(zoned["partitions"])) == (2, [], 2)
+    assert [column["name"] for column in zoned["columns"]] == ["event", "occurred_at", "total"]
+    refused = dry(deployment, tmp_path / "a.csv", content).as_record()
+    assert (refused["would_send"], refused["accepted"], refused["problems"][0]["code"]) == (0, 1, "NO_TIMEZONE")
+    assert [reject["line"] for reject in refused["rejects"]] == [2]
+    assert EVENTS not in deployment.logs
+
+
+def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="EMPTY_FILE"):
+        dry(deployment, tmp_path / "a.csv", "", other_columns=False)
 
 
 def test_the_zone_of_the_spec_makes_times_without_an_offset_clear(deployment: Deployment) -> None:

@@ -1,0 +1,88 @@
+"""A dry run of events or profiles: verification as a real import does it, and what would be sent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connectors.pinned import SourceObject
+from connectors.sources.completion import complete_spec
+from connectors.sources.digested import open_digested
+from connectors.sources.parsing import ParseProgress
+from connectors.sources.rejects import Reject
+from connectors.verification.verifier import verify_digested
+from orchestration.operations.dry_run import POLICY, FirstRejects
+from schemas.columns import Column, ImportKind
+from schemas.errors import UserError
+from schemas.import_targets import activity_spec
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityDryRun:
+    """What an import would send. `problems`: why it would be refused; none = all accepted rows would be sent.
+
+    `partitions`: accepted rows of each partition. How many of them are duplicates only their archive can tell.
+    """
+
+    kind: ImportKind
+    rows: int
+    accepted: int
+    rejected: int
+    rejected_by_code: dict[str, int]
+    columns: tuple[Column, ...]
+    partitions: tuple[int, ...]
+    problems: tuple[UserError, ...]
+    examples: tuple[Reject, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "kind": self.kind,
+            "would_send": 0 if self.problems else self.accepted,
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "rejected_by_code": self.rejected_by_code,
+            "columns": [{"name": c.name, "type": c.type, "source": c.file_name} for c in self.columns],
+            "partitions": list(self.partitions),
+            "problems": [problem.as_record() for problem in self.problems],
+            "rejects": [{name: getattr(r, name) for name in r.__dataclass_fields__} for r in self.examples],
+        }
+
+
+def activity_dry_run(
+    context: "Context",
+    source: SourceObject | Path,
+    *,
+    kind: ImportKind,
+    overrides: dict[str, Any],
+    on_progress: Callable[[ParseProgress], None],
+) -> ActivityDryRun:
+    """Verify and count. Raises what verification raises about a file that cannot be read to its end."""
+    spec, limits, store = activity_spec(kind, overrides), context.parse_limits(), context.objects
+    if spec.other_columns:
+        spec = complete_spec(source, spec, limits, store)
+    problems: list[UserError] = []
+    rejects = FirstRejects()
+    with open_digested(source, spec, limits, store, on_progress, partitions=context.settings.partitions) as digested:
+        try:
+            verify_digested(digested, spec, rejects=rejects)
+        except UserError as exc:
+            if exc.code not in POLICY or not digested.ended:
+                raise
+            problems.append(exc)
+        summary, digests = digested.summary, digested.digests
+    return ActivityDryRun(
+        kind=kind,
+        rows=summary.rows,
+        accepted=summary.accepted,
+        rejected=summary.rejected,
+        rejected_by_code=dict(summary.rejected_by_code),
+        columns=spec.columns,
+        partitions=tuple(digest.count for digest in digests),
+        problems=tuple(problems),
+        examples=tuple(rejects.first),
+    )
