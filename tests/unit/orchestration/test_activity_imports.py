@@ -1,5 +1,6 @@
 """Imports of events and profiles: the life of a job whose rows make no version of an audience."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,8 +157,15 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deploym
 
 
 def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(UserError, match="EMPTY_FILE"):
-        dry(deployment, tmp_path / "a.csv", "", other_columns=False)
+        activity_dry_run(
+            deployment.context,
+            tmp_path / "a.csv.gz",
+            kind="events",
+            overrides={"other_columns": False},
+            on_progress=lambda _: None,
+        )
 
 
 def test_the_zone_of_the_spec_makes_times_without_an_offset_clear(deployment: Deployment) -> None:
