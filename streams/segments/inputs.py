@@ -47,6 +47,11 @@ class Input:
         self._waiting: deque[TopicRecord] = deque()
 
     @property
+    def waits(self) -> bool:
+        """Whether there are records to be taken."""
+        return bool(self._waiting)
+
+    @property
     def full(self) -> bool:
         """Whether too much of what was taken is not in the archive, and nothing more is given out."""
         return self.tail.bytes > self._config.tail_bytes
