@@ -1,4 +1,4 @@
-"""Five guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
+"""Six guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
 
 1. The set of active partitions is frozen before it is handed to aiokafka: Faust passes the live set, and when a
    rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
@@ -11,13 +11,16 @@
 4. The view of what is committed advances only when the commit succeeded (faust-streaming issue 316).
 5. What was sent in a transaction is read once that is committed, and never if it is aborted. Faust asks for that only
    together with transactions of its own.
+6. When what keeps the consumer in its group has ended, so does the process. After an error that it does not know
+   aiokafka says so only in calls that Faust never makes: the worker would sit there without partitions for ever.
 
 Whether records arrive without a gap is checked again by the materialiser's ledger: a hole ends the process.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from faust import App
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -40,10 +43,24 @@ class Ownership(Protocol):
         """The partitions deliver from these offsets on, under this generation of the group."""
 
     def on_fault(self, error: FatalError) -> None:
-        """The partitions cannot be read from where they must be: the process is to end."""
+        """Partitions cannot be read, or not from where they must be: the process is to end."""
 
 
-class _CommittedOnly(AIOKafkaConsumerThread):
+class GuardedThread(AIOKafkaConsumerThread):
+    """The thread of Faust's consumer, with guards 5 and 6."""
+
+    async def on_start(self) -> None:
+        """Watch the consumer that was started."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        coordinator._coordination_task.add_done_callback(self._left_the_group)  # noqa: SLF001
+
+    def _left_the_group(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (cause := task.exception()) is None:
+            return
+        error = FatalError("GROUP_LOST", f"the worker is no member of its group any more, and ends: {cause}")
+        self.parent_loop.call_soon_threadsafe(cast(SafeConsumer, self.consumer).ownership.on_fault, error)
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = READ_COMMITTED  # noqa: SLF001  # guard 5; used when the consumer is started
@@ -51,12 +68,12 @@ class _CommittedOnly(AIOKafkaConsumerThread):
 
 
 class SafeConsumer(Consumer):
-    """Faust's consumer with the five guards."""
+    """Faust's consumer with the six guards."""
 
     ownership: Ownership
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-        return _CommittedOnly(self, loop=self.loop, beacon=self.beacon)
+        return GuardedThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's name
         if active_partitions is not None:

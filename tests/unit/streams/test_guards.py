@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -11,7 +12,7 @@ from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
-from streams.guards import SafeConsumer, install, start_offset
+from streams.guards import GuardedThread, SafeConsumer, install, start_offset
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -117,6 +118,31 @@ async def test_guard_1_aiokafka_gets_a_copy_that_a_rebalance_cannot_empty(app: f
     await consumer._getmany(live, 1.0)
     live.clear()
     assert broker.asked == [{T0}]
+
+
+async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(app: faust.App) -> None:
+    consumer, owner = consumer_of(app, Broker({}))
+    fails = asyncio.Event()
+
+    async def coordinate() -> None:
+        await fails.wait()
+        raise AssertionError("Did we not perform bootstrap?")
+
+    class Started:
+        _coordinator = SimpleNamespace(_coordination_task=asyncio.ensure_future(coordinate()))
+
+        async def start(self) -> None:
+            """It is in its group."""
+
+    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
+    thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
+    await thread.on_start()
+    assert owner.told == []
+    fails.set()
+    for _ in range(10):  # one round for the task, its callback, and the loop of the app each
+        await asyncio.sleep(0)
+    assert owner.told == [("fault", "GROUP_LOST")]
+    thread.thread_loop.close()
 
 
 async def test_guard_2_partitions_without_a_committed_offset_are_rewound_to_the_start(app: faust.App) -> None:
