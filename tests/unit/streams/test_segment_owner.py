@@ -130,11 +130,11 @@ async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> N
     await living.deliver()
     living.owner.pass_over(EVENTS, 5, SimpleNamespace(ack=lambda: None))
     await living.owner.step()  # nothing more is taken before the archive has the first
-    assert living.owner.segments.place.events == 1
+    assert (living.owner.segments.place.events, living.owner.waits(EVENTS)) == (1, True)
     world.archive()
     await living.owner.step()
     await living.owner.step()
-    assert living.owner.segments.place.events == 5
+    assert (living.owner.segments.place.events, living.owner.waits(EVENTS)) == (5, False)
 
 
 async def test_an_announcement_that_was_lost_is_made_again() -> None:
