@@ -14,6 +14,7 @@ from connectors.lake.duck import connect, identifier, literal
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from schemas.columns import USER_ID
+from schemas.errors import UserError
 from segmentation.expressions.sql import PARAMETERS
 from segmentation.rules.nodes import Kind, OfEvents, Rule
 from segmentation.rules.references import evaluation_order, names
@@ -61,7 +62,10 @@ class Explained:
 
 
 class SegmentQueries:
-    """Every question has a connection of its own. Methods raise `RetriableError` LAKE_UNAVAILABLE."""
+    """Every question has a connection of its own.
+
+    Methods raise `RetriableError` LAKE_UNAVAILABLE, and `UserError` RULE_TOO_BIG where a rule needs too much memory.
+    """
 
     def __init__(self, s3: S3Access | None, limits: DuckLimits) -> None:
         self._s3 = s3
@@ -139,7 +143,17 @@ class SegmentQueries:
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with lake_faults("asking the archive"), connect(self._limits, self._s3) as connection:
-            yield connection
+            try:
+                yield connection
+            except duckdb.OutOfMemoryException as exc:  # again and again: of all faults this one is the rule's
+                memory = self._limits.memory_bytes
+                raise UserError(
+                    "RULE_TOO_BIG",
+                    f"the archive cannot be asked with {memory / 2**20:,.0f} MiB of memory: it takes more the more "
+                    "conditions there are, attributes above all. Split the rule into segments that a smaller rule "
+                    "names, or raise duckdb_memory_bytes",
+                    memory_bytes=memory,
+                ) from exc
 
     def _prepared(self, connection: duckdb.DuckDBPyConnection, question: Question, at: datetime) -> Activity:
         """The activity with the members of everything that the rule names: segments in tables, each once."""

@@ -6,6 +6,7 @@ some lie behind the place that is asked for. Profiles are changed again and agai
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from connectors.lake.activity_relations import Activity, Below
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.segment_queries import Question, SegmentQueries
 from schemas.activity import EVENT_ROWS, PROFILE_ROWS
+from schemas.errors import UserError
 from schemas.ids import Partition, TenantName
 from schemas.layout import ArchiveKey
 from schemas.topics import EVENTS, PROFILES
@@ -90,11 +92,11 @@ class Files:
             mine = [row for row in rows if place_of(row["user_id"]) == partition]
             for first in range(0, len(mine), each):
                 some = [{**row, "offset": first + n} for n, row in enumerate(mine[first : first + each])]
-                files.append(self._file(topic, partition, some))
+                files.append(self.written(topic, partition, some))
             ends[partition] = len(mine)
         return files, ends
 
-    def _file(self, topic: str, partition: Partition, rows: list[Row]) -> ArchivedFile:
+    def written(self, topic: str, partition: Partition, rows: list[Row]) -> ArchivedFile:
         schema = EVENT_ROWS if topic == EVENTS else PROFILE_ROWS
         whole = [{"tenant": ACME, "received_at": RECEIVED, **row} for row in rows]
         content = archive_content(topic, partition, pa.Table.from_pylist(whole, schema=schema))
@@ -121,6 +123,22 @@ class Files:
 def queries() -> Iterator[SegmentQueries]:
     with TemporaryDirectory() as folder:
         yield SegmentQueries(None, limits(Path(folder)))
+
+
+def test_a_rule_that_takes_more_memory_than_there_is_is_refused_and_a_smaller_one_is_not(tmp_path: Path) -> None:
+    rows = [{"user_id": f"u{n}", "offset": n, "deleted": False, "attributes": []} for n in range(2000)]
+    profiles = [Files(tmp_path).written(PROFILES, Partition(0), rows)]
+    tight = SegmentQueries(None, replace(limits(tmp_path), memory_bytes=32 * 2**20))
+    activity = Activity(events=[], profiles=profiles)
+
+    def count(attributes: int) -> int:
+        rule = parse_rule(" and ".join(f"not (a{n} is set)" for n in range(attributes)))
+        return tight.count(Question(rule=rule, activity=activity, segments={}, audiences={}), NOW)
+
+    assert count(1) == 2000
+    with pytest.raises(UserError, match="32 MiB of memory") as caught:
+        count(200)
+    assert caught.value.code == "RULE_TOO_BIG"
 
 
 @settings(max_examples=60, deadline=None)
