@@ -101,13 +101,13 @@ def _run(send: Any, work: Work, arguments: tuple[object, ...], prepare: Prepare 
     began = time.perf_counter()
     rows = work(*arguments)
     wall_s = time.perf_counter() - began
-    peak = max(_own_peak_kib(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    peak = max(peak_kib(os.getpid()), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=_cpu_s() - cpu_before, peak_bytes=peak * KIB))
 
 
-def _own_peak_kib() -> int:
+def peak_kib(pid: int) -> int:
     """Not `ru_maxrss`, which a spawned process takes over from the one that spawned it (setmax_mm_hiwater_rss)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
 
 

@@ -1,6 +1,7 @@
 """The worker of a running stack, whole: chunks in its topic, changes out, rows into the archive's table."""
 
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Final
 
 import psutil
 import pyarrow as pa
+from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.measure import Measured
+from benchmarks.measure import KIB, Measured, peak_kib
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
@@ -17,6 +19,7 @@ from orchestration.local import processes
 from orchestration.operations.segments import create, read_rule
 from orchestration.settings import Settings
 from schemas.ids import JobId
+from schemas.metrics import ACTIVITY_ROWS
 from schemas.topics import EVENTS
 
 POLL_S: Final = 0.1
@@ -26,8 +29,8 @@ TIMEOUT_S: Final = 1800
 def whole_worker(
     settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path, *, single: bool = False
 ) -> tuple[Measured, int]:
-    """From when all events are in the topic until the worker says that it has taken the last, with so many rules; and
-    how many members there are of all. `single`: a JSON record for each event, as an ordinary producer sends it.
+    """From when all events are in the topic until the worker has taken the last, by its own metric, with so many rules;
+    and how many members there are of all. `single`: a JSON record for each event, as an ordinary producer sends it.
 
     The events end now: what counts is what happened in the last days, as the worker's clock says.
     """
@@ -39,7 +42,7 @@ def whole_worker(
             create(context, TENANT, name, read_rule(rule, None), "bench")
     segments = [standing.segment.segment_id for standing in context.segments.standing(TENANT)]
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
-    before = _taken(context, segments[0])
+    before, rows_before = _reported(context, segments[0]), _taken(settings)
     begin_us = time.time_ns() // 1000 - SPAN_US
     broker, records = settings.kafka_bootstrap, events
     if not single:
@@ -54,13 +57,14 @@ def whole_worker(
         else:
             send_chunks(broker, EVENTS, messages)
     began = time.perf_counter()
-    _wait(lambda: _taken(context, segments[0]) - before >= records)
+    _wait(lambda: _taken(settings) - rows_before >= events)
     measured = Measured(
         rows=events,
         wall_s=time.perf_counter() - began,
         cpu_s=sum(process.cpu_times()[:2]) - used,
-        peak_bytes=process.memory_info().rss,
+        peak_bytes=peak_kib(process.pid) * KIB,
     )
+    _wait(lambda: _reported(context, segments[0]) - before >= records)
     members = sum(p.members for one in segments for p in context.segments.partitions(one).values())
     return measured, members
 
@@ -75,7 +79,17 @@ def _stopped(process: psutil.Process) -> Iterator[None]:
         process.resume()
 
 
-def _taken(context: Context, segment: JobId) -> int:
+def _taken(settings: Settings) -> int:
+    """Events, by the metric of the worker."""
+    address = (settings.home / "metrics" / "segment-worker-1").read_text(encoding="utf-8").strip()
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    samples = (sample for family in families for sample in family.samples if sample.name == ACTIVITY_ROWS.name)
+    return int(sum(sample.value for sample in samples if sample.labels["topic"] == EVENTS))
+
+
+def _reported(context: Context, segment: JobId) -> int:
+    """Offsets up to which the catalog knows of the segment, of all partitions: some seconds later."""
     return sum(one.events for one in context.segments.partitions(segment).values())
 
 
