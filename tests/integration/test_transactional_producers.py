@@ -237,7 +237,7 @@ def assert_waits(shop: Shop) -> None:
     checked = check(shop.context, shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (0, True)
     (standing,) = (of for of in shop.context.segments.standing(shop.tenant) if of.segment.name == "twice")
-    assert (behind(shop.context, standing.partitions.values()) or 0) >= len(USERS) + 7
+    eventually(lambda: (behind(shop.context, standing.partitions.values()) or 0) >= len(USERS) + 7, 60)
     group = WorkerGroup(shop.settings.kafka_bootstrap, P, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS)
     assert dict(group.ends()) == ends(shop.settings, IsolationLevel.READ_COMMITTED)
     eventually(lambda: dict(group.committed()) == dict(group.ends()), 60)
