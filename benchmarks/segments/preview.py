@@ -120,7 +120,7 @@ def _written(context: Context, topic: str, records: Sequence[TopicRecord], parti
     """Steps 1 and 2 of a worker: the files of a range of offsets."""
     taken = (take_events if topic == EVENTS else take_profiles)(records, partitions)
     assert not taken.refusals, taken.refusals[:1]
-    rows: pa.RecordBatch = taken.rows
+    rows = pa.Table.from_batches([taken.rows])
     partition, first, end = records[0].partition, records[0].offset, records[-1].offset + 1
     uris = []
     for file in archive_files(topic, partition, rows, first_offset=first, end_offset=end):
