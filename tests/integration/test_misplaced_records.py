@@ -9,7 +9,6 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,15 @@ import pytest
 from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestration.catalog.segment_records import NewRule
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.segment_check import check
+from orchestration.operations.segments import create, read_rule
 from orchestration.settings import Settings
-from schemas.ids import AudienceName, TenantName
+from schemas.ids import TenantName
 from schemas.metrics import ACTIVITY
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
-from segmentation.rules.parser import parse_rule
 from tests.conftest import StartStack
 from tests.integration.workers import ROOT, Workers, eventually
 
@@ -44,13 +42,6 @@ def settings(start_module_stack: StartStack) -> Settings:
     return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=P)
 
 
-@pytest.fixture
-def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
-    running = Workers(settings, tmp_path, "orchestration.segment_worker")
-    yield running
-    running.close()
-
-
 class Shop:
     """A tenant with two segments. `wrong`: how many records lay where their user does not belong."""
 
@@ -59,10 +50,7 @@ class Shop:
         self.tenant = TenantName(f"t{fresh_id()}")
         self.context.audiences.add_tenant(self.tenant, now_ms())
         for name, rule in (("once", "count(order, 30d) = 1"), ("old", "age >= 18")):
-            new = NewRule(text=rule, timezone=None, rule=parse_rule(rule))
-            self.context.segments.create(
-                self.tenant, AudienceName(name), new, new_id=fresh_id(), author="ann", now_ms=now_ms()
-            )
+            create(self.context, self.tenant, name, read_rule(rule, None), "ann")
         self.wrong: Counter[str] = Counter()
         self.right: dict[str, set[str]] = {EVENTS: set(), PROFILES: set()}
 

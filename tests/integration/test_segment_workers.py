@@ -9,10 +9,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,13 +37,6 @@ Members = dict[str, set[str]]
 def settings(start_module_stack: StartStack) -> Settings:
     """All but workers."""
     return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=4)
-
-
-@pytest.fixture
-def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
-    running = Workers(settings, tmp_path, "orchestration.segment_worker")
-    yield running
-    running.close()
 
 
 class Shop:

@@ -8,6 +8,8 @@ import pytest
 from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.store import IcebergVersionStore
+from orchestration.context import Context
+from orchestration.settings import Secret, Settings
 from tests.unit.lake.archiving import Bucket
 from tests.unit.lake.support import BUCKET, limits, object_server
 
@@ -48,3 +50,20 @@ def archive(bucket: Bucket, catalog_url: str) -> Iterator[ActivityArchive]:
     archive = ActivityArchive(catalog_url=catalog_url, s3=bucket.s3, bucket=bucket.name)
     yield archive
     archive.close()
+
+
+@pytest.fixture
+def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
+    """Of a deployment that has the lake, and nothing else."""
+    context = Context(
+        Settings(
+            home=tmp_path,
+            catalog_url=Secret(catalog_url),
+            s3_endpoint=bucket.s3.endpoint,
+            s3_access_key=bucket.s3.access_key,
+            s3_secret_key=Secret(bucket.s3.secret_key),
+            lake_bucket=bucket.name,
+        )
+    )
+    yield context
+    context.archive.close()

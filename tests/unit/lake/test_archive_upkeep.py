@@ -1,7 +1,7 @@
 """Small files of the archive become one, and what nobody needs goes: no row is lost, doubled or moved."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from connectors.listing import delete_objects
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.upkeep import ArchiveKeeper
-from orchestration.settings import Secret, Settings
 from schemas.activity import PROFILE_ROWS
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition, TenantName
@@ -429,22 +428,6 @@ def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityAr
 
 
 # The thread of the relay.
-
-
-@pytest.fixture
-def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
-    context = Context(
-        Settings(
-            home=tmp_path,
-            catalog_url=Secret(catalog_url),
-            s3_endpoint=bucket.s3.endpoint,
-            s3_access_key=bucket.s3.access_key,
-            s3_secret_key=Secret(bucket.s3.secret_key),
-            lake_bucket=bucket.name,
-        )
-    )
-    yield context
-    context.archive.close()
 
 
 def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> None:

@@ -1,7 +1,7 @@
 """The users of large files are written beside them, are exactly theirs, and stay as long as they do."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from connectors.listing import delete_objects
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.upkeep import ArchiveKeeper
-from orchestration.settings import Secret, Settings
 from schemas.errors import FatalError
 from schemas.ids import Partition, TenantName
 from schemas.layout import split_s3_uri
@@ -157,22 +156,6 @@ def test_they_stay_as_long_as_their_file_and_go_with_it(archive: ActivityArchive
     now = archive.files(EVENTS, with_users=True)
     assert [users_of(bucket.s3, file) for file in now] == [[f"u{n}" for n in range(8)], ["last"]]
     assert bucket.keys(USERS) == {file.key.users_key for file in now}
-
-
-@pytest.fixture
-def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
-    context = Context(
-        Settings(
-            home=tmp_path,
-            catalog_url=Secret(catalog_url),
-            s3_endpoint=bucket.s3.endpoint,
-            s3_access_key=bucket.s3.access_key,
-            s3_secret_key=Secret(bucket.s3.secret_key),
-            lake_bucket=bucket.name,
-        )
-    )
-    yield context
-    context.archive.close()
 
 
 def test_the_relay_lists_the_users_of_what_it_has_merged(context: Context, bucket: Bucket) -> None:

@@ -1,0 +1,17 @@
+"""What tests of several files on a real stack share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration.settings import Settings
+from tests.integration.workers import Workers
+
+
+@pytest.fixture
+def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
+    """Workers of segments beside the stack of the file; files about imports have their own."""
+    running = Workers(settings, tmp_path, "orchestration.segment_worker")
+    yield running
+    running.close()
