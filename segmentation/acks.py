@@ -36,11 +36,11 @@ class AckLedger:
         """Records delivered and not acknowledged."""
         return self.next_offset - self.acked_to
 
-    def deliver(self, offset: int) -> Self:
-        """A record has been delivered. Raises `DeliveryGapError` unless its offset is the next one."""
-        if offset != self.next_offset:
-            raise DeliveryGapError(self.next_offset, offset)
-        return replace(self, next_offset=offset + 1)
+    def deliver(self, first: int, end: int) -> Self:
+        """The records at `first` to `end` - 1 have been delivered. Raises `DeliveryGapError` unless `first` is next."""
+        if first != self.next_offset:
+            raise DeliveryGapError(self.next_offset, first)
+        return replace(self, next_offset=end)
 
     def pass_over(self, end: int) -> Self:
         """The offsets below `end` that are due hold no record: they count as delivered."""

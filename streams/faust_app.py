@@ -72,7 +72,10 @@ class FaustApp:
     def consume(
         self, topics: Iterable[str], accept: Callable[[EventT[Any]], Awaitable[None]], ownership: Ownership
     ) -> None:
-        """Give the records of these topics to `accept`, each topic's in its order; `ownership` hears whose they are."""
+        """Give what is fetched of these topics to `accept`, each partition's in its order.
+
+        The message of each event is a `streams.guards.Fetched`. `ownership` hears whose partitions are.
+        """
         install(self.app, ownership)
 
         async def agent(stream: Any) -> None:
@@ -135,12 +138,12 @@ def _app(config: AppConfig) -> faust.App:
         table_standby_replicas=0,
         worker_redirect_stdouts=False,
         agent_supervisor=CrashingSupervisor,
-        stream_buffer_maxsize=32,  # chunks of up to 768 KiB, per topic
+        stream_buffer_maxsize=8,  # fetches of a partition, per topic
         stream_wait_empty=False,  # what is in flight at a rebalance comes again
         stream_processing_timeout=300.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=2 * MIB,  # per partition
-        broker_max_poll_records=64,
+        broker_max_poll_records=1_000,
         broker_session_timeout=config.session_timeout_s,
         broker_heartbeat_interval=config.heartbeat_s,
         broker_request_timeout=max(60.0, 2 * config.session_timeout_s),

@@ -29,7 +29,7 @@ class Lane:
         self.generation = generation
         self.live = True
         self._ledger = AckLedger.start(position)
-        self._events: dict[int, Acknowledgeable] = {}
+        self._events: dict[int, Acknowledgeable] = {}  # by the last offset that it acknowledges
 
     @property
     def pending(self) -> int:
@@ -51,10 +51,14 @@ class Lane:
             if passed is not None:
                 self._events[end - 1] = passed
 
-    def deliver(self, offset: int, event: Acknowledgeable) -> None:
-        """A record has arrived. Raises `FatalError` DELIVERY_GAP when it is not the one that is due."""
+    def deliver(self, first: int, end: int, event: Acknowledgeable | None) -> None:
+        """The records at `first` to `end` - 1 have arrived. `event` acknowledges them, and what lies before them.
+
+        It is not needed where more records of that event follow. Raises `FatalError` DELIVERY_GAP when `first` is not
+        what is due.
+        """
         try:
-            self._ledger = self._ledger.deliver(offset)
+            self._ledger = self._ledger.deliver(first, end)
         except DeliveryGapError as exc:
             raise FatalError(
                 "DELIVERY_GAP",
@@ -65,7 +69,8 @@ class Lane:
                 expected=exc.expected,
                 got=exc.got,
             ) from exc
-        self._events[offset] = event
+        if event is not None:
+            self._events[end - 1] = event
 
     def done(self, offsets: Iterable[int]) -> None:
         """What these records carry is durable: acknowledge all that may be, in order."""
@@ -73,7 +78,8 @@ class Lane:
             return
         self._ledger, ackable = self._ledger.complete(offsets)
         for offset in ackable:
-            self._events.pop(offset).ack()
+            if (event := self._events.pop(offset, None)) is not None:
+                event.ack()
 
     def done_to(self, end: int) -> None:
         """What lies below `end` is durable, records or not: acknowledge it, in order."""

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, assert_never
+from typing import Any, Final, assert_never, cast
 
 from faust.types import TP, EventT
 
@@ -31,6 +31,7 @@ from streams.config import WorkerConfig
 from streams.counters import Counters
 from streams.decoding import Arrival, decode_import_message, rows_or_fault, warm_up
 from streams.flushing import Flusher
+from streams.guards import Fetched
 from streams.lanes import Lane
 from streams.merges import MergeRunner
 from streams.runs import BufferedChunk
@@ -104,14 +105,18 @@ class Materialiser:
     # --- records -----------------------------------------------------------------------------------------------------
 
     async def accept(self, event: EventT[Any]) -> None:
-        """One record, in the order of its partition. Returns when the next may come. Raises `FatalError`."""
-        record = event.message
-        lane = self._lanes.get(record.tp)
-        if lane is None or record.generation_id != lane.generation:
+        """Some records of a partition, in their order. Returns when the next may come. Raises `FatalError`."""
+        fetched = cast(Fetched, event.message)
+        lane = self._lanes.get(fetched.tp)
+        if lane is None or fetched.generation_id != lane.generation:
             return  # fetched before a rebalance: it comes again, to whoever owns the partition now
-        lane.deliver(record.offset, event)
-        arrival = Arrival(lane=lane, offset=record.offset, key=record.key, value=record.value)
-        record.value = event.value = None  # the event waits for its acknowledgement; its bytes need not
+        while fetched.records and lane.live:
+            record = fetched.records.popleft()
+            lane.deliver(record.offset, record.offset + 1, None if fetched.records else event)
+            await self._take(Arrival(lane=lane, offset=record.offset, key=record.key, value=record.value))
+
+    async def _take(self, arrival: Arrival) -> None:
+        lane = arrival.lane
         try:
             message = decode_import_message(arrival.value, lane.tp)
         except UndecodableError as exc:

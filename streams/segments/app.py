@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
@@ -33,9 +33,10 @@ from segmentation.warm import warm
 from streams.background import Background
 from streams.counters import Counters
 from streams.faust_app import FaustApp
+from streams.guards import Fetched
 from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.holes import Holes
+from streams.segments.holes import Holes, without_holes
 from streams.segments.log_reader import LogEnds, LogReader
 from streams.segments.owner import Owner
 from streams.segments.ports import Ports
@@ -139,28 +140,24 @@ class SegmentWorker:
     # --- records
 
     async def _accept(self, event: EventT[Any]) -> None:
-        """One record, in the order of its partition. Returns when the next may come. Raises `FatalError`."""
-        record = event.message
-        lane = self._lanes.get(record.tp)
-        if lane is None or record.generation_id != lane.generation:
+        """Some records of a partition, in their order. Returns when the next may come. Raises `FatalError`."""
+        fetched = cast(Fetched, event.message)
+        lane = self._lanes.get(fetched.tp)
+        if lane is None or fetched.generation_id != lane.generation:
             return  # fetched before a rebalance: it comes again, to whoever owns the partition now
-        if record.offset > lane.due:
-            nothing = await self._holes[record.tp].none_between(lane.due, record.offset)
-            if self._lanes.get(record.tp) is not lane:
-                return  # as above
-            if nothing:
-                lane.pass_over(record.offset)
-        lane.deliver(record.offset, event)
-        taken = TopicRecord(
-            topic=record.topic,
-            partition=Partition(record.partition),
-            offset=record.offset,
-            key=record.key,
-            value=record.value,
-            received_at_us=round(record.timestamp * 1000) * 1000,  # it was milliseconds
-        )
-        record.value = event.value = None  # the event waits for its acknowledgement; its bytes need not
-        await self._owners[record.partition].deliver(taken)
+        while fetched.records:
+            first = fetched.records[0].offset
+            if first > lane.due:
+                nothing = await self._holes[fetched.tp].none_between(lane.due, first)
+                if self._lanes.get(fetched.tp) is not lane:
+                    return  # as above
+                if nothing:
+                    lane.pass_over(first)
+            taken = [_taken(record) for record in without_holes(fetched.records)]
+            lane.deliver(first, first + len(taken), None if fetched.records else event)
+            await self._owners[fetched.partition].deliver(taken)
+            if not lane.live:
+                return
 
     async def _pass_holes(self) -> None:
         """Where a log ends in offsets without a record, nothing comes that shows them: they are looked for."""
@@ -221,6 +218,17 @@ class SegmentWorker:
             raise
         finally:
             await reader.stop()
+
+
+def _taken(record: Any) -> TopicRecord:
+    return TopicRecord(
+        topic=record.topic,
+        partition=Partition(record.partition),
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        received_at_us=record.timestamp * 1000,
+    )
 
 
 def _ends(records: list[Any]) -> Iterator[tuple[str, Partition, int]]:

@@ -5,7 +5,9 @@ is left out the log is read once more, by another consumer: only what that does 
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from streams.segments.ports import Log
 
@@ -55,3 +57,10 @@ class Holes:
                 self._records = found
         finally:
             await reader.stop()
+
+
+def without_holes(records: deque[Any]) -> Iterator[Any]:
+    """Take records from the left (by `offset`) as long as no offset is left out between two."""
+    yield (last := records.popleft())
+    while records and records[0].offset == last.offset + 1:
+        yield (last := records.popleft())

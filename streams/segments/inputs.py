@@ -1,6 +1,7 @@
 """One topic of a partition on its way: records that wait, records that were taken, rows that the archive lacks."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +19,8 @@ from streams.segments.config import SegmentWorkerConfig
 from streams.segments.ports import Ports, send_all
 from streams.segments.tail import Piece, Tail
 
-RECORD_BYTES: Final = 512
-"""What a record takes besides its value, with Faust's event that waits for its acknowledgement."""
+RECORD_BYTES: Final = 256
+"""What a record takes besides its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,11 @@ class Input:
         """Whether too much of what was taken is not in the archive, and nothing more is given out."""
         return self.tail.bytes > self._config.tail_bytes
 
-    def put(self, record: TopicRecord) -> None:
-        """The next record."""
-        self._waiting.append(record)
-        self._end = record.offset + 1
-        self.waiting_bytes += _size(record)
+    def put(self, records: Sequence[TopicRecord]) -> None:
+        """The next records (at least one)."""
+        self._waiting.extend(records)
+        self._end = records[-1].offset + 1
+        self.waiting_bytes += sum(map(_size, records))
 
     def pass_over(self, end: int, passed: Acknowledgeable) -> None:
         """From the next record's offset up to `end`, exclusive, there is none."""

@@ -13,7 +13,7 @@ log of changes (`segmentation.partitions.recovery`).
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -118,10 +118,10 @@ class Owner:
         self._changed.set()
         self._room.set()
 
-    async def deliver(self, record: TopicRecord) -> None:
-        """One record, in order. Returns when the next may come."""
-        one = self._inputs[record.topic]
-        one.put(record)
+    async def deliver(self, records: Sequence[TopicRecord]) -> None:
+        """Some records of a topic (at least one), in order. Returns when the next may come."""
+        one = self._inputs[records[0].topic]
+        one.put(records)
         if self._has_enough():
             self._changed.set()
         while self.live and one.waiting_bytes > self._config.queue_bytes:

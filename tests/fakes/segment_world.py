@@ -176,19 +176,12 @@ class LivingOwner:
         """Up to so many records of each topic."""
         for topic, lane in self._lanes.items():
             log = self.world.logs.get(topic, [])
-            for record in log[self.delivered[topic] :][:most]:
-                lane.deliver(record.offset, SimpleNamespace(ack=lambda t=topic, o=record.offset: self._ack(t, o)))
-                await self.owner.deliver(
-                    TopicRecord(
-                        topic=topic,
-                        partition=HERE,
-                        offset=record.offset,
-                        key=record.key,
-                        value=record.value,
-                        received_at_us=record.at_us,
-                    )
-                )
-                self.delivered[topic] += 1
+            if not (fetched := log[self.delivered[topic] :][:most]):
+                continue
+            last = fetched[-1].offset
+            lane.deliver(self.delivered[topic], last + 1, SimpleNamespace(ack=lambda t=topic, o=last: self._ack(t, o)))
+            self.delivered[topic] = last + 1
+            await self.owner.deliver([_taken(topic, record) for record in fetched])
 
     def _ack(self, topic: str, offset: int) -> None:
         self.world.committed[topic] = max(self.world.committed[topic], offset + 1)
@@ -301,3 +294,14 @@ class _FakeHistory:
         offsets = table.column(OFFSET)
         wanted = pc.and_(pc.greater_equal(offsets, first), pc.less(offsets, before))
         yield from table.filter(pc.and_(wanted, pc.equal(table.column(TENANT), tenant))).to_batches()
+
+
+def _taken(topic: str, record: SimpleNamespace) -> TopicRecord:
+    return TopicRecord(
+        topic=topic,
+        partition=HERE,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        received_at_us=record.at_us,
+    )

@@ -90,7 +90,7 @@ class SimulatedWorker:
 
     def take(self, message: ImportMessage) -> None:
         offset, key = self.position, GroupKey.of(message)
-        self.ledger = self.ledger.deliver(offset)
+        self.ledger = self.ledger.deliver(offset, offset + 1)
         state = self.groups.get(key) or Progress.resume(key, staged=self.durable.staged.get(key, {}).items())
         self.groups[key], effect = step(state, message)
         match effect:

@@ -13,7 +13,7 @@ from segmentation.merging import PATIENCE, MergeQueue, StagedRun, take_each_chun
 def delivered(first: int, count: int) -> AckLedger:
     ledger = AckLedger.start(first)
     for offset in range(first, first + count):
-        ledger = ledger.deliver(offset)
+        ledger = ledger.deliver(offset, offset + 1)
     return ledger
 
 
@@ -37,7 +37,7 @@ def test_completing_a_record_twice_acknowledges_it_once() -> None:
 @pytest.mark.parametrize("offset", [11, 9])
 def test_a_gap_in_the_delivery_is_noticed(offset: int) -> None:
     with pytest.raises(DeliveryGapError, match=f"offset {offset} was delivered where 10 was due"):
-        AckLedger.start(10).deliver(offset)
+        AckLedger.start(10).deliver(offset, offset + 1)
 
 
 def test_a_record_that_was_never_delivered_cannot_be_done() -> None:

@@ -13,6 +13,7 @@ from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
 from streams.guards import GuardedThread, SafeConsumer, install, start_offset
+from tests.fakes.fetches import fetched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -45,6 +46,7 @@ class Broker:
         self.seeks: dict[TP, int] = {}
         self.asked: list[object] = []
         self.commit_succeeds = True
+        self.fetch: dict[TP, list[Any]] = {}
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
         return self.committed
@@ -63,7 +65,7 @@ class Broker:
 
     async def getmany(self, active: object, _timeout: float) -> dict[TP, list[Any]]:
         self.asked.append(active)
-        return {}
+        return self.fetch
 
     async def commit(self, _offsets: Mapping[TP, int]) -> bool:
         return self.commit_succeeds
@@ -224,6 +226,22 @@ async def test_guard_3_what_was_passed_over_is_committed_behind_what_is_in_fligh
     assert consumer._new_offset(T0) is None
     consumer.ack(record)
     assert consumer._new_offset(T0) == 9
+
+
+async def test_what_a_fetch_has_brought_of_a_partition_is_one_message_that_is_committed_as_a_whole(
+    app: faust.App,
+) -> None:
+    broker = Broker({T0: 0, T1: 0})
+    broker.fetch = {T0: list(fetched(T0, [(3, b"a"), (4, b"b"), (7, b"c")]).records), T1: []}
+    consumer, _ = consumer_of(app, broker)
+    ((tp, record),) = consumer.scheduler.iterate(await consumer._getmany({T0, T1}, 1.0))
+    one = consumer._to_message(tp, record)
+    assert (one.tp, one.offset, one.generation_id) == (T0, 7, 7)
+    assert [(record.offset, record.value) for record in one.records] == [(3, b"a"), (4, b"b"), (7, b"c")]
+    consumer.track_message(one)
+    assert consumer._new_offset(T0) is None
+    consumer.ack(one)
+    assert consumer._new_offset(T0) == 8
 
 
 async def test_guard_5_only_what_is_committed_is_read(app: faust.App) -> None:

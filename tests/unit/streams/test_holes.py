@@ -97,9 +97,9 @@ async def test_a_log_that_ends_in_markers_is_passed_to_its_end_and_no_record_is(
 def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> None:
     acked: list[str] = []
     lane = Lane(TP(EVENTS, 0), 3, 1)
-    lane.deliver(3, SimpleNamespace(ack=lambda: acked.append("3")))
+    lane.deliver(3, 4, SimpleNamespace(ack=lambda: acked.append("3")))
     lane.pass_over(6)
-    lane.deliver(6, SimpleNamespace(ack=lambda: acked.append("6")))
+    lane.deliver(6, 7, SimpleNamespace(ack=lambda: acked.append("6")))
     lane.pass_over(9, SimpleNamespace(ack=lambda: acked.append("up to 9")))
     assert (lane.due, lane.pending) == (9, 6)
     lane.done_to(5)
@@ -117,4 +117,4 @@ def test_a_lane_never_goes_back_and_takes_no_gap_by_itself() -> None:
     lane.pass_over(2)
     assert lane.due == 3
     with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 5 was delivered where 3 was due"):
-        lane.deliver(5, SimpleNamespace(ack=lambda: None))
+        lane.deliver(5, 6, SimpleNamespace(ack=lambda: None))

@@ -15,6 +15,7 @@ from schemas.messages import DeadLetter, ImportEnded, ImportMessage, PartitionFa
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS
 from streams.config import StoreConfig, WorkerConfig
 from streams.materialiser import Materialiser
+from tests.fakes.fetches import fetched
 from tests.fakes.importer import FakeImport, abort, make_import, users
 from tests.fakes.object_store import InMemoryObjectStore
 
@@ -65,9 +66,8 @@ class Harness:
         for message in messages:
             offset, self.offset = self.offset, self.offset + 1
             value = message if isinstance(message, bytes) else CODEC.encode(message)
-            record = SimpleNamespace(tp=TP0, offset=offset, generation_id=generation, key=None, value=value)
             event: Any = SimpleNamespace(
-                message=record, value=value, ack=lambda offset=offset: self.acked.append(offset)
+                message=fetched(TP0, [(offset, value)], generation), ack=lambda offset=offset: self.acked.append(offset)
             )
             await self.materialiser.accept(event)
 
@@ -240,3 +240,17 @@ async def test_a_result_that_is_stored_is_announced_again_for_a_marker_that_come
     await worker.deliver(*[m for m in imported.messages if isinstance(m, ImportEnded)])
     await worker.until(lambda: len(worker.announced()) == 2)
     assert worker.announced()[0] == worker.announced()[1]
+
+
+async def test_a_fetch_is_acknowledged_once_all_of_its_records_are(worker: Harness) -> None:
+    chunks = [CODEC.encode(chunk) for chunk in one().chunks()[:3]]
+    worker.store.hold = lambda key: key.startswith("imports/")
+    event: Any = SimpleNamespace(
+        message=fetched(TP0, enumerate([chunks[0], b"what is this", *chunks[1:]]), GENERATION),
+        ack=lambda: worker.acked.append(3),
+    )
+    await worker.materialiser.accept(event)
+    await worker.settle()
+    assert (len(worker.published), worker.acked) == (1, [])
+    worker.store.release()
+    await worker.until(lambda: worker.acked == [3])

@@ -46,6 +46,7 @@ from segmentation.rules.records import rule_record
 from streams.config import StoreConfig
 from streams.segments.app import SegmentWorker
 from streams.segments.inputs import RECORD_BYTES
+from tests.fakes.fetches import fetched
 from tests.fakes.segment_world import HERE, DiedError, LivingOwner, World
 
 pytestmark = pytest.mark.anyio
@@ -530,14 +531,15 @@ async def test_an_owner_that_was_given_up_before_it_began_does_not_say_that_it_b
     assert living.owner.live
 
 
-async def test_records_without_a_value_fill_the_queue_too() -> None:
+async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_without_a_value_need_some_too() -> None:
     world = World(NOW_US, queue_bytes=10 * RECORD_BYTES)
     living = await started(world)
     for _ in range(20):
         world.append(PROFILES, None, b"ann")
-    delivering = asyncio.create_task(living.deliver())
+    await living.deliver(10)
+    delivering = asyncio.create_task(living.deliver(10))
     await asyncio.sleep(0)
-    assert (delivering.done(), living.delivered[PROFILES]) == (False, 10)
+    assert not delivering.done()
     while not delivering.done():
         await living.owner.step()
     await living.owner.step()
@@ -597,21 +599,12 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
 
     worker._holes[TP(EVENTS, 0)] = SimpleNamespace(none_between=none_between)  # type: ignore[assignment]
 
-    async def come(offset: int) -> None:
-        record = SimpleNamespace(
-            tp=TP(EVENTS, 0),
-            topic=EVENTS,
-            partition=0,
-            offset=offset,
-            generation_id=1,
-            key=b"",
-            value=b"",
-            timestamp=0.0,
-        )
-        await worker._accept(SimpleNamespace(message=record, value=b""))  # type: ignore[arg-type]
+    async def come(*offsets: int) -> None:
+        message = fetched(TP(EVENTS, 0), [(offset, b"") for offset in offsets])
+        await worker._accept(SimpleNamespace(message=message))  # type: ignore[arg-type]
 
-    for offset in (0, 1, 4):
-        await come(offset)
+    await come(0)
+    await come(1, 4)
     with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 7 was delivered where 5 was due"):
         await come(7)
     assert asked == [(2, 4), (5, 7)]
