@@ -12,6 +12,7 @@ from orchestration.cli.console import print_json, print_line, print_pairs, print
 from orchestration.cli.dry_runs import run_dry
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
 from orchestration.cli.options import command, with_import_settings
 from orchestration.cli.session import SESSION, lake_context, stack_context
 
@@ -45,13 +46,9 @@ def add_to(app: typer.Typer) -> None:
 def import_(
     *,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
-    audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")] = None,
-    kind: Annotated[
-        str, typer.Option("--kind", metavar="audience|events|profiles", help="What its rows are [audience].")
-    ] = "audience",
-    only_columns: Annotated[
-        bool, typer.Option("--only-columns", help="Of events and profiles: keep no columns but --column.")
-    ] = False,
+    audience: Audience = None,
+    kind: Kind = "audience",
+    only_columns: OnlyColumns = False,
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
     manifest: Annotated[
@@ -69,11 +66,7 @@ def import_(
     What is not said here is taken from the audience's configuration. An audience that does not exist is created.
     """
     del json
-    if only_columns:
-        if kind == "audience":
-            raise typer.BadParameter("audiences keep no other columns anyway", param_hint="--only-columns")
-        changes = {**changes, "other_columns": False}
-    target = _target(kind, audience, changes, alone=manifest is not None)
+    target, changes = target_of(kind, audience, changes, only_columns=only_columns, manifest=manifest is not None)
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
     context = lake_context() if dry_run else stack_context()
@@ -84,31 +77,6 @@ def import_(
     if dry_run:
         raise typer.Exit(run_dry(context, source, tenant, target, changes))
     raise typer.Exit(_import(context, source, tenant, target, changes, again=again, wait=wait, timeout_s=timeout))
-
-
-def _target(kind: str, audience: str | None, changes: dict[str, Any], *, alone: bool) -> str:
-    """Where the file goes. `alone`: something was said that only audiences have."""
-    from typing import get_args
-
-    from schemas.columns import ImportKind
-    from schemas.import_targets import RESERVED, activity_spec, kind_of_target
-
-    if kind not in get_args(ImportKind):
-        raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
-    if kind == "audience":
-        if audience is None:
-            raise typer.BadParameter("say where the file goes, or --kind events or profiles", param_hint="--audience")
-        if kind_of_target(audience) != "audience":
-            raise typer.BadParameter(f"{audience} is no audience; use --kind", param_hint="--audience")
-        return audience
-    if audience is not None or alone or "max_shrink_percent" in changes:
-        raise typer.BadParameter(
-            f"with --kind {kind}, --audience, --manifest (of an export of members), --max-shrink and --allow-shrink "
-            "have no meaning"
-        )
-    activity = next(name for name in RESERVED if name == kind)
-    activity_spec(activity, changes)
-    return RESERVED[activity]
 
 
 def _import(

@@ -6,7 +6,7 @@ from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_table, say
 from orchestration.cli.options import command, group
 from orchestration.cli.schedule_creation import Name, create
-from orchestration.cli.schedule_rendering import MADE, last_run, moment, next_due, print_made, print_schedule
+from orchestration.cli.schedule_rendering import MADE, last_run, moment, next_due, print_made, print_schedule, repeated
 from orchestration.cli.session import SESSION, catalog_context, stack_context
 
 schedules = group(
@@ -46,7 +46,10 @@ def list_(
     print_table(
         ("TENANT", "NAME", "KIND", "WHEN", "ZONE", "NEXT DUE", "LAST DUE", "LAST RUN"),
         [
-            (s.tenant, s.name, s.kind, s.expression, s.timezone, next_due(s), moment(s.last_due_ms), last_run(record))
+            (
+                *(s.tenant, s.name, repeated(s), s.expression, s.timezone),
+                *(next_due(s), moment(s.last_due_ms), last_run(record)),
+            )
             for s, record in zip(found, records, strict=True)
         ],
     )

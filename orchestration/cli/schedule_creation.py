@@ -8,6 +8,7 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.export_commands import export
 from orchestration.cli.export_options import export_request
+from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
 from orchestration.cli.options import command, group, with_import_settings, with_options
 from orchestration.cli.schedule_rendering import print_made
 from orchestration.cli.session import catalog_context
@@ -32,7 +33,9 @@ def create_import(
     source: Annotated[
         str, typer.Argument(metavar="s3://BUCKET/KEY", help="The object; its key may have placeholders.")
     ],
-    audience: Annotated[str, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")],
+    audience: Audience = None,
+    kind: Kind = "audience",
+    only_columns: OnlyColumns = False,
     zone: Zone = "UTC",
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
@@ -48,6 +51,7 @@ def create_import(
     from orchestration.clock import now_ms
     from orchestration.operations.schedules import schedule_import
 
+    target, changes = target_of(kind, audience, changes, only_columns=only_columns)
     context = catalog_context()
     made = schedule_import(
         context,
@@ -56,7 +60,7 @@ def create_import(
         expression=when,
         timezone=zone,
         tenant=tenant,
-        audience=audience,
+        audience=target,
         overrides=changes,
         again=again,
         now_ms=now_ms(),
@@ -70,6 +74,8 @@ command(
     'muster schedules create import nightly "cron(0 6 * * ? *)" \\',
     "      s3://crm/vip-{date}.csv -a vip --zone Europe/Berlin",
     'muster schedules create import hourly "rate(1 hour)" s3://crm/vip.csv -a vip',
+    'muster schedules create import orders "rate(1 hour)" s3://shop/orders.csv \\',
+    "      --kind events --column total:double --timezone Europe/Berlin",
     within="schedules",
 )(create_import)
 

@@ -34,7 +34,7 @@ def print_schedule(schedule: "Schedule", record: Mapping[str, Any]) -> None:
         return
     last = record["last"]
     pairs: list[tuple[str, object]] = [
-        ("schedule", f"{schedule.tenant}/{schedule.name}, {schedule.kind}"),
+        ("schedule", f"{schedule.tenant}/{schedule.name}, {repeated(schedule)}"),
         ("when", f"{schedule.expression} in {schedule.timezone}"),
         ("next due", next_due(schedule)),
         ("last run", "none" if last is None else f"due {moment(schedule.last_due_ms)}: {last_run(record)}"),
@@ -45,6 +45,14 @@ def print_schedule(schedule: "Schedule", record: Mapping[str, Any]) -> None:
         pairs.append(("cannot start", f"{schedule.trouble['code']}: {schedule.trouble['message']}"))
     pairs += [(key, safe(value)) for key, value in schedule.request.items() if value not in ({}, False, None)]
     print_pairs(pairs)
+
+
+def repeated(schedule: "Schedule") -> str:
+    """What is done again and again: import, import of events, ..."""
+    from schemas.import_targets import kind_of_target
+
+    rows = kind_of_target(str(schedule.request["audience"]))
+    return schedule.kind if rows == "audience" else f"{schedule.kind} of {rows}"
 
 
 def moment(at_ms: int | None) -> str:

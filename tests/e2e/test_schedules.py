@@ -64,6 +64,20 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
     assert muster("schedules", "list", "--json").json == []
 
 
+def test_a_schedule_that_is_due_imports_a_file_of_events(muster: Muster, context: Context) -> None:
+    row = b"u1,order,2026-01-01 10:00:00,12.5\n"
+    context.objects.put("staging", "shop/orders.csv", b"user_id,event,occurred_at,total\n" + row + b"u2" + row[2:])
+    made = muster(
+        *("schedules", "create", "import", "orders", "rate(7 days)", "s3://staging/shop/orders.csv"),
+        *("--kind", "events", "--column", "total:double", "--timezone", "Europe/Berlin", "--json"),
+    )
+    assert made.code == 0, made.err
+    receipt = muster("receipt", finished_job(muster, context, "orders"), "--json").json
+    assert (receipt["rows"], receipt["accepted"], receipt["stored"]) == (2, 2, 2)
+    assert "import of events" in muster("schedules", "list").out
+    assert muster("schedules", "delete", "orders").code == 0
+
+
 def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
     muster: Muster, context: Context, tmp_path: Path
 ) -> None:

@@ -56,6 +56,52 @@ def test_a_schedule_is_made_shown_and_listed(context: Context, capsys: pytest.Ca
     assert "2100-01-01 05:00:00" in capsys.readouterr().out
 
 
+def test_a_recurring_import_of_events_has_the_options_of_an_import(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create = ("schedules", "create", "import", "orders", "cron(0 6 * * ? 2100)", "s3://shop/orders.csv")
+    options = ("--column", "total:double", "--timezone", "Europe/Berlin", "--only-columns")
+    made = answer(capsys, *create, "--kind", "events", *options)
+    assert made["request"] == {
+        "tenant": "acme",
+        "audience": "_events",
+        "bucket": "shop",
+        "key": "orders.csv",
+        "overrides": {
+            "columns": [{"name": "total", "type": "double", "source": None}],
+            "timezone": "Europe/Berlin",
+            "other_columns": False,
+        },
+        "again": False,
+    }
+    assert main(["schedules", "show", "orders", "-t", "acme"]) == 0
+    assert "acme/orders, import of events\n" in capsys.readouterr().out
+    assert main(["schedules", "list"]) == 0
+    assert "  import of events  " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "why"),
+    [
+        ((), 2, "say where the file goes, or --kind events or profiles"),
+        (("--kind", "clicks"), 2, "clicks is none of audience"),
+        (("--audience", "_events"), 2, "_events is no audience; use --kind"),
+        (("--kind", "events", "--audience", "vip"), 2, "--kind events, --audience"),
+        (("--kind", "profiles", "--max-shrink", "5"), 2, "--allow-shrink have no meaning"),
+        (("--audience", "vip", "--only-columns"), 2, "audiences keep no other columns anyway"),
+        (("--kind", "profiles", "--mode", "replace"), 3, "BAD_SPEC: "),
+        (("--kind", "events", "--column", "paid:date"), 3, "BAD_SPEC: "),
+    ],
+)
+def test_a_recurring_import_that_goes_nowhere_is_refused_at_once(
+    context: Context, capsys: pytest.CaptureFixture[str], said: tuple[str, ...], code: int, why: str
+) -> None:
+    create = ("schedules", "create", "import", "orders", "cron(0 6 * * ? 2100)", "s3://shop/orders.csv", "-t", "acme")
+    assert main([*create, *said]) == code
+    assert why in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert context.schedules.all() == []
+
+
 def test_a_recurring_snapshot_goes_to_the_audience_that_is_named_after_its_segment(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -201,6 +201,15 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     assert (entry.actor, entry.action) == (f"schedule {made.schedule_id}", "import")
 
 
+@pytest.mark.parametrize(("target", "kind"), [("_events", "events"), ("_profiles", "profiles")])
+def test_a_run_of_events_or_profiles_becomes_a_job_of_that_kind(deployment: Deployment, target: str, kind: str) -> None:
+    made = make(deployment, audience=target, overrides={"timezone": "Europe/Berlin"})
+    deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
+    register(deployment, EXECUTION + "one", event_of(made, SIX_MS))
+    job = deployment.context.jobs.get(run_id(made.schedule_id, SIX_MS))
+    assert (job.state, job.kind, job.audience_id, job.spec.timezone) == ("VERIFYING", kind, None, "Europe/Berlin")
+
+
 def test_the_same_run_delivered_twice_is_one_job(deployment: Deployment) -> None:
     made = make(deployment)
     deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
@@ -310,6 +319,8 @@ def test_a_run_by_hand_is_beside_those_that_are_due(deployment: Deployment) -> N
         ({"expression": "at(2026-11-25T08:59:59)"}, "BAD_SCHEDULE"),
         ({"timezone": "Berlin"}, "BAD_TIMEZONE"),
         ({"overrides": {"mode": "merge"}}, "BAD_SPEC"),
+        ({"audience": "_events", "overrides": {"mode": "replace"}}, "BAD_SPEC"),
+        ({"audience": "_clicks"}, "BAD_NAME"),
     ],
 )
 def test_what_could_never_run_is_refused_when_it_is_made(

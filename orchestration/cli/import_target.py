@@ -1,0 +1,43 @@
+"""Where an import goes, as `muster import` and `muster schedules create import` are told: an audience, or a kind."""
+
+from typing import Annotated, Any, get_args
+
+import typer
+
+Audience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")]
+Kind = Annotated[str, typer.Option("--kind", metavar="audience|events|profiles", help="What its rows are [audience].")]
+OnlyColumns = Annotated[
+    bool, typer.Option("--only-columns", help="Of events and profiles: keep no columns but --column.")
+]
+
+
+def target_of(
+    kind: str, audience: str | None, changes: dict[str, Any], *, only_columns: bool, manifest: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """The audience or reserved name that the rows go to, and the changes of the spec. `manifest`: one was given.
+
+    Raises `typer.BadParameter` for options that contradict each other; `UserError` BAD_SPEC, BAD_COLUMN.
+    """
+    from schemas.columns import ImportKind
+    from schemas.import_targets import RESERVED, activity_spec, kind_of_target
+
+    if kind not in get_args(ImportKind):
+        raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
+    if kind == "audience":
+        if only_columns:
+            raise typer.BadParameter("audiences keep no other columns anyway", param_hint="--only-columns")
+        if audience is None:
+            raise typer.BadParameter("say where the file goes, or --kind events or profiles", param_hint="--audience")
+        if kind_of_target(audience) != "audience":
+            raise typer.BadParameter(f"{audience} is no audience; use --kind", param_hint="--audience")
+        return audience, changes
+    if audience is not None or manifest or "max_shrink_percent" in changes:
+        raise typer.BadParameter(
+            f"with --kind {kind}, --audience, --manifest (of an export of members), --max-shrink and --allow-shrink "
+            "have no meaning"
+        )
+    if only_columns:
+        changes = {**changes, "other_columns": False}
+    activity = next(name for name in RESERVED if name == kind)
+    activity_spec(activity, changes)
+    return RESERVED[activity], changes
