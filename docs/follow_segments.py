@@ -1,21 +1,32 @@
-"""Follow who enters and leaves Muster's segments, without Muster: python follow_segments.py BROKER SCHEMAS
+"""Follow who enters and leaves Muster's segments, without Muster:
 
-SCHEMAS is a folder with the .avsc files (schemas/avro). Needs confluent-kafka, fastavro, pyarrow. Prints each change
-that counts as a line of JSON, up to where the topic ends now; exit code 1: something contradicts what was told before.
-The numbers are those of consuming.md. A consumer that goes on for ever does what step 6 says.
+    python follow_segments.py BROKER SCHEMAS [STORE [MANIFEST RECEIPT]]
+
+SCHEMAS is a folder with the .avsc files (schemas/avro). STORE is a file (SQLite) with the members and how far the topic
+was read: run it again with the same arguments and it goes on, also where it was killed. A new store begins with the
+topic, or with a snapshot of one segment and follows that: MANIFEST of a whole export of it, RECEIPT as `muster receipt
+JOB --json` prints it. Prints each change that counts as a line of JSON, up to where the topic ends now; a line may come
+again after a kill. Exit code 1: something contradicts what was told before. Needs confluent-kafka, fastavro, pyarrow,
+and verify_export.py beside it (xxhash). The numbers are those of consuming.md; step 6 for ever is to run it in a loop.
 """
 
 import io
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
 import pyarrow as pa
+import verify_export
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 TOPIC = "muster.membership-changes"
+
+
+class ContradictionError(Exception):
+    """What was told does not fit to what was told before. Nothing of it is kept: begin anew, with a snapshot."""
 
 
 def decoder(folder):
@@ -33,69 +44,115 @@ def decoder(folder):
 
 
 class Memberships:
-    """What has been read so far. `take` every message in the order of its partition."""
+    """Who is in which segment, and how far each partition was read: one transaction keeps both."""
 
-    def __init__(self):
-        self.owner, self.inside, self.faults = (
-            {},
-            {},
-            [],
-        )  # by partition: (generation, next seq); (segment, user) -> when
+    def __init__(self, store=":memory:"):
+        self.db = sqlite3.connect(store)
+        self.db.executescript("""
+            CREATE TABLE IF NOT EXISTS members (tenant, segment, user, since, PRIMARY KEY (tenant, segment, user));
+            CREATE TABLE IF NOT EXISTS places (partition PRIMARY KEY, next_offset, generation, seq);
+            CREATE TABLE IF NOT EXISTS followed (tenant, segment);  -- empty: all segments
+        """)
+        self.followed = self.db.execute("SELECT tenant, segment FROM followed").fetchone()
+
+    def places(self):
+        """Where to read on: partition -> offset."""
+        return dict(self.db.execute("SELECT partition, next_offset FROM places"))
+
+    def begin(self, manifest, receipt):
+        """Take in the members of a snapshot, and from where on its changes follow."""
+        made, export = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (receipt, manifest))
+        for name in ("tenant", "audience", "version", "snapshot_id"):
+            if made[name] != export[name]:
+                raise ContradictionError(f"the receipt has {name} {made[name]}, the manifest {export[name]}")
+        if export["delta"] or export["rows"] != export["members"]:
+            raise ContradictionError("it is not an export of all members")
+        if fault := verify_export.main(manifest):
+            raise ContradictionError(fault)
+        self.followed = (made["tenant"], made["snapshot"]["segment"])
+        names = [column["name"] for column in export["schema"]]
+        with self.db:
+            self.db.execute("INSERT INTO followed VALUES (?, ?)", self.followed)
+            for file in export["files"]:
+                rows = verify_export.rows(Path(manifest).parent / file["key"], export["format"], names)
+                self.db.executemany(
+                    "INSERT INTO members VALUES (?, ?, ?, NULL)", ((*self.followed, r[0]) for r in rows)
+                )
+            for p in made["partitions"]:  # any seq is the next
+                self.db.execute(
+                    "INSERT INTO places VALUES (?, ?, ?, NULL)", (p["partition"], p["changes"], p["generation"])
+                )
 
     def take(self, partition, offset, name, m):
         """The changes of a message that count: segment, user, entered, from when on, why."""
+        known = self.db.execute("SELECT generation, seq FROM places WHERE partition = ?", (partition,)).fetchone()
+        (generation, expected), counted = known or (-1, None), []
         if name == "OwnerStarted":
-            self.owner[partition] = (offset, 0)  # 2
-        if name != "MembershipChanges":
-            return
-        generation, expected = self.owner.get(partition, (-1, 0))
-        if (m["generation"], m["seq"]) < (generation, expected):
-            return  # 3: of an owner that was replaced, or a repetition
-        if m["generation"] == generation and m["seq"] > expected:
-            self.faults.append(
-                f"partition {partition} offset {offset}: messages {expected}..{m['seq'] - 1} are missing"
-            )
-        self.owner[partition] = (m["generation"], m["seq"] + 1)  # 4
-        rows = pa.ipc.open_stream(m["rows"]).read_next_batch().to_pylist()
-        for row in rows:  # 5
+            generation, expected = offset, 0  # 2
+        elif name == "MembershipChanges" and m["generation"] >= generation:  # 3: else of an owner that was replaced
+            here = f"partition {partition} offset {offset}"
+            if m["generation"] > generation or expected is None:
+                generation, expected = m["generation"], m["seq"]  # 4
+            if m["seq"] > expected:
+                raise ContradictionError(f"{here}: messages {expected}..{m['seq'] - 1} are missing")
+            if m["seq"] == expected:  # 3: else a repetition
+                expected += 1  # 4
+                if self.followed in {None, (m["tenant"], m["segment"])}:
+                    counted = list(self._apply(here, m))
+        self.db.execute(
+            "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (partition, offset + 1, generation, expected)
+        )
+        return counted
+
+    def _apply(self, here, m):
+        for row in pa.ipc.open_stream(m["rows"]).read_next_batch().to_pylist():  # 5
             member = (m["tenant"], m["segment"], row["user_id"])
-            if row["entered"] == (member in self.inside):
-                self.faults.append(f"partition {partition} offset {offset}: {member} was told twice")
             if row["entered"]:
-                self.inside[member] = row["effective_at"]
+                sql, more = "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?)", (str(row["effective_at"]),)
             else:
-                self.inside.pop(member, None)
+                sql, more = "DELETE FROM members WHERE (tenant, segment, user) = (?, ?, ?)", ()
+            if self.db.execute(sql, member + more).rowcount == 0:
+                raise ContradictionError(f"{here}: {member} was told twice")
             yield {"tenant": m["tenant"], "segment": m["segment"], "cause": m["cause"], **row}
 
 
-def messages(broker):
-    """(partition, offset, value) from the topic's beginning to its end now, each partition in order."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "unused", "enable.partition.eof": True})
+def batches(broker, places):
+    """Lists of (partition, offset, value), from these places or the topic's beginning to where it ends now."""
+    settings = {"bootstrap.servers": broker, "group.id": "unused", "enable.auto.commit": False}
+    # What the topic has forgotten is an error: to go on behind it would lose changes.
+    consumer = Consumer({**settings, "enable.partition.eof": True, "auto.offset.reset": "error"})
     try:
         partitions = consumer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions
-        consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in partitions])
+        consumer.assign([TopicPartition(TOPIC, p, places.get(p, OFFSET_BEGINNING)) for p in partitions])
         at_end = set()
         while len(at_end) < len(partitions):
+            batch = []
             for message in consumer.consume(100, timeout=1):
                 if message.error() is None:
-                    yield message.partition(), message.offset(), message.value()
+                    batch.append((message.partition(), message.offset(), message.value()))
                 elif message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # that is its public name
                     at_end.add(message.partition())
                 else:
                     raise RuntimeError(message.error())
+            yield batch
     finally:
         consumer.close()
 
 
-def main(broker, folder):
-    decode, memberships = decoder(folder), Memberships()
-    for partition, offset, value in messages(broker):
-        for change in memberships.take(partition, offset, *decode(value)):
-            print(json.dumps(change, default=str))
-    return memberships.faults
+def main(broker, folder, store=":memory:", *snapshot):
+    decode, memberships = decoder(folder), Memberships(store)
+    if snapshot and not memberships.places():
+        memberships.begin(*snapshot)
+    for batch in batches(broker, memberships.places()):
+        with memberships.db:  # 6
+            for partition, offset, value in batch:
+                for change in memberships.take(partition, offset, *decode(value)):
+                    print(json.dumps(change, default=str))
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    faults = main(*sys.argv[1:3])
-    print("\n".join(faults), file=sys.stderr, end="\n" if faults else "")
-    sys.exit(1 if faults else 0)
+    try:
+        main(*sys.argv[1:])
+    except ContradictionError as fault:
+        sys.exit(str(fault))

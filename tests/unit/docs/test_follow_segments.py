@@ -1,0 +1,153 @@
+"""The sample consumer of changes of segments: what counts, where it begins, and what it refuses to go on with."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.fakes.receivers import script
+
+MEMBERS = ["ann", "bob"]
+
+
+@pytest.fixture
+def sample() -> ModuleType:
+    return script("follow_segments")
+
+
+def changes(seq: int, *users: str, generation: int = 40, segment: str = "buyers") -> dict[str, Any]:
+    """A message: `+ann` enters, `-ann` leaves."""
+    columns = {
+        "user_id": [user[1:] for user in users],
+        "entered": [user[0] == "+" for user in users],
+        "effective_at": ["2026-11-25"] * len(users),
+    }
+    batch, sink = pa.RecordBatch.from_pydict(columns), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    named = {"tenant": "acme", "segment": segment, "cause": "event"}
+    return {**named, "generation": generation, "seq": seq, "rows": sink.getvalue().to_pybytes()}
+
+
+def export(folder: Path, **changed: Any) -> list[Path]:
+    """The manifest of a snapshot of `MEMBERS` in one partition, and its receipt."""
+    verify = script("verify_export")
+    text = "".join(json.dumps({"user_id": user}) + "\n" for user in MEMBERS)
+    (folder / "vip.jsonl").write_text(text)
+    count, *lanes = verify.digest([[user] for user in MEMBERS], ["string"])
+    digest = f"x:{count}:{lanes[0]:x}:{lanes[1]:x}"
+    file = {"key": "vip.jsonl", "rows": 2, "bytes": len(text), "digest": digest, "min": "ann", "max": "bob"}
+    manifest = {
+        "tenant": "acme",
+        "audience": "buyers-snapshot",
+        "version": 3,
+        "snapshot_id": 9,
+        "delta": None,
+        "rows": 2,
+        "members": 2,
+        "digest": digest,
+        "schema": [{"name": "user_id", "type": "string"}],
+        "format": {"name": "jsonl", "compression": "none"},
+        "files": [{**file, "sha256": verify.hashlib.sha256(text.encode()).hexdigest()}],
+    } | changed
+    receipt = {name: manifest[name] for name in ("tenant", "audience", "snapshot_id")} | {
+        "version": 3,
+        "snapshot": {"segment": "buyers"},
+        "partitions": [{"partition": 0, "changes": 50, "generation": 40}],
+    }
+    paths = [folder / "manifest.json", folder / "receipt.json"]
+    for path, document in zip(paths, (manifest, receipt), strict=True):
+        path.write_text(json.dumps(document))
+    return paths
+
+
+def begun(sample: ModuleType, folder: Path) -> Any:
+    memberships = sample.Memberships()
+    memberships.begin(*export(folder))
+    return memberships
+
+
+def inside(memberships: Any) -> list[tuple[str, str]]:
+    return list(memberships.db.execute("SELECT segment, user FROM members ORDER BY segment, user"))
+
+
+def told(memberships: Any, offset: int, message: dict[str, Any]) -> list[str]:
+    """Who is told of by a message of partition 0."""
+    return [row["user_id"] for row in memberships.take(0, offset, "MembershipChanges", message)]
+
+
+def test_a_snapshot_is_where_its_changes_begin(sample: ModuleType, tmp_path: Path) -> None:
+    memberships = begun(sample, tmp_path)
+    assert memberships.places() == {0: 50}
+    assert inside(memberships) == [("buyers", "ann"), ("buyers", "bob")]
+    assert told(memberships, 50, changes(7, "+eve", generation=39)) == []  # of an owner that was replaced
+    assert told(memberships, 51, changes(812, "-ann", "+cid")) == ["ann", "cid"]  # any seq is the first
+    assert told(memberships, 52, changes(813, "+ann", segment="others")) == []
+    assert told(memberships, 53, changes(812, "-ann", "+cid")) == []  # a repetition
+    assert told(memberships, 54, changes(814, "-bob")) == ["bob"]
+    assert inside(memberships) == [("buyers", "cid")]
+    assert memberships.places() == {0: 55}
+
+
+def test_all_segments_are_followed_from_the_beginning_of_the_topic(sample: ModuleType) -> None:
+    memberships = sample.Memberships()
+    assert memberships.take(0, 0, "OwnerStarted", {}) == []
+    assert told(memberships, 1, changes(0, "+ann", generation=0)) == ["ann"]
+    assert told(memberships, 2, changes(1, "+ann", generation=0, segment="others")) == ["ann"]
+    assert memberships.take(0, 3, None, None) == []
+    assert inside(memberships) == [("buyers", "ann"), ("others", "ann")]
+    assert memberships.places() == {0: 4}
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (changes(2, "+cid", generation=60), "offset 61: messages 0..1 are missing"),
+        (changes(0, "+ann", generation=60), "offset 61: ('acme', 'buyers', 'ann') was told twice"),
+        (changes(0, "-cid", generation=60), "offset 61: ('acme', 'buyers', 'cid') was told twice"),
+    ],
+)
+def test_what_contradicts_the_members_is_refused_and_nothing_of_it_kept(
+    sample: ModuleType, tmp_path: Path, message: dict[str, Any], why: str
+) -> None:
+    memberships = begun(sample, tmp_path)
+    memberships.take(0, 60, "OwnerStarted", {})
+    memberships.db.commit()
+    with pytest.raises(sample.ContradictionError) as refused, memberships.db:
+        told(memberships, 61, message)
+    assert str(refused.value) == f"partition 0 {why}"
+    assert (inside(memberships), memberships.places()) == ([("buyers", "ann"), ("buyers", "bob")], {0: 61})
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"version": 4}, "the receipt has version 3, the manifest 4"),
+        ({"delta": {"version": 2}}, "it is not an export of all members"),
+        ({"members": 3}, "it is not an export of all members"),
+        ({"digest": "x:2:0:0"}, "the rows come to"),
+    ],
+)
+def test_an_export_that_is_not_the_snapshot_as_a_whole_is_no_beginning(
+    sample: ModuleType, tmp_path: Path, changed: dict[str, Any], why: str
+) -> None:
+    memberships = sample.Memberships()
+    with pytest.raises(sample.ContradictionError, match=why):
+        memberships.begin(*export(tmp_path, **changed))
+    assert (inside(memberships), memberships.places()) == ([], {})
+
+
+def test_a_store_goes_on_where_it_was_left(sample: ModuleType, tmp_path: Path) -> None:
+    store = tmp_path / "members.sqlite"
+    first = sample.Memberships(store)
+    first.begin(*export(tmp_path))
+    with first.db:
+        told(first, 50, changes(3, "+cid"))
+    told(first, 51, changes(4, "-cid"))  # and it dies before this is committed
+    first.db.close()
+    again = sample.Memberships(store)
+    assert (again.places(), again.followed) == ({0: 51}, ("acme", "buyers"))
+    assert told(again, 51, changes(4, "-cid")) == ["cid"]
