@@ -139,8 +139,6 @@ class Owner:
 
     async def run(self) -> None:
         """Until `close`. Raises `FatalError` OWNER_REPLACED, OTHER_LOG, ARCHIVE_GAP, CLOCK_SKEW; as S3 and Kafka do."""
-        if not self.live:  # given up while it waited: to say that it starts would end the owner that there is by now
-            return
         try:
             await self.start()
             while self.live:
@@ -152,10 +150,17 @@ class Owner:
     # --- taking over -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over from whoever owned the partition."""
-        started = OwnerStarted(partition=self.partition, worker=self._config.name, started_at_us=self._ports.now_us())
+        """Take over from whoever owned the partition. Does nothing where that has been given up meanwhile."""
+        # Two rebalances at once make two owners. One that is given up must not begin behind the one that there is by
+        # then, or nothing of what that tells would count.
+        async with self._ports.beginning:
+            if not self.live:
+                return
+            started = OwnerStarted(
+                partition=self.partition, worker=self._config.name, started_at_us=self._ports.now_us()
+            )
+            (self._generation,) = await send_all(self._ports, [(MEMBERSHIP_CHANGES, self.partition, _KEY, started)])
         self._started_at_us = started.started_at_us
-        (self._generation,) = await send_all(self._ports, [(MEMBERSHIP_CHANGES, self.partition, _KEY, started)])
         found = await self._ports.in_thread(
             checkpoints.latest, self._ports.store, self._config.staging_bucket, self.partition
         )

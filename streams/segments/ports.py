@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.codec import CODEC
@@ -46,6 +46,7 @@ class Ports:
     """`send(topic, partition, key, value)` hands a message over, in order, and returns what waits for its offset.
 
     `in_thread(call, *args)` runs what blocks. `now_us`: the clock on the wall; `monotonic`: seconds of a steady one.
+    `beginning`: held by the one owner that says just now that it begins.
     """
 
     send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
@@ -57,6 +58,7 @@ class Ports:
     in_thread: Callable[..., Awaitable[Any]]
     now_us: Callable[[], int]
     monotonic: Callable[[], float]
+    beginning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 Sent = tuple[str, int | None, bytes, Message | bytes]

@@ -3,6 +3,7 @@
 An owner can be made to die at any of its calls to the outside. What it had done by then stays done.
 """
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -142,17 +143,20 @@ class World:
 
     # --- owners
 
-    def owner(self) -> "LivingOwner":
-        """A process that has been given the partition, from what was committed on."""
-        return LivingOwner(self)
+    def owner(self, beside: "LivingOwner | None" = None) -> "LivingOwner":
+        """A process that has been given the partition, from what was committed on, or the one that another is in."""
+        return LivingOwner(self, beside)
 
 
 class LivingOwner:
     """An owner and the calls that it makes. After `dies_after` further ones (none: never) it is dead."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, beside: "LivingOwner | None" = None) -> None:
         self.world = world
         self.dies_after: int | None = None
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.beginning: asyncio.Lock = asyncio.Lock() if beside is None else beside.beginning
         self.delivered = dict(world.committed)
         self._lanes = {topic: Lane(TP(topic, 0), world.committed[topic], 1) for topic in ACTIVITY_TOPICS}
         self.owner = Owner(
@@ -169,6 +173,7 @@ class LivingOwner:
                 in_thread=self._in_thread,
                 now_us=lambda: world.now_us,
                 monotonic=lambda: world.steady_s,
+                beginning=self.beginning,
             ),
         )
 
@@ -194,6 +199,7 @@ class LivingOwner:
 
     async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:
         assert partition in {None, HERE}
+        await self.may_send.wait()
         self._call()
         offset = self.world.append(topic, value, key)
 

@@ -531,6 +531,26 @@ async def test_an_owner_that_was_given_up_before_it_began_does_not_say_that_it_b
     assert living.owner.live
 
 
+async def test_an_owner_that_was_given_up_while_it_began_is_not_taken_for_the_newest() -> None:
+    """Two rebalances at once: the message of the first owner is on its way when the second one is made."""
+    world = World(NOW_US)
+    given_up = world.owner()
+    living = world.owner(beside=given_up)
+    given_up.may_send.clear()
+    beginnings = [asyncio.create_task(given_up.owner.run())]
+    await asyncio.sleep(0)
+    given_up.owner.close()
+    beginnings.append(asyncio.create_task(living.owner.start()))
+    await asyncio.sleep(0)
+    given_up.may_send.set()
+    await asyncio.gather(*beginnings)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    await step(living)
+    assert world.received() == {"buyers": {"ann"}}
+
+
 async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_without_a_value_need_some_too() -> None:
     world = World(NOW_US, queue_bytes=10 * RECORD_BYTES)
     living = await started(world)
