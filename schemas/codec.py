@@ -21,6 +21,10 @@ from schemas.messages import Message
 
 MARKER: Final = b"\xc3\x01"
 HEADER_BYTES: Final = len(MARKER) + 8
+BATCH_MAX_BYTES: Final = 32 * 1024 * 1024
+"""What a compressed batch of records may unpack to: some thirty times what Kafka takes packed, by default."""
+STAND_IN: Final = MARKER + b"TOO FAR!"
+"""Begins what workers are given in place of the records of a batch that unpacks to more (`streams.unpacking`)."""
 _TYPES: Final[Mapping[str, type[Message]]] = {t.__name__: t for t in get_args(Message)}
 
 
@@ -52,6 +56,10 @@ class Codec:
         if data is None or data[:2] != MARKER:
             raise UndecodableError("not Avro single-object encoding (the first two bytes are not C3 01)")
         known = self._readers.get(bytes(data[:HEADER_BYTES]))
+        if data[:HEADER_BYTES] == STAND_IN:
+            raise UndecodableError(
+                f"it is a batch of records that unpacks to more than {BATCH_MAX_BYTES} bytes; nothing of it was read"
+            )
         if known is None:
             raise UndecodableError(f"unknown schema fingerprint {data[2:HEADER_BYTES].hex()}")
         name, writer = known

@@ -25,37 +25,37 @@ def encode_rows(batch: pa.RecordBatch) -> bytes:
 def decode_rows(data: bytes) -> pa.RecordBatch:
     """The batch of `encode_rows`, sharing memory with `data`. Raises `pa.ArrowInvalid` on broken bytes.
 
-    Nothing in it takes more memory than its bytes: what is compressed is refused, unread.
+    Nothing in it takes more memory than its bytes: what is compressed is refused, unread. And nothing in it is left
+    unread: there is no second batch, and nothing behind the end.
     """
     try:
-        plain = _plain(data)
+        _check_plain(data)
     except struct.error as exc:
         raise pa.ArrowInvalid(f"the metadata of the rows is broken: {exc}") from exc
-    if not plain:
-        raise pa.ArrowInvalid("the rows are compressed, or by a dictionary; those of a chunk are not")
     with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
         batch = reader.read_next_batch()
     batch.validate(full=True)
     return batch
 
 
-def _plain(data: bytes) -> bool:
-    """Whether there are only batches without the field `compression`: Arrow would unpack them before one can look.
+def _check_plain(data: bytes) -> None:
+    """One batch, without the field `compression`: Arrow would unpack it before one can look.
 
     https://github.com/apache/arrow/blob/main/format/Message.fbs: tables Message and RecordBatch. Raises struct.error
     where metadata is cut off.
     """
-    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(data)):
+    stream, batches = pa.BufferReader(data), 0
+    for message in pa.ipc.MessageReader.open_stream(stream):
         if message.type == "schema":
             continue
-        if message.type != "record batch":
-            return False
         metadata = message.metadata.to_pybytes()
         header = _field(metadata, int.from_bytes(metadata[:4], "little"), MESSAGE_HEADER)
         batch = header + int.from_bytes(metadata[header : header + 4], "little")
-        if _field(metadata, batch, BATCH_COMPRESSION):
-            return False
-    return True
+        if message.type != "record batch" or _field(metadata, batch, BATCH_COMPRESSION):
+            raise pa.ArrowInvalid("the rows are compressed, or by a dictionary; those of a chunk are not")
+        batches += 1
+    if batches > 1 or stream.tell() < len(data):
+        raise pa.ArrowInvalid(f"the rows are {batches} batches, or more follows; those of a chunk are one")
 
 
 def _field(data: bytes, table: int, index: int) -> int:

@@ -8,6 +8,7 @@ from faust.types import TP
 from schemas.arrow import schema_of
 from schemas.codec import CODEC, UndecodableError
 from schemas.columns import Column, RowSchema
+from schemas.dead_letters import dead_letter
 from schemas.ids import Partition
 from schemas.messages import DeadLetter, ImportAborted, ImportEnded, ImportMessage, ImportStarted, UserChunk
 from schemas.row_digest import digest_rows
@@ -27,14 +28,14 @@ class Arrival:
 
     def dead_letter(self, reason: str, now_us: int) -> DeadLetter:
         """The record as a dead letter."""
-        return DeadLetter(
+        return dead_letter(
             topic=self.lane.tp.topic,
             partition=Partition(self.lane.tp.partition),
             offset=self.offset,
             key=self.key,
-            value=self.value or b"",
+            value=self.value,
             reason=reason,
-            failed_at_us=now_us,
+            now_us=now_us,
         )
 
 

@@ -1,4 +1,4 @@
-"""Six guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
+"""Seven guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
 
 1. The set of active partitions is frozen before it is handed to aiokafka: Faust passes the live set, and when a
    rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
@@ -13,6 +13,7 @@
    together with transactions of its own.
 6. When what keeps the consumer in its group has ended, so does the process. After an error that it does not know
    aiokafka says so only in calls that Faust never makes: the worker would sit there without partitions for ever.
+7. A compressed batch is unpacked up to a limit, or one that was made to do so would end each worker that reads it.
 
 Whether records arrive without a gap is checked again by the lanes' ledgers: a hole ends the process.
 
@@ -30,6 +31,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
+from streams.unpacking import limit_batches
 
 READ_COMMITTED: Final = "read_committed"
 """Of aiokafka: nothing behind the first transaction that is open, and nothing of one that was aborted."""
@@ -95,7 +97,7 @@ class GuardedThread(AIOKafkaConsumerThread):
 
 
 class SafeConsumer(Consumer):
-    """Faust's consumer with the six guards."""
+    """Faust's consumer with the seven guards."""
 
     ownership: Ownership
 
@@ -197,6 +199,7 @@ def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> i
 
 def install(app: App, ownership: Ownership) -> None:
     """Give an app the guarded transport, before it is started."""
+    limit_batches()  # guard 7
 
     class OwnedConsumer(SafeConsumer):
         pass

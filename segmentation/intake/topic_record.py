@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from schemas.dead_letters import dead_letter
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
 from segmentation.intake.refusals import Refusal
@@ -23,14 +24,14 @@ class TopicRecord:
 
     def dead_letter(self, refusal: Refusal, now_us: int) -> DeadLetter:
         """The record as a dead letter."""
-        return DeadLetter(
+        return dead_letter(
             topic=self.topic,
             partition=self.partition,
             offset=self.offset,
             key=self.key,
-            value=self.value or b"",
+            value=self.value,
             reason=str(refusal),
-            failed_at_us=now_us,
+            now_us=now_us,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.codec import CODEC, UndecodableError
+from schemas.dead_letters import dead_letter
 from schemas.errors import UserError
 from schemas.messages import DeadLetter
 from schemas.segment_messages import AudienceActivated, CutRequested, RuleActivated, SegmentDeleted, SegmentPaused
@@ -71,14 +72,14 @@ def fold_activation(segments: PartitionSegments, cuts: Cuts, record: Any, past: 
     except (UndecodableError, UserError) as exc:
         segments.skip_to(activations=record.offset + 1)
         out.letters.append(
-            DeadLetter(
+            dead_letter(
                 topic=SEGMENT_ACTIVATIONS,
                 partition=segments.partition,
                 offset=record.offset,
                 key=record.key,
-                value=record.value or b"",
+                value=record.value,
                 reason=str(exc),
-                failed_at_us=now_us,
+                now_us=now_us,
             )
         )
     return out

@@ -306,6 +306,16 @@ def test_compressed_rows_are_refused_unread(compression: str) -> None:
     assert pa.total_allocated_bytes() - before < 1_000_000
 
 
+def test_rows_that_would_be_left_unread_are_refused() -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, ROWS.schema) as writer:
+        writer.write_batch(ROWS)
+        writer.write_batch(ROWS)
+    for data in (sink.getvalue().to_pybytes(), encode_rows(ROWS) * 2, encode_rows(ROWS) + b"more"):
+        with pytest.raises(pa.ArrowInvalid, match="those of a chunk are one"):
+            decode_rows(data)
+
+
 def test_rows_by_a_dictionary_are_refused() -> None:
     rows = pa.record_batch({"user_id": pa.array(["a", "a"]).dictionary_encode()})
     with pytest.raises(pa.ArrowInvalid, match="or by a dictionary"):

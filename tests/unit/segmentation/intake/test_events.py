@@ -346,6 +346,7 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
     assert why(digest=event_chunk([{}]).digest).startswith("broken_chunk: digest ")
     assert why(rows=chunk.rows[:200]).startswith("broken_chunk: ")
     assert why(rows=b"").startswith("broken_chunk: ")
+    assert why(rows=chunk.rows + chunk.rows).startswith("broken_chunk: ArrowInvalid: the rows are 1 batches, or more")
     assert why(source="") == "broken_chunk: the source has 0 characters; 1 to 4096 are allowed"
     assert why(source="é" * 4097) == "broken_chunk: the source has 4097 characters; 1 to 4096 are allowed"
     assert why(tenant="") == "bad_tenant: '' is no name of a tenant"

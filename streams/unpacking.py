@@ -1,0 +1,139 @@
+"""Compressed batches of records, unpacked up to a limit: brokers limit what they have packed, and aiokafka nothing.
+
+A batch of 100 KB may unpack to gigabytes, each time that it is read, and no worker would ever get past it. Where one
+unpacks to more than `BATCH_MAX_BYTES`, one record stands for all of its records: `schemas.codec.STAND_IN` and the batch
+as it came, at the offset of the first. The offsets behind it hold none.
+"""
+
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import cramjam
+import pyarrow as pa
+import zstandard
+from aiokafka import codec
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.memory_records import MemoryRecords
+
+from schemas.codec import BATCH_MAX_BYTES, STAND_IN
+
+PIECE_BYTES: Final = 1024 * 1024
+GZIP_WINDOW: Final = 31
+XERIAL_HEADER_BYTES: Final = 16
+
+
+class UnpacksTooFarError(Exception):
+    """`packed`: what unpacks to more than `BATCH_MAX_BYTES`."""
+
+    def __init__(self, packed: bytes) -> None:
+        super().__init__(f"a batch of {len(packed)} bytes unpacks to more than {BATCH_MAX_BYTES}")
+        self.packed = packed
+
+
+def limit_batches() -> None:
+    """Let aiokafka unpack no batch any further, in this process."""
+    where_it_unpacks = sys.modules[DefaultRecordBatch.__module__]
+    for name, unpack in (("gzip", _gzip), ("zstd", _zstd), ("lz4", _lz4)):
+        setattr(where_it_unpacks, f"{name}_decode", _limited(unpack))
+    where_it_unpacks.snappy_decode = _snappy  # type: ignore[attr-defined]
+    fetcher.MemoryRecords = _Batches
+
+
+def _limited(unpack: Callable[[memoryview], Iterable[bytes]]) -> Callable[[Any], bytes]:
+    def limited(packed: Any) -> bytes:
+        pieces, size = [], 0
+        for piece in unpack(memoryview(packed)):
+            size += len(piece)
+            if size > BATCH_MAX_BYTES:
+                raise UnpacksTooFarError(bytes(packed))
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    return limited
+
+
+def _gzip(packed: memoryview) -> Iterator[bytes]:
+    rest = bytes(packed)
+    while rest:  # members, one after the other
+        member = zlib.decompressobj(GZIP_WINDOW)
+        while not member.eof:
+            if not (piece := member.decompress(rest, PIECE_BYTES)) and not member.unconsumed_tail and not member.eof:
+                raise EOFError("a batch in gzip is cut off")
+            yield piece
+            rest = member.unconsumed_tail
+        rest = member.unused_data
+
+
+def _zstd(packed: memoryview) -> Iterator[bytes]:
+    with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+        while piece := reader.read(PIECE_BYTES):
+            yield piece
+
+
+def _lz4(packed: memoryview) -> Iterator[bytes]:
+    with pa.CompressedInputStream(pa.BufferReader(packed), "lz4") as reader:
+        while piece := reader.read(PIECE_BYTES):
+            yield piece
+
+
+def _snappy(packed: Any) -> bytes:
+    """It says beforehand how long each block is."""
+    if sum(map(cramjam.snappy.decompress_raw_len, _snappy_blocks(memoryview(packed)))) > BATCH_MAX_BYTES:
+        raise UnpacksTooFarError(bytes(packed))
+    return cast(bytes, codec.snappy_decode(packed))
+
+
+def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
+    if not codec._detect_xerial_stream(packed):  # noqa: SLF001  # snappy has no one format
+        yield packed
+        return
+    place = XERIAL_HEADER_BYTES
+    while place < len(packed):
+        size = int.from_bytes(packed[place : place + 4], "big")
+        yield packed[place + 4 : place + 4 + size]
+        place += 4 + size
+
+
+class _Batches:
+    """aiokafka's `MemoryRecords`."""
+
+    def __init__(self, fetched: bytes) -> None:
+        self._records = MemoryRecords(fetched)
+        self.has_next = self._records.has_next
+        self.size_in_bytes = self._records.size_in_bytes
+
+    def next_batch(self) -> "_Batch | None":
+        batch = self._records.next_batch()
+        return None if batch is None else _Batch(batch)
+
+
+class _Batch:
+    """aiokafka's batch, with one record where it unpacks too far."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            return iter(self._batch)
+        except UnpacksTooFarError as exc:
+            stand_in = SimpleNamespace(
+                offset=self._batch.base_offset,
+                timestamp=self._batch.max_timestamp,
+                timestamp_type=self._batch.timestamp_type,
+                key=None,
+                value=STAND_IN + exc.packed,
+                headers=(),
+                checksum=None,
+            )
+            return iter([stand_in])
