@@ -13,7 +13,7 @@ from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, check_topic, live_files
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapshots, remove_garbage
-from connectors.lake.archive_users import find_users, write_users
+from connectors.lake.archive_users import find_users, users_fault, write_users
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
 from schemas.ids import Partition, TenantName
@@ -93,6 +93,10 @@ class ActivityArchive:
         Raises `FatalError` LAKE_MISMATCH, LAKE_FILE_MISSING, LAKE_UNREADABLE.
         """
         return write_users(self._tables, self._s3, topic, temp_directory=temp_directory)
+
+    def users_fault(self, file: ArchivedFile, *, deep: bool) -> str | None:
+        """Why the list beside a file (of `files`, `with_users`) is not that of its users; as `archive_users`."""
+        return users_fault(self._s3, file, deep=deep)
 
     def expire(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> int:
         """Forget snapshots that no reader can be reading; how many."""

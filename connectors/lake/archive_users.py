@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access, put_file
@@ -32,6 +33,8 @@ from segmentation.archiving import ROW_GROUP_ROWS, ZSTD_LEVEL
 LARGE_BYTES: Final = SMALL_BYTES[-1]
 """What compaction does not touch again."""
 _USERS: Final = pa.schema([EVENT_ROWS.field(USER_ID)])
+_WHOSE: Final = b"muster.users-of"
+"""Metadata of a list: the key of its file. Lists of earlier versions have none."""
 
 
 def find_users(
@@ -77,6 +80,48 @@ def write_users(tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directo
     return len(written)
 
 
+def users_fault(s3: S3Access, file: ArchivedFile, *, deep: bool) -> str | None:
+    """Why the list beside a file is not that of its users, or none. `deep`: the file is read, too, and compared.
+
+    Raises `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE where the file cannot be read; `RetriableError`
+    LAKE_UNAVAILABLE.
+    """
+    assert file.users is not None  # noqa: S101  # the caller has found it
+    try:
+        with lake_faults(f"reading {file.users}"):
+            content = s3.filesystem().open_input_file(file.users.removeprefix("s3://")).read_buffer()
+    except FatalError:
+        return None  # upkeep removes lists, too
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as parquet:
+            if (fault := _footer_fault(parquet, file)) is not None:
+                return fault
+            listed = parquet.read().column(USER_ID).combine_chunks()
+    except (pa.ArrowException, OSError) as exc:
+        return f"it cannot be read: {type(exc).__name__}: {exc}"[:500]
+    if not deep:
+        return None
+    users = _distinct([batch.column(USER_ID).unique() for batch in archived_rows(s3, file, _USERS)])
+    more, lacking = _count_others(listed, users), _count_others(users, listed)
+    if more or lacking or len(listed) != len(users):
+        return f"it has {len(listed)} users, {more} of them not in the file, and lacks {lacking} of {len(users)}"
+    return None
+
+
+def _footer_fault(parquet: pq.ParquetFile, file: ArchivedFile) -> str | None:
+    schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    whose = (schema.metadata or {}).get(_WHOSE, str(file.key).encode()).decode(errors="replace")
+    if whose != str(file.key):
+        return f"it is that of {whose}"
+    if not schema.equals(_USERS):
+        return f"its columns are {schema.names}"
+    return None if 0 < rows <= file.rows else f"it has {rows} users, the file {file.rows} rows"
+
+
+def _count_others(some: pa.Array, known: pa.Array) -> int:
+    return len(some.filter(pc.invert(pc.is_in(some, known))))
+
+
 def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
     users: list[pa.Array] = []
     rows = 0
@@ -86,7 +131,7 @@ def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
     if rows != file.rows:
         raise FatalError("LAKE_MISMATCH", f"{file.uri} has {rows} rows, the table says {file.rows}")
     pq.write_table(
-        pa.table([_distinct(users)], schema=_USERS),
+        pa.table([_distinct(users)], schema=_USERS.with_metadata({_WHOSE: str(file.key)})),
         path,
         row_group_size=ROW_GROUP_ROWS,
         compression="zstd",

@@ -71,6 +71,7 @@ def sql(
 def fsck(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what is derived, remove staged leftovers.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read the archive, and compare its lists of users.")] = False,
     json: options.Json = False,
 ) -> None:
     """Hold staging, lake and catalog against each other.
@@ -80,7 +81,7 @@ def fsck(
     del json
     from orchestration.operations.fsck import fsck as check
 
-    report = check(lake_context(), repair=repair)
+    report = check(lake_context(), repair=repair, deep=deep)
     if SESSION.json:
         print_json(report.as_record())
     else:
@@ -105,7 +106,10 @@ def list_(
     del json
     from orchestration.operations.dead_letters import letter_record, read
 
-    letters = read(kafka_context().settings.kafka_bootstrap, limit=limit)
+    found = read(kafka_context().settings.kafka_bootstrap, limit=limit + 1)
+    letters = found[-limit:]
+    if len(found) > limit:
+        say(f"The newest {number(limit)}; there are more, --limit shows them.")
     if SESSION.json:
         print_json([letter_record(offset, letter) for offset, letter in letters])
         return

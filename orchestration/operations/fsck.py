@@ -2,17 +2,18 @@
 
 Truth is the lake: the state, outcome and receipt of a job whose version is published derive from the snapshot and are
 written again by `--repair` (`operations.mending`); staged data of jobs that have ended is nobody's and is removed by
-it. Everything else is reported and left as it is.
+it, and so are lists of users that are not those of their file. Everything else is reported and left as it is.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from orchestration.catalog.records import Audience, Job
 from orchestration.clock import now_ms
+from orchestration.operations.archive_fsck import check_archive
+from orchestration.operations.findings import Finding
 from orchestration.operations.mending import mend
 from orchestration.receipts import receipt_fault
 from orchestration.steps.references import ref_of
@@ -20,44 +21,22 @@ from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId, Version
 from schemas.layout import (
     IMPORTS_PREFIX,
-    activity_prefix,
     audience_prefix,
     part_import,
     split_s3_uri,
     staged_import,
     staging_prefix,
 )
-from schemas.topics import ACTIVITY_TOPICS
 from segmentation.jobs import FINAL
 from segmentation.versions import VersionInfo
 
 if TYPE_CHECKING:
     from orchestration.context import Context
 
-Severity = Literal["wrong", "note"]
 SETTLE_MS: Final = 60_000
 """The sweeper removes what a job has staged within seconds; what is left a minute after its end is a leftover."""
 JOBS: Final = 1_000_000
 _IMPORT_MODES: Final = frozenset({"replace", "append", "remove"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that is not as it should be. A `note` is worth knowing and not wrong.
-
-    `job`: the job whose record is derived from its version, and can be written again.
-    """
-
-    severity: Severity
-    code: str
-    subject: str
-    message: str
-    repaired: bool = False
-    job: JobId | None = None
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +64,11 @@ class Report:
         }
 
 
-def fsck(context: "Context", *, repair: bool = False) -> Report:
-    """Check everything. Raises `RetriableError` when one of the three cannot be read."""
+def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Report:
+    """Check everything; `deep`: also what takes reading all of the archive.
+
+    Raises `RetriableError` when one of the three cannot be read.
+    """
     jobs = context.jobs.search(limit=JOBS)
     by_audience: dict[JobId | None, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -107,7 +89,7 @@ def fsck(context: "Context", *, repair: bool = False) -> Report:
         findings += [_mended(context, f, current, infos) if repair else f for f in derived]
         findings += _check_files(context, audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
         findings += _check_holds(context, audience, repair=repair)
-    findings += _check_archive(context)
+    findings += check_archive(context, repair=repair, deep=deep)
     findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
     return Report(audiences=len(audiences), versions=versions, jobs=len(jobs), findings=tuple(findings))
 
@@ -253,32 +235,6 @@ def _check_files(
             message=f"{len(unknown)} files ({size} bytes) belong to no version; `muster audiences expire` removes them "
             "once they are old enough",
         )
-
-
-def _check_archive(context: "Context") -> Iterator[Finding]:
-    """Every file of the archive is there, and the offsets of no two of a tenant and partition overlap."""
-    for topic in ACTIVITY_TOPICS:
-        subject = f"archive of {topic}"
-        try:
-            files = context.archive.files(topic)
-        except FatalError as exc:
-            yield Finding(severity="wrong", code=exc.code, subject=subject, message=exc.message)
-            continue
-        # Listed after the table was read: what is exchanged meanwhile stays for a grace.
-        listed = context.objects.list(context.settings.lake_bucket, activity_prefix(topic)) if files else ()
-        stored = {entry.key: entry.size for entry in listed}
-        for file in files:
-            size = stored.get(split_s3_uri(file.uri)[1])
-            if size is None:
-                yield Finding(severity="wrong", code="FILE_MISSING", subject=subject, message=f"{file.uri} is gone")
-            elif size != file.bytes:
-                message = f"{file.uri} has {size} bytes, not {file.bytes}"
-                yield Finding(severity="wrong", code="FILE_CHANGED", subject=subject, message=message)
-        for before, after in pairwise(files):
-            same = (before.key.tenant, before.key.partition) == (after.key.tenant, after.key.partition)
-            if same and after.key.first_offset < before.key.end_offset:
-                message = f"{after.uri} begins before the end of {before.uri}: records are there twice"
-                yield Finding(severity="wrong", code="OFFSETS_OVERLAP", subject=subject, message=message)
 
 
 def _check_holds(context: "Context", audience: Audience, *, repair: bool) -> Iterator[Finding]:

@@ -210,6 +210,9 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     deadline = time.monotonic() + 60
     while len(muster("dead-letters", "list", "--json").json) < 2:  # the worker rejects it once more
         assert time.monotonic() < deadline
+    one = muster("dead-letters", "list", "--limit", 1, "--json")
+    assert (len(one.json), one.err) == (1, "The newest 1; there are more, --limit shows them.\n")
+    assert muster("dead-letters", "list").err == ""
 
 
 def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, tmp_path: Path) -> None:

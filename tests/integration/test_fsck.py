@@ -4,9 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from connectors.lake import archive_users
 from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import read_footer
 from orchestration.catalog import migrate
@@ -16,7 +19,8 @@ from orchestration.catalog.tables import partition_progress
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations import audiences as operations
-from orchestration.operations.fsck import SETTLE_MS, Finding, fsck
+from orchestration.operations.findings import Finding
+from orchestration.operations.fsck import SETTLE_MS, fsck
 from orchestration.settings import Secret, Settings
 from orchestration.steps.materialised import as_row
 from orchestration.steps.publish import publish
@@ -106,9 +110,9 @@ class Deployment:
         assert job.state == "READY"
         return job
 
-    def found(self, *, repair: bool = False) -> dict[str, Finding]:
+    def found(self, *, repair: bool = False, deep: bool = False) -> dict[str, Finding]:
         """What fsck says, by code."""
-        return {finding.code: finding for finding in fsck(self.context, repair=repair).findings}
+        return {finding.code: finding for finding in fsck(self.context, repair=repair, deep=deep).findings}
 
     def rewrite(self, job_id: JobId, **values: object) -> None:
         """Change the record of a job behind everybody's back."""
@@ -368,3 +372,79 @@ def test_records_that_the_archive_has_twice_are_named(deployment: Deployment, s3
     found = deployment.found()
     assert set(found) == {"OFFSETS_OVERLAP"}
     assert "begins before the end of" in found["OFFSETS_OVERLAP"].message
+
+
+def listed(deployment: Deployment, s3: S3Access, temp: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two files of the archive with the lists of their users; the keys of the lists."""
+    monkeypatch.setattr(archive_users, "LARGE_BYTES", 0)
+    bucket = Bucket(s3=s3, name=BUCKET)
+    some, others = [event(n, f"u{n % 3}") for n in range(9)], [event(n, f"v{n % 3}") for n in range(10, 19)]
+    archive = deployment.context.archive
+    archive.append(EVENTS, [bucket.write(0, 10, some), bucket.write(10, 20, others)])
+    assert archive.write_users(EVENTS, temp_directory=temp) == 2
+    return [split_s3_uri(str(file.users))[1] for file in archive.files(EVENTS, with_users=True)]
+
+
+def users_file(*users: str, column: str = "user_id") -> bytes:
+    """A list of users that does not say whose it is, as those of earlier versions."""
+    sink = pa.BufferOutputStream()
+    field = pa.field(column, pa.string(), nullable=False)
+    pq.write_table(pa.table([pa.array(users, pa.string())], schema=pa.schema([field])), sink)
+    return bytes(sink.getvalue())
+
+
+def damaged(parquet: bytes) -> bytes:
+    """The same with a footer that says nothing."""
+    footer = int.from_bytes(parquet[-8:-4], "little")
+    return parquet[: -8 - footer] + b"\xff" * footer + parquet[-8:]
+
+
+def test_lists_of_users_that_are_right_have_no_finding(
+    deployment: Deployment, s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = listed(deployment, s3, tmp_path, monkeypatch)
+    deployment.context.objects.put(BUCKET, keys[0], users_file("u2", "u0", "u1"))
+    assert deployment.found() == deployment.found(deep=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "why", "deep"),
+    [
+        (b"no Parquet", "it cannot be read: ArrowInvalid", False),
+        (damaged(users_file("u0", "u1", "u2")), "it cannot be read: ", False),
+        (users_file("u0", "u1", "u2", column="user"), "its columns are ['user']", False),
+        (users_file(), "it has 0 users, the file 9 rows", False),
+        (users_file(*"0123456789"), "it has 10 users, the file 9 rows", False),
+        (users_file("u0", "u1"), "it has 2 users, 0 of them not in the file, and lacks 1 of 3", True),
+        (users_file("u0", "u1", "u2", "eve"), "it has 4 users, 1 of them not in the file, and lacks 0 of 3", True),
+        (users_file("u0", "u1", "u1", "u2"), "it has 4 users, 0 of them not in the file, and lacks 0 of 3", True),
+    ],
+)
+def test_a_list_of_users_that_is_not_that_of_its_file_is_named_removed_and_written_again(
+    deployment: Deployment,
+    s3: S3Access,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    why: str,
+    deep: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    keys = listed(deployment, s3, tmp_path, monkeypatch)
+    deployment.context.objects.put(BUCKET, keys[0], content)
+    assert (set(deployment.found()) == set()) is deep
+    named = deployment.found(deep=True)["USERS_WRONG"]
+    assert named.message.startswith(f"s3://{BUCKET}/{keys[0]} is not the list of the users of its file: ")
+    assert why in named.message
+    assert deployment.found(repair=True, deep=deep)["USERS_WRONG"].repaired
+    archive = deployment.context.archive
+    assert [file.users is None for file in archive.files(EVENTS, with_users=True)] == [True, False]
+    assert archive.write_users(EVENTS, temp_directory=tmp_path) == 1
+    assert deployment.found(deep=True) == {}
+
+
+def test_the_list_of_another_file_is_named_without_reading_either(
+    deployment: Deployment, s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = listed(deployment, s3, tmp_path, monkeypatch)
+    deployment.context.objects.put(BUCKET, one, deployment.context.objects.get(BUCKET, other))
+    assert f"it is that of {other.replace('/users/', '/data/')}" in deployment.found()["USERS_WRONG"].message

@@ -1,0 +1,57 @@
+"""What `muster fsck` looks at in the archive of events and profiles: its files, and the lists beside them."""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from connectors.lake.archive_tables import ArchivedFile
+from orchestration.operations.findings import Finding
+from schemas.errors import FatalError
+from schemas.layout import activity_prefix, split_s3_uri
+from schemas.topics import ACTIVITY_TOPICS
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+def check_archive(context: "Context", *, repair: bool, deep: bool) -> Iterator[Finding]:
+    """Every file is there, and the offsets of no two of a tenant and partition overlap; lists of users are right.
+
+    Raises `RetriableError` CATALOG_UNAVAILABLE, LAKE_UNAVAILABLE.
+    """
+    for topic in ACTIVITY_TOPICS:
+        subject = f"archive of {topic}"
+        try:
+            files = context.archive.files(topic, with_users=True)
+        except FatalError as exc:
+            yield Finding(severity="wrong", code=exc.code, subject=subject, message=exc.message)
+            continue
+        # Listed after the table was read: what is exchanged meanwhile stays for a grace.
+        listed = context.objects.list(context.settings.lake_bucket, activity_prefix(topic)) if files else ()
+        stored = {entry.key: entry.size for entry in listed}
+        for file in files:
+            size = stored.get(split_s3_uri(file.uri)[1])
+            if size is None:
+                yield Finding(severity="wrong", code="FILE_MISSING", subject=subject, message=f"{file.uri} is gone")
+            elif size != file.bytes:
+                message = f"{file.uri} has {size} bytes, not {file.bytes}"
+                yield Finding(severity="wrong", code="FILE_CHANGED", subject=subject, message=message)
+        for before, after in pairwise(files):
+            same = (before.key.tenant, before.key.partition) == (after.key.tenant, after.key.partition)
+            if same and after.key.first_offset < before.key.end_offset:
+                message = f"{after.uri} begins before the end of {before.uri}: records are there twice"
+                yield Finding(severity="wrong", code="OFFSETS_OVERLAP", subject=subject, message=message)
+        yield from _check_users(context, subject, files, repair=repair, deep=deep)
+
+
+def _check_users(
+    context: "Context", subject: str, files: Iterable[ArchivedFile], *, repair: bool, deep: bool
+) -> Iterator[Finding]:
+    """A list that is wrong is removed: upkeep writes it again, and until then the rows are read."""
+    for file in files:
+        if file.users is None or (fault := context.archive.users_fault(file, deep=deep)) is None:
+            continue
+        if repair:
+            context.objects.delete(*split_s3_uri(file.users))
+        message = f"{file.users} is not the list of the users of its file: {fault}"
+        yield Finding(severity="wrong", code="USERS_WRONG", subject=subject, message=message, repaired=repair)

@@ -1,0 +1,27 @@
+"""What `muster fsck` finds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.ids import JobId
+
+Severity = Literal["wrong", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is not as it should be. A `note` is worth knowing and not wrong.
+
+    `job`: the job whose record is derived from its version, and can be written again.
+    """
+
+    severity: Severity
+    code: str
+    subject: str
+    message: str
+    repaired: bool = False
+    job: JobId | None = None
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
