@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -33,7 +34,15 @@ class Postgres:
         run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-N"]
         subprocess.run(run, check=True, capture_output=True, cwd="/")
         self._log = data / "log"
+        self._options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         self._control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+        self.foreground = [*as_user, str(binaries / "postgres"), "-D", str(data), *shlex.split(self._options)]
+        """Command line for somebody else who starts it."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on loopback."""
+        return self._port
 
     @property
     def url(self) -> Secret:
@@ -42,8 +51,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start and wait until it takes connections."""
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        self._run("-l", str(self._log), "-o", options, "start")
+        self._run("-l", str(self._log), "-o", self._options, "start")
 
     def stop(self) -> None:
         """Stop and wait until it is gone."""
@@ -69,6 +77,11 @@ def postgres(folder: Path) -> Iterator[Secret]:
     """As `postgres_server`; the SQLAlchemy URL alone."""
     with postgres_server(folder) as server:
         yield server.url
+
+
+def installed() -> bool:
+    """Whether there is a server on this machine."""
+    return bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))) or shutil.which("initdb") is not None
 
 
 def _binaries() -> Path:

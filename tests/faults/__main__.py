@@ -1,0 +1,44 @@
+"""`python -m tests.faults`: faulted imports on a stack of its own, and their table."""
+
+import argparse
+import sys
+
+from tests.faults.kinds import KINDS
+from tests.faults.sweep import FIRST_SEED, Planned, Row, plan, sweep
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown, as docs/evidence.md has it."""
+    lines = ["| fault | imports | struck | READY | FAILED | causes | violations |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        f"| {r.kind} | {r.imports} | {r.struck} | {r.ready} | {r.failed} | {r.causes} | {r.violations} |" for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Exit code: 0 without a violation, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--scale", choices=("slice", "full"), default="slice", help="20 faulted imports, or 300")
+    parser.add_argument(
+        "--kind", choices=sorted(KINDS), action="append", help="only this kind of fault; may be repeated"
+    )
+    parser.add_argument("--seed", type=int, help=f"with --kind: the seed of the first import (default: {FIRST_SEED})")
+    parser.add_argument("--times", type=int, default=1, help="with --kind: how many imports of each, seeds upwards")
+    parser.add_argument("--rows", type=int, help="with --kind: rows of the files (default: by the seed)")
+    given = parser.parse_args()
+    faults = plan(given.scale)
+    if given.kind:
+        first = FIRST_SEED if given.seed is None else given.seed
+        turns = [(first + turn, kind) for turn in range(given.times) for kind in given.kind]
+        faults = [Planned(kind=kind, seed=seed, rows=given.rows) for seed, kind in turns]
+    done = sweep(faults, report=lambda line: print(line, flush=True))  # noqa: T201 - a command
+    print(table(done.rows()))  # noqa: T201
+    print(f"{len(done.results)} imports, {done.reads} reads, {done.outages} in an outage")  # noqa: T201
+    for violation in done.wrong:
+        print(f"VIOLATION: {violation}", file=sys.stderr)  # noqa: T201
+    return 1 if done.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

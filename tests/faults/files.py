@@ -1,0 +1,143 @@
+"""Real files to import, and what must become of them, told by an oracle that knows nothing of Muster.
+
+The oracle reads the file back with Python's own `csv` and `json`, or with Arrow's Parquet reader, and applies the rule
+of docs/file-formats.md: of several rows of a user the last one counts, and in files with bad rows these are left out.
+"""
+
+import csv
+import gzip
+import io
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.columns import Column, ImportMode, ImportSpec
+
+Row = tuple[int | None, str | None]
+"""What is kept of a user besides the id: age and country."""
+Members = Mapping[str, Row]
+COLUMNS: Final = (Column(name="age", type="long"), Column(name="country"))
+COUNTRIES: Final = ("JP", "DE", "", "名古屋, 愛知", 'the "old" one', "line\nbreak")
+SIZES: Final = {400: 5, 1_500: 5, 20_000: 3, 80_000: 1}
+"""Rows, and how often. The first two go through functions, the last two through tasks, whatever the format."""
+CLICKSTREAM: Final = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
+BAD_AGE: Final = "no number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file, the spec by which it is imported, and what the oracle says of it."""
+
+    path: Path
+    spec: ImportSpec
+    rows: int
+    rejected: int
+    members: Members
+
+    @property
+    def accepted(self) -> int:
+        """Rows that count."""
+        return self.rows - self.rejected
+
+
+def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportMode = "replace") -> SourceFile:
+    """A file of a shape and size that the seed chooses."""
+    dice = random.Random(seed)
+    size = dice.choices([*SIZES], [*SIZES.values()])[0] if rows is None else rows
+    shape = dice.choice(list(_WRITERS))
+    bad_share = dice.choice((0.0, 0.0, 0.02)) if shape.startswith("csv") else 0.0
+    users = [f"user-{dice.randrange(size)}" for _ in range(size)]
+    table = [(u, dice.randrange(100), dice.choice(COUNTRIES), dice.random() < bad_share) for u in users]
+    path = folder / f"{seed}.{shape}"
+    path.write_bytes(_WRITERS[shape](table))
+    # A replace by a smaller file is what is asked for here, not an accident to be guarded against.
+    spec = ImportSpec(columns=COLUMNS, mode=mode, max_shrink_percent=None, max_reject_share=0.5)
+    return _judged(path, spec)
+
+
+def clickstream(folder: Path, seed: int) -> SourceFile:
+    """The users of a real log of clicks, with the platform of their last click; cut at a row that the seed chooses."""
+    lines = gzip.decompress(CLICKSTREAM.read_bytes()).splitlines(keepends=True)
+    rows = random.Random(seed).randrange(len(lines) // 2, len(lines))
+    path = folder / f"{seed}-clicks.csv.gz"
+    path.write_bytes(gzip.compress(b"".join(lines[: rows + 1]), 1))
+    spec = ImportSpec(columns=(Column(name="country", source="platform"),), max_shrink_percent=None)
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file))
+    members = {row["user_id"]: (None, row["platform"]) for row in read}
+    return SourceFile(path=path, spec=spec, rows=len(read), rejected=0, members=members)
+
+
+def _judged(path: Path, spec: ImportSpec) -> SourceFile:
+    rows, members = 0, {}
+    for user, age, country in _read(path):
+        rows += 1
+        if age != BAD_AGE:
+            members[user] = (None if age is None else int(age), country)
+    bad = sum(1 for _, age, _ in _read(path) if age == BAD_AGE)
+    return SourceFile(path=path, spec=spec, rows=rows, rejected=bad, members=members)
+
+
+def _read(path: Path) -> Iterable[tuple[str, str | int | None, str | None]]:
+    content = path.read_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.decompress(content)
+    if ".parquet" in path.name:
+        for row in pq.read_table(pa.BufferReader(content)).to_pylist():
+            yield row["user_id"], row["age"], row["country"]
+    elif ".jsonl" in path.name:
+        for line in content.decode().split("\n")[:-1]:
+            row = json.loads(line)
+            yield row["user_id"], row["age"], row["country"]
+    else:
+        for row in csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True):
+            yield row["user_id"], row["age"] or None, row["country"] or None
+
+
+Table = list[tuple[str, int, str, bool]]
+
+
+def _csv(table: Table) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["user_id", "age", "country"])
+    writer.writerows([user, BAD_AGE if bad else age, country] for user, age, country, bad in table)
+    return text.getvalue().encode()
+
+
+def _jsonl(table: Table) -> bytes:
+    rows = ({"user_id": user, "age": age, "country": country} for user, age, country, _ in table)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _parquet(table: Table) -> bytes:
+    sink = io.BytesIO()
+    users, ages, countries, _ = zip(*table, strict=True)
+    pq.write_table(pa.table({"user_id": users, "age": ages, "country": countries}), sink, row_group_size=5_000)
+    return sink.getvalue()
+
+
+_WRITERS: Final[Mapping[str, Callable[[Table], bytes]]] = {
+    "csv": _csv,
+    "csv.gz": lambda table: gzip.compress(_csv(table), 1),
+    "jsonl": _jsonl,
+    "jsonl.gz": lambda table: gzip.compress(_jsonl(table), 1),
+    "parquet": _parquet,
+}
+
+
+def after(base: Members, file: SourceFile) -> Members:
+    """The members of the version that an import makes of the version before it."""
+    match file.spec.mode:
+        case "replace":
+            return file.members
+        case "append":
+            return {**base, **file.members}
+        case "remove":
+            return {user: row for user, row in base.items() if user not in file.members}

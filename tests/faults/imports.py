@@ -1,0 +1,200 @@
+"""One faulted import: a real file, one fault, readers meanwhile, and in the end all is held against the oracle."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from orchestration.catalog.records import Job, Retention
+from orchestration.clock import fresh_id
+from schemas.columns import ImportMode
+from schemas.errors import MusterError
+from schemas.ids import AudienceName
+from schemas.layout import staging_prefix
+from tests.faults import files
+from tests.faults.files import Members, SourceFile
+from tests.faults.kinds import Kind, fault
+from tests.faults.readers import Lake, Published
+from tests.faults.stack import FaultedStack
+from tests.integration.whole_imports import TENANT, await_state, ended, newest_job_of
+
+END_TIMEOUT_S: Final = 400.0
+"""What the retries of the workflow take at most for a file of this size, several times over."""
+CLEAN_TIMEOUT_S: Final = 120.0
+
+
+@dataclass(slots=True)
+class Audience:
+    """One audience that is imported into again and again: what is in it, and which versions there may be."""
+
+    published: Published
+    members: Members = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one faulted import ended. `violations`: what may never be; empty is as it should be."""
+
+    kind: str
+    seed: int
+    struck: int
+    state: str
+    cause: str
+    seconds: float
+    violations: tuple[str, ...]
+
+
+def choose_file(folder: Path, seed: int, base: Members, *, rows: int | None) -> SourceFile:
+    """A file for one import: now and then real clicks, else one of our own; an audience must not become empty."""
+    dice = random.Random(seed)
+    if rows is None and dice.random() < 0.15 and files.CLICKSTREAM.exists():
+        return files.clickstream(folder, seed)
+    modes: tuple[ImportMode, ...] = ("replace", "append", "remove")
+    mode = dice.choices(modes, (4, 3, 1))[0] if base else "replace"
+    file = files.make_file(folder, seed, rows=rows, mode=mode)
+    if not files.after(base, file):
+        return files.make_file(folder, seed, rows=rows, mode="replace")
+    return file
+
+
+def faulted_import(
+    stack: FaultedStack, lake: Lake, audience: Audience, kind: Kind, file: SourceFile, *, seed: int
+) -> Result:
+    """Run it. Raises `AssertionError` when something hangs."""
+    began = time.monotonic()
+    context, dice = stack.context, random.Random(seed)
+    name = audience.published.name
+    expected = files.after(audience.members, file)
+    number = audience.published.expect(expected)
+    before = audience.published.at_least
+    record = context.audiences.ensure(TENANT, AudienceName(name), new_id=fresh_id(), now_ms=1)
+    context.audiences.configure(record.audience_id, spec=file.spec, retention=Retention())
+    key = f"{TENANT}/{name}/{file.path.name}"
+    with ExitStack() as harm:
+        struck = None if kind.states else harm.enter_context(fault(kind, stack, seed))
+        upload(stack, file.path, key)
+        job = newest_job_of(context, name, key, timeout_s=120)
+        if kind.states:
+            await_state(context, job, dice.choice(kind.states))
+            struck = harm.enter_context(fault(kind, stack, seed))
+        job = ended(context, job, timeout_s=END_TIMEOUT_S)
+    settle(stack)
+    violations = list(faults_of(stack, lake, audience, job, file, expected, number=number))
+    if job.state == "READY":
+        audience.published.at_least, audience.members = number, expected
+    elif audience.published.at_least == before:
+        del audience.published.versions[number]
+    assert struck is not None
+    return Result(
+        kind=kind.name,
+        seed=seed,
+        struck=struck(),
+        state=job.state,
+        cause=job.error.code if job.error is not None else "",
+        seconds=time.monotonic() - began,
+        violations=tuple(violations),
+    )
+
+
+def upload(stack: FaultedStack, path: Path, key: str) -> None:
+    """Put the file into the inbox, as often as it takes: the server may be the one that fails."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            stack.context.objects.put_file(path, stack.settings.inbox_bucket, key)
+            return
+        except MusterError:
+            assert time.monotonic() < deadline, "the inbox takes no file"
+            time.sleep(0.5)
+
+
+def settle(stack: FaultedStack) -> None:
+    """Until every part is up again."""
+    deadline = time.monotonic() + 180
+    while not stack.ready():
+        assert time.monotonic() < deadline, "the stack does not come up again"
+        time.sleep(0.1)
+
+
+def faults_of(
+    stack: FaultedStack, lake: Lake, audience: Audience, job: Job, file: SourceFile, expected: Members, *, number: int
+) -> Iterator[str]:
+    """What is wrong with what an import has left; nothing, if all is well."""
+    published = audience.published
+    newest = lake.newest(published.name)
+    tags = {f"v{n}" for n in range(1, published.at_least + 1)}
+    if published.at_least and not lake.version(published.name, published.at_least).equals(
+        published.versions[published.at_least]
+    ):
+        yield f"v{published.at_least}, the version before, has changed"
+    match job.state:
+        case "READY":
+            tags |= {f"v{number}"}
+            if newest is None or newest[0] != number:
+                yield f"READY, but the newest version is {newest and newest[0]}, not v{number}"
+            elif problem := differs(newest[1], published.versions[number]):
+                yield f"v{number}: {problem}"
+            yield from receipt_faults(stack.context.jobs.receipt(job.job_id), file, expected)
+        case "FAILED":
+            if job.error is None or not job.error.code or not job.error.message:
+                yield "FAILED without a cause"
+            if (newest[0] if newest else 0) != published.at_least:
+                yield f"FAILED, but v{newest and newest[0]} is there"
+        case _:
+            yield f"ended as {job.state}"
+    if lake.tags(published.name).keys() != tags:
+        yield f"tags {sorted(lake.tags(published.name))}, not {sorted(tags)}"
+
+
+def differs(found: Any, expected: Any) -> str | None:
+    """In words, by DuckDB, how rows differ from those of the oracle; none if they do not."""
+    with duckdb.connect() as connection:
+        connection.register("found", found)
+        connection.register("expected", expected)
+        lost, foreign, doubled = connection.sql(
+            "SELECT (SELECT count(*) FROM (FROM expected EXCEPT ALL FROM found)),"
+            " (SELECT count(*) FROM (FROM found EXCEPT ALL FROM expected)),"
+            " (SELECT count(*) - count(DISTINCT user_id) FROM found)"
+        ).fetchall()[0]
+    if (lost, foreign, doubled) == (0, 0, 0):
+        return None
+    return f"{lost} rows lost, {foreign} foreign, {doubled} users doubled"
+
+
+def receipt_faults(receipt: Mapping[str, Any] | None, file: SourceFile, expected: Members) -> Iterator[str]:
+    """Sums of the receipt that are not those of the oracle."""
+    if receipt is None:
+        yield "READY without a receipt"
+        return
+    wanted = {
+        "rows": file.rows,
+        "accepted": file.accepted,
+        "rejected": file.rejected,
+        "distinct": len(file.members),
+        "duplicates": file.accepted - len(file.members),
+        "members": len(expected),
+    }
+    for name, value in wanted.items():
+        if receipt[name] != value:
+            yield f"the receipt says {name} {receipt[name]}, not {value}"
+
+
+def left_behind(stack: FaultedStack) -> list[str]:
+    """Staged objects of jobs that have ended, once the sweeper has had its time."""
+    context = stack.context
+    deadline = time.monotonic() + CLEAN_TIMEOUT_S
+    while True:
+        jobs = context.jobs.search(limit=100_000)
+        left = [
+            entry.key
+            for job in jobs
+            for entry in context.objects.list(stack.settings.staging_bucket, staging_prefix(job.job_id))
+        ]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(1)

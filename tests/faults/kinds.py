@@ -1,0 +1,187 @@
+"""Every kind of fault, as data: when it begins in the life of an import, and what it does to whom.
+
+A fault is a generator function of (stack, seed): it does its harm, yields once while the harm lasts, and undoes it.
+What it yields is a function that tells how often it has struck. Kills at a write take the next write with each seed.
+Faults that begin at a state may block for seconds; the import goes on meanwhile.
+"""
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import psutil
+
+from schemas.messages import JobState
+from tests.faults.proxy import HARMS, Harm, Rule
+from tests.faults.stack import FaultedStack
+from tests.faults.task import armed
+from tests.faults.tracing import Tracer, fail_with, hits, kill_at
+from tests.faults.wire import kafka_head
+from tests.integration.whole_imports import running
+
+Struck = Callable[[], int]
+Fault = Callable[[FaultedStack, int], Iterator[Struck]]
+FUNCTIONS: Final = "orchestration.local.engine.lambda_worker"
+FROZEN_S: Final = 9.0
+"""Longer than a worker's session (6 s): its partitions are given away."""
+STALLED_S: Final = 5.0
+WORKING: Final[tuple[JobState, ...]] = ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
+LINKS: Final = ("kafka", "s3", "catalog", "engine")
+LATENCY_S: Final = {"kafka": 0.03, "s3": 0.03, "catalog": 0.004, "engine": 0.2}
+"""Either way of every piece: the catalog is asked a thousand times an import."""
+EVERY: Final = {"kafka": 3, "s3": 9, "catalog": 9, "engine": 1}
+"""At most so many requests are left alone between two that are harmed: a small import makes few of some."""
+COMMITS: Final = {
+    "kafka": kafka_head(0),  # Produce
+    "s3": rb"^(PUT|POST) ",
+    "catalog": rb"COMMIT",
+    "engine": rb"(?i)x-amz-target: \S+\.(SendTask|StartExecution)",
+}
+"""What changes something: an answer to that which is lost says nothing of whether it was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """`states`: it begins when the job has come to one of them; none: before the upload. `rows`: size of the file."""
+
+    name: str
+    fault: Fault
+    states: tuple[JobState, ...] = ()
+    rows: int | None = None
+    traces: bool = False
+    needs_postgres: bool = False
+
+
+def _killed_task(task: str, most: int, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    file = armed(stack.settings.home, task)
+    file.write_text(kill_at(1 + seed % most), encoding="utf-8")
+    before = set(file.parent.glob("*.strace"))
+    yield lambda: sum(hits(log) for log in set(file.parent.glob("*.strace")) - before)
+    file.unlink(missing_ok=True)
+
+
+def _traced(inject: str, pids: list[int], stack: FaultedStack) -> Iterator[Struck]:
+    log = stack.settings.home / "faults" / f"traced-{time.monotonic_ns()}.strace"
+    with Tracer(pids, inject, log) as tracer:
+        yield tracer.hits
+
+
+def _killed_worker(most: int, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    yield from _traced(kill_at(1 + seed % most), [_part(stack, seed, "worker")], stack)
+
+
+def _killed_functions(most: int, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    pids = [process.pid for process in running(stack.context, FUNCTIONS)]
+    yield from _traced(kill_at(1 + seed % most), pids, stack)
+
+
+def _failing_disk(error: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    dice = random.Random(seed)
+    victim = dice.choice(("worker", "s3", *(("postgres",) if stack.has_postgres else ())))
+    pid = _part(stack, seed, victim)
+    pids = (
+        [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))] if victim == "postgres" else [pid]
+    )
+    yield from _traced(fail_with(error, 1, dice.randint(1, 4)), pids, stack)
+
+
+def _frozen(find: Callable[[FaultedStack, int], list[int]], stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    pids = find(stack, seed)
+    for pid in pids:
+        _signal(pid, signal.SIGSTOP)
+    try:
+        time.sleep(FROZEN_S)
+    finally:
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)
+    yield lambda: len(pids)
+
+
+def _killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    _signal(_part(stack, seed, name), signal.SIGKILL)
+    yield lambda: 1
+
+
+def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    link, dice = stack.links[name], random.Random(seed)
+    matches = COMMITS[name] if harm == "lose" else b""
+    every = dice.randint(1, EVERY[name])
+    link.set(Rule(harm=harm, every=every, times=dice.randint(1, 3), matches=matches, latency_s=LATENCY_S[name]))
+    if harm == "stall":
+        time.sleep(STALLED_S)
+        struck = link.lift()
+        yield lambda: struck
+        return
+    last = 0
+
+    def count() -> int:
+        return last
+
+    try:
+        yield count
+    finally:
+        last = link.lift()
+
+
+def _part(stack: FaultedStack, seed: int, name: str) -> int:
+    """Process of a part, or of one of the workers. Waits until it is up."""
+    wanted = ("worker-1", "worker-2")[seed % 2] if name == "worker" else name
+    deadline = time.monotonic() + 120
+    while (pid := stack.pid(wanted)) is None:
+        assert time.monotonic() < deadline, f"{wanted} does not come up"
+        time.sleep(0.05)
+    return pid
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _one_worker(stack: FaultedStack, seed: int) -> list[int]:
+    return [_part(stack, seed, "worker")]
+
+
+def _all_functions(stack: FaultedStack, seed: int) -> list[int]:
+    return [process.pid for process in running(stack.context, FUNCTIONS)]
+
+
+def _processes() -> Iterator[Kind]:
+    yield Kind(name="kill importer", fault=partial(_killed_task, "import", 50), rows=20_000, traces=True)
+    yield Kind(name="kill verifier", fault=partial(_killed_task, "verify", 36), rows=20_000, traces=True)
+    yield Kind(name="kill worker", fault=partial(_killed_worker, 40), traces=True)
+    yield Kind(name="kill publisher", fault=partial(_killed_functions, 50), states=("AWAITING",), traces=True)
+    yield Kind(name="freeze worker", fault=partial(_frozen, _one_worker), states=("IMPORTING", "AWAITING"))
+    yield Kind(name="freeze publisher", fault=partial(_frozen, _all_functions), states=("PUBLISHING",))
+    for part in ("kafka", "s3", "engine", "relay"):
+        yield Kind(name=f"kill {part}", fault=partial(_killed_part, part), states=WORKING)
+    yield Kind(name="kill catalog", fault=partial(_killed_part, "postgres"), states=WORKING, needs_postgres=True)
+    for error, name in (("ENOSPC", "disk full"), ("EIO", "disk error")):
+        yield Kind(name=name, fault=partial(_failing_disk, error), traces=True)
+
+
+def _links() -> Iterator[Kind]:
+    for link in LINKS:
+        for harm in HARMS:
+            yield Kind(name=f"{harm} {link}", fault=partial(_harmed_link, link, harm), needs_postgres=link == "catalog")
+
+
+KINDS: Final = {kind.name: kind for kind in (*_processes(), *_links())}
+
+
+@contextmanager
+def fault(kind: Kind, stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    """The harm is done while this is open, at the latest; what it yields tells, also afterwards, how often."""
+    yield from kind.fault(stack, seed)
+
+
+def slug(name: str) -> str:
+    """As part of the name of an audience."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())

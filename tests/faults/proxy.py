@@ -1,0 +1,219 @@
+"""A TCP proxy that loses, delays, cuts and swallows: one link a server, one rule at a time, told by a script.
+
+`Proxy` runs all links in a thread of its own. A rule counts the requests of its link that match it since it was set,
+and does its harm to every k-th of them, so often. What becomes of a connection:
+
+latency   every piece waits, either way
+stall     nothing passes, either way, until the rule is lifted
+reset     the request is not passed on, both sides get RST
+truncate  half of the first bytes of the reply, then RST
+lose      the request is passed on and answered; the answer is swallowed, then RST
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, Self
+
+from tests.faults.wire import Exchanges, Piece, Protocol
+
+Harm = Literal["latency", "stall", "reset", "truncate", "lose"]
+HARMS: Final[tuple[Harm, ...]] = ("latency", "stall", "reset", "truncate", "lose")
+PIECE_BYTES: Final = 64 * 1024
+RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: what is closed is reset."""
+CONNECT_TIMEOUT_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What is done to the `every`-th, twice `every`-th, ... request that matches, `times` times (0: without end)."""
+
+    harm: Harm
+    every: int = 1
+    times: int = 1
+    matches: bytes = b""
+    latency_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Link:
+    """One server behind the proxy: `port` is where clients come, `target` where it listens."""
+
+    name: str
+    protocol: Protocol
+    target: int
+    port: int = 0
+    requests: int = 0
+    harmed: list[str] = field(default_factory=list)
+    _rule: Rule | None = None
+    _seen: int = 0
+    _hits: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def set(self, rule: Rule) -> None:
+        """From now on."""
+        with self._lock:
+            self._rule, self._seen, self._hits = rule, 0, 0
+
+    def lift(self) -> int:
+        """No harm any more. How often it was done; a stall counts once."""
+        with self._lock:
+            rule, self._rule = self._rule, None
+            return self._hits if rule is None or rule.harm not in {"latency", "stall"} else int(self._seen > 0)
+
+    def latency_s(self) -> float:
+        """How long every piece waits now."""
+        rule = self._rule
+        return rule.latency_s if rule is not None and rule.harm == "latency" else 0.0
+
+    def stalled(self) -> bool:
+        """Whether nothing passes now."""
+        rule = self._rule
+        return rule is not None and rule.harm == "stall"
+
+    def judge(self, head: bytes) -> Harm | None:
+        """What becomes of a request that begins so."""
+        with self._lock:
+            self.requests += 1
+            rule = self._rule
+            if rule is None or not re.search(rule.matches, head):
+                return None
+            self._seen += 1
+            done = 0 < rule.times <= self._hits
+            if rule.harm in {"latency", "stall"} or done or self._seen % rule.every:
+                return None
+            self._hits += 1
+            self.harmed.append(f"{rule.harm} {head[:60]!r}")
+            return rule.harm
+
+
+class Proxy:
+    """Context manager: listens on loopback while it is open. `links[name].port` is known when it is entered."""
+
+    def __init__(self, *links: Link) -> None:
+        self.links: Mapping[str, Link] = {link.name: link for link in links}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Nothing else refers to a connection that both sides have left half open: it would be collected in its middle.
+        connections: set[asyncio.Task[None]] = set()
+        servers = [await _listen(link, connections) for link in self.links.values()]
+        self._ready.set()
+        await self._closing.wait()
+        for server in servers:
+            server.close()
+        # `asyncio.run` cancels the connections.
+
+
+async def _listen(link: Link, connections: set[asyncio.Task[None]]) -> asyncio.Server:
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(_Connection(link, reader, writer).run())
+        connections.add(connection)
+        connection.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", link.port, limit=2 * PIECE_BYTES)
+    link.port = server.sockets[0].getsockname()[1]
+    return server
+
+
+class _Connection:
+    def __init__(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._link = link
+        self._client = reader, writer
+        self._exchanges = Exchanges(link.protocol)
+        self._fates: dict[int, Harm] = {}
+
+    async def run(self) -> None:
+        link, (from_client, to_client) = self._link, self._client
+        try:
+            connecting = asyncio.open_connection("127.0.0.1", link.target)
+            from_server, to_server = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError):
+            _reset(to_client)
+            return
+        ways = [
+            asyncio.create_task(self._requests(from_client, to_server)),
+            asyncio.create_task(self._replies(from_server, to_client)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
+            harmed = any(way.done() and not way.cancelled() and way.exception() for way in ways)
+        except asyncio.CancelledError:
+            harmed = True
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for writer in (to_server, to_client):
+            if harmed:
+                _reset(writer)
+            else:
+                writer.close()
+
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(PIECE_BYTES):
+            for piece in self._exchanges.sent(data):
+                if piece.head is not None:
+                    harm = self._link.judge(piece.head)
+                    if harm == "reset":
+                        raise ConnectionResetError
+                    if harm is not None:
+                        self._fates[self._exchanges.number] = harm
+                await self._pass_on(piece.data, writer)
+        if writer.can_write_eof():
+            writer.write_eof()
+
+    async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(PIECE_BYTES):
+            for piece in self._exchanges.replied(data):
+                await self._pass_on(self._left_of(piece), writer)
+                if self._fate(piece) is not None:
+                    raise ConnectionResetError
+        if writer.can_write_eof():
+            writer.write_eof()
+
+    def _fate(self, piece: Piece) -> Harm | None:
+        return None if piece.answers is None else self._fates.get(piece.answers)
+
+    def _left_of(self, piece: Piece) -> bytes:
+        match self._fate(piece):
+            case "lose":
+                return b""
+            case "truncate":
+                return piece.data[: len(piece.data) // 2]
+            case _:
+                return piece.data
+
+    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        while self._link.stalled():  # noqa: ASYNC110 - rules are set by other threads
+            await asyncio.sleep(0.02)
+        if latency_s := self._link.latency_s():
+            await asyncio.sleep(latency_s)
+        writer.write(data)
+        await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """RST, and what is not sent yet is dropped."""
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+    writer.transport.abort()

@@ -1,0 +1,161 @@
+"""What analysts see: audiences read as docs/querying.md says, with pyiceberg alone, over and over while imports fail.
+
+A reader takes the newest version of an audience and all its rows, and holds them against the versions that there may
+be: those that were published, and the one that the running import makes. Anything else is a violation.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+import sqlalchemy.exc as sa_exc
+from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import NoSuchTableError
+
+from orchestration.settings import Settings
+from tests.faults.files import Members
+
+PAUSE_SHARE: Final = 2.0
+"""It rests so many times as long as it has read: the imports need the processor too."""
+OUTAGES: Final = (OSError, sa_exc.DBAPIError, sa_exc.TimeoutError)
+"""A server that is away is an outage. A file that is not there is none: see `_look`."""
+SCHEMA: Final = pa.schema([("user_id", pa.string()), ("age", pa.int64()), ("country", pa.string())])
+
+
+def as_table(members: Members) -> pa.Table:
+    """Members as sorted rows: user_id, age, country."""
+    rows = sorted((user, age, country) for user, (age, country) in members.items())
+    columns = zip(*rows, strict=True) if rows else ((), (), ())
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+@dataclass
+class Published:
+    """The versions of one audience that may be seen, by number. `at_least`: the newest that is known to be there."""
+
+    name: str
+    versions: dict[int, pa.Table] = field(default_factory=dict)
+    at_least: int = 0
+
+    def expect(self, members: Members) -> int:
+        """A version that the next import makes, or does not; its number."""
+        number = self.at_least + 1
+        self.versions[number] = as_table(members)
+        return number
+
+
+class Lake:
+    """Tables as a client of the catalog finds them: pyiceberg, and nothing of Muster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._catalog: Any = load_catalog(
+            "muster",
+            **{
+                "type": "sql",
+                "uri": settings.catalog_url.reveal(),
+                "s3.endpoint": settings.s3_endpoint,
+                "s3.region": settings.s3_region,
+                "s3.access-key-id": settings.s3_access_key,
+                "s3.secret-access-key": settings.s3_secret_key.reveal(),
+            },
+        )
+
+    def newest(self, audience: str) -> tuple[int, pa.Table] | None:
+        """Number and sorted rows of the version that is current; none where there is no version yet.
+
+        Raises `OSError` and SQLAlchemy's errors when a server is away.
+        """
+        try:
+            table = self._catalog.load_table(f"default.{audience}")
+        except NoSuchTableError:
+            return None
+        current = table.current_snapshot()
+        if current is None:
+            return None
+        [tag] = [n for n, ref in table.refs().items() if ref.snapshot_id == current.snapshot_id and n.startswith("v")]
+        return int(tag[1:]), rows_of(table, current.snapshot_id)
+
+    def version(self, audience: str, number: int) -> pa.Table:
+        """Sorted rows of one version."""
+        table = self._catalog.load_table(f"default.{audience}")
+        return rows_of(table, table.snapshot_by_name(f"v{number}").snapshot_id)
+
+    def tags(self, audience: str) -> Mapping[str, int]:
+        """All names of snapshots but the branch."""
+        try:
+            refs = self._catalog.load_table(f"default.{audience}").refs()
+        except NoSuchTableError:
+            return {}
+        return {name: ref.snapshot_id for name, ref in refs.items() if name != "main"}
+
+
+def rows_of(table: Any, snapshot_id: int) -> pa.Table:
+    """Every row of a snapshot, sorted; columns that an audience has not are null."""
+    rows = table.scan(snapshot_id=snapshot_id).to_arrow()
+    columns = [
+        rows.column(f.name).cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in SCHEMA
+    ]
+    return pa.table(columns, schema=SCHEMA).sort_by("user_id").combine_chunks()
+
+
+class Reader:
+    """A thread that reads while it is open. `violations` say what it saw that cannot be."""
+
+    def __init__(self, settings: Settings, audiences: Callable[[], list[Published]]) -> None:
+        self.reads = 0
+        self.outages = 0
+        self.violations: list[str] = []
+        self._audiences = audiences
+        self._seen: dict[str, int] = {}
+        self._lake = Lake(settings)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = 0.1
+        while not self._closing.wait(pause_s):
+            began = time.monotonic()
+            for audience in self._audiences():
+                try:
+                    self._look(audience)
+                except FileNotFoundError as exc:
+                    self.violations.append(f"{audience.name}: a file of the visible version is gone: {exc}")
+                except OUTAGES:
+                    self.outages += 1
+                except Exception as exc:  # noqa: BLE001 - whatever it is, nobody should have seen it
+                    self.violations.append(f"{audience.name}: {type(exc).__name__}: {exc}")
+            pause_s = 0.05 + PAUSE_SHARE * (time.monotonic() - began)
+
+    def _look(self, audience: Published) -> None:
+        before = max(audience.at_least, self._seen.get(audience.name, 0))
+        found = self._lake.newest(audience.name)
+        self.reads += 1
+        problem = fault_of(audience, found, at_least=before)
+        if problem is not None:
+            self.violations.append(f"{audience.name}: {problem}")
+        if found is not None:
+            self._seen[audience.name] = max(before, found[0])
+
+
+def fault_of(audience: Published, found: tuple[int, pa.Table] | None, *, at_least: int) -> str | None:
+    """What is wrong with what a reader saw, or none. It had seen, or known of, the version `at_least` before."""
+    if found is None:
+        return f"no version, after v{at_least}" if at_least else None
+    number, rows = found
+    if number < at_least:
+        return f"v{number} after v{at_least}"
+    expected = audience.versions.get(number)
+    if expected is None:
+        return f"v{number} is a version that nobody has made"
+    return None if rows.equals(expected) else f"v{number} has {len(rows)} rows that are not its {len(expected)}"

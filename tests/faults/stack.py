@@ -1,0 +1,110 @@
+"""One embedded stack behind a proxy, for many faulted imports."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from orchestration.context import Context
+from orchestration.local import stack as local_stack
+from orchestration.local.home import Home, initialise
+from orchestration.local.ports import Ports
+from orchestration.settings import Settings
+from tests.conftest import stack_environment, stop_and_check
+from tests.faults.proxy import Link, Proxy
+from tests.faults.supervisor import VARIABLE
+from tests.faults.task import FOLDER
+from tests.integration.whole_imports import TENANT
+from tests.servers.postgres import Postgres, installed
+
+PARTS: Final = "s3,kafka,catalog,engine,relay,worker"
+SETTINGS: Final = {
+    "MUSTER_PARTITIONS": "4",
+    "MUSTER_WORKERS": "2",
+    "MUSTER_WORKER_SESSION_TIMEOUT_S": "6",
+    "MUSTER_LAMBDA_FILE_BYTES": str(96 * 1024),  # smaller files go through functions, larger ones through tasks
+    "MUSTER_SMALL_FILE_BYTES": str(1024 * 1024),  # both lanes are used
+}
+START_TIMEOUT_S: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultedStack:
+    """`context` reaches the servers past the proxy, but for Kafka, whose clients go where the broker sends them."""
+
+    context: Context
+    links: dict[str, Link]
+    logs: Path
+
+    @property
+    def settings(self) -> Settings:
+        """Of the stack, with the servers' own addresses."""
+        return self.context.settings
+
+    @property
+    def has_postgres(self) -> bool:
+        """Whether the catalog is a server that can die; else it is SQLite, a file."""
+        return "catalog" in self.links
+
+    def pid(self, part: str) -> int | None:
+        """Process of a part, none while it is down."""
+        found = local_stack.status(self.settings).part(part)
+        return None if found is None else found.pid
+
+    def ready(self) -> bool:
+        """Whether every part is up."""
+        return bool(local_stack.status(self.settings).ready)
+
+
+@contextmanager
+def faulted_stack(folder: Path, *, postgres: bool | None = None) -> Iterator[FaultedStack]:
+    """Start it in `folder` and stop it at the end. PostgreSQL is the catalog where it is installed."""
+    home = Home(path=(folder / "home").absolute())
+    env = stack_environment(dict(SETTINGS))
+    with ExitStack() as started:
+        database: dict[str, Any] | None = None
+        if installed() if postgres is None else postgres:
+            server = Postgres(folder / "database")
+            database = {"command": server.foreground, "port": server.port, "url": server.url.reveal()}
+            env["MUSTER_CATALOG_URL"] = database["url"]
+        settings = initialise(home, env, free_ports=True)
+        ports = Ports.load(home.ports_file, settings)
+        links = [
+            Link(name="kafka", protocol="kafka", target=ports.kafka),
+            Link(name="s3", protocol="http", target=ports.s3),
+            Link(name="engine", protocol="http", target=ports.engine),
+        ]
+        if database is not None:
+            links.append(Link(name="catalog", protocol="postgres", target=database["port"]))
+        (home.path / FOLDER).mkdir(exist_ok=True)
+        started.enter_context(Proxy(*links))
+        wiring = {"ports": {link.name: link.port for link in links}, "postgres": database}
+        with home.log_file("supervisor").open("ab") as output:
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.supervisor", "--parts", PARTS + (",postgres" if database else "")],
+                env={**env, **settings.environment(), VARIABLE: json.dumps(wiring)},
+                cwd=home.path,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started.callback(supervisor.wait, 60)
+        started.callback(stop_and_check, home.path)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not local_stack.status(settings).running:
+            assert supervisor.poll() is None, home.log_file("supervisor").read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, "the supervisor does not begin"
+            time.sleep(0.05)
+        local_stack.up(settings, env=env, timeout_s=START_TIMEOUT_S)
+        context = Context(settings)
+        context.audiences.add_tenant(TENANT, now_ms=1)
+        try:
+            yield FaultedStack(context=context, links={link.name: link for link in links}, logs=home.logs)
+        finally:
+            context.database.close()

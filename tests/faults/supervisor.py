@@ -1,0 +1,86 @@
+"""The embedded stack with a proxy before its servers: the real supervisor, which is handed other parts.
+
+`python -m tests.faults.supervisor`, started by `tests.faults.stack`. `FAULTS` in its environment is JSON:
+`{"ports": {"kafka", "s3", "engine"[, "catalog"]}, "postgres": {"command", "port", "url"} | null}`, the ports of the
+proxy. Servers listen where they always do; clients are told the ports of the proxy.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from orchestration.local import parts, seaweedfs, supervisor
+from orchestration.local.parts import Context, Part
+from orchestration.local.ports import LOOPBACK, accepts
+from orchestration.settings import Settings
+
+VARIABLE: Final = "FAULTS"
+TASKS: Final = "tests.faults.task"
+STEADY_S: Final = 3.0
+"""Parts die all the time here, and on purpose: the supervisor is not to wait longer and longer."""
+
+
+def proxied(settings: Settings) -> tuple[Part, ...]:
+    """All parts, behind the proxy; the catalog is a part of its own where it is PostgreSQL."""
+    wiring: dict[str, Any] = json.loads(os.environ[VARIABLE])
+    ports, database = wiring["ports"], wiring["postgres"]
+    through = client_environment(ports, database)
+    changed: list[Part] = []
+    for part in parts.all_parts(settings):
+        match part.name:
+            case "kafka":
+                listeners = f"advertised.listeners=PLAINTEXT://{LOOPBACK}:{ports['kafka']}"
+                changed.append(_command(part, {}, ["--override", listeners]))
+            case "s3":
+                engine = f"http://{LOOPBACK}:{ports['engine']}"
+                changed.append(replace(part, prepare=_tells_of_uploads_at(engine)))
+            case "catalog" if database is not None:
+                changed.append(_postgres(database["command"], database["port"]))
+                changed.append(replace(part, needs=("postgres",)))
+            case "engine":  # it listens at the address that it is told, and hands the others on to tasks and functions
+                own = {name: value for name, value in through.items() if name != "MUSTER_ENGINE_URL"}
+                changed.append(_command(replace(part, needs=("catalog",)), own, ["--task-module", TASKS]))
+            case _ if part.command is not None:
+                changed.append(_command(part, through, []))
+            case _:
+                changed.append(part)
+    return tuple(changed)
+
+
+def client_environment(ports: dict[str, int], database: dict[str, Any] | None) -> dict[str, str]:
+    """Settings of whoever is to go through the proxy."""
+    through = {
+        "MUSTER_KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports['kafka']}",
+        "MUSTER_S3_ENDPOINT": f"http://{LOOPBACK}:{ports['s3']}",
+        "MUSTER_ENGINE_URL": f"http://{LOOPBACK}:{ports['engine']}",
+    }
+    if database is not None:
+        through["MUSTER_CATALOG_URL"] = database["url"].replace(f":{database['port']}/", f":{ports['catalog']}/")
+    return through
+
+
+def _command(part: Part, environment: dict[str, str], options: list[str]) -> Part:
+    """The same process, with other variables and more options."""
+    command = part.command
+    assert command is not None
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    prefix = ["/usr/bin/env", *variables] if variables else []
+    return replace(part, command=lambda context: [*prefix, *command(context), *options])
+
+
+def _tells_of_uploads_at(engine: str) -> Callable[[Context], None]:
+    return lambda context: seaweedfs.prepare(context.home.s3, context.settings.with_(engine_url=engine))
+
+
+def _postgres(command: list[str], port: int) -> Part:
+    return Part(name="postgres", command=lambda _: command, answers=lambda _: accepts(port), stop_timeout_s=5.0)
+
+
+if __name__ == "__main__":
+    supervisor.all_parts = proxied  # type: ignore[attr-defined]
+    supervisor.STEADY_S = STEADY_S  # type: ignore[misc]
+    sys.argv[0] = supervisor.__file__
+    supervisor.main()

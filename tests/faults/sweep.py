@@ -1,0 +1,195 @@
+"""The crash sweep: many faulted imports on one stack, readers throughout, and a table of what came of it.
+
+`run(scale)` is what `make prove` and the tests call; `python -m tests.faults` is for people.
+"""
+
+import itertools
+import shutil
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from orchestration.operations.fsck import fsck
+from tests.faults.imports import Audience, Result, choose_file, faulted_import, left_behind
+from tests.faults.kinds import KINDS
+from tests.faults.readers import Lake, Published, Reader
+from tests.faults.stack import FaultedStack, faulted_stack
+from tests.faults.tracing import available
+from tests.integration.workers import committed_everything, eventually
+
+Scale = Literal["slice", "full"]
+AUDIENCES: Final = 3
+FIRST_SEED: Final = 20_261_126
+SLICE: Final = (
+    *("kill importer", "kill verifier", "kill worker", "kill publisher", "freeze worker", "freeze publisher"),
+    *("kill kafka", "kill s3", "kill catalog", "kill engine", "kill relay", "disk full", "disk error"),
+    *("lose s3", "lose kafka", "lose catalog", "lose engine", "reset kafka", "truncate s3", "latency catalog"),
+)
+"""Twenty: each kind of fault of processes, servers and disks, each harm that a link can do but a stall, each link."""
+SLICE_ROWS: Final = 1_500
+FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50}
+"""How often in the full sweep: once at each of the writes that `KINDS` counts; all others `OTHERS` times."""
+OTHERS: Final = 5
+SEEDS_A_KIND: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One faulted import, by the name of its kind. `rows`: size of the file, where the kind does not need another."""
+
+    kind: str
+    seed: int
+    rows: int | None = None
+
+    @property
+    def again(self) -> str:
+        """The command that runs it alone."""
+        rows = "" if self.rows is None else f" --rows {self.rows}"
+        return f"python -m tests.faults --kind '{self.kind}' --seed {self.seed}{rows}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table: how the imports under one kind of fault have ended."""
+
+    kind: str
+    imports: int
+    struck: int
+    ready: int
+    failed: int
+    causes: str
+    violations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """All results, what the readers did, and what is wrong with the whole, beside the violations of single imports."""
+
+    results: tuple[Result, ...]
+    reads: int
+    outages: int
+    violations: tuple[str, ...]
+
+    @property
+    def wrong(self) -> list[str]:
+        """Everything that may never be."""
+        return [*self.violations, *(f"{r.kind}, seed {r.seed}: {v}" for r in self.results for v in r.violations)]
+
+    def rows(self) -> list[Row]:
+        """By kind, in the order of `KINDS`."""
+        return [_row(name, [r for r in self.results if r.kind == name]) for name in KINDS if self._has(name)]
+
+    def _has(self, name: str) -> bool:
+        return any(r.kind == name for r in self.results)
+
+
+def _row(name: str, results: list[Result]) -> Row:
+    causes = Counter(r.cause for r in results if r.cause)
+    return Row(
+        kind=name,
+        imports=len(results),
+        struck=sum(r.struck for r in results),
+        ready=sum(r.state == "READY" for r in results),
+        failed=sum(r.state == "FAILED" for r in results),
+        causes=", ".join(f"{code} {count}" for code, count in sorted(causes.items())),
+        violations=sum(len(r.violations) for r in results),
+    )
+
+
+def plan(scale: Scale) -> list[Planned]:
+    """What is run, in this order: kinds take turns."""
+    if scale == "slice":
+        return [Planned(kind=name, seed=FIRST_SEED + n, rows=SLICE_ROWS) for n, name in enumerate(SLICE)]
+    seeds = [
+        [Planned(kind=name, seed=FIRST_SEED + place * SEEDS_A_KIND + turn) for turn in range(FULL.get(name, OTHERS))]
+        for place, name in enumerate(KINDS)
+    ]
+    return [planned for turn in itertools.zip_longest(*seeds) for planned in turn if planned is not None]
+
+
+def run(scale: Scale, *, report: Callable[[str], None] = print) -> list[Row]:
+    """The table. Raises `AssertionError` naming everything that may never be."""
+    done = sweep(plan(scale), report=report)
+    assert not done.wrong, "\n".join(done.wrong)
+    return done.rows()
+
+
+def sweep(faults: Iterable[Planned], *, report: Callable[[str], None] = print, keep: Path | None = None) -> Sweep:
+    """Run these one after the other. What failed leaves its logs in a folder that is reported."""
+    why_not = available()
+    folder = Path(tempfile.mkdtemp(prefix="muster-faults-"))
+    wrong = True
+    try:
+        with faulted_stack(folder) as stack:
+            done = _on(stack, folder, _possible(stack, faults, why_not, report), report)
+        wrong = bool(done.wrong)
+        return done
+    finally:
+        if wrong:
+            kept = keep or Path(tempfile.mkdtemp(prefix="muster-faults-logs-"))
+            for name in ("logs", "faults"):
+                shutil.copytree(folder / "home" / name, kept / name, dirs_exist_ok=True)
+            report(f"the logs are kept in {kept}")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _possible(
+    stack: FaultedStack, faults: Iterable[Planned], why_not: str | None, report: Callable[[str], None]
+) -> Iterator[Planned]:
+    for planned in faults:
+        kind = KINDS[planned.kind]
+        if kind.traces and why_not is not None:
+            report(f"{planned.kind}, seed {planned.seed}: left out: {why_not}")
+        elif kind.needs_postgres and not stack.has_postgres:
+            report(
+                f"{planned.kind}, seed {planned.seed}: left out: PostgreSQL, the catalog that can die, is not installed"
+            )
+        else:
+            yield planned
+
+
+def _on(stack: FaultedStack, folder: Path, faults: Iterable[Planned], report: Callable[[str], None]) -> Sweep:
+    lake = Lake(stack.settings)
+    audiences = [Audience(Published(name=f"faulted-{n}")) for n in range(AUDIENCES)]
+    results: list[Result] = []
+    violations: list[str] = []
+    with Reader(stack.settings, lambda: [a.published for a in audiences]) as reader:
+        for number, planned in enumerate(faults):
+            audience, kind = audiences[number % AUDIENCES], KINDS[planned.kind]
+            file = choose_file(folder, planned.seed, audience.members, rows=kind.rows or planned.rows)
+            try:
+                result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
+            except Exception:  # noqa: BLE001 - whatever it is, the sweep ends with it, and says where it was
+                violations.append(f"{kind.name}, seed {planned.seed}: {traceback.format_exc()}")
+                report(f"{violations[-1]}  again: {planned.again}")
+                break
+            results.append(result)
+            report(_line(result, planned))
+    violations += reader.violations
+    if not violations:
+        violations += afterwards(stack)
+    return Sweep(results=tuple(results), reads=reader.reads, outages=reader.outages, violations=tuple(violations))
+
+
+def _line(result: Result, planned: Planned) -> str:
+    text = f"{result.kind}, seed {result.seed}: struck {result.struck}, {result.state} {result.cause}"
+    lines = [f"{text.rstrip()} after {result.seconds:.1f} s"]
+    if result.violations:
+        lines += [f"  VIOLATION: {violation}" for violation in result.violations]
+        lines.append(f"  again: {planned.again}")
+    return "\n".join(lines)
+
+
+def afterwards(stack: FaultedStack) -> list[str]:
+    """What is wrong once all jobs have ended: leftovers, disagreement between the stores, messages nobody has taken."""
+    found = [f"still staged: {key}" for key in left_behind(stack)]
+    found += [f"fsck: {f.code} {f.subject}: {f.message}" for f in fsck(stack.context).findings if f.severity == "wrong"]
+    try:
+        eventually(lambda: committed_everything(stack.settings), timeout_s=60)
+    except AssertionError:
+        found.append("workers have not acknowledged everything")
+    return found

@@ -1,0 +1,77 @@
+"""Where requests begin and replies belong in the byte streams of three protocols: as much as a proxy needs to know."""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Protocol = Literal["http", "kafka", "postgres"]
+HTTP_REQUEST: Final = re.compile(rb"[A-Z]{3,7} \S+ HTTP/1\.[01]\r\n")
+HTTP_CONTINUE: Final = b"HTTP/1.1 100"
+HEAD_BYTES: Final = 2048
+"""So much of a request is shown to the rule that may want it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Bytes to pass on. `head`: the beginning of a request that begins with them; `answers`: the request, by number."""
+
+    data: bytes
+    head: bytes | None = None
+    answers: int | None = None
+
+
+class Exchanges:
+    """One connection. Requests are numbered from 1 in their order; replies are told by the number they belong to."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._frames = protocol == "kafka"
+        self._http = protocol == "http"
+        self._requests = 0
+        self._replied = True
+        self._correlations: dict[int, int] = {}
+        self._up, self._down = bytearray(), bytearray()
+
+    @property
+    def number(self) -> int:
+        """Of the request that was begun last."""
+        return self._requests
+
+    def sent(self, data: bytes) -> Iterator[Piece]:
+        """What the client says, cut where requests begin. Kafka's frames are passed on whole."""
+        if self._frames:
+            for frame in _whole_frames(self._up, data):
+                self._requests += 1
+                self._correlations[struct.unpack_from(">i", frame, 8)[0]] = self._requests
+                yield Piece(data=frame, head=frame[:HEAD_BYTES])
+            return
+        begins = HTTP_REQUEST.match(data) is not None if self._http else self._replied
+        if begins:
+            self._requests += 1
+            self._replied = False
+        yield Piece(data=data, head=data[:HEAD_BYTES] if begins else None)
+
+    def replied(self, data: bytes) -> Iterator[Piece]:
+        """What the server says. "100 Continue" answers nothing yet."""
+        if self._frames:
+            for frame in _whole_frames(self._down, data):
+                yield Piece(data=frame, answers=self._correlations.pop(struct.unpack_from(">i", frame, 4)[0], None))
+        elif self._http and data.startswith(HTTP_CONTINUE) and data.count(b"\r\n\r\n") == 1:
+            yield Piece(data=data)
+        else:
+            self._replied = True
+            yield Piece(data=data, answers=self._requests)
+
+
+def _whole_frames(buffer: bytearray, data: bytes) -> Iterator[bytes]:
+    """Frames of Kafka: four bytes of length, then so many bytes."""
+    buffer += data
+    while len(buffer) >= 4 and len(buffer) >= (size := 4 + struct.unpack_from(">i", buffer)[0]):
+        yield bytes(buffer[:size])
+        del buffer[:size]
+
+
+def kafka_head(api: int) -> bytes:
+    """A regular expression for the beginning of a request of one API (0 Produce, 1 Fetch, 8 OffsetCommit, ...)."""
+    return b"(?s)^.{4}" + re.escape(struct.pack(">h", api))
