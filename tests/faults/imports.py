@@ -13,18 +13,16 @@ import duckdb
 from orchestration.catalog.records import Job, Retention
 from orchestration.clock import fresh_id
 from schemas.columns import ImportMode
-from schemas.errors import MusterError
 from schemas.ids import AudienceName
 from schemas.layout import staging_prefix
 from tests.faults import files
 from tests.faults.files import Members, SourceFile
 from tests.faults.kinds import Kind, fault
-from tests.faults.readers import Lake, Published
+from tests.faults.readers import Lake, Published, view
 from tests.faults.stack import FaultedStack
-from tests.integration.whole_imports import TENANT, await_state, ended, newest_job_of
+from tests.faults.waiting import ended, job_of, state_reached, until
+from tests.integration.whole_imports import TENANT
 
-END_TIMEOUT_S: Final = 400.0
-"""What the retries of the workflow take at most for a file of this size, several times over."""
 CLEAN_TIMEOUT_S: Final = 120.0
 
 
@@ -72,17 +70,16 @@ def faulted_import(
     expected = files.after(audience.members, file)
     number = audience.published.expect(expected)
     before = audience.published.at_least
-    record = context.audiences.ensure(TENANT, AudienceName(name), new_id=fresh_id(), now_ms=1)
-    context.audiences.configure(record.audience_id, spec=file.spec, retention=Retention())
+    until(lambda: configured(stack, name, file), f"the spec of {name}")
     key = f"{TENANT}/{name}/{file.path.name}"
     with ExitStack() as harm:
         struck = None if kind.states else harm.enter_context(fault(kind, stack, seed))
         upload(stack, file.path, key)
-        job = newest_job_of(context, name, key, timeout_s=120)
+        job = job_of(context, name, key)
         if kind.states:
-            await_state(context, job, dice.choice(kind.states))
+            state_reached(context, job.job_id, dice.choice(kind.states))
             struck = harm.enter_context(fault(kind, stack, seed))
-        job = ended(context, job, timeout_s=END_TIMEOUT_S)
+        job = ended(context, job.job_id)
     settle(stack)
     violations = list(faults_of(stack, lake, audience, job, file, expected, number=number))
     if job.state == "READY":
@@ -101,24 +98,27 @@ def faulted_import(
     )
 
 
+def configured(stack: FaultedStack, name: str, file: SourceFile) -> bool:
+    """The audience has the spec of the file."""
+    audiences = stack.context.audiences
+    record = audiences.ensure(TENANT, AudienceName(name), new_id=fresh_id(), now_ms=1)
+    audiences.configure(record.audience_id, spec=file.spec, retention=Retention())
+    return True
+
+
 def upload(stack: FaultedStack, path: Path, key: str) -> None:
     """Put the file into the inbox, as often as it takes: the server may be the one that fails."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            stack.context.objects.put_file(path, stack.settings.inbox_bucket, key)
-            return
-        except MusterError:
-            assert time.monotonic() < deadline, "the inbox takes no file"
-            time.sleep(0.5)
+
+    def put() -> bool:
+        stack.context.objects.put_file(path, stack.settings.inbox_bucket, key)
+        return True
+
+    until(put, f"the upload of {key}")
 
 
 def settle(stack: FaultedStack) -> None:
     """Until every part is up again."""
-    deadline = time.monotonic() + 180
-    while not stack.ready():
-        assert time.monotonic() < deadline, "the stack does not come up again"
-        time.sleep(0.1)
+    until(stack.ready, "a stack that is whole again", timeout_s=240)
 
 
 def faults_of(
@@ -126,29 +126,29 @@ def faults_of(
 ) -> Iterator[str]:
     """What is wrong with what an import has left; nothing, if all is well."""
     published = audience.published
-    newest = lake.newest(published.name)
-    tags = {f"v{n}" for n in range(1, published.at_least + 1)}
-    if published.at_least and not lake.version(published.name, published.at_least).equals(
-        published.versions[published.at_least]
-    ):
-        yield f"v{published.at_least}, the version before, has changed"
+    before = published.at_least
+    seen = view(lake, published.name, before)
+    newest, rows = seen.newest or (0, None)
+    tags = {f"v{n}" for n in range(1, before + 1)}
+    if before and (problem := differs(seen.before, published.versions[before])):
+        yield f"v{before}, the version before, has changed: {problem}"
     match job.state:
         case "READY":
             tags |= {f"v{number}"}
-            if newest is None or newest[0] != number:
-                yield f"READY, but the newest version is {newest and newest[0]}, not v{number}"
-            elif problem := differs(newest[1], published.versions[number]):
+            if newest != number:
+                yield f"READY, but the newest version is v{newest}, not v{number}"
+            elif problem := differs(rows, published.versions[number]):
                 yield f"v{number}: {problem}"
             yield from receipt_faults(stack.context.jobs.receipt(job.job_id), file, expected)
         case "FAILED":
             if job.error is None or not job.error.code or not job.error.message:
                 yield "FAILED without a cause"
-            if (newest[0] if newest else 0) != published.at_least:
-                yield f"FAILED, but v{newest and newest[0]} is there"
+            if newest != before:
+                yield f"FAILED, but v{newest} is there"
         case _:
             yield f"ended as {job.state}"
-    if lake.tags(published.name).keys() != tags:
-        yield f"tags {sorted(lake.tags(published.name))}, not {sorted(tags)}"
+    if seen.tags != tags:
+        yield f"tags {sorted(seen.tags)}, not {sorted(tags)}"
 
 
 def differs(found: Any, expected: Any) -> str | None:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,8 @@ from schemas.messages import JobState
 from tests.faults.proxy import HARMS, Harm, Rule
 from tests.faults.stack import FaultedStack
 from tests.faults.task import armed
-from tests.faults.tracing import Tracer, fail_with, hits, kill_at
+from tests.faults.tracing import Tracer, available, fail_with, hits, kill_at
+from tests.faults.waiting import until
 from tests.faults.wire import kafka_head
 from tests.integration.whole_imports import running
 
@@ -32,6 +34,8 @@ FUNCTIONS: Final = "orchestration.local.engine.lambda_worker"
 FROZEN_S: Final = 9.0
 """Longer than a worker's session (6 s): its partitions are given away."""
 STALLED_S: Final = 5.0
+FULL_S: Final = 60.0
+NO_SPACE: Final = b"No space left on device"
 WORKING: Final[tuple[JobState, ...]] = ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
 LINKS: Final = ("kafka", "s3", "catalog", "engine")
 LATENCY_S: Final = {"kafka": 0.03, "s3": 0.03, "catalog": 0.004, "engine": 0.2}
@@ -56,7 +60,18 @@ class Kind:
     states: tuple[JobState, ...] = ()
     rows: int | None = None
     traces: bool = False
+    mounts: bool = False
     needs_postgres: bool = False
+
+    def impossible(self, *, postgres: bool) -> str | None:
+        """Why this machine cannot do it; none: it can."""
+        if self.traces and (why := available()):
+            return why
+        if self.mounts and os.geteuid() != 0:
+            return "only root mounts a small file system"
+        if self.needs_postgres and not postgres:
+            return "PostgreSQL, a catalog that can die, is not installed (apt-get install postgresql)"
+        return None
 
 
 def _killed_task(task: str, most: int, stack: FaultedStack, seed: int) -> Iterator[Struck]:
@@ -84,12 +99,29 @@ def _killed_functions(most: int, stack: FaultedStack, seed: int) -> Iterator[Str
 
 def _failing_disk(error: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
     dice = random.Random(seed)
-    victim = dice.choice(("worker", "s3", *(("postgres",) if stack.has_postgres else ())))
+    victim = dice.choice(("s3", *(("postgres",) if stack.has_postgres else ())))
     pid = _part(stack, seed, victim)
     pids = (
         [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))] if victim == "postgres" else [pid]
     )
     yield from _traced(fail_with(error, 1, dice.randint(1, 4)), pids, stack)
+
+
+def _full_work_folder(stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    """A file system of one page over the folder in which workers write their parts, until one has found it full."""
+    del seed
+    logs = {log: log.stat().st_size for log in stack.logs.glob("worker-*.log")}
+
+    def struck() -> int:
+        return sum(log.read_bytes()[size:].count(NO_SPACE) for log, size in logs.items())
+
+    folder = stack.settings.home / "worker"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], check=True)
+    try:
+        until(lambda: struck() > 0, "a worker that finds its disk full", timeout_s=FULL_S)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    yield struck
 
 
 def _frozen(find: Callable[[FaultedStack, int], list[int]], stack: FaultedStack, seed: int) -> Iterator[Struck]:
@@ -133,11 +165,7 @@ def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Itera
 def _part(stack: FaultedStack, seed: int, name: str) -> int:
     """Process of a part, or of one of the workers. Waits until it is up."""
     wanted = ("worker-1", "worker-2")[seed % 2] if name == "worker" else name
-    deadline = time.monotonic() + 120
-    while (pid := stack.pid(wanted)) is None:
-        assert time.monotonic() < deadline, f"{wanted} does not come up"
-        time.sleep(0.05)
-    return pid
+    return until(lambda: stack.pid(wanted), f"the process of {wanted}")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -164,7 +192,8 @@ def _processes() -> Iterator[Kind]:
         yield Kind(name=f"kill {part}", fault=partial(_killed_part, part), states=WORKING)
     yield Kind(name="kill catalog", fault=partial(_killed_part, "postgres"), states=WORKING, needs_postgres=True)
     for error, name in (("ENOSPC", "disk full"), ("EIO", "disk error")):
-        yield Kind(name=name, fault=partial(_failing_disk, error), traces=True)
+        yield Kind(name=f"{name} server", fault=partial(_failing_disk, error), traces=True)
+    yield Kind(name="disk full worker", fault=_full_work_folder, states=("IMPORTING",), mounts=True)
 
 
 def _links() -> Iterator[Kind]:

@@ -4,9 +4,10 @@ A reader takes the newest version of an audience and all its rows, and holds the
 be: those that were published, and the one that the running import makes. Anything else is a violation.
 """
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from orchestration.settings import Settings
 from tests.faults.files import Members
 
+TRIES: Final = 30
 PAUSE_SHARE: Final = 2.0
 """It rests so many times as long as it has read: the imports need the processor too."""
 OUTAGES: Final = (OSError, sa_exc.DBAPIError, sa_exc.TimeoutError)
@@ -48,7 +50,10 @@ class Published:
 
 
 class Lake:
-    """Tables as a client of the catalog finds them: pyiceberg, and nothing of Muster."""
+    """Tables as a client of the catalog finds them: pyiceberg, and nothing of Muster.
+
+    Its methods raise `OUTAGES` when a server is away, or was away since the last call: connections are kept.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._catalog: Any = load_catalog(
@@ -63,11 +68,12 @@ class Lake:
             },
         )
 
-    def newest(self, audience: str) -> tuple[int, pa.Table] | None:
-        """Number and sorted rows of the version that is current; none where there is no version yet.
+    def close(self) -> None:
+        """Give the connections to the catalog back."""
+        self._catalog.engine.dispose()
 
-        Raises `OSError` and SQLAlchemy's errors when a server is away.
-        """
+    def newest(self, audience: str) -> tuple[int, pa.Table] | None:
+        """Number and sorted rows of the version that is current; none where there is no version yet."""
         try:
             table = self._catalog.load_table(f"default.{audience}")
         except NoSuchTableError:
@@ -92,6 +98,33 @@ class Lake:
         return {name: ref.snapshot_id for name, ref in refs.items() if name != "main"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What is visible of an audience at one time: the newest version, one of the others, and the names of all."""
+
+    newest: tuple[int, pa.Table] | None
+    before: pa.Table | None
+    tags: frozenset[str]
+
+
+def view(lake: Lake, audience: str, before: int) -> View:
+    """Everything that is to be checked after an import; tried again where servers have only just come back."""
+    for tries in itertools.count(1):
+        try:
+            return View(
+                newest=lake.newest(audience),
+                before=lake.version(audience, before) if before else None,
+                tags=frozenset(lake.tags(audience)),
+            )
+        except FileNotFoundError:
+            raise
+        except OUTAGES:
+            if tries == TRIES:
+                raise
+            time.sleep(1)
+    raise AssertionError
+
+
 def rows_of(table: Any, snapshot_id: int) -> pa.Table:
     """Every row of a snapshot, sorted; columns that an audience has not are null."""
     rows = table.scan(snapshot_id=snapshot_id).to_arrow()
@@ -104,7 +137,7 @@ def rows_of(table: Any, snapshot_id: int) -> pa.Table:
 class Reader:
     """A thread that reads while it is open. `violations` say what it saw that cannot be."""
 
-    def __init__(self, settings: Settings, audiences: Callable[[], list[Published]]) -> None:
+    def __init__(self, settings: Settings, audiences: Sequence[Published]) -> None:
         self.reads = 0
         self.outages = 0
         self.violations: list[str] = []
@@ -121,12 +154,13 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._thread.join()
+        self._lake.close()
 
     def _run(self) -> None:
         pause_s = 0.1
         while not self._closing.wait(pause_s):
             began = time.monotonic()
-            for audience in self._audiences():
+            for audience in self._audiences:
                 try:
                     self._look(audience)
                 except FileNotFoundError as exc:

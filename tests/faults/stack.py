@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from connectors.lake.store import IcebergVersionStore
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
@@ -22,7 +23,7 @@ from tests.faults.task import FOLDER
 from tests.integration.whole_imports import TENANT
 from tests.servers.postgres import Postgres, installed
 
-PARTS: Final = "s3,kafka,catalog,engine,relay,worker"
+PARTS: Final = ("s3", "kafka", "catalog", "engine", "relay", "worker")
 SETTINGS: Final = {
     "MUSTER_PARTITIONS": "4",
     "MUSTER_WORKERS": "2",
@@ -62,13 +63,18 @@ class FaultedStack:
 
 
 @contextmanager
-def faulted_stack(folder: Path, *, postgres: bool | None = None) -> Iterator[FaultedStack]:
-    """Start it in `folder` and stop it at the end. PostgreSQL is the catalog where it is installed."""
+def faulted_stack(folder: Path, *, segments: bool = False) -> Iterator[FaultedStack]:
+    """Start it in `folder`, with or without workers of segments, and stop it at the end.
+
+    PostgreSQL is the catalog where it is installed.
+    """
     home = Home(path=(folder / "home").absolute())
     env = stack_environment(dict(SETTINGS))
     with ExitStack() as started:
         database: dict[str, Any] | None = None
-        if installed() if postgres is None else postgres:
+        parts = [*PARTS, *(("segment-worker",) if segments else ())]
+        if installed():
+            parts.append("postgres")
             server = Postgres(folder / "database")
             database = {"command": server.foreground, "port": server.port, "url": server.url.reveal()}
             env["MUSTER_CATALOG_URL"] = database["url"]
@@ -86,7 +92,7 @@ def faulted_stack(folder: Path, *, postgres: bool | None = None) -> Iterator[Fau
         wiring = {"ports": {link.name: link.port for link in links}, "postgres": database}
         with home.log_file("supervisor").open("ab") as output:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.supervisor", "--parts", PARTS + (",postgres" if database else "")],
+                [sys.executable, "-m", "tests.faults.supervisor", "--parts", ",".join(parts)],
                 env={**env, **settings.environment(), VARIABLE: json.dumps(wiring)},
                 cwd=home.path,
                 stdin=subprocess.DEVNULL,
@@ -108,3 +114,7 @@ def faulted_stack(folder: Path, *, postgres: bool | None = None) -> Iterator[Fau
             yield FaultedStack(context=context, links={link.name: link for link in links}, logs=home.logs)
         finally:
             context.database.close()
+            context.archive.close()
+            lake = context.versions
+            assert isinstance(lake, IcebergVersionStore)
+            lake.close()

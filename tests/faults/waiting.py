@@ -1,0 +1,60 @@
+"""Waiting for things to come about while servers are away: an outage is no answer, and a hang is an error."""
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from schemas.errors import RetriableError
+from schemas.ids import JobId
+from schemas.messages import JobState
+from segmentation.jobs import FINAL
+
+T = TypeVar("T")
+POLL_S: Final = 0.02
+END_TIMEOUT_S: Final = 400.0
+"""What the retries of the workflow take at most for a small file, several times over."""
+
+
+def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0) -> T:
+    """The first true answer. Raises `AssertionError` that says what did not come about."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if answer := ask():
+                return answer
+            last = ""
+        except RetriableError as exc:
+            last = f" ({exc})"
+        assert time.monotonic() < deadline, f"{what}: not after {timeout_s:.0f} s{last}"
+        time.sleep(POLL_S)
+
+
+def job_of(context: Context, audience: str, key: str) -> Job:
+    """The job that the object of this key has started."""
+
+    def find() -> Job | None:
+        return next((job for job in context.jobs.search(audience=audience) if job.source["key"] == key), None)
+
+    return until(find, f"a job for {key}")
+
+
+def state_reached(context: Context, job_id: JobId, state: JobState) -> None:
+    """Until a job has come to a state, or has ended without it."""
+    wanted = {state, *FINAL}
+    until(lambda: any(t.state in wanted for t in context.jobs.history(job_id)), f"job {job_id} {state}")
+
+
+def ended(context: Context, job_id: JobId) -> Job:
+    """The job once it has ended."""
+
+    def find() -> Job | None:
+        job = context.jobs.get(job_id)
+        return job if job.state in FINAL else None
+
+    try:
+        return until(find, f"the end of job {job_id}", timeout_s=END_TIMEOUT_S)
+    except AssertionError as exc:
+        history = "".join(f"\n{t.at_ms} {t.state} {t.attempt} {t.cause}" for t in context.jobs.history(job_id))
+        raise AssertionError(f"{exc}{history}") from None
