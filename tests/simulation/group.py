@@ -1,0 +1,103 @@
+"""The workers' consumer group: members, generations, assignments, session timeouts; commits of the old are refused."""
+
+from dataclasses import dataclass, field
+
+from orchestration.relay.worker_group import Place
+from schemas.topics import WORKER_GROUP
+from tests.simulation.log import Broker, unavailable
+
+SESSION_S = 30.0
+
+
+@dataclass
+class Group:
+    """The coordinator. A member that joins or leaves begins a new generation, in which all have to join again."""
+
+    broker: Broker
+    topics: tuple[str, ...]
+    generation: int = 1
+    joined: set[str] = field(default_factory=set)
+    known: dict[str, int] = field(default_factory=dict)  # when each was heard of last
+    assigned: dict[str, list[Place]] = field(default_factory=dict)
+    began_us: int = 0
+
+    @property
+    def _now_us(self) -> int:
+        return self.broker.ports.kernel.now_us
+
+    def rebalance(self) -> None:
+        """All have to join again."""
+        self.generation += 1
+        self.joined = set()
+        self.assigned = {}
+        self.began_us = self._now_us
+
+    def heartbeat(self, member: str, generation: int) -> bool:
+        """Whether the member is still what it thinks it is."""
+        self._evict()
+        if member not in self.known or generation != self.generation or not self.assigned:
+            return False
+        self.known[member] = self._now_us
+        return True
+
+    def join(self, member: str) -> int:
+        """The generation that the member is part of from now on."""
+        self._evict()
+        if member not in self.known or self.assigned:
+            self.rebalance()
+        self.known[member] = self._now_us
+        self.joined.add(member)
+        return self.generation
+
+    def assignment(self, member: str, generation: int) -> list[Place] | None:
+        """What the member owns; none until all have joined, or when it has to join again."""
+        self._evict()
+        if generation != self.generation or member not in self.joined:
+            return None
+        self.known[member] = self._now_us
+        if not self.assigned:
+            if self._now_us - self.began_us > SESSION_S * 1e6:
+                self.known = {m: at for m, at in self.known.items() if m in self.joined}
+            if self.joined >= self.known.keys():
+                members = sorted(self.joined)
+                places = [(topic, p) for topic in self.topics for p in range(self.broker.partitions)]
+                self.assigned = {m: places[i :: len(members)] for i, m in enumerate(members)}
+        return self.assigned.get(member)
+
+    def commit(self, generation: int, place: Place, offset: int) -> bool:
+        """Commit an offset; False when the generation is over."""
+
+        def act() -> bool:
+            if generation != self.generation:
+                return False
+            self.broker.committed[WORKER_GROUP, place] = offset
+            return True
+
+        return self.broker.ports.call("log", f"commit {offset} of {place[0]}/{place[1]}", act, unavailable)
+
+    def _evict(self) -> None:
+        gone = {m for m, at in self.known.items() if self._now_us - at > SESSION_S * 1e6}
+        if gone:
+            self.known = {m: at for m, at in self.known.items() if m not in gone}
+            self.rebalance()
+
+
+class GroupView:
+    """What the relay asks of the group (`orchestration.relay.worker_group.WorkerGroup`)."""
+
+    def __init__(self, group: Group, *, name: str = WORKER_GROUP) -> None:
+        self.name = name
+        self._group = group
+
+    def members(self) -> int:
+        return len(self._group.known)
+
+    def committed(self) -> dict[Place, int]:
+        broker = self._group.broker
+        return {place: broker.committed.get((WORKER_GROUP, place), -1) for place in self._places()}
+
+    def ends(self) -> dict[Place, int]:
+        return {place: len(self._group.broker.log(*place)) for place in self._places()}
+
+    def _places(self) -> list[Place]:
+        return [(topic, p) for topic in self._group.topics for p in range(self._group.broker.partitions)]

@@ -1,0 +1,239 @@
+"""What must hold after every step, in plain sets and lists, from what the simulator knows and not from the product.
+
+The oracle knows which users each uploaded object had, when it was uploaded, what people asked for, and which messages
+the log was made to lose. It looks at what a reader could see: versions, their files, receipts, states of jobs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog.tables import jobs, receipts
+from orchestration.relay.worker_group import Place
+from schemas.codec import CODEC
+from schemas.ids import JobId, Version
+from schemas.layout import split_s3_uri
+from schemas.messages import ImportAborted, ImportEnded, PartitionFailed, UserChunk
+from segmentation.versions import AudienceRef, Part, VersionInfo
+from tests.simulation.building import read_parquet
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+EXCUSED: Final = frozenset(
+    {
+        # An outage that lasted longer than the retries of a state.
+        *("STORE_UNAVAILABLE", "S3_UNAVAILABLE", "KAFKA_UNAVAILABLE", "CATALOG_UNAVAILABLE", "LAKE_UNAVAILABLE"),
+        *("PUBLISH_CONFLICT", "States.TaskFailed", "States.Timeout", "States.HeartbeatTimeout"),
+        *("Lambda.SdkClientException", "RetriableError", "JOB_TOO_OLD", "TOO_MANY_ATTEMPTS"),
+        # boto3's, where a step tells the engine something.
+        "EndpointConnectionError",
+        "NOTHING_TO_REMOVE_FROM",
+    }
+)
+"""Codes with which a job may end in FAILED when faults took place."""
+
+
+class Violation(AssertionError):  # noqa: N818  # what it is, no error of ours
+    """An invariant does not hold."""
+
+
+@dataclass
+class Made:
+    """A version as it was when it was committed."""
+
+    info: VersionInfo
+    members: frozenset[str]
+    order: int  # when its object was written, or its rollback was asked for, in ms
+
+
+@dataclass
+class Oracle:
+    """Called by the simulated servers at every change that a reader could see."""
+
+    world: "World"
+    made: dict[JobId, list[Made]] = field(default_factory=dict)
+    read: dict[JobId, int] = field(default_factory=dict)
+    files: set[tuple[str, str]] = field(default_factory=set)  # of visible versions
+    rollbacks: set[str] = field(default_factory=set)  # those that were done: when each was asked for, its reason
+
+    # --- versions ----------------------------------------------------------------------------------------------------
+
+    def committed(self, audience: AudienceRef, info: VersionInfo, parts: tuple[Part, ...]) -> None:
+        """A version has become visible: it is the whole of one import, and the next one."""
+        before = self.made.setdefault(audience.audience_id, [])
+        self.require(info.version == len(before) + 1, f"version {info.version} follows {len(before)}")
+        self.require(all(m.info.import_id != info.import_id for m in before), f"{info.import_id} is published twice")
+        members = self._members(parts)
+        base = before[-1].members if before else frozenset()
+        if info.mode == "rollback":
+            assert info.source_version is not None
+            expected, order = before[info.source_version - 1].members, int(info.reason)
+        else:
+            job = self._job(info.import_id)
+            self.require(job["state"] == "PUBLISHING", f"a version of {info.import_id}, which is {job['state']}")
+            users = self.world.users_of(job["source"])
+            expected = {"replace": users, "append": base | users, "remove": base - users}[info.mode]
+            order = self.world.modified_ms(job["source"])
+            if info.mode == "replace":
+                newer = [m.info.version for m in before if m.order > order]
+                self.require(not newer, f"a replace of {order} is published after versions {newer}, which are newer")
+        lost, foreign = sorted(expected - members), sorted(members - expected)
+        self.require(not lost, f"version {info.version} ({info.mode}) has lost {lost}")
+        self.require(not foreign, f"version {info.version} ({info.mode}) has foreign members {foreign}")
+        self.require(info.members == len(members), f"{info.members} members are told of, there are {len(members)}")
+        for sleeper in self.world.publishing(audience, besides=info.import_id):
+            kind = (
+                "rollback while a publisher slept"
+                if info.mode == "rollback"
+                else "version committed while a publisher slept"
+            )
+            self.world.faults.saw(kind, f"{kind}: {sleeper}")
+        before.append(Made(info, members, order))
+        self.files |= {split_s3_uri(part.uri) for part in parts}
+
+    def _members(self, parts: Iterable[Part]) -> frozenset[str]:
+        members: list[str] = []
+        for part in parts:
+            found = self.world.store.find(*split_s3_uri(part.uri))
+            if found is None:
+                raise Violation(f"the file {part.uri} of a visible version is not there")
+            members += read_parquet(found.body).column("user_id").to_pylist()
+        self.require(len(members) == len(set(members)), f"a member is twice in {sorted(members)}")
+        return frozenset(members)
+
+    def deleted(self, bucket: str, key: str) -> None:
+        """An object is gone: it was none of a visible version."""
+        self.require((bucket, key) not in self.files, f"{bucket}/{key} of a visible version was deleted")
+
+    def looked(self, audience_id: JobId, number: Version | None) -> None:
+        """A reader saw this version as the current one."""
+        seen = self.read.get(audience_id, 0)
+        self.require((number or 0) >= seen, f"a reader saw version {seen} and then {number}")
+        self.read[audience_id] = number or 0
+
+    # --- the log -----------------------------------------------------------------------------------------------------
+
+    def appended(self, place: Place, value: bytes) -> None:
+        """A message is in a log: no worker reports a partition as broken that is whole."""
+        if place[0] != "muster.import-progress":
+            return
+        message = CODEC.decode(value)
+        if not isinstance(message, PartitionFailed):
+            return
+        if self._job(message.import_id)["state"] not in {"IMPORTING", "AWAITING"}:
+            return  # staging may have been cleared since it ended; nobody looks at the report
+        for topic in self.world.group.topics:
+            fault = self._whole(topic, message)
+            if fault is not None:
+                raise Violation(fault)
+
+    def _whole(self, topic: str, failed: PartitionFailed) -> str | None:
+        seqs: set[int] = set()
+        for value in self.world.broker.log(topic, failed.partition):
+            message = CODEC.decode(value)
+            if (message.import_id, message.attempt) != (failed.import_id, failed.attempt):  # type: ignore[union-attr]
+                continue
+            if isinstance(message, UserChunk):
+                seqs.add(message.seq)
+            elif isinstance(message, ImportAborted):
+                return None
+            elif isinstance(message, ImportEnded):
+                if seqs != set(range(message.chunks)):
+                    return None
+                return (
+                    f"{failed.import_id} attempt {failed.attempt} partition {failed.partition} is reported as broken "
+                    f"({failed.reason}), but its {message.chunks} chunks are in the log"
+                )
+        return None
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def finished(self) -> None:
+        """Faults have ceased and everybody has come to rest: every job has ended, and rightly so."""
+        with self.world.catalog.look() as connection:
+            rows = [dict(row) for row in connection.execute(sa.select(jobs)).mappings()]
+            records = {r.job_id: r.record for r in connection.execute(sa.select(receipts))}
+        published = {m.info.import_id: m for made in self.made.values() for m in made}
+        for row in rows:
+            self._ended(row, published, records.get(row["job_id"]))
+        lost = self.rollbacks - {m.info.reason for m in published.values()}
+        self.require(not lost, f"rollbacks were done and are not there: {sorted(lost)}")
+
+    def _ended(self, row: dict[str, Any], published: dict[JobId, Made], receipt: dict[str, Any] | None) -> None:
+        name, state = f"job {row['job_id']}", row["state"]
+        version = published.get(row["job_id"])
+        match state:
+            case "READY":
+                self.require(version is not None, f"{name} is READY and has no version")
+                self._receipt(row, version, receipt)
+            case "SUPERSEDED":
+                order = self.world.modified_ms(row["source"])
+                newer = [m for m in self.made[row["audience_id"]] if m.order >= order]
+                self.require(bool(newer), f"{name} is superseded by nothing newer")
+                self.world.faults.saw("superseded")
+            case "CANCELLED":
+                self.require(row["job_id"] in self.world.asked_to_end, f"{name} was cancelled, and nobody asked for it")
+            case "FAILED":
+                self._failed(name, row)
+            case _:
+                raise Violation(f"{name} is {state} for ever")
+        if state != "READY":
+            self.require(version is None, f"{name} is {state} and has a version")
+
+    def _failed(self, name: str, row: dict[str, Any]) -> None:
+        code, faults = row["error"]["code"], self.world.faults.counts
+        text = f"{name} has failed with {code}: {row['error']['message']}"
+        if code in {"SOURCE_CHANGED", "SOURCE_GONE"}:
+            changed = self.world.overwritten(row["source"])
+            self.require(changed, f"{text}, but the pinned version is still there")
+        elif code == "EMPTY_FILE":
+            self.require(not self.world.users_of(row["source"]), text)
+        elif code == "NOT_RECONCILED":
+            self.require(bool(faults["acknowledged message lost"]), f"{text}, but no message was lost")
+        else:
+            self.require(code in EXCUSED, text)
+            self.require(bool(self.world.faults.struck) or code == "NOTHING_TO_REMOVE_FROM", f"{text}, without a fault")
+
+    def _receipt(self, row: dict[str, Any], version: Made | None, receipt: dict[str, Any] | None) -> None:
+        assert version is not None
+        name = f"the receipt of {row['job_id']}"
+        if receipt is None:
+            raise Violation(f"{name} is missing")
+        rows = self.world.rows_of(row["source"])
+        index = version.info.version - 1
+        base = self.made[row["audience_id"]][index - 1].members if index else frozenset()
+        told = {k: receipt[k] for k in ("rows", "accepted", "rejected", "duplicates", "distinct", "members", "version")}
+        counted = {
+            "rows": len(rows),
+            "accepted": len(rows),
+            "rejected": 0,
+            "duplicates": len(rows) - len(set(rows)),
+            "distinct": len(set(rows)),
+            "members": len(version.members),
+            "version": version.info.version,
+        }
+        self.require(told == counted, f"{name} says {told}, counted are {counted}")
+        self.require(sum(p["records"] for p in receipt["partitions"]) == len(rows), f"{name}: partitions do not add up")
+        if (counts := receipt["membership"]) is not None:
+            right = {
+                "base": len(base),
+                "added": len(version.members - base),
+                "removed": len(base - version.members),
+                "kept": len(base & version.members),
+            }
+            self.require({k: counts[k] for k in right} == right, f"{name} says {counts}, counted are {right}")
+
+    def _job(self, job_id: JobId) -> dict[str, Any]:
+        with self.world.catalog.look() as connection:
+            row = connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).mappings().first()
+        if row is None:
+            raise Violation(f"{job_id} is no job")
+        return dict(row)
+
+    def require(self, holds: bool, otherwise: str) -> None:  # noqa: FBT001
+        """Raise `Violation` unless it holds."""
+        if not holds:
+            raise Violation(otherwise)

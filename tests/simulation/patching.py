@@ -1,0 +1,140 @@
+"""What of the product is given another outside: clients of servers, clocks, and files that children would parse.
+
+Everything that decides stays as it is. What is replaced, and why, is this list and nothing else.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import orchestration.relay.__main__ as relay
+from connectors.publishing import importer
+from connectors.publishing.chunking import Chunker
+from connectors.verification.verifier import verify_rows
+from tests.simulation.building import build_version, part_rows
+from tests.simulation.catalog import required
+from tests.simulation.log import Backlog, Consumer, Producer
+from tests.simulation.parsing import SimulatedFile
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+CHUNK_ROWS = 2
+
+
+class InlinePool:
+    """A thread pool of one task: threads of the system know nothing of the kernel."""
+
+    def __init__(self, _threads: int) -> None:
+        pass
+
+    def __enter__(self) -> "InlinePool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, call: Callable[..., Any], items: Any) -> Iterator[Any]:
+        return map(call, items)
+
+
+class Idle:
+    """A part of the relay that has nothing to do with imports."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def look(self, *_: object) -> None:
+        pass
+
+    def announce(self) -> None:
+        pass
+
+
+class Holder:
+    """The world that the patches speak of."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+
+    @property
+    def now(self) -> "World":
+        assert self.world is not None
+        return self.world
+
+
+@contextmanager
+def patched() -> Iterator[Holder]:
+    """The product on simulated servers, until the end of the block. One history at a time."""
+    holder = Holder()
+
+    def monotonic() -> float:
+        return holder.now.kernel.now_us / 1e6
+
+    def urandom(size: int) -> bytes:
+        return holder.now.kernel.random.randbytes(size)
+
+    def time_ns() -> int:
+        return holder.now.kernel.now_us * 1000 + holder.now.kernel.process.skew_ms * 1_000_000
+
+    @contextmanager
+    def open_parsed(source: Any, *_: Any) -> Iterator[SimulatedFile]:
+        yield SimulatedFile(source, holder.now.s3)
+
+    def verify_file(source: Any, spec: Any, *, partitions: int, rejects: Any, **_: Any) -> Any:
+        return verify_rows(SimulatedFile(source, holder.now.s3), spec, partitions=partitions, rejects=rejects)
+
+    clock: Any = SimpleNamespace(monotonic=monotonic, time_ns=time_ns, sleep=time.sleep)
+    replaced: dict[str, Any] = {
+        # time and randomness
+        "orchestration.clock.time": clock,
+        "orchestration.clock.os": SimpleNamespace(urandom=urandom),
+        "streams.materialiser.time": clock,
+        "streams.flushing.time": clock,
+        "streams.merges.time": clock,
+        "streams.materialiser._TICK_S": 5.0,
+        "streams.materialiser._REPORT_S": 1e9,
+        "connectors.lake.commit.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),
+        # a process has its context from its world; nothing is parsed by children
+        "orchestration.handlers.process_context": lambda: holder.now.context,
+        "orchestration.handlers.STANDBY": SimpleNamespace(keep=lambda: None),
+        "orchestration.steps.verify.verify_file": verify_file,
+        "orchestration.steps.verify.upload_rejects": lambda *_: lambda _path: None,
+        "orchestration.steps.send.open_parsed": open_parsed,
+        "orchestration.steps.send.publish_import": partial(importer.publish_import, clock=monotonic),
+        "connectors.publishing.importer.Chunker": partial(Chunker, max_rows=CHUNK_ROWS),
+        "orchestration.steps.notify.courier": lambda _: SimpleNamespace(deliver_at_once=lambda _rows: None),  # threads
+        # Kafka
+        "orchestration.steps.send.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
+        "orchestration.relay.sweeper.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
+        "connectors.publishing.producer.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
+        "orchestration.steps.send.KafkaBacklog": lambda _, topic, __, *, group: Backlog(
+            holder.now.broker, topic, group
+        ),
+        "orchestration.relay.folding.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
+        # the lake: tables, and DuckDB
+        "connectors.lake.commit.read_history": lambda state: state.history,
+        "connectors.lake.commit.commit_once": lambda table, change: table.lake.commit(table, change),
+        "connectors.lake.store.require_table": required,
+        "connectors.lake.store.parts_of": lambda table, _, info: table.metadata.parts[info.version],
+        "connectors.lake.store.read_part": lambda _, part, schema: part_rows(holder.now.store, part, schema),
+        "connectors.lake.store.ThreadPoolExecutor": InlinePool,
+        "orchestration.steps.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
+        # parts of the relay that imports do not need
+        "orchestration.relay.sweeper.ExportSweeper": Idle,
+    }
+    for name in ("StreamLag", "JobEvents", "Schedules"):
+        replaced[f"{relay.__name__}.{name}"] = Idle
+    replaced[f"{relay.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
+    with ExitStack() as stack:
+        disabled = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        stack.callback(logging.disable, disabled)
+        for target, value in replaced.items():
+            stack.enter_context(patch(target, value))
+        yield holder

@@ -1,0 +1,70 @@
+"""How a simulated process reaches a simulated server: the one place where calls pause, fail, hang and kill.
+
+Three stores fail apart from each other - object store, catalog, log - and the workflow engine as a fourth. A call may
+fail before it has done anything, or after (the reply is lost), or take long. At a call the process itself may die or
+freeze.
+"""
+
+from collections.abc import Callable
+from typing import Final, Literal, TypeVar
+
+from tests.simulation.faults import Faults
+from tests.simulation.kernel import Kernel, Killed, Process
+
+T = TypeVar("T")
+Server = Literal["object store", "catalog", "log", "engine"]
+SLOW_S: Final = (1.0, 40.0)
+FROZEN_S: Final = {"invocation": (5.0, 900.0), "worker": (5.0, 120.0), "relay": (5.0, 400.0)}
+
+
+class Ports:
+    """Calls from processes to servers."""
+
+    def __init__(self, kernel: Kernel, faults: Faults) -> None:
+        self.kernel = kernel
+        self.faults = faults
+        self.died: Callable[[Process], None] = lambda _process: None
+
+    def call(self, server: Server, what: str, act: Callable[[], T], error: Callable[[str], Exception]) -> T:
+        """One call of a server. `error` makes what the client raises when it fails."""
+        self.before(server, what, error)
+        result = act()
+        if self.kernel.trace is not None:
+            self.kernel.trace(what)
+        self.after(server, what, error)
+        return result
+
+    def before(self, server: Server, what: str, error: Callable[[str], Exception]) -> None:
+        """The way there: the call may wait, and may not arrive."""
+        self._mishap(what)
+        self.kernel.pause()
+        if self.faults.active:
+            if server != "engine" and self.faults.strike(f"{server} slow"):
+                self.kernel.sleep(self.faults.among(*SLOW_S))
+            if self.faults.strike(f"{server} fails"):
+                raise error(f"{what}: simulated outage")
+
+    def after(self, server: Server, what: str, error: Callable[[str], Exception]) -> None:
+        """The way back: what was done is done, but the caller may not hear of it."""
+        if self.faults.active and self.faults.strike(f"{server} reply lost"):
+            raise error(f"{what}: simulated loss of the reply")
+
+    def _mishap(self, what: str) -> None:
+        """What may befall the process itself, here as well as anywhere."""
+        process = self.kernel.process
+        if process.dead:
+            raise Killed
+        if not self.faults.active or process.kind not in FROZEN_S:
+            return
+        if self.faults.strike(f"{process.kind} killed"):
+            self._say(f"{process.name} is killed before {what}")
+            self.died(process)
+            self.kernel.kill(process)
+        if self.faults.strike(f"{process.kind} frozen"):
+            seconds = self.faults.among(*FROZEN_S[process.kind])
+            self._say(f"{process.name} is frozen for {seconds:.0f} s before {what}")
+            self.kernel.freeze(process, seconds)
+
+    def _say(self, text: str) -> None:
+        if self.kernel.trace is not None:
+            self.kernel.trace(text)

@@ -1,0 +1,38 @@
+"""The relay: its real threads, each a task."""
+
+from typing import Any
+
+from orchestration.context import Context
+from orchestration.relay.__main__ import _go_round
+from orchestration.relay.progress import progress_fold
+from tests.simulation.kernel import Kernel, Process
+
+SLOWER = 30
+"""A round of the relay costs milliseconds of real time: it makes one in about 15 seconds, not in half a second."""
+
+
+class Event:
+    """`threading.Event` in virtual time. Nobody sets the one that stops the relay: it is killed."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def is_set(self) -> bool:
+        return False
+
+    def set(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+    def wait(self, timeout_s: float) -> None:
+        self._kernel.sleep(SLOWER * timeout_s * self._kernel.random.uniform(0.5, 2.0))
+
+
+def run_relay(context: Context, kernel: Kernel) -> None:
+    """Runs until its process is killed, or a thread of it has failed."""
+    stop: Any = Event(kernel)
+    process: Process = kernel.process
+    kernel.spawn(process, "progress", progress_fold(context, stop, stop).run)
+    _go_round(context, stop, stop)

@@ -1,0 +1,105 @@
+"""Runs schedules: one seed, or many; makes a failing one smaller."""
+
+import gc
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import pyarrow as pa
+
+from tests.simulation.catalog import Catalog
+from tests.simulation.faults import Faults
+from tests.simulation.patching import Holder, patched
+from tests.simulation.world import World
+
+FAULTY_STEPS = 3_000
+"""After so many steps faults cease."""
+CALM_STEPS = 60_000
+"""Within so many steps after that every job has ended: the bound of liveness."""
+
+
+@dataclass
+class Result:
+    """What came of a schedule. `failure` is the first invariant that did not hold."""
+
+    seed: int
+    failure: str | None = None
+    where: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    struck: list[str] = field(default_factory=list)
+    steps: int = 0
+    versions: int = 0
+
+
+class Simulator:
+    """Runs schedules one after the other, on one patched product and one database."""
+
+    def __init__(self, holder: Holder, temp: Path) -> None:
+        self._holder = holder
+        self._temp = temp
+        self._catalog = Catalog()
+
+    def run(self, seed: int, *, without: Set[str] = frozenset(), verbose: bool = False) -> Result:
+        """One schedule."""
+        faults = Faults(seed, without)
+        world = World(seed, self._catalog, faults, self._temp, self._holder)
+        if verbose:
+            faults.say = world.kernel.trace = world.say
+        result = Result(seed=seed)
+        try:
+            world.run(FAULTY_STEPS, CALM_STEPS)
+        except Exception as exc:  # noqa: BLE001  # whatever it is, the schedule has found it
+            result.failure = f"{type(exc).__name__}: {exc}"
+            result.where = traceback.format_exc()
+        finally:
+            world.close()
+        result.counts, result.struck = faults.counts, faults.struck
+        result.steps = world.kernel.steps
+        result.versions = sum(map(len, world.oracle.made.values()))
+        return result
+
+    def shrink(self, seed: int) -> tuple[Result, frozenset[str]]:
+        """A failing schedule with as few faults as can be had by leaving out one kind, then one fault at a time."""
+        best, without = self.run(seed), frozenset[str]()
+        for candidates in (sorted({name.split("#")[0] for name in best.struck}), None):
+            for name in candidates or list(best.struck):
+                tried = self.run(seed, without=without | {name})
+                if tried.failure is not None:
+                    best, without = tried, without | {name}
+        return best, without
+
+
+@contextmanager
+def simulator() -> Iterator[Simulator]:
+    """A simulator, for as many schedules as wanted."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of small files, each for a moment
+    threads = pa.cpu_count()
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-simulation-", dir=memory) as temp,
+        patch("tempfile.tempdir", temp),
+        patched() as holder,
+    ):
+        pa.set_cpu_count(1)  # handing two rows to a pool takes longer than the work
+        try:
+            yield Simulator(holder, Path(temp))
+        finally:
+            pa.set_cpu_count(threads)
+
+
+def run_many(seeds: Iterable[int]) -> Iterator[Result]:
+    """Schedules in order."""
+    with simulator() as simulating:
+        for number, seed in enumerate(seeds):
+            yield simulating.run(seed)
+            if number % 100 == 99:
+                gc.collect()
+
+
+def replay_command(seed: int) -> str:
+    """What prints a schedule step by step."""
+    return f"python -m tests.simulation {seed}"

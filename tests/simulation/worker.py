@@ -1,0 +1,216 @@
+"""A stream worker: the real `Materialiser` on an event loop of ours, whose threads and timers are the kernel's."""
+
+import asyncio
+import contextlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from faust.types import TP
+
+from orchestration.relay.worker_group import Place
+from schemas.errors import FatalError, RetriableError
+from schemas.topics import WORKER_GROUP
+from streams.config import StoreConfig, WorkerConfig
+from streams.guards import start_offset
+from streams.materialiser import Materialiser
+from tests.simulation.group import Group
+from tests.simulation.kernel import Kernel, Process, Signal
+from tests.simulation.stores import ObjectStore
+
+POLL_S = 3.0
+COMMIT_S = 7.0
+HEARTBEAT_S = 10.0
+
+
+class Loop(asyncio.BaseEventLoop):
+    """An event loop in virtual time. What it would give to threads are tasks of the kernel."""
+
+    def __init__(self, kernel: Kernel, process: Process) -> None:
+        super().__init__()
+        self._kernel = kernel
+        self._process = process
+        self._wake = Signal()
+        nothing: Any = SimpleNamespace(select=lambda _timeout: [], close=lambda: None)
+        self._selector = nothing
+        self.set_exception_handler(lambda _loop, _context: None)
+
+    def time(self) -> float:
+        return self._kernel.now_us / 1e6
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+        future = self.create_future()
+
+        def body() -> None:
+            try:
+                result = func(*args)
+            except Exception as exc:  # noqa: BLE001  # it is the caller's
+                if not future.done():
+                    future.set_exception(exc)
+            else:
+                if not future.done():
+                    future.set_result(result)
+            self._kernel.set(self._wake)
+
+        self._kernel.spawn(self._process, "thread", body)
+        return future
+
+    def turn(self, work: Any) -> None:
+        """Run until the process dies. Called in a task of the kernel."""
+        self.create_task(work)
+        while True:
+            self._wake.is_set = False
+            asyncio._set_running_loop(self)
+            try:
+                self._run_once()  # type: ignore[attr-defined]
+            finally:
+                asyncio._set_running_loop(None)
+            if self._ready:  # type: ignore[attr-defined]
+                self._kernel.pause()
+                continue
+            timers = self._scheduled  # type: ignore[attr-defined]
+            self._kernel.wait(self._wake, max(timers[0].when() - self.time(), 0.001) if timers else None)
+
+    def discard(self) -> None:
+        """The process is dead: none of its coroutines runs on."""
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with warnings.catch_warnings(), contextlib.suppress(BaseException):
+                warnings.simplefilter("ignore")  # of coroutines that will not begin any more
+                task.get_coro().close()
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._scheduled.clear()  # type: ignore[attr-defined]
+        self.close()
+
+    def _process_events(self, event_list: object) -> None:
+        pass
+
+    def _write_to_self(self) -> None:
+        pass
+
+
+class Worker:
+    """One process, from its start to its death."""
+
+    def __init__(self, kernel: Kernel, process: Process, group: Group, store: ObjectStore, temp: Path) -> None:
+        self.process = process
+        self._kernel = kernel
+        self._group = group
+        self._broker = group.broker
+        self._loop = Loop(kernel, process)
+        self._acked: dict[TP, int] = {}
+        self._at: dict[TP, int] = {}
+        self._generation = 0
+        self._failed = Signal()
+        config = WorkerConfig(
+            bootstrap="",
+            store=StoreConfig(endpoint="", region="", access_key="", secret_key=""),
+            staging_bucket="staging",
+            temp=temp,
+            flush_after_messages=6,
+            flush_threads=1,
+            idle_group_s=60.0,
+        )
+        self._materialiser = Materialiser(
+            config, store, publish=self._publish, fail=self._fail, now_us=lambda: kernel.now_us
+        )
+
+    def run(self) -> None:
+        """Called in a task of the process."""
+        self._kernel.spawn(self.process, "fails", self._die_when_failed)
+        try:
+            self._loop.turn(self._live())
+        finally:
+            self._loop.discard()
+
+    def _die_when_failed(self) -> None:
+        self._kernel.wait(self._failed)
+        self._kernel.kill(self.process)
+
+    def _fail(self, error: Exception) -> None:
+        if self._kernel.trace is not None:
+            self._kernel.trace(f"{self.process.name} ends: {error}"[:160])
+        # A run is gone under a merge when the job has ended meanwhile. Were it any other, the job would hang.
+        foreseen = isinstance(error, RetriableError) or (isinstance(error, FatalError) and error.code == "STAGING_LOST")
+        if not foreseen:
+            self._kernel.error = error
+        self._kernel.set(self._failed)
+
+    async def _publish(self, topic: str, key: bytes, value: bytes) -> None:
+        del key
+        await self._loop.run_in_executor(None, self._broker.send, topic, 0, value)
+
+    async def _live(self) -> None:
+        ticking = self._loop.create_task(self._materialiser.tick())
+        committing = self._loop.create_task(self._commit())
+        try:
+            while True:
+                await self._join()
+                consuming = self._loop.create_task(self._consume())
+                while self._group.heartbeat(self.process.name, self._generation):
+                    if self._broker.ports.faults.strike("rebalance"):
+                        self._group.rebalance()
+                    await asyncio.sleep(HEARTBEAT_S)
+                consuming.cancel()
+                self._materialiser.on_revoked(set(self._at))
+                self._at, self._acked = {}, {}
+        except Exception as exc:  # noqa: BLE001  # as the app does: the process ends
+            self._fail(exc)
+        finally:
+            ticking.cancel()
+            committing.cancel()
+
+    async def _join(self) -> None:
+        generation, places = self._group.join(self.process.name), None
+        while (places := self._group.assignment(self.process.name, generation)) is None:
+            await asyncio.sleep(POLL_S)
+            if self._group.assignment(self.process.name, generation) is None:
+                generation = self._group.join(self.process.name)
+        self._generation = generation
+        self._acked = {}
+        self._at = {TP(*place): self._start(place) for place in places}
+        self._materialiser.on_rewound(dict(self._at), generation)
+
+    def _start(self, place: Place) -> int:
+        committed = self._broker.committed.get((WORKER_GROUP, place))
+        return start_offset(TP(*place), committed, 0, len(self._broker.log(*place)))
+
+    async def _consume(self) -> None:
+        try:
+            while True:
+                nothing = True
+                for tp, at in list(self._at.items()):
+                    log = self._broker.log(tp.topic, tp.partition)
+                    if at < len(log):
+                        nothing = False
+                        self._at[tp] = at + 1
+                        await self._materialiser.accept(self._event(tp, at, log[at]))
+                if nothing:
+                    await asyncio.sleep(POLL_S)
+        except Exception as exc:  # noqa: BLE001  # as the agent does
+            self._fail(exc)
+
+    def _event(self, tp: TP, offset: int, value: bytes) -> Any:
+        generation = self._generation
+
+        def ack() -> bool:
+            if generation == self._generation and tp in self._at:
+                self._acked[tp] = max(self._acked.get(tp, 0), offset + 1)
+            return True
+
+        record = SimpleNamespace(tp=tp, offset=offset, generation_id=generation, key=None, value=value)
+        return SimpleNamespace(message=record, value=value, ack=ack)
+
+    async def _commit(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_S)
+            generation, acked = self._generation, dict(self._acked)
+            for tp, offset in acked.items():
+                if self._broker.committed.get((WORKER_GROUP, (tp.topic, tp.partition)), 0) >= offset:
+                    continue
+                with contextlib.suppress(Exception):  # it is tried again
+                    await self._loop.run_in_executor(
+                        None, self._group.commit, generation, (tp.topic, tp.partition), offset
+                    )

@@ -1,0 +1,206 @@
+"""One deployment in memory: the product's handlers, relay and workers on simulated servers, and people who use it."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from orchestration import handlers
+from orchestration.catalog.tables import jobs
+from orchestration.context import Context
+from orchestration.settings import Secret, Settings
+from orchestration.tasks import run as run_task
+from schemas.ids import JobId, TenantName, job_id, new_job_id
+from schemas.topics import IMPORTS, IMPORTS_SMALL
+from segmentation.jobs import FINAL
+from segmentation.versions import AudienceRef
+from tests.simulation.catalog import Catalog, Lake, Versions
+from tests.simulation.engine import Client, Engine
+from tests.simulation.faults import Faults
+from tests.simulation.group import Group, GroupView
+from tests.simulation.kernel import Kernel, Process
+from tests.simulation.log import Broker
+from tests.simulation.oracle import Oracle
+from tests.simulation.people import People
+from tests.simulation.ports import Ports
+from tests.simulation.relay import run_relay
+from tests.simulation.stores import ObjectStore, S3Client, StepObjects
+from tests.simulation.worker import Worker
+
+if TYPE_CHECKING:
+    from tests.simulation.patching import Holder
+
+STARTED: Final = datetime(2026, 1, 1, tzinfo=UTC)
+PARTITIONS: Final = 2
+ACME: Final = TenantName("acme")
+RESTART_S: Final = (1.0, 20.0)
+
+
+class World:
+    """Everything of one schedule. `catalog` is shared between schedules, and emptied."""
+
+    def __init__(self, seed: int, catalog: Catalog, faults: Faults, temp: Path, holder: "Holder") -> None:
+        self.seed = seed
+        self._holder = holder
+        holder.world = self
+        self.faults = faults
+        self.catalog = catalog
+        self.temp = temp
+        self.kernel = Kernel(seed, int(STARTED.timestamp()) * 1_000_000)
+        self.ports = Ports(self.kernel, faults)
+        self.oracle = Oracle(self)
+        self.store = ObjectStore(self.ports)
+        self.s3 = S3Client(self.store, self.ports)
+        self.broker = Broker(self.ports, PARTITIONS)
+        self.group = Group(self.broker, (IMPORTS_SMALL, IMPORTS))
+        self.lake = Lake(self.ports)
+        self.engine = Engine(self.ports, invoke=self._invoke, run_task=self._run_task, new_process=self.new_process)
+        self.uploads: dict[tuple[str, str, int], tuple[str, ...]] = {}
+        self.asked_to_end: set[str] = set()
+        self.store.deleted = self.oracle.deleted
+        self.lake.committed = self.oracle.committed
+        self.broker.appended = self.oracle.appended
+        self.store.buckets["inbox"].versioned = self.kernel.random.random() < 0.7
+        catalog.empty()
+        settings = Settings(
+            home=temp,
+            catalog_url=Secret("sqlite://"),
+            partitions=PARTITIONS,
+            small_file_bytes=24,
+            lambda_file_bytes=40,
+        )
+        self.context = Context(settings)
+        vars(self.context).update(
+            database=catalog,
+            workflow=Client(self.engine, self.ports),
+            objects=StepObjects(self.store, self.ports),
+            versions=Versions(self.lake, self.kernel.sleep),
+        )
+        self.context.audiences.add_tenant(ACME, 1)
+        catalog.begin_faults(self.ports)
+        self.people = People(self)
+        for number in (1, 2):
+            self._keep_running(f"worker {number}", "worker", self._worker)
+        for number in range(1, 2 + (self.kernel.random.random() < 0.3)):
+            self._keep_running(f"relay {number}", "relay", lambda _: run_relay(self.context, self.kernel))
+        self.kernel.spawn(self.kernel.outside, "reader", self._read)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def new_process(self, name: str, kind: str) -> Process:
+        """A process, whose clock may be wrong."""
+        process = Process(name=name, kind=kind)
+        if self.faults.strike("clock skew"):
+            process.skew_ms = int(self.faults.among(-600_000, 600_000))
+        return process
+
+    def _keep_running(self, name: str, kind: str, run: Any) -> None:
+        """A supervisor: whatever dies is started again a little later."""
+
+        def supervise() -> None:
+            number = 0
+            while True:
+                number += 1
+                process = self.new_process(f"{name} ({number})", kind)
+                task = self.kernel.spawn(process, kind, partial(run, process))
+                while not process.dead and not task.greenlet.dead:
+                    self.kernel.sleep(7.0)
+                self.kernel.sleep(self.faults.among(*RESTART_S))
+
+        self.kernel.spawn(self.kernel.outside, f"supervisor of {name}", supervise)
+
+    def _worker(self, process: Process) -> None:
+        Worker(self.kernel, process, self.group, self.store, self.temp).run()
+
+    def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:
+        """What crosses to a function and back is JSON."""
+        handler = getattr(handlers, function)
+        return json.loads(json.dumps(handler(json.loads(json.dumps(event)), None)))
+
+    def _run_task(self, arguments: list[str]) -> int:
+        command, job, execution = arguments
+        return run_task(self.context, command, job_id(job), execution)
+
+    def group_view(self, **more: Any) -> GroupView:
+        """For the relay; the group of segments has nobody in it."""
+        return GroupView(self.group, name=more.get("name", self.group.topics[0]))
+
+    def _read(self) -> None:
+        while True:
+            for audience_id, state in self.lake.tables.items():
+                current = state.history.current
+                self.oracle.looked(audience_id, None if current is None else current.version)
+            self.kernel.sleep(5.0)
+
+    def fresh_id(self) -> JobId:
+        """An id, as people's programs make them."""
+        return new_job_id(self.kernel.now_us // 1000, self.kernel.random.randbytes(10))
+
+    def say(self, text: str) -> None:
+        """A line of the history."""
+        print(f"{self.kernel.clock()}  {self.kernel.process.name:<28} {text}")  # noqa: T201
+
+    # --- what the oracle asks ----------------------------------------------------------------------------------------
+
+    def uploaded(self, key: str, users: tuple[str, ...]) -> str | None:
+        """An object in the inbox; its version, where the bucket has them."""
+        stored = self.store.put("inbox", key, "\n".join(users).encode())
+        self.uploads[key, stored.etag, int(stored.modified.timestamp())] = users
+        return stored.version if self.store.buckets["inbox"].versioned else None
+
+    def rows_of(self, source: Mapping[str, Any]) -> tuple[str, ...]:
+        """The rows of the object that a job has pinned."""
+        return self.uploads[source["key"], source["etag"], self.modified_ms(source) // 1000]
+
+    def users_of(self, source: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset(self.rows_of(source))
+
+    def modified_ms(self, source: Mapping[str, Any]) -> int:
+        return int(datetime.fromisoformat(source["last_modified"]).timestamp()) * 1000
+
+    def overwritten(self, source: Mapping[str, Any]) -> bool:
+        """Whether the version that was pinned is gone."""
+        newest = self.store.find("inbox", source["key"])
+        return not self.store.buckets["inbox"].versioned and (newest is None or newest.etag != source.get("etag"))
+
+    def publishing(self, audience: AudienceRef, besides: JobId) -> list[str]:
+        """Other jobs of the audience that are about to commit."""
+        with self.catalog.look() as connection:
+            query = sa.select(jobs.c.job_id).where(
+                jobs.c.audience_id == audience.audience_id, jobs.c.state == "PUBLISHING", jobs.c.job_id != besides
+            )
+            return [row.job_id for row in connection.execute(query)]
+
+    # --- the schedule ------------------------------------------------------------------------------------------------
+
+    def run(self, faulty_steps: int, calm_steps: int) -> None:
+        """Faults for a while, then none; at the end the oracle judges. Raises what does not hold."""
+        used = self.kernel.steps + faulty_steps
+        self.kernel.run(lambda: self.kernel.steps >= used or self._look_at_rest(), max_steps=faulty_steps + 1)
+        self.faults.active = False
+        for process in self.kernel.processes():
+            process.frozen_until_us = 0
+            process.skew_ms = 0
+        self.kernel.run(self._look_at_rest, max_steps=calm_steps)
+        self.oracle.finished()
+
+    def close(self) -> None:
+        """Nothing of this world runs any more."""
+        self.catalog.begin_faults(None)
+        self.kernel.close()
+        self._holder.world = None
+
+    def _look_at_rest(self) -> bool:
+        return self.kernel.steps % 200 == 0 and self.at_rest()
+
+    def at_rest(self) -> bool:
+        """Nothing is left to do: jobs have ended and are swept, executions have ended, people are done."""
+        if not self.people.done or any(e.status == "RUNNING" for e in self.engine.executions.values()):
+            return False
+        with self.catalog.look() as connection:
+            rows = connection.execute(sa.select(jobs.c.state, jobs.c.swept_at_ms)).all()
+        return all(row.state in FINAL and row.swept_at_ms is not None for row in rows)
