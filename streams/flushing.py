@@ -92,6 +92,10 @@ class Flusher:
         started = time.monotonic()
         try:
             await self._background.in_thread(self._staged.write_run, group.key, chunks)
+        except BaseException:
+            # The worker ends. Until it has, nothing may become durable that counts on these rows, as an intent does.
+            group.lane.close()
+            raise
         finally:
             self._budget.free(size)
         group.lane.done([c.offset for c in chunks])

@@ -27,13 +27,16 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
     with database.write() as connection:
         if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
             return new.job_id
+        # An answer that was lost is given again, whatever has become of the twin since: an id is a job or a duplicate.
+        told = connection.execute(sa.select(duplicates.c.twin).where(duplicates.c.job_id == new.job_id)).scalar()
+        if told is not None:
+            return JobId(told)
         holder = _claim_holder(connection, new.dedupe_key)
         if not again and holder is not None and holder[1] not in _GIVES_UP_ITS_CLAIM:
             twin = holder[0]
-            if connection.execute(sa.select(duplicates).where(duplicates.c.job_id == new.job_id)).first() is None:
-                connection.execute(
-                    duplicates.insert().values(job_id=new.job_id, twin=twin, created_at_ms=new.created_at_ms)
-                )
+            connection.execute(
+                duplicates.insert().values(job_id=new.job_id, twin=twin, created_at_ms=new.created_at_ms)
+            )
             return twin
         connection.execute(
             jobs.insert().values(

@@ -127,6 +127,15 @@ def test_a_second_job_for_the_same_object_is_its_live_twin(jobs: JobStore) -> No
     assert jobs.get(job_number(2)).job_id == job_number(1)
 
 
+def test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_since(jobs: JobStore) -> None:
+    jobs.register(new_job(1))
+    jobs.register(new_job(2))
+    for state in ("VERIFYING", "FAILED"):
+        jobs.move(job_number(1), state, now_ms=2)  # type: ignore[arg-type]
+    assert jobs.register(new_job(2)) == job_number(1)
+    assert [job.job_id for job in jobs.search()] == [job_number(1)]  # a second one could be found by nobody
+
+
 @pytest.mark.parametrize("way", [["VERIFYING", "FAILED"], ["CANCELLED"]])
 def test_a_job_that_ended_without_a_version_has_no_twins(jobs: JobStore, way: list[str]) -> None:
     jobs.register(new_job(1))

@@ -114,14 +114,13 @@ class People:
 
     def _rollback(self) -> None:
         for _ in range(30):
-            with self.world.catalog.look() as connection:
-                names = [row.name for row in connection.execute(sa.select(audiences.c.name))]
-            tables = [t for t in self.world.lake.tables.values() if t.history.versions]
-            if tables and names:
+            if any(table.history.versions for table in self.world.lake.tables.values()):
                 break
             self.world.kernel.sleep(20)
         else:
             return
+        with self.world.catalog.look() as connection:
+            names = [row.name for row in connection.execute(sa.select(audiences.c.name).order_by(audiences.c.name))]
         name = self.random.choice(names)
         asked = str(self.world.kernel.now_us // 1000)
 

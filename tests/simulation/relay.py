@@ -7,8 +7,8 @@ from orchestration.relay.__main__ import _go_round
 from orchestration.relay.progress import progress_fold
 from tests.simulation.kernel import Kernel, Process
 
-SLOWER = 30
-"""A round of the relay costs milliseconds of real time: it makes one in about 15 seconds, not in half a second."""
+SLOWER = 50
+"""A round of the relay costs milliseconds of real time: it makes one in about 25 seconds, not in half a second."""
 
 
 class Event:

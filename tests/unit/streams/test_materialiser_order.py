@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 
 from schemas.codec import CODEC
-from schemas.errors import FatalError
+from schemas.errors import FatalError, RetriableError
 from schemas.messages import DeadLetter, ImportEnded, ImportMessage, PartitionFailed, PartitionMaterialised, UserChunk
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS
 from streams.config import StoreConfig, WorkerConfig
@@ -129,6 +129,22 @@ async def test_an_end_marker_is_acknowledged_after_its_intent_is_stored(worker: 
     assert isinstance(announced, PartitionMaterialised)
     assert (announced.records, announced.distinct) == (100, 100)
     await worker.until(lambda: worker.store.keys("intents/") == [])
+
+
+async def test_nothing_is_reported_as_missing_when_its_run_could_not_be_staged(worker: Harness) -> None:
+    put_new = worker.store.put_new
+
+    def without_runs(bucket: str, key: str, body: bytes) -> bool:
+        if key.startswith("imports/"):
+            raise RetriableError("STORE_UNAVAILABLE", "the store is away for a moment")
+        return put_new(bucket, key, body)
+
+    worker.store.put_new = without_runs  # type: ignore[method-assign]
+    await worker.deliver(*one().messages)
+    await worker.settle()
+    assert [type(error) for error in worker.errors] == [RetriableError]
+    assert worker.announced() == []  # whoever found the intent would report that chunks are missing
+    assert worker.acked == [0]  # the start marker
 
 
 async def test_an_end_marker_with_a_gap_is_acknowledged_after_the_failure_is_announced(worker: Harness) -> None:
