@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.sources.csv_reader import CsvReader
 from connectors.sources.run_kernel import RUN_BYTES
-from schemas.errors import UserError
-from tests.unit.sources.reading import Found, read_csv, spec_of
+from tests.hostile import naive_csv
+from tests.hostile.judging import naive_outcome
+from tests.hostile.reading import outcome_of
+from tests.unit.sources.reading import read_csv, spec_of
 
 cells = st.text(
     st.one_of(
@@ -78,89 +81,10 @@ soup = st.lists(
 def test_any_bytes_give_what_a_plain_state_machine_gives_whatever_the_blocks(
     content: bytes, limit: int, layout: dict[str, int]
 ) -> None:
-    expected = reference(content, fields=2, limit=limit)
+    file = b"user_id,c\n" + content
+    expected = naive_outcome(lambda: naive_csv.read(file, (("user_id", "id"), ("c", "string")), limit=limit))
     for kept in ({"record_limit": limit}, {"record_limit": limit, **layout}):
-        if expected and expected[-1][1] == "UNCLOSED_QUOTE":
-            with pytest.raises(UserError, match="UNCLOSED_QUOTE"):
-                read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), **kept)
-        else:
-            found = read_csv(b"user_id,c\n" + content, spec=spec_of("c", null_values=()), **kept)
-            assert outcome(found) == expected
-
-
-def outcome(found: Found) -> list[tuple[int, Any]]:
-    rows: list[tuple[int, Any]] = [(row[0], row[1:]) for row in found.rows]
-    rows += [(reject.ordinal or 0, (reject.line, reject.byte_offset, reject.code.value)) for reject in found.rejects]
-    return sorted(rows, key=lambda row: row[0])
-
-
-def reference(content: bytes, *, fields: int, limit: int) -> list[tuple[int, Any]]:
-    """The rules once more, byte by byte in plain Python. The header, line 1, has 10 bytes."""
-    out: list[tuple[int, Any]] = []
-    pos, line = 0, 2
-    while pos < len(content):
-        start, first_line = pos, line
-        values, value, fault, quoted, at_start = [], b"", "", False, True
-        end = -1
-        while end < 0:
-            byte = content[pos : pos + 1]
-            if quoted:
-                if not byte:
-                    return [*out, (len(out), "UNCLOSED_QUOTE")]
-                pos += 1
-                if byte == b'"':
-                    if content[pos : pos + 1] == b'"':
-                        value += b'"'
-                        pos += 1
-                        continue
-                    quoted = False
-                    if content[pos : pos + 1] not in (b"", b",", b"\n", b"\r"):
-                        fault = fault or "text_after_quote"
-                    continue
-                line += byte == b"\n"
-                fault = fault or ("nul_byte" if byte == b"\0" else "")
-                value += byte
-            elif byte == b'"' and at_start:
-                quoted, at_start = True, False
-                pos += 1
-            elif byte == b",":
-                values.append(value)
-                value, at_start = b"", True
-                pos += 1
-            elif byte in (b"", b"\n") or content[pos : pos + 2] == b"\r\n":
-                end = pos
-                line += byte != b""
-                pos += {b"": 0, b"\n": 1}.get(byte, 2)
-            else:
-                fault = fault or {b'"': "bare_quote", b"\r": "lone_cr", b"\0": "nul_byte"}.get(byte, "")
-                value += byte
-                at_start = False
-                pos += 1
-        values.append(value)
-        record = content[start:end]
-        out.append((len(out), judge(record, values, fault, first_line, 10 + start, fields, limit)))
-    return out
-
-
-def judge(
-    record: bytes, values: list[bytes], fault: str, line: int, offset: int, fields: int, limit: int
-) -> tuple[Any, ...]:
-    if len(record) > limit:
-        fault = "row_too_large"
-    elif not record:
-        fault = "blank_line"
-    elif not fault and len(values) != fields:
-        fault = "field_count"
-    elif not fault:
-        try:
-            texts = [value.decode() for value in values]
-        except UnicodeDecodeError:
-            fault = "invalid_utf8"
-        else:
-            if texts[0] and not texts[0].isspace():
-                return tuple(texts)
-            fault = "id_blank" if texts[0] else "id_empty"
-    return line, offset, fault
+        assert outcome_of(lambda kept=kept: CsvReader(io.BytesIO(file), spec_of("c"), **kept)) == expected
 
 
 @dataclass(frozen=True)

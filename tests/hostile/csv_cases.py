@@ -1,0 +1,87 @@
+"""Each class of faults at each position in files of each size, read in several ways, held against two oracles."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.hostile import csv_structure
+from tests.hostile.damage import Damage, Fault
+from tests.hostile.judging import Outcome, against_naive, against_twin, naive_outcome
+from tests.hostile.naive_csv import read
+from tests.hostile.reading import read_csv
+from tests.hostile.twin import HEADER, SPEC, WANTED, Twin, twin_of, written
+
+FAULTS: Final = csv_structure.FAULTS
+BLOCK: Final = 4096
+"""Bytes of a block of the scanner where a case is read in this process."""
+SIZES: Final = {"tiny": 0, "just over a block": BLOCK + 200, "several blocks": 3 * BLOCK}
+PHASES: Final = (0, 1, 20, 45, 70)
+"""Bytes of the faulty record before the border."""
+LONGEST_RECORD: Final = 250
+STYLES: Final[dict[str, dict[str, Any]]] = {
+    "LF": {},
+    "CRLF": {"line_end": b"\r\n"},
+    "quoted": {"always_quoted": True},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One broken file."""
+
+    fault: Fault
+    style: str
+    size: str
+    position: str
+    twin: Twin
+    damage: Damage
+
+    @property
+    def name(self) -> str:
+        return f"{self.fault.name} / {self.position} / {self.size} / {self.style}"
+
+
+def cases(fault: Fault, *, block: int = BLOCK, sizes: dict[str, int] = SIZES) -> Iterator[Case]:
+    """All files with this fault."""
+    for style, settings in STYLES.items():
+        for size, size_bytes in sizes.items():
+            clean = twin_of(size_bytes, **settings)
+            for position, twin, row in places(clean, block) if fault.anywhere else [("whole file", clean, 0)]:
+                yield Case(
+                    fault=fault, style=style, size=size, position=position, twin=twin, damage=fault.damage(twin, row)
+                )
+
+
+def places(clean: Twin, block: int, phases: Sequence[int] = PHASES) -> Iterator[tuple[str, Twin, int]]:
+    """(position, twin, row) of the first, middle and last row and, where there is one, of a row at a border."""
+    yield "first row", clean, 0
+    yield "middle", clean, len(clean.rows) // 2
+    yield "last row", clean, len(clean.rows) - 1
+    room = block - len(written(HEADER, always=clean.always_quoted)) - LONGEST_RECORD
+    row = 0
+    for row, record in enumerate(clean.records()):  # noqa: B007  # the row is what is looked for
+        room -= len(record) + len(clean.line_end)
+        if room < 0:
+            break
+    else:
+        return
+    for phase in phases:
+        yield f"border {phase} bytes behind its start", clean.with_border_at(row, block, phase), row
+
+
+def verdicts(case: Case, *, block: int = BLOCK) -> Iterator[str]:
+    """What is wrong with what the product makes of a case: nothing, if nothing is yielded."""
+    content = case.damage.content
+    expected = naive_outcome(lambda: read(content, WANTED))
+    if case.fault.detectable and (wrong := against_twin(case.twin, case.damage, expected)):
+        yield f"{case.name}: the naive reader: {wrong}"
+    for block_bytes in (block, 1 << 20) if len(content) > block else (61, 1 << 20):
+        yield from judge(case, expected, read_csv(content, SPEC, block_bytes=block_bytes), f"blocks of {block_bytes}")
+
+
+def judge(case: Case, expected: Outcome, outcome: Outcome, how: str) -> Iterator[str]:
+    """What is wrong with one outcome."""
+    if case.fault.detectable and (wrong := against_twin(case.twin, case.damage, outcome)):
+        yield f"{case.name}, {how}: {wrong}"
+    if wrong := against_naive(expected, outcome):
+        yield f"{case.name}, {how}: {wrong}"

@@ -1,0 +1,174 @@
+"""docs/file-formats.md once more for CSV, byte by byte in plain Python: what a file means, whatever the product says.
+
+Nothing of the product is used. Slow and plain on purpose; only lines without a quote, a CR or a NUL are taken at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.hostile.naive_values import Unclear, Wrong, value_of
+
+BOM: Final = b"\xef\xbb\xbf"
+RECORD_LIMIT: Final = 1024 * 1024
+COLUMNS_LIMIT: Final = 20_000
+KEPT_LIMIT: Final = 384 * 1024
+ID_CHARACTERS: Final = 191
+Wanted = Sequence[tuple[str, str]]
+"""(name in the file, type) of the id column, whose type is "id", and of those that are kept."""
+
+
+class Refusal(Exception):  # noqa: N818  # an outcome, no error
+    """The whole file is refused; `code` as of the product's error."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass
+class Reading:
+    """Rows as (ordinal, values...), rejects as (ordinal, line, byte offset, code)."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    rejects: list[tuple[int, int, int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Record:
+    """One record: its bytes without the line end, its fields without quotes, where it begins, its first fault."""
+
+    start: int
+    end: int
+    line: int
+    after: int
+    next_line: int
+    fields: list[bytes]
+    fault: str
+
+
+def read(content: bytes, wanted: Wanted, *, limit: int = RECORD_LIMIT) -> Reading:
+    """What the file means. Raises `Refusal`."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise Refusal("NOT_UTF8_HEADER")
+    pos = len(BOM) if content.startswith(BOM) else 0
+    if pos == len(content):
+        raise Refusal("EMPTY_FILE")
+    header = record_at(content, pos, 1)
+    if header.end - header.start > limit or header.end == header.start or header.fault:
+        raise Refusal("BAD_HEADER")
+    where, names = _columns(header, wanted)
+    reading = Reading()
+    pos, line, ordinal = header.after, header.next_line, 0
+    while pos < len(content):
+        record = record_at(content, pos, line)
+        raw = content[record.start : record.end]
+        row = _judge(record, raw, where, names, wanted, limit)
+        if isinstance(row, str):
+            reading.rejects.append((ordinal, record.line, record.start, row))
+        else:
+            reading.rows.append((ordinal, *row))
+        pos, line, ordinal = record.after, record.next_line, ordinal + 1
+    return reading
+
+
+def _columns(header: Record, wanted: Wanted) -> tuple[list[int], list[str]]:
+    if len(header.fields) > COLUMNS_LIMIT:
+        raise Refusal("TOO_MANY_COLUMNS")
+    try:
+        names = [name.decode() for name in header.fields]
+    except UnicodeDecodeError as exc:
+        raise Refusal("NOT_UTF8_HEADER") from exc
+    if any(name not in names for name, _ in wanted):
+        raise Refusal("MISSING_COLUMN")
+    if any(names.count(name) > 1 for name, _ in wanted):
+        raise Refusal("DUPLICATE_COLUMN")
+    return [names.index(name) for name, _ in wanted], names
+
+
+def record_at(content: bytes, start: int, line: int) -> Record:
+    """The record that begins at `start`. Raises `Refusal` UNCLOSED_QUOTE."""
+    end = content.find(b"\n", start)
+    end = len(content) if end < 0 else end
+    plain = content[start:end]
+    ended = end < len(content)
+    body = plain[:-1] if ended and plain.endswith(b"\r") else plain
+    if b'"' not in body and b"\r" not in body and b"\0" not in body:
+        return Record(start, start + len(body), line, end + ended, line + ended, body.split(b","), "")
+    return _record_by_bytes(content, start, line)
+
+
+def _record_by_bytes(content: bytes, start: int, first_line: int) -> Record:
+    pos, line = start, first_line
+    fields: list[bytes] = []
+    value, fault, quoted, at_start = bytearray(), "", False, True
+    while True:
+        byte = content[pos : pos + 1]
+        if quoted:
+            if not byte:
+                raise Refusal("UNCLOSED_QUOTE")
+            pos += 1
+            if byte == b'"':
+                if content[pos : pos + 1] == b'"':
+                    value += b'"'
+                    pos += 1
+                    continue
+                quoted = False
+                if content[pos : pos + 1] not in (b"", b",", b"\n", b"\r"):
+                    fault = fault or "text_after_quote"
+                continue
+            line += byte == b"\n"
+            fault = fault or ("nul_byte" if byte == b"\0" else "")
+            value += byte
+        elif byte == b'"' and at_start:
+            quoted, at_start = True, False
+            pos += 1
+        elif byte == b",":
+            fields.append(bytes(value))
+            value, at_start = bytearray(), True
+            pos += 1
+        elif byte in (b"", b"\n") or content[pos : pos + 2] == b"\r\n":
+            fields.append(bytes(value))
+            after = pos + {b"": 0, b"\n": 1}.get(byte, 2)
+            return Record(start, pos, first_line, after, line + (byte != b""), fields, fault)
+        else:
+            fault = fault or {b'"': "bare_quote", b"\r": "lone_cr", b"\0": "nul_byte"}.get(byte, "")
+            value += byte
+            at_start = False
+            pos += 1
+
+
+def _judge(  # noqa: PLR0911  # the order of the rules
+    record: Record, raw: bytes, where: list[int], names: list[str], wanted: Wanted, limit: int
+) -> tuple[Any, ...] | str:
+    """Values of an accepted row, or the code of its reject: the first of structure, UTF-8, id, size, values."""
+    if len(raw) > limit:
+        return "row_too_large"
+    if not raw:
+        return "blank_line"
+    if record.fault:
+        return record.fault
+    if len(record.fields) != len(names):
+        return "field_count"
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return "invalid_utf8"
+    texts = [record.fields[at].decode() for at in where]
+    id_ = texts[0]
+    if not id_:
+        return "id_empty"
+    if len(id_) > ID_CHARACTERS:
+        return "id_too_long"
+    if id_.isspace():
+        return "id_blank"
+    if sum(len(t.encode()) if kind in ("id", "string") else 8 for t, (_, kind) in zip(texts, wanted, strict=True)) > (
+        KEPT_LIMIT
+    ):
+        return "row_too_large"
+    try:
+        return (id_, *(value_of(t, kind) for t, (_, kind) in zip(texts[1:], wanted[1:], strict=True)))
+    except Unclear:
+        return "no_timezone"
+    except Wrong:
+        return "bad_value"

@@ -1,0 +1,61 @@
+"""The product's readers, as outcomes that can be compared: in this process with small blocks, or through the child."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from connectors.sources.csv_reader import CsvReader
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
+from connectors.sources.rejects import RejectBatch
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from tests.hostile.judging import Outcome
+
+
+def read_csv(content: bytes, spec: ImportSpec, *, block_bytes: int, batch_rows: int = 24 * 1024) -> Outcome:
+    """In this process."""
+    return outcome_of(lambda: CsvReader(io.BytesIO(content), spec, block_bytes=block_bytes, batch_rows=batch_rows))
+
+
+def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Outcome:
+    """A file through the child process."""
+    try:
+        with open_parsed(path, spec, limits) as parsed:
+            outcome = outcome_of(lambda: parsed)
+            if not outcome.refusal:
+                assert (parsed.summary.accepted, parsed.summary.rejected) == (len(outcome.rows), len(outcome.rejects))
+            return outcome
+    except UserError as exc:
+        return Outcome(refusal=exc.code)
+
+
+def outcome_of(read: Any) -> Outcome:
+    """Outcome of the batches of `read()`; a `UserError` is one too, any other error is raised."""
+    rows: list[tuple[Any, ...]] = []
+    rejects: list[tuple[Any, ...]] = []
+    try:
+        batches: Iterable[pa.RecordBatch | RejectBatch] = read()
+        for found in batches:
+            if isinstance(found, RejectBatch):
+                rejects += [(r.ordinal, r.line, r.byte_offset, r.code.value) for r in found.rejects()]
+            else:
+                found.validate(full=True)
+                rows += zip(*(_comparable(column) for column in found.columns), strict=True)
+    except UserError as exc:
+        return Outcome(refusal=exc.code)
+    return Outcome(rows=rows, rejects=sorted(rejects))
+
+
+def _comparable(column: pa.Array) -> list[Any]:
+    """As of `naive_values`: what is compared bit by bit."""
+    if pa.types.is_timestamp(column.type):
+        column = column.view(pa.int64())
+    elif pa.types.is_date32(column.type):
+        column = column.view(pa.int32())
+    elif pa.types.is_float64(column.type):
+        return [None if value is None else value.hex() for value in column.to_pylist()]
+    return list(column.to_pylist())
