@@ -19,6 +19,7 @@ from connectors.sources.csv_faults import CODES, unclosed, why
 from connectors.sources.field_kernel import WORD_BYTES, strings
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.second_file import BOM, REASONS, SecondFile
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text
 from connectors.sources.utf8_kernel import invalid_utf8_positions, is_utf8
@@ -35,7 +36,6 @@ BATCH_ROWS: Final = 24 * 1024
 """A batch of ids and a few attributes fits into the pipe to the parent, so that neither waits while the other works."""
 MAX_SPANS: Final = 4 * 1024 * 1024
 REJECTS_PER_SCAN: Final = 8 * 1024
-BOM: Final = b"\xef\xbb\xbf"
 UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -43,7 +43,7 @@ class CsvReader:
     """Iterate to get accepted batches and rejects; in file order, each kind for itself.
 
     Raises `UserError`: EMPTY_FILE, BAD_HEADER, NOT_UTF8_HEADER, TOO_MANY_COLUMNS, MISSING_COLUMN, DUPLICATE_COLUMN
-    before the first batch, UNCLOSED_QUOTE after the last one.
+    before the first batch, SECOND_HEADER among them, UNCLOSED_QUOTE after the last one.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class CsvReader:
         self._schema = self._spec.row_schema.arrow(ordinal=True)
         slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
         n_slots = max(self._column_slots) + 1
+        self._second_file = SecondFile(self._header, self._names, self._spec.id_column)
         capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))
         self._starts = np.empty((n_slots, capacity), np.int32)
         self._ends = np.empty((n_slots, capacity), np.int32)
@@ -167,6 +168,7 @@ class CsvReader:
                 "BAD_HEADER", f"the header (first line) is unusable: {why(code, self._limit)}", fault=code.value
             )
         self._names = self._header_names(starts[:, 0], ends[:, 0], good[0])
+        self._header = self._data[good[0, kernel.POS] : good[0, kernel.END]].tobytes()
         self._state[kernel.ROW] = 0
         return int(self._state[kernel.NEXT])
 
@@ -196,6 +198,7 @@ class CsvReader:
         rejects = [self._structural_reject(r) for r in self._bad[: self._state[kernel.BAD]].tolist()]
         if not is_utf8(self._data, first, after):
             n = self._without_invalid_utf8(n, rejects)
+        n = self._without_second_files(n, rejects)
         if n:
             batch, refused = accept(self._candidates(n), self._spec, self._schema, self._received_at_us)
             rejects += refused
@@ -235,11 +238,23 @@ class CsvReader:
             at = int(places[row])
             reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not UTF-8 there"
             rejects.append(self._reject(self._good[row].tolist(), RejectCode.INVALID_UTF8, reason))
-        keep = np.flatnonzero(places < 0)
-        self._good[: len(keep)] = self._good[keep]
-        self._starts[:, : len(keep)] = self._starts[:, keep]
-        self._ends[:, : len(keep)] = self._ends[:, keep]
-        return len(keep)
+        return self._keep(np.flatnonzero(places < 0))
+
+    def _without_second_files(self, n: int, rejects: list[Reject]) -> int:
+        """Take out the records with which another file begins; how many remain. Raises `UserError` SECOND_HEADER."""
+        ids = self._column_slots[0]
+        begins = self._second_file.begins(self._data, self._good, n, self._starts[ids], self._ends[ids])
+        if not begins:
+            return n
+        rejects += [self._reject(self._good[row].tolist(), code, REASONS[code]) for row, code in begins.items()]
+        return self._keep(np.delete(np.arange(n), list(begins)))
+
+    def _keep(self, rows: npt.NDArray[np.int64]) -> int:
+        """Only these records of the last scan's output, ascending, remain; how many they are."""
+        self._good[: len(rows)] = self._good[rows]
+        self._starts[:, : len(rows)] = self._starts[:, rows]
+        self._ends[:, : len(rows)] = self._ends[:, rows]
+        return len(rows)
 
     def _structural_reject(self, record: list[int]) -> Reject:
         code = CODES[record[kernel.CODE]]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
-from connectors.sources.csv_reader import BLOCK_BYTES, BOM, RECORD_MAX_BYTES, UTF16_BOMS
+from connectors.sources.csv_reader import BLOCK_BYTES, RECORD_MAX_BYTES, UTF16_BOMS
 from connectors.sources.json_values import (
     Refused,
     Shape,
@@ -22,6 +22,7 @@ from connectors.sources.json_values import (
     wider,
 )
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
+from connectors.sources.second_file import BOM
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.value_kernel import MAX_US
 from schemas.columns import ColumnType, ImportSpec

@@ -23,6 +23,8 @@ class RejectCode(StrEnum):
     NUL_BYTE = "nul_byte"
     INVALID_UTF8 = "invalid_utf8"
     BLANK_LINE = "blank_line"
+    REPEATED_HEADER = "repeated_header"
+    BYTE_ORDER_MARK = "byte_order_mark"
     ROW_TOO_LARGE = "row_too_large"
     ID_MISSING = "id_missing"
     ID_EMPTY = "id_empty"

@@ -16,6 +16,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     RejectCode.FIELD_COUNT: "A field that holds a comma or a line end stands in double quotes",
     RejectCode.BARE_QUOTE: 'A field that holds a quote stands in double quotes, and the quote is written twice ("")',
     RejectCode.TEXT_AFTER_QUOTE: 'A quote within a field is written twice ("")',
+    RejectCode.REPEATED_HEADER: "Leave it out, or import the files one by one",
+    RejectCode.BYTE_ORDER_MARK: "Leave it out, or import the files one by one",
     RejectCode.INVALID_UTF8: "Save the file as UTF-8",
     RejectCode.UNKNOWN_MEMBER: "Name it with --column",
 }

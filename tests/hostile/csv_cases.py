@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.hostile import csv_structure
+from tests.hostile import csv_headers, csv_structure, csv_text, csv_values
 from tests.hostile.damage import Damage, Fault
 from tests.hostile.judging import Outcome, against_naive, against_twin, naive_outcome
 from tests.hostile.naive_csv import read
 from tests.hostile.reading import read_csv
 from tests.hostile.twin import HEADER, SPEC, WANTED, Twin, twin_of, written
 
-FAULTS: Final = csv_structure.FAULTS
+FAULTS: Final = (*csv_structure.FAULTS, *csv_headers.FAULTS, *csv_text.FAULTS, *csv_values.FAULTS)
 BLOCK: Final = 4096
 """Bytes of a block of the scanner where a case is read in this process."""
 SIZES: Final = {"tiny": 0, "just over a block": BLOCK + 200, "several blocks": 3 * BLOCK}
@@ -39,6 +39,13 @@ class Case:
     @property
     def name(self) -> str:
         return f"{self.fault.name} / {self.position} / {self.size} / {self.style}"
+
+
+def slice_of(fault: Fault, most: int) -> list[Case]:
+    """At most that many of its files, of every kind; which ones changes from fault to fault."""
+    every = list(cases(fault))
+    step = -(-len(every) // most)
+    return every[FAULTS.index(fault) % step :: step]
 
 
 def cases(fault: Fault, *, block: int = BLOCK, sizes: dict[str, int] = SIZES) -> Iterator[Case]:

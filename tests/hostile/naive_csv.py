@@ -138,6 +138,20 @@ def _record_by_bytes(content: bytes, start: int, first_line: int) -> Record:
             pos += 1
 
 
+def _begins_again(record: Record, raw: bytes, names: list[str]) -> str:
+    """Whether a second file begins with this record. Raises `Refusal`."""
+    fields = [field.decode() for field in record.fields]
+    marked = raw.startswith(BOM)
+    if marked:
+        bare = record_at(raw[len(BOM) :] + b"\n", 0, 1)
+        fields = [field.decode(errors="replace") for field in bare.fields] if not bare.fault else []
+    if fields == names:
+        return "repeated_header"
+    if sorted(fields) == sorted(names):
+        raise Refusal("SECOND_HEADER")
+    return "byte_order_mark" if marked else ""
+
+
 def _judge(  # noqa: PLR0911  # the order of the rules
     record: Record, raw: bytes, where: list[int], names: list[str], wanted: Wanted, limit: int
 ) -> tuple[Any, ...] | str:
@@ -154,6 +168,8 @@ def _judge(  # noqa: PLR0911  # the order of the rules
         raw.decode()
     except UnicodeDecodeError:
         return "invalid_utf8"
+    if again := _begins_again(record, raw, names):
+        return again
     texts = [record.fields[at].decode() for at in where]
     id_ = texts[0]
     if not id_:

@@ -23,7 +23,7 @@ cells = st.text(
     ),
     max_size=40,
 )
-ids = cells.filter(lambda text: text and not text.isspace())
+ids = cells.filter(lambda text: text and not text.isspace() and not text.startswith("\ufeff"))
 tables = st.integers(0, 3).flatmap(
     lambda extra: st.lists(st.tuples(ids, *(cells for _ in range(extra))), max_size=12).map(lambda rows: (extra, rows))
 )

@@ -1,0 +1,98 @@
+"""Where a CSV file begins anew: its header, or a byte order mark, before a record that is no first one.
+
+Files that were put one behind the other, each with its header, would otherwise give users who bear the names of
+columns, and a mark would become a part of an id that nobody has.
+"""
+
+import re
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from connectors.sources.rejects import RejectCode
+from schemas.errors import UserError
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+
+BOM: Final = b"\xef\xbb\xbf"
+FIELD: Final = re.compile(rb'(?:^|,)(?:"([^"]*(?:""[^"]*)*)"|([^,]*))')
+"""A field of a record whose structure is sound."""
+REASONS: Final = {
+    RejectCode.REPEATED_HEADER: "the header once more: another file begins here",
+    RejectCode.BYTE_ORDER_MARK: "a byte order mark before the first field: another file begins here",
+}
+
+
+class SecondFile:
+    """Finds the records with which a second file begins. `header`: bytes of the first one's, without its mark."""
+
+    def __init__(self, header: bytes, names: list[str], id_column: str) -> None:
+        self._header = header
+        self._names = [name.encode() for name in names]
+        self._sorted = sorted(self._names)
+        self._id = np.frombuffer(id_column.encode() or b"\n", np.uint8)  # no id is a line end that is not quoted
+        self._sum = int(np.frombuffer(header, np.uint8).sum(dtype=np.int64))
+
+    def begins(self, d: Bytes, records: Longs, n: int, starts: Ints, ends: Ints) -> dict[int, RejectCode]:
+        """Which of the n records d[records[k, 0] : records[k, 1]] a second file begins with, and by what one sees it.
+
+        `starts` and `ends`: their ids, as of `csv_kernel.scan`. Raises `UserError` SECOND_HEADER.
+        """
+        suspected = np.empty(n, np.uint8)
+        if not _suspects(d, records, n, starts, ends, self._id, len(self._header), self._sum, suspected):
+            return {}
+        found = {}
+        for k in np.flatnonzero(suspected).tolist():
+            if (code := self._judge(d[records[k, 0] : records[k, 1]].tobytes())) is not None:
+                found[k] = code
+        return found
+
+    def _judge(self, record: bytes) -> RejectCode | None:
+        bare = record.removeprefix(BOM)
+        if bare == self._header:
+            return RejectCode.REPEATED_HEADER
+        fields = [m[1].replace(b'""', b'"') if m[1] is not None else m[2] for m in FIELD.finditer(bare)]
+        if fields == self._names:
+            return RejectCode.REPEATED_HEADER
+        if sorted(fields) == self._sorted:
+            raise UserError(
+                "SECOND_HEADER",
+                "the header stands in the middle of the file once more, with its columns in another order: import the "
+                "two files one by one",
+                raw=record[:200].decode(errors="replace"),
+            )
+        return RejectCode.BYTE_ORDER_MARK if bare != record else None
+
+
+@njit(cache=True, nogil=True)
+def _suspects(  # a compiled kernel takes no keywords
+    d: Bytes, records: Longs, n: int, starts: Ints, ends: Ints, name: Bytes, size: int, total: int, out: Bytes
+) -> int:
+    """Mark (uint8, n) the records worth a closer look; how many are.
+
+    Those with a byte order mark, those whose id is `name`, and those of as many bytes as the header (`size`) with the
+    same sum (`total`), which those have whose fields only stand in another order.
+    """
+    found = 0
+    for k in range(n):
+        start = records[k, 0]
+        end = records[k, 1]
+        suspected = end - start >= 3 and d[start] == 0xEF and d[start + 1] == 0xBB and d[start + 2] == 0xBF
+        if not suspected and ends[k] - starts[k] == len(name):
+            suspected = True
+            for j in range(len(name)):
+                if d[starts[k] + j] != name[j]:
+                    suspected = False
+                    break
+        if not suspected and end - start == size:
+            left = total
+            for i in range(start, end):
+                left -= d[i]
+            suspected = left == 0
+        out[k] = 1 if suspected else 0
+        found += out[k]
+    return found
