@@ -4,6 +4,7 @@ The whole file is scanned as strictly as an import would, in the same child proc
 is suggested fits every row.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -192,10 +193,11 @@ def _refined(spec: ImportSpec, seen: dict[str, _Seen]) -> ImportSpec:
 
 def _columns(names: list[str], spec: ImportSpec, seen: dict[str, _Seen]) -> tuple[InspectedColumn, ...]:
     kept = {c.file_name: c for c in spec.columns}
+    times = Counter(names)
     shown = []
     for name in names:
         is_id = name == spec.id_column
-        column = kept.get(name) if names.count(name) == 1 else None
+        column = kept.get(name) if times[name] == 1 else None
         values = seen.get(USER_ID if is_id else column.name if column is not None else "")
         shown.append(
             InspectedColumn(
@@ -217,7 +219,7 @@ def _hints(layout: dict[str, Any] | None, spec: ImportSpec | None, seen: dict[st
     for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(names) == 1 and separator in names[0]:
             hints.append(f"the columns seem to be separated by {word}; only commas are read")
-    if doubled := sorted({n for n in names if names.count(n) > 1}):
+    if doubled := sorted(n for n, times in Counter(names).items() if times > 1):
         hints.append(f"columns that are there more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
     local = [c.file_name for c in spec.columns if c.type == "timestamp" and c.name in seen and seen[c.name].local_time]
     if local:

@@ -89,8 +89,8 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Members of an object. Raises `Refused` DUPLICATE_KEY."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(n for n in names if names.count(n) > 1)
+        seen: set[str] = set()
+        doubled = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled[:80]!r} is there more than once")
     return members
 

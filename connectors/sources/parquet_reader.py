@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connectors.sources.acceptance import Candidates, accept, reject_batches
-from connectors.sources.header import shown, wanted_columns
+from connectors.sources.header import check_count, shown, wanted_columns
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
@@ -72,12 +72,14 @@ class ParquetReader:
             pq.ParquetFile(raw, pre_buffer=False, page_checksum_verification=True) as file,
         ):
             names = file.schema_arrow.names
+            check_count(len(names))
             if self._choose is not None:
                 self._spec = self._choose(Layout(columns=[(f.name, _type_of(f.type)) for f in file.schema_arrow]))
             self._schema = self._spec.row_schema.arrow(ordinal=True)
             wanted_columns(names, self._spec)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
             self._check_types(file.schema_arrow)
+            _check_counts(file)
             promised = file.metadata.num_rows
             ordinal = 0
             for batch in file.iter_batches(BATCH_ROWS, columns=sorted(set(wanted)), use_threads=False):
@@ -137,6 +139,20 @@ class ParquetReader:
         if batch.num_rows:
             yield batch
         yield from reject_batches(rejects + more)
+
+
+def _check_counts(file: pq.ParquetFile) -> None:
+    """Columns that are not nested have a value a row: a footer that hides rows is corrupt. Raises `UserError`."""
+    flat = [k for k in range(len(file.schema)) if file.schema.column(k).max_repetition_level == 0]
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        for k in flat:
+            if group.column(k).num_values != group.num_rows:
+                raise UserError(
+                    "CORRUPT_FILE",
+                    f"row group {number} of the Parquet file says {group.num_rows} rows, but its column {k} "
+                    f"{group.column(k).num_values} values",
+                )
 
 
 def _type_of(type_: pa.DataType) -> ColumnType | None:

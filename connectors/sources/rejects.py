@@ -12,6 +12,9 @@ RAW_MAX_CHARACTERS: Final = 512
 RAW_MAX_BYTES: Final = RAW_MAX_CHARACTERS * 4 + 3
 """Bytes that always hold the first `RAW_MAX_CHARACTERS` characters: 4 each, and a cut character behind them."""
 
+COLUMN_MAX_CHARACTERS: Final = 200
+"""Of a column's name: a header may hold one of a mebibyte, and each reject of a batch has it."""
+
 
 class RejectCode(StrEnum):
     """Why a row was refused. Stable words: they are counted in receipts."""
@@ -51,8 +54,9 @@ class Reject:
     """One refused row.
 
     `ordinal` counts data rows from 0, refused ones too. `line` is the physical line (1-based, ends at LF) where the
-    record starts, `byte_offset` its first byte in the decompressed stream; Parquet rows have neither. `raw` is the
-    start of the record, at most 512 characters, with control characters and undecodable bytes as escapes.
+    record starts, `byte_offset` its first byte in the decompressed stream; Parquet rows have neither. In a
+    batch `column` is the start of its name, at most 200 characters. `raw` is the start of the record, at most 512, with
+    control characters and undecodable bytes as escapes.
     """
 
     ordinal: int | None
@@ -93,6 +97,8 @@ class RejectBatch:
         """Batch of the rejects, put in the order of their ordinals."""
         rows = sorted(rejects, key=lambda r: -1 if r.ordinal is None else r.ordinal)
         columns = [list(map(attrgetter(name), rows)) for name in REJECT_SCHEMA.names]
+        at = REJECT_SCHEMA.names.index("column")
+        columns[at] = [None if name is None else name[:COLUMN_MAX_CHARACTERS] for name in columns[at]]
         arrays = [pa.array(c, type=f.type) for c, f in zip(columns, REJECT_SCHEMA, strict=True)]
         return cls(pa.RecordBatch.from_arrays(arrays, schema=REJECT_SCHEMA))
 

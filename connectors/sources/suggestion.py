@@ -1,6 +1,7 @@
 """A first import spec for a file that nobody has described yet, or the rest of one that somebody has."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,8 +30,8 @@ Chooser = Callable[[Layout], ImportSpec]
 
 def suggest(layout: Layout) -> ImportSpec:
     """An import spec that keeps what can be kept: the likeliest id column, and the others under names we allow."""
-    names = [name for name, _ in layout.columns]
-    usable = [(n, t) for n, t in layout.columns if t is not None and names.count(n) == 1]
+    times = Counter(name for name, _ in layout.columns)
+    usable = [(n, t) for n, t in layout.columns if t is not None and times[n] == 1]
     id_column = _id_column([name for name, _ in usable])
     columns: list[Column] = []
     taken = {USER_ID}

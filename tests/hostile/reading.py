@@ -1,19 +1,28 @@
 """The product's readers, as outcomes that can be compared: in this process with small blocks, or through the child."""
 
+import contextlib
 import io
+import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
+from benchmarks.measure import KIB, peak_kib
 from connectors.sources.csv_reader import CsvReader
+from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from tests.hostile.judging import Outcome
+from tests.unit.children import parsers
+
+CRASH: Final = "crash"
+WATCH_S: Final = 0.005
+"""The largest memory so far (VmHWM) never becomes less: only what grows in the child's last moment is not seen."""
 
 
 def read_csv(content: bytes, spec: ImportSpec, *, block_bytes: int, batch_rows: int = 24 * 1024) -> Outcome:
@@ -21,8 +30,13 @@ def read_csv(content: bytes, spec: ImportSpec, *, block_bytes: int, batch_rows: 
     return outcome_of(lambda: CsvReader(io.BytesIO(content), spec, block_bytes=block_bytes, batch_rows=batch_rows))
 
 
+def read_jsonl(content: bytes, spec: ImportSpec, *, block_bytes: int) -> Outcome:
+    """In this process."""
+    return outcome_of(lambda: JsonLinesReader(io.BytesIO(content), spec, block_bytes=block_bytes))
+
+
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Outcome:
-    """A file through the child process."""
+    """A file through the child process; an error that is not the file's is a refusal that no case expects."""
     try:
         with open_parsed(path, spec, limits) as parsed:
             outcome = outcome_of(lambda: parsed)
@@ -31,6 +45,28 @@ def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Ou
             return outcome
     except UserError as exc:
         return Outcome(refusal=exc.code)
+    except Exception as exc:  # noqa: BLE001  # whatever reaches the parent would end it
+        return Outcome(refusal=f"{CRASH}: {exc!r}"[:300])
+
+
+def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits) -> tuple[Outcome, int]:
+    """As `parse`, with the largest memory of the child in bytes, looked at until it has ended."""
+    peaks = [0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH_S):
+            for child in parsers():
+                with contextlib.suppress(OSError, StopIteration):  # it has just ended
+                    peaks.append(peak_kib(child.pid) * KIB)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        return parse(path, spec, limits), max(peaks)
+    finally:
+        done.set()
+        watcher.join()
 
 
 def outcome_of(read: Any) -> Outcome:

@@ -1,0 +1,39 @@
+"""What would cost much ends with a name, within a bound of memory."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors.sources.rejects import COLUMN_MAX_CHARACTERS
+from connectors.sources.suggestion import Layout, suggest
+from schemas.errors import UserError
+from tests.hostile.bombs import BOMBS, QUICK, Bomb
+from tests.hostile.parquet_bytes import patched_counts
+from tests.unit.sources.reading import parse_file, read_csv, spec_of
+
+
+@pytest.mark.parametrize("bomb", [b for b in BOMBS if b.name in QUICK], ids=lambda bomb: bomb.name)
+def test_a_bomb_ends_with_a_name_and_within_its_bound_of_memory(bomb: Bomb, tmp_path: Path) -> None:
+    assert bomb.verdict(tmp_path)[0] == ""
+
+
+def test_every_quick_bomb_is_one() -> None:
+    assert {bomb.name for bomb in BOMBS} >= QUICK
+
+
+@pytest.mark.timeout(60)
+def test_names_of_a_hundred_thousand_columns_are_counted_at_once() -> None:
+    """Looking each of them up in the list of them takes an hour."""
+    assert suggest(Layout(columns=[(f"c{n}", "string") for n in range(100_000)])).id_column == "c0"
+
+
+def test_the_name_of_a_column_is_cut_in_a_batch_of_rejects() -> None:
+    found = read_csv(b"user_id," + b"x" * 5_000 + b'\na,"x"y\n')
+    assert found.rejects[0].column == "x" * COLUMN_MAX_CHARACTERS
+
+
+def test_a_footer_that_hides_rows_is_corrupt(tmp_path: Path) -> None:
+    file = tmp_path / "f.parquet"
+    file.write_bytes(patched_counts(rows=100, said=99))
+    with pytest.raises(UserError, match=r"CORRUPT_FILE.* 99 rows, but its column 0 100 values"):
+        parse_file(file, spec=spec_of())
