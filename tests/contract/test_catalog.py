@@ -131,7 +131,7 @@ def test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_
     jobs.register(new_job(1))
     jobs.register(new_job(2))
     for state in ("VERIFYING", "FAILED"):
-        jobs.move(job_number(1), state, now_ms=2)  # type: ignore[arg-type]
+        jobs.move(job_number(1), state, now_ms=2)
     assert jobs.register(new_job(2)) == job_number(1)
     assert [job.job_id for job in jobs.search()] == [job_number(1)]  # a second one could be found by nobody
 

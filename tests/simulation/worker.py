@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ from schemas.topics import WORKER_GROUP
 from streams.config import StoreConfig, WorkerConfig
 from streams.guards import start_offset
 from streams.materialiser import Materialiser
+from tests.fakes.fetches import fetched
 from tests.simulation.group import Group
 from tests.simulation.kernel import Kernel, Process, Signal
 from tests.simulation.stores import ObjectStore
@@ -23,6 +24,7 @@ from tests.simulation.stores import ObjectStore
 POLL_S = 3.0
 COMMIT_S = 7.0
 HEARTBEAT_S = 10.0
+FETCHED = 3  # records at most
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -185,23 +187,23 @@ class Worker:
                     log = self._broker.log(tp.topic, tp.partition)
                     if at < len(log):
                         nothing = False
-                        self._at[tp] = at + 1
-                        await self._materialiser.accept(self._event(tp, at, log[at]))
+                        values = log[at : at + FETCHED]
+                        self._at[tp] = at + len(values)
+                        await self._materialiser.accept(self._event(tp, at, values))
                 if nothing:
                     await asyncio.sleep(POLL_S)
         except Exception as exc:  # noqa: BLE001  # as the agent does
             self._fail(exc)
 
-    def _event(self, tp: TP, offset: int, value: bytes) -> Any:
-        generation = self._generation
+    def _event(self, tp: TP, first: int, values: Sequence[bytes]) -> Any:
+        generation, end = self._generation, first + len(values)
 
         def ack() -> bool:
             if generation == self._generation and tp in self._at:
-                self._acked[tp] = max(self._acked.get(tp, 0), offset + 1)
+                self._acked[tp] = max(self._acked.get(tp, 0), end)
             return True
 
-        record = SimpleNamespace(tp=tp, offset=offset, generation_id=generation, key=None, value=value)
-        return SimpleNamespace(message=record, value=value, ack=ack)
+        return SimpleNamespace(message=fetched(tp, enumerate(values, first), generation), ack=ack)
 
     async def _commit(self) -> None:
         while True:
