@@ -4,7 +4,9 @@
    rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
 2. After a rebalance every partition is rewound explicitly to its committed offset, or to the start of the log when it
    has none; Faust's `seek_to_committed` leaves those with None or 0 where they are. What was acknowledged before the
-   rewind is forgotten, since all of it comes again. A committed offset outside the log is RETENTION_LOST.
+   rewind is forgotten, since all of it comes again. A committed offset outside the log is RETENTION_LOST. Faust rewinds
+   from two tasks, after a rebalance and when its flow is paused: one after the other here, and one that a rebalance
+   has overtaken counts for nothing. Ending last, it would leave every lane in a generation of which no record comes.
 3. Nothing is committed past a record that is still in flight (faust-streaming issue 606). Else the last one that was
    acknowledged counts: lanes acknowledge in order, and offsets between that hold no record are no reason to wait.
    Faust finds some of those by itself, not all, and keeps a number for each.
@@ -101,6 +103,10 @@ class SafeConsumer(Consumer):
 
     ownership: Ownership
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._rewinding = asyncio.Lock()
+
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return GuardedThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -123,6 +129,10 @@ class SafeConsumer(Consumer):
 
     async def perform_seek(self) -> None:
         """Rewind every assigned partition to its committed offset or to the start of its log (guard 2)."""
+        async with self._rewinding:
+            await self._rewind()
+
+    async def _rewind(self) -> None:
         generation = self.app.consumer_generation_id
         committed = {TP(tp.topic, tp.partition): offset for tp, offset in (await self.seek_to_committed()).items()}
         partitions = sorted(TP(tp.topic, tp.partition) for tp in self.assignment())
@@ -139,6 +149,8 @@ class SafeConsumer(Consumer):
             for acknowledged in (self._acked, self._acked_index, self._gap):
                 acknowledged.pop(tp, None)
         await self.seek_wait(positions)
+        if generation != self.app.consumer_generation_id:
+            return  # whoever rewinds for the newer one waits for us
         for tp, offset in positions.items():
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = committed.get(tp) or None

@@ -166,6 +166,32 @@ async def test_guard_2_faust_alone_leaves_them_where_they_are(app: faust.App) ->
     assert T0 not in broker.seeks
 
 
+async def test_guard_2_a_rewind_that_a_rebalance_has_overtaken_tells_nobody_of_its_generation(app: faust.App) -> None:
+    class Slow(Broker):
+        """Its first answer comes after those to whoever asks later."""
+
+        asked_first = asyncio.Event()
+        answers = asyncio.Event()
+
+        async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+            if not self.asked_first.is_set():
+                self.asked_first.set()
+                await self.answers.wait()
+            return await super().earliest_offsets(*partitions)
+
+    broker = Slow({T0: 3})
+    consumer, owner = consumer_of(app, broker)
+    overtaken = asyncio.ensure_future(consumer.perform_seek())  # Faust's fetcher asks for it, while its flow is paused
+    await broker.asked_first.wait()
+    app.consumer_generation_id = 8
+    newer = asyncio.ensure_future(consumer.perform_seek())  # and then, after the next rebalance, its recovery
+    for _ in range(20):
+        await asyncio.sleep(0)
+    broker.answers.set()
+    await asyncio.gather(overtaken, newer)
+    assert owner.told == [("rewound", {T0: 3}, 8)]
+
+
 @pytest.mark.parametrize(("committed", "earliest", "latest"), [(9, 10, 100), (101, 10, 100)])
 def test_guard_2_a_committed_offset_outside_the_log_is_retention_lost(
     committed: int, earliest: int, latest: int
