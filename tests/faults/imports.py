@@ -73,11 +73,12 @@ def faulted_import(
     until(lambda: configured(stack, name, file), f"the spec of {name}")
     key = f"{TENANT}/{name}/{file.path.name}"
     with ExitStack() as harm:
-        struck = None if kind.states else harm.enter_context(fault(kind, stack, seed))
+        begins = dice.choice(kind.begins)
+        struck = harm.enter_context(fault(kind, stack, seed)) if begins is None else None
         upload(stack, file.path, key)
         job = job_of(context, name, key)
-        if kind.states:
-            state_reached(context, job.job_id, dice.choice(kind.states))
+        if begins is not None:
+            state_reached(context, job.job_id, begins)
             struck = harm.enter_context(fault(kind, stack, seed))
         job = ended(context, job.job_id)
     settle(stack)

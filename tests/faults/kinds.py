@@ -40,8 +40,8 @@ WORKING: Final[tuple[JobState, ...]] = ("VERIFYING", "IMPORTING", "AWAITING", "P
 LINKS: Final = ("kafka", "s3", "catalog", "engine")
 LATENCY_S: Final = {"kafka": 0.03, "s3": 0.03, "catalog": 0.004, "engine": 0.2}
 """Either way of every piece: the catalog is asked a thousand times an import."""
-EVERY: Final = {"kafka": 3, "s3": 9, "catalog": 9, "engine": 1}
-"""At most so many requests are left alone between two that are harmed: a small import makes few of some."""
+EVERY: Final = {"kafka": 2, "s3": 9, "catalog": 9, "engine": 1}
+"""Each request, every second, ... up to every so-manieth is harmed: a small import makes few of some."""
 COMMITS: Final = {
     "kafka": kafka_head(0),  # Produce
     "s3": rb"^(PUT|POST) ",
@@ -53,11 +53,14 @@ COMMITS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """`states`: it begins when the job has come to one of them; none: before the upload. `rows`: size of the file."""
+    """`begins`: when the job has come to one of these states, as the seed says; none: before the upload.
+
+    `rows`: size of the file, where the kind needs one.
+    """
 
     name: str
     fault: Fault
-    states: tuple[JobState, ...] = ()
+    begins: tuple[JobState | None, ...] = (None,)
     rows: int | None = None
     traces: bool = False
     mounts: bool = False
@@ -144,7 +147,7 @@ def _killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
 def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Iterator[Struck]:
     link, dice = stack.links[name], random.Random(seed)
     matches = COMMITS[name] if harm == "lose" else b""
-    every = dice.randint(1, EVERY[name])
+    every = 1 + seed % EVERY[name]
     link.set(Rule(harm=harm, every=every, times=dice.randint(1, 3), matches=matches, latency_s=LATENCY_S[name]))
     if harm == "stall":
         time.sleep(STALLED_S)
@@ -185,21 +188,26 @@ def _processes() -> Iterator[Kind]:
     yield Kind(name="kill importer", fault=partial(_killed_task, "import", 50), rows=20_000, traces=True)
     yield Kind(name="kill verifier", fault=partial(_killed_task, "verify", 36), rows=20_000, traces=True)
     yield Kind(name="kill worker", fault=partial(_killed_worker, 40), traces=True)
-    yield Kind(name="kill publisher", fault=partial(_killed_functions, 50), states=("AWAITING",), traces=True)
-    yield Kind(name="freeze worker", fault=partial(_frozen, _one_worker), states=("IMPORTING", "AWAITING"))
-    yield Kind(name="freeze publisher", fault=partial(_frozen, _all_functions), states=("PUBLISHING",))
+    yield Kind(name="kill publisher", fault=partial(_killed_functions, 50), begins=("AWAITING",), traces=True)
+    yield Kind(name="freeze worker", fault=partial(_frozen, _one_worker), begins=("IMPORTING", "AWAITING"))
+    yield Kind(name="freeze publisher", fault=partial(_frozen, _all_functions), begins=("PUBLISHING",))
     for part in ("kafka", "s3", "engine", "relay"):
-        yield Kind(name=f"kill {part}", fault=partial(_killed_part, part), states=WORKING)
-    yield Kind(name="kill catalog", fault=partial(_killed_part, "postgres"), states=WORKING, needs_postgres=True)
+        yield Kind(name=f"kill {part}", fault=partial(_killed_part, part), begins=WORKING)
+    yield Kind(name="kill catalog", fault=partial(_killed_part, "postgres"), begins=WORKING, needs_postgres=True)
     for error, name in (("ENOSPC", "disk full"), ("EIO", "disk error")):
         yield Kind(name=f"{name} server", fault=partial(_failing_disk, error), traces=True)
-    yield Kind(name="disk full worker", fault=_full_work_folder, states=("IMPORTING",), mounts=True)
+    yield Kind(name="disk full worker", fault=_full_work_folder, begins=("IMPORTING",), mounts=True)
 
 
 def _links() -> Iterator[Kind]:
     for link in LINKS:
         for harm in HARMS:
-            yield Kind(name=f"{harm} {link}", fault=partial(_harmed_link, link, harm), needs_postgres=link == "catalog")
+            yield Kind(
+                name=f"{harm} {link}",
+                fault=partial(_harmed_link, link, harm),
+                begins=(None, *WORKING, "PUBLISHING"),
+                needs_postgres=link == "catalog",
+            )
 
 
 KINDS: Final = {kind.name: kind for kind in (*_processes(), *_links())}

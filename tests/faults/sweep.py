@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from orchestration.operations.fsck import fsck
 from tests.faults.imports import Audience, Result, choose_file, faulted_import, left_behind
-from tests.faults.kinds import KINDS
+from tests.faults.kinds import KINDS, LINKS
 from tests.faults.readers import Lake, Published, Reader
 from tests.faults.stack import FaultedStack, faulted_stack
 from tests.integration.workers import committed_everything, eventually
@@ -31,9 +31,11 @@ SLICE: Final = (
 )
 """Twenty: each kind of fault of processes, servers and disks, each link, three of the harms."""
 SLICE_ROWS: Final = 1_500
-FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50}
-"""How often in the full sweep: once at each of the writes that `KINDS` counts; all others `OTHERS` times."""
-OTHERS: Final = 5
+FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50} | {
+    f"lose {link}": 15 for link in LINKS
+}
+"""How often in the full sweep: once a write that `KINDS` counts, lost answers often, all others `OTHERS` times."""
+OTHERS: Final = 4
 SEEDS_A_KIND: Final = 1_000
 
 
