@@ -36,6 +36,8 @@ FROZEN_S: Final = 9.0
 STALLED_S: Final = 5.0
 FULL_S: Final = 60.0
 NO_SPACE: Final = b"No space left on device"
+VERSION_COMMIT: Final = rb"(?s)\.metadata\.json.*COMMIT\x00$"
+"""Of a transaction that gives a table another metadata file."""
 WORKING: Final[tuple[JobState, ...]] = ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
 LINKS: Final = ("kafka", "s3", "catalog", "engine")
 LATENCY_S: Final = {"kafka": 0.03, "s3": 0.03, "catalog": 0.004, "engine": 0.2}
@@ -45,7 +47,7 @@ EVERY: Final = {"kafka": 2, "s3": 9, "catalog": 9, "engine": 1}
 COMMITS: Final = {
     "kafka": kafka_head(0),  # Produce
     "s3": rb"^(PUT|POST) ",
-    "catalog": rb"COMMIT",
+    "catalog": rb"COMMIT\x00$",
     "engine": rb"(?i)x-amz-target: \S+\.(SendTask|StartExecution)",
 }
 """What changes something: an answer to that which is lost says nothing of whether it was done."""
@@ -165,6 +167,14 @@ def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Itera
         last = link.lift()
 
 
+def _lost_publish(stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    """Nobody hears that the transaction was committed by which a new version of an audience became visible."""
+    link = stack.links["catalog"]
+    link.set(Rule(harm="lose", times=1 + seed % 3, matches=VERSION_COMMIT))
+    yield link.hits
+    link.lift()
+
+
 def _part(stack: FaultedStack, seed: int, name: str) -> int:
     """Process of a part, or of one of the workers. Waits until it is up."""
     wanted = ("worker-1", "worker-2")[seed % 2] if name == "worker" else name
@@ -200,6 +210,7 @@ def _processes() -> Iterator[Kind]:
 
 
 def _links() -> Iterator[Kind]:
+    yield Kind(name="lose publish", fault=_lost_publish, needs_postgres=True)
     for link in LINKS:
         for harm in HARMS:
             yield Kind(

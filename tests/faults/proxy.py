@@ -67,6 +67,11 @@ class Link:
             rule, self._rule = self._rule, None
             return self._hits if rule is None or rule.harm not in {"latency", "stall"} else int(self._seen > 0)
 
+    def hits(self) -> int:
+        """How often harm was done under the last rule."""
+        with self._lock:
+            return self._hits
+
     def latency_s(self) -> float:
         """How long every piece waits now."""
         rule = self._rule

@@ -135,12 +135,12 @@ def rows_of(table: Any, snapshot_id: int) -> pa.Table:
 
 
 class Reader:
-    """A thread that reads while it is open. `violations` say what it saw that cannot be."""
+    """A thread that reads while it is open. `violations` say what it saw that cannot be, each once."""
 
     def __init__(self, settings: Settings, audiences: Sequence[Published]) -> None:
         self.reads = 0
         self.outages = 0
-        self.violations: list[str] = []
+        self.violations: dict[str, None] = {}
         self._audiences = audiences
         self._seen: dict[str, int] = {}
         self._lake = Lake(settings)
@@ -164,12 +164,15 @@ class Reader:
                 try:
                     self._look(audience)
                 except FileNotFoundError as exc:
-                    self.violations.append(f"{audience.name}: a file of the visible version is gone: {exc}")
+                    self._violated(audience, f"a file of the visible version is gone: {exc}")
                 except OUTAGES:
                     self.outages += 1
                 except Exception as exc:  # noqa: BLE001 - whatever it is, nobody should have seen it
-                    self.violations.append(f"{audience.name}: {type(exc).__name__}: {exc}")
+                    self._violated(audience, f"{type(exc).__name__}: {exc}")
             pause_s = 0.05 + PAUSE_SHARE * (time.monotonic() - began)
+
+    def _violated(self, audience: Published, what: str) -> None:
+        self.violations[f"{audience.name}: {what}"] = None
 
     def _look(self, audience: Published) -> None:
         before = max(audience.at_least, self._seen.get(audience.name, 0))
@@ -177,7 +180,7 @@ class Reader:
         self.reads += 1
         problem = fault_of(audience, found, at_least=before)
         if problem is not None:
-            self.violations.append(f"{audience.name}: {problem}")
+            self._violated(audience, problem)
         if found is not None:
             self._seen[audience.name] = max(before, found[0])
 

@@ -27,12 +27,12 @@ FIRST_SEED: Final = 20_261_126
 SLICE: Final = (
     *("kill importer", "kill verifier", "kill worker", "kill publisher", "freeze worker", "freeze publisher"),
     *("kill kafka", "kill s3", "kill catalog", "kill engine", "kill relay", "disk full server", "disk full worker"),
-    *("disk error server", "lose s3", "lose kafka", "lose catalog", "lose engine", "reset kafka", "truncate s3"),
+    *("disk error server", "lose s3", "lose kafka", "lose publish", "lose engine", "reset kafka", "truncate s3"),
 )
 """Twenty: each kind of fault of processes, servers and disks, each link, three of the harms."""
 SLICE_ROWS: Final = 1_500
 FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50} | {
-    f"lose {link}": 15 for link in LINKS
+    f"lose {what}": 15 for what in (*LINKS, "publish")
 }
 """How often in the full sweep: once a write that `KINDS` counts, lost answers often, all others `OTHERS` times."""
 OTHERS: Final = 4

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.faults.kinds import VERSION_COMMIT
 from tests.faults.proxy import Harm, Link, Proxy, Rule
 from tests.faults.wire import Exchanges, kafka_head
 
@@ -179,6 +180,17 @@ def test_continue_is_no_answer_and_the_body_after_it_no_request() -> None:
     [answer] = exchanges.replied(b"HTTP/1.1 200 OK\r\n\r\n")
     assert head.head is not None
     assert (go.answers, body.head, answer.answers) == (None, None, 1)
+
+
+def test_the_end_of_a_transaction_is_told_with_what_it_has_said() -> None:
+    exchanges, link = Exchanges("postgres"), Link(name="catalog", protocol="postgres", target=0)
+    link.set(Rule(harm="lose", matches=VERSION_COMMIT))
+    harms = []
+    for said in (b"BEGIN\0", b"UPDATE 7.metadata.json\0", b"Q\0COMMIT\0", b"BEGIN\0", b"SELECT\0", b"Q\0COMMIT\0"):
+        [piece] = exchanges.sent(said)
+        harms.append(link.judge(piece.head or b""))
+        assert [reply.answers for reply in exchanges.replied(b"done")] == [len(harms)]
+    assert harms == [None, None, "lose", None, None, None]
 
 
 @pytest.mark.parametrize(("api", "harm"), [(0, "lose"), (8, None)])

@@ -9,13 +9,18 @@ from typing import Final, Literal
 Protocol = Literal["http", "kafka", "postgres"]
 HTTP_REQUEST: Final = re.compile(rb"[A-Z]{3,7} \S+ HTTP/1\.[01]\r\n")
 HTTP_CONTINUE: Final = b"HTTP/1.1 100"
-HEAD_BYTES: Final = 2048
+TRANSACTION_END: Final = re.compile(rb"COMMIT|ROLLBACK")
+HEAD_BYTES: Final = 16 * 1024
 """So much of a request is shown to the rule that may want it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Bytes to pass on. `head`: the beginning of a request that begins with them; `answers`: the request, by number."""
+    """Bytes to pass on.
+
+    `head`: the beginning of a request that begins with them; of PostgreSQL, what its transaction has said so far.
+    `answers`: the request, by number.
+    """
 
     data: bytes
     head: bytes | None = None
@@ -28,6 +33,7 @@ class Exchanges:
     def __init__(self, protocol: Protocol) -> None:
         self._frames = protocol == "kafka"
         self._http = protocol == "http"
+        self._transaction = bytearray()
         self._requests = 0
         self._replied = True
         self._correlations: dict[int, int] = {}
@@ -50,7 +56,16 @@ class Exchanges:
         if begins:
             self._requests += 1
             self._replied = False
-        yield Piece(data=data, head=data[:HEAD_BYTES] if begins else None)
+        head = data[:HEAD_BYTES] if self._http else self._said(data)
+        yield Piece(data=data, head=head if begins else None)
+
+    def _said(self, data: bytes) -> bytes:
+        """All of a transaction up to now, or its end."""
+        self._transaction += data
+        said = bytes(self._transaction[-HEAD_BYTES:])
+        if TRANSACTION_END.search(data):
+            self._transaction.clear()
+        return said
 
     def replied(self, data: bytes) -> Iterator[Piece]:
         """What the server says. "100 Continue" answers nothing yet."""
