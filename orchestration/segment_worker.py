@@ -5,6 +5,7 @@ Ends with 0 on SIGTERM, else non-zero.
 
 import socket
 
+from orchestration.archived_logs import archived_logs
 from orchestration.context import Context
 from orchestration.faust_process import end, run, store_config
 from orchestration.settings import Settings
@@ -36,8 +37,13 @@ def main() -> int:
     return run(
         "segment-worker",
         FIRST_PORT,
-        lambda settings, number: SegmentWorker(segment_worker_config(settings, number), Context(settings).history),
+        _worker,
     )
+
+
+def _worker(settings: Settings, number: int) -> SegmentWorker:
+    context = Context(settings)
+    return SegmentWorker(segment_worker_config(settings, number), context.history, lambda: archived_logs(context))
 
 
 if __name__ == "__main__":

@@ -212,9 +212,10 @@ def checkpoint_prefix(partition: Partition) -> str:
     return f"segments/checkpoints/{partition:05d}/"
 
 
-def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int) -> str:
-    """Name of a checkpoint: later ones, and those of later owners, come later in the order of keys."""
-    return f"{checkpoint_prefix(partition)}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
+def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int, era: int = 0) -> str:
+    """Name of a checkpoint: later ones, and those of later owners and eras, come later in the order of keys."""
+    of_era = f"era-{era:010d}-" if era else ""  # generations may begin at 0 again
+    return f"{checkpoint_prefix(partition)}{of_era}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
 
 
 def cut_prefix(cut_id: JobId) -> str:

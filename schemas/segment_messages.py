@@ -105,9 +105,9 @@ class MembershipChanges:
 class SegmentCut:
     """Who is in a segment in one partition, at one place of the log and one instant.
 
-    `events`, `profiles`, `activations` are offsets: the answer takes in what lies before them, and no more. `changes`
-    is the offset from which changes come that are not part of it; no owner later than `generation` has begun before it.
-    `digest` is of rows that are a user_id and nothing else.
+    The answer takes in what lies before the positions `events` and `profiles` and the offset `activations`, and no
+    more. `changes` is the offset from which changes come that are not part of it; no owner later than `generation` has
+    begun before it. `digest` is of rows that are a user_id and nothing else.
     """
 
     cut_id: JobId
@@ -149,7 +149,8 @@ class ArchiveWritten:
     """All rows of the records `first_offset`..`end_offset` - 1 of a partition are durable in these files.
 
     Parquet of `schemas.activity.EVENT_ROWS` or `PROFILE_ROWS` and `ARCHIVE_PARTITION`, one tenant a file. Records of
-    the range that made no rows (refused, sent on) are in none.
+    the range that made no rows (refused, sent on) are in none. Both offsets are positions, of the `era` that the worker
+    knows of (`segmentation.archived`).
     """
 
     topic: str  # muster.events or muster.profiles
@@ -157,11 +158,12 @@ class ArchiveWritten:
     first_offset: int
     end_offset: int
     files: tuple[str, ...]  # s3://bucket/key
+    era: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveCommitted:
-    """The archive's table holds the rows of all records of a partition below `end_offset`."""
+    """The archive's table holds the rows of all records of a partition below the position `end_offset`."""
 
     topic: str
     partition: Partition

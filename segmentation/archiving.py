@@ -116,8 +116,13 @@ class Verdict(Enum):
     REFUSED = "refused"  # it leaves a gap, or only a part of it is in the table: its worker has to cut anew
 
 
-def verdict(written: ArchiveWritten, archived_to: int | None) -> Verdict:
-    """By the offset below which the table has all records of the partition; none where it has nothing yet."""
+def verdict(written: ArchiveWritten, archived_to: int | None, era: int = 0) -> Verdict:
+    """By the position below which the table has all records of the partition; none where it has nothing yet.
+
+    A range of another era than the table's is of a log that is no more, whatever its positions say.
+    """
+    if written.era != era:
+        return Verdict.REFUSED
     if archived_to is not None and written.end_offset <= archived_to:
         return Verdict.KNOWN
     if archived_to is None or written.first_offset == archived_to:

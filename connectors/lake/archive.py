@@ -11,13 +11,23 @@ from pathlib import Path
 from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
-from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, archived_to, check_topic, live_files
+from connectors.lake.archive_eras import begin_anew
+from connectors.lake.archive_tables import (
+    TOPIC_ID,
+    ArchivedFile,
+    ArchiveTables,
+    archived_log,
+    archived_to,
+    check_topic,
+    live_files,
+)
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapshots, remove_garbage
 from connectors.lake.archive_users import find_users, users_fault, write_users
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
 from schemas.ids import Partition, TenantName
 from schemas.segment_messages import ArchiveWritten
+from segmentation.archived import ArchivedLog
 
 
 class ActivityArchive:
@@ -48,7 +58,7 @@ class ActivityArchive:
         return append_ranges(self._tables, topic, ranges, topic_id, self._sleep)
 
     def archived_to(self, topic: str, *, topic_id: str | None = None) -> Mapping[Partition, int]:
-        """The offset below which the archive has all records, of each partition that it has something of.
+        """The position below which the archive has all records, of each partition that it has something of.
 
         Raises `RetriableError` TOPIC_REPLACED.
         """
@@ -56,6 +66,26 @@ class ActivityArchive:
             table = self._tables.find(topic)
         check_topic(table, topic, topic_id)
         return archived_to(table)
+
+    def log(self, topic: str, *, topic_id: str | None = None) -> ArchivedLog:
+        """How positions follow from the offsets of a topic. Raises `RetriableError` TOPIC_REPLACED."""
+        with lake_faults(f"reading which log of {topic} is archived"):
+            table = self._tables.find(topic)
+        check_topic(table, topic, topic_id)
+        return archived_log(table)
+
+    def topic_id(self, topic: str) -> str | None:
+        """What Kafka calls the topic that the archive has the records of; none where that is not known."""
+        with lake_faults(f"reading which topic {topic} is archived"):
+            table = self._tables.find(topic)
+        return None if table is None else table.metadata.properties.get(TOPIC_ID + topic)
+
+    def begin_anew(self, topic: str, *, topic_id: str, starts: Mapping[Partition, int], era: int) -> ArchivedLog:
+        """From here on the topic of this id is the one that is archived; see `connectors.lake.archive_eras`.
+
+        Raises `RetriableError` ARCHIVE_CONFLICT.
+        """
+        return begin_anew(self._tables, topic, topic_id=topic_id, starts=starts, era=era, sleep=self._sleep)
 
     def files(
         self,

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from connectors.lake.archive_tables import TOPIC_ID, ArchiveTables, archived_to, archived_to_property, check_topic
+from connectors.lake.archive_tables import (
+    TOPIC_ID,
+    ArchiveTables,
+    archived_log,
+    archived_to,
+    archived_to_property,
+    check_topic,
+)
 from connectors.lake.faults import lake_faults, translated
 from schemas.activity import OFFSET
 from schemas.errors import MusterError, RetriableError
@@ -81,7 +88,7 @@ def append_ranges(
             check_topic(table, topic, topic_id)
             ends = archived_to(table)
             _read_footers(table, [r for r in ranges if r.end_offset > ends.get(r.partition, -1)], footers)
-        plan, files = _planned(ranges, ends, footers, table.location())
+        plan, files = _planned(ranges, ends, footers, table.location(), archived_log(table).era)
         if Verdict.APPEND not in plan.verdicts:
             return plan
         try:
@@ -103,7 +110,7 @@ def append_ranges(
 
 
 def _planned(
-    ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str
+    ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str, era: int
 ) -> tuple[Appended, list["DataFile"]]:
     """Step 2: what becomes of the ranges, and the files that are to be added."""
     ends = dict(ends)
@@ -111,7 +118,7 @@ def _planned(
     unusable: dict[int, str] = {}
     added: list[DataFile] = []
     for number, written in enumerate(ranges):
-        becomes = verdict(written, ends.get(written.partition))
+        becomes = verdict(written, ends.get(written.partition), era)
         if becomes is Verdict.APPEND:
             if (fault := _range_fault(written, footers, location)) is None:
                 ends[written.partition] = written.end_offset

@@ -2,7 +2,9 @@
 
 Namespace `_activity`, which no tenant can be called, and table `events` or `profiles`; partitioned by the tenant and by
 the partition of the topic. Table property `muster.archived-to.<topic>.<partition>`: the offset below which the table
-has the rows of all records. `muster.topic-id.<topic>`: the id of the topic that these offsets are of.
+has the rows of all records. `muster.topic-id.<topic>`: the id of the topic that these are of; where it was made anew,
+`muster.era.<topic>` says how often, and `muster.base.<topic>.<partition>` what is added to its offsets
+(`segmentation.archived`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.layout import ArchiveKey, activity_prefix, s3_uri, split_s3_uri
 from schemas.topics import EVENTS, OWN_PREFIX
+from segmentation.archived import ArchivedLog
 from segmentation.archiving import ARCHIVE_SCHEMAS
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "_activity"
 ARCHIVED_TO: Final = "muster.archived-to."
 TOPIC_ID: Final = "muster.topic-id."
+ERA: Final = "muster.era."
+BASE: Final = "muster.base."
 PARTITION_FIELD_IDS: Final = 1000
 """Of the first partition field, as the Iceberg specification has it; the spec's fields are [tenant, partition]."""
 PROPERTIES: Final = {
@@ -105,19 +110,30 @@ class ArchiveTables:
 
 def archived_to(table: "Table | None") -> Mapping[Partition, int]:
     """The end of each partition that the table has something of."""
-    if table is None:
-        return {}
-    prefix = f"{ARCHIVED_TO}{topic_of(table)}."
-    return {
-        Partition(int(name.removeprefix(prefix))): int(value)
-        for name, value in table.metadata.properties.items()
-        if name.startswith(prefix)
-    }
+    return {} if table is None else _by_partition(table, f"{ARCHIVED_TO}{topic_of(table)}.")
 
 
 def archived_to_property(topic: str, partition: Partition) -> str:
     """Name of the property that `archived_to` reads."""
     return f"{ARCHIVED_TO}{topic}.{partition}"
+
+
+def archived_log(table: "Table | None") -> ArchivedLog:
+    """The log that the table has the records of."""
+    if table is None:
+        return ArchivedLog()
+    topic = topic_of(table)
+    return ArchivedLog(
+        era=int(table.metadata.properties.get(ERA + topic, 0)), base=_by_partition(table, f"{BASE}{topic}.")
+    )
+
+
+def _by_partition(table: "Table", prefix: str) -> dict[Partition, int]:
+    return {
+        Partition(int(name.removeprefix(prefix))): int(value)
+        for name, value in table.metadata.properties.items()
+        if name.startswith(prefix)
+    }
 
 
 def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None:
@@ -129,7 +145,8 @@ def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None
     if had is not None and topic_id is not None and had != topic_id:
         raise RetriableError(
             "TOPIC_REPLACED",
-            f"{topic} was made anew (its id is {topic_id}, the archive is of {had}): its offsets mean other records",
+            f"{topic} was made anew (its id is {topic_id}, the archive is of {had}): its offsets mean other records. "
+            "Bring the old topic back; where it is lost: muster segments begin-anew",
             topic=topic,
             topic_id=topic_id,
             archived=had,

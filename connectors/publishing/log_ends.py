@@ -1,4 +1,4 @@
-"""Where a topic ends now."""
+"""Where a topic begins and ends now."""
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
@@ -9,13 +9,22 @@ from connectors.publishing.kafka_errors import kafka_error
 
 def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
     """Of each partition the offset that its next message will have. Raises `RetriableError` KAFKA_UNAVAILABLE."""
+    return _offsets(bootstrap, topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def log_starts(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
+    """Of each partition the offset of its first message, or of its next. Raises as `log_ends`."""
+    return _offsets(bootstrap, topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> tuple[int, ...]:
     admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
     try:
         found = admin.list_offsets(
-            {place: OffsetSpec.latest() for place in places},  # type: ignore[no-untyped-call]
+            dict.fromkeys(places, which),
             request_timeout=REQUEST_TIMEOUT_S,
         )
         return tuple(found[place].result(REQUEST_TIMEOUT_S + 1).offset for place in places)
     except KafkaException as exc:
-        raise kafka_error(exc, f"reading where {topic} ends") from exc
+        raise kafka_error(exc, f"reading where {topic} begins and ends") from exc

@@ -107,6 +107,29 @@ class ActivationStore:
                 kind = kinds[segment.state]
                 queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
 
+    def say_all_again(self, now_ms: int) -> int:
+        """Let workers be told how every segment is, in the order in which that came about, and every audience.
+
+        What they were told is lost with its log. How many segments that are.
+        """
+        kinds: dict[str, tuple[ActivationKind, ...]] = {
+            "active": ("activate",),
+            "paused": ("activate", "pause"),
+            "deleted": ("delete",),
+        }
+        last = sa.func.max(activations.c.sequence)
+        of = sa.select(activations.c.segment_id, last.label("last")).group_by(activations.c.segment_id).subquery()
+        query = sa.select(segments).join(of, of.c.segment_id == segments.c.segment_id).order_by(of.c.last)
+        with self._database.write() as connection:
+            for tenant in connection.scalars(sa.select(segments.c.tenant).distinct().order_by(segments.c.tenant)).all():
+                lock_tenant(connection, tenant)
+            found = connection.execute(query).mappings().all()
+            for row in found:
+                for kind in kinds[row["state"]]:
+                    queue(connection, row["tenant"], row["segment_id"], kind, row["rule_version"], now_ms)
+            connection.execute(activated_audiences.update().values(told=False))
+        return len(found)
+
     def settled(self, tenant: TenantName) -> bool:
         """Whether workers were told everything of a tenant's segments, and of the audiences that these name."""
         a, told = activations.c, activated_audiences.c

@@ -53,6 +53,7 @@ CHANGES: Final = frozenset(
         "segments pause",
         "segments resume",
         "segments delete",
+        "segments begin-anew",
     }
 )
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
@@ -143,7 +144,7 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
     from schemas.ids import audience_name, job_id, tenant_name
 
     try:
-        if path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+        if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
             return _look_within(context, path, given)
         if (job := given.get("job") or SESSION.job) is not None:
             found = context.jobs.find(job_id(job))
@@ -186,7 +187,7 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
         return
     job = SESSION.job or given.get("job")
     name = given.get("audience") or given.get("name")
-    if path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+    if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
         name = f"{path.split(maxsplit=1)[0]}/{given['name']}"
     tenant = given.get("tenant")
     object_ = "/".join(str(part) for part in (tenant, name) if part) or str(job or path)

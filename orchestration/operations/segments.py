@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, Standing
 from orchestration.clock import fresh_id, iso, now_ms
 from orchestration.operations.submit import require_tenant
-from schemas.errors import UserError
-from schemas.ids import segment_name, tenant_name
+from schemas.errors import RetriableError, UserError
+from schemas.ids import Partition, segment_name, tenant_name
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
@@ -132,7 +132,7 @@ def rule_record_of(version: RuleVersion) -> dict[str, Any]:
 
 
 def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | None:
-    """How many records of events and profiles were not taken in yet; none where Kafka does not tell."""
+    """How many records of events and profiles were not taken in yet; none where Kafka or the lake does not tell."""
     from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
@@ -142,8 +142,14 @@ def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | N
     asked = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in said}
     try:
         ends = admin.list_offsets(asked, request_timeout=KAFKA_TIMEOUT_S) if asked else {}
-        found = {(p.topic, p.partition): int(f.result(KAFKA_TIMEOUT_S + 1).offset) for p, f in ends.items()}
-    except (KafkaException, TimeoutError):
+        logs = {topic: context.archive.log(topic) for topic in ACTIVITY_TOPICS}
+        found = {
+            (p.topic, p.partition): logs[p.topic].position(
+                Partition(p.partition), int(f.result(KAFKA_TIMEOUT_S + 1).offset)
+            )
+            for p, f in ends.items()
+        }
+    except (KafkaException, TimeoutError, RetriableError):
         return None
     taken = [(EVENTS, one.partition, one.events) for one in said]
     taken += [(PROFILES, one.partition, one.profiles) for one in said]

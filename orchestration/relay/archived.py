@@ -58,11 +58,12 @@ class ArchiveWatch:
         self._lost_due_ms[job.job_id, job.attempt] = now_ms + LOST_EVERY_MS
         topic = import_topic(job)
         try:
+            log = self._context.archive.log(topic)
             ends = log_ends(self._context.settings.kafka_bootstrap, topic, job.partitions)
         except MusterError as exc:
             _log.warning("whether %s has lost anything is not known: %s", topic, exc)
             return None
-        sent = last_sent(report_of(self._context, job))
+        sent = {p: log.offset(p, last) for p, last in last_sent(report_of(self._context, job)).items()}
         gone = {int(p): last for p, last in sent.items() if last >= ends[p]}
         return (
             f"the broker has lost the end of {topic}: offsets by partition {gone}, it ends at {ends}" if gone else None

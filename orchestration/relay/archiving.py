@@ -25,7 +25,7 @@ from orchestration.context import Context
 from orchestration.relay.reading import group_consumer, raise_if_fatal
 from orchestration.relay.retrying import Retrying, Stopped
 from orchestration.relay.sending import Outgoing, RelayProducer
-from orchestration.relay.topic_ids import TopicIds
+from orchestration.topic_ids import TopicIds
 from schemas.codec import CODEC, UndecodableError
 from schemas.ids import Partition
 from schemas.messages import DeadLetter

@@ -38,6 +38,15 @@ class WorkerGroup:
         at = {(p.topic, p.partition): p.offset for p in group.result(TIMEOUT_S + 1).topic_partitions}
         return {place: at.get(place, -1) for place in map(_place, self._places)}
 
+    def move(self, offsets: Mapping[Place, int]) -> bool:
+        """Let the group go on from these offsets. No, where it has got members."""
+        if not offsets:
+            return True
+        places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        asked = [ConsumerGroupTopicPartitions(self.name, places)]
+        moved = self._admin.alter_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
+        return all(place.error is None for place in moved.result(TIMEOUT_S + 1).topic_partitions)
+
     def ends(self) -> Mapping[Place, int]:
         """Offset that the next message of each partition will have, or the first one of a transaction that is open."""
         latest = self._admin.list_offsets(

@@ -1,5 +1,6 @@
 """ImportToKafka: one attempt, from its first message to the acknowledgement of its last one."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from connectors.pinned import SourceObject
@@ -13,6 +14,7 @@ from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt, PublishReport
 from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
+from orchestration.archived_logs import archived_log
 from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.context import Context
@@ -21,8 +23,9 @@ from orchestration.steps.attempts import begin_attempt
 from orchestration.steps.snapshots.ask import ask
 from orchestration.steps.view import View, view
 from schemas.errors import FatalError
-from schemas.ids import Attempt, JobId
+from schemas.ids import Attempt, JobId, Partition
 from schemas.topics import EVENTS, IMPORTS, IMPORTS_SMALL, PROFILES, SEGMENT_WORKER_GROUP, WORKER_GROUP
+from segmentation.archived import ArchivedLog
 
 
 def send(context: Context, job_id: JobId) -> View:
@@ -61,14 +64,16 @@ def _first_sight(context: Context, job: Job) -> dict[str, Any]:
     """Of events and profiles, before the first message: where their topic ends, as `steps.stored.since_of` has it.
 
     What an attempt sends is there for good, so a retry by people begins where the job that it retries began.
+    Raises `RetriableError` TOPIC_REPLACED.
     """
     if job.kind == "audience" or job.build is not None:
         return {}
     earlier = None if job.retry_of is None else context.jobs.find(job.retry_of)
     if earlier is not None and earlier.build is not None and activity_source(earlier) == activity_source(job):
         return {"build": earlier.build}
+    log = archived_log(context, import_topic(job))
     ends = log_ends(context.settings.kafka_bootstrap, import_topic(job), job.partitions)
-    return {"build": {"since": ends}}
+    return {"build": {"since": [log.position(Partition(number), end) for number, end in enumerate(ends)]}}
 
 
 def _publish(context: Context, job: Job, attempt: Attempt, evidence: Evidence, report: StageReport) -> PublishReport:
@@ -87,7 +92,18 @@ def _publish(context: Context, job: Job, attempt: Attempt, evidence: Evidence, r
     with open_parsed(source, job.spec, context.parse_limits(), context.objects) as parsed:
         if job.kind == "audience":
             return publish_import(parsed, _attempt(context, job, attempt), **shared)
-        return publish_activity(parsed, _activity(job, job.kind, attempt), **shared)
+        log = archived_log(context, topic)
+        sent = publish_activity(parsed, _activity(job, job.kind, attempt), **shared)
+        return at_positions(sent, log)
+
+
+def at_positions(report: PublishReport, log: ArchivedLog) -> PublishReport:
+    """A report that says where the archive will have what was sent."""
+    partitions = [
+        replace(sent, end_offset=log.position(sent.partition, sent.end_offset)) if sent.end_offset >= 0 else sent
+        for sent in report.partitions
+    ]
+    return replace(report, partitions=tuple(partitions))
 
 
 class CatalogFence:

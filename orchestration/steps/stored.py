@@ -20,7 +20,7 @@ from segmentation.archived import behind
 
 
 def last_sent(report: Mapping[str, Any]) -> Mapping[Partition, int]:
-    """The offset of the last message of each partition, from the report of an attempt."""
+    """The position of the last message of each partition, from the report of an attempt."""
     return {Partition(sent["partition"]): sent["end_offset"] for sent in report["partitions"]}
 
 

@@ -30,7 +30,7 @@ class Checkpoint:
 
     Whoever writes it has seen that nobody had replaced that owner by then. `next_seq` is that of its next message.
     `started_at_us` is what that owner has said of its beginning, at offset `generation`: by that the log is known. None
-    in a checkpoint from before that was kept.
+    in a checkpoint from before that was kept. `era`: that of the archive (`segmentation.archived`).
     """
 
     segments: PartitionSegments
@@ -38,6 +38,7 @@ class Checkpoint:
     changes: int
     next_seq: int
     started_at_us: int | None = None
+    era: int = 0
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -66,6 +67,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         "changes": checkpoint.changes,
         "next_seq": checkpoint.next_seq,
         "started_at_us": checkpoint.started_at_us,
+        "era": checkpoint.era,
         "tenants": tenants,
     }
     arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -91,6 +93,7 @@ def decode(data: bytes) -> Checkpoint:
         changes=about["changes"],
         next_seq=about["next_seq"],
         started_at_us=about.get("started_at_us"),
+        era=about.get("era", 0),
     )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What lies below these offsets of a partition's events, profiles and activations is taken in, and T is `at_us`.
+    """What lies below these places of a partition's events, profiles and activations is taken in, and T is `at_us`.
 
+    Of events and profiles they are positions (`segmentation.archived`), of activations it is an offset.
     The position vector: two answers are compared at the same place, or not at all.
     """
 

@@ -10,7 +10,7 @@ and nothing is told of a paused segment.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,16 @@ class Recovery:
     def reach(self, place: Place) -> None:
         """Let this be part of the target, too."""
         self._target = self._target.later(place)
+
+    def within(self, place: Place) -> None:
+        """Nothing behind these offsets can be reached: the logs that had it are no more, and neither is what it did."""
+        target = self._target
+        self._target = replace(
+            target,
+            events=min(target.events, place.events),
+            profiles=min(target.profiles, place.profiles),
+            activations=min(target.activations, place.activations),
+        )
 
     def hold_back(self, told: Iterable[Told]) -> None:
         """What the new owner would have told on its way; it says from when on an answer is what it is, and why."""

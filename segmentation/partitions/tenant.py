@@ -70,6 +70,12 @@ class TenantSegments:
         """By the name of the segment."""
         return self.evaluator.plan.rules
 
+    def rebuilt(self, past: Past, at_us: int) -> "TenantSegments":
+        """The same rules over nothing but the past, at `at_us`. Raises `RetriableError` of the history."""
+        made = TenantSegments(tenant=self.tenant, evaluator=Evaluator({}, at_us=at_us), audiences=dict(self.audiences))
+        made._succeed(self.rules, past)  # of the same class
+        return made
+
     def activate(self, message: Activation, past: Past, at_us: int) -> list[Changes]:
         """Time goes on to `at_us`, then the message holds. What was said before changes nothing.
 

@@ -7,7 +7,7 @@ the same subscribers. What it commits is what the archive has.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, cast
 
@@ -27,6 +27,7 @@ from schemas.topics import (
     MEMBERSHIP_CHANGES,
     SEGMENT_STATUS,
 )
+from segmentation.archived import ArchivedLog
 from segmentation.history import History
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.warm import warm
@@ -47,9 +48,14 @@ _READ_MS: Final = 500
 
 
 class SegmentWorker:
-    """Owners of the partitions that this worker has, made of a Faust app and what it drives."""
+    """Owners of the partitions that this worker has, made of a Faust app and what it drives.
 
-    def __init__(self, config: SegmentWorkerConfig, history: History) -> None:
+    `find_logs`: see `Ports.archived_logs`; it blocks.
+    """
+
+    def __init__(
+        self, config: SegmentWorkerConfig, history: History, find_logs: Callable[[], Mapping[str, ArchivedLog]]
+    ) -> None:
         self._config = config
         self._store = S3Store(config.store)
         self.faust = FaustApp(
@@ -61,12 +67,16 @@ class SegmentWorker:
         self._archived: dict[tuple[str, int], int] = {}
         self._archive_known = asyncio.Event()
         self._background = Background(config.threads, self.faust.fail)
+        self._find_logs = find_logs
+        self._logs: Mapping[str, ArchivedLog] | None = None
+        self._finding_logs = asyncio.Lock()
         self._ports = Ports(
             send=self._send,
             log=lambda topic, partition: LogReader(config.bootstrap, topic, partition),
             store=self._store,
             history=history,
             archived=self._archived,
+            archived_logs=self._archived_logs,
             counters=self._counters,
             in_thread=self._background.in_thread,
             now_us=lambda: time.time_ns() // 1000,
@@ -100,6 +110,7 @@ class SegmentWorker:
         """Start anew at these offsets."""
         ours = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
         self.on_revoked(set(ours))
+        self._logs = None
         self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in ours.items()}
         self._holes |= {tp: Holes(partial(self._ports.log, tp.topic, tp.partition)) for tp in ours}
         for partition in sorted({tp.partition for tp in ours}):
@@ -132,6 +143,13 @@ class SegmentWorker:
             if owner.live:
                 raise
             _log.info("partition %d was given up in the middle of a step: %r", owner.partition, exc)
+
+    async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
+        """Looked for once by all owners of an assignment."""
+        async with self._finding_logs:
+            if self._logs is None:
+                self._logs = await self._background.in_thread(self._find_logs)
+            return self._logs
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
         """The producer is about to end; what is not told by now is told by whoever comes next."""

@@ -19,7 +19,7 @@ _UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, Use
 def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> int:
     """Store a checkpoint, then remove all but the latest two. Its size in bytes."""
     partition, place = checkpoint.segments.partition, checkpoint.segments.place
-    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us)
+    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us, checkpoint.era)
     content = encode(checkpoint)
     store.put_new(bucket, key, content)
     if old := store.list_keys(bucket, checkpoint_prefix(partition))[:-_KEPT]:

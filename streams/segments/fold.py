@@ -1,7 +1,7 @@
 """Records and messages about rules into the segments of a partition: pure but for the past that a new rule asks for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.codec import CODEC, UndecodableError
@@ -45,13 +45,13 @@ def fold_records(
         inputs[EVENTS].took(batches[EVENTS], taken.rows)
         out.taken.append((EVENTS, len(events), taken.rows.num_rows))
         out.moves += [(EVENTS, move) for move in taken.moves]
-        out.letters += _letters(events, taken.refusals, now_us)
+        out.letters += _letters(events, taken.refusals, now_us, inputs[EVENTS].base)
     if (end := batches[PROFILES].end) > inputs[PROFILES].taken:
         changed = take_profiles(profiles, partitions)
         out.told += segments.take_profiles(changed.rows, end, now_us)
         inputs[PROFILES].took(batches[PROFILES], changed.rows)
         out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))
-        out.letters += _letters(profiles, changed.refusals, now_us)
+        out.letters += _letters(profiles, changed.refusals, now_us, inputs[PROFILES].base)
     out.told += segments.advance(now_us)
     return out
 
@@ -85,6 +85,8 @@ def fold_activation(segments: PartitionSegments, cuts: Cuts, record: Any, past: 
     return out
 
 
-def _letters(records: list[TopicRecord], refusals: Iterable[Any], now_us: int) -> list[DeadLetter]:
+def _letters(records: list[TopicRecord], refusals: Iterable[Any], now_us: int, base: int) -> list[DeadLetter]:
+    """They name the offset that the record has in the log, which people look up."""
     by_offset = {record.offset: record for record in records}
-    return [by_offset[refusal.offset].dead_letter(refusal, now_us) for refusal in refusals]
+    letters = [by_offset[refusal.offset].dead_letter(refusal, now_us) for refusal in refusals]
+    return [replace(letter, offset=letter.offset - base) for letter in letters] if base else letters

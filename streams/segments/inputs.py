@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from schemas.ids import Partition
 from schemas.layout import s3_uri
 from schemas.segment_messages import ArchiveWritten
 from schemas.topics import ARCHIVE
+from segmentation.archived import ArchivedLog
 from segmentation.archiving import archive_files
 from segmentation.intake.topic_record import TopicRecord
 from streams.lanes import Acknowledgeable, Lane
@@ -25,19 +26,24 @@ RECORD_BYTES: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Records to be taken. With them everything below `end` is taken: offsets may hold no record."""
+    """Records to be taken, at their positions. With them all below `end` is taken: a position may hold no record."""
 
     records: list[TopicRecord]
     end: int
 
 
 class Input:
-    """Records of `topic`, from the lane's position on. `taken`: the offset below which all were taken."""
+    """Records of `topic`, from the lane's position on. `taken`: the position below which all were taken.
+
+    Lanes and what they deliver go by offsets of the log, all else by positions (`segmentation.archived`).
+    """
 
     def __init__(self, topic: str, partition: Partition, lane: Lane, config: SegmentWorkerConfig, ports: Ports) -> None:
         self.lane = lane
         self.taken = lane.position
         self.waiting_bytes = 0
+        self.base = 0
+        self._era = 0
         self.tail = Tail(ports.archived.get((topic, partition), lane.position))
         self._topic = topic
         self._partition = partition
@@ -46,6 +52,12 @@ class Input:
         self._acked = lane.position
         self._end = lane.position
         self._waiting: deque[TopicRecord] = deque()
+
+    def begin(self, log: ArchivedLog) -> None:
+        """Before the first record is taken: the log that it is read from."""
+        self.base, self._era = log.base.get(self._partition, 0), log.era
+        self.taken = self._acked = self.lane.position + self.base
+        self.tail = Tail(self._ports.archived.get((self._topic, self._partition), self.taken))
 
     @property
     def waits(self) -> bool:
@@ -79,7 +91,9 @@ class Input:
             size += _size(record)
             taken.append(record)
         self.waiting_bytes -= size
-        return Drained(taken, self._waiting[0].offset if self._waiting else self._end)
+        if self.base:
+            taken = [replace(record, offset=record.offset + self.base) for record in taken]
+        return Drained(taken, (self._waiting[0].offset if self._waiting else self._end) + self.base)
 
     def took(self, drained: Drained, rows: pa.RecordBatch) -> None:
         """The fold has taken these records; `rows` are what they hold."""
@@ -105,26 +119,28 @@ class Input:
                 first_offset=due.first,
                 end_offset=due.end,
                 files=await self._ports.in_thread(self._write, due),
+                era=self._era,
             )
             await send_all(self._ports, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
             self.tail.announced(due.end, self._ports.monotonic())
         upto = min(self.tail.archived_to, self.taken)
         if upto > self._acked:
-            self.lane.done_to(upto)
+            self.lane.done_to(upto - self.base)
             self._acked = upto
 
     def _check(self, archived_to: int) -> None:
         if archived_to < self._acked:
             where = f"{self._topic}/{self._partition}"
+            end, committed = archived_to - self.base, self._acked - self.base
             raise FatalError(
                 "ARCHIVE_GAP",
-                f"{where}: the archive ends at offset {archived_to}, but the group has committed {self._acked}: the "
+                f"{where}: the archive ends at offset {end}, but the group has committed {committed}: the "
                 "group's offset was moved, or the lake is of an older backup. Set the offset of the group to "
-                f"{archived_to}, or as close to it as the log still goes.",
+                f"{end}, or as close to it as the log still goes.",
                 topic=self._topic,
                 partition=self._partition,
-                archived_to=archived_to,
-                committed=self._acked,
+                archived_to=end,
+                committed=committed,
             )
 
     def _write(self, piece: Piece) -> tuple[str, ...]:

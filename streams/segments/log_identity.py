@@ -8,25 +8,31 @@ from segmentation.partitions.checkpoint import Checkpoint
 from streams.segments.ports import Log
 
 
-async def check_log(changes: Log, found: Checkpoint, generation: int) -> None:
-    """By the log of changes, in which whoever takes over has just begun at the offset `generation`.
+async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:
+    """Whether a checkpoint is of this log of changes, which has come to the offset `end` by now.
 
     That lies behind all that the checkpoint knows of, and the owner that wrote it lies where it says, unless it has
-    expired. Raises `FatalError` OTHER_LOG.
+    expired.
     """
-    known = found.generation < 0 or generation >= found.changes
-    if known and found.started_at_us is not None:
-        known = await _has_owner(changes, found.generation, found.started_at_us)
-    if not known:
-        partition = found.segments.partition
-        raise FatalError(
-            "OTHER_LOG",
-            f"{MEMBERSHIP_CHANGES}/{partition}: the checkpoint of generation {found.generation} is of another log, as "
-            "if Kafka had been made anew: its offsets mean other records here. Bring the old Kafka back.",
-            partition=partition,
-            generation=found.generation,
-            changes=found.changes,
-        )
+    if found.generation < 0:
+        return True
+    if end < found.changes:
+        return False
+    return found.started_at_us is None or await _has_owner(changes, found.generation, found.started_at_us)
+
+
+def other_log(found: Checkpoint) -> FatalError:
+    """What to say where it is not."""
+    partition = found.segments.partition
+    return FatalError(
+        "OTHER_LOG",
+        f"{MEMBERSHIP_CHANGES}/{partition}: the checkpoint of generation {found.generation} is of another log, as "
+        "if Kafka had been made anew: its offsets mean other records here. Bring the old Kafka back; where it is lost: "
+        "muster segments begin-anew",
+        partition=partition,
+        generation=found.generation,
+        changes=found.changes,
+    )
 
 
 async def _has_owner(changes: Log, generation: int, started_at_us: int) -> bool:

@@ -50,7 +50,7 @@ from streams.segments.config import SegmentWorkerConfig
 from streams.segments.cuts import Cuts
 from streams.segments.fold import Outcome, fold_activation, fold_records
 from streams.segments.inputs import Input
-from streams.segments.log_identity import check_log
+from streams.segments.log_identity import is_of, other_log
 from streams.segments.ports import Log, Ports, Sent, send_all
 from streams.segments.reporting import Reporter
 
@@ -81,6 +81,7 @@ class Owner:
         self._arrived = False
         self._missed_at = self._began_at
         self._seq = 0
+        self._era = 0
         self._told_to = 0
         self._changes: Log = ports.log(MEMBERSHIP_CHANGES, partition)
         self._activations: Log = ports.log(SEGMENT_ACTIVATIONS, partition)
@@ -138,7 +139,10 @@ class Owner:
         self._changed.set()
 
     async def run(self) -> None:
-        """Until `close`. Raises `FatalError` OWNER_REPLACED, OTHER_LOG, ARCHIVE_GAP, CLOCK_SKEW; as S3 and Kafka do."""
+        """Until `close`. Raises as S3 and Kafka do, and TOPIC_REPLACED.
+
+        `FatalError` OWNER_REPLACED, OTHER_LOG, ARCHIVE_GAP, CLOCK_SKEW.
+        """
         try:
             await self.start()
             while self.live:
@@ -151,6 +155,10 @@ class Owner:
 
     async def start(self) -> None:
         """Take over from whoever owned the partition. Does nothing where that has been given up meanwhile."""
+        logs = await self._ports.archived_logs()
+        for topic, one in self._inputs.items():
+            one.begin(logs[topic])
+        self._era = max(log.era for log in logs.values())
         # Two rebalances at once make two owners. One that is given up must not begin behind the one that there is by
         # then, or nothing of what that tells would count.
         async with self._ports.beginning:
@@ -164,16 +172,19 @@ class Owner:
         found = await self._ports.in_thread(
             checkpoints.latest, self._ports.store, self._config.staging_bucket, self.partition
         )
-        starts = {topic: one.lane.position for topic, one in self._inputs.items()}
+        starts = {topic: one.taken for topic, one in self._inputs.items()}
         if found is None:
             place = Place(events=starts[EVENTS], profiles=starts[PROFILES])
             found = Checkpoint(segments=PartitionSegments(self.partition, place), generation=-1, changes=0, next_seq=0)
-        await check_log(self._ports.log(MEMBERSHIP_CHANGES, self.partition), found, self._generation)
+        anew = found.era < self._era
+        same = await is_of(self._ports.log(MEMBERSHIP_CHANGES, self.partition), found, self._generation)
+        if not (same or anew):
+            raise other_log(found)
         self._segments = found.segments
         recovery = Recovery(self._segments, whole=found.generation >= 0)
         self._recovery = recovery
-        await self._changes.start(found.changes)
-        log = ChangeLog(found.generation, found.next_seq)
+        await self._changes.start(found.changes if same else 0)
+        log = ChangeLog(found.generation, found.next_seq) if same else ChangeLog()
         async for record in self._changes.read_to(self._generation + 1):
             if record.offset == self._generation:
                 self._check_clock(started.started_at_us, record.timestamp * 1000)
@@ -184,16 +195,24 @@ class Owner:
                 told = told_of(message)
                 recovery.told(told.tenant, told.changes, told.place)
         self._told_to = self._generation + 1
+        if anew:
+            recovery.within(await self._ends())
+            await self._ports.in_thread(self._begin_anew, starts)
         await self._activations.start(self._segments.place.activations)
         # A segment that is paused by now is paused before the first word.
         recovery.reach(Place(activations=await self._activations.end()))
-        await self._ports.in_thread(self._catch_up, starts)
+        if not anew:
+            await self._ports.in_thread(self._catch_up, starts)
         self._kept_at = self._ports.monotonic()
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self.partition,
             self._generation,
-            "without a checkpoint" if found.generation < 0 else "from a checkpoint",
+            "without a checkpoint"
+            if found.generation < 0
+            else "anew, beside a checkpoint"
+            if anew
+            else "from a checkpoint",
             found.generation,
             starts[EVENTS],
             starts[PROFILES],
@@ -209,6 +228,36 @@ class Owner:
                 f"{self._config.clock_skew_s:.0f} s are allowed: windows would be wrong. Set the clocks by NTP.",
                 skew_s=(before_us - broker_us) / 1e6,
             )
+
+    async def _ends(self) -> Place:
+        """Where the logs end now: what was told of behind that, by an owner of logs that are no more, is no more."""
+        ends = {}
+        for topic in (EVENTS, PROFILES, SEGMENT_ACTIVATIONS):
+            log = self._ports.log(topic, self.partition)
+            try:
+                await log.start(0)
+                ends[topic] = await log.end()
+            finally:
+                await log.stop()
+        events, profiles = (ends[topic] + self._inputs[topic].base for topic in (EVENTS, PROFILES))
+        return Place(events=events, profiles=profiles, activations=ends[SEGMENT_ACTIVATIONS])
+
+    def _begin_anew(self, starts: Mapping[str, int]) -> None:
+        """The rules of the checkpoint over what the archive has. What else its state had taken in is lost with its log.
+
+        Who was told to be in is known of it; all activations are read again, as the relay has told them again.
+        """
+        at_us = self._segments.place.at_us
+        past = Past(
+            history=self._ports.history,
+            partition=self.partition,
+            partitions=self._config.partitions,
+            events=starts[EVENTS],
+            profiles=starts[PROFILES],
+        )
+        tenants = {name: segments.rebuilt(past, at_us) for name, segments in self._segments.tenants.items()}
+        place = Place(events=starts[EVENTS], profiles=starts[PROFILES], at_us=at_us)
+        self._segments = PartitionSegments(self.partition, place, tenants)
 
     def _catch_up(self, starts: Mapping[str, int]) -> None:
         """What was acknowledged after the checkpoint does not come again: it is in the archive."""
@@ -362,6 +411,7 @@ class Owner:
             changes=self._told_to,
             next_seq=self._seq,
             started_at_us=self._started_at_us,
+            era=self._era,
         )
         self._checkpoint_bytes = await self._ports.in_thread(
             checkpoints.keep, self._ports.store, self._config.staging_bucket, checkpoint

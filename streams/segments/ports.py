@@ -7,12 +7,13 @@ from typing import Any, Protocol
 
 from schemas.codec import CODEC
 from schemas.messages import Message
+from segmentation.archived import ArchivedLog
 from segmentation.history import History
 from streams.counters import Counters
 from streams.staging import ObjectStore
 
 Archived = Mapping[tuple[str, int], int]
-"""The offset below which the archive's table has all records, by topic and partition; it is kept current."""
+"""The position below which the archive's table has all records, by topic and partition; it is kept current."""
 
 
 class Log(Protocol):
@@ -45,6 +46,8 @@ class Log(Protocol):
 class Ports:
     """`send(topic, partition, key, value)` hands a message over, in order, and returns what waits for its offset.
 
+    `archived_logs()`: of each topic, the log that the archive has the records of. Raises `RetriableError`
+    TOPIC_REPLACED where another one is there.
     `in_thread(call, *args)` runs what blocks. `now_us`: the clock on the wall; `monotonic`: seconds of a steady one.
     `beginning`: held by the one owner that says just now that it begins.
     """
@@ -54,6 +57,7 @@ class Ports:
     store: ObjectStore
     history: History
     archived: Archived
+    archived_logs: Callable[[], Awaitable[Mapping[str, ArchivedLog]]]
     counters: Counters
     in_thread: Callable[..., Awaitable[Any]]
     now_us: Callable[[], int]

@@ -259,6 +259,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         "orchestration.steps.send.KafkaBacklog",
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
+    monkeypatch.setattr("orchestration.steps.send.archived_log", lambda _, topic: archive.log(topic))
     for module in ("orchestration.steps.send", "orchestration.relay.archived"):
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))

@@ -5,7 +5,7 @@ An owner can be made to die at any of its calls to the outside. What it had done
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,7 @@ from schemas.layout import split_s3_uri
 from schemas.messages import Message
 from schemas.segment_messages import ArchiveWritten, MembershipChanges, OwnerStarted
 from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES, PROFILES
+from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import ChangeLog, told_of
@@ -54,6 +55,7 @@ class World:
         self.store = InMemoryObjectStore()
         self.committed = dict.fromkeys(ACTIVITY_TOPICS, 0)
         self.archived: dict[tuple[str, int], int] = {}
+        self.archived_logs = dict.fromkeys(ACTIVITY_TOPICS, ArchivedLog())
         self.tables = {topic: [schema.empty_table()] for topic, schema in _SCHEMAS.items()}
         self.versions: dict[tuple[str, int], list[str]] = {}
         self.counters = Counters()
@@ -116,7 +118,7 @@ class World:
             written = CODEC.decode(record.value)
             assert isinstance(written, ArchiveWritten)
             place = (written.topic, int(written.partition))
-            if verdict(written, self.archived.get(place)) is Verdict.APPEND:
+            if verdict(written, self.archived.get(place), self.archived_logs[written.topic].era) is Verdict.APPEND:
                 for uri in written.files:
                     content = self.store.get(*split_s3_uri(uri))
                     assert content is not None
@@ -126,6 +128,17 @@ class World:
             elif place in self.archived:
                 self.archived[place] = self.archived[place]
         self._announced = len(log)
+
+    def begin_anew(self, *topics: str) -> None:
+        """These were lost and made anew, and so said to be, with how far they were read."""
+        for topic in topics:
+            self.logs.pop(topic, None)
+        self.committed |= {topic: 0 for topic in self.committed if topic in topics}
+        self._announced = len(self.logs.get(ARCHIVE, []))
+        self.archived_logs = {
+            topic: ArchivedLog(era=log.era + 1, base={HERE: self.archived.get((topic, 0), 0)})
+            for topic, log in self.archived_logs.items()
+        }
 
     def table(self, topic: str) -> pa.Table:
         """All rows that the archive has."""
@@ -154,6 +167,7 @@ class LivingOwner:
     def __init__(self, world: World, beside: "LivingOwner | None" = None) -> None:
         self.world = world
         self.dies_after: int | None = None
+        self._logs = world.archived_logs
         self.may_send = asyncio.Event()
         self.may_send.set()
         self.beginning: asyncio.Lock = asyncio.Lock() if beside is None else beside.beginning
@@ -169,6 +183,7 @@ class LivingOwner:
                 store=world.store,
                 history=_FakeHistory(world),
                 archived=world.archived,
+                archived_logs=self._archived_logs,
                 counters=world.counters,
                 in_thread=self._in_thread,
                 now_us=lambda: world.now_us,
@@ -189,6 +204,8 @@ class LivingOwner:
             await self.owner.deliver([_taken(topic, record) for record in fetched])
 
     def _ack(self, topic: str, offset: int) -> None:
+        if self.world.archived_logs is not self._logs:
+            return  # the group is another one
         self.world.committed[topic] = max(self.world.committed[topic], offset + 1)
 
     def _call(self) -> None:
@@ -207,6 +224,9 @@ class LivingOwner:
             return offset
 
         return acknowledged()
+
+    async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
+        return self.world.archived_logs
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         self._call()

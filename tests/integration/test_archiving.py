@@ -19,9 +19,9 @@ from orchestration.context import Context
 from orchestration.local.kafka.topics import admin_client, ensure_topics
 from orchestration.operations.dead_letters import read as read_dead_letters
 from orchestration.relay.archiving import ArchiveConsumer
-from orchestration.relay.topic_ids import TopicIds
 from orchestration.relay.worker_group import Place, WorkerGroup
 from orchestration.settings import Secret, Settings
+from orchestration.topic_ids import TopicIds
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.segment_messages import ArchiveCommitted, ArchiveWritten

@@ -50,6 +50,7 @@ class Shop:
         self.refunded: set[str] = set()
         self.ages: dict[str, int] = {}
         self.known: set[str] = set()
+        self.sent = 0
         self.dice = random.Random(20_262)
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
@@ -92,6 +93,7 @@ class Shop:
 
     def _produce(self, topic: str, record: dict[str, Any]) -> None:
         value = json.dumps({**record, "tenant": self.tenant}).encode()
+        self.sent += 1
         while True:
             try:
                 return self._producer.produce(topic, value, key=record["user_id"].encode())

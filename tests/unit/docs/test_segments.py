@@ -13,7 +13,7 @@ TEXT = " ".join(PAGE.split())
 
 
 def test_the_commands_of_the_page_exist_and_none_is_left_out() -> None:
-    named = set(re.findall(r"muster (segments \w+|explain)", PAGE))
+    named = set(re.findall(r"muster (segments [\w-]+|explain)", PAGE))
     assert named == {" ".join(path[1:]) for path in LEAVES if path[1] in {"segments", "explain"}} - {"segments list"}
 
 

@@ -316,3 +316,44 @@ def test_a_catalog_that_is_away_is_told_as_such(bucket: Bucket) -> None:
     archive = ActivityArchive(catalog_url=away, s3=bucket.s3, bucket=bucket.name)
     with pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
         archive.append(EVENTS, [bucket.write(0, 1)])
+
+
+def test_a_topic_that_is_begun_anew_goes_on_behind_what_the_archive_has(
+    archive: ActivityArchive, bucket: Bucket
+) -> None:
+    archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
+    for _ in range(2):  # who begins a second time moves nothing
+        begun = archive.begin_anew(EVENTS, topic_id="b", starts={HERE: 4, OTHER: 0}, era=1)
+        assert (begun.era, begun.base, begun.position(HERE, 4)) == (1, {HERE: 6, OTHER: 0}, 10)
+    assert archive.log(EVENTS, topic_id="b") == begun
+    with pytest.raises(RetriableError, match=r"TOPIC_REPLACED: .* muster segments begin-anew"):
+        archive.log(EVENTS, topic_id="a")
+    assert (archive.topic_id(EVENTS), archive.archived_to(EVENTS, topic_id="b")) == ("b", {HERE: 10})
+    of_before = bucket.write(10, 20, [event(11)])
+    assert became(archive.append(EVENTS, [of_before], topic_id="b")) == [Verdict.REFUSED]
+    assert became(archive.append(EVENTS, [replace(of_before, era=1)], topic_id="b")) == [Verdict.APPEND]
+    assert offsets(archive, bucket) == [1, 11]
+
+
+def test_a_table_that_has_nothing_can_begin_anew_too(archive: ActivityArchive, bucket: Bucket) -> None:
+    archive.begin_anew(PROFILES, topic_id="b", starts={HERE: 0}, era=3)
+    assert (archive.log(PROFILES, topic_id="b").era, archive.archived_to(PROFILES)) == (3, {})
+    written = replace(bucket.write(0, 5, [change(2)], topic=PROFILES), era=3)
+    assert became(archive.append(PROFILES, [written], topic_id="b")) == [Verdict.APPEND]
+
+
+def test_an_append_that_began_before_a_topic_was_begun_anew_does_not_hold(
+    archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
+    commit = Transaction.commit_transaction
+
+    def begins_before(self: Transaction) -> Any:
+        monkeypatch.setattr(Transaction, "commit_transaction", commit)
+        archive.begin_anew(EVENTS, topic_id="b", starts={HERE: 0}, era=1)
+        return commit(self)
+
+    monkeypatch.setattr(Transaction, "commit_transaction", begins_before)
+    with pytest.raises(RetriableError, match="TOPIC_REPLACED"):
+        archive.append(EVENTS, [bucket.write(10, 20, [event(11)])], topic_id="a")
+    assert (offsets(archive, bucket), archive.archived_to(EVENTS)) == ([1], {HERE: 10})

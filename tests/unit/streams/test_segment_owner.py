@@ -413,6 +413,70 @@ async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown()
     assert of_type(world, MEMBERSHIP_CHANGES, MembershipChanges) == []
 
 
+async def kept(world: World, *users: str) -> LivingOwner:
+    """An owner that was told of these, and has kept a checkpoint; its archive has all but the last one."""
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    for user in users:
+        world.append(EVENTS, purchase(user, ago_s=50), user.encode())
+        world.archive()
+        await step(living)
+    world.steady_s += 1.0
+    await step(living)
+    assert len(world.store.keys("checkpoints")) == 1
+    return living
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["events and profiles", "all of Kafka"])
+async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_left(whole: bool) -> None:  # noqa: FBT001
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    living = await kept(world, "ann", "bob", "cid")
+    assert (world.archived[EVENTS, 0], living.owner.segments.place.events) == (2, 3)
+    assert world.received() == {"buyers": {"ann", "bob", "cid"}}
+    world.begin_anew(*(world.logs if whole else (EVENTS, PROFILES)))
+    if whole:
+        world.append(SEGMENT_ACTIVATIONS, buyers())  # as the relay tells it again
+    for user in ("dan", "eve"):
+        world.append(EVENTS, purchase(user), user.encode())
+    anew = await started(world)
+    assert anew.owner.segments.place.events == 2
+    await step(anew)
+    told = [told_of(m).changes for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)][-2:]
+    changed = {
+        (user, entered)
+        for one in told
+        for user, entered in zip(one.user_ids.to_pylist(), one.entered.tolist(), strict=True)
+    }
+    # The event of cid was never archived: it is lost with its topic, and so is what came of it.
+    assert changed == {("cid", False), ("dan", True), ("eve", True)}
+    if not whole:
+        assert world.received() == {"buyers": {"ann", "bob", "dan", "eve"}}
+    written = of_type(world, ARCHIVE, ArchiveWritten)[-1]
+    assert (written.first_offset, written.end_offset, written.era) == (2, 4, 1)
+    world.archive()
+    world.steady_s += 1.0
+    await step(anew)
+    assert (world.committed[EVENTS], world.archived[EVENTS, 0]) == (2, 4)
+    assert sorted(world.table(EVENTS).column("offset").to_pylist()) == [0, 1, 2, 3]
+
+    again = await started(world)  # from the checkpoint of the new era, though its generation is a lower one
+    assert again.owner.segments.place.events == 4
+    world.append(EVENTS, purchase("fay"), b"fay")
+    await step(again)
+    assert again.owner.segments.members(SHOP, BUYERS).to_pylist() == ["ann", "bob", "dan", "eve", "fay"]  # type: ignore[union-attr]
+
+
+async def test_what_is_refused_after_a_new_beginning_is_named_by_its_offset_in_the_new_log() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    await kept(world, "ann", "bob")
+    world.begin_anew(EVENTS, PROFILES)
+    living = await started(world)
+    world.append(EVENTS, b"no event", b"ann")
+    await step(living)
+    (letter,) = of_type(world, DEAD_LETTERS, DeadLetter)
+    assert (letter.topic, letter.offset) == (EVENTS, 0)
+
+
 async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(caplog: pytest.LogCaptureFixture) -> None:
     def waits(living: LivingOwner) -> float:
         (sample,) = (one for one in living.owner.samples() if one.metric is RECOVERY)
@@ -597,7 +661,7 @@ async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
-    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY)
+    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs)
     errors: list[FatalError] = []
     monkeypatch.setattr(worker.faust, "fail", errors.append)
     worker.on_rewound({TP(EVENTS, 0): 0}, 1)
@@ -609,7 +673,7 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
     tmp_path: Path,
 ) -> None:
     world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
-    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY)
+    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs)
     worker.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
     asked: list[tuple[int, int]] = []
 

@@ -1,10 +1,13 @@
 """What Kafka calls a topic besides its name: an id that no other topic ever has, also none of the same name."""
 
+from typing import Final
+
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from connectors.publishing.kafka_errors import kafka_error
-from orchestration.relay.worker_group import TIMEOUT_S
+
+TIMEOUT_S: Final = 5.0
 
 
 class TopicIds:

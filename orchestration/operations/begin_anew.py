@@ -1,0 +1,183 @@
+"""Beginning anew: Kafka, or some of its topics, was lost and made anew, while lake, catalog and checkpoints stand.
+
+1. Topics of events and profiles that are other ones than the archive's, checkpoints of another log of changes.
+2. The group has no members, and reads the topics that are new from where they begin.
+3. The relay tells all rules and audiences again: the log that had them may be lost, too.
+4. Both tables go on behind what they have, in a new era (`connectors.lake.archive_eras`). Workers that start from here
+   on evaluate all rules over the archive, and tell the difference to what their checkpoints know to have been told.
+It may die anywhere, and is then run again: only the last commit of step 4 ends what step 1 finds.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.clock import now_ms
+from orchestration.relay.worker_group import WorkerGroup
+from orchestration.topic_ids import TopicIds
+from schemas.errors import RetriableError, UserError
+from schemas.ids import Partition
+from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_WORKER_GROUP
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+EMPTY_WITHIN_S: Final = 40.0
+"""A worker that was killed is a member until its session ends."""
+POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFound:
+    """A topic of events or profiles: what Kafka calls it, where its partitions begin, and how it stands to the archive.
+
+    `replaced`: the archive is of another one of this name. `archived`: records that the archive has of all that there
+    ever were. `waiting`: records that the topic has now. `expired`: those that it had and has no longer.
+    """
+
+    topic: str
+    topic_id: str
+    replaced: bool
+    starts: Mapping[Partition, int]
+    archived: int
+    waiting: int
+    expired: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Step 1. `checkpoints`: the partitions whose checkpoint is of another log of changes. `era`: the one to come."""
+
+    topics: tuple[TopicFound, ...]
+    checkpoints: tuple[Partition, ...]
+    era: int
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything was made anew."""
+        return bool(self.checkpoints) or any(topic.replaced for topic in self.topics)
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "needed": self.needed,
+            "era": self.era,
+            "topics": [
+                {
+                    "topic": one.topic,
+                    "replaced": one.replaced,
+                    "archived": one.archived,
+                    "waiting": one.waiting,
+                    "expired": one.expired,
+                }
+                for one in self.topics
+            ],
+            "checkpoints_of_another_log": list(self.checkpoints),
+        }
+
+
+def look(context: "Context") -> Found:
+    """Step 1, which changes nothing. Raises `RetriableError` KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
+    return Found(
+        topics=tuple(_topic(context, topic) for topic in ACTIVITY_TOPICS),
+        checkpoints=of_another_log(context),
+        era=_era(context) + 1,
+    )
+
+
+def of_another_log(context: "Context") -> tuple[Partition, ...]:
+    """The partitions whose checkpoint workers refuse with OTHER_LOG. Raises as `look`. Reads all checkpoints."""
+    from aiokafka.errors import KafkaError
+
+    try:
+        return asyncio.run(_of_another_log(context, _era(context)))
+    except KafkaError as exc:
+        raise RetriableError("KAFKA_UNAVAILABLE", f"reading {MEMBERSHIP_CHANGES} failed: {exc!r}") from exc
+
+
+def _era(context: "Context") -> int:
+    return max(context.archive.log(topic).era for topic in ACTIVITY_TOPICS)
+
+
+def begin_anew(context: "Context", found: Found, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Steps 2 to 4; how many segments are told again.
+
+    Raises `UserError` WORKERS_RUNNING, `RetriableError` KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
+    """
+    _reset(context, found, sleep)  # 2
+    told = context.activations.say_all_again(now_ms())  # 3
+    for one in found.topics:  # 4
+        context.archive.begin_anew(one.topic, topic_id=one.topic_id, starts=one.starts, era=found.era)
+    return told
+
+
+def _topic(context: "Context", topic: str) -> TopicFound:
+    from connectors.publishing.log_ends import log_ends, log_starts
+
+    bootstrap, partitions = context.settings.kafka_bootstrap, context.settings.partitions
+    topic_id, known = TopicIds(bootstrap).of(topic), context.archive.topic_id(topic)
+    starts, ends = log_starts(bootstrap, topic, partitions), log_ends(bootstrap, topic, partitions)
+    return TopicFound(
+        topic=topic,
+        topic_id=topic_id,
+        replaced=known is not None and known != topic_id,
+        starts={Partition(number): start for number, start in enumerate(starts)},
+        archived=sum(context.archive.archived_to(topic).values()),
+        waiting=sum(ends) - sum(starts),
+        expired=sum(starts),
+    )
+
+
+async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]:
+    from orchestration.faust_process import store_config
+    from streams.segments import checkpoints
+    from streams.segments.log_identity import is_of
+    from streams.segments.log_reader import LogReader
+    from streams.staging import S3Store
+
+    settings, other = context.settings, []
+    store = S3Store(store_config(settings))
+    for partition in map(Partition, range(settings.partitions)):
+        checkpoint = checkpoints.latest(store, settings.staging_bucket, partition)
+        if checkpoint is None or checkpoint.era < era:  # it is begun anew beside such a one
+            continue
+        log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)
+        await log.start(0)
+        try:
+            end = await log.end()
+        finally:
+            await log.stop()
+        if not await is_of(LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end):
+            other.append(partition)
+    return tuple(other)
+
+
+def _reset(context: "Context", found: Found, sleep: Callable[[float], None]) -> None:
+    """Step 2. Kafka refuses to move offsets of a group that has members."""
+    from confluent_kafka import KafkaException
+
+    group = WorkerGroup(
+        context.settings.kafka_bootstrap,
+        context.settings.partitions,
+        name=SEGMENT_WORKER_GROUP,
+        topics=ACTIVITY_TOPICS,
+    )
+    starts = {(one.topic, int(p)): start for one in found.topics if one.replaced for p, start in one.starts.items()}
+    deadline = time.monotonic() + EMPTY_WITHIN_S
+    members = 0
+    while True:
+        try:
+            if not (members := group.members()) and group.move(starts):
+                return
+        except KafkaException as exc:
+            if time.monotonic() > deadline:
+                raise RetriableError("KAFKA_UNAVAILABLE", f"the group of the workers cannot be moved: {exc}") from exc
+        if time.monotonic() > deadline:
+            raise UserError(
+                "WORKERS_RUNNING",
+                f"the group {SEGMENT_WORKER_GROUP} has {members} members: end the workers of segments first",
+                members=members,
+            )
+        sleep(POLL_S)
