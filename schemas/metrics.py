@@ -150,6 +150,11 @@ SEGMENT_MISMATCHES: Final = Metric(
     type="gauge",
     help="Users of whom the stream and the archive have said different things, at the last check of each segment.",
 )
+OTHER_LOG: Final = Metric(
+    name="muster_segments_other_log",
+    type="gauge",
+    help="Partitions whose checkpoint workers refuse, as it is of another Kafka than the one that is there.",
+)
 OLDEST_JOB: Final = Metric(
     name="muster_oldest_job_age_seconds",
     type="gauge",
@@ -218,6 +223,7 @@ RELAY_METRICS: Final = (
     SEGMENT_AGE,
     SEGMENT_CHECKS,
     SEGMENT_MISMATCHES,
+    OTHER_LOG,
     OLDEST_JOB,
     LAG,
     WORKERS,

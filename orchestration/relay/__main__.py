@@ -22,6 +22,7 @@ from orchestration.relay.liveness import WorkerLiveness
 from orchestration.relay.lost_markers import LostMarkers
 from orchestration.relay.metrics import RelayMetrics
 from orchestration.relay.notifying import Notifier
+from orchestration.relay.other_logs import OtherLogs
 from orchestration.relay.progress import progress_fold
 from orchestration.relay.schedules import Schedules
 from orchestration.relay.segment_checks import SegmentChecks
@@ -74,8 +75,12 @@ def main() -> int:
     ArchiveKeeper(context, stop).start()
     checks = SegmentChecks(context, stop, counters)
     checks.start()
+    other_logs = OtherLogs(context, stop)
+    other_logs.start()
     metrics = RelayMetrics(context, counters)
-    serve_metrics(settings, "relay", settings.metrics_port, lambda: [*metrics.samples(), *checks.samples()])
+    serve_metrics(
+        settings, "relay", settings.metrics_port, lambda: [*metrics.samples(), *checks.samples(), *other_logs.samples()]
+    )
     _go_round(context, stop, changed)
     for thread in threads:
         thread.join(10)

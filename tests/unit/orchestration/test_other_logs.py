@@ -1,0 +1,40 @@
+"""What the relay counts of partitions that workers refuse, and when it looks at checkpoints at all."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestration.relay.other_logs import OtherLogs
+from schemas.ids import Partition
+from schemas.metrics import OTHER_LOG
+from tests.unit.notifications.test_telling import make_context
+
+
+def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic_id, looks = "a", list[tuple[Partition, ...]]()
+    answers = [(), (Partition(0), Partition(2)), (Partition(2),), ()]
+
+    def refused() -> tuple[Partition, ...]:
+        looks.append(answers[len(looks)])
+        return looks[-1]
+
+    def counted() -> list[float]:
+        return [sample.value for sample in other_logs.samples() if sample.metric is OTHER_LOG]
+
+    other_logs = OtherLogs(make_context(tmp_path), threading.Event(), lambda _: topic_id, refused)
+    assert counted() == []
+    other_logs.look()
+    other_logs.look()  # the log is the same, and none was refused: checkpoints are not read
+    assert (counted(), len(looks)) == ([0], 1)
+    topic_id = "b"
+    other_logs.look()
+    assert counted() == [2]
+    assert "OTHER_LOG: the checkpoints of partitions 0, 2" in caplog.text
+    other_logs.look()
+    assert counted() == [1]
+    other_logs.look()
+    other_logs.look()
+    assert (counted(), len(looks)) == ([0], 4)
