@@ -13,8 +13,8 @@
 4. The view of what is committed advances only when the commit succeeded (faust-streaming issue 316).
 5. What was sent in a transaction is read once that is committed, and never if it is aborted. Faust asks for that only
    together with transactions of its own.
-6. When what keeps the consumer in its group has ended, so does the process. After an error that it does not know
-   aiokafka says so only in calls that Faust never makes: the worker would sit there without partitions for ever.
+6. When what keeps the consumer in its group has ended, or the group has refused it, so ends the process. aiokafka says
+   so only in calls that Faust never makes, and waits for them: the worker would sit there without partitions for ever.
 7. A compressed batch is unpacked up to a limit, or one that was made to do so would end each worker that reads it.
 
 Whether records arrive without a gap is checked again by the lanes' ledgers: a hole ends the process.
@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust import App
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
@@ -81,15 +82,24 @@ class GuardedThread(AIOKafkaConsumerThread):
     """The thread of Faust's consumer, with guards 5 and 6."""
 
     async def on_start(self) -> None:
-        """Watch the consumer that was started."""
+        """Watch the consumer that was started; before it has subscribed, nothing can be refused."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         coordinator._coordination_task.add_done_callback(self._left_the_group)  # noqa: SLF001
+        push = coordinator._push_error_to_user  # noqa: SLF001
+
+        def refused(exc: Exception) -> Any:
+            self._fault(refused_by_group(coordinator.group_id, exc))
+            return push(exc)
+
+        coordinator._push_error_to_user = refused  # noqa: SLF001
 
     def _left_the_group(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (cause := task.exception()) is None:
             return
-        error = FatalError("GROUP_LOST", f"the worker is no member of its group any more, and ends: {cause}")
+        self._fault(FatalError("GROUP_LOST", f"the worker is no member of its group any more, and ends: {cause}"))
+
+    def _fault(self, error: FatalError) -> None:
         self.parent_loop.call_soon_threadsafe(cast(SafeConsumer, self.consumer).ownership.on_fault, error)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -188,6 +198,14 @@ class SafeTransport(Transport):
     """Faust's aiokafka transport, with the guarded consumer."""
 
     Consumer = SafeConsumer
+
+
+def refused_by_group(group: str, cause: Exception) -> FatalError:
+    """What to say of an error after which aiokafka does nothing more for the group."""
+    what = f"the group {group} does not take the worker: {type(cause).__name__}: {cause}"
+    if isinstance(cause, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
+        what += f". Allow its user to read the group {group}, and to read and describe its topics"
+    return FatalError("GROUP_REFUSED", f"{what}. The worker ends, to be started again", group=group)
 
 
 def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> int:

@@ -8,11 +8,15 @@ from typing import Any
 
 import faust
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import GroupAuthorizationFailedError, InvalidSessionTimeoutError
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
-from streams.guards import GuardedThread, SafeConsumer, install, start_offset
+from streams.guards import GuardedThread, SafeConsumer, install, refused_by_group, start_offset
 from tests.fakes.fetches import fetched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -131,7 +135,9 @@ async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(app: faust
         raise AssertionError("Did we not perform bootstrap?")
 
     class Started:
-        _coordinator = SimpleNamespace(_coordination_task=asyncio.ensure_future(coordinate()))
+        _coordinator = SimpleNamespace(
+            _coordination_task=asyncio.ensure_future(coordinate()), _push_error_to_user=lambda _: None
+        )
 
         async def start(self) -> None:
             """It is in its group."""
@@ -145,6 +151,42 @@ async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(app: faust
         await asyncio.sleep(0)
     assert owner.told == [("fault", "GROUP_LOST")]
     thread.thread_loop.close()
+
+
+async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> None:
+    """aiokafka's own coordinator, to which the broker says no: it waits until somebody takes the error from it."""
+    consumer, owner = consumer_of(app, Broker({}))
+
+    async def refuse(*_: object) -> None:
+        raise GroupAuthorizationFailedError
+
+    client, subscription = AIOKafkaClient(), SubscriptionState()
+    client.coordinator_lookup = refuse
+    subscription.register_fetch_waiters(set())
+    coordinator = GroupCoordinator(client, subscription, group_id="muster-segments")
+
+    class Started:
+        _coordinator = coordinator
+
+        async def start(self) -> None:
+            """It has no partitions yet."""
+
+    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
+    thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
+    await thread.on_start()
+    subscription.subscribe({T0.topic})
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert owner.told == [("fault", "GROUP_REFUSED")]
+    assert not coordinator._coordination_task.done()  # it sits there, and would do so for ever
+    await coordinator.close()
+    thread.thread_loop.close()
+
+
+def test_what_a_group_refuses_is_said_with_what_to_do() -> None:
+    error = refused_by_group("muster-segments", GroupAuthorizationFailedError("muster-segments"))
+    assert "Allow its user to read the group muster-segments" in str(error)
+    assert "Allow" not in str(refused_by_group("muster-segments", InvalidSessionTimeoutError()))
 
 
 async def test_guard_2_partitions_without_a_committed_offset_are_rewound_to_the_start(app: faust.App) -> None:
