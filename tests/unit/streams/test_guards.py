@@ -234,6 +234,13 @@ async def test_guard_2_a_rewind_that_a_rebalance_has_overtaken_tells_nobody_of_i
     assert owner.told == [("rewound", {T0: 3}, 8)]
 
 
+def test_guard_2_a_rest_that_has_expired_is_retention_lost_though_it_may_have_held_no_record() -> None:
+    """Offset 10 was the marker of a transaction, or a record: the log ends at 11, and begins there."""
+    with pytest.raises(FatalError, match="RETENTION_LOST"):
+        start_offset(T0, 10, 11, 11)
+    assert start_offset(T0, 11, 11, 11) == 11  # a worker that lives commits past the marker
+
+
 @pytest.mark.parametrize(("committed", "earliest", "latest"), [(9, 10, 100), (101, 10, 100)])
 def test_guard_2_a_committed_offset_outside_the_log_is_retention_lost(
     committed: int, earliest: int, latest: int
