@@ -223,6 +223,7 @@ def _reader(
                 path,
                 job.spec,
                 max_decoded_bytes=most,
+                max_ratio=job.limits.max_ratio,
                 choose=choose,
                 received_at_us=job.received_at_us,
                 beat=beat,

@@ -111,14 +111,19 @@ class Decompressed:
             and self.bytes_decoded > RATIO_FREE_BYTES
             and self.bytes_decoded > self._max_ratio * self._source.bytes_read
         ):
-            raise UserError(
-                "COMPRESSION_BOMB",
-                f"the file unpacks to more than {self._max_ratio:g} times its size",
-                limit_ratio=self._max_ratio,
-                source_bytes=self._source.bytes_read,
-                decoded_bytes=self.bytes_decoded,
-            )
+            raise ratio_exceeded(self._max_ratio, self._source.bytes_read, self.bytes_decoded)
         return n
+
+
+def ratio_exceeded(limit: float, source_bytes: int, decoded_bytes: int) -> UserError:
+    """COMPRESSION_BOMB, of a file that unpacks to too many times its size."""
+    return UserError(
+        "COMPRESSION_BOMB",
+        f"the file unpacks to more than {limit:g} times its size",
+        limit_ratio=limit,
+        source_bytes=source_bytes,
+        decoded_bytes=decoded_bytes,
+    )
 
 
 class _Gzip:

@@ -1,4 +1,4 @@
-"""Parquet through Arrow, checked afterwards: what the file says about itself is not believed."""
+"""Parquet through Arrow, checked afterwards: a file is believed only where it speaks against itself."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final, assert_never
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connectors.sources.acceptance import Candidates, accept, reject_batches
+from connectors.sources.compression import RATIO_FREE_BYTES, ratio_exceeded
 from connectors.sources.header import check_count, shown, wanted_columns
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.sources.suggestion import Chooser, Layout
@@ -37,7 +38,7 @@ class ParquetReader:
 
     An id is text or an integer. Types must fit the spec: a text column is converted as in CSV (without null values), a
     number, date or timestamp only where nothing is lost. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
-    DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE.
+    DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE, COMPRESSION_BOMB.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ParquetReader:
         spec: ImportSpec,
         *,
         max_decoded_bytes: int,
+        max_ratio: float,
         choose: Chooser | None = None,
         received_at_us: int = MAX_US,
         beat: Callable[[], None] = lambda: None,
@@ -55,6 +57,7 @@ class ParquetReader:
         self._path = path
         self._spec = spec
         self._max_decoded_bytes = max_decoded_bytes
+        self._max_ratio = max_ratio
         self._beat = beat
         self.bytes_decoded = 0
 
@@ -71,6 +74,7 @@ class ParquetReader:
             pa.OSFile(self._path) as raw,
             pq.ParquetFile(raw, pre_buffer=False, page_checksum_verification=True) as file,
         ):
+            self._check_ratio(file.metadata, raw.size())
             names = file.schema_arrow.names
             check_count(len(names))
             if self._choose is not None:
@@ -95,6 +99,12 @@ class ParquetReader:
                 ordinal += batch.num_rows
             if ordinal != promised:
                 raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows and says {promised}")
+
+    def _check_ratio(self, metadata: pq.FileMetaData, stored: int) -> None:
+        """Arrow unpacks a page as a whole, and a page of gigabytes may be a few kilobytes."""
+        unpacked = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+        if unpacked > RATIO_FREE_BYTES and unpacked > self._max_ratio * stored:
+            raise ratio_exceeded(self._max_ratio, stored, unpacked)
 
     def _check_types(self, schema: pa.Schema) -> None:
         id_type = schema.field(self._spec.id_column).type

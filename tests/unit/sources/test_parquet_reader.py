@@ -164,6 +164,17 @@ def test_a_footer_that_counts_more_rows_than_there_are_is_corrupt(tmp_path: Path
     assert caught.value.code == "CORRUPT_FILE"
 
 
+def test_a_page_that_unpacks_to_far_more_than_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    settings = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+    content = written({"user_id": ["ann"], "note": ["x" * 200_000_000]}, **settings)
+    assert len(content) < 200_000
+    with pytest.raises(UserError) as caught:
+        read(content, tmp_path, "note")
+    assert (caught.value.code, caught.value.detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
+    fits = written({"user_id": [f"user-{n}" for n in range(9)], "note": ["x" * 300_000] * 9}, **settings)
+    assert len(read(fits, tmp_path, "note").ids) == 9  # little is no bomb, however well it is packed
+
+
 def outcome(content: bytes, tmp_path: Path) -> str:
     try:
         found = read(content, tmp_path)
