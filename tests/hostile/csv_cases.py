@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from connectors.sources.compression import MAGIC_BYTES, sniff
 from tests.hostile import csv_headers, csv_structure, csv_text, csv_values
 from tests.hostile.damage import Damage, Fault
 from tests.hostile.judging import Outcome, against_naive, against_twin, naive_outcome
 from tests.hostile.naive_csv import read
-from tests.hostile.reading import read_csv
+from tests.hostile.reading import parse, read_csv
 from tests.hostile.twin import HEADER, SPEC, WANTED, Twin, twin_of, written
 
 FAULTS: Final = (*csv_structure.FAULTS, *csv_headers.FAULTS, *csv_text.FAULTS, *csv_values.FAULTS)
@@ -59,6 +61,15 @@ def cases(fault: Fault, *, block: int = BLOCK, sizes: dict[str, int] = SIZES) ->
                 )
 
 
+def whole_cases(fault: Fault, sizes: dict[str, int], styles: dict[str, dict[str, Any]]) -> Iterator[Case]:
+    """Files with a fault that has no position."""
+    for style, settings in styles.items():
+        for size, size_bytes in sizes.items():
+            twin = twin_of(size_bytes, **settings)
+            damage = fault.damage(twin, 0)
+            yield Case(fault=fault, style=style, size=size, position="whole file", twin=twin, damage=damage)
+
+
 def places(clean: Twin, block: int, phases: Sequence[int] = PHASES) -> Iterator[tuple[str, Twin, int]]:
     """(position, twin, row) of the first, middle and last row and, where there is one, of a row at a border."""
     yield "first row", clean, 0
@@ -84,6 +95,21 @@ def verdicts(case: Case, *, block: int = BLOCK) -> Iterator[str]:
         yield f"{case.name}: the naive reader: {wrong}"
     for block_bytes in (block, 1 << 20) if len(content) > block else (61, 1 << 20):
         yield from judge(case, expected, read_csv(content, SPEC, block_bytes=block_bytes), f"blocks of {block_bytes}")
+
+
+def parsed_verdicts(case: Case, folder: Path, *, here: bool = False) -> Iterator[str]:
+    """As `verdicts`, through the child or `here`, in this process; of a compressed file only the twin is an oracle."""
+    content = case.damage.content
+    if here:
+        yield from verdicts(case)
+        return
+    path = folder / "case.csv"
+    path.write_bytes(content)
+    outcome = parse(path, SPEC)
+    if sniff(content[:MAGIC_BYTES]) == "none":
+        yield from judge(case, naive_outcome(lambda: read(content, WANTED)), outcome, "the child")
+    elif wrong := against_twin(case.twin, case.damage, outcome):
+        yield f"{case.name}, the child: {wrong}"
 
 
 def judge(case: Case, expected: Outcome, outcome: Outcome, how: str) -> Iterator[str]:
