@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from connectors.sources import int96
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import RATIO_FREE_BYTES, ratio_exceeded
 from connectors.sources.header import check_count, shown, wanted_columns
@@ -72,7 +73,8 @@ class ParquetReader:
     def _read(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         with (
             pa.OSFile(self._path) as raw,
-            pq.ParquetFile(raw, pre_buffer=False, page_checksum_verification=True) as file,
+            _opened(raw, coerce_int96_timestamp_unit=int96.UNIT) as file,
+            pa.OSFile(self._path) as again,
         ):
             self._check_ratio(file.metadata, raw.size())
             names = file.schema_arrow.names
@@ -83,9 +85,11 @@ class ParquetReader:
             wanted_columns(names, self._spec)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
             self._check_types(file.schema_arrow)
-            _check_counts(file)
+            _check_counts(file, set(wanted))
             promised = file.metadata.num_rows
             ordinal = 0
+            twice = int96.int96_columns(file, wanted)
+            nanoseconds = int96.Nanoseconds(_opened(again), twice, BATCH_ROWS) if twice else None
             for batch in file.iter_batches(BATCH_ROWS, columns=sorted(set(wanted)), use_threads=False):
                 self._beat()
                 self.bytes_decoded += batch.nbytes
@@ -95,7 +99,9 @@ class ParquetReader:
                         f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
                         limit_bytes=self._max_decoded_bytes,
                     )
-                yield from self._results(ordinal, [batch.column(name) for name in wanted])
+                exact = nanoseconds.exact(batch) if nanoseconds is not None else {}
+                columns = [exact[name] if name in exact else batch.column(name) for name in wanted]
+                yield from self._results(ordinal, columns)
                 ordinal += batch.num_rows
             if ordinal != promised:
                 raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows and says {promised}")
@@ -151,9 +157,13 @@ class ParquetReader:
         yield from reject_batches(rejects + more)
 
 
-def _check_counts(file: pq.ParquetFile) -> None:
-    """Columns that are not nested have a value a row: a footer that hides rows is corrupt. Raises `UserError`."""
-    flat = [k for k in range(len(file.schema)) if file.schema.column(k).max_repetition_level == 0]
+def _opened(file: pa.OSFile, **settings: str) -> pq.ParquetFile:
+    return pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True, **settings)
+
+
+def _check_counts(file: pq.ParquetFile, wanted: set[str]) -> None:
+    """Columns that are kept have a value a row: a footer that hides rows is corrupt. Raises `UserError`."""
+    flat = [k for k in range(len(file.schema)) if file.schema.column(k).path in wanted]
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
         for k in flat:

@@ -10,9 +10,12 @@ from typing import Any, Final
 import pyarrow as pa
 
 from benchmarks.measure import KIB, peak_kib
+from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.csv_reader import CsvReader
+from connectors.sources.detection import detect
 from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.limits import ParseLimits
+from connectors.sources.parquet_reader import ParquetReader
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.columns import ImportSpec
@@ -33,6 +36,17 @@ def read_csv(content: bytes, spec: ImportSpec, *, block_bytes: int, batch_rows: 
 def read_jsonl(content: bytes, spec: ImportSpec, *, block_bytes: int) -> Outcome:
     """In this process."""
     return outcome_of(lambda: JsonLinesReader(io.BytesIO(content), spec, block_bytes=block_bytes))
+
+
+def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
+    """In this process, which may die of it."""
+    path = folder / "here.parquet"
+    path.write_bytes(content)
+    try:
+        detect(path.name, content[:MAGIC_BYTES], "parquet")
+    except UserError as exc:
+        return Outcome(refusal=exc.code)
+    return outcome_of(lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32))
 
 
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Outcome:
@@ -83,7 +97,7 @@ def outcome_of(read: Any) -> Outcome:
                 rows += zip(*(_comparable(column) for column in found.columns), strict=True)
     except UserError as exc:
         return Outcome(refusal=exc.code)
-    return Outcome(rows=rows, rejects=sorted(rejects))
+    return Outcome(rows=rows, rejects=sorted(rejects, key=lambda reject: reject[0]))
 
 
 def _comparable(column: pa.Array) -> list[Any]:
