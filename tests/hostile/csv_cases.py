@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ SIZES: Final = {"tiny": 0, "just over a block": BLOCK + 200, "several blocks": 3
 PHASES: Final = (0, 1, 20, 45, 70)
 """Bytes of the faulty record before the border."""
 LONGEST_RECORD: Final = 250
+MARGIN: Final = 100_000
 STYLES: Final[dict[str, dict[str, Any]]] = {
     "LF": {},
     "CRLF": {"line_end": b"\r\n"},
@@ -68,6 +70,21 @@ def whole_cases(fault: Fault, sizes: dict[str, int], styles: dict[str, dict[str,
             twin = twin_of(size_bytes, **settings)
             damage = fault.damage(twin, 0)
             yield Case(fault=fault, style=style, size=size, position="whole file", twin=twin, damage=damage)
+
+
+def real_cases(fault: Fault, block: int) -> Iterator[Case]:
+    """Files of just over a block of the product and of two: the first row, one at the border, and the last."""
+    for size, size_bytes, chosen in (
+        ("just over a block", block + MARGIN, slice(2, 5)),
+        ("two blocks", 2 * block, slice(1)),
+    ):
+        clean = _large(size_bytes)
+        where = list(places(clean, block, (1, 30)))[chosen] if fault.anywhere else [("whole file", clean, 0)]
+        for position, twin, row in where:
+            yield Case(fault=fault, style="LF", size=size, position=position, twin=twin, damage=fault.damage(twin, row))
+
+
+_large = lru_cache(2)(twin_of)
 
 
 def places(clean: Twin, block: int, phases: Sequence[int] = PHASES) -> Iterator[tuple[str, Twin, int]]:

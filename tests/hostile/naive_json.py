@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.hostile.naive_csv import BOM, Reading, Refusal
 from tests.hostile.naive_values import Unclear, Wrong, value_of
 from tests.hostile.twin import WANTED
 
@@ -178,3 +179,25 @@ def _typed(value: Any, type_: str) -> Any:
             return ""
         raise Wrong(value)
     return value_of(value, type_)
+
+
+def read(content: bytes) -> Reading:
+    """A file: every line is a row. Raises `naive_csv.Refusal`."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise Refusal("NOT_UTF8_HEADER")
+    offset = len(BOM) if content.startswith(BOM) else 0
+    if offset == len(content):
+        raise Refusal("EMPTY_FILE")
+    reading = Reading()
+    lines = content[offset:].split(b"\n")
+    for ordinal, line in enumerate(lines):
+        ended = ordinal < len(lines) - 1
+        if not ended and not line:
+            break
+        found = line_outcome(line.removesuffix(b"\r") if ended else line)
+        if isinstance(found, str):
+            reading.rejects.append((ordinal, ordinal + 1, offset, found))
+        else:
+            reading.rows.append((ordinal, *found))
+        offset += len(line) + ended
+    return reading

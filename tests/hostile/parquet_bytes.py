@@ -51,3 +51,61 @@ def patched_counts(*, rows: int, said: int) -> bytes:
         if metadata.num_rows == metadata.row_group(0).num_rows == said:
             return with_footer(content, bytes(lying))
     raise AssertionError("the counts are not where they were looked for")
+
+
+COMPRESSED_PAGE_SIZE: Final = 3
+"""Field of a PageHeader (parquet.thrift)."""
+
+
+def page_data(content: bytes) -> list[tuple[int, int]]:
+    """(first byte, byte behind it) of the data of each page, without the headers, which no checksum covers."""
+    places = []
+    metadata = pq.read_metadata(io.BytesIO(content))
+    for group in range(metadata.num_row_groups):
+        for k in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(k)
+            at = chunk.dictionary_page_offset or chunk.data_page_offset
+            end = at + chunk.total_compressed_size
+            while at < end:
+                header, start = _struct(content, at)
+                size = header[COMPRESSED_PAGE_SIZE]
+                assert isinstance(size, int)
+                places.append((start, start + size))
+                at = start + size
+    return [(start, end) for start, end in places if start < end]
+
+
+def _unsigned(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (content[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if content[at - 1] < 0x80:
+            return value, at
+
+
+def _struct(content: bytes, at: int) -> tuple[dict[int, object], int]:
+    """(fields by number, byte behind it) of a struct of the compact protocol; of the types that page headers have."""
+    fields: dict[int, object] = {}
+    number = 0
+    while content[at]:
+        kind, step = content[at] & 0x0F, content[at] >> 4
+        at += 1
+        if not step:
+            raise ValueError("fields of page headers are close to each other")
+        number += step
+        if kind in (1, 2):  # true, false
+            fields[number] = kind == 1
+        elif kind in (4, 5, 6):  # whole numbers
+            value, at = _unsigned(content, at)
+            fields[number] = value >> 1 ^ -(value & 1)
+        elif kind == 8:  # bytes
+            size, at = _unsigned(content, at)
+            fields[number] = content[at : at + size]
+            at += size
+        elif kind == 12:  # struct
+            fields[number], at = _struct(content, at)
+        else:
+            raise ValueError(f"type {kind} is in no page header")
+    return fields, at + 1

@@ -1,0 +1,200 @@
+"""Mutated files, by a seed: each is held against a reader of our own, or against what it was made from."""
+
+import gzip
+import io
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from connectors.sources.compression import Compression, CountedSource, Decompressed
+from connectors.sources.csv_reader import CsvReader
+from schemas.errors import UserError
+from tests.hostile import corpus_files
+from tests.hostile.csv_ends import zstd
+from tests.hostile.isolated import DIED, each
+from tests.hostile.judging import SILENT, Outcome
+from tests.hostile.parquet_bytes import page_data
+from tests.hostile.parquet_cases import CLEAN, PARQUET_SPEC, WRITERS, clean
+from tests.hostile.reading import outcome_of, parse, read_parquet
+from tests.hostile.twin import SPEC, twin_of, values
+
+TOKENS: Final = (
+    b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\0", b"\xef\xbb\xbf", b"\xff", b"\xc3", b"\xed\xa0\x80", b"user_id",
+    b"{", b"}", b"[", b"]", b":", b"\\", b"\\u0000", b"\\ud83d", b"1e309", b"-", b"+", b"0", b"null", b"NaN", b" ",
+    b"\t", "\u00a0".encode(), "\u2028".encode(), "é".encode(), "😀".encode(), b"9" * 25, b'","', b'\n"', b'"\n',
+)  # fmt: skip
+
+
+BLOCKS: Final = {".csv": (1, 16, 50, 4096), ".jsonl": (50, 300, 4096)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A file that something is wrong with."""
+
+    suffix: str
+    content: bytes
+    wrong: str
+
+
+def mutated(chance: random.Random, seed: bytes, other: bytes) -> bytes:
+    """One to four mutations of a seed."""
+    content = bytearray(seed)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(content) + 1)
+        until = min(len(content), at + chance.choice((1, 1, 2, 8, 60)))
+        match chance.randrange(7):
+            case 0:
+                content[at:at] = chance.choice(TOKENS)
+            case 1:
+                del content[at:until]
+            case 2:
+                content[at:until] = chance.choice(TOKENS)
+            case 3 if at < len(content):
+                content[at] ^= 1 << chance.randrange(8)
+            case 4:
+                content[at:at] = content[at:until]
+            case 5:
+                start = chance.randrange(len(other) + 1)
+                content[at:at] = other[start : start + chance.randint(1, 200)]
+            case _ if chance.randrange(8) == 0:
+                del content[at:]
+    return bytes(content)
+
+
+def texts(suffix: str, count: int, seed: int) -> Iterator[Finding]:
+    """Mutations of the corpus of CSV or of JSON Lines."""
+    chance = random.Random(f"{suffix} {seed}")
+    seeds = [path.read_bytes() for path in corpus_files.files(suffix)]
+    verdict = {".csv": corpus_files.csv_verdict, ".jsonl": corpus_files.jsonl_verdict}[suffix]
+    for _ in range(count):
+        content = mutated(chance, chance.choice(seeds), chance.choice(seeds))
+        wrong = _told(lambda content=content: verdict(content, block_bytes=chance.choice(BLOCKS[suffix])))  # type: ignore[misc]
+        if wrong:
+            yield Finding(suffix=suffix, content=content, wrong=wrong)
+
+
+def _told(verdict: Callable[[], str]) -> str:
+    """An error that is not the file's is a finding too."""
+    try:
+        return verdict()
+    except Exception as exc:  # noqa: BLE001  # that is what is looked for
+        return f"raised {exc!r}"
+
+
+PACKERS: Final[dict[Compression, Callable[[bytes], bytes]]] = {
+    "gzip": lambda content: gzip.compress(content, mtime=0),
+    "zstd": zstd,
+}
+
+
+def wrappers(count: int, seed: int) -> Iterator[Finding]:
+    """Damaged gzip, and Zstandard with a checksum: the rows that were packed, or an error."""
+    chance = random.Random(f"wrappers {seed}")
+    twin = twin_of(6_000)
+    expected = [(n, *values(row)) for n, row in enumerate(twin.rows)]
+    for number in range(count):
+        compression = list(PACKERS)[number % 2]
+        packed = PACKERS[compression](twin.content())
+        content = damaged(chance, packed)
+        outcome = _unpacked(content, compression)
+        if not outcome.refusal and (outcome.rows != expected or outcome.rejects):
+            yield Finding(suffix=f".csv.{compression}", content=content, wrong=f"{SILENT} of damaged {compression}")
+
+
+def _unpacked(content: bytes, compression: Compression) -> Outcome:
+    def read() -> CsvReader:
+        source = CountedSource(io.BytesIO(content))
+        unpacked = Decompressed(source, compression, max_decoded_bytes=1 << 26, max_ratio=1e6)
+        return CsvReader(unpacked, SPEC, block_bytes=4096)
+
+    try:
+        return outcome_of(read)
+    except UserError as exc:
+        return Outcome(refusal=exc.code)
+
+
+def damaged(chance: random.Random, content: bytes) -> bytes:
+    """Bits turned, bytes lost, a piece doubled."""
+    out = bytearray(content)
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(out))
+        match chance.randrange(6):
+            case 0 | 1 | 2:
+                out[at] ^= 1 << chance.randrange(8)
+            case 3:
+                out[at] = chance.randrange(256)
+            case 4:
+                del out[at : at + chance.randint(1, 20)]
+            case _:
+                out[at:at] = out[at : at + 16]
+    return bytes(out)
+
+
+@lru_cache
+def _written(name: str) -> bytes:
+    return clean(**WRITERS[name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParquetCounts:
+    """What became of damaged files of Parquet. `unknowable`: other rows, by a bit that nothing protects."""
+
+    same: int = 0
+    refused: int = 0
+    unknowable: int = 0
+    died: int = 0
+
+
+def parquets(count: int, seed: int, folder: Path) -> tuple[ParquetCounts, list[Finding]]:
+    """Bits turned in Parquet; where it dies of one, the file is read once more through the product's own child."""
+    chance = random.Random(f"parquet {seed}")
+    made: dict[bytes, bool] = {}
+    for number in range(count):
+        name = list(WRITERS)[number % len(WRITERS)]
+        whole = _written(name)
+        safe = "write_page_checksum" in WRITERS[name] and chance.randrange(2) == 0
+        made[_in_pages(chance, whole) if safe else damaged(chance, whole)] = safe
+
+    def read(content: bytes) -> str:
+        outcome = read_parquet(content, PARQUET_SPEC, folder)
+        if outcome.refusal:
+            return outcome.refusal
+        return "same" if outcome.rows == CLEAN.rows and not outcome.rejects else "other"
+
+    verdicts = list(each(read, list(made)))
+    findings = []
+    for (content, safe), verdict in zip(made.items(), verdicts, strict=True):
+        wrong = ""
+        if verdict.startswith((DIED, "raised")):
+            wrong = _named(content, folder) or (verdict if verdict.startswith("raised") else "")
+        elif verdict == "other" and safe:
+            wrong = f"{SILENT} of a page with a checksum"
+        if wrong:
+            findings.append(Finding(suffix=".parquet", content=content, wrong=wrong))
+    same, other = verdicts.count("same"), verdicts.count("other")
+    died = sum(verdict.startswith(DIED) for verdict in verdicts)
+    return ParquetCounts(same=same, unknowable=other, died=died, refused=len(made) - same - other - died), findings
+
+
+def _in_pages(chance: random.Random, whole: bytes) -> bytes:
+    """One bit of the data of a page: behind its header, which no checksum covers, and before the footer."""
+    content = bytearray(whole)
+    place = chance.choice(_runs(whole))
+    content[chance.randrange(*place)] ^= 1 << chance.randrange(8)
+    return bytes(content)
+
+
+_runs = lru_cache(page_data)
+
+
+def _named(content: bytes, folder: Path) -> str:
+    """What is wrong with the end that the product's child makes of a file: it must have a name."""
+    path = folder / "deadly.parquet"
+    path.write_bytes(content)
+    outcome = parse(path, PARQUET_SPEC)
+    named = {"PARSER_CRASHED", "PARSER_MEMORY", "PARSER_TIMEOUT", "CORRUPT_FILE"}
+    return "" if outcome.refusal in named or not outcome.refusal else f"ended with {outcome.refusal}"

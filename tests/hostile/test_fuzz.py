@@ -1,0 +1,61 @@
+"""The corpus, and files mutated from it: read as the naive readers read them, or refused as they refuse them."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import corpus_files, fuzzing
+from tests.hostile.isolated import DIED, each
+
+SEED = 1
+"""Of `make test`; python -m tests.hostile takes others."""
+
+
+def test_files_of_the_corpus_are_small_and_named_by_their_content() -> None:
+    files = [path for suffix in corpus_files.SUFFIXES for path in corpus_files.files(suffix)]
+    assert len(files) > 100
+    for path in files:
+        content = path.read_bytes()
+        assert path.name == corpus_files.name_of(content, path.suffix)
+        assert len(content) < corpus_files.LARGEST
+
+
+@pytest.mark.parametrize("block_bytes", [64, 1 << 16])
+def test_csv_and_json_of_the_corpus_are_read_as_the_naive_readers_read_them(block_bytes: int) -> None:
+    wrong = [corpus_files.csv_verdict(p.read_bytes(), block_bytes=block_bytes) for p in corpus_files.files(".csv")]
+    wrong += [corpus_files.jsonl_verdict(p.read_bytes(), block_bytes=block_bytes) for p in corpus_files.files(".jsonl")]
+    assert [verdict for verdict in wrong if verdict] == []
+
+
+def test_parquet_of_the_corpus_is_what_is_known_of_it(tmp_path: Path) -> None:
+    paths = corpus_files.files(".parquet")
+    outcomes = each(lambda content: corpus_files.parquet_outcome(content, tmp_path), [p.read_bytes() for p in paths])
+    assert dict(zip([path.name for path in paths], outcomes, strict=True)) == corpus_files.parquet_outcomes()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_mutated_files_are_read_as_the_naive_readers_read_them(suffix: str) -> None:
+    assert list(fuzzing.texts(suffix, 500, SEED)) == []
+
+
+def test_damaged_wrappers_give_what_was_packed_or_an_error() -> None:
+    assert list(fuzzing.wrappers(150, SEED)) == []
+
+
+def test_damaged_parquet_is_never_misread_where_a_checksum_protects_it_and_never_ends_without_a_name(
+    tmp_path: Path,
+) -> None:
+    counts, findings = fuzzing.parquets(150, SEED, tmp_path)
+    assert findings == []
+    assert counts.refused > counts.unknowable
+
+
+def test_a_file_that_kills_its_reader_is_told_and_the_next_one_is_read() -> None:
+    def read(content: bytes) -> str:
+        if content == b"deadly":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return content.decode()
+
+    assert list(each(read, [b"a", b"deadly", b"b"])) == ["a", f"{DIED} of SIGSEGV", "b"]
