@@ -46,7 +46,9 @@ def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
         detect(path.name, content[:MAGIC_BYTES], "parquet")
     except UserError as exc:
         return Outcome(refusal=exc.code)
-    return outcome_of(lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32))
+    return outcome_of(
+        lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32, max_ratio=ParseLimits().max_ratio)
+    )
 
 
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Outcome:
