@@ -2,7 +2,8 @@
 
 1. Topics of events and profiles that are other ones than the archive's, checkpoints of another log of changes.
 2. The group has no members, and reads the topics that are new from where they begin.
-3. The relay tells all rules and audiences again: the log that had them may be lost, too.
+3. The relay tells all rules and audiences again: the log that had them may be lost, too. It has done so before step 4:
+   a worker that begins without them would tell all of their members to leave.
 4. Both tables go on behind what they have, in a new era (`connectors.lake.archive_eras`). Workers that start from here
    on evaluate all rules over the archive, and tell the difference to what their checkpoints know to have been told.
 It may die anywhere, and is then run again: only the last commit of step 4 ends what step 1 finds.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 EMPTY_WITHIN_S: Final = 40.0
 """A worker that was killed is a member until its session ends."""
+TOLD_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.2
 
 
@@ -104,13 +106,25 @@ def _era(context: "Context") -> int:
 def begin_anew(context: "Context", found: Found, sleep: Callable[[float], None] = time.sleep) -> int:
     """Steps 2 to 4; how many segments are told again.
 
-    Raises `UserError` WORKERS_RUNNING, `RetriableError` KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
+    Raises `UserError` WORKERS_RUNNING, `RetriableError` NOT_TOLD, KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT,
+    LAKE_UNAVAILABLE.
     """
     _reset(context, found, sleep)  # 2
     told = context.activations.say_all_again(now_ms())  # 3
+    _wait_until_told(context, sleep)
     for one in found.topics:  # 4
         context.archive.begin_anew(one.topic, topic_id=one.topic_id, starts=one.starts, era=found.era)
     return told
+
+
+def _wait_until_told(context: "Context", sleep: Callable[[float], None]) -> None:
+    deadline = time.monotonic() + TOLD_WITHIN_S
+    while not all(context.activations.settled(tenant) for tenant in context.audiences.tenants()):
+        if time.monotonic() > deadline:
+            raise RetriableError(
+                "NOT_TOLD", "the relay has not told all rules again: is it running? Nothing has begun; try again then"
+            )
+        sleep(POLL_S)
 
 
 def _topic(context: "Context", topic: str) -> TopicFound:
