@@ -33,12 +33,11 @@ from schemas.metrics import (
     Sample,
 )
 from schemas.segment_messages import (
-    MembershipChanges,
     OwnerStarted,
 )
 from schemas.topics import DEAD_LETTERS, EVENTS, MEMBERSHIP_CHANGES, PROFILES, SEGMENT_ACTIVATIONS
 from segmentation.intake.topic_record import TopicRecord
-from segmentation.partitions.change_log import ChangeLog, messages, told_of
+from segmentation.partitions.change_log import messages
 from segmentation.partitions.checkpoint import Checkpoint
 from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.place import Place
@@ -50,12 +49,11 @@ from streams.segments.config import SegmentWorkerConfig
 from streams.segments.cuts import Cuts
 from streams.segments.fold import Outcome, fold_activation, fold_records
 from streams.segments.inputs import Input
-from streams.segments.log_identity import is_of, other_log
 from streams.segments.ports import Log, Ports, Sent, send_all
 from streams.segments.reporting import Reporter
+from streams.segments.taking_over import KEY, TakingOver
 
 _log = logging.getLogger(__name__)
-_KEY: Final = b""
 MISSED_EVERY_S: Final = 60.0
 """How often an owner that does not arrive says what it waits for."""
 
@@ -151,125 +149,15 @@ class Owner:
             await self._changes.stop()
             await self._activations.stop()
 
-    # --- taking over -----------------------------------------------------------------------------------------------
-
     async def start(self) -> None:
         """Take over from whoever owned the partition. Does nothing where that has been given up meanwhile."""
-        logs = await self._ports.archived_logs()
-        for topic, one in self._inputs.items():
-            one.begin(logs[topic])
-        self._era = max(log.era for log in logs.values())
-        # Two rebalances at once make two owners. One that is given up must not begin behind the one that there is by
-        # then, or nothing of what that tells would count.
-        async with self._ports.beginning:
-            if not self.live:
-                return
-            started = OwnerStarted(
-                partition=self.partition, worker=self._config.name, started_at_us=self._ports.now_us()
-            )
-            (self._generation,) = await send_all(self._ports, [(MEMBERSHIP_CHANGES, self.partition, _KEY, started)])
-        self._started_at_us = started.started_at_us
-        found = await self._ports.in_thread(
-            checkpoints.latest, self._ports.store, self._config.staging_bucket, self.partition
-        )
-        starts = {topic: one.taken for topic, one in self._inputs.items()}
-        if found is None:
-            place = Place(events=starts[EVENTS], profiles=starts[PROFILES])
-            found = Checkpoint(segments=PartitionSegments(self.partition, place), generation=-1, changes=0, next_seq=0)
-        anew = found.era < self._era
-        same = await is_of(self._ports.log(MEMBERSHIP_CHANGES, self.partition), found, self._generation)
-        if not (same or anew):
-            raise other_log(found)
-        self._segments = found.segments
-        recovery = Recovery(self._segments, whole=found.generation >= 0)
-        self._recovery = recovery
-        await self._changes.start(found.changes if same else 0)
-        log = ChangeLog(found.generation, found.next_seq) if same else ChangeLog()
-        async for record in self._changes.read_to(self._generation + 1):
-            if record.offset == self._generation:
-                self._check_clock(started.started_at_us, record.timestamp * 1000)
-            message = CODEC.decode(record.value)
-            assert isinstance(message, OwnerStarted | MembershipChanges)  # noqa: S101  # nobody else writes there
-            if record.offset <= self._generation and log.counts(record.offset, message):
-                assert isinstance(message, MembershipChanges)  # noqa: S101  # only they count
-                told = told_of(message)
-                recovery.told(told.tenant, told.changes, told.place)
-        self._told_to = self._generation + 1
-        if anew:
-            recovery.within(await self._ends())
-            await self._ports.in_thread(self._begin_anew, starts)
-        await self._activations.start(self._segments.place.activations)
-        # A segment that is paused by now is paused before the first word.
-        recovery.reach(Place(activations=await self._activations.end()))
-        if not anew:
-            await self._ports.in_thread(self._catch_up, starts)
+        taking = TakingOver(self.partition, self._inputs, self._config, self._ports, self._changes, self._activations)
+        if (taken := await taking.take(lambda: self.live)) is None:
+            return
+        self._segments, self._recovery = taken.segments, taken.recovery
+        self._generation, self._started_at_us, self._era = taken.generation, taken.started_at_us, taken.era
+        self._told_to = taken.generation + 1
         self._kept_at = self._ports.monotonic()
-        _log.info(
-            "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
-            self.partition,
-            self._generation,
-            "without a checkpoint"
-            if found.generation < 0
-            else "anew, beside a checkpoint"
-            if anew
-            else "from a checkpoint",
-            found.generation,
-            starts[EVENTS],
-            starts[PROFILES],
-        )
-
-    def _check_clock(self, before_us: int, broker_us: int) -> None:
-        """A state never goes back in time: one that a clock of the future has moved on would stay there."""
-        allowed_us = int(self._config.clock_skew_s * 1_000_000)
-        if not before_us - allowed_us <= broker_us <= self._ports.now_us() + allowed_us:
-            raise FatalError(
-                "CLOCK_SKEW",
-                f"the clock of this worker is {(before_us - broker_us) / 1e6:+.0f} s off that of the broker, and "
-                f"{self._config.clock_skew_s:.0f} s are allowed: windows would be wrong. Set the clocks by NTP.",
-                skew_s=(before_us - broker_us) / 1e6,
-            )
-
-    async def _ends(self) -> Place:
-        """Where the logs end now: what was told of behind that, by an owner of logs that are no more, is no more."""
-        ends = {}
-        for topic in (EVENTS, PROFILES, SEGMENT_ACTIVATIONS):
-            log = self._ports.log(topic, self.partition)
-            try:
-                await log.start(0)
-                ends[topic] = await log.end()
-            finally:
-                await log.stop()
-        events, profiles = (ends[topic] + self._inputs[topic].base for topic in (EVENTS, PROFILES))
-        return Place(events=events, profiles=profiles, activations=ends[SEGMENT_ACTIVATIONS])
-
-    def _begin_anew(self, starts: Mapping[str, int]) -> None:
-        """The rules of the checkpoint over what the archive has. What else its state had taken in is lost with its log.
-
-        Who was told to be in is known of it; all activations are read again, as the relay has told them again.
-        """
-        at_us = self._segments.place.at_us
-        past = Past(
-            history=self._ports.history,
-            partition=self.partition,
-            partitions=self._config.partitions,
-            events=starts[EVENTS],
-            profiles=starts[PROFILES],
-        )
-        tenants = {name: segments.rebuilt(past, at_us) for name, segments in self._segments.tenants.items()}
-        place = Place(events=starts[EVENTS], profiles=starts[PROFILES], at_us=at_us)
-        self._segments = PartitionSegments(self.partition, place, tenants)
-
-    def _catch_up(self, starts: Mapping[str, int]) -> None:
-        """What was acknowledged after the checkpoint does not come again: it is in the archive."""
-        assert self._recovery is not None  # noqa: S101
-        segments, history = self._segments, self._ports.history
-        events, profiles = segments.place.events, segments.place.profiles
-        for tenant in list(segments.tenants):
-            for rows in history.events(tenant, self.partition, first=events, before=starts[EVENTS]):
-                self._recovery.hold_back(segments.take_again(EVENTS, rows))
-            for rows in history.profiles(tenant, self.partition, first=profiles, before=starts[PROFILES]):
-                self._recovery.hold_back(segments.take_again(PROFILES, rows))
-        segments.skip_to(events=starts[EVENTS], profiles=starts[PROFILES])
 
     # --- a step ----------------------------------------------------------------------------------------------------
 
@@ -316,7 +204,7 @@ class Owner:
             some = list(messages(told, partition=self.partition, generation=self._generation, first_seq=self._seq))
             self._seq += len(some)
             changes += some
-        sent += [(MEMBERSHIP_CHANGES, self.partition, _KEY, message) for message in changes]
+        sent += [(MEMBERSHIP_CHANGES, self.partition, KEY, message) for message in changes]
         offsets = await send_all(self._ports, sent)
         if changes:
             self._told_to = offsets[-1] + 1
