@@ -45,22 +45,38 @@ class Case:
         return f"{self.fault.name} / {self.position} / {self.size} / {self.style}"
 
 
-def slice_of(fault: Fault, most: int) -> list[Case]:
-    """At most that many of its files, of every kind; which ones changes from fault to fault."""
-    every = list(cases(fault))
-    step = -(-len(every) // most)
-    return every[FAULTS.index(fault) % step :: step]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a fault can be: in a clean file of a style and size, at a row."""
+
+    style: str
+    size: str
+    position: str
+    twin: Twin
+    row: int
 
 
-def cases(fault: Fault, *, block: int = BLOCK, sizes: dict[str, int] = SIZES) -> Iterator[Case]:
-    """All files with this fault."""
-    for style, settings in STYLES.items():
-        for size, size_bytes in sizes.items():
-            clean = twin_of(size_bytes, **settings)
-            for position, twin, row in places(clean, block) if fault.anywhere else [("whole file", clean, 0)]:
-                yield Case(
-                    fault=fault, style=style, size=size, position=position, twin=twin, damage=fault.damage(twin, row)
-                )
+@lru_cache
+def all_places(*, anywhere: bool) -> list[Place]:
+    """Places in this process's small blocks; for a fault without a position, one in each file."""
+    return [
+        Place(style=style, size=size, position=position, twin=twin, row=row)
+        for style, settings in STYLES.items()
+        for size, size_bytes in SIZES.items()
+        for clean in [twin_of(size_bytes, **settings)]
+        for position, twin, row in (places(clean, BLOCK) if anywhere else [("whole file", clean, 0)])
+    ]
+
+
+def cases(fault: Fault, most: int | None = None) -> Iterator[Case]:
+    """Its files at all places, or at that many of all kinds; which ones these are changes from fault to fault."""
+    where = all_places(anywhere=fault.anywhere)
+    step = 1 if most is None else -(-len(where) // most)
+    for place in where[FAULTS.index(fault) % step :: step]:
+        damage = fault.damage(place.twin, place.row)
+        yield Case(
+            fault=fault, style=place.style, size=place.size, position=place.position, twin=place.twin, damage=damage
+        )
 
 
 def whole_cases(fault: Fault, sizes: dict[str, int], styles: dict[str, dict[str, Any]]) -> Iterator[Case]:

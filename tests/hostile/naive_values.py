@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
@@ -30,6 +31,7 @@ class Unclear(Wrong):
     """A timestamp without an offset."""
 
 
+@lru_cache(1 << 16)
 def value_of(text: str, type_: str) -> Value:
     """The value of a text; the empty text is null. Raises `Wrong`, `Unclear`."""
     if text == "":

@@ -1,6 +1,7 @@
 """The clean twin of a broken file: a table whose meaning is known because it was written from it."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.columns import Column, ImportSpec
@@ -48,6 +49,7 @@ def written(row: Row, *, always: bool = False) -> bytes:
     return ",".join(quoted(text, always=always) for text in row).encode()
 
 
+@lru_cache(1 << 18)
 def values(row: Row) -> tuple[Any, ...]:
     """What an accepted row holds of it."""
     return (row[0], *(value_of(text, type_) for text, (_, type_) in zip(row[1:], WANTED[1:], strict=False)))
