@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-containers bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-containers prove bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -75,6 +75,9 @@ compose-demo: $(STAMP)  ## the demo, in the containers of compose-up
 
 compose-down: $(STAMP)  ## stop and remove the containers; the volumes keep the data
 	$(COMPOSE) --profile tools down
+
+prove: $(STAMP)  ## the evidence: simulated schedules and mutants at length; writes docs/evidence.md
+	$(BIN)/python -m tests.prove $(PROVE)
 
 bench: $(STAMP)  ## the benchmark: a table, and JSON
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.catalog.tables import jobs, receipts
+from orchestration.catalog.tables import jobs, partition_progress, receipts
 from orchestration.relay.worker_group import Place
 from schemas.codec import CODEC
 from schemas.ids import JobId, Version
@@ -27,7 +27,7 @@ EXCUSED: Final = frozenset(
         # An outage that lasted longer than the retries of a state.
         *("STORE_UNAVAILABLE", "S3_UNAVAILABLE", "KAFKA_UNAVAILABLE", "CATALOG_UNAVAILABLE", "LAKE_UNAVAILABLE"),
         *("PUBLISH_CONFLICT", "States.TaskFailed", "States.Timeout", "States.HeartbeatTimeout"),
-        *("Lambda.SdkClientException", "RetriableError", "JOB_TOO_OLD", "TOO_MANY_ATTEMPTS"),
+        *("Lambda.SdkClientException", "RetriableError", "TOO_MANY_ATTEMPTS"),
         # boto3's, where a step tells the engine something.
         "EndpointConnectionError",
         "NOTHING_TO_REMOVE_FROM",
@@ -126,15 +126,16 @@ class Oracle:
         if self._job(message.import_id)["state"] not in {"IMPORTING", "AWAITING"}:
             return  # staging may have been cleared since it ended; nobody looks at the report
         for topic in self.world.group.topics:
-            fault = self._whole(topic, message)
+            fault = self._whole(topic, message.import_id, message.attempt, message.partition, message.reason)
             if fault is not None:
                 raise Violation(fault)
 
-    def _whole(self, topic: str, failed: PartitionFailed) -> str | None:
+    def _whole(self, topic: str, job_id: JobId, attempt: int, partition: int, reason: str) -> str | None:
+        """Why it is wrong to call a partition of an attempt broken; none where it is, or was aborted."""
         seqs: set[int] = set()
-        for value in self.world.broker.log(topic, failed.partition):
+        for value in self.world.broker.log(topic, partition):
             message = CODEC.decode(value)
-            if (message.import_id, message.attempt) != (failed.import_id, failed.attempt):  # type: ignore[union-attr]
+            if (message.import_id, message.attempt) != (job_id, attempt):  # type: ignore[union-attr]
                 continue
             if isinstance(message, UserChunk):
                 seqs.add(message.seq)
@@ -144,8 +145,8 @@ class Oracle:
                 if seqs != set(range(message.chunks)):
                     return None
                 return (
-                    f"{failed.import_id} attempt {failed.attempt} partition {failed.partition} is reported as broken "
-                    f"({failed.reason}), but its {message.chunks} chunks are in the log"
+                    f"{job_id} attempt {attempt} partition {partition} is reported as broken ({reason}), but its "
+                    f"{message.chunks} chunks are in the log"
                 )
         return None
 
@@ -156,7 +157,10 @@ class Oracle:
         with self.world.catalog.look() as connection:
             rows = [dict(row) for row in connection.execute(sa.select(jobs)).mappings()]
             records = {r.job_id: r.record for r in connection.execute(sa.select(receipts))}
+            told = [dict(row) for row in connection.execute(sa.select(partition_progress)).mappings()]
         published = {m.info.import_id: m for made in self.made.values() for m in made}
+        for row in told:
+            self._told(row)
         for row in rows:
             self._ended(row, published, records.get(row["job_id"]))
         lost = self.rollbacks - {m.info.reason for m in published.values()}
@@ -184,7 +188,7 @@ class Oracle:
             self.require(version is None, f"{name} is {state} and has a version")
 
     def _failed(self, name: str, row: dict[str, Any]) -> None:
-        code, faults = row["error"]["code"], self.world.faults.counts
+        code = row["error"]["code"]
         text = f"{name} has failed with {code}: {row['error']['message']}"
         if code in {"SOURCE_CHANGED", "SOURCE_GONE"}:
             changed = self.world.overwritten(row["source"])
@@ -192,10 +196,25 @@ class Oracle:
         elif code == "EMPTY_FILE":
             self.require(not self.world.users_of(row["source"]), text)
         elif code == "NOT_RECONCILED":
-            self.require(bool(faults["acknowledged message lost"]), f"{text}, but no message was lost")
+            lossy = row["attempt"] in self._lossy(row["job_id"])
+            self.require(lossy, f"{text}, but no message of its last attempt was lost")
         else:
             self.require(code in EXCUSED, text)
             self.require(bool(self.world.faults.struck) or code == "NOTHING_TO_REMOVE_FROM", f"{text}, without a fault")
+
+    def _lossy(self, job_id: JobId) -> set[int]:
+        """The attempts of a job of which the log was made to lose messages."""
+        messages: list[Any] = [CODEC.decode(value) for _, value in self.world.broker.lost]
+        return {m.attempt for m in messages if m.import_id == job_id}
+
+    def _told(self, row: dict[str, Any]) -> None:
+        """What was decided about a partition: none is broken whose chunks and marker are in the log."""
+        record = row["record"]
+        if row["materialised"] or "have not seen it" not in record["reason"]:
+            return
+        for topic in self.world.group.topics:
+            fault = self._whole(topic, row["job_id"], row["attempt"], row["partition"], record["reason"])
+            self.require(fault is None, fault or "")
 
     def _receipt(self, row: dict[str, Any], version: Made | None, receipt: dict[str, Any] | None) -> None:
         assert version is not None

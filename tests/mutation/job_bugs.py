@@ -1,0 +1,235 @@
+"""Bugs in importing, publishing and all the rest: each as a function that puts it into the product."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestration.catalog.tables import duplicates, jobs
+from tests.mutation.patches import Patches
+
+# --- the importer ----------------------------------------------------------------------------------------------------
+
+
+def unpinned_object(patches: Patches) -> None:
+    """The object is read as it is now, not as it was when it was registered."""
+
+    def make(_: Any) -> Any:
+        def open_(self: Any, at: int) -> None:
+            self.close()
+            answer = self._client.get_object(
+                Bucket=self.source.bucket, Key=self.source.key, Range=f"bytes={at}-{self._end - 1}"
+            )
+            self._body, self._at = answer["Body"], at
+
+        return open_
+
+    patches.replace("connectors.pinned:PinnedBody._open", make)
+
+
+def fence_ignored(patches: Patches) -> None:
+    """An importer does not ask whether its attempt is still the one."""
+    patches.replace("orchestration.steps.send:CatalogFence.check", lambda _: lambda _self: None)
+
+
+def markers_before_acks(patches: Patches) -> None:
+    """End markers are sent while chunks are still on their way."""
+
+    def make(original: Any) -> Any:
+        def await_acknowledgements(self: Any) -> None:
+            if getattr(self, "asked", False):
+                original(self)
+            self.asked = True
+
+        return await_acknowledgements
+
+    patches.replace("connectors.publishing.sending:Sender.await_acknowledgements", make)
+
+
+def unregistered_twin(patches: Patches) -> None:
+    """An event that comes twice makes two jobs."""
+    patches.replace("orchestration.catalog.registration:_claim_holder", lambda _: lambda *_args: None)
+
+
+def duplicate_comes_to_life(patches: Patches) -> None:
+    """Who was told to be a duplicate becomes a job when it asks again later (found by the simulator, and mended)."""
+
+    def make(original: Any) -> Any:
+        def register(database: Any, new: Any, **more: Any) -> Any:
+            mine = duplicates.c.job_id == new.job_id
+            with database.write() as connection:
+                told = connection.execute(sa.select(duplicates).where(mine)).mappings().first()
+                connection.execute(duplicates.delete().where(mine))
+            registered = original(database, new, **more)
+            with database.write() as connection:
+                connection.execute(duplicates.delete().where(mine))
+                if told is not None:
+                    connection.execute(duplicates.insert().values(**told))
+            return registered
+
+        return register
+
+    patches.replace("orchestration.catalog.registration:_register", make)
+
+
+def late_attempt(patches: Patches) -> None:
+    """A new attempt begins whatever state the job is in."""
+
+    def make(original: Any) -> Any:
+        def start_attempt(self: Any, job_id: Any, *, after: Any, now_ms: int, **values: Any) -> Any:
+            with self._database.write() as connection:
+                connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(state="IMPORTING"))
+            return original(self, job_id, after=after, now_ms=now_ms, **values)
+
+        return start_attempt
+
+    patches.replace("orchestration.catalog.jobs:JobStore.start_attempt", make)
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+
+def no_guard(patches: Patches) -> None:
+    """A publish looks neither at the order of imports nor at the base it was built on."""
+
+    def make(_: Any) -> Any:
+        def decide(history: Any, request: Any) -> Any:
+            from segmentation.publishing import already  # noqa: PLC0415
+
+            mine = history.find_import(request.import_id)
+            return None if mine is None else already(mine)
+
+        return decide
+
+    patches.replace("segmentation.publishing:decide", make)
+
+
+def own_commit_unknown(patches: Patches) -> None:
+    """A commit whose answer was lost is not recognised as one's own."""
+    patches.replace("segmentation.publishing:History.find_import", lambda _: lambda _self, _import_id: None)
+
+
+def unconditional_commit(patches: Patches) -> None:
+    """A conflict is answered by the same commit on the newer table, without asking the rules again."""
+
+    def make(original: Any) -> Any:
+        def commit_version(tables: Any, audience: Any, plan: Any, schema: Any, sleep: Any) -> Any:
+            planned: list[Any] = []
+
+            def once(history: Any) -> Any:
+                step = planned[0] if planned else plan(history)
+                planned[:] = [step]
+                if hasattr(step, "info"):
+                    return replace(step, info=replace(step.info, version=history.next_version))
+                return step
+
+            return original(tables, audience, once, schema, sleep)
+
+        return commit_version
+
+    patches.replace("connectors.lake.commit:commit_version", make)
+
+
+def rollback_unmarked(patches: Patches) -> None:
+    """A rollback does not supersede: a publisher that slept through it publishes the older file."""
+
+    def make(original: Any) -> Any:
+        def change(**values: Any) -> Any:
+            return original(**values | ({"mark": None} if values.get("source") is not None else {}))
+
+        return change
+
+    patches.replace("connectors.lake.store:VersionChange", make)
+
+
+def cancel_while_publishing(patches: Patches) -> None:
+    """A job may be cancelled while its version is being committed."""
+
+    def make(original: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+        return {**original, "PUBLISHING": original["PUBLISHING"] | {"CANCELLED"}}
+
+    patches.replace("segmentation.jobs:_NEXT", make)
+
+
+def ends_early(patches: Patches) -> None:
+    """The longest life of a job is within what clocks may be wrong by: a skew ends it early."""
+    patches.replace("orchestration.relay.sweeper:MAX_JOB_AGE_S", lambda _: 300)
+
+
+def wrong_duplicates(patches: Patches) -> None:
+    """The receipt says nothing of duplicates, and its sums are not checked."""
+
+    def make(original: Any) -> Any:
+        def make_receipt(*args: Any, **more: Any) -> Any:
+            return {**original(*args, **more), "duplicates": 0}
+
+        return make_receipt
+
+    patches.replace("orchestration.receipts:make_receipt", make)
+
+
+def answers_once(patches: Patches) -> None:
+    """The relay tells the workflow once, and not again until the job has moved on."""
+
+    def make(original: Any) -> Any:
+        said: set[str] = set()
+
+        def go_on(self: Any, job: Any, token: str, state: Any) -> None:
+            if token not in said:
+                said.add(token)
+                original(self, job, token, state)
+
+        return go_on
+
+    patches.replace("orchestration.relay.answers:Answers._go_on", make)
+
+
+# --- the other promises ----------------------------------------------------------------------------------------------
+
+
+def one_row_off(patches: Patches) -> None:
+    """A rejected row is named by the line after it."""
+
+    def make(original: Any) -> Any:
+        def rejects(self: Any) -> Any:
+            return [replace(reject, line=reject.line + 1) for reject in original(self)]
+
+        return rejects
+
+    patches.replace("connectors.sources.rejects:RejectBatch.rejects", make)
+
+
+def pins_ignored(patches: Patches) -> None:
+    """Expiry takes versions that are pinned."""
+
+    def make(original: Any) -> Any:
+        return lambda versions, **more: original(versions, **more | {"pins": frozenset()})
+
+    patches.replace("segmentation.publishing:expired_versions", make)
+
+
+def checks_bytes_only(patches: Patches) -> None:
+    """The receiver's check of an export looks at sizes and not at what is in the files."""
+
+    def make(_: Any) -> Any:
+        def check_file(_manifest: Any, file: Any, path: Any, _limits: Any) -> Any:
+            from connectors.sinks.checking import Difference  # noqa: PLC0415
+
+            size = path.stat().st_size
+            if size != file.bytes:
+                return Difference(key=file.key, what="bytes", expected=file.bytes, found=size)
+            return None
+
+        return check_file
+
+    patches.replace("connectors.sinks.checking:_check_file", make)
+
+
+def one_event_too_many(patches: Patches) -> None:
+    """The stream counts "at least N" as "more than N"; the batch does not."""
+
+    def make(original: Any) -> Any:
+        return lambda self, count, some: original(self, replace(count, times=count.times + 1), some)
+
+    patches.replace("segmentation.evaluation.answers:Answers._count", make)

@@ -1,0 +1,107 @@
+"""The mutants: bugs that the suites must catch, each with the promise it breaks and the suites that must see it.
+
+`promises` are the numbers of the promises in docs/evidence.md. `SCHEDULES` is the simulator; the rest are tests.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.mutation import job_bugs, stream_bugs
+from tests.mutation.patches import Patches
+
+SCHEDULES: Final = "schedules"
+"""The simulator, seed by seed, until an invariant does not hold."""
+
+FOLD: Final = "tests/unit/segmentation/test_progress.py"
+DUPLICATES: Final = (
+    "tests/contract/test_catalog.py::"
+    "test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_since[sqlite]"
+)
+PROTOCOL: Final = "tests/property/test_import_protocol.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One bug. Every suite of `caught_by` must fail with it."""
+
+    bug: Callable[[Patches], None]
+    promises: tuple[int, ...]
+    caught_by: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Words."""
+        return self.bug.__name__.replace("_", " ")
+
+    @property
+    def what(self) -> str:
+        """What is wrong, in a sentence."""
+        return (self.bug.__doc__ or "").strip()
+
+
+MUTANTS: Final = (
+    Mutant(bug=stream_bugs.count_only, promises=(2,), caught_by=(FOLD,)),
+    Mutant(bug=stream_bugs.seq_count, promises=(2, 3), caught_by=(FOLD,)),
+    Mutant(bug=stream_bugs.xor_digest, promises=(2,), caught_by=("tests/unit/schemas/test_digest.py", SCHEDULES)),
+    Mutant(bug=stream_bugs.attempt_ignored, promises=(3,), caught_by=(FOLD, SCHEDULES)),
+    Mutant(bug=stream_bugs.evidence_ignored, promises=(2,), caught_by=("tests/unit/segmentation/test_completion.py",)),
+    Mutant(bug=stream_bugs.attempts_mixed, promises=(1,), caught_by=("tests/unit/segmentation/test_completion.py",)),
+    Mutant(
+        bug=stream_bugs.duplicates_twice, promises=(1, 3), caught_by=("tests/unit/segmentation/test_progress_acks.py",)
+    ),
+    Mutant(bug=stream_bugs.first_row_wins, promises=(2,), caught_by=("tests/unit/streams/test_merge.py",)),
+    Mutant(
+        bug=stream_bugs.ack_before_durable,
+        promises=(3,),
+        caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
+    ),
+    Mutant(bug=stream_bugs.exception_swallowed, promises=(1, 3), caught_by=(SCHEDULES,)),
+    Mutant(
+        bug=stream_bugs.intent_despite_failed_run,
+        promises=(3,),
+        caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
+    ),
+    Mutant(
+        bug=stream_bugs.intent_not_stored,
+        promises=(3,),
+        caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
+    ),
+    Mutant(
+        bug=stream_bugs.stale_owner_acknowledges,
+        promises=(3,),
+        caught_by=("tests/unit/streams/test_materialiser_order.py",),
+    ),
+    Mutant(bug=stream_bugs.late_chunks_reopen, promises=(3,), caught_by=(FOLD,)),
+    Mutant(bug=job_bugs.unpinned_object, promises=(1, 2), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.fence_ignored, promises=(3,), caught_by=("tests/unit/orchestration/test_lifecycle.py",)),
+    Mutant(bug=job_bugs.markers_before_acks, promises=(1,), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.unregistered_twin, promises=(3,), caught_by=("tests/unit/orchestration/test_lifecycle.py",)),
+    Mutant(
+        bug=job_bugs.duplicate_comes_to_life,
+        promises=(3,),
+        caught_by=(
+            DUPLICATES,
+            SCHEDULES,
+        ),
+    ),
+    Mutant(bug=job_bugs.late_attempt, promises=(3,), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.no_guard, promises=(1, 6), caught_by=(SCHEDULES, PROTOCOL)),
+    Mutant(bug=job_bugs.own_commit_unknown, promises=(3,), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.unconditional_commit, promises=(1, 6), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.rollback_unmarked, promises=(6,), caught_by=(SCHEDULES,)),
+    Mutant(
+        bug=job_bugs.cancel_while_publishing,
+        promises=(1, 3),
+        caught_by=("tests/unit/segmentation/test_jobs.py", SCHEDULES),
+    ),
+    Mutant(bug=job_bugs.ends_early, promises=(3,), caught_by=(SCHEDULES,)),
+    Mutant(
+        bug=job_bugs.wrong_duplicates, promises=(2,), caught_by=("tests/unit/orchestration/test_receipts.py", SCHEDULES)
+    ),
+    Mutant(bug=job_bugs.answers_once, promises=(3,), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.one_row_off, promises=(4,), caught_by=("tests/unit/sources/test_csv_reader.py",)),
+    Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
+    Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/property/test_version_store_rules.py",)),
+    Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/unit/lake/test_exporting.py",)),
+)

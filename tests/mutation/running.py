@@ -1,0 +1,63 @@
+"""Does a suite see a bug? Tests run in a process of their own, schedules in one of their own too."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.mutation.mutants import SCHEDULES, Mutant
+from tests.mutation.patches import installed
+from tests.simulation.run import simulator
+
+ROOT: Final = Path(__file__).parents[2]
+SEEDS: Final = 1_500
+"""So many schedules a mutant may survive, at most."""
+TIMEOUT_S: Final = 600
+TESTS_FAILED: Final = 1
+"""pytest's exit code; others say that the tests did not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What a suite said of a mutant; `how` it was caught, none when it was not."""
+
+    suite: str
+    how: str | None
+
+
+def sight(mutant: Mutant, suite: str, *, seeds: int = SEEDS) -> Sighting:
+    """Run a suite on the product with the bug. Raises RuntimeError when its tests cannot be run."""
+    return _schedules(mutant, seeds) if suite == SCHEDULES else _tests(mutant, suite)
+
+
+def _schedules(mutant: Mutant, seeds: int) -> Sighting:
+    with simulator() as simulating, installed(mutant.bug):
+        for seed in range(seeds):
+            if (found := simulating.run(seed).failure) is not None:
+                return Sighting(suite=SCHEDULES, how=f"seed {seed}: {' '.join(found.split())[:160]}")
+    return Sighting(suite=SCHEDULES, how=None)
+
+
+def _tests(mutant: Mutant, suite: str) -> Sighting:
+    with tempfile.TemporaryDirectory(prefix="muster-mutant-") as temp:
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"),
+                *("-p", "tests.mutation.plugin", "--basetemp", temp, "--durations=0", suite),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "MUSTER_MUTANT": mutant.name},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    if ran.returncode == 0:
+        return Sighting(suite=suite, how=None)
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED ")]
+    if ran.returncode != TESTS_FAILED or not failed:
+        raise RuntimeError(f"{suite} could not be run with {mutant.name!r}:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+    return Sighting(suite=suite, how=failed[0].removeprefix("FAILED ").partition(" - ")[0].partition("::")[2])

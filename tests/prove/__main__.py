@@ -1,0 +1,60 @@
+"""`make prove`, or `python -m tests.prove [NAME ...]`: run exhibits and write docs/evidence.md.
+
+Exit code 1 when something did not hold; the page says what.
+"""
+
+import argparse
+import os
+import sys
+import time
+from datetime import UTC, datetime
+
+from tests.prove import evidence
+from tests.prove.exhibits import Scale, Section
+from tests.prove.registry import EXHIBITS
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is asked for."""
+    names = [exhibit.name for exhibit in EXHIBITS]
+    parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
+    parser.add_argument("exhibits", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all when none is named")
+    parser.add_argument("--schedules", type=int, default=Scale().schedules, help="seeds of the simulator")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=60.0, help="the longest time for each exhibit")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.exhibits) - set(names):
+        parser.error(f"there is no exhibit {', '.join(sorted(unknown))}")
+    scale = Scale(schedules=given.schedules, processes=given.processes, deadline_s=60 * given.minutes)
+    found: dict[str, tuple[Section, str]] = {}
+    for exhibit in EXHIBITS:
+        if given.exhibits and exhibit.name not in given.exhibits:
+            continue
+        began = time.monotonic()
+        section = exhibit.run(scale, _say)
+        minutes = (time.monotonic() - began) / 60
+        when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} min on {evidence.machine()}."
+        found[exhibit.name] = section, when
+        _end_line()
+        print(f"{exhibit.title}: {section.summary}")
+        for failure in section.failures:
+            print(f"  FAILED: {failure}")
+        evidence.write(EXHIBITS, found)
+    return 1 if any(section.failures for section, _ in found.values()) else 0
+
+
+def _say(text: str) -> None:
+    """On a terminal one line that changes, elsewhere a line each."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{text}", end="", flush=True)
+    else:
+        print(text, flush=True)
+
+
+def _end_line() -> None:
+    if sys.stdout.isatty():
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""docs/evidence.md: a section an exhibit, each between marks, so that one can be written anew without the others."""
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.prove.exhibits import Exhibit, Section, Table
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "evidence.md"
+HEAD: Final = """# Evidence
+
+What Muster promises, shown by running it. `make prove` writes this page; whoever runs it writes it anew. Each section
+says what ran, when, and on what.
+"""
+GIB: Final = 1024**3
+VERSIONS: Final = ("pyarrow", "sqlalchemy", "pyiceberg", "faust-streaming", "numba")
+
+
+def write(exhibits: Sequence[Exhibit], found: dict[str, tuple[Section, str]], page: Path = PAGE) -> None:
+    """Write the sections that were `found` (with when, and how long it took), and keep the others as they are."""
+    before = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    parts = [HEAD]
+    for exhibit in exhibits:
+        if exhibit.name in found:
+            section, when = found[exhibit.name]
+            parts.append(_written(exhibit, section, when))
+        elif exhibit.name in before:
+            parts.append(before[exhibit.name])
+    page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def machine() -> str:
+    """What it ran on, without saying whose it is."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    memory = round(psutil.virtual_memory().total / GIB)
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory} GiB, {platform.system()}; "
+        f"Python {platform.python_version()}, {libraries}"
+    )
+
+
+def _sections(page: str) -> dict[str, str]:
+    return {
+        found[1]: found[0] + "\n"
+        for found in re.finditer(r"<!-- exhibit ([\w-]+) -->\n.*?<!-- end of \1 -->", page, re.DOTALL)
+    }
+
+
+def _written(exhibit: Exhibit, section: Section, when: str) -> str:
+    lines = [f"<!-- exhibit {exhibit.name} -->", f"## {exhibit.title}", ""]
+    lines += [f"**{section.summary}** {when}", ""]
+    for text in section.text:
+        lines += [text, ""]
+    for failure in section.failures:
+        lines.append(f"- **failed:** {failure}")
+    for table in section.tables:
+        lines += [*_table(table), ""]
+    return "\n".join([*lines, f"<!-- end of {exhibit.name} -->"]) + "\n"
+
+
+def _table(table: Table) -> list[str]:
+    lines = [table.text, ""] if table.text else []
+    lines.append(f"| {' | '.join(table.header)} |")
+    lines.append(f"|{'---|' * len(table.header)}")
+    return lines + [f"| {' | '.join(row)} |" for row in table.rows]

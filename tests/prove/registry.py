@@ -1,0 +1,8 @@
+"""All exhibits, in the order of docs/evidence.md."""
+
+from typing import Final
+
+from tests.prove import mutants, schedules
+from tests.prove.exhibits import Exhibit
+
+EXHIBITS: Final[tuple[Exhibit, ...]] = (schedules.EXHIBIT, mutants.EXHIBIT)

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+from tests.mutation.mutants import MUTANTS, SCHEDULES
+from tests.mutation.patches import Patches
+from tests.prove import evidence
+from tests.prove.exhibits import Exhibit, Section, Table
+from tests.prove.mutants import PROMISES
+from tests.prove.registry import EXHIBITS
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_promise_has_a_mutant_that_breaks_it_and_every_suite_exists() -> None:
+    assert {number for mutant in MUTANTS for number in mutant.promises} == PROMISES.keys()
+    suites = {suite for mutant in MUTANTS for suite in mutant.caught_by} - {SCHEDULES}
+    assert [suite for suite in sorted(suites) if not (ROOT / suite.partition("::")[0]).is_file()] == []
+    assert all(mutant.caught_by and mutant.what for mutant in MUTANTS)
+
+
+def test_there_are_many_mutants_each_of_its_own() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 15
+
+
+def test_every_mutant_finds_what_it_replaces_and_is_taken_back() -> None:
+    for mutant in MUTANTS:
+        patches = Patches()
+        mutant.bug(patches)
+        assert patches.replaced, mutant.name
+        patches.undo()
+        assert all(vars(owner)[name] is original for owner, name, original in patches.replaced), mutant.name
+
+
+def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) -> None:
+    def exhibit(name: str) -> Exhibit:
+        return Exhibit(name=name, title=name.title(), run=lambda _scale, _say: Section(summary=name))
+
+    page, both = tmp_path / "evidence.md", (exhibit("one"), exhibit("two"))
+    table = Table(header=("a", "b"), rows=[("1", "2")], text="Numbers:")
+    evidence.write(both, {"one": (Section(summary="First.", tables=[table]), "Today.")}, page)
+    evidence.write(both, {"two": (Section(summary="Second.", failures=["it broke"]), "Later.")}, page)
+    written = page.read_text()
+    assert "**First.** Today." in written
+    assert "Numbers:\n\n| a | b |\n|---|---|\n| 1 | 2 |" in written
+    assert "**Second.** Later.\n\n- **failed:** it broke" in written
+    evidence.write(both, {"one": (Section(summary="Anew."), "Now.")}, page)
+    assert "First" not in page.read_text()
+    assert "**Second.** Later." in page.read_text()
