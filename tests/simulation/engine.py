@@ -209,7 +209,10 @@ class Engine:
         """Run a function or a container. When the engine gives up it may live on: that is how zombies are made."""
         self._numbers += 1
         process = self._new_process(f"{name} {self._numbers}", "invocation")
-        execution.invocations = [p for p in execution.invocations if p.tasks] + [process]
+        living = [p for p in execution.invocations if p.tasks]
+        if " import" in name and any(" import" in p.name for p in living):
+            self._ports.faults.saw("late attempt")  # the one before it goes on, and the engine has given it up
+        execution.invocations = [*living, process]
         done, outcome = call_in(self._kernel, process, run, name)
         deadline_us = self._kernel.now_us + int((timeout_s or 900) * 1e6)
         while not done.is_set:

@@ -13,9 +13,9 @@ from typing import Final
 
 KINDS: Final[dict[str, float]] = {
     # a call of a store fails before it has done anything / has done it and the reply is lost / is slow
-    "object store fails": 0.02,
+    "object store fails": 0.03,
     "object store reply lost": 0.02,
-    "object store slow": 0.03,
+    "object store slow": 0.08,
     "catalog fails": 0.01,
     "catalog reply lost": 0.01,
     "catalog slow": 0.02,
@@ -33,22 +33,22 @@ KINDS: Final[dict[str, float]] = {
     "invocation killed": 0.01,
     "invocation frozen": 0.01,
     "invocation answer lost": 0.04,
-    "worker killed": 0.004,
-    "worker frozen": 0.003,
+    "worker killed": 0.01,
+    "worker frozen": 0.01,
     "rebalance": 0.05,
     "relay killed": 0.004,
     "relay frozen": 0.003,
     "clock skew": 0.3,
     # the engine
-    "execution lost": 0.003,
+    "execution lost": 0.006,
     "event delivered twice": 0.3,
     "task token answer lost": 0.2,
     # people
     "cancel": 0.25,
     "retry": 0.7,
-    "rollback": 0.4,
+    "rollback": 0.6,
     "object overwritten": 0.3,
-    "execution stopped": 0.08,
+    "execution stopped": 0.15,
 }
 """Kinds, and the chance of each where a schedule has it at its usual rate."""
 
@@ -76,7 +76,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"faults {self.seed}")
-        intensity = self.random.choice((0.0, 0.3, 0.5, 0.8))
+        intensity = self.random.choice((0.1, 0.3, 0.5, 0.8))
         self._rates = {
             kind: rate * self.random.choice((0.5, 1.0, 2.0)) if self.random.random() < intensity else 0.0
             for kind, rate in KINDS.items()

@@ -6,7 +6,7 @@ the log was made to lose. It looks at what a reader could see: versions, their f
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
@@ -99,7 +99,7 @@ class Oracle:
         for part in parts:
             found = self.world.store.find(*split_s3_uri(part.uri))
             if found is None:
-                raise Violation(f"the file {part.uri} of a visible version is not there")
+                self.object(f"the file {part.uri} of a visible version is not there")
             members += read_parquet(found.body).column("user_id").to_pylist()
         self.require(len(members) == len(set(members)), f"a member is twice in {sorted(members)}")
         return frozenset(members)
@@ -128,7 +128,7 @@ class Oracle:
         for topic in self.world.group.topics:
             fault = self._whole(topic, message.import_id, message.attempt, message.partition, message.reason)
             if fault is not None:
-                raise Violation(fault)
+                self.object(fault)
 
     def _whole(self, topic: str, job_id: JobId, attempt: int, partition: int, reason: str) -> str | None:
         """Why it is wrong to call a partition of an attempt broken; none where it is, or was aborted."""
@@ -183,7 +183,7 @@ class Oracle:
             case "FAILED":
                 self._failed(name, row)
             case _:
-                raise Violation(f"{name} is {state} for ever")
+                self.object(f"{name} is {state} for ever")
         if state != "READY":
             self.require(version is None, f"{name} is {state} and has a version")
 
@@ -220,7 +220,7 @@ class Oracle:
         assert version is not None
         name = f"the receipt of {row['job_id']}"
         if receipt is None:
-            raise Violation(f"{name} is missing")
+            self.object(f"{name} is missing")
         rows = self.world.rows_of(row["source"])
         index = version.info.version - 1
         base = self.made[row["audience_id"]][index - 1].members if index else frozenset()
@@ -249,10 +249,16 @@ class Oracle:
         with self.world.catalog.look() as connection:
             row = connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id)).mappings().first()
         if row is None:
-            raise Violation(f"{job_id} is no job")
+            self.object(f"{job_id} is no job")
         return dict(row)
 
     def require(self, holds: bool, otherwise: str) -> None:  # noqa: FBT001
         """Raise `Violation` unless it holds."""
         if not holds:
-            raise Violation(otherwise)
+            self.object(otherwise)
+
+    def object(self, text: str) -> NoReturn:
+        """Raise `Violation`, and end the schedule with it, whatever the code that it passes through makes of it."""
+        violation = Violation(text)
+        self.world.kernel.error = self.world.kernel.error or violation
+        raise violation

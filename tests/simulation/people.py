@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 USERS: Final = tuple(f"u{n}" for n in range(12))
-AUDIENCES: Final = ("vip", "vip", "vip", "new")
+AUDIENCES: Final = ("vip", "vip", "vip", "vip", "new")
 SOON_S: Final = (0.0, 60.0)
 
 

@@ -5,7 +5,6 @@ from tests.mutation.patches import Patches
 from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Section, Table
 from tests.prove.mutants import PROMISES
-from tests.prove.registry import EXHIBITS
 
 ROOT = Path(__file__).parents[3]
 
