@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,10 @@ LATENCY_S: Final = {"kafka": 0.03, "s3": 0.03, "catalog": 0.004, "engine": 0.2}
 """Either way of every piece: the catalog is asked a thousand times an import."""
 EVERY: Final = {"kafka": 2, "s3": 9, "catalog": 9, "engine": 1}
 """Each request, every second, ... up to every so-manieth is harmed: a small import makes few of some."""
+BEGINS: Final[Mapping[str, tuple[JobState | None, ...]]] = {
+    **dict.fromkeys(("kafka", "s3", "catalog"), (None, *WORKING)),
+    "engine": (None, "VERIFYING", "IMPORTING"),  # it is told of uploads, and that a job need not wait any more
+}
 COMMITS: Final = {
     "kafka": kafka_head(0),  # Produce
     "s3": rb"^(PUT|POST) ",
@@ -149,7 +153,7 @@ def _killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
 def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Iterator[Struck]:
     link, dice = stack.links[name], random.Random(seed)
     matches = COMMITS[name] if harm == "lose" else b""
-    every = 1 + seed % EVERY[name]
+    every = 1 + seed % (2 if harm == "lose" else EVERY[name])  # of what changes something there is little
     link.set(Rule(harm=harm, every=every, times=dice.randint(1, 3), matches=matches, latency_s=LATENCY_S[name]))
     if harm == "stall":
         time.sleep(STALLED_S)
@@ -216,7 +220,7 @@ def _links() -> Iterator[Kind]:
             yield Kind(
                 name=f"{harm} {link}",
                 fault=partial(_harmed_link, link, harm),
-                begins=(None, *WORKING, "PUBLISHING"),
+                begins=BEGINS[link],
                 needs_postgres=link == "catalog",
             )
 

@@ -159,6 +159,9 @@ def _on(stack: FaultedStack, folder: Path, faults: Iterable[Planned], report: Ca
             file = choose_file(folder, planned.seed, audience.members, rows=kind.rows or planned.rows)
             try:
                 result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
+            except KeyboardInterrupt:
+                violations.append("interrupted: the table is of what was done until then")
+                break
             except Exception:  # noqa: BLE001 - whatever it is, the sweep ends with it, and says where it was
                 violations.append(f"{kind.name}, seed {planned.seed}: {traceback.format_exc()}")
                 report(f"{violations[-1]}  again: {planned.again}")
