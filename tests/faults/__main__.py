@@ -2,18 +2,24 @@
 
 import argparse
 import sys
+from typing import Final
 
 from tests.faults.kinds import KINDS
 from tests.faults.sweep import FIRST_SEED, Planned, Row, plan, sweep
 
+HEADER: Final = ("fault", "imports", "struck", "READY", "FAILED", "causes", "violations")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row of the table, under `HEADER`."""
+    counts = (row.imports, row.struck, row.ready, row.failed)
+    return (row.kind, *map(str, counts), row.causes, str(row.violations))
+
 
 def table(rows: list[Row]) -> str:
-    """Markdown, as docs/evidence.md has it."""
-    lines = ["| fault | imports | struck | READY | FAILED | causes | violations |", "|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {r.kind} | {r.imports} | {r.struck} | {r.ready} | {r.failed} | {r.causes} | {r.violations} |" for r in rows
-    ]
-    return "\n".join(lines)
+    """Markdown."""
+    lines = [HEADER, ("---",) * len(HEADER), *map(cells, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> int:
