@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-containers prove bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-containers prove soak bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -78,6 +78,9 @@ compose-down: $(STAMP)  ## stop and remove the containers; the volumes keep the 
 
 prove: $(STAMP)  ## the evidence: simulated schedules and mutants at length; writes docs/evidence.md
 	$(BIN)/python -m tests.prove $(PROVE)
+
+soak: $(STAMP)  ## 200 imports with exports, changes of rules and faults: nothing grows, leaks or lags behind
+	$(BIN)/python -m tests.faults.soak
 
 bench: $(STAMP)  ## the benchmark: a table, and JSON
 	$(BIN)/python -m benchmarks

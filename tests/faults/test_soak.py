@@ -1,0 +1,29 @@
+"""What grows is told from what only moves."""
+
+from tests.faults.soak import Measure, grown
+
+MIB = 2**20
+
+
+def measures(memory: list[int], open_files: list[int], files: list[int]) -> list[Measure]:
+    return [
+        Measure(turn=n, memory={"relay": m * MIB}, open_files={"relay": o}, files=f)
+        for n, (m, o, f) in enumerate(zip(memory, open_files, files, strict=True))
+    ]
+
+
+def test_memory_that_rises_while_warming_up_and_then_moves_is_flat() -> None:
+    assert grown(measures([90, 180, 220, 200, 230, 210, 225, 215], [9, 40, 30, 45, 32, 44, 31, 40], [5] * 8)) == []
+
+
+def test_memory_open_files_and_files_that_grow_are_named() -> None:
+    steady = [10] * 8
+    assert grown(measures([200, 200, 210, 220, 250, 280, 300, 320], steady, steady)) == [
+        "relay has grown from 215 to 310 MiB"
+    ]
+    assert grown(measures(steady, [10, 10, 10, 10, 20, 30, 40, 50], steady)) == [
+        "relay has 45 open files, it had 10",
+    ]
+    assert grown(measures(steady, steady, [1, 2, 3, 4, 20, 30, 40, 50])) == [
+        "45 files in the home directory, there were 4",
+    ]
