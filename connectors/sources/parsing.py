@@ -15,6 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -37,6 +38,18 @@ __all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_p
 
 TICK_S: Final = 0.5
 BLOCK_BYTES: Final = 8 * 1024 * 1024
+
+NO_FRAME: Final = (
+    pa.ArrowException,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a frame raises that is none."""
 
 ProgressListener = Callable[[ParseProgress], None]
 
@@ -115,26 +128,36 @@ class ParsedFile:
             kind, payload = frame
             match kind:
                 case FrameKind.ACCEPTED:
-                    batch = self._batch(payload, self._schema, read_batch)
+                    with _being_a_frame():
+                        batch = read_batch(payload, self._schema)
                     self._accepted += batch.num_rows
                     yield batch
                 case FrameKind.REJECTS:
-                    rejects = self._batch(payload, REJECT_SCHEMA, read_checked)
+                    with _being_a_frame():
+                        rejects = read_checked(payload, REJECT_SCHEMA)
                     self._rejected += rejects.num_rows
                     yield RejectBatch(rejects)
                 case FrameKind.PROGRESS:
-                    self._report(json.loads(payload))
+                    with _being_a_frame():
+                        progress = ParseProgress(source_size=self._source_size, **json.loads(payload))
+                    self._report(progress)
                 case FrameKind.LAYOUT:
-                    self._take_layout(json.loads(payload))
+                    with _being_a_frame():
+                        self._take_layout(json.loads(payload))
                 case FrameKind.DIGESTS:
-                    self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])
+                    with _being_a_frame():
+                        self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])
                     self._accepted += sum(digest.count for digest in self._digests)
                 case FrameKind.ERROR:
                     self._process.finish()
-                    raise MusterError.from_record(json.loads(payload))
+                    with _being_a_frame():
+                        error = MusterError.from_record(json.loads(payload))
+                    raise error
                 case FrameKind.SUMMARY:
                     self._process.finish()
-                    self._end(json.loads(payload))
+                    with _being_a_frame():
+                        summary = ParseSummary(**json.loads(payload))
+                    self._end(summary)
                     return
 
     def _next_frame(self, reader: FrameReader) -> tuple[FrameKind, bytearray] | None:
@@ -155,25 +178,15 @@ class ParsedFile:
                     wall_s=self._limits.wall_s,
                 )
 
-    def _batch(
-        self, payload: bytearray, schema: pa.Schema, read: Callable[[bytearray, pa.Schema], pa.RecordBatch]
-    ) -> pa.RecordBatch:
-        """The batch of a frame. Raises `FatalError` BAD_FRAME."""
-        try:
-            return read(payload, schema)
-        except (pa.ArrowException, OSError) as exc:
-            raise FatalError("BAD_FRAME", f"the parser sent a batch that is none: {exc}") from exc
-
     def _take_layout(self, record: dict[str, Any]) -> None:
         self.layout = {**record, "spec": ImportSpec.from_record(record["spec"])}
         self._schema = self.layout["spec"].row_schema.arrow(ordinal=True)
 
-    def _report(self, record: dict[str, Any]) -> None:
+    def _report(self, progress: ParseProgress) -> None:
         if self._on_progress is not None:
-            self._on_progress(ParseProgress(source_size=self._source_size, **record))
+            self._on_progress(progress)
 
-    def _end(self, record: dict[str, Any]) -> None:
-        summary = ParseSummary(**record)
+    def _end(self, summary: ParseSummary) -> None:
         if (summary.accepted, summary.rejected) != (self._accepted, self._rejected):
             raise FatalError(
                 "ROWS_LOST",
@@ -185,7 +198,23 @@ class ParsedFile:
                 "BYTES_LOST", f"the parser read {summary.source_bytes} of the file's {self._source_size} bytes"
             )
         self._summary = summary
-        self._report({"source_bytes": summary.source_bytes, "rows": summary.rows, "rejected": summary.rejected})
+        self._report(
+            ParseProgress(
+                source_bytes=summary.source_bytes,
+                source_size=self._source_size,
+                rows=summary.rows,
+                rejected=summary.rejected,
+            )
+        )
+
+
+@contextmanager
+def _being_a_frame() -> Iterator[None]:
+    """What a child sends that has read untrusted bytes may be anything. Raises `FatalError` BAD_FRAME."""
+    try:
+        yield
+    except NO_FRAME as exc:
+        raise FatalError("BAD_FRAME", f"the parser sent what is no frame: {str(exc)[:300]}") from exc
 
 
 def open_parsed(

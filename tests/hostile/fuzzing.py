@@ -118,17 +118,19 @@ def _unpacked(content: bytes, compression: Compression) -> Outcome:
 
 
 def damaged(chance: random.Random, content: bytes) -> bytes:
-    """Bits turned, bytes lost, a piece doubled."""
+    """Bits turned, bytes lost, a piece doubled, something behind the end."""
     out = bytearray(content)
     for _ in range(chance.randint(1, 3)):
         at = chance.randrange(len(out))
-        match chance.randrange(6):
+        match chance.randrange(7):
             case 0 | 1 | 2:
                 out[at] ^= 1 << chance.randrange(8)
             case 3:
                 out[at] = chance.randrange(256)
             case 4:
                 del out[at : at + chance.randint(1, 20)]
+            case 5:
+                out += out[at : at + chance.randint(1, 20)]
             case _:
                 out[at:at] = out[at : at + 16]
     return bytes(out)

@@ -9,7 +9,7 @@ from typing import Final
 
 from connectors.sources.csv_reader import BLOCK_BYTES
 from connectors.sources.limits import MIB
-from tests.hostile import csv_cases, csv_ends, csv_headers, csv_structure, fuzzing, json_cases, parquet_cases
+from tests.hostile import csv_cases, csv_ends, csv_headers, csv_structure, frames, fuzzing, json_cases, parquet_cases
 from tests.hostile.bombs import BOMBS, QUICK
 from tests.hostile.fuzzing import Finding
 from tests.hostile.isolated import each
@@ -152,6 +152,11 @@ def _fuzz_parquet(scale: Scale, seed: int, folder: Path) -> Row:
                   findings, note)  # fmt: skip
 
 
+def _frames(scale: Scale, seed: int, _: Path) -> Row:
+    count = 2 * scale.texts
+    return _row("what a child sends that is no frame has a name in the parent", count, frames.wrong(count, seed))
+
+
 def _found(promise: str, files: int, findings: list[Finding], note: str = "") -> Row:
     wrong = tuple(finding.wrong for finding in findings)
     return Row(part="", promise=promise, files=files, wrong=wrong, note=note, findings=tuple(findings))
@@ -167,4 +172,5 @@ PARTS: Final[dict[str, Part]] = {
     "fuzz-texts": _fuzz_texts,
     "fuzz-wrappers": _fuzz_wrappers,
     "fuzz-parquet": _fuzz_parquet,
+    "frames": _frames,
 }

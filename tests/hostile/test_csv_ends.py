@@ -8,7 +8,14 @@ from tests.hostile.csv_cases import SIZES, STYLES, parsed_verdicts, whole_cases
 from tests.hostile.csv_ends import FAULTS, PACKED
 from tests.hostile.damage import Fault
 
-QUICK = ("gzip: two members", "gzip: checksum", "zstd: garbage behind", "zstd: second member cut", "gzip: bit at 5/8")
+QUICK = (
+    "gzip: two members",
+    "gzip: garbage behind",
+    "gzip: checksum",
+    "zstd: garbage behind",
+    "zstd: second member cut",
+    "gzip: bit at 5/8",
+)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

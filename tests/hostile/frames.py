@@ -1,0 +1,132 @@
+"""What a child might send that untrusted bytes have got hold of: damaged frames, held against the parent."""
+
+import io
+import os
+import random
+import threading
+from typing import Any
+from unittest.mock import patch
+
+from connectors.sources import parsing
+from connectors.sources.csv_reader import CsvReader
+from connectors.sources.frames import BatchWriter, FrameKind, write_record
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import ParsedFile
+from connectors.sources.rejects import RejectBatch
+from schemas.errors import MusterError, RetriableError, UserError
+from tests.hostile.fuzzing import damaged
+from tests.hostile.isolated import DIED, each
+from tests.hostile.twin import SPEC, twin_of
+
+Frame = tuple[int, bytes]
+HEADER_BYTES = 9
+
+
+class Sent:
+    """Stands for the child: its frames are these bytes, and then it has ended."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.frames_fd, self._writing = os.pipe()
+        self._sent = sent
+
+    def start(self) -> None:
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def _write(self) -> None:
+        view = memoryview(self._sent)
+        while view:
+            view = view[os.write(self._writing, view) :]
+        os.close(self._writing)
+
+    def finish(self) -> None:
+        """Ended."""
+
+    def fed_at(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing to end; the process that reads it ends soon."""
+
+    def death(self) -> MusterError:
+        return RetriableError("PARSER_KILLED", "no more frames")
+
+
+class Named:
+    """A source that nobody reads."""
+
+    name, size, modified_us = "a.csv", 0, 0
+
+
+def sound_frames() -> list[Frame]:
+    """What a child sends of a file with rows and rejects, of every kind of frame."""
+    content = twin_of(3_000).content() + b"odd\n" * 3
+    reading, writing = os.pipe()
+    batches = BatchWriter(writing)
+    frames = []
+    for found in CsvReader(io.BytesIO(content), SPEC):
+        if isinstance(found, RejectBatch):
+            frames.append((int(FrameKind.REJECTS), found.batch.serialize().to_pybytes()))
+        else:
+            batches.write(found)
+            sent = os.read(reading, 1 << 16)
+            frames.append((sent[0], sent[HEADER_BYTES:]))
+    rows = len(twin_of(3_000).rows)
+    summary = {"rows": rows + 3, "accepted": rows, "rejected": 3, "source_bytes": 0, "decoded_bytes": len(content)}
+    for kind, record in (
+        (FrameKind.PROGRESS, {"source_bytes": 1, "rows": 1, "rejected": 0}),
+        (FrameKind.LAYOUT, {"names": ["user_id"], "encoding": "UTF-8", "spec": SPEC.as_record()}),
+        (FrameKind.SUMMARY, summary | {"format": "csv", "compression": "none"}),
+        (FrameKind.ERROR, UserError("BAD_HEADER", "the header is unusable", fault="nul_byte").as_record()),
+        (FrameKind.DIGESTS, {"partitions": ["0" * 16 + ":0:0:0"]}),
+    ):
+        write_record(writing, kind, record)
+        sent = os.read(reading, 1 << 16)
+        frames.append((sent[0], sent[HEADER_BYTES:]))
+    os.close(reading)
+    os.close(writing)
+    return frames
+
+
+def packed(frames: list[Frame]) -> bytes:
+    """As they go through the pipe."""
+    return b"".join(bytes([kind]) + len(payload).to_bytes(8, "little") + payload for kind, payload in frames)
+
+
+def mutations(count: int, seed: int) -> list[bytes]:
+    """Streams of one or two frames, the first of them damaged, or with the payload of another kind."""
+    chance = random.Random(f"frames {seed}")
+    frames = sound_frames()
+    streams = []
+    for number in range(count):
+        kind, payload = frames[number % len(frames)]
+        if chance.randrange(4) == 0:
+            payload = chance.choice(frames)[1]
+        if chance.randrange(4):
+            payload = damaged(chance, payload)
+        stream = packed([(kind, payload), chance.choice(frames)])
+        streams.append(damaged(chance, stream) if chance.randrange(8) == 0 else stream)
+    return streams
+
+
+def outcome(stream: bytes) -> str:
+    """Empty if the parent takes it, or the code of its error; anything else is raised."""
+
+    def child(*_: Any, **__: Any) -> Sent:
+        return Sent(stream)
+
+    with patch.object(parsing, "ParserProcess", child):
+        try:
+            parsed = ParsedFile(Named(), SPEC, ParseLimits(), None)  # type: ignore[arg-type]  # nobody reads it
+            for _ in parsed:
+                pass
+        except MusterError as exc:
+            return exc.code
+        finally:
+            os.close(parsed._process.frames_fd)
+    return ""
+
+
+def wrong(count: int, seed: int) -> list[str]:
+    """What ended, or would have ended, the parent."""
+    verdicts = each(outcome, mutations(count, seed))
+    return [verdict for verdict in verdicts if verdict.startswith((DIED, "raised"))]

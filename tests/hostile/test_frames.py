@@ -1,0 +1,15 @@
+"""The parent of the parser: nothing that a child sends ends it without a name."""
+
+from connectors.sources.frames import FrameKind
+from tests.hostile import frames
+
+
+def test_sound_frames_are_taken() -> None:
+    kinds = {kind for kind, _ in frames.sound_frames()}
+    assert kinds == set(FrameKind)
+    rows = [f for f in frames.sound_frames() if f[0] in (FrameKind.ACCEPTED, FrameKind.REJECTS, FrameKind.SUMMARY)]
+    assert frames.outcome(frames.packed(rows)) == ""
+
+
+def test_damaged_frames_have_a_name() -> None:
+    assert frames.wrong(400, seed=1) == []
