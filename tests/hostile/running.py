@@ -9,7 +9,7 @@ from typing import Final
 
 from connectors.sources.csv_reader import BLOCK_BYTES
 from connectors.sources.limits import MIB
-from tests.hostile import csv_cases, csv_ends, csv_headers, csv_structure, frames, fuzzing, json_cases, parquet_cases
+from tests.hostile import csv_cases, csv_ends, csv_structure, frames, fuzzing, json_cases, parquet_cases
 from tests.hostile.bombs import BOMBS, QUICK
 from tests.hostile.fuzzing import Finding
 from tests.hostile.isolated import each
@@ -86,7 +86,7 @@ def _blocks(scale: Scale, _: int, folder: Path) -> Row:
     """Real blocks, through the child: the faults of structure at a border, in the first and in the last row."""
     files = 0
     wrong: list[str] = []
-    for fault in (*csv_structure.FAULTS, *csv_headers.FAULTS) if scale.blocks else ():
+    for fault in csv_structure.FAULTS if scale.blocks else ():
         for case in csv_cases.real_cases(fault, BLOCK_BYTES):
             files += 1
             wrong += csv_cases.parsed_verdicts(case, folder)
