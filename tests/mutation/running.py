@@ -43,18 +43,21 @@ def _schedules(mutant: Mutant, seeds: int) -> Sighting:
 
 def _tests(mutant: Mutant, suite: str) -> Sighting:
     with tempfile.TemporaryDirectory(prefix="muster-mutant-") as temp:
-        ran = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"),
-                *("-p", "tests.mutation.plugin", "--basetemp", temp, "--durations=0", suite),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "MUSTER_MUTANT": mutant.name},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        try:
+            ran = subprocess.run(
+                [
+                    *(sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"),
+                    *("-p", "tests.mutation.plugin", "--basetemp", temp, "--durations=0", suite),
+                ],
+                cwd=ROOT,
+                env={**os.environ, "MUSTER_MUTANT": mutant.name},
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Sighting(suite=suite, how=None)  # that it hangs may be the machine's fault
     if ran.returncode == 0:
         return Sighting(suite=suite, how=None)
     failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED ")]
