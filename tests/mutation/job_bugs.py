@@ -135,10 +135,11 @@ def rollback_unmarked(patches: Patches) -> None:
     """A rollback does not supersede: a publisher that slept through it publishes the older file."""
 
     def make(original: Any) -> Any:
-        def change(**values: Any) -> Any:
-            return original(**values | ({"mark": None} if values.get("source") is not None else {}))
+        class Unmarked(original):  # type: ignore[misc]
+            def __init__(self, **values: Any) -> None:
+                super().__init__(**values | ({"mark": None} if values.get("source") is not None else {}))
 
-        return change
+        return Unmarked
 
     patches.replace("connectors.lake.store:VersionChange", make)
 
@@ -173,9 +174,8 @@ def answers_once(patches: Patches) -> None:
     """The relay tells the workflow once, and not again until the job has moved on."""
 
     def make(original: Any) -> Any:
-        said: set[str] = set()
-
         def go_on(self: Any, job: Any, token: str, state: Any) -> None:
+            said = vars(self).setdefault("said", set())
             if token not in said:
                 said.add(token)
                 original(self, job, token, state)

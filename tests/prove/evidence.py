@@ -58,7 +58,7 @@ def _written(exhibit: Exhibit, section: Section, when: str) -> str:
     for text in section.text:
         lines += [text, ""]
     for failure in section.failures:
-        lines.append(f"- **failed:** {failure}")
+        lines += [f"- **failed:** {failure}", ""]
     for table in section.tables:
         lines += [*_table(table), ""]
     return "\n".join([*lines, f"<!-- end of {exhibit.name} -->"]) + "\n"

@@ -118,9 +118,9 @@ class Oracle:
 
     def appended(self, place: Place, value: bytes) -> None:
         """A message is in a log: no worker reports a partition as broken that is whole."""
-        if place[0] != "muster.import-progress":
-            return
         message = CODEC.decode(value)
+        if isinstance(message, ImportEnded):
+            self._ended_whole(place, message)
         if not isinstance(message, PartitionFailed):
             return
         if self._job(message.import_id)["state"] not in {"IMPORTING", "AWAITING"}:
@@ -129,6 +129,14 @@ class Oracle:
             fault = self._whole(topic, message.import_id, message.attempt, message.partition, message.reason)
             if fault is not None:
                 self.object(fault)
+
+    def _ended_whole(self, place: Place, marker: ImportEnded) -> None:
+        """An end marker comes after everything that it speaks of, but for what the log was made to lose."""
+        lost = [value for where, value in self.world.broker.lost if where == place]
+        messages: list[Any] = [CODEC.decode(value) for value in (*self.world.broker.log(*place), *lost)]
+        group = (marker.import_id, marker.attempt)
+        seqs = {m.seq for m in messages if isinstance(m, UserChunk) and (m.import_id, m.attempt) == group}
+        self.require(seqs >= set(range(marker.chunks)), f"the end marker of {group} came before its chunks")
 
     def _whole(self, topic: str, job_id: JobId, attempt: int, partition: int, reason: str) -> str | None:
         """Why it is wrong to call a partition of an attempt broken; none where it is, or was aborted."""
