@@ -170,21 +170,6 @@ def wrong_duplicates(patches: Patches) -> None:
     patches.replace("orchestration.receipts:make_receipt", make)
 
 
-def answers_once(patches: Patches) -> None:
-    """The relay tells the workflow once, and not again until the job has moved on."""
-
-    def make(original: Any) -> Any:
-        def go_on(self: Any, job: Any, token: str, state: Any) -> None:
-            said = vars(self).setdefault("said", set())
-            if token not in said:
-                said.add(token)
-                original(self, job, token, state)
-
-        return go_on
-
-    patches.replace("orchestration.relay.answers:Answers._go_on", make)
-
-
 # --- the other promises ----------------------------------------------------------------------------------------------
 
 

@@ -64,7 +64,7 @@ MUTANTS: Final = (
     Mutant(
         bug=stream_bugs.intent_despite_failed_run,
         promises=(3,),
-        caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
+        caught_by=("tests/unit/streams/test_materialiser_order.py",),
     ),
     Mutant(
         bug=stream_bugs.intent_not_stored,
@@ -84,10 +84,7 @@ MUTANTS: Final = (
     Mutant(
         bug=job_bugs.duplicate_comes_to_life,
         promises=(3,),
-        caught_by=(
-            DUPLICATES,
-            SCHEDULES,
-        ),
+        caught_by=(DUPLICATES,),
     ),
     Mutant(bug=job_bugs.late_attempt, promises=(3,), caught_by=(ATTEMPTS,)),
     Mutant(bug=job_bugs.no_guard, promises=(1, 6), caught_by=(SCHEDULES, PROTOCOL)),
@@ -97,13 +94,12 @@ MUTANTS: Final = (
     Mutant(
         bug=job_bugs.cancel_while_publishing,
         promises=(1, 3),
-        caught_by=("tests/unit/segmentation/test_jobs.py", SCHEDULES),
+        caught_by=("tests/unit/segmentation/test_jobs.py",),
     ),
     Mutant(bug=job_bugs.ends_early, promises=(3,), caught_by=(SCHEDULES,)),
     Mutant(
         bug=job_bugs.wrong_duplicates, promises=(2,), caught_by=("tests/unit/orchestration/test_receipts.py", SCHEDULES)
     ),
-    Mutant(bug=job_bugs.answers_once, promises=(3,), caught_by=(SCHEDULES,)),
     Mutant(bug=job_bugs.one_row_off, promises=(4,), caught_by=("tests/unit/sources/test_csv_reader.py",)),
     Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/property/test_version_store_rules.py",)),
