@@ -14,8 +14,9 @@ MIB: Final = 1024 * 1024
 class SegmentWorkerConfig:
     """One worker. Sizes are bytes, times seconds.
 
-    `tail_bytes` bounds the rows of one partition that are in memory and not yet in the archive's table; `queue_bytes`
-    the records of one partition that wait to be taken.
+    `tail_bytes` bounds the rows of one partition that are in memory and not yet in the archive's table: what comes in
+    the seconds until a file is written and committed, or nothing is taken meanwhile. `queue_bytes` bounds the records
+    of one partition that wait to be taken.
     """
 
     bootstrap: str
@@ -30,10 +31,10 @@ class SegmentWorkerConfig:
     gather_bytes: int = MIB  # ... unless they come to this much
     step_bytes: int = 8 * MIB
     queue_bytes: int = 16 * MIB
-    archive_bytes: int = 16 * MIB  # a file is written when its rows come to this much
+    archive_bytes: int = 32 * MIB  # a file is written when its rows come to this much
     archive_after_s: float = 2.0  # ... or the oldest of them is this old
     archive_again_s: float = 30.0  # what was not committed by then is announced once more
-    tail_bytes: int = 64 * MIB
+    tail_bytes: int = 128 * MIB
     checkpoint_after_s: float = 60.0
     hole_after_s: float = 2.0  # without a record, before markers are looked for at the end of a log
     status_after_s: float = 2.0
