@@ -1,5 +1,6 @@
 """Many files read by one process of its own, which may die of any: what it died of is the outcome of that file."""
 
+import faulthandler
 import multiprocessing
 import os
 import resource
@@ -47,6 +48,7 @@ def _work(read: Read, files: Sequence[bytes], send: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    faulthandler.disable()  # of pytest, which would print the traces of the test
     try:
         for file in files:
             used = resource.getrusage(resource.RUSAGE_SELF)
