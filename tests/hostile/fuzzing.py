@@ -5,7 +5,7 @@ import io
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -161,13 +161,7 @@ def parquets(count: int, seed: int, folder: Path) -> tuple[ParquetCounts, list[F
         safe = "write_page_checksum" in WRITERS[name] and chance.randrange(2) == 0
         made[_in_pages(chance, whole) if safe else damaged(chance, whole)] = safe
 
-    def read(content: bytes) -> str:
-        outcome = read_parquet(content, PARQUET_SPEC, folder)
-        if outcome.refusal:
-            return outcome.refusal
-        return "same" if outcome.rows == CLEAN.rows and not outcome.rejects else "other"
-
-    verdicts = list(each(read, list(made)))
+    verdicts = list(each(partial(_against_clean, folder=folder), list(made)))
     findings = []
     for (content, safe), verdict in zip(made.items(), verdicts, strict=True):
         wrong = ""
@@ -180,6 +174,13 @@ def parquets(count: int, seed: int, folder: Path) -> tuple[ParquetCounts, list[F
     same, other = verdicts.count("same"), verdicts.count("other")
     died = sum(verdict.startswith(DIED) for verdict in verdicts)
     return ParquetCounts(same=same, unknowable=other, died=died, refused=len(made) - same - other - died), findings
+
+
+def _against_clean(content: bytes, folder: Path) -> str:
+    outcome = read_parquet(content, PARQUET_SPEC, folder)
+    if outcome.refusal:
+        return outcome.refusal
+    return "same" if outcome.rows == CLEAN.rows and not outcome.rejects else "other"
 
 
 def _in_pages(chance: random.Random, whole: bytes) -> bytes:

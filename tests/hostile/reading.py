@@ -21,6 +21,7 @@ from connectors.sources.rejects import RejectBatch
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from tests.hostile.judging import Outcome
+from tests.hostile.parquet_cases import Case
 from tests.unit.children import parsers
 
 CRASH: Final = "crash"
@@ -49,6 +50,11 @@ def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
     return outcome_of(
         lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32, max_ratio=ParseLimits().max_ratio)
     )
+
+
+def parquet_verdict(case: Case, folder: Path) -> str:
+    """What is wrong with what becomes of a case, in this process, which may die of it; empty if nothing is."""
+    return case.verdict(read_parquet(case.content, case.spec, folder))
 
 
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Outcome:

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from tests.hostile import csv_cases, csv_ends, csv_structure, frames, fuzzing, j
 from tests.hostile.bombs import BOMBS, QUICK
 from tests.hostile.fuzzing import Finding
 from tests.hostile.isolated import each
-from tests.hostile.reading import read_parquet
+from tests.hostile.reading import parquet_verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +117,7 @@ def _jsonl(_: Scale, __: int, ___: Path) -> Row:
 
 def _parquet(_: Scale, __: int, folder: Path) -> Row:
     cases = [case for kind in parquet_cases.KINDS.values() for case in kind()]
-    by_content = {case.content: case for case in cases}
-
-    def read(content: bytes) -> str:
-        case = by_content[content]
-        return case.verdict(read_parquet(content, case.spec, folder))
-
-    wrong = [verdict for verdict in each(read, [case.content for case in cases]) if verdict]
+    wrong = [verdict for verdict in each(partial(parquet_verdict, folder=folder), cases) if verdict]
     return _row("Parquet that is odd, damaged or lies is what was written, or has a name", len(cases), wrong)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_csv_and_json_of_the_corpus_are_read_as_the_naive_readers_read_them(bloc
 
 def test_parquet_of_the_corpus_is_what_is_known_of_it(tmp_path: Path) -> None:
     paths = corpus_files.files(".parquet")
-    outcomes = each(lambda content: corpus_files.parquet_outcome(content, tmp_path), [p.read_bytes() for p in paths])
+    outcomes = each(partial(corpus_files.parquet_outcome, folder=tmp_path), [p.read_bytes() for p in paths])
     assert dict(zip([path.name for path in paths], outcomes, strict=True)) == corpus_files.parquet_outcomes()
 
 
@@ -52,10 +53,11 @@ def test_damaged_parquet_is_never_misread_where_a_checksum_protects_it_and_never
     assert counts.refused > counts.unknowable
 
 
-def test_a_file_that_kills_its_reader_is_told_and_the_next_one_is_read() -> None:
-    def read(content: bytes) -> str:
-        if content == b"deadly":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return content.decode()
+def _dies_of_deadly(content: bytes) -> str:
+    if content == b"deadly":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return content.decode()
 
-    assert list(each(read, [b"a", b"deadly", b"b"])) == ["a", f"{DIED} of SIGSEGV", "b"]
+
+def test_a_file_that_kills_its_reader_is_told_and_the_next_one_is_read() -> None:
+    assert list(each(_dies_of_deadly, [b"a", b"deadly", b"b"])) == ["a", f"{DIED} of SIGSEGV", "b"]
