@@ -138,7 +138,7 @@ def _app(config: AppConfig) -> faust.App:
         table_standby_replicas=0,
         worker_redirect_stdouts=False,
         agent_supervisor=CrashingSupervisor,
-        stream_buffer_maxsize=8,  # fetches of a partition, per topic
+        stream_buffer_maxsize=32,  # records of 256 KiB or a chunk of up to 768 KiB, per topic
         stream_wait_empty=False,  # what is in flight at a rebalance comes again
         stream_processing_timeout=300.0,
         consumer_auto_offset_reset="earliest",

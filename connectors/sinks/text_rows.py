@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.buffers import string_buffers, validity
-from schemas.columns import ColumnType, RowSchema
+from schemas.columns import USER_ID, ColumnType, RowSchema
 from schemas.errors import UserError
 from schemas.ids import USER_ID_MAX_CHARACTERS
 
-NEEDS_QUOTES: Final = '[",\r\n]'
+NEEDS_QUOTES: Final = '^\ufeff|[",\r\n]'
+"""A byte order mark that begins a line would begin another file."""
 NEEDS_ESCAPE: Final = r'["\\\x00-\x1f\x7f]'
 FORMULA: Final = b"=+-@\t\r"
 """What a spreadsheet may take for a formula begins with one of these (OWASP, CSV injection)."""
@@ -36,7 +37,9 @@ def csv_header(schema: RowSchema) -> bytes:
 
 def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.Buffer:
     """The lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN where a value of a column is the null token."""
-    members: list[pa.StringArray | str] = [_quoted(rows.column(0))]
+    ids = rows.column(0)
+    # A user who bears the name of the column would be the header once more.
+    members: list[pa.StringArray | str] = [pc.if_else(pc.equal(ids, USER_ID), f'"{USER_ID}"', _quoted(ids))]
     for index, column in enumerate(schema.columns, start=1):
         text = _texts(rows.column(index), column.type)
         if pc.any(pc.equal(text, null_token)).as_py():
@@ -126,7 +129,7 @@ def _may_hold(texts: pa.StringArray, characters: bytes, *, below: int = 0) -> bo
 
 
 def _quoted(texts: pa.StringArray) -> pa.StringArray:
-    if not _may_hold(texts, b'",\r\n'):
+    if not _may_hold(texts, b'",\r\n\xef'):
         return texts
     needs = pc.match_substring_regex(texts, NEEDS_QUOTES)
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")

@@ -35,6 +35,9 @@ class SecondFile:
         self._names = [name.encode() for name in names]
         self._sorted = sorted(self._names)
         self._id = np.frombuffer(id_column.encode() or b"\n", np.uint8)  # no id is a line end that is not quoted
+        first = self._names[0]
+        # As exports write a user of this name, so that what they write is read.
+        self._as_id = b'"%b"%b' % (first, header[len(first) :]) if header.startswith(first) else None
         self._sum = int(np.frombuffer(header, np.uint8).sum(dtype=np.int64))
 
     def begins(self, d: Bytes, records: Longs, n: int, starts: Ints, ends: Ints) -> dict[int, RejectCode]:
@@ -52,6 +55,8 @@ class SecondFile:
         return found
 
     def _judge(self, record: bytes) -> RejectCode | None:
+        if record == self._as_id:
+            return None
         bare = record.removeprefix(BOM)
         if bare == self._header:
             return RejectCode.REPEATED_HEADER

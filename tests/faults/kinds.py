@@ -153,7 +153,9 @@ def _killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
 def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Iterator[Struck]:
     link, dice = stack.links[name], random.Random(seed)
     matches = COMMITS[name] if harm == "lose" else b""
-    every = 1 + seed % (2 if harm == "lose" else EVERY[name])  # of what changes something there is little
+    every = 1 + seed % (
+        min(2, EVERY[name]) if harm == "lose" else EVERY[name]
+    )  # there is little that changes something
     link.set(Rule(harm=harm, every=every, times=dice.randint(1, 3), matches=matches, latency_s=LATENCY_S[name]))
     if harm == "stall":
         time.sleep(STALLED_S)

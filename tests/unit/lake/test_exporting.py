@@ -54,7 +54,7 @@ NAUGHTY = (
     "a", "A", "a ", " a", "'", "''", '"', '""', ",", "a,b", "line\nfeed", "carriage\rreturn", "x\r\n", "=1+1", "+1",
     "-1", "@x", "\tx", "'=x", "null", "NULL", "\\N", "N/A", "nan", "0", "00", "1e5", "true", "\u00e9", "e\u0301",
     "日本", "🙂", "a\u2028b", "\u202ertl", "\x01\x1f\x7f", "\\", "\\n", "{}", "[1]", "x" * 190, "#", ";", "a;b",
-    "../x", "%s", "$(id)", "\ufeffbom", "<null>x",
+    "../x", "%s", "$(id)", "\ufeffbom", "<null>x", "user_id",
 )  # fmt: skip
 FORMATS = [
     ExportFormat(format="parquet"),

@@ -3,9 +3,12 @@
 import unicodedata
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from connectors.sinks.text_rows import csv_header, csv_rows
 from connectors.sources.rejects import RejectCode
+from schemas.columns import USER_ID, RowSchema
 from schemas.errors import UserError
 from schemas.topics import ROW_MAX_BYTES
 from tests.unit.sources.reading import read_csv, spec_of
@@ -243,3 +246,10 @@ def test_rejects_without_end_come_in_batches_of_bounded_size() -> None:
     found = read_csv(b"user_id,c\n" + b"x\n" * 20_000 + b"a,b\n", "c")
     assert len(found.rejects) == 20_000
     assert found.rows == [(20_000, "a", "b")]
+
+
+def test_users_who_bear_the_name_of_the_column_or_begin_with_a_mark_are_read_from_what_exports_write() -> None:
+    ids = ["user_id", "\ufeffuser_id", "\ufeff", "a", '\ufeff"']
+    rows = pa.RecordBatch.from_pydict({USER_ID: ids})
+    written = csv_header(RowSchema()) + bytes(csv_rows(rows, RowSchema(), null_token=""))
+    assert read_csv(written).ids == ids

@@ -16,7 +16,7 @@ from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
-from streams.guards import GuardedThread, SafeConsumer, install, refused_by_group, start_offset
+from streams.guards import TOGETHER_BYTES, GuardedThread, SafeConsumer, install, refused_by_group, start_offset
 from tests.fakes.fetches import fetched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -303,9 +303,7 @@ async def test_guard_3_what_was_passed_over_is_committed_behind_what_is_in_fligh
     assert consumer._new_offset(T0) == 9
 
 
-async def test_what_a_fetch_has_brought_of_a_partition_is_one_message_that_is_committed_as_a_whole(
-    app: faust.App,
-) -> None:
+async def test_small_records_of_a_fetch_are_one_message_that_is_committed_as_a_whole(app: faust.App) -> None:
     broker = Broker({T0: 0, T1: 0})
     broker.fetch = {T0: list(fetched(T0, [(3, b"a"), (4, b"b"), (7, b"c")]).records), T1: []}
     consumer, _ = consumer_of(app, broker)
@@ -317,6 +315,17 @@ async def test_what_a_fetch_has_brought_of_a_partition_is_one_message_that_is_co
     assert consumer._new_offset(T0) is None
     consumer.ack(one)
     assert consumer._new_offset(T0) == 8
+
+
+async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
+    broker = Broker({T0: 0})
+    chunk = bytes(TOGETHER_BYTES)
+    values = [(0, chunk), (1, chunk), (2, b"end"), (3, None), (4, chunk), (5, b"start")]
+    broker.fetch = {T0: list(fetched(T0, values).records)}
+    consumer, _ = consumer_of(app, broker)
+    batches = [record for _, record in consumer.scheduler.iterate(await consumer._getmany({T0}, 1.0))]
+    messages = [consumer._to_message(T0, batch) for batch in batches]
+    assert [[record.offset for record in message.records] for message in messages] == [[0], [1], [2, 3, 4], [5]]
 
 
 async def test_guard_5_only_what_is_committed_is_read(app: faust.App) -> None:
