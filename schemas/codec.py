@@ -56,11 +56,10 @@ class Codec:
         if data is None or data[:2] != MARKER:
             raise UndecodableError("not Avro single-object encoding (the first two bytes are not C3 01)")
         known = self._readers.get(bytes(data[:HEADER_BYTES]))
-        if data[:HEADER_BYTES] == STAND_IN:
-            raise UndecodableError(
-                f"it is a batch of records that unpacks to more than {BATCH_MAX_BYTES} bytes; nothing of it was read"
-            )
         if known is None:
+            if data[:HEADER_BYTES] == STAND_IN:
+                what = f"it is a batch of records that unpacks to more than {BATCH_MAX_BYTES} bytes"
+                raise UndecodableError(f"{what}; nothing of it was read")
             raise UndecodableError(f"unknown schema fingerprint {data[2:HEADER_BYTES].hex()}")
         name, writer = known
         body = io.BytesIO(data)

@@ -12,6 +12,7 @@ from connectors.sources.rejects import RejectCode
 from connectors.sources.typed_columns import Converted, convert_text
 from schemas.arrow import ARROW_TYPES
 from schemas.columns import Column, ColumnType
+from schemas.json_keys import doubled_key
 
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
@@ -89,9 +90,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Members of an object. Raises `Refused` DUPLICATE_KEY."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        doubled = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled[:80]!r} is there more than once")
+        raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled_key(pairs)[:80]!r} is there more than once")
     return members
 
 
