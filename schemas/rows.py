@@ -34,6 +34,8 @@ def decode_rows(data: bytes) -> pa.RecordBatch:
         raise pa.ArrowInvalid(f"the metadata of the rows is broken: {exc}") from exc
     with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
         batch = reader.read_next_batch()
+    if len(set(batch.schema.names)) < batch.num_columns:
+        raise pa.ArrowInvalid("two columns of the rows have the same name")
     batch.validate(full=True)
     return batch
 

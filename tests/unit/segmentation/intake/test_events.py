@@ -329,6 +329,13 @@ def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int,
     assert damaged.refusals or said.equals(meant)
 
 
+def test_a_chunk_with_two_columns_of_one_name_is_refused() -> None:
+    chunk = event_chunk([{}], (Column(name="total", type="double"), Column(name="tofal", type="double")))
+    doubled = chunk.rows.replace(b"tofal", b"total")
+    (refusal,) = take_events([record(CODEC.encode(replace(chunk, rows=doubled)))], P).refusals
+    assert "two columns of the rows have the same name" in str(refusal)
+
+
 def test_a_chunk_may_have_no_ids_at_all() -> None:
     without = take_events([record(CODEC.encode(event_chunk([{"total": 1.0}], with_ids=False)))], P).rows
     with_none = take_events([record(CODEC.encode(event_chunk([{"total": 1.0}])))], P).rows
