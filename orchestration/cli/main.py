@@ -101,7 +101,6 @@ for module in (
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code (see `ExitCode`)."""
-    SESSION.debug = SESSION.json = False
     try:
         app(args=list(arguments), prog_name="muster")
     except SystemExit as exc:
@@ -121,6 +120,8 @@ def main(arguments: Sequence[str]) -> int:
         say(f"UNEXPECTED: {type(exc).__name__}: {safe(exc)}")
         say("This is a fault of Muster; `muster --debug ...` shows where.")
         return ExitCode.SYSTEM_ERROR
+    finally:
+        SESSION.debug = SESSION.json = False
     return ExitCode.OK
 
 

@@ -1,5 +1,7 @@
 """A receiver begins with a snapshot of a segment and follows its changes, with the sample of the documentation."""
 
+import csv
+import gzip
 import json
 import random
 import sqlite3
@@ -64,6 +66,11 @@ def kept(store: Path) -> set[str]:
     return {row[2] for row in rows}
 
 
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
 def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_knows_the_members(
     deployment: Settings, muster: Muster, tmp_path: Path
 ) -> None:
@@ -107,6 +114,8 @@ def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_kn
     last = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (last.returncode, last.stderr) == (0, "")
     assert kept(store) == expected
-    before = json.loads(manifest.read_text())["members"]
-    assert 0 < before < len(expected)
+    began_with = {row["user_id"] for file in manifest.parent.glob("**/*.csv.gz") for row in rows_of(file)}
+    assert len(began_with) == json.loads(manifest.read_text())["members"] > 0
+    assert began_with - expected, "nobody left"
+    assert expected - began_with, "nobody came"
     assert muster("segments", "delete", "visitors", "-t", TENANT).code == 0

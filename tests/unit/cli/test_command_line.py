@@ -13,6 +13,7 @@ import typer.main
 
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import app, main
+from orchestration.cli.session import SESSION
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -150,6 +151,7 @@ def test_an_error_of_a_json_command_is_json_on_stdout(
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
     assert main(["jobs", "list", "--json"]) == ExitCode.SYSTEM_ERROR
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "STACK_NOT_RUNNING"
+    assert not SESSION.json, "the next command of this process would print JSON"
 
 
 def test_status_of_a_stack_that_does_not_run_is_a_failed_check(
