@@ -76,11 +76,11 @@ compose-demo: $(STAMP)  ## the demo, in the containers of compose-up
 compose-down: $(STAMP)  ## stop and remove the containers; the volumes keep the data
 	$(COMPOSE) --profile tools down
 
-prove: $(STAMP)  ## the evidence: simulated schedules and mutants at length; writes docs/evidence.md
+prove: $(STAMP)  ## the evidence at length: schedules, mutants, faults, hostile files; writes docs/evidence.md
 	$(BIN)/python -m tests.prove $(PROVE)
 
 soak: $(STAMP)  ## 200 imports with exports, changes of rules and faults: nothing grows, leaks or lags behind
-	$(BIN)/python -m tests.faults.soak
+	$(BIN)/python -m tests.prove soak --minutes 120 $(PROVE)
 
 bench: $(STAMP)  ## the benchmark: a table, and JSON
 	$(BIN)/python -m benchmarks

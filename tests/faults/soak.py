@@ -1,227 +1,165 @@
 """Soak: imports, exports and changes of rules for a long time, with faults; nothing may grow, leak or lag behind.
 
-`python -m tests.faults.soak`. Faults here are those of links and of tasks, which leave the long-lived processes alone:
-it is their memory that is watched.
+`python -m tests.faults.soak`, and the exhibit `soak` of `make soak`. Faults here are those of links and of tasks, which
+leave the long-lived processes alone: it is their memory that is watched.
 """
 
 import argparse
 import itertools
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from orchestration.clock import fresh_id
-from orchestration.operations.export_jobs import submit
-from orchestration.operations.segments import create, edit, find, read_rule, segment_record, turn
-from orchestration.steps.exports.request import ExportRequest
-from schemas.layout import split_s3_uri
-from schemas.manifest import ExportFormat
-from segmentation.export_jobs import ENDED
-from tests.faults.imports import Audience, choose_file, differs, faulted_import
+from orchestration.steps.references import ref_of
+from schemas.ids import AudienceName
+from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
+from tests.faults.exports import exported
+from tests.faults.growth import Measure, grown, measure, table
+from tests.faults.imports import Audience, choose_file, faulted_import
 from tests.faults.kinds import KINDS, Kind
-from tests.faults.readers import SCHEMA, Lake, Published, Reader
+from tests.faults.readers import Lake, Published, Reader
+from tests.faults.segments import Visitors, change_rule, wrong_in_the_end
 from tests.faults.stack import FaultedStack, faulted_stack
 from tests.faults.sweep import AUDIENCES, FIRST_SEED, afterwards
-from tests.faults.waiting import until
 from tests.integration.whole_imports import TENANT
+from tests.integration.workers import committed_everything, eventually
 
 TURNS: Final = 200
 MEASURED_EVERY: Final = 4
 EXPORT_EVERY: Final = 4
 RULE_EVERY: Final = 3
-WATCHED: Final = ("relay", "worker-1", "worker-2", "segment-worker-1")
-"""Long-lived processes. The engine is not among them: the local one keeps every execution in memory."""
-SLACK_BYTES: Final = 48 * 2**20
-SLACK_SHARE: Final = 1.15
-SLACK_FILES: Final = 24
-"""Connections come and go in pools."""
-SEGMENT: Final = "soaked"
+KEPT: Final = 3
+"""Versions that are kept of each audience in the end."""
 SHAKING: Final = frozenset({"kill worker", "disk full server", "disk error server"})
 """Kinds that end processes which are watched, or make them begin anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """At the end of a turn: bytes of memory and open files of each watched process, files in the home directory."""
+@dataclass(slots=True)
+class Soak:
+    """What was done, what was measured meanwhile, and what is wrong."""
 
-    turn: int
-    memory: Mapping[str, int]
-    open_files: Mapping[str, int]
-    files: int
-
-
-def measure(stack: FaultedStack, number: int) -> Measure:
-    """Now. A process that is just being restarted has no figure."""
-    processes = {name: psutil.Process(pid) for name in WATCHED if (pid := stack.pid(name)) is not None}
-    own = (f for f in stack.settings.home.rglob("*") if f.is_file() and not _of_servers(stack, f))
-    return Measure(
-        turn=number,
-        memory={name: process.memory_info().rss for name, process in processes.items()},
-        open_files={name: process.num_fds() for name, process in processes.items()},
-        files=sum(1 for _ in own),
-    )
+    imports: int = 0
+    ready: int = 0
+    exports: int = 0
+    rules: int = 0
+    visitors: int = 0
+    reads: int = 0
+    measures: list[Measure] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
-def _of_servers(stack: FaultedStack, file: Path) -> bool:
-    """Data of the servers grows with what is published; logs and traces are ours to keep."""
-    return file.relative_to(stack.settings.home).parts[0] in {"kafka", "s3", "logs", "faults"}
-
-
-def grown(measures: Sequence[Measure]) -> list[str]:
-    """What is larger in the last quarter than in the second one by more than its slack; the first is for warming up."""
-    quarter = max(1, len(measures) // 4)
-    early, late = measures[quarter : 2 * quarter], measures[-quarter:]
-    found = []
-    for name in WATCHED:
-        before, after = (_median(m.memory.get(name) for m in part) for part in (early, late))
-        if after > before * SLACK_SHARE + SLACK_BYTES:
-            found.append(f"{name} has grown from {before / 2**20:.0f} to {after / 2**20:.0f} MiB")
-        before, after = (_median(m.open_files.get(name) for m in part) for part in (early, late))
-        if after > before + SLACK_FILES:
-            found.append(f"{name} has {after:.0f} open files, it had {before:.0f}")
-    before, after = (_median(m.files for m in part) for part in (early, late))
-    if after > before + SLACK_FILES:
-        found.append(f"{after:.0f} files in the home directory, there were {before:.0f}")
-    return found
-
-
-def _median(values: Iterator[int | None]) -> float:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else 0.0
-
-
-def exported(stack: FaultedStack, audience: Audience) -> list[str]:
-    """Export the newest version as Parquet; what is wrong with what the receiver finds."""
-    context, export_id = stack.context, fresh_id()
-    to = f"s3://{stack.settings.lake_bucket}/exports/{export_id}"
-    request = ExportRequest(
-        export_id=export_id,
-        tenant=TENANT,
-        audience=audience.published.name,
-        to=to,
-        format=ExportFormat(format="parquet"),
-        version=audience.published.at_least,
-    )
-
-    def ended() -> Any:
-        found = context.exports.find(export_id)
-        return found if found is not None and found.state in ENDED else None
-
-    until(lambda: submit(context, request), "an export that is begun")
-    export = until(ended, f"the end of export {export_id}", timeout_s=300)
-    if export.state != "READY":
-        return [f"export {export_id}: {export.state}, {export.error}"]
-    bucket, prefix = split_s3_uri(to)
-    keys = [entry.key for entry in context.objects.list(bucket, prefix) if entry.key.endswith(".parquet")]
-    store = context.s3.filesystem()
-    tables = [pq.read_table(f"{bucket}/{key}", filesystem=store) for key in keys]
-    rows = [table.select([n for n in SCHEMA.names if n in table.column_names]) for table in tables]
-    found = pa.concat_tables(rows, promote_options="permissive")
-    for name in SCHEMA.names:
-        if name not in found.column_names:
-            found = found.append_column(name, pa.nulls(len(found), SCHEMA.field(name).type))
-    problem = differs(found.select(SCHEMA.names), audience.published.versions[audience.published.at_least])
-    return [f"export {export_id}: {problem}"] if problem else []
-
-
-def change_rule(stack: FaultedStack, number: int) -> None:
-    """Create, edit, pause, resume, edit and delete one segment, a step a turn, again and again."""
-    rule = read_rule(f"count(purchase, {number + 1}d) >= 1 or in audience faulted-{number % AUDIENCES}", None)
-    steps: tuple[Callable[[], object], ...] = (
-        lambda: create(stack.context, TENANT, SEGMENT, rule, "soak"),
-        lambda: edit(stack.context, TENANT, SEGMENT, rule, "soak"),
-        lambda: turn(stack.context, TENANT, SEGMENT, "pause"),
-        lambda: turn(stack.context, TENANT, SEGMENT, "resume"),
-        lambda: edit(stack.context, TENANT, SEGMENT, rule, "soak"),
-        lambda: turn(stack.context, TENANT, SEGMENT, "delete"),
-    )
-    until(lambda: steps[number % len(steps)]() is not None, "a change of a rule")
-
-
-def heard_of_a_rule(stack: FaultedStack) -> list[str]:
-    """After all that, every partition takes a new rule and says so. (Nobody is in it: no event and no profile is.)"""
-    create(stack.context, TENANT, "last", read_rule("in audience faulted-0", None), "soak")
-
-    def complete() -> bool:
-        record = segment_record(find(stack.context, TENANT, "last"), stack.settings.partitions, 0)
-        return bool(record["complete"]) and record["members"] == 0
-
-    try:
-        until(complete, "a rule that all partitions have taken", timeout_s=180)
-    except AssertionError as exc:
-        return [str(exc)]
-    return []
-
-
-def soak(turns: int, *, report: Callable[[str], None]) -> list[str]:
-    """Everything that is wrong."""
+def soak(turns: int, *, report: Callable[[str], None], minutes: float = float("inf")) -> Soak:
+    """So many turns, or as many as there is time for."""
     folder = Path(tempfile.mkdtemp(prefix="muster-soak-"))
     calm = [k for k in KINDS.values() if None in k.begins and k.name not in SHAKING]
+    done, ends = Soak(), time.monotonic() + 60 * minutes
+    numbers = itertools.takewhile(lambda _: time.monotonic() < ends, range(turns))
     try:
         with faulted_stack(folder, segments=True) as stack:
             possible = [kind for kind in calm if kind.impossible(postgres=stack.has_postgres) is None]
-            return list(_on(stack, folder, turns, possible, report))
+            done.wrong += _on(stack, folder, done, numbers, possible, report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    return done
 
 
 def _on(
-    stack: FaultedStack, folder: Path, turns: int, calm: Sequence[Kind], report: Callable[[str], None]
+    stack: FaultedStack,
+    folder: Path,
+    done: Soak,
+    numbers: Iterator[int],
+    calm: Sequence[Kind],
+    report: Callable[[str], None],
 ) -> Iterator[str]:
-    measures, rules = list[Measure](), itertools.count()
     audiences = [Audience(Published(name=f"faulted-{n}")) for n in range(AUDIENCES)]
     began = time.monotonic()
+    visitors = Visitors(stack)
     with (
         closing(Lake(stack.settings)) as lake,
         Reader(stack.settings, [a.published for a in audiences]) as reader,
     ):
-        for number in range(turns):
+        for number in numbers:
             seed, audience = FIRST_SEED + number, audiences[number % AUDIENCES]
-            kind = random.Random(seed).choice(calm)
+            dice = random.Random(seed)
+            kind = dice.choice(calm)
             file = choose_file(folder, seed, audience.members, rows=kind.rows)
             result = faulted_import(stack, lake, audience, kind, file, seed=seed)
             yield from (f"turn {number}, {kind.name}: {violation}" for violation in result.violations)
+            done.imports, done.ready = done.imports + 1, done.ready + (result.state == "READY")
             file.path.unlink()
             for old in sorted(audience.published.versions)[:-2]:
                 del audience.published.versions[old]
+            visitors.visit(audience.members, dice)
             if number % EXPORT_EVERY == EXPORT_EVERY - 1 and audience.published.at_least:
                 yield from exported(stack, audience)
+                done.exports += 1
             if number >= AUDIENCES and number % RULE_EVERY == 0:
-                change_rule(stack, next(rules))
+                change_rule(stack, done.rules, audience.published.name)
+                done.rules += 1
             if number % MEASURED_EVERY == 0:
-                measures.append(measure(stack, number))
-                memory = ", ".join(f"{n} {b / 2**20:.0f} MiB" for n, b in measures[-1].memory.items())
+                done.measures.append(measure(stack, number))
+                memory = ", ".join(f"{n} {b / 2**20:.0f} MiB" for n, b in done.measures[-1].memory.items())
                 report(f"turn {number} after {time.monotonic() - began:.0f} s: {result.state}; {memory}")
-        yield from heard_of_a_rule(stack)
+        first = audiences[0]
+        done.visitors = len(visitors.seen)
+        yield from wrong_in_the_end(stack, first.published.name, len(visitors.seen & first.members.keys()))
+        for audience in audiences:
+            yield from leaked(stack, lake, audience)
+    done.reads = reader.reads
     yield from reader.violations
     yield from afterwards(stack)
-    yield from grown(measures)
-    first, last = measures[0], measures[-1]
-    report(f"{turns} imports, {reader.reads} reads; files in the home {first.files} -> {last.files}")
-    for name in WATCHED:
-        report(f"{name}: {first.memory.get(name, 0) / 2**20:.0f} -> {last.memory.get(name, 0) / 2**20:.0f} MiB")
+    yield from lagging(stack)
+    yield from grown(done.measures)
+
+
+def leaked(stack: FaultedStack, lake: Lake, audience: Audience) -> Iterator[str]:
+    """Names of versions and objects that stay when all versions but the newest are given up."""
+    name, newest = audience.published.name, audience.published.at_least
+    record = stack.context.audiences.get(TENANT, AudienceName(name))
+    kept = stack.context.audiences.kept(record.audience_id)
+    for again in (False, True):
+        gone = stack.context.versions.expire(
+            ref_of(record),
+            keep_last=KEPT,
+            keep_younger_than=timedelta(0),
+            now=datetime.now(UTC),
+            pins=kept,
+            grace=timedelta(0),
+        )
+        if again and (gone.versions or gone.files):
+            yield f"{name}: {len(gone.versions)} versions and {gone.files} objects were left behind by an expiry"
+    wanted = {f"v{n}" for n in {*range(max(1, newest - KEPT + 1), newest + 1), *kept}}
+    if (tags := set(lake.tags(name))) != wanted:
+        yield f"{name}: tags {sorted(tags)} are left, not {sorted(wanted)}"
+
+
+def lagging(stack: FaultedStack) -> Iterator[str]:
+    """Whether workers of segments have not taken everything."""
+    try:
+        eventually(lambda: committed_everything(stack.settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS), timeout_s=120)
+    except AssertionError:
+        yield "workers of segments have not acknowledged everything"
 
 
 def main() -> int:
     """Exit code: 0 when nothing is wrong, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--turns", type=int, default=TURNS, help="imports (default: %(default)s)")
-    wrong = soak(parser.parse_args().turns, report=lambda line: print(line, flush=True))  # noqa: T201 - a command
-    for violation in wrong:
+    done = soak(parser.parse_args().turns, report=lambda line: print(line, flush=True))  # noqa: T201 - a command
+    print(f"{done.imports} imports, {done.ready} READY, {done.exports} exports, {done.rules} changes of rules")  # noqa: T201
+    for name, *memory, open_files in table(done.measures):
+        print(f"{name}: {' -> '.join(memory)} MiB in the quarters; open files {open_files}")  # noqa: T201
+    for violation in done.wrong:
         print(f"VIOLATION: {violation}", file=sys.stderr)  # noqa: T201
-    return 1 if wrong else 0
+    return 1 if done.wrong else 0
 
 
 if __name__ == "__main__":

@@ -89,6 +89,17 @@ class Sweep:
         return any(r.kind == name for r in self.results)
 
 
+def joined(sweeps: Iterable[Sweep]) -> Sweep:
+    """One table of sweeps that ran beside each other."""
+    parts = list(sweeps)
+    return Sweep(
+        results=tuple(result for part in parts for result in part.results),
+        reads=sum(part.reads for part in parts),
+        outages=sum(part.outages for part in parts),
+        violations=tuple(violation for part in parts for violation in part.violations),
+    )
+
+
 def _row(name: str, results: list[Result]) -> Row:
     causes = Counter(r.cause for r in results if r.cause)
     return Row(

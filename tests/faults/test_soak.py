@@ -1,6 +1,6 @@
 """What grows is told from what only moves."""
 
-from tests.faults.soak import Measure, grown
+from tests.faults.growth import Measure, grown
 
 MIB = 2**20
 

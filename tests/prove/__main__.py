@@ -18,7 +18,9 @@ def main(arguments: list[str]) -> int:
     """Run what is asked for."""
     names = [exhibit.name for exhibit in EXHIBITS]
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
-    parser.add_argument("exhibits", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all when none is named")
+    parser.add_argument(
+        "exhibits", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all but soak when none is named"
+    )
     parser.add_argument("--schedules", type=int, default=Scale().schedules, help="seeds of the simulator")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=60.0, help="the longest time for each exhibit")
@@ -28,12 +30,12 @@ def main(arguments: list[str]) -> int:
     scale = Scale(schedules=given.schedules, processes=given.processes, deadline_s=60 * given.minutes)
     found: dict[str, tuple[Section, str]] = {}
     for exhibit in EXHIBITS:
-        if given.exhibits and exhibit.name not in given.exhibits:
+        if exhibit.name not in given.exhibits and (given.exhibits or exhibit.alone):
             continue
         began = time.monotonic()
         section = exhibit.run(scale, _say)
         minutes = (time.monotonic() - began) / 60
-        when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} min on {evidence.machine()}."
+        when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} min, {evidence.commit()}, on {evidence.machine()}."
         found[exhibit.name] = section, when
         _end_line()
         print(f"{exhibit.title}: {section.summary}")

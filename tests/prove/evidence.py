@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +44,18 @@ def machine() -> str:
         f"{os.cpu_count()} cores ({platform.machine()}), {memory} GiB, {platform.system()}; "
         f"Python {platform.python_version()}, {libraries}"
     )
+
+
+def commit() -> str:
+    """Of what it is the evidence; changes beside this page are said."""
+    git = ("git", "-C", str(PAGE.parents[1]))
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode != 0:
+        return "of no commit"
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--", ".", f":!docs/{PAGE.name}"], capture_output=True, text=True, check=True
+    )
+    return f"commit {head.stdout.strip()}{' with changes' if changed.stdout.strip() else ''}"
 
 
 def _sections(page: str) -> dict[str, str]:

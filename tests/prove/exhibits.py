@@ -16,6 +16,7 @@ class Scale:
 
     schedules: int = 50_000
     mutant_seeds: int = 1_500
+    soak_turns: int = 200
     processes: int = 2
     deadline_s: float = 3_600.0
 
@@ -41,8 +42,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhibit:
-    """One kind of evidence. `name` is a word for the command line, `title` the heading of its section."""
+    """One kind of evidence. `name` is a word for the command line, `title` the heading of its section.
+
+    `alone`: it runs only when it is named.
+    """
 
     name: str
     title: str
     run: Callable[[Scale, Say], Section]
+    alone: bool = False

@@ -2,7 +2,13 @@
 
 from typing import Final
 
-from tests.prove import faults, hostile, mutants, schedules
+from tests.prove import faults, hostile, mutants, schedules, soak
 from tests.prove.exhibits import Exhibit
 
-EXHIBITS: Final[tuple[Exhibit, ...]] = (schedules.EXHIBIT, mutants.EXHIBIT, faults.EXHIBIT, hostile.EXHIBIT)
+EXHIBITS: Final[tuple[Exhibit, ...]] = (
+    schedules.EXHIBIT,
+    mutants.EXHIBIT,
+    faults.EXHIBIT,
+    hostile.EXHIBIT,
+    soak.EXHIBIT,
+)

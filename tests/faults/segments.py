@@ -1,0 +1,66 @@
+"""A segment whose rule is changed again and again, visits of members, and who then must be in a segment of both."""
+
+import json
+import random
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Final
+
+from confluent_kafka import Producer
+
+from orchestration.operations.segments import create, edit, find, read_rule, segment_record, turn
+from schemas.topics import EVENTS
+from tests.faults.stack import FaultedStack
+from tests.faults.waiting import until
+from tests.integration.whole_imports import TENANT
+
+SEGMENT: Final = "soaked"
+LAST: Final = "last"
+VISITS: Final = 200
+"""So many a turn."""
+
+
+def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
+    """Create, edit, pause, resume, edit and delete one segment, a step a turn, again and again."""
+    rule = read_rule(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: create(stack.context, TENANT, SEGMENT, rule, "soak"),
+        lambda: edit(stack.context, TENANT, SEGMENT, rule, "soak"),
+        lambda: turn(stack.context, TENANT, SEGMENT, "pause"),
+        lambda: turn(stack.context, TENANT, SEGMENT, "resume"),
+        lambda: edit(stack.context, TENANT, SEGMENT, rule, "soak"),
+        lambda: turn(stack.context, TENANT, SEGMENT, "delete"),
+    )
+    until(lambda: steps[number % len(steps)]() is not None, "a change of a rule")
+
+
+class Visitors:
+    """Sends visits. `seen`: everybody who has one in the log."""
+
+    def __init__(self, stack: FaultedStack) -> None:
+        servers = stack.settings.kafka_bootstrap
+        self._producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "log_level": 2})
+        self.seen: set[str] = set()
+
+    def visit(self, users: Collection[str], dice: random.Random) -> None:
+        """Visits of up to `VISITS` of these users, acknowledged. Raises `AssertionError` when the broker has not."""
+        for user in dice.sample(sorted(users), min(VISITS, len(users))):
+            record = {"tenant": TENANT, "user_id": user, "event": "visit", "occurred_at": datetime.now(UTC).isoformat()}
+            self._producer.produce(EVENTS, json.dumps(record).encode(), key=user.encode())
+            self.seen.add(user)
+        assert self._producer.flush(300) == 0, "visits that the broker has not taken"
+
+
+def wrong_in_the_end(stack: FaultedStack, audience: str, expected: int) -> list[str]:
+    """After all that, every partition takes a new rule and counts who has visited and is in an audience."""
+    create(stack.context, TENANT, LAST, read_rule(f"ever(visit) and in audience {audience}", None), "soak")
+
+    def counted() -> bool:
+        record = segment_record(find(stack.context, TENANT, LAST), stack.settings.partitions, 0)
+        return bool(record["complete"]) and record["members"] == expected
+
+    try:
+        until(counted, f"a segment of {expected} members", timeout_s=180)
+    except AssertionError as exc:
+        return [str(exc)]
+    return []

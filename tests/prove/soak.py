@@ -1,0 +1,41 @@
+"""Soak: long-lived processes through many imports, exports and changes of rules, with faults."""
+
+from typing import Final
+
+from tests.faults.growth import table
+from tests.faults.soak import TURNS, soak
+from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
+
+ABOUT: Final = (
+    "Imports of mixed sizes into three audiences, one after the other, each with a fault of a link or a task; every "
+    "fourth turn an export is read back, every third a rule changes, and members visit. In the end a new rule counts "
+    "who has visited and is a member; old versions are given up, and no tag and no object of theirs may be left; "
+    "workers lag behind nothing. What is large in the last quarter must have been so in the second."
+)
+
+
+def run(scale: Scale, say: Say) -> Section:
+    """`TURNS` of it, or as many as there is time for, which is a failure."""
+    done = soak(scale.soak_turns, report=say, minutes=scale.deadline_s / 60)
+    failures = done.wrong
+    if done.imports < TURNS:
+        failures.append(f"only {done.imports} of {TURNS} imports ran")
+    return Section(
+        summary=(
+            f"{done.imports} imports ({done.ready} READY, the others failed with a cause), {done.exports} exports, "
+            f"{done.rules} changes of rules, {done.visitors:,} visitors, {done.reads:,} reads: "
+            f"{len(done.wrong)} violations."
+        ),
+        text=(ABOUT,),
+        tables=(
+            Table(
+                text="Resident MiB of each quarter (medians), and open files in the second and in the last:",
+                header=("process", "first", "second", "third", "last", "open files"),
+                rows=table(done.measures),
+            ),
+        ),
+        failures=failures,
+    )
+
+
+EXHIBIT: Final = Exhibit(name="soak", title="Soak", run=run, alone=True)
