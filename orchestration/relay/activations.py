@@ -21,9 +21,10 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.relay.rounds import go_round
 from orchestration.steps.references import ref_of
 from orchestration.steps.snapshots.ask import request_of
-from schemas.errors import MusterError, RetriableError, UserError
+from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
 from schemas.segment_messages import AudienceActivated
@@ -51,16 +52,7 @@ class Activations:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        threading.Thread(target=self._run, name="activations", daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._stop.wait(LOOK_S):
-            try:
-                self.look(now_ms())
-            except RetriableError as exc:
-                _log.warning("%s", exc)
-            except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-                _log.exception("activations")
+        go_round(lambda: self.look(now_ms()), name="activations", every_s=LOOK_S, stop=self._stop)
 
     def look(self, now: int) -> None:
         """Tell what is due. What fails for one tenant is logged, and tried again. Raises as the catalog does."""

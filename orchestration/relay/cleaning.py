@@ -13,8 +13,9 @@ from orchestration.catalog.records import Export
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.executions import stop_execution
+from orchestration.relay.rounds import go_round
 from orchestration.steps.exports.clean_up import clean_up
-from schemas.errors import MusterError, RetriableError
+from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bound
 from schemas.topics import HOUR_MS
@@ -38,17 +39,8 @@ class ExportCleaner:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        threading.Thread(target=self._run, name="export-cleaner", daemon=True).start()
-
-    def _run(self) -> None:
-        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner") as pool:
-            while not self._stop.wait(LOOK_S):
-                try:
-                    self.look(now_ms(), pool)
-                except RetriableError as exc:
-                    _log.warning("%s", exc)
-                except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-                    _log.exception("ended exports")
+        pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner")
+        go_round(lambda: self.look(now_ms(), pool), name="export-cleaner", every_s=LOOK_S, stop=self._stop)
 
     def look(self, now: int, pool: ThreadPoolExecutor) -> None:
         """Sweep what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""

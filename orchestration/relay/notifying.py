@@ -11,7 +11,7 @@ from typing import Final
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.notifications.telling import courier, outcome_of, tell, tell_export, untold
-from schemas.errors import RetriableError
+from orchestration.relay.rounds import go_round
 
 LOOK_S: Final = 1.0
 UNTOLD_AFTER_MS: Final = 60_000
@@ -31,17 +31,8 @@ class Notifier:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        threading.Thread(target=self._run, name="notifier", daemon=True).start()
-
-    def _run(self) -> None:
-        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="courier") as pool:
-            while not self._stop.wait(LOOK_S):
-                try:
-                    self.look(now_ms(), pool)
-                except RetriableError as exc:
-                    _log.warning("%s", exc)
-                except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-                    _log.exception("notifications")
+        pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="courier")
+        go_round(lambda: self.look(now_ms(), pool), name="notifier", every_s=LOOK_S, stop=self._stop)
 
     def look(self, now: int, pool: ThreadPoolExecutor) -> None:
         """Deliver what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""

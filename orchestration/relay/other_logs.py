@@ -12,8 +12,8 @@ from typing import Final
 
 from orchestration.context import Context
 from orchestration.operations.begin_anew import of_another_log
+from orchestration.relay.rounds import go_round
 from orchestration.topic_ids import TopicIds
-from schemas.errors import MusterError
 from schemas.ids import Partition
 from schemas.metrics import OTHER_LOG, Sample
 from schemas.topics import MEMBERSHIP_CHANGES
@@ -40,7 +40,7 @@ class OtherLogs:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        threading.Thread(target=self._run, name="other-logs", daemon=True).start()
+        go_round(self.look, name="other-logs", every_s=LOOK_S, stop=self._stop, at_once=True)
 
     def samples(self) -> list[Sample]:
         """The gauge, from any thread; none before the first look."""
@@ -58,14 +58,3 @@ class OtherLogs:
                 "where that is lost",
                 ", ".join(map(str, self._found)),
             )
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.look()
-            except MusterError as exc:
-                _log.warning("whether checkpoints are of another Kafka is not known: %s", exc)
-            except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-                _log.exception("looking at checkpoints")
-            if self._stop.wait(LOOK_S):
-                return

@@ -17,6 +17,7 @@ from typing import Final
 from orchestration.catalog.segment_records import Segment
 from orchestration.context import Context
 from orchestration.operations.segment_check import Checked, check
+from orchestration.relay.rounds import go_round
 from schemas.errors import MusterError
 from schemas.ids import JobId, Partition
 from schemas.log_ids import bound
@@ -54,7 +55,7 @@ class SegmentChecks:
     def start(self) -> None:
         """Begin, in a thread, unless the settings say never."""
         if self._every_s > 0:
-            threading.Thread(target=self._run, name="segment-checks", daemon=True).start()
+            go_round(self.look, name="segment-checks", every_s=self._every_s, stop=self._stop)
 
     def samples(self) -> list[Sample]:
         """The gauge, from any thread; none where nothing is checked."""
@@ -62,15 +63,6 @@ class SegmentChecks:
             return []
         found = sum(one.mismatches for one in list(self._looked.values()))
         return [Sample(metric=SEGMENT_MISMATCHES, value=found)]
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            try:
-                self.look()
-            except MusterError as exc:
-                _log.warning("segments cannot be checked: %s", exc)
-            except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-                _log.exception("checking segments")
 
     def look(self) -> None:
         """Check what is next. Raises as the catalog does."""

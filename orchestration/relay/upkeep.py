@@ -13,6 +13,7 @@ from typing import Final
 
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.relay.rounds import go_round
 from schemas.errors import FatalError, MusterError
 from schemas.topics import ACTIVITY_TOPICS, HOUR_MS
 
@@ -33,14 +34,7 @@ class ArchiveKeeper:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        threading.Thread(target=self._run, name="archive-keeper", daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._stop.wait(LOOK_S):
-            try:
-                self.look(now_ms())
-            except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-                _log.exception("upkeep of the archive")
+        go_round(lambda: self.look(now_ms()), name="archive-keeper", every_s=LOOK_S, stop=self._stop)
 
     def look(self, now: int) -> None:
         """Do what is due; a failure is logged, and the next look tries again."""
