@@ -97,12 +97,12 @@ def _isolated(work: Work, arguments: tuple[object, ...], prepare: Prepare | None
 def _run(send: Any, work: Work, arguments: tuple[object, ...], prepare: Prepare | None) -> None:
     if prepare is not None:
         prepare()
-    cpu_before = _cpu_s()
+    cpu_before = spent_cpu_s()
     began = time.perf_counter()
     rows = work(*arguments)
     wall_s = time.perf_counter() - began
     peak = max(peak_kib(os.getpid()), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-    send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=_cpu_s() - cpu_before, peak_bytes=peak * KIB))
+    send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=spent_cpu_s() - cpu_before, peak_bytes=peak * KIB))
 
 
 def peak_kib(pid: int) -> int:
@@ -111,7 +111,8 @@ def peak_kib(pid: int) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
 
 
-def _cpu_s() -> float:
+def spent_cpu_s() -> float:
+    """Processor seconds of this process, and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 

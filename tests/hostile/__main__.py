@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from connectors.sources.limits import MIB
 from tests.hostile import corpus_files
 from tests.hostile.running import PARTS, SCALES, run
 
@@ -25,7 +26,11 @@ def main() -> int:
     bad = 0
     for row in run(arguments.scale, seed=arguments.seed, only=tuple(arguments.only)):
         note = f" ({row.note})" if row.note else ""
-        print(f"{row.part:14} {row.files:7} files {len(row.wrong):4} wrong {row.seconds:7.1f} s  {row.promise}{note}")
+        memory = f"{row.peak // MIB} of {row.bound // MIB} MiB, " if row.bound else ""
+        print(
+            f"{row.part:14} {row.files:7} files {len(row.wrong):4} wrong {row.seconds:7.1f} s "
+            f"{row.cpu_s:7.1f} s of CPU  {memory}{row.promise}{note}"
+        )
         for wrong in row.wrong[:WRONG_SHOWN]:
             print(f"    {wrong}")
         for finding in row.findings if arguments.findings is not None else ():

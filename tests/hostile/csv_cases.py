@@ -10,8 +10,8 @@ from connectors.sources.compression import MAGIC_BYTES, sniff
 from tests.hostile import csv_headers, csv_structure, csv_text, csv_values
 from tests.hostile.damage import Damage, Fault
 from tests.hostile.judging import Outcome, against_naive, against_twin, naive_outcome
-from tests.hostile.naive_csv import read
-from tests.hostile.reading import parse, read_csv
+from tests.hostile.naive_csv import Known, known, read
+from tests.hostile.reading import parse_measured, read_csv
 from tests.hostile.twin import HEADER, SPEC, WANTED, Twin, twin_of, written
 
 FAULTS: Final = (*csv_structure.FAULTS, *csv_headers.FAULTS, *csv_text.FAULTS, *csv_values.FAULTS)
@@ -31,7 +31,7 @@ STYLES: Final[dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One broken file."""
+    """One broken file. `like`: a clean one that is much like it, so that the naive reader need not read it all."""
 
     fault: Fault
     style: str
@@ -39,6 +39,7 @@ class Case:
     position: str
     twin: Twin
     damage: Damage
+    like: Known | None = None
 
     @property
     def name(self) -> str:
@@ -94,13 +95,17 @@ def real_cases(fault: Fault, block: int) -> Iterator[Case]:
         ("just over a block", block + MARGIN, slice(2, 5)),
         ("two blocks", 2 * block, slice(1)),
     ):
-        clean = _large(size_bytes)
-        where = list(places(clean, block, (1, 30)))[chosen] if fault.anywhere else [("whole file", clean, 0)]
-        for position, twin, row in where:
-            yield Case(fault=fault, style="LF", size=size, position=position, twin=twin, damage=fault.damage(twin, row))
+        like, where = _large(size_bytes, block)
+        for position, twin, row in where[chosen] if fault.anywhere else [("whole file", where[0][1], 0)]:
+            damage = fault.damage(twin, row)
+            yield Case(fault=fault, style="LF", size=size, position=position, twin=twin, damage=damage, like=like)
 
 
-_large = lru_cache(2)(twin_of)
+@lru_cache(2)
+def _large(size_bytes: int, block: int) -> tuple[Known, list[tuple[str, Twin, int]]]:
+    """A clean file, and the places in it and in those with a row at a border."""
+    clean = twin_of(size_bytes)
+    return known(clean.content(), WANTED), list(places(clean, block, (1, 30)))
 
 
 def places(clean: Twin, block: int, phases: Sequence[int] = PHASES) -> Iterator[tuple[str, Twin, int]]:
@@ -130,19 +135,17 @@ def verdicts(case: Case, *, block: int = BLOCK) -> Iterator[str]:
         yield from judge(case, expected, read_csv(content, SPEC, block_bytes=block_bytes), f"blocks of {block_bytes}")
 
 
-def parsed_verdicts(case: Case, folder: Path, *, here: bool = False) -> Iterator[str]:
-    """As `verdicts`, through the child or `here`, in this process; of a compressed file only the twin is an oracle."""
+def parsed_verdicts(case: Case, folder: Path) -> tuple[list[str], int]:
+    """As `verdicts`, through the child, and its peak in bytes; of a compressed file only the twin is an oracle."""
     content = case.damage.content
-    if here:
-        yield from verdicts(case)
-        return
     path = folder / "case.csv"
     path.write_bytes(content)
-    outcome = parse(path, SPEC)
+    outcome, peak = parse_measured(path, SPEC)
     if sniff(content[:MAGIC_BYTES]) == "none":
-        yield from judge(case, naive_outcome(lambda: read(content, WANTED)), outcome, "the child")
-    elif wrong := against_twin(case.twin, case.damage, outcome):
-        yield f"{case.name}, the child: {wrong}"
+        expected = naive_outcome(lambda: read(content, WANTED, like=case.like))
+        return list(judge(case, expected, outcome, "the child")), peak
+    wrong = against_twin(case.twin, case.damage, outcome)
+    return [f"{case.name}, the child: {wrong}"] if wrong else [], peak
 
 
 def judge(case: Case, expected: Outcome, outcome: Outcome, how: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from connectors.sources.parsing import ParsedFile
 from connectors.sources.rejects import RejectBatch
 from schemas.errors import MusterError, RetriableError, UserError
 from tests.hostile.fuzzing import damaged
-from tests.hostile.isolated import DIED, each
+from tests.hostile.isolated import DIED, RAISED, each
 from tests.hostile.twin import SPEC, twin_of
 
 Frame = tuple[int, bytes]
@@ -126,7 +126,8 @@ def outcome(stream: bytes) -> str:
     return ""
 
 
-def wrong(count: int, seed: int) -> list[str]:
-    """What ended, or would have ended, the parent."""
-    verdicts = each(outcome, mutations(count, seed))
-    return [verdict for verdict in verdicts if verdict.startswith((DIED, "raised"))]
+def wrong(count: int, seed: int) -> tuple[list[str], int]:
+    """What ended, or would have ended, the parent, and its peak in bytes."""
+    peaks: list[int] = []
+    verdicts = each(outcome, mutations(count, seed), peaks)
+    return [verdict for verdict in verdicts if verdict.startswith((DIED, RAISED))], max(peaks)

@@ -14,7 +14,7 @@ from connectors.sources.csv_reader import CsvReader
 from schemas.errors import UserError
 from tests.hostile import corpus_files
 from tests.hostile.csv_ends import zstd
-from tests.hostile.isolated import DIED, each
+from tests.hostile.isolated import DIED, RAISED, each
 from tests.hostile.judging import SILENT, Outcome
 from tests.hostile.parquet_bytes import page_data
 from tests.hostile.parquet_cases import CLEAN, PARQUET_SPEC, WRITERS, clean
@@ -82,7 +82,7 @@ def _told(verdict: Callable[[], str]) -> str:
     try:
         return verdict()
     except Exception as exc:  # noqa: BLE001  # that is what is looked for
-        return f"raised {exc!r}"
+        return f"{RAISED} {exc!r}"
 
 
 PACKERS: Final[dict[Compression, Callable[[bytes], bytes]]] = {
@@ -143,12 +143,16 @@ def _written(name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetCounts:
-    """What became of damaged files of Parquet. `unknowable`: other rows, by a bit that nothing protects."""
+    """What became of damaged files of Parquet. `unknowable`: other rows, by a bit that nothing protects.
+
+    `peak`: largest memory of a process that read them, in bytes.
+    """
 
     same: int = 0
     refused: int = 0
     unknowable: int = 0
     died: int = 0
+    peak: int = 0
 
 
 def parquets(count: int, seed: int, folder: Path) -> tuple[ParquetCounts, list[Finding]]:
@@ -161,19 +165,21 @@ def parquets(count: int, seed: int, folder: Path) -> tuple[ParquetCounts, list[F
         safe = "write_page_checksum" in WRITERS[name] and chance.randrange(2) == 0
         made[_in_pages(chance, whole) if safe else damaged(chance, whole)] = safe
 
-    verdicts = list(each(partial(_against_clean, folder=folder), list(made)))
+    peaks: list[int] = []
+    verdicts = list(each(partial(_against_clean, folder=folder), list(made), peaks))
     findings = []
     for (content, safe), verdict in zip(made.items(), verdicts, strict=True):
         wrong = ""
-        if verdict.startswith((DIED, "raised")):
-            wrong = _named(content, folder) or (verdict if verdict.startswith("raised") else "")
+        if verdict.startswith((DIED, RAISED)):
+            wrong = _named(content, folder) or (verdict if verdict.startswith(RAISED) else "")
         elif verdict == "other" and safe:
             wrong = f"{SILENT} of a page with a checksum"
         if wrong:
             findings.append(Finding(suffix=".parquet", content=content, wrong=wrong))
     same, other = verdicts.count("same"), verdicts.count("other")
     died = sum(verdict.startswith(DIED) for verdict in verdicts)
-    return ParquetCounts(same=same, unknowable=other, died=died, refused=len(made) - same - other - died), findings
+    refused = len(made) - same - other - died
+    return ParquetCounts(same=same, unknowable=other, died=died, refused=refused, peak=max(peaks)), findings
 
 
 def _against_clean(content: bytes, folder: Path) -> str:

@@ -8,21 +8,24 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Final, TypeVar
 
-from connectors.sources.limits import MIB
+from benchmarks.measure import KIB, peak_kib
+from connectors.sources.limits import ParseLimits
 
-MEMORY_BYTES: Final = 4096 * MIB
+MEMORY_BYTES: Final = ParseLimits().memory_bytes
 CPU_S: Final = 20
 """Of one file."""
 DIED: Final = "died"
+RAISED: Final = "raised"
 
 T = TypeVar("T")
 _processes = get_context("spawn")  # a copy of this process would have locks that threads of ours held, for ever
 
 
-def each(read: Callable[[T], str], files: Sequence[T]) -> Iterator[str]:
-    """`read(file)` of each file, in a process; or `died of SIGSEGV`, and the next one goes on in another process.
+def each(read: Callable[[T], str], files: Sequence[T], peaks: list[int] | None = None) -> Iterator[str]:
+    """`read(file)` of each file, in a process; `raised ...` where it raises; or `died of SIGSEGV`, then another goes.
 
-    `read` is a function of a module, or a partial of one.
+    `read` is a function of a module, or a partial of one. `peaks` gets the largest memory of the process in bytes, as
+    it is after each file that it survives.
     """
     done = 0
     while done < len(files):
@@ -32,13 +35,16 @@ def each(read: Callable[[T], str], files: Sequence[T]) -> Iterator[str]:
         send.close()
         while done < len(files):
             try:
-                yield receive.recv()
+                verdict, peak = receive.recv()
             except EOFError:
                 process.join()
                 code = process.exitcode or 0
                 yield f"{DIED} of {signal.Signals(-code).name if code < 0 else f'exit {code}'}"
                 done += 1
                 break
+            if peaks is not None:
+                peaks.append(peak)
+            yield verdict
             done += 1
         else:
             process.join()
@@ -59,8 +65,8 @@ def _work(read: Callable[[T], str], files: Sequence[T], send: Connection) -> Non
                 verdict = read(file)
             except MemoryError:
                 verdict = "PARSER_MEMORY"
-            send.send(verdict)
-    except BaseException as exc:  # noqa: BLE001  # told, not raised
-        send.send(f"raised {exc!r}"[:300])
+            except Exception as exc:  # noqa: BLE001  # told, not raised
+                verdict = f"{RAISED} {exc!r}"[:300]
+            send.send((verdict, peak_kib(os.getpid()) * KIB))
     finally:
         os._exit(0)

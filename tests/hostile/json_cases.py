@@ -50,6 +50,7 @@ LINES: Final[tuple[tuple[str, bytes, str], ...]] = (
     ("hexadecimal", _with('"n":0x10'), "bad_json"),
     ("digits of another script", _with('"n":١'), "bad_json"),
     ("minus zero", _with('"n":-0,"d":-0.0'), OK),
+    ("integer minus zero as a double", _with('"d":-0'), OK),
     ("half of a pair", _with(r'"note":"\ud83d"'), "invalid_utf8"),
     ("the other half", _with(r'"note":"\ude00x"'), "invalid_utf8"),
     ("halves the wrong way", _with(r'"note":"\ude00\ud83d"'), "invalid_utf8"),

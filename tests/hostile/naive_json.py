@@ -173,7 +173,7 @@ def _typed(value: Any, type_: str) -> Any:
         number = float(value.text)
         if not math.isfinite(number) or (value.whole and int(number) != int(value.text)):
             raise Wrong(value)
-        return number.hex()
+        return float(int(value.text)).hex() if value.whole else number.hex()  # the integer -0 is 0
     if value == "":  # JSON has null: a text is never one
         if type_ == "string":
             return ""

@@ -25,6 +25,7 @@ from tests.hostile.parquet_cases import Case
 from tests.unit.children import parsers
 
 CRASH: Final = "crash"
+LIMITS: Final = ParseLimits()
 WATCH_S: Final = 0.005
 """The largest memory so far (VmHWM) never becomes less: only what grows in the child's last moment is not seen."""
 
@@ -47,9 +48,7 @@ def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
         detect(path.name, content[:MAGIC_BYTES], "parquet")
     except UserError as exc:
         return Outcome(refusal=exc.code)
-    return outcome_of(
-        lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32, max_ratio=ParseLimits().max_ratio)
-    )
+    return outcome_of(lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32, max_ratio=LIMITS.max_ratio))
 
 
 def parquet_verdict(case: Case, folder: Path) -> str:
@@ -57,7 +56,7 @@ def parquet_verdict(case: Case, folder: Path) -> str:
     return case.verdict(read_parquet(case.content, case.spec, folder))
 
 
-def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Outcome:
+def parse(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> Outcome:
     """A file through the child process; an error that is not the file's is a refusal that no case expects."""
     try:
         with open_parsed(path, spec, limits) as parsed:
@@ -71,16 +70,18 @@ def parse(path: Path, spec: ImportSpec, limits: ParseLimits | None = None) -> Ou
         return Outcome(refusal=f"{CRASH}: {exc!r}"[:300])
 
 
-def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits) -> tuple[Outcome, int]:
+def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> tuple[Outcome, int]:
     """As `parse`, with the largest memory of the child in bytes, looked at until it has ended."""
     peaks = [0]
     done = threading.Event()
 
     def watch() -> None:
+        children: list[int] = []
         while not done.wait(WATCH_S):
-            for child in parsers():
+            children = children or [child.pid for child in parsers()]
+            for pid in children:
                 with contextlib.suppress(OSError, StopIteration):  # it has just ended
-                    peaks.append(peak_kib(child.pid) * KIB)
+                    peaks.append(peak_kib(pid) * KIB)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

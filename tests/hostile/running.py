@@ -2,24 +2,29 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+from benchmarks.measure import KIB, spent_cpu_s
 from connectors.sources.csv_reader import BLOCK_BYTES
 from connectors.sources.limits import MIB
 from tests.hostile import csv_cases, csv_ends, csv_structure, frames, fuzzing, json_cases, parquet_cases
-from tests.hostile.bombs import BOMBS, QUICK
+from tests.hostile.bombs import BOMBS, QUICK, STREAM_PEAK
 from tests.hostile.fuzzing import Finding
-from tests.hostile.isolated import each
-from tests.hostile.reading import parquet_verdict
+from tests.hostile.isolated import DIED, MEMORY_BYTES, RAISED, each
+from tests.hostile.judging import SILENT
+from tests.hostile.reading import CRASH, parquet_verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of each part is run. `per_fault`: files with each fault of CSV; None for all."""
+    """How much of each part is run. `per_fault`: files with each fault of CSV; None for all.
+
+    `texts`, `wrappers`, `parquets`: files of one of `seeds` seeds; of `texts` so many of each format.
+    """
 
     per_fault: int | None
     blocks: bool
@@ -27,25 +32,47 @@ class Scale:
     wrappers: int
     parquets: int
     every_bomb: bool
+    seeds: int = 1
 
 
 SCALES: Final = {
     "test": Scale(per_fault=4, blocks=False, texts=500, wrappers=150, parquets=150, every_bomb=False),
-    "full": Scale(per_fault=None, blocks=True, texts=20_000, wrappers=4_000, parquets=20_000, every_bomb=True),
+    "full": Scale(per_fault=None, blocks=True, texts=12_000, wrappers=4_000, parquets=12_000, every_bomb=True, seeds=3),
 }
+
+
+Kind = Literal["misread", "crash", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the report. `wrong`: what was found, empty where the promise held."""
+    """One line of the report. `wrong`: what was found, empty where the promise held.
 
-    part: str
+    `cpu_s`: of this process and its children. `peak`: the largest memory of a child in bytes, 0 where the readers run
+    in this process; `bound`: what it may have.
+    """
+
+    part: str = ""
     promise: str
     files: int
     wrong: tuple[str, ...]
     note: str = ""
     seconds: float = 0.0
+    cpu_s: float = 0.0
+    peak: int = 0
+    bound: int = 0
     findings: tuple[Finding, ...] = field(default=(), repr=False)
+
+    def of_kind(self, kind: Kind) -> int:
+        """How many of what was found are of a kind."""
+        return sum(kind_of(text) == kind for text in self.wrong)
+
+
+def kind_of(wrong: str) -> Kind:
+    """A silent misread; what ends, or would end, a process without a name; or another thing than was promised."""
+    if SILENT in wrong:
+        return "misread"
+    return "crash" if any(word in wrong for word in (CRASH, DIED, RAISED)) else "other"
 
 
 Part = Callable[[Scale, int, Path], Row]
@@ -54,22 +81,13 @@ Part = Callable[[Scale, int, Path], Row]
 def run(scale: str = "test", *, seed: int = 1, only: tuple[str, ...] = ()) -> Iterator[Row]:
     """The rows, each when it is known. Raises KeyError for a scale or a part that is none."""
     for part in only or tuple(PARTS):
-        began = time.monotonic()
+        began, used = time.monotonic(), spent_cpu_s()
         with tempfile.TemporaryDirectory() as folder:
             row = PARTS[part](SCALES[scale], seed, Path(folder))
-        yield Row(
-            part=part,
-            promise=row.promise,
-            files=row.files,
-            wrong=row.wrong,
-            note=row.note,
-            seconds=time.monotonic() - began,
-            findings=row.findings,
-        )
-
-
-def _row(promise: str, files: int, wrong: list[str], note: str = "") -> Row:
-    return Row(part="", promise=promise, files=files, wrong=tuple(wrong), note=note)
+        if row.peak > row.bound:
+            over = f"a child had {row.peak // MIB} MiB, and {row.bound // MIB} are allowed"
+            row = replace(row, wrong=(*row.wrong, over))
+        yield replace(row, part=part, seconds=time.monotonic() - began, cpu_s=spent_cpu_s() - used)
 
 
 def _csv(scale: Scale, _: int, __: Path) -> Row:
@@ -79,82 +97,153 @@ def _csv(scale: Scale, _: int, __: Path) -> Row:
         for case in csv_cases.cases(fault, scale.per_fault):
             files += 1
             wrong += csv_cases.verdicts(case)
-    promise = "CSV with one fault is its clean twin, named rejects or an error, and what a naive reader reads"
-    return _row(promise, files, wrong, f"{len(csv_cases.FAULTS)} classes of faults")
+    return Row(
+        promise="CSV with one fault is its clean twin, named rejects or an error, and what a naive reader reads",
+        files=files,
+        wrong=tuple(wrong),
+        note=f"{len(csv_cases.FAULTS)} classes of faults at every place, in blocks of {csv_cases.BLOCK // KIB} KiB",
+    )
+
+
+def _through_the_child(promise: str, cases: Iterable[csv_cases.Case], folder: Path, note: str = "") -> Row:
+    wrong: list[str] = []
+    peaks = [0]
+    files = 0
+    for files, case in enumerate(cases, start=1):  # noqa: B007  # the last one is how many they were
+        found, peak = csv_cases.parsed_verdicts(case, folder)
+        wrong += found
+        peaks.append(peak)
+    return Row(promise=promise, files=files, wrong=tuple(wrong), note=note, peak=max(peaks), bound=STREAM_PEAK)
 
 
 def _blocks(scale: Scale, _: int, folder: Path) -> Row:
     """Real blocks, through the child: the faults of structure at a border, in the first and in the last row."""
-    files = 0
-    wrong: list[str] = []
-    for fault in csv_structure.FAULTS if scale.blocks else ():
-        for case in csv_cases.real_cases(fault, BLOCK_BYTES):
-            files += 1
-            wrong += csv_cases.parsed_verdicts(case, folder)
-    return _row(f"the same in blocks of {BLOCK_BYTES // MIB} MiB, through the child", files, wrong)
+    faults = csv_structure.FAULTS if scale.blocks else ()
+    others = len(csv_cases.FAULTS) - len(csv_structure.FAULTS)
+    return _through_the_child(
+        f"the same in blocks of {BLOCK_BYTES // MIB} MiB, through the child",
+        (case for fault in faults for case in csv_cases.real_cases(fault, BLOCK_BYTES)),
+        folder,
+        f"the {len(csv_structure.FAULTS)} classes that say where records begin and end, in the first row, in the last "
+        f"one, and 1 and 30 bytes before a border; not the {others} others and the other places, which depend no more "
+        "on the size of a block than these: they are in the part csv",
+    )
 
 
 def _ends(scale: Scale, _: int, folder: Path) -> Row:
-    files = 0
-    wrong: list[str] = []
     sizes = csv_cases.SIZES if scale.blocks else {"several blocks": csv_cases.SIZES["several blocks"]}
-    for fault in (*csv_ends.FAULTS, *csv_ends.PACKED):
-        for case in csv_cases.whole_cases(fault, sizes, {"LF": {}}):
-            files += 1
-            wrong += csv_cases.parsed_verdicts(case, folder)
-    return _row("a file that is cut off, or whose gzip or Zstandard is damaged, is never read as another", files, wrong)
+    return _through_the_child(
+        "a file that is cut off, or whose gzip or Zstandard is damaged, is never read as another",
+        (
+            case
+            for fault in (*csv_ends.FAULTS, *csv_ends.PACKED)
+            for case in csv_cases.whole_cases(fault, sizes, {"LF": {}})
+        ),
+        folder,
+    )
 
 
 def _jsonl(_: Scale, __: int, ___: Path) -> Row:
-    files = 0
-    wrong: list[str] = []
-    for name, line, code in json_cases.LINES:
-        for case in json_cases.cases(name, line, code):
-            files += 1
-            wrong += json_cases.verdicts(case)
-    return _row("an odd line of JSON is a named reject, or exactly what it means", files, wrong)
+    cases = [case for name, line, code in json_cases.LINES for case in json_cases.cases(name, line, code)]
+    return Row(
+        promise="an odd line of JSON is a named reject, or exactly what it means",
+        files=len(cases),
+        wrong=tuple(wrong for case in cases for wrong in json_cases.verdicts(case)),
+        note=f"{len(json_cases.LINES)} lines, each at every place",
+    )
 
 
 def _parquet(_: Scale, __: int, folder: Path) -> Row:
     cases = [case for kind in parquet_cases.KINDS.values() for case in kind()]
-    wrong = [verdict for verdict in each(partial(parquet_verdict, folder=folder), cases) if verdict]
-    return _row("Parquet that is odd, damaged or lies is what was written, or has a name", len(cases), wrong)
+    peaks: list[int] = []
+    return Row(
+        promise="Parquet that is odd, damaged or lies is what was written, or has a name",
+        files=len(cases),
+        wrong=tuple(verdict for verdict in each(partial(parquet_verdict, folder=folder), cases, peaks) if verdict),
+        peak=max(peaks),
+        bound=MEMORY_BYTES,
+    )
 
 
 def _bombs(scale: Scale, _: int, folder: Path) -> Row:
+    """Each has a bound of its own, which its verdict is of."""
     bombs = [bomb for bomb in BOMBS if scale.every_bomb or bomb.name in QUICK]
     verdicts = [bomb.verdict(folder) for bomb in bombs]
-    peak = max(peak for _, peak in verdicts)
-    wrong = [verdict for verdict, _ in verdicts if verdict]
-    return _row("a bomb ends with a name, within its bound", len(bombs), wrong, f"largest child {peak // MIB} MiB")
+    streams = [peak for bomb, (_, peak) in zip(bombs, verdicts, strict=True) if bomb.peak == STREAM_PEAK]
+    return Row(
+        promise="a bomb ends with a name, within its bound",
+        files=len(bombs),
+        wrong=tuple(verdict for verdict, _ in verdicts if verdict),
+        note=f"what is read as a stream had {max(streams) // MIB} MiB at most, of {STREAM_PEAK // MIB}",
+        peak=max(peak for _, peak in verdicts),
+        bound=max(bomb.peak for bomb in bombs),
+    )
+
+
+def _seeds(scale: Scale, seed: int) -> range:
+    return range(seed, seed + scale.seeds)
 
 
 def _fuzz_texts(scale: Scale, seed: int, _: Path) -> Row:
-    findings = [f for suffix in (".csv", ".jsonl") for f in fuzzing.texts(suffix, scale.texts, seed)]
-    return _found("mutated CSV and JSON Lines are what naive readers read", 2 * scale.texts, findings)
+    return _found(
+        "mutated CSV and JSON Lines are what naive readers read",
+        2 * scale.texts * scale.seeds,
+        [
+            f
+            for n in _seeds(scale, seed)
+            for suffix in (".csv", ".jsonl")
+            for f in fuzzing.texts(suffix, scale.texts, n)
+        ],
+        f"{_told(_seeds(scale, seed))}; half of them CSV",
+    )
 
 
 def _fuzz_wrappers(scale: Scale, seed: int, _: Path) -> Row:
-    findings = list(fuzzing.wrappers(scale.wrappers, seed))
-    return _found("damaged gzip and Zstandard give what was packed, or an error", scale.wrappers, findings)
+    return _found(
+        "damaged gzip and Zstandard give what was packed, or an error",
+        scale.wrappers * scale.seeds,
+        [finding for n in _seeds(scale, seed) for finding in fuzzing.wrappers(scale.wrappers, n)],
+        _told(_seeds(scale, seed)),
+    )
 
 
 def _fuzz_parquet(scale: Scale, seed: int, folder: Path) -> Row:
-    counts, findings = fuzzing.parquets(scale.parquets, seed, folder)
-    note = f"{counts.same} as written, {counts.refused} refused, {counts.unknowable} where no checksum is"
-    note += f", {counts.died} ended their reader and have a name" if counts.died else ""
-    return _found("damaged Parquet: pages with checksums are never misread, and every end has a name", scale.parquets,
-                  findings, note)  # fmt: skip
+    runs = [fuzzing.parquets(scale.parquets, n, folder) for n in _seeds(scale, seed)]
+    same, refused, unknowable, died = (
+        sum(getattr(counts, name) for counts, _ in runs) for name in ("same", "refused", "unknowable", "died")
+    )
+    note = (
+        f"{_told(_seeds(scale, seed))}; {same:,} as written, {refused:,} refused, {unknowable:,} where no checksum is"
+    )
+    note += f", {died} ended their reader and have a name" if died else ""
+    row = _found(
+        "damaged Parquet: pages with checksums are never misread, and every end has a name",
+        scale.parquets * scale.seeds,
+        [finding for _, findings in runs for finding in findings],
+        note,
+    )
+    return replace(row, peak=max(counts.peak for counts, _ in runs), bound=MEMORY_BYTES)
 
 
 def _frames(scale: Scale, seed: int, _: Path) -> Row:
-    count = 2 * scale.texts
-    return _row("what a child sends that is no frame has a name in the parent", count, frames.wrong(count, seed))
+    runs = [frames.wrong(2 * scale.texts, n) for n in _seeds(scale, seed)]
+    return Row(
+        promise="what a child sends that is no frame has a name in the parent",
+        files=2 * scale.texts * scale.seeds,
+        wrong=tuple(wrong for found, _ in runs for wrong in found),
+        note=f"{_told(_seeds(scale, seed))}; the memory is that of the parent",
+        peak=max(peak for _, peak in runs),
+        bound=MEMORY_BYTES,
+    )
 
 
-def _found(promise: str, files: int, findings: list[Finding], note: str = "") -> Row:
+def _found(promise: str, files: int, findings: list[Finding], note: str) -> Row:
     wrong = tuple(finding.wrong for finding in findings)
-    return Row(part="", promise=promise, files=files, wrong=wrong, note=note, findings=tuple(findings))
+    return Row(promise=promise, files=files, wrong=wrong, note=note, findings=tuple(findings))
+
+
+def _told(seeds: range) -> str:
+    return f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
 
 
 PARTS: Final[dict[str, Part]] = {

@@ -5,9 +5,12 @@ import io
 
 import pytest
 
-from tests.hostile.csv_cases import FAULTS, STYLES, cases, verdicts
+from tests.hostile.csv_cases import FAULTS, SIZES, STYLES, all_places, cases, verdicts
+from tests.hostile.csv_structure import FAULTS as OF_STRUCTURE
 from tests.hostile.damage import Fault
-from tests.hostile.twin import HEADER, twin_of
+from tests.hostile.judging import naive_outcome
+from tests.hostile.naive_csv import known, read
+from tests.hostile.twin import HEADER, WANTED, twin_of
 
 CASES = 4
 """Files with each fault; all of them: python -m tests.hostile --scale full."""
@@ -23,3 +26,13 @@ def test_the_twin_is_what_pythons_strict_csv_reads(style: str) -> None:
     twin = twin_of(5_000, **STYLES[style])
     read = list(csv.reader(io.StringIO(twin.content().decode(), newline=""), strict=True))
     assert [tuple(row) for row in read] == [HEADER, *twin.rows]
+
+
+@pytest.mark.parametrize("fault", OF_STRUCTURE, ids=lambda fault: fault.name)
+def test_the_naive_reader_reads_a_file_that_is_like_a_known_one_as_it_reads_it_alone(fault: Fault) -> None:
+    """So that of large files only what is broken is read."""
+    like = known(twin_of(SIZES["several blocks"]).content(), WANTED)
+    for place in all_places(anywhere=True)[: len(all_places(anywhere=True)) // len(STYLES)]:
+        content = fault.damage(place.twin, place.row).content
+        alone = naive_outcome(lambda content=content: read(content, WANTED))
+        assert naive_outcome(lambda content=content: read(content, WANTED, like=like)) == alone

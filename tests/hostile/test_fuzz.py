@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.sources.limits import MIB
 from tests.hostile import corpus_files, fuzzing
-from tests.hostile.isolated import DIED, each
+from tests.hostile.isolated import DIED, MEMORY_BYTES, RAISED, each
 
 SEED = 1
 """Of `make test`; python -m tests.hostile takes others."""
@@ -56,8 +57,21 @@ def test_damaged_parquet_is_never_misread_where_a_checksum_protects_it_and_never
 def _dies_of_deadly(content: bytes) -> str:
     if content == b"deadly":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if content == b"odd":
+        raise KeyError("odd")
     return content.decode()
 
 
 def test_a_file_that_kills_its_reader_is_told_and_the_next_one_is_read() -> None:
     assert list(each(_dies_of_deadly, [b"a", b"deadly", b"b"])) == ["a", f"{DIED} of SIGSEGV", "b"]
+
+
+def test_a_file_whose_reader_raises_is_told_and_the_next_one_is_read() -> None:
+    assert list(each(_dies_of_deadly, [b"odd", b"b"])) == [f"{RAISED} KeyError('odd')", "b"]
+
+
+def test_the_memory_of_the_process_that_reads_is_told() -> None:
+    peaks: list[int] = []
+    assert list(each(_dies_of_deadly, [b"a", b"b"], peaks)) == ["a", "b"]
+    assert len(peaks) == 2
+    assert 10 * MIB < min(peaks) <= max(peaks) < MEMORY_BYTES

@@ -44,6 +44,7 @@ def quoted(text: str, *, always: bool = False) -> str:
     return text
 
 
+@lru_cache(1 << 18)
 def written(row: Row, *, always: bool = False) -> bytes:
     """A record without its line end."""
     return ",".join(quoted(text, always=always) for text in row).encode()
