@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import export_bench, import_bench, memory_bench, publish_bench, verify_bench
+from benchmarks import export_bench, import_bench, memory_bench, publish_bench, verify_bench, worker_bench
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
 from benchmarks.segments import bench as segments_bench
@@ -23,6 +23,7 @@ from orchestration.local import stack
 BENCHMARKS: dict[str, Benchmark] = {
     "verify": verify_bench.run,
     "publish": publish_bench.run,
+    "worker": worker_bench.run,
     "import": import_bench.run,
     "memory": memory_bench.run,
     "export": export_bench.run,

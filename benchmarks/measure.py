@@ -106,9 +106,12 @@ def _run(send: Any, work: Work, arguments: tuple[object, ...], prepare: Prepare 
 
 
 def peak_kib(pid: int) -> int:
-    """Not `ru_maxrss`, which a spawned process takes over from the one that spawned it (setmax_mm_hiwater_rss)."""
+    """Not `ru_maxrss`, which a spawned process takes over from the one that spawned it (setmax_mm_hiwater_rss).
+
+    0 of one that has ended and waits for its parent. Raises `FileNotFoundError` where there is none.
+    """
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def spent_cpu_s() -> float:

@@ -1,4 +1,7 @@
-"""Publishing a CSV: chunks between markers, against one message per row, against kcat where it is installed."""
+"""Publishing a CSV: chunks between markers, against one message per row, kcat (where it is installed), Kafka Connect.
+
+And how much that is of what the broker takes at most, as Kafka's own tool finds it.
+"""
 
 import csv
 import io
@@ -9,14 +12,20 @@ from itertools import islice
 from pathlib import Path
 
 import fastavro
+import numpy as np
+import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from benchmarks import kafka_tools
+from benchmarks.generate import users
+from benchmarks.kafka_connect.running import publish_with_connect
 from benchmarks.measure import Result, best_of
 from benchmarks.setting import SPEC, Setting, warm_parser
 from benchmarks.verify_bench import NoRejects
 from connectors.publishing.backlog import BacklogLimit
+from connectors.publishing.chunking import Chunker
 from connectors.publishing.importer import publish_import
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt
@@ -24,10 +33,15 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
+from schemas.codec import CODEC
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.topics import CHUNK_MAX_ROWS
 
 GOAL_PER_ROW = 15.0
 GOAL_KCAT = 2.0
+GOAL_CONNECT = 5.0
+IMPORT_ID = JobId("0" * 26)
+PER_ROW, OURS = "one message a row", "muster publish"
 PER_ROW_SLICE = 400_000
 """The per-row way is linear: a slice of the file gives its rate in seconds, not minutes."""
 
@@ -64,7 +78,7 @@ def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str,
     attempt = ImportAttempt(
         tenant=TenantName("bench"),
         audience=AudienceName("bench"),
-        import_id=JobId("0" * 26),
+        import_id=IMPORT_ID,
         attempt=Attempt(1),
         partitions=len(verified.partitions),
         mode="replace",
@@ -134,44 +148,85 @@ def publish_with_kcat(path: Path, bootstrap: str, topic: str, rows: int) -> int:
 def run(setting: Setting) -> list[Result]:
     """All ways to the same broker, one after the other, each into a topic of its own."""
     bootstrap, partitions = setting.settings.kafka_bootstrap, setting.settings.partitions
-    evidence = verify_file(
-        setting.csv,
-        SPEC,
-        partitions=partitions,
-        limits=ParseLimits(),
-        rejects=NoRejects(),
-        on_progress=lambda _: None,
-    ).as_record()
     slice_rows = min(setting.rows, PER_ROW_SLICE)
     per_row = best_of(
         setting.repeat, publish_per_row, setting.csv, bootstrap, new_topic(bootstrap, partitions), slice_rows
     )
-    ours = best_of(
-        setting.repeat,
-        publish_columnar,
-        setting.csv,
-        bootstrap,
-        new_topic(bootstrap, partitions),
-        evidence,
-        prepare=warm_parser,
-    )
+    topic = new_topic(bootstrap, partitions)
+    evidence = evidence_of(setting.csv, partitions)
+    ours = best_of(setting.repeat, publish_columnar, setting.csv, bootstrap, topic, evidence, prepare=warm_parser)
+    note = f"parsed, chunked, compared; {on_disk(setting, topic) / setting.repeat / 1e6:.0f} MB in the broker"
     results = [
-        Result(benchmark="publish", label="one message a row", best=per_row, note=f"first {slice_rows:,} rows"),
-        Result(
-            benchmark="publish",
-            label="muster publish",
-            best=ours,
-            baseline="one message a row",
-            goal=GOAL_PER_ROW,
-            note="parsed, chunked, compared",
-        ),
+        Result(benchmark="publish", label=PER_ROW, best=per_row, note=f"first {slice_rows:,} rows"),
+        Result(benchmark="publish", label=OURS, best=ours, baseline=PER_ROW, goal=GOAL_PER_ROW, note=note),
     ]
-    if shutil.which("kcat"):
-        topic = new_topic(bootstrap, partitions)
-        kcat = best_of(setting.repeat, publish_with_kcat, setting.csv, bootstrap, topic, setting.rows)
-        results.insert(1, Result(benchmark="publish", label="kcat", best=kcat, note="checks nothing"))
-        results.append(Result(benchmark="publish", label="muster publish", best=ours, baseline="kcat", goal=GOAL_KCAT))
+    for other, goal in ((_kcat(setting), GOAL_KCAT), (_connect(setting), GOAL_CONNECT), (_limit(setting), None)):
+        if other is not None:
+            results += [
+                other,
+                Result(benchmark="publish", label=OURS, best=ours, baseline=other.label, goal=goal),
+            ]
     return results
+
+
+def evidence_of(path: Path, partitions: int) -> dict[str, object]:
+    """What verification has seen of the file."""
+    return verify_file(
+        path, SPEC, partitions=partitions, limits=ParseLimits(), rejects=NoRejects(), on_progress=lambda _: None
+    ).as_record()
+
+
+def chunk_bytes() -> int:
+    """Of the message of a full chunk of the file's rows, which are all of one length."""
+    batch = next(users(np.random.default_rng(0), CHUNK_MAX_ROWS))
+    columns = [pa.array(np.arange(CHUNK_MAX_ROWS)), *batch.columns]
+    rows = pa.record_batch(columns, schema=SPEC.row_schema.arrow(ordinal=True))
+    chunker = Chunker(schema=SPEC.row_schema, partitions=1, import_id=IMPORT_ID, attempt=Attempt(1))
+    [chunk] = chunker.add(rows)
+    return len(CODEC.encode(chunk))
+
+
+def _kcat(setting: Setting) -> Result | None:
+    if not shutil.which("kcat"):
+        return None
+    bootstrap = setting.settings.kafka_bootstrap
+    topic = new_topic(bootstrap, setting.settings.partitions)
+    best = best_of(setting.repeat, publish_with_kcat, setting.csv, bootstrap, topic, setting.rows)
+    return Result(benchmark="publish", label="kcat", best=best, note="checks nothing")
+
+
+def _connect(setting: Setting) -> Result:
+    bootstrap, partitions = setting.settings.kafka_bootstrap, setting.settings.partitions
+    runs = [
+        publish_with_connect(
+            setting.csv, bootstrap, new_topic(bootstrap, partitions), setting.rows + 1, setting.scratch / "connect"
+        )
+        for _ in range(setting.repeat)
+    ]
+    best = min(runs, key=lambda run: run.wall_s)
+    return Result(benchmark="publish", label="Kafka Connect, file source", best=best, note="a line a record, no key")
+
+
+def _limit(setting: Setting) -> Result:
+    """As many chunks as ours, as text. Its rows are those that would be in them: the ratio is one of bytes."""
+    bootstrap, payloads = setting.settings.kafka_bootstrap, setting.scratch / "payloads"
+    size, records = chunk_bytes(), max(setting.rows // CHUNK_MAX_ROWS, 1)
+    kafka_tools.write_payloads(setting.csv, size, payloads)
+    topic = new_topic(bootstrap, setting.settings.partitions)
+    best = min(
+        (kafka_tools.produce(bootstrap, topic, payloads, records) for _ in range(setting.repeat)),
+        key=lambda run: run.wall_s,
+    )
+    passes = setting.repeat * (kafka_tools.WARM_UP + kafka_tools.PASSES)
+    speed = best.rows / CHUNK_MAX_ROWS * size / best.wall_s / 1e6
+    stored = on_disk(setting, topic) / passes / 1e6
+    note = f"{speed:.0f} MB/s in records of {size / 1e3:.0f} KB; {stored:.0f} MB in the broker"
+    return Result(benchmark="publish", label="the broker's limit (producer-perf-test)", best=best, note=note)
+
+
+def on_disk(setting: Setting, topic: str) -> int:
+    """Bytes of a topic's records in the broker's files, compressed as they came."""
+    return sum(file.stat().st_size for file in setting.settings.home.glob(f"kafka/data/{topic}-*/*.log"))
 
 
 def new_topic(bootstrap: str, partitions: int) -> str:

@@ -153,7 +153,8 @@ def _faust(setting: Setting, bootstrap: str, partitions: int) -> Result:
     )
     if done.returncode:
         raise RuntimeError(f"the agent ended with {done.returncode}: {done.stderr[-2000:]}")
-    return _other(FAUST, done.stdout, before)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIB
+    return _other(FAUST, done.stdout, _children_s() - before, peak)
 
 
 def _kafka_streams(setting: Setting, bootstrap: str, partitions: int) -> Result:
@@ -162,9 +163,8 @@ def _kafka_streams(setting: Setting, bootstrap: str, partitions: int) -> Result:
     topics.send_json(bootstrap, topic, users, events)
     classes: Path = setting.scratch / "classes"
     running.compile_to(classes)
-    before = _children_s()
-    said = running.run(classes, bootstrap, topic, changes, events, setting.scratch / "kafka-streams", STREAMS_THREADS)
-    return _other(STREAMS, said, before)
+    ran = running.run(classes, bootstrap, topic, changes, events, setting.scratch / "kafka-streams", STREAMS_THREADS)
+    return _other(STREAMS, ran.said, ran.cpu_s, ran.peak_bytes)
 
 
 def _share(setting: Setting, most: int) -> tuple[int, pa.StringArray]:
@@ -172,15 +172,10 @@ def _share(setting: Setting, most: int) -> tuple[int, pa.StringArray]:
     return events, user_ids(max(setting.users * events // setting.events, 1))
 
 
-def _other(label: str, said: str, cpu_before: float) -> Result:
+def _other(label: str, said: str, cpu_s: float, peak_bytes: int) -> Result:
     """Of the last line of what it said; its processor time has its start in it, its seconds have not."""
     outcome: dict[str, Any] = json.loads(next(line for line in reversed(said.splitlines()) if line.startswith("{")))
-    best = Measured(
-        rows=outcome["events"],
-        wall_s=outcome["seconds"],
-        cpu_s=_children_s() - cpu_before,
-        peak_bytes=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIB,
-    )
+    best = Measured(rows=outcome["events"], wall_s=outcome["seconds"], cpu_s=cpu_s, peak_bytes=peak_bytes)
     note = f"{outcome['events']:,} JSON events, {outcome['entered']:,} entered, {outcome['left']:,} left"
     return Result(benchmark="segments", label=label, best=best, note=note)
 

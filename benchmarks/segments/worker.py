@@ -2,26 +2,25 @@
 
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pyarrow as pa
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.measure import KIB, Measured, peak_kib
+from benchmarks.parts import part, stopped
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
-from orchestration.local import processes
 from orchestration.operations.segments import create, read_rule
 from orchestration.settings import Settings
 from schemas.ids import JobId
 from schemas.metrics import ACTIVITY_ROWS
 from schemas.topics import EVENTS
 
+WORKER: Final = "orchestration.segment_worker"
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 1800
 
@@ -49,9 +48,9 @@ def whole_worker(
         path = scratch / f"worker-{number}"
         messages = write_events(path, users, events, partitions=settings.partitions, begin_us=begin_us)
         records = len(messages.ends)
-    process = _process(settings)
+    process = part(settings, WORKER)
     used = sum(process.cpu_times()[:2])
-    with _stopped(process):
+    with stopped(process):
         if single:
             send_json(broker, EVENTS, users, events, begin_us=begin_us, tenant=TENANT)
         else:
@@ -69,16 +68,6 @@ def whole_worker(
     return measured, members
 
 
-@contextmanager
-def _stopped(process: psutil.Process) -> Iterator[None]:
-    """It does not run, as the others do not run while their topic is filled."""
-    process.suspend()
-    try:
-        yield
-    finally:
-        process.resume()
-
-
 def _taken(settings: Settings) -> int:
     """Events, by the metric of the worker."""
     address = (settings.home / "metrics" / "segment-worker-1").read_text(encoding="utf-8").strip()
@@ -91,11 +80,6 @@ def _taken(settings: Settings) -> int:
 def _reported(context: Context, segment: JobId) -> int:
     """Offsets up to which the catalog knows of the segment, of all partitions: some seconds later."""
     return sum(one.events for one in context.segments.partitions(segment).values())
-
-
-def _process(settings: Settings) -> psutil.Process:
-    (found,) = (p for p in processes.marked(settings.home) if "orchestration.segment_worker" in " ".join(p.cmdline()))
-    return found
 
 
 def _wait(holds: Callable[[], bool]) -> None:

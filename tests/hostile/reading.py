@@ -80,7 +80,7 @@ def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -
         while not done.wait(WATCH_S):
             children = children or [child.pid for child in parsers()]
             for pid in children:
-                with contextlib.suppress(OSError, StopIteration):  # it has just ended
+                with contextlib.suppress(OSError):  # it has just ended
                     peaks.append(peak_kib(pid) * KIB)
 
     watcher = threading.Thread(target=watch)

@@ -1,0 +1,1 @@
+"""Kafka Connect's own source of files, standalone: a line of the file is a record, without a key."""
