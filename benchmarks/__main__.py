@@ -1,6 +1,7 @@
 """All benchmarks on one file and one broker.
 
-`python -m benchmarks [--rows N] [--memory-rows N,N] [--users N] [--events N] [--rules N] [--repeat N] [names...]`.
+`python -m benchmarks [--rows N] [--scaling-rows N,N,...] [--users N] [--events N] [--rules N] [--repeat N]
+[--json FILE] [names...]`.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import export_bench, import_bench, memory_bench, publish_bench, verify_bench, worker_bench
+from benchmarks import export_bench, import_bench, publish_bench, scaling_bench, verify_bench, worker_bench
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
 from benchmarks.segments import bench as segments_bench
@@ -25,15 +26,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     "publish": publish_bench.run,
     "worker": worker_bench.run,
     "import": import_bench.run,
-    "memory": memory_bench.run,
+    "scaling": scaling_bench.run,
     "export": export_bench.run,
     "segments": segments_bench.run,
     "preview": preview.run,
 }
 """By name, in the order in which they run. A new one is a module with a `run` and a line here."""
 
-NO_FILE = {"segments", "preview"}
+NO_FILE = {"scaling", "segments", "preview"}
 """Those that do not use the CSV file."""
+SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
 
 
@@ -42,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=", ".join(BENCHMARKS))
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--memory-rows", default="1000000,20000000", help="sizes of import whose memory is compared")
+    parser.add_argument("--scaling-rows", default=SCALING_ROWS, help="sizes of imports that are compared, of scaling")
     parser.add_argument("--users", type=int, default=1_000_000, help="of segments and preview")
     parser.add_argument("--events", type=int, default=20_000_000, help="of segments and preview")
     parser.add_argument("--rules", type=int, default=50, help="of segments")
@@ -64,7 +66,7 @@ def main() -> None:
             setting = Setting(
                 csv=path,
                 rows=options.rows,
-                memory_rows=tuple(int(rows) for rows in options.memory_rows.split(",")),
+                scaling_rows=tuple(int(rows) for rows in options.scaling_rows.split(",")),
                 users=options.users,
                 events=options.events,
                 rules=options.rules,

@@ -1,0 +1,147 @@
+"""Whole imports of several sizes, and of one size with several workers: speed, and memory below the bound and flat.
+
+Each has a stack of its own, so that no process brings memory along from an import before it, and no disk its files.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks.generate import generate_csv
+from benchmarks.import_bench import GOAL_RATE, ROLES, TENANT, plain_duckdb, whole_import
+from benchmarks.measure import Measured, Result, best_of
+from benchmarks.setting import Setting
+from orchestration.context import Context
+from orchestration.local import stack
+from orchestration.local.kafka.topics import group_members
+from orchestration.settings import Settings
+from schemas.topics import WORKER_GROUP
+
+WORKERS: Final = (2, 3)
+"""Compared with one, in an import of `WORKERS_ROWS`, or of the largest size below that."""
+WORKERS_ROWS: Final = 5_000_000
+GOAL_LINEAR: Final = 0.9
+"""The rule: rows a second of a larger import, in those of the smallest, which has fewer rows to share fixed costs."""
+PEAK_MIB: Final = 1024
+FLAT: Final = 1.25
+"""The rule: the largest import takes at most a quarter more memory than the smallest."""
+MIB: Final = 1024 * 1024
+JOIN_S: Final = 60
+POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One import on a fresh stack: `peaks` are resident bytes by role, of the largest process of each.
+
+    `plain` is DuckDB's time for the same file, where that was measured.
+    """
+
+    workers: int
+    measured: Measured
+    peaks: Mapping[str, int]
+    plain: Measured | None = None
+
+    @property
+    def label(self) -> str:
+        """Size and workers."""
+        return f"{self.measured.rows / 1e6:g} M rows, {self.workers} worker{'s' if self.workers > 1 else ''}"
+
+
+def run(setting: Setting) -> list[Result]:
+    """One import of each size, smallest first, then the others with more workers."""
+    sizes = [_import(setting.scratch, rows, plain=True) for rows in sorted(setting.scaling_rows)]
+    alone = compared_with_more_workers(sizes)
+    more = [_import(setting.scratch, alone.measured.rows, workers=workers) for workers in WORKERS]
+    return [*speeds(sizes, alone, more), *memory([*sizes, *more], sizes)]
+
+
+def compared_with_more_workers(sizes: Sequence[Import]) -> Import:
+    """The largest of some imports that has at most `WORKERS_ROWS`; the smallest where none has."""
+    few = [one for one in sizes if one.measured.rows <= WORKERS_ROWS]
+    return few[-1] if few else sizes[0]
+
+
+def speeds(sizes: Sequence[Import], alone: Import, more: Sequence[Import]) -> list[Result]:
+    """Each size against plain DuckDB and against the smallest, and more workers against one."""
+    results = []
+    for one in sizes:
+        plain = f"plain DuckDB, {one.measured.rows / 1e6:g} M rows"
+        if one.plain is not None:
+            results += [Result(benchmark="scaling", label=plain, best=one.plain), _speed(one, plain, GOAL_RATE)]
+    results += [_speed(one, sizes[0].label, GOAL_LINEAR) for one in sizes[1:]]
+    results += [_speed(one, alone.label, None) for one in more]
+    return results
+
+
+def _speed(one: Import, baseline: str, goal: float | None) -> Result:
+    note = ", ".join(f"{role} {peak / MIB:.0f} MiB" for role, peak in one.peaks.items())
+    return Result(benchmark="scaling", label=one.label, best=one.measured, baseline=baseline, goal=goal, note=note)
+
+
+def memory(imports: Sequence[Import], sizes: Sequence[Import]) -> list[Result]:
+    """Each role's largest process in each import, and how much more of it the largest size takes than the smallest."""
+    results = []
+    for role in ROLES:
+        for one in imports:
+            peak = one.peaks[role]
+            results.append(
+                Result(
+                    benchmark="memory",
+                    label=f"{role}, {one.label}",
+                    best=replace(one.measured, peak_bytes=peak),
+                    target=f"< {PEAK_MIB} MiB",
+                    met=peak < PEAK_MIB * MIB,
+                )
+            )
+        if len(sizes) > 1:
+            results.append(_growth(role, sizes))
+    return results
+
+
+def _growth(role: str, sizes: Sequence[Import]) -> Result:
+    first, last = (replace(one.measured, peak_bytes=one.peaks[role]) for one in (sizes[0], sizes[-1]))
+    growth = last.peak_bytes / first.peak_bytes
+    flat = growth <= FLAT
+    return Result(
+        benchmark="memory",
+        label=f"{role}, growth",
+        best=last,
+        target=f"<= {FLAT:g} x",
+        met=flat,
+        note=f"{'flat' if flat else 'not flat'}: {growth:.2f} times the peak of the smallest",
+    )
+
+
+def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) -> Import:
+    folder = scratch / f"scaling-{rows}-{workers}"
+    folder.mkdir()
+    path, home = folder / "users.csv", folder / "home"
+    generate_csv(path, rows)
+    bare = best_of(1, plain_duckdb, path, rows, folder / "plain") if plain else None
+    settings = stack.up(home, free_ports=True, env={**os.environ, "MUSTER_WORKERS": str(workers)})
+    try:
+        _await_members(settings)
+        context = Context(settings)
+        context.audiences.add_tenant(TENANT, 1)
+        key = "bench/users.csv"
+        context.objects.put_file(path, settings.staging_bucket, key)
+        path.unlink()
+        measured, peaks = whole_import(context, key, rows)
+    finally:
+        stack.down(home)
+    shutil.rmtree(folder)
+    return Import(workers=workers, measured=measured, peaks=peaks, plain=bare)
+
+
+def _await_members(settings: Settings) -> None:
+    """Until every worker has its partitions: one that comes later makes the others give some away."""
+    deadline = time.monotonic() + JOIN_S
+    while group_members(settings, WORKER_GROUP) < settings.workers:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{settings.workers} workers have not joined in {JOIN_S} s")
+        time.sleep(POLL_S)
