@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -47,6 +48,16 @@ def test_a_file_gets_the_process_that_waits_and_the_same_rows(file: Path) -> Non
     assert [tuple(row.values()) for rows in found for row in rows] == expected.rows
     assert parsed.summary == expected.summary
     assert waiting() == set()
+
+
+def test_a_process_that_waits_has_loaded_what_reads_files_and_nothing_that_others_have_installed() -> None:
+    assert find_spec("pandas") is not None  # pyarrow would load it
+    STANDBY.prepare()
+    STANDBY.await_ready()
+    (pid,) = waiting()
+    loaded = Path(f"/proc/{pid}/maps").read_text()
+    assert "/pyarrow/" in loaded
+    assert "/pandas/" not in loaded
 
 
 def test_each_file_gets_a_process_that_has_seen_no_other(file: Path) -> None:
