@@ -18,8 +18,8 @@ FAULTS: Final = (*csv_structure.FAULTS, *csv_headers.FAULTS, *csv_text.FAULTS, *
 BLOCK: Final = 4096
 """Bytes of a block of the scanner where a case is read in this process."""
 SIZES: Final = {"tiny": 0, "just over a block": BLOCK + 200, "several blocks": 3 * BLOCK}
-PHASES: Final = (0, 1, 20, 45, 70)
-"""Bytes of the faulty record before the border."""
+PHASES: Final = (-1, 0, 1, 20, 45, 70)
+"""Bytes of the faulty record before the border; -1: the border is in the line end before it, if that has two bytes."""
 LONGEST_RECORD: Final = 250
 MARGIN: Final = 100_000
 STYLES: Final[dict[str, dict[str, Any]]] = {

@@ -5,12 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile.csv_ends import flipped
 from tests.hostile.isolated import each
-from tests.hostile.parquet_cases import KINDS
-from tests.hostile.reading import parquet_verdict
+from tests.hostile.parquet_bytes import page_data
+from tests.hostile.parquet_cases import CLEAN, KINDS, PARQUET_SPEC, WRITERS, clean
+from tests.hostile.reading import parquet_verdict, read_parquet
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_is_the_rows_that_were_written_or_its_fault_has_a_name(kind: str, tmp_path: Path) -> None:
     verdicts = each(partial(parquet_verdict, folder=tmp_path), list(KINDS[kind]()))
     assert [verdict for verdict in verdicts if verdict] == []
+
+
+def test_a_bit_in_a_page_with_a_checksum_is_found_in_each_column_that_is_kept(tmp_path: Path) -> None:
+    """In this process, which no bit of a plain page ends."""
+    content = clean(**WRITERS["plain, checksums"])
+    pages = [flipped(content, (start + end) // 2) for start, end in page_data(content)]
+    *kept, other = [read_parquet(page, PARQUET_SPEC, tmp_path) for page in pages]
+    assert [outcome.refusal for outcome in kept] == ["CORRUPT_FILE"] * 6
+    assert other.rows == CLEAN.rows

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.mutation import job_bugs, stream_bugs
+from tests.mutation import job_bugs, reader_bugs, stream_bugs
 from tests.mutation.patches import Patches
 
 SCHEDULES: Final = "schedules"
@@ -23,6 +23,9 @@ DUPLICATES: Final = (
     "test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_since[sqlite]"
 )
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
+HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
+HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
+HOSTILE_FUZZ: Final = "tests/hostile/test_fuzz.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,34 @@ MUTANTS: Final = (
         bug=job_bugs.wrong_duplicates, promises=(2,), caught_by=("tests/unit/orchestration/test_receipts.py", SCHEDULES)
     ),
     Mutant(bug=job_bugs.one_row_off, promises=(4,), caught_by=("tests/unit/sources/test_csv_reader.py",)),
+    Mutant(
+        bug=reader_bugs.quote_in_a_field,
+        promises=(4,),
+        caught_by=(HOSTILE_CSV, HOSTILE_FUZZ, "tests/unit/sources/test_csv_reader.py"),
+    ),
+    Mutant(bug=reader_bugs.text_after_a_quote, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_FUZZ)),
+    Mutant(
+        bug=reader_bugs.nul_let_through,
+        promises=(4,),
+        caught_by=(HOSTILE_CSV, HOSTILE_FUZZ, "tests/unit/sources/test_csv_reader.py"),
+    ),
+    Mutant(bug=reader_bugs.skipping_forgets, promises=(4,), caught_by=("tests/unit/sources/test_csv_reader.py",)),
+    Mutant(bug=reader_bugs.offsets_of_blocks, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_FUZZ)),
+    Mutant(
+        bug=reader_bugs.number_wrapped,
+        promises=(4,),
+        caught_by=(HOSTILE_CSV, "tests/unit/sources/test_typed_columns.py"),
+    ),
+    Mutant(bug=reader_bugs.last_row_dropped, promises=(4,), caught_by=(HOSTILE_CSV, "tests/hostile/test_csv_ends.py")),
+    Mutant(bug=reader_bugs.mark_kept, promises=(4,), caught_by=(HOSTILE_CSV,)),
+    Mutant(bug=reader_bugs.bytes_unchecked, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_FUZZ)),
+    Mutant(
+        bug=reader_bugs.last_key_wins,
+        promises=(4,),
+        caught_by=(HOSTILE_JSON, HOSTILE_FUZZ, "tests/unit/sources/test_jsonl_reader.py"),
+    ),
+    Mutant(bug=reader_bugs.ids_unjudged, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_JSON)),
+    Mutant(bug=reader_bugs.pages_unchecked, promises=(4,), caught_by=("tests/hostile/test_parquet.py",)),
     Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/property/test_version_store_rules.py",)),
     Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/unit/lake/test_exporting.py",)),

@@ -1,0 +1,113 @@
+"""Bugs in reading customers' files: in the strict scan, in JSON, in Parquet and at the gates behind them.
+
+A compiled kernel is compiled anew from its source with some words changed. What is read by a child of the product, or
+of the tests, is read without the bug: suites that see it read in their own process.
+"""
+
+import inspect
+import sys
+from typing import Any
+
+import numba
+import pyarrow.parquet as pq
+
+from tests.mutation.patches import Patches
+
+
+def _recompiled(patches: Patches, name: str, words: str, others: str) -> None:
+    """Put other words into a kernel. Raises ValueError when it does not have them."""
+
+    def make(original: Any) -> Any:
+        source = inspect.getsource(original.py_func)
+        if words not in source:
+            raise ValueError(f"{name} has no {words!r}")
+        names = dict(vars(sys.modules[original.py_func.__module__]))
+        exec(source[source.index("def ") :].replace(words, others), names)
+        return numba.njit(nogil=True)(names[original.py_func.__name__])
+
+    patches.replace(name, make)
+
+
+def quote_in_a_field(patches: Patches) -> None:
+    """A quote inside a field that has none around it is taken as text."""
+    _recompiled(patches, "connectors.sources.csv_kernel:scan", "code = BARE_QUOTE", "code = OK")
+
+
+def text_after_a_quote(patches: Patches) -> None:
+    """What stands behind a closing quote is taken for nothing."""
+    _recompiled(patches, "connectors.sources.csv_kernel:scan", "code = TEXT_AFTER_QUOTE", "code = OK")
+
+
+def nul_let_through(patches: Patches) -> None:
+    """A NUL is a byte like any other."""
+    _recompiled(patches, "connectors.sources.csv_kernel:scan", "code = NUL_BYTE", "code = OK")
+
+
+def skipping_forgets(patches: Patches) -> None:
+    """In a record that is too large, a block begins as if no quote were open."""
+    _recompiled(
+        patches, "connectors.sources.csv_kernel:skip_record", "machine = skip[SKIP_MACHINE]", "machine = UNQUOTED"
+    )
+
+
+def number_wrapped(patches: Patches) -> None:
+    """A whole number beyond 64 bits becomes another one."""
+    _recompiled(patches, "connectors.sources.value_kernel:parse_longs", "if i >= safe and", "if i < 0 and")
+
+
+def last_row_dropped(patches: Patches) -> None:
+    """A last row without a line end is taken for one that is still being written."""
+
+    def make(original: Any) -> Any:
+        def refill(self: Any, pos: int) -> int:
+            pos = original(self, pos)
+            if self._eof:
+                self._tail = self._data[: self._tail].tobytes().rfind(b"\n") + 1
+            return pos
+
+        return refill
+
+    patches.replace("connectors.sources.csv_reader:CsvReader._refill", make)
+
+
+def offsets_of_blocks(patches: Patches) -> None:
+    """The offset of a reject is counted from the beginning of its block."""
+
+    def make(original: Any) -> Any:
+        def refill(self: Any, pos: int) -> int:
+            pos = original(self, pos)
+            self._base = 0
+            return pos
+
+        return refill
+
+    patches.replace("connectors.sources.csv_reader:CsvReader._refill", make)
+
+
+def mark_kept(patches: Patches) -> None:
+    """The byte order mark becomes a part of the first name of the header."""
+    patches.replace("connectors.sources.second_file:BOM", lambda _: b"\0\0\0")
+
+
+def bytes_unchecked(patches: Patches) -> None:
+    """Nobody looks whether the bytes of CSV are UTF-8."""
+    patches.replace("connectors.sources.utf8_kernel:is_utf8", lambda _: lambda *_: True)
+
+
+def last_key_wins(patches: Patches) -> None:
+    """Of a key of JSON that is there twice the last one counts."""
+    patches.replace("connectors.sources.json_values:unique", lambda _: dict)
+
+
+def ids_unjudged(patches: Patches) -> None:
+    """Empty and endless ids are ids."""
+    patches.replace("connectors.sources.acceptance:id_faults", lambda _: lambda _ids: None)
+
+
+def pages_unchecked(patches: Patches) -> None:
+    """Checksums of the pages of Parquet are not looked at."""
+
+    def make(_: Any) -> Any:
+        return lambda file, **settings: pq.ParquetFile(file, pre_buffer=False, **settings)
+
+    patches.replace("connectors.sources.parquet_reader:_opened", make)
