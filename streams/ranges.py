@@ -24,6 +24,9 @@ TOO_LARGE: Final = 4
 RANGES_MAX: Final = 256
 """Files that are open at one time."""
 SAMPLES_PER_RANGE: Final = 64
+PIECE_ROWS: Final = 1024
+"""Rows that are sorted at one time while they are cut, for each range: few, so that they stay near the processor and in
+memory that has been used before; but a piece of a hundred would cost more to write than to sort."""
 
 Rows = Iterable[pa.Table]
 Sort = Callable[[Rows], Iterator[pa.Table]]
@@ -71,9 +74,7 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
     writers: dict[int, pa.RecordBatchFileWriter] = {}
     sizes: dict[int, int] = {}
     try:
-        for rows in map(_sorted, tables):
-            if rows.num_rows == 0:
-                continue
+        for rows in map(_sorted, _portions(tables, ranges * PIECE_ROWS)):
             if splitters is None:
                 splitters = _splitters(_drawn(_ids(rows), ranges * SAMPLES_PER_RANGE), ranges)
             for number, piece in _pieces(rows, splitters):
@@ -82,17 +83,32 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
                     sizes[number] = 0
                 writers[number].write_table(piece)
                 sizes[number] += piece.nbytes
-            del rows, piece  # a run is large: it makes room for the next one
+            del rows, piece  # it makes room for the next ones
     finally:
         for writer in writers.values():
             writer.close()
     return [(_path(folder, number), sizes[number]) for number in sorted(sizes)]
 
 
+def _portions(tables: Rows, rows: int) -> Iterator[pa.Table]:
+    """Neighbouring batches of each table, together at least so many rows where there are as many."""
+    for table in tables:
+        waiting: list[pa.RecordBatch] = []
+        found = 0
+        for batch in table.to_batches():
+            waiting.append(batch)
+            found += batch.num_rows
+            if found >= rows:
+                yield pa.Table.from_batches(waiting)
+                waiting, found = [], 0
+        if found:
+            yield pa.Table.from_batches(waiting)
+
+
 def _sorted(table: pa.Table) -> pa.Table:
     """In one chunk."""
     together = table.combine_chunks()
-    return together.take(pa.array(sort_strings(_ids(together)))) if table.num_rows else together
+    return together.take(pa.array(sort_strings(_ids(together))))
 
 
 def _ids(table: pa.Table) -> pa.StringArray:

@@ -4,9 +4,13 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from segmentation.sorting import sort_strings
+from streams import ranges
 from streams.ranges import TOO_LARGE, sorted_in_ranges
 
 RANGE_BYTES = 4096
@@ -62,6 +66,34 @@ SPREADS = {
 def test_rows_come_in_the_order_of_a_plain_sort(spread: str, tmp_path: Path) -> None:
     ids = SPREADS[spread]
     assert Sorts().run(tables(ids), tmp_path) == expected(ids)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_rows_of_a_table_in_many_batches_come_in_that_order_too(
+    spread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "PIECE_ROWS", 1)
+    ids = SPREADS[spread]
+    assert Sorts().run([pa.concat_tables(tables(ids, 7))] if ids else [], tmp_path) == expected(ids)
+
+
+def test_a_table_is_cut_by_few_batches_at_a_time_that_are_not_too_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_at_once = []
+
+    def sort(ids: pa.StringArray) -> npt.NDArray[np.int64]:
+        sorted_at_once.append(len(ids))
+        return sort_strings(ids)
+
+    monkeypatch.setattr(ranges, "sort_strings", sort)
+    monkeypatch.setattr(ranges, "PIECE_ROWS", 10)
+    ids = SPREADS["random"]
+    given = [pa.concat_tables(tables(ids, 100)), *tables(ids[:50])]
+    assert -(-sum(table.nbytes for table in given) // RANGE_BYTES) == 28  # ranges, so 280 rows at a time or more
+    Sorts().run(given, tmp_path)
+    sample = 300  # of which the first 300 rows give their ids
+    assert sorted_at_once == [300, sample, *[300] * 12, 100, 50]
 
 
 @pytest.mark.parametrize("spread", ["random", "sorted already", "the other way round", "first rows all the same"])
