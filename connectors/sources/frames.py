@@ -16,6 +16,8 @@ HEADER_BYTES: Final = 9
 ORDINAL_BYTES: Final = 8
 NO_ORDINAL: Final = -1
 FRAME_MAX_BYTES: Final = 1024 * 1024 * 1024
+FRAME_AT_ONCE_BYTES: Final = 16 * 1024 * 1024
+"""A longer frame gets its memory as its bytes come: the nine of a header may ask for a gigabyte."""
 
 
 class FrameKind(IntEnum):
@@ -162,6 +164,8 @@ class FrameReader:
                 frame = (self._kind, self._buffer)
                 self._kind, self._buffer, self._filled, self._wanted = None, bytearray(HEADER_BYTES), 0, HEADER_BYTES
                 return frame
+            if self._filled == len(self._buffer):
+                self._buffer += bytes(min(self._filled, self._wanted - self._filled))
             try:
                 n = os.readv(self._fd, [memoryview(self._buffer)[self._filled :]])
             except BlockingIOError:
@@ -176,4 +180,5 @@ class FrameReader:
         kind, length = self._buffer[0], int.from_bytes(self._buffer[1:], "little")
         if kind not in FrameKind.__members__.values() or length > FRAME_MAX_BYTES:
             raise FatalError("BAD_FRAME", f"the parser sent a frame of kind {kind} and {length} bytes")
-        self._kind, self._buffer, self._filled, self._wanted = FrameKind(kind), bytearray(length), 0, length
+        buffer = bytearray(min(length, FRAME_AT_ONCE_BYTES))
+        self._kind, self._buffer, self._filled, self._wanted = FrameKind(kind), buffer, 0, length

@@ -4,22 +4,26 @@ import io
 import os
 import random
 import threading
+from functools import lru_cache, partial
 from typing import Any
 from unittest.mock import patch
 
 from connectors.sources import parsing
 from connectors.sources.csv_reader import CsvReader
-from connectors.sources.frames import BatchWriter, FrameKind, write_record
-from connectors.sources.limits import ParseLimits
+from connectors.sources.frames import FRAME_AT_ONCE_BYTES, BatchWriter, FrameKind, write_record
+from connectors.sources.limits import MIB, ParseLimits
 from connectors.sources.parsing import ParsedFile
 from connectors.sources.rejects import RejectBatch
 from schemas.errors import MusterError, RetriableError, UserError
+from tests.hostile.bombs import INTERPRETER
 from tests.hostile.fuzzing import damaged
 from tests.hostile.isolated import DIED, RAISED, each
 from tests.hostile.twin import SPEC, twin_of
 
 Frame = tuple[int, bytes]
 HEADER_BYTES = 9
+PARENT_PEAK = INTERPRETER + 4 * FRAME_AT_ONCE_BYTES + 100 * MIB
+"""Of a parent, whatever the header of a frame asks for: these frames are small."""
 
 
 class Sent:
@@ -92,20 +96,25 @@ def packed(frames: list[Frame]) -> bytes:
     return b"".join(bytes([kind]) + len(payload).to_bytes(8, "little") + payload for kind, payload in frames)
 
 
-def mutations(count: int, seed: int) -> list[bytes]:
-    """Streams of one or two frames, the first of them damaged, or with the payload of another kind."""
-    chance = random.Random(f"frames {seed}")
-    frames = sound_frames()
-    streams = []
-    for number in range(count):
-        kind, payload = frames[number % len(frames)]
-        if chance.randrange(4) == 0:
-            payload = chance.choice(frames)[1]
-        if chance.randrange(4):
-            payload = damaged(chance, payload)
-        stream = packed([(kind, payload), chance.choice(frames)])
-        streams.append(damaged(chance, stream) if chance.randrange(8) == 0 else stream)
-    return streams
+def mutation(number: int, seed: int) -> bytes:
+    """A stream of two frames, the first of them damaged, or with the payload of another kind."""
+    chance = random.Random(f"frames {seed} {number}")
+    frames = _frames()
+    kind, payload = frames[number % len(frames)]
+    if chance.randrange(4) == 0:
+        payload = chance.choice(frames)[1]
+    if chance.randrange(4):
+        payload = damaged(chance, payload)
+    stream = packed([(kind, payload), chance.choice(frames)])
+    return damaged(chance, stream) if chance.randrange(8) == 0 else stream
+
+
+_frames = lru_cache(sound_frames)
+
+
+def mutation_outcome(number: int, seed: int) -> str:
+    """Of a mutation, as of `outcome`."""
+    return outcome(mutation(number, seed))
 
 
 def outcome(stream: bytes) -> str:
@@ -129,5 +138,5 @@ def outcome(stream: bytes) -> str:
 def wrong(count: int, seed: int) -> tuple[list[str], int]:
     """What ended, or would have ended, the parent, and its peak in bytes."""
     peaks: list[int] = []
-    verdicts = each(outcome, mutations(count, seed), peaks)
+    verdicts = each(partial(mutation_outcome, seed=seed), range(count), peaks)
     return [verdict for verdict in verdicts if verdict.startswith((DIED, RAISED))], max(peaks)

@@ -233,7 +233,7 @@ def _frames(scale: Scale, seed: int, _: Path) -> Row:
         wrong=tuple(wrong for found, _ in runs for wrong in found),
         note=f"{_told(_seeds(scale, seed))}; the memory is that of the parent",
         peak=max(peak for _, peak in runs),
-        bound=MEMORY_BYTES,
+        bound=frames.PARENT_PEAK,
     )
 
 

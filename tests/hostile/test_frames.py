@@ -12,4 +12,6 @@ def test_sound_frames_are_taken() -> None:
 
 
 def test_damaged_frames_have_a_name() -> None:
-    assert frames.wrong(400, seed=1)[0] == []
+    found, peak = frames.wrong(400, seed=1)
+    assert found == []
+    assert peak < frames.PARENT_PEAK

@@ -1,12 +1,23 @@
 """What goes through the pipe from the parsing child: batches come out as they went in, broken ones do not."""
 
 import os
+import threading
+import tracemalloc
 from itertools import pairwise
 
 import pyarrow as pa
 import pytest
 
-from connectors.sources.frames import ORDINAL_BYTES, BatchWriter, FrameKind, FrameReader, read_batch
+from connectors.sources.frames import (
+    FRAME_AT_ONCE_BYTES,
+    FRAME_MAX_BYTES,
+    ORDINAL_BYTES,
+    BatchWriter,
+    FrameKind,
+    FrameReader,
+    read_batch,
+    write_frame,
+)
 from schemas.columns import ORDINAL, USER_ID
 
 SCHEMA = pa.schema(
@@ -77,3 +88,33 @@ def test_a_batch_whose_offsets_point_outside_is_refused() -> None:
 def test_a_frame_that_is_too_short_for_a_batch_is_refused() -> None:
     with pytest.raises(pa.ArrowException):
         read_batch(bytearray(ORDINAL_BYTES - 1), SCHEMA)
+
+
+def test_a_frame_that_says_it_is_a_gigabyte_takes_memory_only_as_its_bytes_come() -> None:
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, bytes([FrameKind.ACCEPTED]) + FRAME_MAX_BYTES.to_bytes(8, "little") + b"few bytes")
+    tracemalloc.start()
+    try:
+        assert FrameReader(read_fd).next_frame(0) is None
+        assert tracemalloc.get_traced_memory()[1] < 2 * FRAME_AT_ONCE_BYTES
+    finally:
+        tracemalloc.stop()
+        os.close(read_fd)
+        os.close(write_fd)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, FRAME_AT_ONCE_BYTES, 2 * FRAME_AT_ONCE_BYTES + 1])
+def test_a_large_frame_comes_out_as_it_went_in(more: int) -> None:
+    payload = os.urandom(1024) * ((FRAME_AT_ONCE_BYTES + more) // 1024) + b"x" * (more % 1024)
+    read_fd, write_fd = os.pipe()
+    writer = threading.Thread(target=write_frame, args=(write_fd, FrameKind.REJECTS, payload))
+    writer.start()
+    try:
+        reader = FrameReader(read_fd)
+        while (frame := reader.next_frame(1)) is None:
+            pass
+        assert frame == (FrameKind.REJECTS, bytearray(payload))
+    finally:
+        writer.join()
+        os.close(read_fd)
+        os.close(write_fd)
