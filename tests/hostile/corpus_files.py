@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from schemas.columns import Column, ImportSpec
 from tests.hostile import naive_csv, naive_json
 from tests.hostile.json_cases import JSON_SPEC
 from tests.hostile.judging import Outcome, against_naive, naive_outcome
@@ -16,6 +17,21 @@ FOLDER: Final = Path(__file__).parent / "corpus"
 OUTCOMES: Final = FOLDER / "outcomes.json"
 LARGEST: Final = 4096
 SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
+Kept = tuple[ImportSpec, naive_csv.Wanted]
+"""What is kept of a file, for the product and for the naive reader."""
+
+
+def _kept(id_column: str, *columns: tuple[str, str]) -> Kept:
+    kept = tuple(Column.parse(f"column_{n}:{type_}={name}") for n, (name, type_) in enumerate(columns))
+    return ImportSpec(id_column=id_column, columns=kept, format="csv"), ((id_column, "id"), *columns)
+
+
+KEPT: Final[tuple[Kept, ...]] = (
+    (SPEC, WANTED),
+    _kept("note", ("user_id", "string"), ("at", "timestamp"), ("n", "double"), ("n", "long"), ("extra", "string")),
+    _kept("extra", ("d", "double")),
+)
+"""All columns but the last; an id in the middle, columns in another order and one twice; an id at the end."""
 
 
 def files(suffix: str) -> list[Path]:
@@ -43,10 +59,11 @@ def shown(outcome: Outcome) -> str:
     return outcome.refusal or f"{[list(row) for row in outcome.rows]}; {rejects or 'no rejects'}"
 
 
-def csv_verdict(content: bytes, *, block_bytes: int = 64) -> str:
+def csv_verdict(content: bytes, *, block_bytes: int = 64, kept: Kept = KEPT[0]) -> str:
     """What is wrong with what the product makes of it."""
-    expected = naive_outcome(lambda: naive_csv.read(content, WANTED))
-    return against_naive(expected, read_csv(content, SPEC, block_bytes=block_bytes))
+    spec, wanted = kept
+    expected = naive_outcome(lambda: naive_csv.read(content, wanted))
+    return against_naive(expected, read_csv(content, spec, block_bytes=block_bytes))
 
 
 def jsonl_verdict(content: bytes, *, block_bytes: int = 64) -> str:

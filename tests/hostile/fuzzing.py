@@ -69,10 +69,14 @@ def texts(suffix: str, count: int, seed: int) -> Iterator[Finding]:
     """Mutations of the corpus of CSV or of JSON Lines."""
     chance = random.Random(f"{suffix} {seed}")
     seeds = [path.read_bytes() for path in corpus_files.files(suffix)]
-    verdict = {".csv": corpus_files.csv_verdict, ".jsonl": corpus_files.jsonl_verdict}[suffix]
     for _ in range(count):
         content = mutated(chance, chance.choice(seeds), chance.choice(seeds))
-        wrong = _told(lambda content=content: verdict(content, block_bytes=chance.choice(BLOCKS[suffix])))  # type: ignore[misc]
+        block = chance.choice(BLOCKS[suffix])
+        if suffix == ".csv":
+            verdict = partial(corpus_files.csv_verdict, kept=chance.choice(corpus_files.KEPT))
+        else:
+            verdict = partial(corpus_files.jsonl_verdict)
+        wrong = _told(partial(verdict, content, block_bytes=block))
         if wrong:
             yield Finding(suffix=suffix, content=content, wrong=wrong)
 
