@@ -41,15 +41,20 @@ PLAIN_WIDTH = 160
 
 def main() -> None:
     """Start a stack of its own in a temporary home, run, report, stop."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=", ".join(BENCHMARKS))
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--scaling-rows", default=SCALING_ROWS, help="sizes of imports that are compared, of scaling")
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", formatter_class=formatter)
+    parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=f"some of {', '.join(BENCHMARKS)}")
+    parser.add_argument(
+        "--rows", type=int, default=5_000_000, help="of the file of all but scaling, segments and preview"
+    )
+    parser.add_argument(
+        "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"
+    )
     parser.add_argument("--users", type=int, default=1_000_000, help="of segments and preview")
     parser.add_argument("--events", type=int, default=20_000_000, help="of segments and preview")
     parser.add_argument("--rules", type=int, default=50, help="of segments")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each; the best counts")
-    parser.add_argument("--json", type=Path, help="where the results go as JSON (default: bench-<rows>.json)")
+    parser.add_argument("--json", type=Path, help="where the results go as JSON; without it bench-ROWS.json")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(BENCHMARKS)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
@@ -66,7 +71,7 @@ def main() -> None:
             setting = Setting(
                 csv=path,
                 rows=options.rows,
-                scaling_rows=tuple(int(rows) for rows in options.scaling_rows.split(",")),
+                scaling_rows=options.scaling_rows,
                 users=options.users,
                 events=options.events,
                 rules=options.rules,
@@ -85,6 +90,13 @@ def main() -> None:
     out: Path = options.json or Path(f"bench-{options.rows}.json")
     out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     console.print(f"written to {out}")
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Numbers of rows with commas between them, ascending. Raises `ValueError` where one is none."""
+    if (smallest := min(numbers := sorted({int(number) for number in text.split(",")}))) < 1:
+        raise ValueError(smallest)
+    return tuple(numbers)
 
 
 def table(results: list[Result]) -> Table:

@@ -54,7 +54,7 @@ class Import:
 
 def run(setting: Setting) -> list[Result]:
     """One import of each size, smallest first, then the others with more workers."""
-    sizes = [_import(setting.scratch, rows, plain=True) for rows in sorted(setting.scaling_rows)]
+    sizes = [_import(setting.scratch, rows, plain=True) for rows in setting.scaling_rows]
     alone = compared_with_more_workers(sizes)
     more = [_import(setting.scratch, alone.measured.rows, workers=workers) for workers in WORKERS]
     return [*speeds(sizes, alone, more), *memory([*sizes, *more], sizes)]

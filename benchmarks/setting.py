@@ -18,7 +18,7 @@ SPEC = ImportSpec(columns=(Column(name="age", type="long"), Column(name="country
 class Setting:
     """`settings` are those of a running stack (Kafka and S3). Runs are repeated and the best counts.
 
-    `csv` has `rows`; `scaling_rows` are the sizes of the imports of `scaling`; `users`, `events` and
+    `csv` has `rows`; `scaling_rows` are the sizes of the imports of `scaling`, ascending; `users`, `events` and
     `rules` are the size of the benchmark of segments.
     """
 
