@@ -51,6 +51,7 @@ def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
     out.mkdir(exist_ok=True)
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
+        connection.execute("SET enable_progress_bar = false")  # it would be between the lines of the table
         connection.execute(
             "CREATE TABLE users AS SELECT user_id, max(age) AS age, max(country) AS country, "
             f"hash(user_id) % {PARTS} AS part FROM read_csv($file, header = true, auto_detect = false, delim = ',', "
