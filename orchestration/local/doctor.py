@@ -93,7 +93,7 @@ def _disk(home: Home) -> Iterator[Finding]:
         yield _problem(
             "DISK_FULL",
             f"only {free // 1024**2} MiB are free where {home.path} lies; S3 refuses writes below "
-            f"{seaweedfs.MIN_FREE_SPACE}",
+            f"{seaweedfs.MIN_FREE_MIB} MiB",
             "free some space, or set MUSTER_HOME to another disk",
         )
 

@@ -41,6 +41,15 @@ def _nothing(context: Context) -> None:
     del context
 
 
+def _in_order() -> None:
+    return None
+
+
+def _never_ill(context: Context) -> Callable[[], str | None]:
+    del context
+    return _in_order
+
+
 def _always(context: Context) -> bool:
     del context
     return True
@@ -51,7 +60,8 @@ class Part:
     """One part. A part without `command` is a step: ready once `settle` has returned.
 
     `prepare` runs before each start; `answers` is polled while the process lives; `settle` runs when it answers and
-    must be idempotent. All three may block and may raise `MusterError`.
+    must be idempotent. All three may block and may raise `MusterError`. `ill` is asked before each start for a look at
+    the running process, which tells why it must be started anew, or none.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Part:
     speaks_aws: bool = False
     answers: Callable[[Context], bool] = _always
     settle: Callable[[Context], None] = _nothing
+    ill: Callable[[Context], Callable[[], str | None]] = _never_ill
     ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
     settled_for_s: float = 0.0
     """How long the process must have lived before it counts as ready, where it answers nothing."""
@@ -148,6 +159,7 @@ S3: Final = Part(
     command=lambda c: seaweedfs.command(c.ports),
     directory=lambda c: c.home.s3,
     answers=_s3_answers,
+    ill=lambda c: seaweedfs.index_watch(c.home.log_file("s3"), c.home.s3),
     settle=lambda c: seaweedfs.ensure_buckets(c.settings),
     ports=lambda p: (
         p.s3,

@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import json
+import re
 import shutil
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.request import urlopen
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
 VOLUME_LIMIT_MB: Final = 1024
 """Size at which a volume file is closed for new objects. Volumes are not preallocated."""
 VOLUMES_MAX: Final = 4096
-"""4096 x 1 GiB: the disk is the limit (`MIN_FREE_SPACE`), never the number of volumes ("no free volumes left")."""
+"""4096 x 1 GiB: the disk is the limit (`MIN_FREE_MIB`), never the number of volumes ("no free volumes left")."""
 VOLUMES_PER_GROWTH: Final = 3
 """Volumes added to a bucket that needs one; each takes one write at a time."""
-MIN_FREE_SPACE: Final = "512MiB"
+MIN_FREE_MIB: Final = 512
 """Below this the server refuses writes, before the disk that holds the catalog is full too."""
 SIGNATURE_VALID_S: Final = 300
 """Between the assignment of a place and the write to it; the default of 10 s is little for a machine under load."""
+_FAILED_WRITE: Final = re.compile(rb"filerldb2/\S+: no space left on device")
 WEBHOOK_PATH: Final = "/muster/s3-events"
 
 
@@ -60,7 +63,7 @@ def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
         f"-volume.port={ports.s3_volume}",
         f"-volume.port.grpc={ports.s3_volume_grpc}",
         f"-volume.max={VOLUMES_MAX}",
-        f"-volume.minFreeSpace={MIN_FREE_SPACE}",
+        f"-volume.minFreeSpace={MIN_FREE_MIB}MiB",
         "-volume.preStopSeconds=0",
         "-filer=true",
         f"-filer.port={ports.s3_filer}",
@@ -76,6 +79,29 @@ def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
         "-s3.port.lance=0",
         "-s3.config=s3.json",
     ]
+
+
+def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
+    """A look at a running server: why it must be started anew, none while it need not be.
+
+    Its index of names is LevelDB, which refuses every write after one that a full disk has failed, and goes on to when
+    there is room again. It says so at each of them, in its log.
+    """
+    read = log_file.stat().st_size if log_file.exists() else 0
+    broken = False
+
+    def look() -> str | None:
+        nonlocal read, broken
+        with log_file.open("rb") as file:
+            file.seek(read)
+            lines, newline, _ = file.read().rpartition(b"\n")
+        read += len(lines) + len(newline)
+        broken = broken or _FAILED_WRITE.search(lines) is not None
+        if broken and shutil.disk_usage(data).free >= MIN_FREE_MIB * 2**20:
+            return "its index takes no more since the disk was full"
+        return None
+
+    return look
 
 
 def webhook_token(settings: Settings) -> str:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from orchestration.clock import iso, now_ms
@@ -28,6 +28,8 @@ from orchestration.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 POLL_S: Final = 0.05
+LOOK_S: Final = 1.0
+"""Between two looks at whether a part that runs is ill."""
 STEADY_S: Final = 60.0
 """A part that was ready this long starts over with the shortest pause."""
 LEFTOVER_TIMEOUT_S: Final = 5.0
@@ -98,9 +100,10 @@ class PartRunner(threading.Thread):
         while not self._stopping.is_set():
             ready_at: float | None = None
             try:
+                look = self.part.ill(self._context)
                 self._start()
                 ready_at = time.monotonic()
-                self._watch()
+                self._watch(look)
             except MusterError as exc:
                 self._failed(exc)
             except Exception as exc:
@@ -157,9 +160,14 @@ class PartRunner(threading.Thread):
                 )
             self._stopping.wait(POLL_S)
 
-    def _watch(self) -> None:
+    def _watch(self, look: Callable[[], str | None]) -> None:
+        next_look = time.monotonic()
         while not self._stopping.wait(POLL_S):
             self._raise_if_ended()
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + LOOK_S
+                if why := look():
+                    raise RetriableError("PART_ILL", f"{self.part.name}: {why}", part=self.part.name)
 
     def _raise_if_ended(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:

@@ -20,6 +20,7 @@ from orchestration.steps.references import audience_ref
 from schemas.errors import MusterError
 from schemas.messages import JobState
 from tests.conftest import unavailable
+from tests.faults.waiting import until
 from tests.integration.whole_imports import (
     STEPS,
     TENANT,
@@ -139,6 +140,40 @@ def fill(ballast: Path) -> None:
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(1024 * 1024))
+
+
+@pytest.mark.timeout(400)
+def test_the_s3_server_takes_everything_again_once_a_full_disk_has_room(
+    small_disk: Path, start_stack: Callable[..., Settings]
+) -> None:
+    """A write that fails breaks one of eight parts of its index until it is started anew: PART_ILL."""
+    settings = start_stack(parts=("s3",), name=str(small_disk / "home"))
+    objects = Context(settings).objects
+    keys = [f"folder-{n}/object" for n in range(64)]  # in each part of the index
+    doomed = [f"{key}-{n}" for n in range(32) for key in keys]  # more than the pages have room for that are begun
+    for key in doomed:
+        objects.put(settings.staging_bucket, key, b"before")
+
+    def delete(keys: list[str]) -> None:
+        for key in keys:
+            objects.delete(settings.staging_bucket, key)
+
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    with pytest.raises(MusterError):
+        delete(doomed)
+    ballast.unlink()
+
+    def taken() -> bool:
+        for key in keys:
+            objects.put(settings.staging_bucket, key, b"after")
+        return True
+
+    until(taken, "an S3 server that takes everything")
+    part = local_stack.status(settings).part("s3")
+    assert part is not None
+    assert part.restarts == 1
+    assert all(objects.get(settings.staging_bucket, key) == b"after" for key in keys)
 
 
 @pytest.mark.timeout(400)
