@@ -27,7 +27,7 @@ USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
 _M_ARENA_MAX: Final = -8  # mallopt(3)
 _M_MMAP_THRESHOLD: Final = -3
 _M_TRIM_THRESHOLD: Final = -1
-_MMAP_BYTES: Final = 8 * 1024 * 1024
+_MMAP_BYTES: Final = 4 * 1024 * 1024
 """From this size memory goes back to the system when it is freed. By default glibc raises its threshold to 32 MiB, and
 the heap keeps the largest size that it ever had. With a lower one most of the time of a step goes into fresh pages."""
 _TRIM_BYTES: Final = 64 * 1024 * 1024

@@ -110,8 +110,8 @@ def _sorted_in_memory(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         table = table.take(pa.array(np.argsort(ordinals, kind="stable")))
     # The sort is stable: rows of one user stay in the order of their ordinals.
     order = pa.array(sort_strings(table.column(USER_ID).combine_chunks()))
-    for start in range(0, table.num_rows, ROW_GROUP_ROWS):
-        yield table.take(order.slice(start, ROW_GROUP_ROWS)).combine_chunks()
+    for start in range(0, table.num_rows, ROWS_AT_ONCE):
+        yield table.take(order.slice(start, ROWS_AT_ONCE)).combine_chunks()
 
 
 def _sorted_on_disk(

@@ -37,7 +37,7 @@ from streams.staging import ObjectStore
 
 _log = logging.getLogger(__name__)
 
-ON_DISK_BYTES: Final = 2 * IN_MEMORY_FACTOR * RANGE_BYTES
+ON_DISK_BYTES: Final = 4 * IN_MEMORY_FACTOR * RANGE_BYTES
 """What a merge may take, as long as it is larger than that: a run that is read, and a range that is sorted."""
 
 Announce = Callable[[ProgressMessage], Awaitable[None]]
