@@ -42,6 +42,9 @@ _log = logging.getLogger("orchestration.relay")
 
 def main() -> int:
     """Run until SIGTERM. Exit code 1 when a consumer failed: the supervisor starts the relay anew."""
+    # Before there are threads: two that import it at once, each from another end, find a half of it.
+    import pyiceberg.catalog.sql  # noqa: F401, PLC0415
+
     settings = Settings.load()
     configure(settings)
     stop, changed = threading.Event(), threading.Event()
