@@ -41,15 +41,6 @@ def _nothing(context: Context) -> None:
     del context
 
 
-def _in_order() -> None:
-    return None
-
-
-def _never_ill(context: Context) -> Callable[[], str | None]:
-    del context
-    return _in_order
-
-
 def _always(context: Context) -> bool:
     del context
     return True
@@ -72,7 +63,7 @@ class Part:
     speaks_aws: bool = False
     answers: Callable[[Context], bool] = _always
     settle: Callable[[Context], None] = _nothing
-    ill: Callable[[Context], Callable[[], str | None]] = _never_ill
+    ill: Callable[[Context], Callable[[], str | None]] = lambda _: lambda: None
     ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
     settled_for_s: float = 0.0
     """How long the process must have lived before it counts as ready, where it answers nothing."""

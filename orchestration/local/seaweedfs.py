@@ -92,6 +92,8 @@ def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
 
     def look() -> str | None:
         nonlocal read, broken
+        if not log_file.exists():  # somebody has removed it; the server writes on into what has no name
+            return None
         with log_file.open("rb") as file:
             file.seek(read)
             lines, newline, _ = file.read().rpartition(b"\n")

@@ -33,5 +33,6 @@ def test_the_server_is_ill_once_its_index_has_failed_and_there_is_room(
 
 def test_a_server_without_a_log_is_not_ill(tmp_path: Path) -> None:
     look = index_watch(tmp_path / "s3.log", tmp_path)
+    assert look() is None
     (tmp_path / "s3.log").write_bytes(OTHER)
     assert look() is None
