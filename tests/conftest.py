@@ -11,10 +11,11 @@ subject is the embedded broker, or no broker at all, are left out.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
+import psutil
 import pytest
 
 from connectors.sources.standby import STANDBY
@@ -117,7 +118,10 @@ def stack_environment(extra: dict[str, str]) -> dict[str, str]:
 def stop_and_check(home: Path) -> None:
     """Stop a stack; a process that outlives it fails the test."""
     local_stack.down(home)
-    left = [process.cmdline() for process in processes.marked(home.absolute())]
+    left = []
+    for process in processes.marked(home.absolute()):
+        with suppress(psutil.NoSuchProcess):
+            left.append(process.cmdline())
     assert left == []
 
 

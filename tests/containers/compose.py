@@ -70,7 +70,8 @@ class Compose:
     def kill(self, service: str) -> None:
         """kill -9 the first process of a service, as a crash would; returns when the restart policy has acted."""
         container = self.containers(service)[0]
-        before = inspect(container)
+        while not (before := inspect(container))["State"]["Running"]:
+            time.sleep(0.1)
         os.kill(before["State"]["Pid"], signal.SIGKILL)
         deadline = time.monotonic() + 60
         while (now := inspect(container))["RestartCount"] == before["RestartCount"] or not now["State"]["Running"]:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import uuid
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_the_first_word_says_what_runs() -> None:
 
 def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
     # The catalog does not answer: without a handler of its own, process 1 would not notice the signal.
-    name = "muster-test-sigterm"
+    name = f"muster-test-sigterm-{uuid.uuid4().hex[:8]}"
     started = [
         "docker",
         "run",

@@ -90,7 +90,7 @@ def test_an_answer_over_six_megabytes_is_refused(run: Run) -> None:
 
 
 def test_a_function_over_its_time_is_killed_and_the_next_call_works(run: Run) -> None:
-    function = run("sleep", timeout_s=2)
+    function = run("sleep", timeout_s=8)
 
     began = time.monotonic()
     error = function.invoke({"seconds": 60}).error
@@ -98,8 +98,8 @@ def test_a_function_over_its_time_is_killed_and_the_next_call_works(run: Run) ->
 
     assert error is not None
     assert error["errorType"] == "Sandbox.Timedout"
-    assert error["errorMessage"].endswith("Error: Task timed out after 2.00 seconds")
-    assert time.monotonic() - began < 30
+    assert error["errorMessage"].endswith("Error: Task timed out after 8.00 seconds")
+    assert time.monotonic() - began < 50
     assert after.result == "slept"
 
 
@@ -155,12 +155,12 @@ def test_a_process_stays_warm_and_each_call_has_an_id_of_its_own(run: Run) -> No
 
 
 def test_the_context_names_the_function_and_counts_down_to_its_timeout(run: Run) -> None:
-    found = run("describe", timeout_s=20, memory_mb=256).invoke({"names": []}).result
+    found = run("describe", timeout_s=60, memory_mb=256).invoke({"names": []}).result
 
     assert found["function"] == NAME
     assert found["arn"] == f"arn:aws:lambda:us-east-1:012345678912:function:{NAME}"
     assert (found["version"], found["memory"]) == ("$LATEST", "256")
-    assert 15_000 < found["remaining_ms"] <= 20_000
+    assert 30_000 < found["remaining_ms"] <= 60_000
 
 
 def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import stop_and_check
 from tests.e2e.conftest import Answer, run, write
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from orchestration.steps.events import ImportRequest
 from schemas.errors import FatalError
 from schemas.layout import audience_prefix
 from tests.e2e.conftest import Answer, Muster, ids_of, write
+from tests.integration.whole_imports import FUNCTIONS, held
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -119,6 +120,7 @@ def test_an_older_object_after_a_newer_one_is_superseded_and_says_so(muster: Mus
 def test_an_object_that_is_overwritten_during_the_import_is_a_user_error(muster: Muster, context: Context) -> None:
     bucket, key = context.settings.staging_bucket, "tests/overwritten.csv"
     rows = b"user_id\n" + b"".join(b"user-%d\n" % n for n in range(1_000_000))
+    changed = rows.replace(b"user", b"USER")
     context.objects.put(bucket, key, rows)
     request = ImportRequest(job_id=fresh_id(), tenant="default", audience="overwritten", bucket=bucket, key=key)
     start(context, request)
@@ -126,7 +128,8 @@ def test_an_object_that_is_overwritten_during_the_import_is_a_user_error(muster:
     while context.jobs.find(request.job_id) is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    context.objects.put(bucket, key, rows.replace(b"user", b"USER"))
+    with held(context, FUNCTIONS):  # or the import might be over before the object has changed
+        context.objects.put(bucket, key, changed)
     answer = muster("jobs", "wait", request.job_id, "--json")
     assert failed(answer) == (3, "FAILED", "SOURCE_CHANGED")
     assert muster("sql", "select * from audience('overwritten')").code == 3

@@ -13,7 +13,7 @@ from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
 from tests.integration.workers import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 TENANT = "shop"
 RULE = "count(purchase, 1d) >= 2 and age >= 25"
 
@@ -47,7 +47,7 @@ def snapshot_is_a_version(muster: Muster, folder: Path) -> None:
     assert (again.json["receipt"]["version"], again.json["receipt"]["digest"]) == (2, receipt["digest"])
     named = ("--rule", "in audience buyers-snapshot")
     assert muster("segments", "create", "copied", *named, "-t", TENANT).code == 0
-    eventually(lambda: members_of(muster, "copied", 400), 60)
+    eventually(lambda: members_of(muster, "copied", 400), 300)
     assert muster("segments", "delete", "copied", "-t", TENANT).code == 0
 
 
@@ -74,12 +74,12 @@ def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_arc
     for name, rule in (("buyers", RULE), ("special", "in segment buyers or in audience vip")):
         made = muster("segments", "create", name, "--rule", rule, "-t", TENANT)
         assert made.code == 0, made.err
-    eventually(lambda: members("buyers", 200), 120)
-    eventually(lambda: members("special", 201), 60)
+    eventually(lambda: members("buyers", 200), 300)
+    eventually(lambda: members("special", 201), 300)
     send(deployment, 600)
     publish("user-0", "user-3", "user-6")
-    eventually(lambda: members("buyers", 400), 120)
-    eventually(lambda: members("special", 403), 60)
+    eventually(lambda: members("buyers", 400), 300)
+    eventually(lambda: members("special", 403), 300)
     for name, size in (("buyers", 400), ("special", 403)):
         checked = muster("segments", "check", name, "-t", TENANT, "--json")
         assert (checked.code, checked.json["equal"], checked.json["by_rule"]) == (0, True, size), checked.err

@@ -138,7 +138,7 @@ def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engin
 
 def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(engine: Engine, folder: Path) -> None:
     file = folder / "pid"
-    task = started(engine, container("main", "stubborn", file, stopTimeout=2))
+    task = started(engine, container("main", "stubborn", file, stopTimeout=10))
     wait_for(lambda: text_of(file))
     begin = time.monotonic()
 
@@ -147,7 +147,7 @@ def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(en
     wait_for(lambda: text_of(folder / "pid.term"))
     assert described(engine, task)["lastStatus"] == "RUNNING"
     end = stopped(engine, task)
-    assert time.monotonic() - begin >= 2
+    assert time.monotonic() - begin >= 10
     assert exit_codes(end) == {"main": 137}
     assert not workers_on(file)
 
@@ -178,7 +178,7 @@ def test_the_end_of_an_essential_container_stops_the_others_and_each_exit_code_c
 ) -> None:
     """AWS fails the state for a logging sidecar that had to be killed, too."""
     file = folder / "pid"
-    beside = container("side", side, file, essential=False, stopTimeout=2)
+    beside = container("side", side, file, essential=False, stopTimeout=30 if side == "tidy" else 2)
     definition = defined(engine, container("main", "exit_when", file), beside)
 
     ended = engine.run({"Run": run_task(engine, definition)})

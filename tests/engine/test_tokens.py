@@ -34,11 +34,11 @@ def test_an_answer_to_a_task_token_is_the_result_of_the_state(engine: Engine, tm
 
 def test_heartbeats_keep_a_waiting_state_alive_past_its_heartbeat_time(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
-    execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=2, End=True)})
+    execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=10, End=True)})
     token = wait_for(lambda: text_of(file))
 
-    for _ in range(8):
-        time.sleep(0.5)
+    for _ in range(12):  # longer than the heartbeat time, and a machine that stands still for seconds is no silence
+        time.sleep(1)
         engine.sfn.send_task_heartbeat(taskToken=token)
     engine.sfn.send_task_success(taskToken=token, output="1")
 

@@ -37,6 +37,10 @@ FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kil
 """How often in the full sweep: once a write that `KINDS` counts, lost answers often, all others `OTHERS` times."""
 OTHERS: Final = 4
 SEEDS_A_KIND: Final = 1_000
+TRIES: Final = 3
+"""A fault that the import did not live to see is tried on other files."""
+OTHER_FILE: Final = 100_000
+"""Added to the seed: more than those of all kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +171,12 @@ def _on(stack: FaultedStack, folder: Path, faults: Iterable[Planned], report: Ca
     ):
         for number, planned in enumerate(faults):
             audience, kind = audiences[number % AUDIENCES], KINDS[planned.kind]
-            file = choose_file(folder, planned.seed, audience.members, rows=kind.rows or planned.rows)
             try:
-                result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
+                for seed in range(planned.seed, planned.seed + TRIES * OTHER_FILE, OTHER_FILE):
+                    file = choose_file(folder, seed, audience.members, rows=kind.rows or planned.rows)
+                    result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
+                    if result.struck or result.violations:
+                        break
             except KeyboardInterrupt:
                 violations.append("interrupted: the table is of what was done until then")
                 break

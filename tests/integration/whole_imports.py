@@ -26,6 +26,7 @@ STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING",
 """The states of an append, without REGISTERED: where there is room, the job is admitted as it is registered."""
 IMPORTER, WORKER = "orchestration.tasks import", "orchestration.worker"
 VERIFIER, RELAY, ENGINE = "orchestration.tasks verify", "orchestration.relay", "engine.server"
+FUNCTIONS = "orchestration.local.engine.lambda_worker"
 
 
 def write_file(path: Path, seed: int, rows: int) -> set[str]:
