@@ -128,7 +128,14 @@ def test_each_group_is_written_by_a_task_of_its_own_and_the_end_is_told(context:
 def test_writers_that_are_killed_are_repeated_one_by_one(context: Context) -> None:
     dice, killed = random.Random(5), 0
     request = start(context)
-    while killed < 3 and ((found := find(context, request)) is None or found.state not in ENDED):
+
+    def over() -> bool:
+        return (found := find(context, request)) is not None and found.state in ENDED
+
+    while killed < 3:
+        until(lambda: running(context, WRITER) or over())
+        if over():
+            break
         killed += kill_one(context, dice, WRITER)
         time.sleep(dice.uniform(0.1, 1.5))
     assert_received(context, request)

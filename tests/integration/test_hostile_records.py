@@ -110,7 +110,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     context.audiences.add_tenant(tenant, now_ms())
     rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
     context.segments.create(tenant, AudienceName("buyers"), rule, new_id=fresh_id(), author="ann", now_ms=now_ms())
-    workers.start("a")
+    workers.start("a", MUSTER_WORKER_SESSION_TIMEOUT_S="30")  # who is thrown out reads again, and counts twice
     sender = Sender(settings, tenant)
     good = iter(sender.users)
     sender.send(sender.event(next(good)))

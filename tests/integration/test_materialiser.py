@@ -149,7 +149,9 @@ def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_parti
     letters = [
         letter
         for letter in dead_letters(stack)
-        if isinstance(chunk := CODEC.decode(letter.value), UserChunk) and chunk.import_id == imported.import_id
+        if letter.topic == IMPORTS
+        and isinstance(chunk := CODEC.decode(letter.value), UserChunk)
+        and chunk.import_id == imported.import_id
     ]
     assert len(letters) == 1
     assert "digest" in letters[0].reason

@@ -108,7 +108,7 @@ def test_records_in_the_wrong_partition_or_with_the_key_of_somebody_else_count_w
     settings: Settings, workers: Workers, tmp_path: Path
 ) -> None:
     shop = Shop(settings)
-    workers.start("a")
+    workers.start("a", MUSTER_WORKER_SESSION_TIMEOUT_S="30")  # who is thrown out reads again, and counts twice
     for n, user in enumerate(USERS):
         for topic in (EVENTS, PROFILES):
             if n < 20:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -30,15 +31,15 @@ pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
 MIB = 1 << 20
 
 
-def store_of(settings: Settings, *, endpoint: str | None = None, secret: str | None = None) -> ObjectStore:
+def store_of(
+    settings: Settings, *, endpoint: str | None = None, secret: str | None = None, **limits: Any
+) -> ObjectStore:
     return ObjectStore(
         endpoint_url=endpoint or settings.s3_endpoint,
         region=settings.s3_region,
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key.reveal() if secret is None else secret,
-        timeout_s=5,
-        attempts=2,
-        resume_s=3,
+        **limits,
     )
 
 
@@ -175,7 +176,7 @@ def test_wrong_credentials_and_missing_buckets_are_user_errors(
 def test_a_server_that_is_not_there_is_an_outage(stack: Settings, bucket: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        off = store_of(stack, endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}")
+        off = store_of(stack, endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}", timeout_s=5)
         for call in (lambda: off.pin(bucket, "x"), lambda: off.put(bucket, "x", b"")):
             with pytest.raises(RetriableError, match="S3_UNAVAILABLE"):
                 call()
@@ -308,7 +309,7 @@ def test_an_outage_while_parsing_is_no_end_of_the_file(
     store.put(bucket, prefix + "f.csv", csv_bytes(1_500_000))
     proxy = CuttingProxy(stack.s3_endpoint, after=9 * MIB, cuts=1_000_000)
     try:
-        through = store_of(stack, endpoint=proxy.endpoint)
+        through = store_of(stack, endpoint=proxy.endpoint, timeout_s=5, resume_s=3)
         with open_parsed(through.pin(bucket, prefix + "f.csv"), spec_of("n:long"), store=through) as parsed:
             batches = iter(parsed)
             next(batches)

@@ -76,24 +76,24 @@ def locked_catalog(context: Context) -> Iterator[None]:
 
 # Half of the steps each, and Kafka between them: the supervisor's pause grows with each death of a part, and is short
 # again once the part has run for a minute.
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("server", "steps"), [("s3", STEPS[:3]), ("kafka", STEPS), ("s3", STEPS[3:])], ids=["s3-1", "kafka", "s3-2"]
 )
 def test_a_server_that_dies_at_any_step_costs_time_and_nothing_else(
     context: Context, tmp_path: Path, server: str, steps: tuple[JobState, ...]
 ) -> None:
-    job, users = start_append(context, tmp_path, f"{server}-{steps[0].lower()}")
+    job, users = start_append(context, tmp_path, f"{server}-{steps[0].lower()}", rows=400_000)
     for step in steps:
         await_state(context, job, step)
         kill(context, server)
         assert context.jobs.get(job.job_id).state == step, "it died too late to be missed in this step"
-    assert_published(context, ended(context, job, timeout_s=300), users)
+    assert_published(context, ended(context, job, timeout_s=900), users)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tmp_path: Path) -> None:
-    job, users = start_append(context, tmp_path, "locked")
+    job, users = start_append(context, tmp_path, "locked", rows=400_000)
     for step in STEPS:
         await_state(context, job, step)
         with locked_catalog(context):
@@ -105,7 +105,7 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
     assert failed_tries(context, job.execution) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_servers_that_are_away_for_long_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
     job, users = start_append(context, tmp_path, "away")
     await_state(context, job, "IMPORTING")
@@ -142,7 +142,7 @@ def fill(ballast: Path) -> None:
             file.write(bytes(1024 * 1024))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_the_s3_server_takes_everything_again_once_a_full_disk_has_room(
     small_disk: Path, start_stack: Callable[..., Settings]
 ) -> None:
@@ -176,7 +176,7 @@ def test_the_s3_server_takes_everything_again_once_a_full_disk_has_room(
     assert all(objects.get(settings.staging_bucket, key) == b"after" for key in keys)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_full_disk_never_makes_half_a_version_and_work_goes_on_when_there_is_room(
     small_disk: Path, start_stack: Callable[..., Settings], tmp_path: Path
 ) -> None:

@@ -288,16 +288,16 @@ def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(sho
 
 
 @pytest.mark.parametrize(
-    ("given", "code"),
-    [({"rule_version": 0}, "SEGMENT_NOT_READY"), ({"events": 10**6}, "CUT_TIMEOUT")],
+    ("given", "code", "timeout"),
+    [({"rule_version": 0}, "SEGMENT_NOT_READY", "120"), ({"events": 10**6}, "CUT_TIMEOUT", "10")],
     ids=["no-segment-there-yet", "not-archived-yet"],
 )
 def test_a_cut_that_cannot_be_compared_is_told(
-    shop: World, given: dict[str, Any], code: str, capsys: pytest.CaptureFixture[str]
+    shop: World, given: dict[str, Any], code: str, timeout: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.create("ever(purchase)")
     with Worker(shop, [], **given):
-        assert main(["segments", "check", "buyers", "--timeout", "10", "-t", shop.tenant]) == 1
+        assert main(["segments", "check", "buyers", "--timeout", timeout, "-t", shop.tenant]) == 1
     assert capsys.readouterr().err.startswith(f"{code}: ")
 
 

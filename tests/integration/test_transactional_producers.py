@@ -49,7 +49,9 @@ class Shop:
         conf = {"bootstrap.servers": self.settings.kafka_bootstrap, "partitioner": "murmur2_random", "log_level": 2}
         if transactional_id is None:
             return Producer(conf)
-        producer = Producer(conf | {"transactional.id": f"{self.tenant}-{transactional_id}"})
+        long_ms = 600_000  # nothing here is to be aborted by the broker
+        name = f"{self.tenant}-{transactional_id}"
+        producer = Producer(conf | {"transactional.id": name, "transaction.timeout.ms": long_ms})
         producer.init_transactions(30)
         return producer
 

@@ -48,9 +48,9 @@ def prepare_append(context: Context, path: Path, audience: str, *, rows: int = 5
     return write_file(path, len(audience), rows=rows)
 
 
-def start_append(context: Context, folder: Path, audience: str) -> tuple[Job, set[str]]:
+def start_append(context: Context, folder: Path, audience: str, *, rows: int = 50_000) -> tuple[Job, set[str]]:
     """An append, which goes through every state that there is; the job, and the users of its file."""
-    users = prepare_append(context, folder / "a.csv", audience)
+    users = prepare_append(context, folder / "a.csv", audience, rows=rows)
     upload(context, folder / "a.csv", audience)
     return job_of(context, audience), users
 

@@ -68,15 +68,18 @@ class Workers:
             )
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal; SIGKILL means that it is started again at once."""
-        self._processes[name].send_signal(number)
+        """Send a signal; after SIGKILL it has been started again when this returns."""
+        process = self._processes[name]
+        process.send_signal(number)
+        while number == signal.SIGKILL and self._processes[name] is process:
+            time.sleep(0.01)
 
     def stop(self, name: str) -> int:
         """SIGTERM, and the exit code."""
         with self._lock:
             self._stopped.add(name)
         self._processes[name].send_signal(signal.SIGTERM)
-        return self._processes[name].wait(timeout=20)
+        return self._processes[name].wait(timeout=90)
 
     def wait_exit(self, name: str, timeout_s: float = 60) -> int:
         """The exit code of a worker that is to end by itself and is not started again."""
@@ -98,7 +101,7 @@ class Workers:
             process.terminate()
         for process in self._processes.values():
             try:
-                process.wait(timeout=10)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

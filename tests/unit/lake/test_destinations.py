@@ -376,7 +376,7 @@ def test_a_store_that_is_not_there_or_says_nothing_is_an_outage(case: Case, prox
         return None
 
     proxy.fault = stalls
-    silent = S3Prefix(case.access(endpoint=proxy.endpoint, timeout_s=0.3), case.uri)
+    silent = S3Prefix(case.access(endpoint=proxy.endpoint, timeout_s=1.5), case.uri)
     error = fault_of(RetriableError, lambda: case.export(silent))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_UNAVAILABLE", "ReadTimeoutError")
     assert proxy.count("PUT") == 5  # as it stands in the documentation

@@ -114,7 +114,7 @@ def test_a_supervisor_that_ends_at_once_fails_the_start(home: Home, monkeypatch:
 
 def test_a_stack_that_is_not_ready_in_time_is_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = home.path.with_name("slow")
-    slow.write_text("#!/bin/sh\nexec sleep 2\n")
+    slow.write_text("#!/bin/sh\nexec sleep 6\n")
     slow.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(slow))
     start = lambda: local_stack.up(home.path, free_ports=True, env=stack_environment({}), timeout_s=0.2)  # noqa: E731

@@ -120,7 +120,7 @@ def test_a_server_that_says_next_to_nothing_is_left() -> None:
         began = time.monotonic()
         with pytest.raises(RetriableError, match="MAIL_FAILED"):
             mail.send(at, letter(at), total_s=0.5)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

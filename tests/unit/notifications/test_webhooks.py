@@ -129,7 +129,7 @@ def test_a_receiver_that_says_next_to_nothing_is_left() -> None:
         began = time.monotonic()
         with pytest.raises(RetriableError, match="WEBHOOK_FAILED"):
             webhook.post(f"http://127.0.0.1:{port}/", BODY, SIGNED, total_s=0.5)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_nobody_listening_is_a_failure_without_the_path_of_the_url() -> None:

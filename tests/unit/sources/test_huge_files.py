@@ -77,7 +77,6 @@ def verify(file: Streamed, folder: Path, watched: Watched, **spec: Any) -> Evide
         )
 
 
-@pytest.mark.timeout(60)
 def test_a_quote_that_is_open_to_the_end_of_a_gigabyte_is_named_where_it_was_opened(tmp_path: Path) -> None:
     file, watched = Streamed(b'user_id,n\na,1\nb,"', b"never closed,\n", 1024 * MIB), Watched()
     with pytest.raises(UserError) as caught:
@@ -87,7 +86,6 @@ def test_a_quote_that_is_open_to_the_end_of_a_gigabyte_is_named_where_it_was_ope
     assert 0 < watched.peak_bytes < PEAK_MAX_BYTES
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("before", "after"), [(b'b,"', b'"'), (b"b,", b""), (b"", b",1")], ids=["quoted", "bare", "id"]
 )
