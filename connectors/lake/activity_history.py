@@ -12,6 +12,7 @@ from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_reading import BATCH_ROWS, archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
+from connectors.lake.row_groups import batches_of
 from schemas.activity import EVENT_ROWS, OFFSET, PROFILE_ROWS
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.columns import USER_ID
@@ -137,7 +138,7 @@ class ActivityHistory:
             lake_faults(f"reading part {part.uri}"),
             pq.ParquetFile(part.uri.removeprefix("s3://"), filesystem=self._s3.filesystem(), pre_buffer=True) as file,
         ):
-            for batch in file.iter_batches(BATCH_ROWS, columns=[USER_ID]):
+            for batch in batches_of(file, BATCH_ROWS, [USER_ID]):
                 yield batch.column(0).cast(pa.string())
 
 

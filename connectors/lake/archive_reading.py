@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from connectors.lake.access import S3Access
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
+from connectors.lake.row_groups import batches_of
 
 BATCH_ROWS: Final = 65_536
 """Rows of 500 B of properties each are 32 MiB."""
@@ -21,8 +22,7 @@ def archived_rows(s3: S3Access, file: ArchivedFile, schema: pa.Schema) -> Iterat
     """
     with (
         lake_faults(f"reading {file.uri}"),
-        # pre_buffer: the columns come in a few large requests, and are in memory compressed until the file is closed.
         pq.ParquetFile(file.uri.removeprefix("s3://"), filesystem=s3.filesystem(), pre_buffer=True) as parquet,
     ):
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=schema.names):
+        for batch in batches_of(parquet, BATCH_ROWS, schema.names):
             yield batch.select(schema.names).cast(schema)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access, put_file_if_absent
 from connectors.lake.faults import lake_faults
+from connectors.lake.row_groups import batches_of
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
@@ -41,7 +42,7 @@ def conform(file: pq.ParquetFile, name: str, schema: RowSchema) -> Iterator[pa.R
         raise FatalError(
             "PART_MISMATCH", f"part {name} has columns {names}, not {list(schema.names)}", part=name, columns=names
         )
-    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+    for batch in batches_of(file, BATCH_ROWS):
         yield batch.select(list(schema.names)).cast(nullable(schema))
 
 

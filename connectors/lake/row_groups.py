@@ -1,0 +1,36 @@
+"""Large Parquet files read in the memory of a few row groups."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+HELD_BYTES: Final = 32 * 1024 * 1024
+"""Of packed columns that are fetched together: requests are large, and a file of any size takes as much memory."""
+
+
+def batches_of(file: pq.ParquetFile, batch_rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a file that was opened with `pre_buffer`, in batches of at most `batch_rows`.
+
+    With `pre_buffer` all that one call asks for is fetched in a few large requests, and held until the next call: a
+    call for the whole file would hold the whole file.
+    """
+    for groups in _together(file.metadata):
+        yield from file.iter_batches(batch_rows, row_groups=groups, columns=columns)
+
+
+def _together(metadata: pq.FileMetaData) -> Iterator[list[int]]:
+    """Row groups in order, as many at a time as fit; one that alone is larger comes alone."""
+    groups: list[int] = []
+    held = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        packed = sum(group.column(column).total_compressed_size for column in range(group.num_columns))
+        if groups and held + packed > HELD_BYTES:
+            yield groups
+            groups, held = [], 0
+        groups.append(number)
+        held += packed
+    if groups:
+        yield groups
