@@ -5,14 +5,13 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_reading import BATCH_ROWS, archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
-from connectors.lake.row_groups import batches_of
+from connectors.lake.row_groups import batches_of, opened
 from schemas.activity import EVENT_ROWS, OFFSET, PROFILE_ROWS
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.columns import USER_ID
@@ -134,10 +133,7 @@ class ActivityHistory:
             raise
 
     def _users(self, part: Part) -> Iterator[pa.StringArray]:
-        with (
-            lake_faults(f"reading part {part.uri}"),
-            pq.ParquetFile(part.uri.removeprefix("s3://"), filesystem=self._s3.filesystem(), pre_buffer=True) as file,
-        ):
+        with lake_faults(f"reading part {part.uri}"), opened(self._s3, part.uri) as file:
             for batch in batches_of(file, BATCH_ROWS, [USER_ID]):
                 yield batch.column(0).cast(pa.string())
 

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
-from connectors.lake.row_groups import batches_of
+from connectors.lake.row_groups import batches_of, opened
 
 BATCH_ROWS: Final = 65_536
 """Rows of 500 B of properties each are 32 MiB."""
@@ -20,9 +19,6 @@ def archived_rows(s3: S3Access, file: ArchivedFile, schema: pa.Schema) -> Iterat
 
     Raises `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError` LAKE_UNAVAILABLE.
     """
-    with (
-        lake_faults(f"reading {file.uri}"),
-        pq.ParquetFile(file.uri.removeprefix("s3://"), filesystem=s3.filesystem(), pre_buffer=True) as parquet,
-    ):
+    with lake_faults(f"reading {file.uri}"), opened(s3, file.uri) as parquet:
         for batch in batches_of(parquet, BATCH_ROWS, schema.names):
             yield batch.select(schema.names).cast(schema)

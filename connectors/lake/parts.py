@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 
 from connectors.lake.access import S3Access, put_file_if_absent
 from connectors.lake.faults import lake_faults
-from connectors.lake.row_groups import batches_of
+from connectors.lake.row_groups import batches_of, opened
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import part_name, split_s3_uri
+from schemas.layout import part_name
 from schemas.row_digest import digest_rows
 from segmentation.versions import Part
 
@@ -29,10 +29,8 @@ def read_part(s3: S3Access, part: Part, schema: RowSchema) -> Iterator[pa.Record
 
     Raises `FatalError` PART_MISMATCH on other columns, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError`.
     """
-    with lake_faults(f"reading part {part.uri}"):
-        bucket, key = split_s3_uri(part.uri)
-        with pq.ParquetFile(f"{bucket}/{key}", filesystem=s3.filesystem(), pre_buffer=True) as file:
-            yield from conform(file, part.uri, schema)
+    with lake_faults(f"reading part {part.uri}"), opened(s3, part.uri) as file:
+        yield from conform(file, part.uri, schema)
 
 
 def conform(file: pq.ParquetFile, name: str, schema: RowSchema) -> Iterator[pa.RecordBatch]:

@@ -6,14 +6,21 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.lake.access import S3Access
+
 HELD_BYTES: Final = 16 * 1024 * 1024
 """Of packed columns that are fetched together: requests are large, and a file of any size takes as much memory."""
 
 
-def batches_of(file: pq.ParquetFile, batch_rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a file that was opened with `pre_buffer`, in batches of at most `batch_rows`.
+def opened(s3: S3Access, uri: str) -> pq.ParquetFile:
+    """A file of the lake for `batches_of`, to be closed by the caller. Raises what Arrow raises (`lake_faults`)."""
+    return pq.ParquetFile(uri.removeprefix("s3://"), filesystem=s3.filesystem(), pre_buffer=True)
 
-    With `pre_buffer` all that one call asks for is fetched in a few large requests, and held until the next call: a
+
+def batches_of(file: pq.ParquetFile, batch_rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a file from `opened`, in batches of at most `batch_rows`.
+
+    With its `pre_buffer` all that one call asks for is fetched in a few large requests, and held until the next call: a
     call for the whole file would hold the whole file.
     """
     for groups in _together(file.metadata):
