@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import itertools
 import json
 import random
 import sqlite3
@@ -98,10 +97,9 @@ def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_kn
         store, manifest = tmp_path / "members.sqlite", tmp_path / "out" / "manifest.json"
         script = [sys.executable, str(ROOT / "docs" / "follow_segments.py"), deployment.kafka_bootstrap]
         command = [*script, str(ROOT / "schemas" / "avro"), str(store), str(manifest), str(receipt)]
-        dice, killed, longest_s = random.Random(11), 0, 2.5
-        for number in itertools.count():
-            if number >= 15 and killed > 5:
-                break
+        dice, rounds, killed, longest_s = random.Random(11), 0, 0, 2.5
+        while rounds < 15 or killed <= 5:
+            rounds += 1
             with subprocess.Popen(command, stdout=subprocess.DEVNULL) as receiver:
                 try:
                     assert receiver.wait(timeout=dice.uniform(0.05, longest_s)) == 0
