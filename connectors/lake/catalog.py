@@ -68,6 +68,8 @@ class LakeCatalog:
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+        from connectors.lake.file_io import IMPLEMENTATION
+
         url = make_url(self._url)
         database = url.database if url.get_backend_name() == "sqlite" else None
         if url.get_backend_name() == "sqlite":
@@ -77,6 +79,7 @@ class LakeCatalog:
             "uri": url.render_as_string(hide_password=False),
             "warehouse": s3_uri(self._bucket, "audiences"),
             "pool_pre_ping": "true",
+            "py-io-impl": IMPLEMENTATION,
         }
         for attempt in range(OPEN_TRIES):  # two that make the catalog's file or its own tables at once: one loses
             try:
