@@ -18,9 +18,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from connectors.listing import ObjectInfo, list_objects
 from orchestration.steps.references import ref_of
 from schemas.ids import AudienceName
+from schemas.layout import audience_prefix
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
+from segmentation.versions import AudienceRef
 from tests.faults.exports import exported
 from tests.faults.growth import Measure, grown, measure, table
 from tests.faults.imports import Audience, choose_file, faulted_import
@@ -125,6 +128,7 @@ def leaked(stack: FaultedStack, lake: Lake, audience: Audience) -> Iterator[str]
     name, newest = audience.published.name, audience.published.at_least
     record = stack.context.audiences.get(TENANT, AudienceName(name))
     kept = stack.context.audiences.kept(record.audience_id)
+    before: set[str] = set()
     for again in (False, True):
         gone = stack.context.versions.expire(
             ref_of(record),
@@ -134,11 +138,20 @@ def leaked(stack: FaultedStack, lake: Lake, audience: Audience) -> Iterator[str]
             pins=kept,
             grace=timedelta(0),
         )
+        left = {f"{entry.key} of {entry.last_modified:%H:%M:%S}" for entry in stored(stack, ref_of(record))}
         if again and (gone.versions or gone.files):
-            yield f"{name}: {len(gone.versions)} versions and {gone.files} objects were left behind by an expiry"
+            what = f"{len(gone.versions)} versions and {gone.files} objects {sorted(before - left)}"
+            yield f"{name}: {what} were left behind by an expiry at {datetime.now(UTC):%H:%M:%S}"
+        before = left
     wanted = {f"v{n}" for n in {*range(max(1, newest - KEPT + 1), newest + 1), *kept}}
     if (tags := set(lake.tags(name))) != wanted:
         yield f"{name}: tags {sorted(tags)} are left, not {sorted(wanted)}"
+
+
+def stored(stack: FaultedStack, audience: AudienceRef) -> Iterator[ObjectInfo]:
+    """What the lake has of an audience."""
+    client, prefix = stack.context.s3.client(), audience_prefix(audience.tenant, audience.audience_id)
+    return list_objects(client, stack.settings.lake_bucket, prefix)
 
 
 def lagging(stack: FaultedStack) -> Iterator[str]:
