@@ -24,6 +24,16 @@ PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 TIMEOUT_S: Final = 60.0
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
 """No arguments besides: an object as the bucket has it by default."""
+ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "endpoint": "s3.endpoint",
+        "region": "s3.region",
+        "access_key": "s3.access-key-id",
+        "secret_key": "s3.secret-access-key",
+        "session_token": "s3.session-token",
+    }
+)
+"""What pyiceberg calls these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +82,14 @@ class S3Access:
 
     def iceberg_properties(self) -> Mapping[str, str]:
         """Properties for a pyiceberg catalog."""
-        properties = {
-            "s3.endpoint": self.endpoint,
-            "s3.region": self.region,
-            "s3.access-key-id": self.access_key,
-            "s3.secret-access-key": self.secret_key,
-            "s3.session-token": self.session_token,
-        }
+        properties = {name: getattr(self, field) for field, name in ICEBERG.items()}
         return {name: value for name, value in properties.items() if value}
+
+    @classmethod
+    def of_iceberg(cls, properties: Mapping[str, str]) -> "S3Access":
+        """Inverse of `iceberg_properties`; what else a table's properties say is let be."""
+        found: dict[str, Any] = {field: properties.get(name, "") for field, name in ICEBERG.items()}
+        return cls(**found)
 
     def client(self) -> "S3Client":
         """A boto3 client; shared per process, since making one takes 0.2 s."""

@@ -7,9 +7,11 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from connectors.lake.access import S3Access
 from connectors.lake.catalog import LakeCatalog
+from connectors.listing import list_objects
 from tests.unit.lake.support import BUCKET, new_id
 
 TIMES = 10
@@ -43,6 +45,29 @@ def test_tables_that_are_loaded_again_and_again_open_no_more_connections(
         assert catalog.opened.load_table((namespace, "t")).scan().to_arrow().num_rows == 3
         opened.append(psutil.Process().num_fds())
     assert opened[-1] - opened[0] < TIMES / 2, opened
+
+
+def test_a_file_that_is_deleted_leaves_no_folder_behind(catalog: LakeCatalog, s3: S3Access) -> None:
+    prefix = f"deleted/{new_id()}/metadata"
+    files: Any = catalog.opened._load_file_io()
+    for name in ("a", "b"):
+        s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=b"x")
+    files.delete(f"s3://{BUCKET}/{prefix}/a")
+    files.delete(f"s3://{BUCKET}/{prefix}/a")
+    assert [entry.key for entry in list_objects(s3.client(), BUCKET, prefix)] == [f"{prefix}/b"]
+    files.delete(files.new_input(f"s3://{BUCKET}/{prefix}/b"))
+    assert list(list_objects(s3.client(), BUCKET, prefix)) == []
+
+
+def test_a_store_that_is_away_is_an_error_of_files(catalog: LakeCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyiceberg deletes after a commit, and goes on where it cannot: another error would be that of the commit."""
+    monkeypatch.setattr("connectors.lake.file_io.delete_objects", refuse)
+    with pytest.raises(OSError, match="was not deleted"):
+        catalog.opened._load_file_io().delete(f"s3://{BUCKET}/nothing")
+
+
+def refuse(*_: object) -> None:
+    raise EndpointConnectionError(endpoint_url="http://away")
 
 
 def test_tables_of_other_stores_have_file_systems_of_their_own(catalog: LakeCatalog) -> None:
