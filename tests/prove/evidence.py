@@ -25,7 +25,7 @@ VERSIONS: Final = ("pyarrow", "sqlalchemy", "pyiceberg", "faust-streaming", "num
 
 def write(exhibits: Sequence[Exhibit], found: dict[str, tuple[Section, str]], page: Path = PAGE) -> None:
     """Write the sections that were `found` (with when, and how long it took), and keep the others as they are."""
-    before = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    before = sections(page.read_text(encoding="utf-8")) if page.exists() else {}
     parts = [HEAD]
     for exhibit in exhibits:
         if exhibit.name in found:
@@ -58,7 +58,8 @@ def commit() -> str:
     return f"commit {head.stdout.strip()}{' with changes' if changed.stdout.strip() else ''}"
 
 
-def _sections(page: str) -> dict[str, str]:
+def sections(page: str) -> dict[str, str]:
+    """The sections of the page by the names of their exhibits."""
     return {
         found[1]: found[0] + "\n"
         for found in re.finditer(r"<!-- exhibit ([\w-]+) -->\n.*?<!-- end of \1 -->", page, re.DOTALL)

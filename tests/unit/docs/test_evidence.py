@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from tests.mutation.mutants import MUTANTS, SCHEDULES
@@ -5,6 +6,7 @@ from tests.mutation.patches import Patches
 from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Section, Table
 from tests.prove.mutants import PROMISES
+from tests.prove.registry import EXHIBITS
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,3 +46,11 @@ def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) 
     evidence.write(both, {"one": (Section(summary="Anew."), "Now.")}, page)
     assert "First" not in page.read_text()
     assert "**Second.** Later." in page.read_text()
+
+
+def test_the_page_has_what_every_exhibit_found_in_a_commit_and_nothing_failed() -> None:
+    page = evidence.PAGE.read_text(encoding="utf-8")
+    sections = evidence.sections(page)
+    assert list(sections) == [exhibit.name for exhibit in EXHIBITS]
+    assert [name for name, text in sections.items() if not re.search(r"commit [0-9a-f]{7,}, ", text)] == []
+    assert "**failed:**" not in page
