@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from orchestration.local import processes, seaweedfs
-from orchestration.local.engine.deploy import machine_specs, state_machine_arn
+from orchestration.local.engine.deploy import state_machine_arn
 from orchestration.local.engine.task_containers import lacking
 from orchestration.local.home import Home
 from orchestration.local.kafka.topics import topic_differences
@@ -17,6 +17,7 @@ from orchestration.local.parts import all_parts
 from orchestration.local.ports import Ports, accepts, is_free
 from orchestration.local.status import PartState, StackStatus, read_status
 from orchestration.settings import Settings
+from orchestration.workflow.resources import machine_specs
 from schemas.errors import MusterError
 
 DISK_MIN_BYTES: Final = 2 * 1024**3

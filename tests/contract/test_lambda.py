@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.local.engine.deploy import FunctionSpec, function_specs
+from orchestration.workflow.resources import FunctionSpec, function_specs
 from tests.conftest import stack_environment
 from tests.contract.lambda_runners import NAME, EmulatorRunner, LocalRunner, Runner
 

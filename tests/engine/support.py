@@ -14,11 +14,12 @@ import boto3
 import psutil
 
 from orchestration.local import processes
-from orchestration.local.engine.deploy import INBOX_MACHINE, FunctionSpec, MachineSpec, deploy, substitute
+from orchestration.local.engine.deploy import deploy
 from orchestration.local.home import Home, initialise
 from orchestration.local.parts import Context, _http_ok, environment
 from orchestration.local.ports import Ports
 from orchestration.settings import Settings
+from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
 from tests.conftest import stack_environment
 
 HANDLERS = "tests.engine.handlers"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.local.engine.deploy import machine_specs
+from orchestration.workflow.resources import machine_specs
 from tests.engine.building import Case, invoke
 from tests.engine.cases import CASES
 from tests.engine.features import features

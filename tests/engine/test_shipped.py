@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.local.engine.deploy import INBOX_MACHINE, MachineSpec, function_specs, machine_specs, substitute
+from orchestration.workflow.resources import INBOX_MACHINE, MachineSpec, function_specs, machine_specs, substitute
 from tests.engine.support import Engine
 
 pytestmark = pytest.mark.integration

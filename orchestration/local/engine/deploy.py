@@ -6,87 +6,31 @@ DefinitionSubstitutions do. moto keeps everything in memory, so this runs at eve
 
 import contextlib
 import json
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.settings import Settings
-from schemas.errors import FatalError
+from orchestration.workflow.resources import (
+    CLUSTER,
+    CONTAINER,
+    INBOX_MACHINE,
+    INBOX_RULE,
+    PREFIX,
+    TASK_FAMILY,
+    TASK_STOP_TIMEOUT_S,
+    FunctionSpec,
+    MachineSpec,
+    function_specs,
+    inbox_pattern,
+    machine_specs,
+    substitute,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient
     from mypy_boto3_stepfunctions.client import SFNClient
 
-WORKFLOW: Final = Path(__file__).parents[2] / "workflow"
-FUNCTIONS_FILE: Final = "functions.toml"
-PREFIX: Final = "muster-"
-CLUSTER: Final = "muster"
-TASK_FAMILY: Final = "muster-task"
-CONTAINER: Final = "muster"
-"""Name of the container in the task definition; overrides in the ASL name it."""
 IMAGE: Final = "muster:local"
-INBOX_RULE: Final = "muster-inbox"
-INBOX_MACHINE: Final = "ImportAudience"
-MACHINE_SUFFIX: Final = ".asl.json"
-SUBSTITUTION: Final = re.compile(r"\$\{(\w+)\}")
-TASK_STOP_TIMEOUT_S: Final = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionSpec:
-    """One Lambda function; `${<name>Function}` in the ASL is its ARN."""
-
-    name: str
-    handler: str
-    timeout_s: int = 60
-    memory_mb: int = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineSpec:
-    """One state machine; `definition` still has its substitutions."""
-
-    name: str
-    definition: str
-
-
-def function_specs(directory: Path = WORKFLOW) -> tuple[FunctionSpec, ...]:
-    """What `functions.toml` declares; none without the file. Raises `FatalError` BAD_WORKFLOW."""
-    path = directory / FUNCTIONS_FILE
-    if not path.exists():
-        return ()
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-        return tuple(FunctionSpec(name=name, **entry) for name, entry in entries.items())
-    except (tomllib.TOMLDecodeError, TypeError) as exc:
-        raise FatalError("BAD_WORKFLOW", f"{path} cannot be read: {exc}", path=str(path)) from exc
-
-
-def machine_specs(directory: Path = WORKFLOW) -> tuple[MachineSpec, ...]:
-    """Every `<name>.asl.json`; the machine `import_audience` is called ImportAudience."""
-    return tuple(
-        MachineSpec(
-            name="".join(word.capitalize() for word in path.name.removesuffix(MACHINE_SUFFIX).split("_")),
-            definition=path.read_text(encoding="utf-8"),
-        )
-        for path in sorted(directory.glob(f"*{MACHINE_SUFFIX}"))
-    )
-
-
-def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
-    """The definition with every `${Name}` replaced. Raises `FatalError` BAD_WORKFLOW for a name without value."""
-    unknown = sorted(set(SUBSTITUTION.findall(machine.definition)) - values.keys())
-    if unknown:
-        raise FatalError(
-            "BAD_WORKFLOW",
-            f"{machine.name}: nothing to put for {', '.join(unknown)}",
-            machine=machine.name,
-            names=unknown,
-        )
-    return SUBSTITUTION.sub(lambda match: values[match[1]], machine.definition)
 
 
 def state_machine_arn(settings: Settings, name: str = INBOX_MACHINE) -> str:
@@ -181,11 +125,6 @@ def _machine(sfn: "SFNClient", settings: Settings, machine: MachineSpec, definit
 
 
 def _inbox_rule(events: "EventBridgeClient", settings: Settings, role: str) -> None:
-    pattern = {
-        "source": ["aws.s3"],
-        "detail-type": ["Object Created"],
-        "detail": {"bucket": {"name": [settings.inbox_bucket]}},
-    }
-    events.put_rule(Name=INBOX_RULE, EventPattern=json.dumps(pattern), State="ENABLED")
+    events.put_rule(Name=INBOX_RULE, EventPattern=json.dumps(inbox_pattern(settings.inbox_bucket)), State="ENABLED")
     target = {"Id": INBOX_MACHINE, "Arn": state_machine_arn(settings), "RoleArn": role}
     events.put_targets(Rule=INBOX_RULE, Targets=[target])  # type: ignore[list-item]  # a plain dict

@@ -28,7 +28,7 @@ from orchestration.local.engine import (
     lambda_runtime,
     stepfunctions_patches,
 )
-from orchestration.local.engine.deploy import deploy, function_specs
+from orchestration.local.engine.deploy import deploy
 from orchestration.local.engine.s3_events import object_created
 from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
 from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
@@ -38,6 +38,7 @@ from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
 from orchestration.logs import configure
 from orchestration.settings import Settings
+from orchestration.workflow.resources import function_specs
 
 TASK_MODULE: Final = "orchestration.tasks"
 STOP_TIMEOUT_S: Final = 5.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.local.engine.deploy import FunctionSpec, MachineSpec, function_specs, machine_specs, substitute
+from orchestration.workflow.resources import FunctionSpec, MachineSpec, function_specs, machine_specs, substitute
 from schemas.errors import FatalError
 
 

@@ -15,7 +15,6 @@ import pytest
 from orchestration.local import ports as local_ports
 from orchestration.local import seaweedfs
 from orchestration.local import stack as local_stack
-from orchestration.local.engine.deploy import function_specs
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka import broker, jars, topics
 from orchestration.local.parts import Context, Part, all_parts, select
@@ -23,6 +22,7 @@ from orchestration.local.ports import Ports, pick_free_ports
 from orchestration.local.status import PartState, read_status, take_lock
 from orchestration.local.supervisor import PartRunner, StateTable
 from orchestration.settings import Settings
+from orchestration.workflow.resources import function_specs
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from tests.conftest import stack_environment
 

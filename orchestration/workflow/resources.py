@@ -1,0 +1,90 @@
+"""What the workflow is made of, by the names that it has everywhere: the local engine and AWS get the same.
+
+Names, events and functions are here, `functions.toml` and the `.asl.json` files beside it; who registers them
+(`orchestration.local.engine.deploy`) or deploys them (`orchestration.deploy`) adds only what is its own.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.errors import FatalError
+
+WORKFLOW: Final = Path(__file__).parent
+FUNCTIONS_FILE: Final = "functions.toml"
+PREFIX: Final = "muster-"
+CLUSTER: Final = "muster"
+TASK_FAMILY: Final = "muster-task"
+CONTAINER: Final = "muster"
+"""Name of the container in the task definition; overrides in the ASL name it."""
+INBOX_RULE: Final = "muster-inbox"
+INBOX_MACHINE: Final = "ImportAudience"
+MACHINE_SUFFIX: Final = ".asl.json"
+SUBSTITUTION: Final = re.compile(r"\$\{(\w+)\}")
+TASK_STOP_TIMEOUT_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """One Lambda function; `${<name>Function}` in the ASL is its ARN."""
+
+    name: str
+    handler: str
+    timeout_s: int = 60
+    memory_mb: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """One state machine; `definition` still has its substitutions."""
+
+    name: str
+    definition: str
+
+
+def function_specs(directory: Path = WORKFLOW) -> tuple[FunctionSpec, ...]:
+    """What `functions.toml` declares; none without the file. Raises `FatalError` BAD_WORKFLOW."""
+    path = directory / FUNCTIONS_FILE
+    if not path.exists():
+        return ()
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tuple(FunctionSpec(name=name, **entry) for name, entry in entries.items())
+    except (tomllib.TOMLDecodeError, TypeError) as exc:
+        raise FatalError("BAD_WORKFLOW", f"{path} cannot be read: {exc}", path=str(path)) from exc
+
+
+def machine_specs(directory: Path = WORKFLOW) -> tuple[MachineSpec, ...]:
+    """Every `<name>.asl.json`; the machine `import_audience` is called ImportAudience."""
+    return tuple(
+        MachineSpec(
+            name="".join(word.capitalize() for word in path.name.removesuffix(MACHINE_SUFFIX).split("_")),
+            definition=path.read_text(encoding="utf-8"),
+        )
+        for path in sorted(directory.glob(f"*{MACHINE_SUFFIX}"))
+    )
+
+
+def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
+    """The definition with every `${Name}` replaced. Raises `FatalError` BAD_WORKFLOW for a name without value."""
+    unknown = sorted(set(SUBSTITUTION.findall(machine.definition)) - values.keys())
+    if unknown:
+        raise FatalError(
+            "BAD_WORKFLOW",
+            f"{machine.name}: nothing to put for {', '.join(unknown)}",
+            machine=machine.name,
+            names=unknown,
+        )
+    return SUBSTITUTION.sub(lambda match: values[match[1]], machine.definition)
+
+
+def inbox_pattern(bucket: str) -> dict[str, Any]:
+    """The events that start an import: an object was created in the inbox bucket."""
+    return {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": [bucket]}},
+    }
