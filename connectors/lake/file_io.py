@@ -8,7 +8,6 @@ A file is deleted by one request. Arrow's file system looks first whether there 
 object in its place, `metadata/`, which belongs to nothing: pyiceberg deletes a file after every commit.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,10 +21,6 @@ from schemas.layout import split_s3_uri
 
 IMPLEMENTATION: Final = f"{__name__}.SharedFileIO"
 """For the catalog's property `py-io-impl`."""
-OF_STORE: Final = "s3."
-"""What properties begin with that say where files are; the others are those of the table."""
-KEPT: Final = 8
-"""File systems; credentials that expire make another one."""
 
 
 class SharedFileIO(PyArrowFileIO):
@@ -41,10 +36,5 @@ class SharedFileIO(PyArrowFileIO):
             raise OSError(f"{uri} was not deleted: {exc}") from exc
 
     def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
-        of_store = tuple(sorted((name, str(v)) for name, v in self.properties.items() if name.startswith(OF_STORE)))
-        return _file_system(of_store, scheme, netloc)
-
-
-@lru_cache(maxsize=KEPT)
-def _file_system(properties: tuple[tuple[str, str], ...], scheme: str, netloc: str | None) -> FileSystem:
-    return PyArrowFileIO(dict(properties))._initialize_fs(scheme, netloc)  # noqa: SLF001  # its own, by another class
+        del scheme, netloc  # everything of ours is in one store
+        return S3Access.of_iceberg(self.properties).filesystem()
