@@ -172,6 +172,8 @@ class Context:
         import boto3  # noqa: PLC0415  # a third of a second
 
         s = self.settings
+        if not s.engine_url:
+            return boto3.client("stepfunctions", region_name=s.aws_region)
         return boto3.client(
             "stepfunctions",
             endpoint_url=s.engine_url,
@@ -183,7 +185,8 @@ class Context:
 
     def machine_arn(self, machine: str = IMPORT_MACHINE) -> str:
         """ARN of a state machine."""
-        return f"arn:aws:states:{self.settings.aws_region}:{self.settings.account_id}:stateMachine:{machine}"
+        s = self.settings
+        return f"arn:aws:states:{s.aws_region}:{s.account_id}:stateMachine:{s.machine_prefix}{machine}"
 
     @property
     def duck_limits(self) -> DuckLimits:

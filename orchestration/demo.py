@@ -116,9 +116,10 @@ def run(context: Context, directory: Path) -> list[str]:
         print_line(f"   {path}  {size(path.stat().st_size)}")
     print_line(f"   {number(expected[LARGE].rejected)} of the {number(LARGE_ROWS)} rows of the first are faulty")
 
-    _say(f"3. the first goes to s3://{context.settings.inbox_bucket}/, the second through `muster import`")
+    inbox = context.settings.inbox_prefix
+    _say(f"3. the first goes to s3://{context.settings.inbox_bucket}/{inbox}, the second through `muster import`")
     _prepare(context)
-    key = f"{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
+    key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
     context.objects.put_file(large, context.settings.inbox_bucket, key)
     second = submit_file(context, small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
     views = _follow(context, key, second)

@@ -36,7 +36,10 @@ Check = Callable[[Settings], bool]
 
 
 def setup(settings: Settings) -> int:
-    """Bring catalog, topics and buckets to what this release declares. Idempotent."""
+    """Bring catalog, topics and buckets to what this release declares. Idempotent.
+
+    At AWS the buckets are the stack's: they are only looked at. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED.
+    """
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
     from orchestration.clock import now_ms  # noqa: PLC0415
     from orchestration.context import Context  # noqa: PLC0415
@@ -45,8 +48,13 @@ def setup(settings: Settings) -> int:
 
     upgrade(settings.catalog_url)
     ensure_topics(settings)
-    seaweedfs.ensure_buckets(settings)
-    Context(settings).audiences.add_tenant(DEFAULT_TENANT, now_ms())
+    context = Context(settings)
+    if settings.s3_endpoint:
+        seaweedfs.ensure_buckets(settings)
+    else:
+        for bucket in (settings.inbox_bucket, settings.staging_bucket, settings.lake_bucket):
+            next(iter(context.objects.list(bucket)), None)
+    context.audiences.add_tenant(DEFAULT_TENANT, now_ms())
     return 0
 
 
@@ -115,7 +123,8 @@ def s3_works(settings: Settings) -> bool:
 
 def engine_works(settings: Settings) -> bool:
     """Whether the workflow is registered and requests are served."""
-    return _answers(f"http://{LOOPBACK}:{urlsplit(settings.engine_url).port}{HEALTH_PATH}")
+    port = urlsplit(settings.engine_url).port  # none: it is AWS, and no part of ours
+    return port is None or _answers(f"http://{LOOPBACK}:{port}{HEALTH_PATH}")
 
 
 def relay_works(settings: Settings) -> bool:

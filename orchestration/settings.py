@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import parse_qs, quote
 
 from schemas.errors import UserError
 
@@ -23,6 +24,8 @@ MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
 """Docker knows the rest; a name that begins with a dash would be taken for an option."""
+MACHINE_PREFIX: Final = re.compile(r"[a-zA-Z0-9_-]{0,40}", re.ASCII)
+"""Step Functions allows a name 80 characters, of which the machine and an execution's follow-up take their share."""
 
 
 class Secret:
@@ -52,10 +55,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that differs between two deployments. Sizes are bytes, times seconds."""
+    """Everything that differs between two deployments. Sizes are bytes, times seconds.
+
+    An empty `s3_endpoint` or `engine_url` is AWS in its region; empty keys are those of the role that the process has.
+    """
 
     home: Path = Path(".muster")
     kafka_bootstrap: str = "127.0.0.1:19092"
+    kafka_credentials_file: Path = Path()
     partitions: int = 8
     replication_factor: int = 1
     listen_host: str = "127.0.0.1"
@@ -64,10 +71,13 @@ class Settings:
     s3_access_key: str = "muster"
     s3_secret_key: Secret = Secret("")
     inbox_bucket: str = "inbox"
+    inbox_prefix: str = ""
     staging_bucket: str = "staging"
     lake_bucket: str = "lake"
     catalog_url: Secret = Secret("")
     engine_url: str = "http://127.0.0.1:18180"
+    machine_prefix: str = ""
+    job_events_topic: str = ""
     aws_region: str = "us-east-1"
     account_id: str = "123456789012"
     workers: int = 1
@@ -133,7 +143,7 @@ class Settings:
             settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
         if settings.destinations_file == Path():
             settings = replace(settings, destinations_file=home / DESTINATIONS_FILE)
-        return settings
+        return replace(settings, kafka_bootstrap=_with_credentials(settings))
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a child process. Holds secrets: never print it."""
@@ -155,6 +165,28 @@ def _check(settings: Settings) -> None:
         raise UserError("BAD_SETTINGS", f"setting task_runner: {runner!r} is not {known}", name="task_runner")
     if not IMAGE_NAME.fullmatch(image):
         raise UserError("BAD_SETTINGS", f"setting task_image: {image!r} is not the name of an image", name="task_image")
+    prefix = settings.inbox_prefix
+    if prefix and (prefix.startswith("/") or not prefix.endswith("/") or "//" in prefix):
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting inbox_prefix: {prefix!r} is not like incoming/ (no slash first, one last)",
+            name="inbox_prefix",
+        )
+    if not MACHINE_PREFIX.fullmatch(settings.machine_prefix):
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting machine_prefix: {settings.machine_prefix!r} is not up to 40 letters, digits, - and _",
+            name="machine_prefix",
+        )
+
+
+def _with_credentials(settings: Settings) -> str:
+    """`kafka_bootstrap`, with the file that has its credentials where it asks for some and names none."""
+    address, file = settings.kafka_bootstrap, settings.kafka_credentials_file
+    _, _, query = address.partition("?")  # `urlsplit` knows no scheme with an underscore
+    if file == Path() or not address.startswith("sasl_") or "credentials" in parse_qs(query):
+        return address
+    return f"{address}{'&' if query else '?'}credentials={quote(str(file))}"
 
 
 def _convert(name: str, value: object, type_: object) -> Any:

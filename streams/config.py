@@ -11,7 +11,10 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """An S3 API. `give_up_after_s` bounds the retries of one call; after it the process ends and is started again."""
+    """An S3 API; AWS's without an endpoint, with the credentials of the role without keys.
+
+    `give_up_after_s` bounds the retries of one call; after it the process ends and is started again.
+    """
 
     endpoint: str
     region: str

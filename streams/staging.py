@@ -71,7 +71,7 @@ class S3Store:
         self._stopping = threading.Event()
         self._client: S3Client = boto3.client(
             "s3",
-            endpoint_url=config.endpoint,
+            endpoint_url=config.endpoint or None,
             region_name=config.region,
             aws_access_key_id=config.access_key or None,
             aws_secret_access_key=config.secret_key or None,
@@ -81,7 +81,7 @@ class S3Store:
                 retries={"mode": "standard", "total_max_attempts": 1},  # `_call` retries, for a bounded time
                 max_pool_connections=16,
                 # Rows carry digests that are checked whenever they are read: signing every body again costs a core.
-                s3={"addressing_style": "path", "payload_signing_enabled": False},
+                s3={"addressing_style": "path" if config.endpoint else "auto", "payload_signing_enabled": False},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),

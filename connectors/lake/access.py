@@ -116,7 +116,7 @@ def _client(access: S3Access) -> "S3Client":
             connect_timeout=access.timeout_s,
             read_timeout=access.timeout_s,
             retries={"max_attempts": 4, "mode": "standard"},
-            s3={"addressing_style": "path"},
+            s3={"addressing_style": "path" if access.endpoint else "auto"},  # AWS has a host for each bucket
         ),
     )
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Final, Literal
 
 from orchestration.clock import now_ms
+from orchestration.context import IMPORT_MACHINE
 from orchestration.local import stack
 from orchestration.local.engine.task_containers import lacking
 from orchestration.local.status import PartState, StackStatus
@@ -38,16 +39,23 @@ class Diagnosis:
 
 
 def diagnose(settings: Settings, context: "Context") -> Iterator[Diagnosis]:
-    """Look at the home, the parts and the services, in this order; what cannot work without the other is left out."""
-    yield from _home(settings)
-    yield from _tasks(settings)
-    now = stack.status(settings)
-    yield from parts(now)
-    if not now.running:
-        return
-    yield _asked("catalog", lambda: f"{len(context.audiences.all())} audiences", "`muster down`, then `muster up`")
-    yield _asked("object store", lambda: _buckets(context), "`muster down`, then `muster up`")
-    yield _asked("workflow", lambda: _state_machine(context), "see engine.log; `muster down`, then `muster up`")
+    """Look at the home, the parts and the services, in this order; what cannot work without the other is left out.
+
+    Without an engine of ours the deployment is at AWS, where home and parts are nobody's.
+    """
+    again, log = "`muster down`, then `muster up`", "see engine.log; "
+    if settings.engine_url:
+        yield from _home(settings)
+        yield from _tasks(settings)
+        now = stack.status(settings)
+        yield from parts(now)
+        if not now.running:
+            return
+    else:
+        again, log = "compare settings, role and security groups with docs/deploy.md", ""
+    yield _asked("catalog", lambda: f"{len(context.audiences.all())} audiences", again)
+    yield _asked("object store", lambda: _buckets(context), again)
+    yield _asked("workflow", lambda: _state_machine(context), log + again)
     yield _workers(settings)
     yield from _jobs(context)
 
@@ -118,7 +126,7 @@ def _buckets(context: "Context") -> str:
 
 def _state_machine(context: "Context") -> str:
     context.workflow.describe_state_machine(stateMachineArn=context.machine_arn())
-    return "ImportAudience is deployed"
+    return f"{context.settings.machine_prefix}{IMPORT_MACHINE} is deployed"
 
 
 def _workers(settings: Settings) -> Diagnosis:
@@ -126,7 +134,8 @@ def _workers(settings: Settings) -> Diagnosis:
 
     if members := group_members(settings, WORKER_GROUP):
         return Diagnosis(severity="ok", subject="workers", text=f"{members} share the partitions")
-    text = "no worker takes part, or the partitions are being shared out anew; see worker-1.log"
+    log = "worker-1.log" if settings.engine_url else "the log group of the workers"
+    text = f"no worker takes part, or the partitions are being shared out anew; see {log}"
     return Diagnosis(severity="wrong", subject="workers", text=text)
 
 

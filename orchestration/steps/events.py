@@ -1,6 +1,6 @@
 """What the workflow is started with, read strictly: anybody who may start an execution may send anything.
 
-- an S3 "Object Created" event of the inbox bucket, key `<tenant>/<audience>/<file>`;
+- an S3 "Object Created" event of the inbox bucket, key `<inbox_prefix><tenant>/<audience>/<file>`;
 - `{"import": {...}}` from the CLI (see `ImportRequest`); of a schedule's, `scheduled` makes one of these;
 - `{"snapshot": {...}}`, the same of a snapshot of a segment (see `SnapshotRequest`);
 - `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
@@ -70,13 +70,16 @@ class ImportRequest:
         )
 
     @classmethod
-    def from_event(cls, detail: object, new_id: JobId) -> Self:
-        """From the detail of an S3 event. A key of another form gives names that registration refuses."""
+    def from_event(cls, detail: object, new_id: JobId, prefix: str = "") -> Self:
+        """From the detail of an S3 event. A key of another form gives names that registration refuses.
+
+        `prefix`: what the keys of the inbox begin with, before the tenant.
+        """
         given = as_mapping(detail, "detail")
         stored = as_mapping(given.get("object"), "detail.object")
         # EventBridge does not encode the key, S3's own notifications would.
         key = as_text(stored.get("key"), "detail.object.key", most=KEY_MAX_BYTES)
-        tenant, _, rest = key.partition("/")
+        tenant, _, rest = key.removeprefix(prefix).partition("/")
         audience, _, _ = rest.partition("/")
         sequencer = stored.get("sequencer")
         return cls(
@@ -93,7 +96,7 @@ class ImportRequest:
         )
 
 
-def read_event(event: object, new_id: JobId) -> ImportRequest | SnapshotRequest | JobId:
+def read_event(event: object, new_id: JobId, inbox_prefix: str = "") -> ImportRequest | SnapshotRequest | JobId:
     """What is asked for (`new_id` names an import that came by an S3 event), or the job to be resumed."""
     given = as_mapping(event, "the input")
     if "resume" in given:
@@ -102,7 +105,7 @@ def read_event(event: object, new_id: JobId) -> ImportRequest | SnapshotRequest 
         return SnapshotRequest.from_record(given["snapshot"])
     if "import" in given:
         return ImportRequest.from_record(given["import"])
-    return ImportRequest.from_event(given.get("detail"), new_id)
+    return ImportRequest.from_event(given.get("detail"), new_id, inbox_prefix)
 
 
 def _version(value: object, where: str) -> str | None:

@@ -13,6 +13,7 @@ from orchestration.auditing import record_automatic
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.settings import Settings
 from orchestration.steps.events import ImportRequest, read_event
 from orchestration.steps.scheduled import resolve
 from orchestration.steps.snapshots.register import new_snapshot, refused_snapshot
@@ -34,7 +35,7 @@ def register_import(context: Context, event: object, execution: str) -> View:
         return view(context, known)  # this very call got through before, or the sweeper has given us the job
     of_segment = isinstance(event, Mapping) and "snapshot" in event
     definite, occasion = resolve(event, "snapshot" if of_segment else "import")
-    request = read_event(definite, fresh_id())
+    request = read_event(definite, fresh_id(), context.settings.inbox_prefix)
     if not isinstance(request, ImportRequest | SnapshotRequest):
         return view(context, context.jobs.get(request), state=NOT_MINE)
     new, refused = _judged(context, request, execution)
@@ -68,13 +69,9 @@ def _judged(
 
 
 def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+    if request.by_event:
+        _require_in_inbox(context.settings, request)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
-    if request.by_event and request.bucket != context.settings.inbox_bucket:
-        raise UserError(
-            "NOT_IN_INBOX",
-            f"s3://{request.bucket}/{request.key} is not in the inbox; `muster import` takes objects from elsewhere",
-            bucket=request.bucket,
-        )
     source = context.objects.pin(request.bucket, request.key, request.version_id)
     spec, audience_id = _spec(context, tenant, target, request.overrides)
     # An object that came by an event keeps its place in the order when it is imported again.
@@ -98,6 +95,17 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
         created_at_ms=now_ms(),
         evidence=_evidence_of_earlier(context, request, source, spec),
     )
+
+
+def _require_in_inbox(settings: Settings, request: ImportRequest) -> None:
+    if request.bucket != settings.inbox_bucket or not request.key.startswith(settings.inbox_prefix):
+        raise UserError(
+            "NOT_IN_INBOX",
+            f"s3://{request.bucket}/{request.key} is not in the inbox, s3://{settings.inbox_bucket}/"
+            f"{settings.inbox_prefix}; `muster import` takes objects from elsewhere",
+            bucket=request.bucket,
+            key=request.key,
+        )
 
 
 def _spec(

@@ -130,9 +130,10 @@ class InboxBridge:
 
 
 def listing(settings: Settings) -> Iterator[ObjectCreated]:
-    """Every version of every object in the inbox, oldest first within a key as far as S3 tells."""
+    """Every version of every object below the inbox's prefix, oldest first within a key as far as S3 tells."""
     client = s3_client(settings, attempts=1)
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=settings.inbox_bucket):
+    versions = client.get_paginator("list_object_versions")
+    for page in versions.paginate(Bucket=settings.inbox_bucket, Prefix=settings.inbox_prefix):
         for version in page.get("Versions", []):
             version_id = version["VersionId"] if version["VersionId"] != "null" else ""
             yield ObjectCreated(

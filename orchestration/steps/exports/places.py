@@ -2,7 +2,9 @@
 
 import os
 from typing import Final
+from urllib.parse import urlsplit
 
+from connectors.lake.access import S3Access
 from connectors.sinks.addresses import s3_prefix
 from connectors.sinks.destinations import Destination, destination
 from connectors.sinks.exporting import ExportOrder
@@ -66,7 +68,7 @@ def place_of(context: Context, request: ExportRequest) -> Destination:
     """Where its files go. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
     profile = None if request.profile is None else profile_of(context, request.profile)
     access = context.s3 if profile is None else profile.access
-    if request.to.startswith(S3) and access.endpoint.rstrip("/") == context.s3.endpoint.rstrip("/"):
+    if request.to.startswith(S3) and _store(access) == _store(context.s3):
         require_free_of_ours(context.settings, request.to)
     return destination(request.to, context.s3, profile)
 
@@ -77,15 +79,21 @@ def require_free_of_ours(settings: Settings, to: str) -> None:
     `to` is a prefix or an object on our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
     """
     bucket, key = split_s3_uri(to)
-    ours = {
-        settings.inbox_bucket: ("",),
-        settings.staging_bucket: (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX),
-        settings.lake_bucket: (AUDIENCES_PREFIX, REJECTS_PREFIX),
-    }
-    if f"{key}/".startswith(ours.get(bucket, ())):
+    ours = (
+        (settings.inbox_bucket, (settings.inbox_prefix,)),
+        (settings.staging_bucket, (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX)),
+        (settings.lake_bucket, (AUDIENCES_PREFIX, REJECTS_PREFIX)),
+    )
+    if any(bucket == own and f"{key}/".startswith(prefixes) for own, prefixes in ours):
         raise UserError(
             "BAD_DESTINATION", f"{to[:200]} is where Muster keeps what is its own; name another place", to=to
         )
+
+
+def _store(access: S3Access) -> str:
+    """The store that an endpoint leads to. AWS has many, and is meant by none; a bucket's name is its own there."""
+    host = urlsplit(access.endpoint).hostname or ""
+    return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else access.endpoint.rstrip("/")
 
 
 def profile_of(context: Context, name: str) -> DestinationProfile:

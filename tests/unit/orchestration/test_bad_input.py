@@ -1,14 +1,16 @@
 """Rubbish, oddities and repeats at the door: events, keys, objects, and answers that were lost."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration.local.engine.s3_events import ObjectCreated
+from orchestration.settings import Secret
 from orchestration.steps.events import ImportRequest, read_event
 from schemas.ids import JobId
-from tests.fakes.deployment import EXECUTION, HANDLER_OF, Deployment
+from tests.fakes.deployment import EXECUTION, HANDLER_OF, Deployment, make_deployment
 
 ID = "01m87b5fjxy5p23eqzcwh67tr0"
 GOOD_IMPORT = {"job_id": ID, "tenant": "acme", "audience": "vip", "bucket": "inbox", "key": "acme/vip/a.csv"}
@@ -117,6 +119,22 @@ def test_an_event_of_another_bucket_is_a_failed_job(deployment: Deployment) -> N
     job = deployment.uploaded("acme/vip/a.csv", bucket="lake")
     assert job.error is not None
     assert (job.state, job.error.code) == ("FAILED", "NOT_IN_INBOX")
+
+
+def test_tenant_and_audience_come_after_the_prefix_of_the_inbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    deployment = make_deployment(url, tmp_path, monkeypatch, inbox_prefix="in/coming/")
+    job = deployment.run(deployment.uploaded("in/coming/acme/vip/a.csv"))
+    assert (job.state, job.tenant, job.audience) == ("READY", "acme", "vip")
+    assert job.source["key"] == "in/coming/acme/vip/a.csv"
+    for key in ("acme/vip/a.csv", "in/coming", "In/coming/acme/vip/a.csv"):
+        outside = deployment.uploaded(key)
+        assert outside.error is not None
+        assert (outside.state, outside.error.code) == ("FAILED", "NOT_IN_INBOX")
+        assert "s3://inbox/in/coming/" in outside.error.message
+    deployment.context.database.close()
 
 
 def test_an_unknown_version_is_a_failed_job(deployment: Deployment) -> None:

@@ -50,6 +50,23 @@ def test_what_muster_keeps_for_itself_is_no_place_for_exports(context: Context, 
     assert caught.value.code == "BAD_DESTINATION"
 
 
+def test_an_inbox_with_a_prefix_leaves_the_rest_of_its_bucket_free(tmp_path: Path) -> None:
+    context = Context(Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_INBOX_PREFIX": "incoming/"}))
+    for to in ("s3://inbox/incoming", "s3://inbox/incoming/acme"):
+        with pytest.raises(UserError, match="BAD_DESTINATION"):
+            place_of(context, request(to))
+    assert place_of(context, request("s3://inbox/outgoing")).uri("x") == "s3://inbox/outgoing/x"
+
+
+def test_aws_is_one_store_by_whichever_endpoint(tmp_path: Path) -> None:
+    context = Context(Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_S3_ENDPOINT": ""}))
+    endpoint = "https://s3.dualstack.eu-west-1.amazonaws.com"
+    (tmp_path / "destinations.toml").write_text(f'[dual]\nendpoint = "{endpoint}"\nregion = "eu-west-1"\n')
+    with pytest.raises(UserError, match="BAD_DESTINATION"):
+        place_of(context, request("s3://lake/audiences/acme", "dual"))
+    assert place_of(context, request("s3://theirs/acme", "dual")).uri("x") == "s3://theirs/acme/x"
+
+
 @pytest.mark.parametrize("to", ["s3://inbox/acme/vip", "s3://lake/audiences/acme"])
 def test_a_profile_that_leads_to_our_own_store_is_no_way_around_that(context: Context, tmp_path: Path, to: str) -> None:
     own = context.s3.endpoint

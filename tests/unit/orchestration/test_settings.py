@@ -40,6 +40,10 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("task_runner = 'podman'", "setting task_runner: 'podman' is not process or docker"),
         ("task_image = '--privileged'", "setting task_image: '--privileged' is not the name of an image"),
         ("task_image = ''", "setting task_image: '' is not the name of an image"),
+        ("inbox_prefix = 'incoming'", "setting inbox_prefix: 'incoming' is not like incoming/"),
+        ("inbox_prefix = '/'", "setting inbox_prefix: '/' is not like incoming/"),
+        ("inbox_prefix = 'a//'", "setting inbox_prefix: 'a//' is not like incoming/"),
+        ("machine_prefix = 'a b'", "setting machine_prefix: 'a b' is not up to 40 letters"),
     ],
 )
 def test_settings_that_cannot_be_read_or_used_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -52,3 +56,26 @@ def test_settings_that_cannot_be_read_or_used_are_named(tmp_path: Path, text: st
 def test_any_name_that_docker_has_for_an_image_may_be_the_one_of_tasks(tmp_path: Path, image: str) -> None:
     settings = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_TASK_RUNNER": "docker", "MUSTER_TASK_IMAGE": image})
     assert (settings.task_runner, settings.task_image) == ("docker", image)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("b:9092", "b:9092"),
+        ("ssl://b:9094", "ssl://b:9094"),
+        (
+            "sasl_ssl://b:9096,c:9096?mechanism=SCRAM-SHA-512",
+            "sasl_ssl://b:9096,c:9096?mechanism=SCRAM-SHA-512&credentials=/run/kafka%20one.json",
+        ),
+        ("sasl_ssl://b:9096", "sasl_ssl://b:9096?credentials=/run/kafka%20one.json"),
+        ("sasl_ssl://b:9096?credentials=/own.json", "sasl_ssl://b:9096?credentials=/own.json"),
+    ],
+)
+def test_an_address_of_kafka_gets_the_file_of_its_credentials_where_it_names_none(
+    tmp_path: Path, given: str, used: str
+) -> None:
+    env = {"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_BOOTSTRAP": given}
+    assert Settings.load(env).kafka_bootstrap == given
+    settings = Settings.load({**env, "MUSTER_KAFKA_CREDENTIALS_FILE": "/run/kafka one.json"})
+    assert settings.kafka_bootstrap == used
+    assert Settings.load(settings.environment()) == settings

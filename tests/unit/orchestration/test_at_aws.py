@@ -1,0 +1,109 @@
+"""A deployment at AWS as its processes see it: empty addresses, credentials of a role, prefixes."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from orchestration import serving
+from orchestration.context import EXPORT_MACHINE, Context
+from orchestration.faust_process import store_config
+from orchestration.local.parts import aws_environment
+from orchestration.operations import doctor
+from orchestration.operations.availability import require_services
+from orchestration.settings import Settings
+from schemas.errors import RetriableError
+from streams.staging import S3Store
+
+AT_AWS = {
+    "MUSTER_S3_ENDPOINT": "",
+    "MUSTER_S3_ACCESS_KEY": "",
+    "MUSTER_ENGINE_URL": "",
+    "MUSTER_AWS_REGION": "eu-west-1",
+    "MUSTER_S3_REGION": "eu-west-1",
+    "MUSTER_ACCOUNT_ID": "000000000000",
+    "MUSTER_MACHINE_PREFIX": "prod-",
+    "MUSTER_KAFKA_BOOTSTRAP": "b-1.msk.example:9096,b-2.msk.example:9096",
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, f"role {name[4:].lower()}")
+    return Settings.load({**AT_AWS, "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": f"sqlite:///{tmp_path}/c.db"})
+
+
+def test_step_functions_is_asked_in_the_region_with_the_credentials_of_the_role(settings: Settings) -> None:
+    workflow = Context(settings).workflow
+    assert workflow.meta.endpoint_url == "https://states.eu-west-1.amazonaws.com"
+    credentials = workflow._request_signer._credentials  # type: ignore[attr-defined]
+    assert (credentials.access_key, credentials.token) == ("role access_key_id", "role session_token")
+
+
+def test_machines_have_the_names_of_the_stack(settings: Settings) -> None:
+    context = Context(settings)
+    assert context.machine_arn() == "arn:aws:states:eu-west-1:000000000000:stateMachine:prod-ImportAudience"
+    assert context.execution_arn("0a", EXPORT_MACHINE) == (
+        "arn:aws:states:eu-west-1:000000000000:execution:prod-ExportAudience:0a"
+    )
+
+
+def test_each_client_of_s3_speaks_to_the_host_of_the_bucket_with_the_credentials_of_the_role(
+    settings: Settings,
+) -> None:
+    context = Context(settings)
+    clients = {
+        "objects": context.objects._client,
+        "lake": context.s3.client(),
+        "workers": S3Store(store_config(settings))._client,
+    }
+    for name, client in clients.items():
+        url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": "lake-1", "Key": "k"}))
+        assert url.hostname in {"lake-1.s3.amazonaws.com", "lake-1.s3.eu-west-1.amazonaws.com"}, name
+        assert (url.path, "role%20session_token" in url.query or "role+session_token" in url.query) == ("/k", True)
+
+
+def test_an_endpoint_of_ones_own_is_addressed_by_path(tmp_path: Path) -> None:
+    local = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_S3_SECRET_KEY": "x"})
+    for client in (Context(local).s3.client(), S3Store(store_config(local))._client):
+        url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": "lake", "Key": "k"}))
+        assert (url.netloc, url.path) == ("127.0.0.1:18333", "/lake/k")
+
+
+def test_parts_keep_the_credentials_that_they_find(settings: Settings, tmp_path: Path) -> None:
+    assert aws_environment(settings) == {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"}
+    local = Settings.load({"MUSTER_HOME": str(tmp_path)})
+    assert aws_environment(local)["AWS_SECRET_ACCESS_KEY"] == "local"
+
+
+def test_nothing_is_looked_for_on_loopback(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(RetriableError, match="STACK_NOT_RUNNING"):
+        require_services(settings, "object store")  # there is no catalog yet
+    (tmp_path / "c.db").touch()
+    require_services(settings, "object store", "workflow engine", "Kafka")
+    assert serving.engine_works(settings)
+
+
+def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_buckets", lambda _: "buckets can be read")
+    monkeypatch.setattr("orchestration.local.kafka.topics.group_members", lambda *_: 0)
+    context = Context(settings)
+    monkeypatch.setitem(vars(context), "workflow", _Describes())
+    told = list(doctor.diagnose(settings, context))
+    assert [(d.subject, d.severity) for d in told] == [
+        ("catalog", "wrong"),
+        ("object store", "ok"),
+        ("workflow", "ok"),
+        ("workers", "wrong"),
+    ]
+    assert "muster up" not in str(told)
+    assert "docs/deploy.md" in told[0].text
+    assert told[2].text == "prod-ImportAudience is deployed"
+
+
+class _Describes:
+    def describe_state_machine(self, **_: str) -> None:
+        pass
