@@ -1,10 +1,12 @@
 """Entry point of the image: `lambda HANDLER`, `task ...`, `worker`, `segment-worker`, `serve PART`, ...
 
-Whoever runs the image (Lambda, ECS, compose) names one of these words first. Two things are done before the program
-starts: SIGTERM ends it also where it is process 1, which the kernel signals only if a handler is installed; and the
-compiled kernels are found where the file system cannot be written.
+Whoever runs the image (Lambda, ECS, compose) names one of these words first. Three things are done before the program
+starts: SIGTERM ends it also where it is process 1, which the kernel signals only if a handler is installed; the
+compiled kernels are found where the file system cannot be written; and the secrets that `MUSTER_SECRETS` names become
+settings (`container_secrets`).
 """
 
+import json
 import os
 import runpy
 import shutil
@@ -16,10 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
+from orchestration import container_secrets
+from schemas.errors import MusterError
+
 KERNELS: Final = "NUMBA_CACHE_DIR"
 TERMINATED: Final = 128 + signal.SIGTERM
 """Exit code that a shell and Docker give to a program that SIGTERM has ended."""
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
+SECRETS_EXIT_CODE: Final = 78  # EX_CONFIG
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "lambda": ("awslambdaric",),
     "task": ("orchestration.tasks",),
@@ -68,6 +74,14 @@ def main(arguments: Sequence[str]) -> int:
         os.execvp(word, [word, *rest])  # noqa: S606  # no shell
     module, *before = MODULES[word]
     signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
+    try:
+        if word == "health":  # often, and beside the program, which has read everything
+            container_secrets.point_to_kafka_credentials(os.environ)
+        else:
+            container_secrets.provide(os.environ)
+    except MusterError as exc:
+        sys.stderr.write(f"{json.dumps(exc.as_record(), default=str)}\n")
+        return SECRETS_EXIT_CODE
     sys.argv = [module, *before, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0

@@ -1,0 +1,174 @@
+"""Secrets of a process at AWS: read from Secrets Manager before the program starts, and handed to it as settings.
+
+`MUSTER_SECRETS` is a JSON object of names and ARNs. What a secret becomes:
+
+- CATALOG_URL: {username, password} and perhaps {host, port, dbname}, as RDS keeps them -> MUSTER_CATALOG_URL.
+  MUSTER_CATALOG_HOST, _PORT and _NAME go before what the secret says, which may be another way to the database.
+- KAFKA_CREDENTIALS: {username, password}, as MSK keeps them -> a file of mode 0600, MUSTER_KAFKA_CREDENTIALS_FILE.
+- SMTP: {username, password} -> MUSTER_SMTP_USER, MUSTER_SMTP_PASSWORD.
+- WEBHOOK_SECRET, METRICS_TOKEN: text -> the setting of that name.
+
+No message has a value in it.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from schemas.errors import RetriableError, UserError
+
+VARIABLE: Final = "MUSTER_SECRETS"
+KAFKA_FILE: Final = "kafka-credentials.json"
+DATABASE_PORT: Final = 5432
+CONNECT_TIMEOUT_S: Final = 3
+READ_TIMEOUT_S: Final = 5
+TRIES: Final = 3
+"""A Lambda function has ten seconds before it must be ready for its first event."""
+_ABSENT: Final = frozenset({"ResourceNotFoundException", "InvalidRequestException"})  # the latter: it is being deleted
+_REFUSED: Final = frozenset({"AccessDeniedException", "DecryptionFailure", "UnrecognizedClientException"})
+
+
+def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None) -> None:
+    """Put what the secrets hold into `env`, which is read and changed. Nothing without `MUSTER_SECRETS`.
+
+    `only`: the secrets that are wanted. Raises `UserError` BAD_SECRET, which names variable and ARN, and
+    `RetriableError` SECRETS_UNAVAILABLE.
+    """
+    for name, arn in _declared(env).items():
+        if only is None or name in only:
+            _KINDS[name](env, name, arn, _read(env, name, arn))
+
+
+def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
+    """The credentials of Kafka alone, for a check beside the program: the file that this has, or else the secret's."""
+    if "KAFKA_CREDENTIALS" not in _declared(env):
+        return
+    if (file := _kafka_file(env)).exists():
+        env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
+    else:
+        provide(env, only=frozenset({"KAFKA_CREDENTIALS"}))
+
+
+def _declared(env: Mapping[str, str]) -> dict[str, str]:
+    if not (text := env.get(VARIABLE)):
+        return {}
+    known = ", ".join(_KINDS)
+    try:
+        declared = json.loads(text)
+    except ValueError as exc:
+        raise UserError("BAD_SECRET", f"{VARIABLE} is not JSON: name the ARNs of {known}") from exc
+    if not isinstance(declared, dict) or not all(isinstance(arn, str) and arn for arn in declared.values()):
+        raise UserError("BAD_SECRET", f"{VARIABLE} is not a JSON object of names and ARNs")
+    if unknown := sorted(declared.keys() - _KINDS.keys()):
+        raise UserError("BAD_SECRET", f"{VARIABLE} has {', '.join(unknown)}, but only {known} mean something")
+    return declared
+
+
+def _read(env: Mapping[str, str], name: str, arn: str) -> str:
+    import boto3  # noqa: PLC0415  # a third of a second, which is only paid where there are secrets
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    parts = arn.split(":")
+    region = parts[3] if len(parts) > 3 else env.get("MUSTER_AWS_REGION")  # arn:aws:service:region:...
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+    )
+    try:
+        answer = boto3.client("secretsmanager", region_name=region, config=config).get_secret_value(SecretId=arn)
+    except ClientError as exc:
+        code = exc.response["Error"]["Code"]
+        if code in _ABSENT:
+            raise _bad(name, arn, "does not exist, or is being deleted") from exc
+        if code in _REFUSED:
+            raise _bad(name, arn, f"may not be read with this role: {code}") from exc
+        raise RetriableError("SECRETS_UNAVAILABLE", f"{name}: the secret {arn} was not read: {exc}", arn=arn) from exc
+    except BotoCoreError as exc:
+        raise RetriableError("SECRETS_UNAVAILABLE", f"{name}: the secret {arn} was not read: {exc}", arn=arn) from exc
+    text = str(answer.get("SecretString", ""))
+    if not text.strip():
+        raise _bad(name, arn, "holds no text")
+    return text
+
+
+def _catalog(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
+    record = _record(name, arn, text)
+    user, password = (_field(name, arn, record, field) for field in ("username", "password"))
+    host = env.get("MUSTER_CATALOG_HOST") or _field(name, arn, record, "host", "MUSTER_CATALOG_HOST")
+    port = env.get("MUSTER_CATALOG_PORT") or str(record.get("port") or DATABASE_PORT)
+    if not port.isdecimal():
+        raise _bad(name, arn, "has a port that is not a number")
+    database = env.get("MUSTER_CATALOG_NAME") or _field(name, arn, record, "dbname", "MUSTER_CATALOG_NAME")
+    env["MUSTER_CATALOG_URL"] = (
+        f"postgresql+psycopg://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}/"
+        f"{quote(database, safe='')}?sslmode=require"
+    )
+
+
+def _kafka(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
+    record = _record(name, arn, text)
+    credentials = {field: _field(name, arn, record, field) for field in ("username", "password")}
+    file = _kafka_file(env)
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)
+        # What is there is not opened: its mode might let others read.
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            json.dump(credentials, out)
+        unfinished.replace(file)
+    except OSError as exc:
+        raise UserError(
+            "BAD_SECRET", f"{name}: {file} cannot be written ({exc.strerror}): MUSTER_HOME must be a folder of ours"
+        ) from exc
+    env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
+
+
+def _smtp(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
+    record = _record(name, arn, text)
+    user, password = (_field(name, arn, record, field) for field in ("username", "password"))
+    env["MUSTER_SMTP_USER"], env["MUSTER_SMTP_PASSWORD"] = user, password
+
+
+def _text(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
+    del arn
+    env[f"MUSTER_{name}"] = text.rstrip("\r\n")  # an editor's last line end is none of it
+
+
+_KINDS: Final[Mapping[str, Callable[[MutableMapping[str, str], str, str, str], None]]] = {
+    "CATALOG_URL": _catalog,
+    "KAFKA_CREDENTIALS": _kafka,
+    "SMTP": _smtp,
+    "WEBHOOK_SECRET": _text,
+    "METRICS_TOKEN": _text,
+}
+
+
+def _kafka_file(env: Mapping[str, str]) -> Path:
+    return Path(env.get("MUSTER_HOME", ".muster")).absolute() / KAFKA_FILE
+
+
+def _record(name: str, arn: str, text: str) -> Mapping[str, Any]:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        raise _bad(name, arn, "is not JSON") from None  # the error has the text
+    if not isinstance(record, dict):
+        raise _bad(name, arn, "is not a JSON object")
+    return record
+
+
+def _field(name: str, arn: str, record: Mapping[str, Any], field: str, variable: str | None = None) -> str:
+    value = record.get(field)
+    if not isinstance(value, str) or not value:
+        raise _bad(name, arn, f"has no text {field}" + (f", and {variable} is not set" if variable else ""))
+    return value
+
+
+def _bad(name: str, arn: str, what: str) -> UserError:
+    return UserError("BAD_SECRET", f"{name}: the secret {arn} {what}", name=name, arn=arn)
