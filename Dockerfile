@@ -23,8 +23,9 @@ RUN $PIP /wheels/dependencies/*.whl \
  && rm -f pyarrow/libarrow_python*.so pyarrow/libarrow_python*.so.*.*.* \
  # A catalog that is not ours.
  && rm -rf hive_metastore fb303 \
- # Of 450 services two are called, and STS may be asked for credentials.
- && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name stepfunctions ! -name sts -exec rm -rf {} + \
+ # Of 450 services four are called, and STS may be asked for credentials.
+ && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name stepfunctions ! -name sts \
+    ! -name secretsmanager ! -name sns -exec rm -rf {} + \
  && python /wheels/strip.py . \
  # Caches of Python and numba hold the time of the source, and layers keep whole seconds only.
  && find . -name '*.py' -exec touch --date=@1700000000 {} + \
