@@ -2,7 +2,8 @@
 # first word of the command says which (orchestration/container.py). `stack` adds what stands in for AWS on one machine:
 # the workflow engine and the S3 server. `make images` fills docker/wheels and builds both, without network.
 # The classic builder makes every stage before its target, so those of `stack` come last.
-ARG BASE=python:3.11-slim
+# docs/containers.md says where the digest is from, and how to take a later one.
+ARG BASE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 
 FROM ${BASE} AS dependencies
 # Two environments: pip is not shipped.
@@ -45,6 +46,7 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin muster \
  && install -d -o muster -g muster -m 755 /opt/muster/kernels
 COPY --from=dependencies /opt/muster /opt/muster
 COPY --from=code /added /
+COPY docker/wheels/product.cdx.json /opt/muster/sbom.cdx.json
 ENV PATH=/opt/muster/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -55,8 +57,11 @@ ENV PATH=/opt/muster/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
     NUMBA_CACHE_DIR=/opt/muster/kernels
 USER muster
 RUN python -m segmentation.warm
-WORKDIR /var/lib/muster
-VOLUME /var/lib/muster
+# Lambda starts functions as a user of its own, for whom the home of this one is closed.
+WORKDIR /
+# What is written where the rest of the file system is read-only. A volume of ECS takes owner and mode from here; it
+# would be root's.
+VOLUME ["/var/lib/muster", "/tmp"]
 ENTRYPOINT ["python", "-m", "orchestration.container"]
 CMD ["muster", "--help"]
 
@@ -70,3 +75,4 @@ RUN $PIP --root /added /wheels/local/*.whl /wheels/dependencies/botocore-*.whl \
 
 FROM product AS stack
 COPY --from=local /added /
+COPY docker/wheels/stack.cdx.json /opt/muster/sbom.cdx.json

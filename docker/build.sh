@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
 # `make images`: every image that compose and the container tests use.
 #
-# What a registry offers is pulled. Where none can be reached, a stand-in with the same tag is built from what this
-# machine has: Debian's mirror, the JRE and the jars of the embedded broker. An image whose inputs have not changed is
-# left as it is. DOCKER, PYTHON: the programs to use.
+# What a registry offers is pulled by its digest, and tagged for compose and tests. Where none can be reached, a
+# stand-in with the same tag is built from what this machine has: Debian's mirror, the JRE and the jars of the embedded
+# broker. An image whose inputs have not changed is left as it is. DOCKER, PYTHON: the programs to use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 docker=${DOCKER:-docker}
 python=${PYTHON:-.venv/bin/python}
 uv=$(dirname "$python")/uv
-kafka=${KAFKA_IMAGE:-apache/kafka:4.3.1}
-postgres=${POSTGRES_IMAGE:-postgres:15}
+kafka=${KAFKA_IMAGE:-muster-kafka:local}
+kafka_published=${KAFKA_IMAGE:-apache/kafka:4.3.1@sha256:77e3df9054047a88b520d0cc46e16696d3b22022e1d580aeccd2632df6532837}
+postgres=${POSTGRES_IMAGE:-muster-postgres:local}
+postgres_published=${POSTGRES_IMAGE:-postgres:15@sha256:9b1d34adbce1dd07ee6e94b4a2cf698884b89bd44a6c9c12f5da8f3acbfe4957}
 muster=${MUSTER_IMAGE:-muster:local}
 stack=${MUSTER_STACK_IMAGE:-muster-stack:local}
 local_base=muster/base:local
-python_base=python:3.11-slim
+python_base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
 export DOCKER_CLI_HINTS=false
+# A wheel that is built here has the same bytes tomorrow.
+export SOURCE_DATE_EPOCH=1700000000
+# Lambda takes no list of manifests, and BuildKit makes one where it adds attestations.
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 
 say() { echo "images: $*"; }
 
@@ -37,10 +43,17 @@ build() {
   say "$tag built in $((SECONDS - began)) s"
 }
 
-# pulled TAG: whether the image is there or a registry gives it. A stand-in that was built here is not looked up again.
-pulled() {
-  if exists "$1"; then [ -z "$(label "$1" muster.inputs)" ]; return; fi
+# published IMAGE: whether the image is there or a registry gives it.
+published() {
+  exists "$1" && return
   "$docker" pull --quiet "$1" >/dev/null 2>&1 && say "$1 pulled"
+}
+
+# tagged TAG IMAGE: give a published image the name of compose and tests. What was built here is not looked up again.
+tagged() {
+  [ -z "$(label "$1" muster.inputs)" ] || return
+  published "$2" || return
+  [ "$1" = "$2" ] || "$docker" tag "$2" "$1"
 }
 
 stand_in_base() {
@@ -50,7 +63,7 @@ stand_in_base() {
 }
 
 kafka_image() {
-  pulled "$kafka" && return
+  tagged "$kafka" "$kafka_published" && return
   stand_in_base
   local context
   context=$(mktemp -d)
@@ -63,7 +76,7 @@ kafka_image() {
 }
 
 postgres_image() {
-  pulled "$postgres" && return
+  tagged "$postgres" "$postgres_published" && return
   stand_in_base
   build "$postgres" "$(digest docker/postgres)" --build-arg "BASE=$local_base" docker/postgres
 }
@@ -79,7 +92,7 @@ wheels() {
   fetch dependencies "$version"
   fetch local "$version"
   rm -rf docker/wheels/product
-  SOURCE_DATE_EPOCH=1700000000 "$uv" build --quiet --wheel --out-dir docker/wheels/product
+  "$uv" build --quiet --wheel --out-dir docker/wheels/product
   rm -f docker/wheels/product/.gitignore
 }
 
@@ -105,15 +118,28 @@ fetch() {
   mv "$list" "$set.txt"
 }
 
+# bills BASE: what each image holds.
+bills() {
+  local inventory
+  inventory=$(mktemp)
+  "$docker" run --rm --interactive --network none --entrypoint python "$1" - <docker/inventory.py >"$inventory"
+  local wheels=docker/wheels
+  "$python" docker/sbom.py "$inventory" muster $wheels/dependencies $wheels/product >$wheels/product.cdx.json
+  "$python" docker/sbom.py "$inventory" muster-stack $wheels/dependencies $wheels/product $wheels/local >$wheels/stack.cdx.json
+  chmod 644 $wheels/*.cdx.json
+  rm "$inventory"
+}
+
 muster_images() {
   local base=$python_base processor=generic product
-  if ! pulled "$base"; then stand_in_base; base=$local_base; fi
+  if ! published "$base"; then stand_in_base; base=$local_base; fi
   # Every x86 since 2009; the code of the build machine's own processor would not be found on another one.
   [ "$(uname -m)" != x86_64 ] || processor=x86-64-v2
   wheels "$base"
-  product="$(digest Dockerfile docker/strip.py docker/wheels/dependencies docker/wheels/product)"
+  bills "$base"
+  product="$(digest Dockerfile docker/strip.py docker/wheels/dependencies docker/wheels/product docker/wheels/product.cdx.json)"
   build "$muster" "$product" --target product --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
-  build "$stack" "$product-$(digest docker/wheels/local)" \
+  build "$stack" "$product-$(digest docker/wheels/local docker/wheels/stack.cdx.json)" \
     --target stack --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
 }
 

@@ -3,8 +3,8 @@
 `python -m orchestration.tasks verify|import|build JOB EXECUTION`, or `... export EXPORT EXECUTION GROUP`.
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
-help. A task has nothing but its exit code to tell Step Functions, so what must not be retried is told through the
-catalog.
+help. 64: no task has such a command. A task has nothing but its exit code to tell Step Functions, so what must not be
+retried is told through the catalog.
 """
 
 import logging
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from connectors.sources.standby import STANDBY
+from orchestration.container import USAGE_EXIT_CODE
 from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.settings import Settings
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 PARSING: Final = ("verify", "import")
 """The commands that read the file."""
+WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "export": 4}
+USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export EXPORT EXECUTION GROUP"
 
 
 def run(context: Context, command: str, job: JobId, execution: str) -> int:
@@ -69,6 +72,9 @@ def _step(command: str) -> Callable[[Context, JobId], View]:
 
 def main(arguments: Sequence[str]) -> int:
     """Read settings, run the step."""
+    if len(arguments) != WORDS.get(arguments[0] if arguments else ""):
+        sys.stderr.write(f"{USAGE}, not: {' '.join(arguments) or 'nothing'}\n")
+        return USAGE_EXIT_CODE
     command, job, execution, *group = arguments
     if command in PARSING:
         STANDBY.prepare()  # it loads while the settings, the catalog and the job are read

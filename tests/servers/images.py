@@ -14,8 +14,8 @@ from tests.conftest import unavailable
 
 PRODUCT: Final = os.environ.get("MUSTER_IMAGE", "muster:local")
 STACK: Final = os.environ.get("MUSTER_STACK_IMAGE", "muster-stack:local")
-KAFKA: Final = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
-POSTGRES: Final = os.environ.get("POSTGRES_IMAGE", "postgres:15")
+KAFKA: Final = os.environ.get("KAFKA_IMAGE", "muster-kafka:local")
+POSTGRES: Final = os.environ.get("POSTGRES_IMAGE", "muster-postgres:local")
 TASK_IMAGE: Final = f"{PRODUCT}-engine-tests"
 ROOT: Final = Path(__file__).parents[2]
 NEEDED: Final = (

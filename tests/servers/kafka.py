@@ -21,7 +21,7 @@ from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from tests.servers.ports import free_port
 
-IMAGE: Final = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
+IMAGE: Final = os.environ.get("KAFKA_IMAGE", "muster-kafka:local")
 STARTED: Final = re.compile(r"Kafka Server started")
 START_TIMEOUT_S: Final = 180
 

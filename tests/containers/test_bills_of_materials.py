@@ -1,0 +1,50 @@
+"""What the images say they are made of, held against what is in them."""
+
+import json
+import subprocess
+from typing import Any, Final
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from tests.servers.images import PRODUCT, ROOT, STACK, docker
+
+pytestmark = pytest.mark.containers
+
+BILL: Final = "/opt/muster/sbom.cdx.json"
+INVENTORY: Final = (ROOT / "docker/inventory.py").read_bytes()
+BASE_PYTHON: Final = "$(python -c 'import sys; print(sys._base_executable)')"
+IMAGES: Final = pytest.mark.parametrize("image", [PRODUCT, STACK])
+
+
+def bill(image: str) -> str:
+    return docker("run", "--rm", "--user=4711", image, "cat", BILL)
+
+
+def inventory(image: str, python: str) -> Any:
+    """What one of the image's Pythons finds, and dpkg."""
+    command = ["docker", "run", "--rm", "--interactive", "--network=none", image, "sh", "-c", f"exec {python} -"]
+    return json.loads(subprocess.run(command, input=INVENTORY, check=True, capture_output=True, timeout=60).stdout)
+
+
+def listed(text: str, kind: str) -> set[tuple[str, str]]:
+    """Names and versions of one kind of package."""
+    parts = json.loads(text)["components"]
+    return {(part["name"], part["version"]) for part in parts if part.get("purl", "").startswith(f"pkg:{kind}/")}
+
+
+@IMAGES
+def test_an_image_lists_exactly_the_distributions_and_debian_packages_that_are_in_it(image: str) -> None:
+    said = bill(image)
+    ours, of_base = inventory(image, "python"), inventory(image, BASE_PYTHON)
+    installed = {(name, version) for found in (ours, of_base) for name, version in found["distributions"]}
+    assert {"muster", "duckdb"} <= {name for name, _ in installed}
+    assert listed(said, "pypi") == installed
+    assert listed(said, "deb") == {(name, version) for name, version, *_ in ours["packages"]}
+    assert listed(said, "generic") == {("python", ours["python"])}
+
+
+@IMAGES
+def test_the_bill_of_an_image_keeps_to_the_schema_of_cyclonedx(image: str) -> None:
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill(image)) is None

@@ -1,0 +1,211 @@
+"""The image as AWS starts it: Lambda functions under the user that Lambda takes, tasks as those of ECS.
+
+Lambda knows no USER and mounts nothing: a user of its own reads the image and writes to /tmp. Its runtime interface
+emulator takes the place of the service. ECS may put a process of its own before a task (`initProcessEnabled`), and a
+read-only root under it.
+"""
+
+import json
+import re
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from orchestration.container import TERMINATED, USAGE_EXIT_CODE
+from orchestration.local.ports import accepts
+from orchestration.workflow.resources import FunctionSpec, function_specs
+from tests.containers.compose import inspect
+from tests.contract.lambda_runners import invoke
+from tests.servers.images import PRODUCT, ROOT, docker
+from tests.servers.lambda_emulator import emulator
+from tests.servers.ports import free_ports
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(120)]
+
+LAMBDA: Final = (
+    "--user=993:990",
+    "--read-only",
+    "--tmpfs=/tmp:size=512m",
+    "--cap-drop=ALL",
+    "--env=MUSTER_HOME=/tmp/muster",
+)
+"""The user that Lambda runs functions as, and what it lets them write."""
+ECS: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+NO_CATALOG: Final = "--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:1/x"
+SILENT_CATALOG: Final = "--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@10.255.255.1/x"
+JOB: Final = "01jd0000000000000000000000"
+RECORD: Final = {"kind": "user", "code": "NO_HEADER", "message": "line 1 is no header", "detail": {"line": 1}}
+CAUSE: Final = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(RECORD)})
+SERVICE: Final = re.compile(r"boto3\.client\(\s*(?:#.*\n\s*)?\"([a-z0-9-]+)\"")
+OF_THE_STACK: Final = ("orchestration/local", "orchestration/deploy")
+"""What runs beside the image, with all of botocore."""
+LOADED: Final = """
+import sys
+from importlib import import_module
+for handler in sys.argv[1:]:
+    module, _, name = handler.rpartition(".")
+    assert callable(getattr(import_module(module), name)), handler
+"""
+WRITABLE: Final = """
+import os
+def writable(folder):
+    try:
+        os.rmdir(os.mkdir(f"{folder}/probe") or f"{folder}/probe")
+    except OSError:
+        return False
+    return True
+found = []
+for folder, below, _ in os.walk("/"):
+    if folder in ("/proc", "/sys", "/dev"):
+        below.clear()
+    elif writable(folder):
+        found.append(folder)
+        below.clear()
+print(found)
+"""
+
+
+def spec(name: str) -> FunctionSpec:
+    [found] = [one for one in function_specs() if one.name == name]
+    return found
+
+
+class Function:
+    """A container with one function, started as Lambda starts it; `name` is the container's."""
+
+    def __init__(self, name: str, port: int) -> None:
+        self.name = name
+        self._port = port
+
+    def invoke(self, event: Any) -> Any:
+        return invoke(self._port, event)
+
+    def runtimes(self) -> list[str]:
+        """Process ids of the runtime."""
+        lines = docker("top", self.name, "-o", "pid,args").splitlines()
+        return [line.split()[0] for line in lines if "orchestration.container" in line and "rie" not in line]
+
+
+@contextmanager
+def function(of: FunctionSpec, *env: str) -> Iterator[Function]:
+    """The function behind the emulator, with the entry point of the image and no more memory than it has at AWS."""
+    name, (port, runtime_port) = f"muster-test-lambda-{uuid.uuid4().hex[:8]}", free_ports(2)
+    memory = f"{of.memory_mb}m"
+    begin = [
+        "--detach",
+        "--name",
+        name,
+        "--network=host",
+        f"--memory={memory}",
+        f"--memory-swap={memory}",
+        *LAMBDA,
+        *env,
+    ]
+    begin += [f"--volume={emulator()}:/aws-lambda-rie:ro", "--entrypoint=/aws-lambda-rie"]
+    listen = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    listen += ["--runtime-api-address", f"127.0.0.1:{runtime_port}"]
+    docker("run", *begin, PRODUCT, *listen, *inspect(PRODUCT)["Config"]["Entrypoint"], "lambda", of.handler)
+    try:
+        deadline = time.monotonic() + 30
+        while not accepts(port):
+            assert time.monotonic() < deadline, docker("logs", name)
+            time.sleep(0.05)
+        yield Function(name, port)
+        assert not inspect(name)["State"]["OOMKilled"]
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_a_function_answers_from_a_cold_start_and_again_from_the_same_process() -> None:
+    with function(spec("ExtractCause")) as running:
+        event = {"job_id": JOB, "failure": {"Error": "UserError", "Cause": CAUSE}}
+        first = running.invoke(event)
+        [runtime] = running.runtimes()
+        assert first.result == {"job_id": JOB, "error": RECORD}
+        assert running.invoke(event) == first
+        assert running.runtimes() == [runtime]
+
+
+def test_a_function_that_cannot_reach_its_catalog_answers_with_an_error_that_step_functions_tries_again() -> None:
+    with function(spec("ReadOutcome"), NO_CATALOG) as running:
+        error = running.invoke({"job_id": JOB, "execution": "arn"}).error
+        named = (error["errorType"], json.loads(error["errorMessage"])["code"])
+        assert named == ("RetriableError", "CATALOG_UNAVAILABLE")
+
+
+def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=90
+    )
+
+
+def test_the_user_of_lambda_can_load_every_function() -> None:
+    handlers = [one.handler for one in function_specs()]
+    done = ran(*LAMBDA, "--network=none", PRODUCT, "python", "-c", LOADED, *handlers)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_knows_every_service_of_aws_that_the_product_calls() -> None:
+    files = [path for name in ("orchestration", "connectors", "streams") for path in (ROOT / name).rglob("*.py")]
+    called = {service for path in files if not at_home(path) for service in SERVICE.findall(path.read_text())}
+    assert {"s3", "stepfunctions"} <= called
+    asked = "import botocore.session as b, json; print(json.dumps(b.get_session().get_available_services()))"
+    assert called <= set(json.loads(docker("run", "--rm", PRODUCT, "python", "-c", asked)))
+
+
+def at_home(path: Path) -> bool:
+    return path.relative_to(ROOT).as_posix().startswith(OF_THE_STACK)
+
+
+def test_only_the_home_and_the_temporary_folder_are_written_and_volumes_of_ecs_are_the_users() -> None:
+    # A new volume of Docker takes owner and mode of the folder of the image, as one of ECS does.
+    names = [f"muster-test-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    volumes = [f"--volume={name}:{at}" for name, at in zip(names, ("/tmp", "/var/lib/muster"), strict=True)]
+    try:
+        done = ran("--read-only", "--cap-drop=ALL", *volumes, PRODUCT, "python", "-c", WRITABLE)
+        assert done.stdout.strip() == "['/tmp', '/var/lib/muster']", done.stderr
+    finally:
+        docker("volume", "rm", *names)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("task",),
+        ("task", "verify", JOB),
+        ("task", "verify", JOB, "execution", "1"),
+        ("task", "export", JOB, "execution"),
+        ("task", "dance", JOB, "execution"),
+    ],
+)
+def test_a_task_that_does_not_exist_is_a_usage_error(command: Sequence[str]) -> None:
+    done = ran(*ECS, "--network=none", PRODUCT, *command)
+    assert (done.returncode, done.stdout) == (USAGE_EXIT_CODE, "")
+    assert "task takes: " in done.stderr
+
+
+def test_a_task_whose_catalog_is_away_may_be_tried_again() -> None:
+    done = ran(*ECS, "--network=none", NO_CATALOG, PRODUCT, "task", "verify", JOB, "execution")
+    assert done.returncode == 1
+    assert "CATALOG_UNAVAILABLE" in done.stderr
+
+
+def test_a_task_behind_an_init_process_ends_on_a_sigterm_that_comes_while_python_starts() -> None:
+    name = f"muster-test-sigterm-{uuid.uuid4().hex[:8]}"
+    docker(
+        "run", "--detach", "--init", "--name", name, *ECS, SILENT_CATALOG, PRODUCT, "task", "verify", JOB, "execution"
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while len(docker("top", name, "-o", "pid").splitlines()) < 3:  # a title, the init process, Python
+            assert time.monotonic() < deadline
+        docker("stop", "--time", "20", name)
+        assert inspect(name)["State"]["ExitCode"] == TERMINATED
+    finally:
+        docker("rm", "--force", "--volumes", name)
