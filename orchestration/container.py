@@ -69,11 +69,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"say what to run: {', '.join(MODULES)}, or a program\n")
         return USAGE_EXIT_CODE
     word, *rest = arguments
+    signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
     writable_kernels(os.environ)
     if word not in MODULES:
         os.execvp(word, [word, *rest])  # noqa: S606  # no shell
     module, *before = MODULES[word]
-    signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
     try:
         if word == "health":  # often, and beside the program, which has read everything
             container_secrets.point_to_kafka_credentials(os.environ)

@@ -64,6 +64,18 @@ def test_sigterm_ends_a_program_that_does_not_expect_it(tmp_path: Path) -> None:
         assert process.wait(20) == TERMINATED
 
 
+def test_sigterm_is_heeded_while_the_kernels_are_copied(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from orchestration import container
+container.writable_kernels = lambda env: os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(container.main(["lambda", "handler"]))
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=False, timeout=60)
+    assert done.returncode == TERMINATED
+
+
 def test_the_addresses_of_a_container_are_those_that_linux_calls_local() -> None:
     assert serving.own_addresses(FIB_TRIE) == {"172.18.0.7"}
 

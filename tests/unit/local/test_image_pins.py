@@ -1,0 +1,43 @@
+"""What a registry gives is named by its digest; what compose and tests run has names that no registry knows."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[3]
+PINNED: Final = re.compile(r"[a-z0-9./-]+:[\w.-]+@sha256:[0-9a-f]{64}")
+BUILD: Final = (ROOT / "docker/build.sh").read_text()
+COMPOSE: Final = (ROOT / "docker-compose.yml").read_text()
+
+
+def pins() -> list[str]:
+    """What the Dockerfile builds on, and what docker/build.sh pulls."""
+    base = re.findall(r"^ARG BASE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return [*base, *re.findall(r"_published=\$\{\w+:-(.*)\}$", BUILD, re.MULTILINE)]
+
+
+def test_what_is_pulled_is_pinned_by_digest() -> None:
+    assert [pin.partition("@")[0] for pin in pins()] == ["python:3.11-slim", "apache/kafka:4.3.1", "postgres:15"]
+    assert [pin for pin in pins() if not PINNED.fullmatch(pin)] == []
+
+
+def test_no_stage_is_built_on_anything_else() -> None:
+    for path in (ROOT / "Dockerfile", *ROOT.glob("docker/*/Dockerfile")):
+        text = path.read_text()
+        stages = set(re.findall(r"^FROM \S+ AS (\w+)$", text, re.MULTILINE))
+        assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) <= {"${BASE}", *stages}, path
+
+
+def test_compose_runs_only_what_make_images_has_named() -> None:
+    named = re.findall(r"image: (?:&\w+ )?(\S+)", COMPOSE)
+    made = set(re.findall(r"^\w+=(\$\{\w+:-\S+:local\})$", BUILD, re.MULTILINE))
+    assert set(named) - {"*stack"} == made
+
+
+def test_the_documentation_names_what_is_pinned() -> None:
+    said = PINNED.findall((ROOT / "docs/containers.md").read_text())
+    assert sorted(said) == sorted(pins())
+
+
+def test_no_list_of_manifests_is_built_which_lambda_would_refuse() -> None:
+    assert re.search(r"^export BUILDX_NO_DEFAULT_ATTESTATIONS=1$", BUILD, re.MULTILINE)
