@@ -8,12 +8,21 @@ import argparse
 import json
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import export_bench, import_bench, publish_bench, scaling_bench, verify_bench, worker_bench
+from benchmarks import (
+    export_bench,
+    import_bench,
+    publish_bench,
+    scaling_bench,
+    verify_bench,
+    version_bench,
+    worker_bench,
+)
 from benchmarks.generate import generate_csv
 from benchmarks.measure import Result, machine
 from benchmarks.segments import bench as segments_bench
@@ -25,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "verify": verify_bench.run,
     "publish": publish_bench.run,
     "worker": worker_bench.run,
+    "version": version_bench.run,
     "import": import_bench.run,
     "scaling": scaling_bench.run,
     "export": export_bench.run,
@@ -33,7 +43,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 """By name, in the order in which they run. A new one is a module with a `run` and a line here."""
 
-NO_FILE = {"scaling", "segments", "preview"}
+NO_FILE = {"version", "scaling", "segments", "preview"}
 """Those that do not use the CSV file."""
 SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
@@ -45,7 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", formatter_class=formatter)
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=f"some of {', '.join(BENCHMARKS)}")
     parser.add_argument(
-        "--rows", type=int, default=5_000_000, help="of the file of all but scaling, segments and preview"
+        "--rows",
+        type=int,
+        default=5_000_000,
+        help="of the file of all but scaling, segments and preview; of each side of version",
     )
     parser.add_argument(
         "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"
@@ -86,7 +99,8 @@ def main() -> None:
     console.print(table(results))
     rates = {result.label: result.rate for result in results}
     lines = [result.as_record(rates) for result in results]
-    record = {"rows": options.rows, "bytes": size, "machine": before, "results": lines}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"rows": options.rows, "bytes": size, "measured_at": at, "machine": before, "results": lines}
     out: Path = options.json or Path(f"bench-{options.rows}.json")
     out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     console.print(f"written to {out}")

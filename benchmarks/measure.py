@@ -30,7 +30,8 @@ class Result:
     """One line of the report: the best run of something, compared with `baseline` (the label of another line).
 
     `goal` is how many times the rate of the baseline it should reach; none where there is nothing to reach. Goals of
-    another kind are in words (`target`), with the verdict in `met`.
+    another kind are in words (`target`), with the verdict in `met`. `stored_bytes`: what the rows take where
+    they were written to.
     """
 
     benchmark: str
@@ -41,6 +42,7 @@ class Result:
     target: str = ""
     met: bool | None = None
     note: str = ""
+    stored_bytes: int | None = None
 
     @property
     def rate(self) -> float:

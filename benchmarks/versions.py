@@ -1,5 +1,6 @@
 """Two versions of an audience in the lake, as imports would have left them: sorted parts, one a partition."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,9 @@ from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.steps.references import ref_of
 from schemas.columns import Column, RowSchema
-from schemas.ids import Attempt, AudienceName, Partition, TenantName
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.partitioning import partition_users
-from segmentation.versions import AudienceRef, Published, PublishRequest
+from segmentation.versions import AudienceRef, Part, Published, PublishRequest
 
 TENANT: Final = TenantName("bench")
 ROW_SCHEMA: Final = RowSchema(
@@ -64,14 +65,17 @@ def _widened(random: np.random.Generator, batch: pa.RecordBatch) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(columns, schema=ROW_SCHEMA.arrow())
 
 
-def _publish(context: Context, ref: AudienceRef, table: pa.Table, scratch: Path, order: str) -> PinnedVersion:
-    import_id, partitions = fresh_id(), context.settings.partitions
+def make_parts(
+    context: Context, ref: AudienceRef, table: pa.Table, schema: RowSchema, import_id: JobId, scratch: Path
+) -> tuple[Part, ...]:
+    """The rows as an import of them would have left them in the lake: sorted, a part a partition."""
+    partitions = context.settings.partitions
     place = partition_users(table["user_id"].combine_chunks(), partitions)
     parts = []
     for partition in range(partitions):
         members = table.take(pa.array(place.order[place.starts[partition] : place.starts[partition + 1]]))
         path = scratch / "part.parquet"
-        digest = write_rows(members.sort_by("user_id").to_batches(), ROW_SCHEMA, path)
+        digest = write_rows(members.sort_by("user_id").to_batches(), schema, path)
         part = store_part(
             context.s3,
             path,
@@ -82,7 +86,14 @@ def _publish(context: Context, ref: AudienceRef, table: pa.Table, scratch: Path,
             partition=Partition(partition),
         )
         parts.append(part)
-    request = PublishRequest(
+    return tuple(parts)
+
+
+def replacing(
+    ref: AudienceRef, parts: Sequence[Part], schema: RowSchema, import_id: JobId, order: str, partitions: int
+) -> PublishRequest:
+    """What publishes parts as the next version."""
+    return PublishRequest(
         audience=ref,
         import_id=import_id,
         attempt=Attempt(1),
@@ -90,13 +101,18 @@ def _publish(context: Context, ref: AudienceRef, table: pa.Table, scratch: Path,
         order_key=order,
         parts=tuple(parts),
         partitions=partitions,
-        row_schema=ROW_SCHEMA,
+        row_schema=schema,
         base_version=None,
         counts=None,
         max_shrink_percent=None,
         published_at=datetime.now(UTC),
     )
-    outcome = context.versions.publish(request)
+
+
+def _publish(context: Context, ref: AudienceRef, table: pa.Table, scratch: Path, order: str) -> PinnedVersion:
+    import_id, partitions = fresh_id(), context.settings.partitions
+    parts = make_parts(context, ref, table, ROW_SCHEMA, import_id, scratch)
+    outcome = context.versions.publish(replacing(ref, parts, ROW_SCHEMA, import_id, order, partitions))
     if not isinstance(outcome, Published):
         raise TypeError(f"the version was not published: {outcome}")
     info = context.versions.version(ref, outcome.version)

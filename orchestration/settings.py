@@ -97,6 +97,7 @@ class Settings:
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
     upload_keep_hours: int = 72
+    prices_file: Path = Path()  # none: the list prices that come with the product
     destinations_file: Path = Path()
     max_jobs: int = 4
     max_jobs_per_tenant: int = 2

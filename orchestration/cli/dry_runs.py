@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 
 def run_dry(context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any]) -> ExitCode:
-    """Verify a file, and say what its import would come to."""
+    """Verify a file, and say what its import would come to, how long it would take and what it would cost."""
     from connectors.sources.parsing import ParseProgress
+    from orchestration.cli.quotes import print_quote
     from orchestration.cli.rendering import stage_line
     from orchestration.cli.screen import screen
     from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
     from orchestration.operations.dry_run import DryRun, dry_run
     from orchestration.operations.follow import StageView
+    from orchestration.operations.quoting import prices_of, quote_of
     from orchestration.operations.submit import check_readable
     from schemas.ids import tenant_name
     from schemas.import_targets import kind_of_target, target_name
@@ -35,6 +37,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
     else:
         pinned = Path(source)
         check_readable(pinned)
+    prices = prices_of(context.settings)  # a broken file of prices is told before a large file is read
     began = time.monotonic()
     with screen() as place:
 
@@ -63,12 +66,15 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
             )
         else:
             result = activity_dry_run(context, pinned, kind=kind, overrides=overrides, on_progress=report)
+    quoted = quote_of(context, pinned, result, prices)
     if SESSION.json:
-        print_json(result.as_record())
-    elif isinstance(result, ActivityDryRun):
+        print_json({**result.as_record(), "quote": quoted.as_record()})
+        return ExitCode.USER_ERROR if result.problems else ExitCode.OK
+    if isinstance(result, ActivityDryRun):
         _print_activity(result)
     else:
         _print_dry_run(result)
+    print_quote(quoted)
     return ExitCode.USER_ERROR if result.problems else ExitCode.OK
 
 

@@ -46,6 +46,13 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def usd(value: float) -> str:
+    """Money: 1234.5 -> 1,234.50; below one in four digits; what is less than that, as such."""
+    if value >= 1:
+        return f"{value:,.2f}"
+    return "< 0.0001" if 0 < value < 0.00005 else f"{value:.4f}"
+
+
 def age(at_ms: int, now_ms: int) -> str:
     """How long ago, in one unit."""
     seconds = max(0, (now_ms - at_ms) // 1000)

@@ -1,0 +1,30 @@
+"""A quote as text."""
+
+from orchestration.cli.console import print_line, print_table
+from orchestration.cli.formatting import duration, size, usd
+from orchestration.quoting.bills import GB
+from orchestration.quoting.quote import RETENTION_DAYS, Quote
+
+
+def print_quote(quote: Quote) -> None:
+    """Where each stage would run, how long it takes and what it costs, and what stands in the way."""
+    print_line("")
+    here = "" if quote.billed else ", which is what it would be there; here it costs nothing"
+    print_line(f"at AWS, by list prices of {quote.prices_of} for {quote.region}{here}:")
+    rows = [(stage.stage, stage.where, duration(stage.seconds), usd(stage.usd.total)) for stage in quote.stages]
+    print_table(
+        ("STAGE", "WHERE", "TIME", "USD"),
+        [*rows, ("together", "", duration(quote.seconds), usd(quote.usd.total))],
+        right=("TIME", "USD"),
+    )
+    print_line(
+        f"of it {usd(quote.paid_anyway.total)} USD for workers, which cost the same when no job comes; "
+        f"{size(quote.kafka_gb * GB)} of the brokers' disks for {RETENTION_DAYS:.0f} days"
+        + (
+            f"; {size(quote.lake_gb * GB)} in the lake, {usd(quote.lake_usd_month)} USD a month"
+            if quote.lake_gb
+            else ""
+        )
+    )
+    for obstacle in quote.obstacles:
+        print_line(f"cannot end like this: {obstacle.code}: {obstacle.message}", style="red")

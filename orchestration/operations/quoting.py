@@ -1,0 +1,51 @@
+"""The quote of a file that a dry run has verified."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connectors.pinned import SourceObject
+from connectors.sources.detection import PARQUET_MAGIC
+from orchestration.operations.activity_dry_run import ActivityDryRun
+from orchestration.operations.dry_run import DryRun
+from orchestration.quoting.deployment import Deployment
+from orchestration.quoting.prices import Prices, load_prices
+from orchestration.quoting.quote import Quote, quote
+from orchestration.quoting.rates import shipped_rates
+from orchestration.quoting.work import Work
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+    from orchestration.settings import Settings
+
+
+def prices_of(settings: "Settings") -> Prices:
+    """The list prices, and the operator's own instead of some of them. Raises `UserError` BAD_SETTINGS."""
+    return load_prices(None if settings.prices_file == Path() else settings.prices_file)
+
+
+def quote_of(context: "Context", source: SourceObject | Path, result: DryRun | ActivityDryRun, prices: Prices) -> Quote:
+    """What the import of a file would take, by the rows that were counted in it."""
+    deployment = Deployment(settings=context.settings)
+    return quote(work_of(context, source, result), deployment, shipped_rates(), prices)
+
+
+def work_of(context: "Context", source: SourceObject | Path, result: DryRun | ActivityDryRun) -> Work:
+    """The file and what its import would do."""
+    if isinstance(source, Path):
+        size = source.stat().st_size
+        with source.open("rb") as file:
+            start = file.read(len(PARQUET_MAGIC))
+    else:
+        size, start = source.size, context.objects.read_range(source, 0, len(PARQUET_MAGIC))
+    copied = start == PARQUET_MAGIC
+    if isinstance(result, ActivityDryRun):
+        return Work(rows=result.rows, bytes=size, kind=result.kind, mode="append", copied=copied)
+    counts = result.counts
+    return Work(
+        rows=result.rows,
+        bytes=size,
+        mode=result.mode,
+        base_members=counts.base,
+        members=counts.members,
+        copied=copied,
+    )

@@ -1,0 +1,68 @@
+"""What a month costs in which no job runs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from orchestration.quoting.bills import hour_price
+from orchestration.quoting.deployment import RELAY, WORKER, WORKERS, Resources
+from orchestration.quoting.prices import Prices
+
+MONTH_H: Final = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """How many of everything there are. `given`: what the operator brings, in the words of docs/deploy.md.
+
+    `endpoints`: interface endpoints times zones; the gateway of S3 costs nothing. `broker_gb`, `database_gb`: disk.
+    """
+
+    worker: Resources = WORKER
+    workers: int = WORKERS
+    segment_workers: int = WORKERS
+    relays: int = 1
+    secrets: int = 3
+    keys: int = 0
+    alarms: int = 8
+    brokers: int = 3
+    broker_gb: int = 300
+    databases: int = 1
+    database_gb: int = 20
+    endpoints: int = 12
+    nats: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleLine:
+    """One thing that is paid by the month. `ours`: it is in the stack; else the operator brings it."""
+
+    what: str
+    count: int
+    usd_month: float
+    ours: bool
+
+
+def idle_lines(idle: Idle, prices: Prices) -> tuple[IdleLine, ...]:
+    """What is in the stack first, then what the operator brings; things of which there are none are left out."""
+    worker = MONTH_H * hour_price(prices, idle.worker)
+    relay = MONTH_H * hour_price(prices, RELAY)
+    lines = (
+        ("functions, state machines, rule, task definitions", 1, 0.0, True),
+        ("workers that materialise imports", idle.workers, worker, True),
+        ("workers of segments", idle.segment_workers, worker, True),
+        ("relay", idle.relays, relay, True),
+        ("secrets", idle.secrets, prices.secret_month.usd, True),
+        ("key of the customer", idle.keys, prices.key_month.usd, True),
+        ("alarms", idle.alarms, prices.alarm_month.usd, True),
+        ("brokers", idle.brokers, MONTH_H * prices.broker_hour.usd, False),
+        ("disk of the brokers, GB", idle.broker_gb, prices.broker_gb_month.usd, False),
+        ("database", idle.databases, MONTH_H * prices.database_hour.usd, False),
+        ("disk of the database, GB", idle.database_gb, prices.database_gb_month.usd, False),
+        ("interface endpoints, each in each zone", idle.endpoints, MONTH_H * prices.endpoint_hour.usd, False),
+        ("NAT gateways", idle.nats, MONTH_H * prices.nat_hour.usd, False),
+    )
+    return tuple(
+        IdleLine(what=what, count=count, usd_month=count * each, ours=ours)
+        for what, count, each, ours in lines
+        if count
+    )

@@ -1,0 +1,96 @@
+"""Why a job could not end as it is quoted: limits of AWS, of the workflow, and of the disks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
+from orchestration.quoting.stages import StageQuote
+from orchestration.quoting.work import Work
+from orchestration.steps.timeouts import LONGEST_S, timeouts
+from schemas.topics import MAX_JOB_AGE_S
+
+ObstacleCode = Literal["OVER_15_MINUTES", "OVER_TIMEOUT", "OVER_24_HOURS", "OVER_JOB_AGE", "OVER_DISK"]
+HOUR_S: Final = 3600
+TIMED: Final = {"verify": "verify_s", "import": "import_s", "build": "build_s", "publish": "publish_s"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """One reason, and what to do about it."""
+
+    code: ObstacleCode
+    stage: str | None
+    message: str
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"code": self.code, "stage": self.stage, "message": self.message}
+
+
+def obstacles(work: Work, deployment: Deployment, stages: Sequence[StageQuote]) -> tuple[Obstacle, ...]:
+    """All of them, in the order of the stages, then those of the whole; none where the job can end."""
+    allowed = timeouts(work.bytes, work.base_members)
+    found = [obstacle for stage in stages for obstacle in _of_stage(stage, deployment, allowed)]
+    total = sum(stage.seconds for stage in stages)
+    if total > MAX_JOB_AGE_S:
+        found.append(
+            Obstacle(
+                code="OVER_JOB_AGE",
+                stage=None,
+                message=f"all stages take {total / HOUR_S:.1f} h; a job that is older than {MAX_JOB_AGE_S // HOUR_S} h "
+                "is ended. Run more workers, or split the file",
+            )
+        )
+    return tuple(found)
+
+
+def _of_stage(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]) -> Iterator[Obstacle]:
+    took = f"{stage.stage} takes {stage.seconds / 60:.0f} min"
+    if stage.where == "function" and stage.seconds > FUNCTION_LONGEST_S:
+        yield Obstacle(
+            code="OVER_15_MINUTES",
+            stage=stage.stage,
+            message=f"{took} in a function, which may run {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or run "
+            "more workers",
+        )
+    if stage.seconds > LONGEST_S:
+        yield Obstacle(
+            code="OVER_24_HOURS",
+            stage=stage.stage,
+            message=f"{took}; none may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
+        )
+    elif (limit := allowed.get(TIMED.get(stage.stage, ""))) is not None and stage.seconds > limit:
+        yield Obstacle(
+            code="OVER_TIMEOUT",
+            stage=stage.stage,
+            message=f"{took}; for a file of this size it is given {limit / 60:.0f}. "
+            "Run more workers, or split the file",
+        )
+    if stage.disk_gb > (room := _room(stage, deployment)):
+        yield Obstacle(
+            code="OVER_DISK",
+            stage=stage.stage,
+            message=f"{stage.stage} needs {stage.disk_gb:.1f} GB of disk in its place ({stage.where}), which has "
+            f"{room:.1f}. {_more_room(stage)}",
+        )
+
+
+def _room(stage: StageQuote, deployment: Deployment) -> float:
+    match stage.where:
+        case "workers":
+            return deployment.worker.disk_gb
+        case "functions":
+            return 0.0  # they need none
+        case place:
+            return deployment.resources(place).disk_gb
+
+
+def _more_room(stage: StageQuote) -> str:
+    match stage.where:
+        case "workers":
+            return "Give the topics more partitions, or the workers more disk"
+        case "function":
+            return "Lower lambda_file_bytes"
+        case _:
+            return "Give tasks more disk, or lower fargate_file_bytes"

@@ -1,0 +1,185 @@
+"""The stages of one import, each with its place, seconds and money.
+
+An audience: verify, import, materialise, build (append and remove), publish. Events and profiles: verify, import,
+archive, publish. Workers begin when the importer begins, so materialise and archive are only what is left to do when it
+has ended; their money is that of all the time that the workers are busy.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final, Literal
+
+from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
+from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
+from orchestration.quoting.pace import held_up, seconds, workers_seconds
+from orchestration.quoting.places import Place, StagePlaces
+from orchestration.quoting.prices import Prices
+from orchestration.quoting.rates import Rates, StageRate
+from orchestration.quoting.work import Work
+
+Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build", "publish"]
+Where = Place | Literal["functions", "workers"]
+MIB: Final = 1024 * 1024
+RUN_BYTES: Final = 16 * MIB
+"""Of a staged run that is full; `streams.config` has the same, which nothing here may import."""
+GROUP_BYTES: Final = 16 * MIB
+"""Parts are read so much at a time (`connectors.lake.row_groups`)."""
+FIXED_STEPS: Final = 4
+"""Small functions: registering, waiting for a turn, waiting for the workers, telling the end; a task has one more."""
+FIXED_STATES: Final = 8
+"""States around the stages: those of the small functions, the choice after each, and the end."""
+STAGE_STATES: Final = 3
+"""Where it runs, the stage, and where to go on; after a task also what it left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageQuote:
+    """One stage. `start_s` of the `seconds` are until its program runs; `disk_gb` is what it needs of a local disk.
+
+    `paid_anyway`: of workers, which cost the same when no job comes.
+    """
+
+    stage: Stage
+    where: Where
+    seconds: float
+    start_s: float
+    usd: Usd
+    disk_gb: float = 0.0
+    paid_anyway: bool = False
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "stage": self.stage,
+            "where": self.where,
+            "seconds": round(self.seconds, 3),
+            "start_s": self.start_s,
+            "usd": self.usd.as_record(),
+            "disk_gb": round(self.disk_gb, 6),
+            "paid_anyway": self.paid_anyway,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quoting:
+    """Everything that the stages of one import are reckoned from."""
+
+    work: Work
+    deployment: Deployment
+    rates: Rates
+    prices: Prices
+    places: StagePlaces
+
+    def stages(self) -> tuple[StageQuote, ...]:
+        """In the order in which they end."""
+        build = (self._build(),) if self.work.builds else ()
+        return (self._workflow(), self._verify(), self._import(), self._workers(), *build, self._publish())
+
+    @property
+    def rows(self) -> float:
+        """In rows of the measured length."""
+        return self.work.measured_rows(self.rates)
+
+    @property
+    def sent_bytes(self) -> float:
+        """Bytes of the messages, as the producer compresses them."""
+        return self.rows * self.rates.kafka.bytes
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the workers take for all of it."""
+        d = self.deployment
+        rate = self.rates.materialise if self.work.kind == "audience" else self.rates.archive
+        return workers_seconds(rate, self.rows, partitions=d.partitions, workers=d.workers, vcpu=d.worker.vcpu)
+
+    def _workflow(self) -> StageQuote:
+        """The small functions between the stages, and what Step Functions takes for the whole."""
+        outcomes = sum(place != "function" for place in self._chosen)
+        steps = FIXED_STEPS + outcomes
+        a_step = self.rates.step_s.value
+        bill = function_bill(self.prices, a_step, function_gb(SMALL_FUNCTION))
+        entered = self.transitions * self.prices.transition.usd
+        usd = Usd(compute=steps * bill.compute, requests=steps * bill.requests + entered)
+        return StageQuote(stage="workflow", where="functions", seconds=steps * a_step, start_s=0.0, usd=usd)
+
+    @property
+    def transitions(self) -> int:
+        """States of Step Functions that an import enters when nothing is tried again."""
+        outcomes = sum(place != "function" for place in self._chosen)
+        return FIXED_STATES + STAGE_STATES * len(self._chosen) + outcomes
+
+    @property
+    def _chosen(self) -> tuple[Place, ...]:
+        """The places of the stages that have a choice."""
+        p = self.places
+        return (p.verify, p.import_, *((p.build,) if self.work.builds else ()), p.publish)
+
+    def _verify(self) -> StageQuote:
+        return self._read("verify", self.places.verify, self.rates.verify, least_s=0.0, sent=0.0)
+
+    def _import(self) -> StageQuote:
+        waiting = held_up(self.busy_s, self.rows, self.deployment.backlog_rows * self.work.width(self.rates))
+        sent = self.sent_bytes * (self.deployment.replication if self.deployment.traffic_charged else 1)
+        return self._read("import", self.places.import_, self.rates.import_, least_s=waiting, sent=sent)
+
+    def _read(self, stage: Stage, place: Place, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
+        """A stage that reads the file once: bounded by its processors, by S3's one connection, or by who takes it."""
+        vcpu = self.deployment.resources(place).vcpu
+        from_s3 = self.work.bytes / self.rates.s3_bytes_s.value
+        busy = max(seconds(rate, self.rows, vcpu), from_s3, least_s)
+        traffic = traffic_bill(self.prices, sent, self.deployment.zones)
+        usd = traffic + Usd(requests=2 * self.prices.s3_get.usd)  # one to pin the object, one for all its bytes
+        disk = self.work.bytes / 10**9 if self.work.copied else 0.0
+        return self._placed(stage, place, busy, usd, disk)
+
+    def _workers(self) -> StageQuote:
+        """What the workers have left to do once the importer has ended, and all that they cost."""
+        d, p = self.deployment, self.prices
+        sending = self._import()
+        left = max(0.0, self.busy_s - (sending.seconds - sending.start_s))
+        runs = max(self.sent_bytes / RUN_BYTES, self.busy_s * d.partitions)  # a run a second, be it ever so small
+        parts = self.rows * self.rates.lake.bytes / GROUP_BYTES + d.partitions
+        requests = Usd(requests=(runs + parts) * p.s3_put.usd + runs * p.s3_get.usd)
+        usd = workers_bill(p, self.busy_s, d.workers, d.worker) + traffic_bill(p, self.sent_bytes, d.zones) + requests
+        return StageQuote(
+            stage="materialise" if self.work.kind == "audience" else "archive",
+            where="workers",
+            seconds=left,
+            start_s=0.0,
+            usd=usd,
+            disk_gb=self.rows / d.partitions * self.rates.file.bytes / 10**9,
+            paid_anyway=True,
+        )
+
+    def _build(self) -> StageQuote:
+        place, width = self.places.build, self.work.width(self.rates)
+        both = self.rows + self.work.base_members * width
+        busy = seconds(self.rates.build, both, self.deployment.resources(place).vcpu)
+        groups = both * self.rates.lake.bytes / GROUP_BYTES + 2 * self.deployment.partitions
+        usd = Usd(requests=groups * (self.prices.s3_put.usd + self.prices.s3_get.usd))
+        disk = both / self.deployment.partitions * self.rates.file.bytes / 10**9
+        return self._placed("build", place, busy, usd, disk)
+
+    def _publish(self) -> StageQuote:
+        """Every part is read and digested again; of events and profiles the archive is asked what it has of them."""
+        place = self.places.publish
+        members = self.work.published * self.work.width(self.rates)
+        busy = seconds(self.rates.publish, members, self.deployment.resources(place).vcpu)
+        groups = ceil(members * self.rates.lake.bytes / GROUP_BYTES) + self.deployment.partitions
+        return self._placed("publish", place, busy, Usd(requests=groups * self.prices.s3_get.usd))
+
+    def _placed(self, stage: Stage, place: Place, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
+        start_s = {
+            "function": self.rates.function_start_s,
+            "task": self.rates.task_start_s,
+            "machine": self.rates.machine_start_s,
+        }[place].value
+        lasting = start_s + busy_s
+        match place:
+            case "function":
+                usd += function_bill(self.prices, lasting, self.deployment.resources(place).gb)
+            case "task":
+                usd += task_bill(self.prices, lasting, self.deployment.task)
+            case "machine":
+                usd += machine_bill(self.prices, lasting)
+        return StageQuote(stage=stage, where=place, seconds=lasting, start_s=start_s, usd=usd, disk_gb=disk_gb)
