@@ -22,6 +22,7 @@ SETTINGS_FILE: Final = "settings.toml"
 DESTINATIONS_FILE: Final = "destinations.toml"
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
+PLACES: Final = ("function", "task", "machine")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
 """Docker knows the rest; a name that begins with a dash would be taken for an option."""
 MACHINE_PREFIX: Final = re.compile(r"[a-zA-Z0-9_-]{0,40}", re.ASCII)
@@ -83,7 +84,13 @@ class Settings:
     workers: int = 1
     segment_workers: int = 1
     small_file_bytes: int = 16 * MIB
+    # A function has 900 s. Sending is the slowest step: its time is 300 s and one more for each 0.5 MiB, a tenth of the
+    # rate that two cores were measured to have (`steps.timeouts`): 256 MiB take 812 s at the very most.
     lambda_file_bytes: int = 256 * MIB
+    # Fargate gives a task 16 vCPU, 120 GB and 200 GiB of disk, and all the time it wants. Building is what needs disk:
+    # what is merged lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
+    fargate_file_bytes: int = 64 * 1024 * MIB
+    place: str = "function"  # where this process runs; the state machine tells tasks (`steps.where`)
     task_runner: str = "process"
     task_image: str = "muster:local"
     parse_memory_bytes: int = 4096 * MIB
@@ -164,6 +171,9 @@ def _check(settings: Settings) -> None:
     if runner not in TASK_RUNNERS:
         known = " or ".join(TASK_RUNNERS)
         raise UserError("BAD_SETTINGS", f"setting task_runner: {runner!r} is not {known}", name="task_runner")
+    if settings.place not in PLACES:
+        known = ", ".join(PLACES)
+        raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is none of {known}", name="place")
     if not IMAGE_NAME.fullmatch(image):
         raise UserError("BAD_SETTINGS", f"setting task_image: {image!r} is not the name of an image", name="task_image")
     prefix = settings.inbox_prefix

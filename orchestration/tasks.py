@@ -1,6 +1,7 @@
 """Entry point of a container task.
 
-`python -m orchestration.tasks verify|import|build JOB EXECUTION`, or `... export EXPORT EXECUTION GROUP`.
+`verify|import|build|publish JOB EXECUTION`, or `export EXPORT EXECUTION GROUP`; the word `task`, which the image takes,
+comes before that (`orchestration.container`).
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
 help. 64: no task has such a command. A task has nothing but its exit code to tell Step Functions, so what must not be
@@ -64,10 +65,11 @@ def export_group(context: Context, export: JobId, number: int, execution: str) -
 
 def _step(command: str) -> Callable[[Context, JobId], View]:
     from orchestration.steps.build import build
+    from orchestration.steps.publish import publish
     from orchestration.steps.send import send
     from orchestration.steps.verify import verify
 
-    return {"verify": verify, "import": send, "build": build}[command]
+    return {"verify": verify, "import": send, "build": build, "publish": publish}[command]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,14 +5,13 @@ from typing import Final
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.steps.timeouts import timeouts
+from orchestration.steps.where import MEMBER_BYTES, place_of
 from schemas.ids import JobId
 from schemas.log_ids import bind
 from schemas.messages import JobState
 
-LAMBDA_BASE_MEMBERS: Final = 1_000_000
-"""A base of at most so many members is merged within a Lambda's time and memory."""
-MEMBER_BYTES: Final = 16
-"""About what a user_id takes."""
+CUT_MEMBER_BYTES: Final = 16
+"""About what a user_id takes in what the workers write down of a segment."""
 NOT_MINE: Final = "DUPLICATE"
 """State shown to an execution that the job does not belong to: a twin's, or one that has been replaced. It ends."""
 
@@ -23,15 +22,14 @@ def view(context: Context, job: Job, *, state: JobState | str | None = None) -> 
     """The job as the state machine sees it; `state` overrides that of the catalog."""
     shown = state or job.state
     size = _size(context, job)
-    fits = size <= context.settings.lambda_file_bytes
-    base = _base_members(context, job) if shown == "BUILDING" else 0
+    members = _members(context, job, shown)
+    place = place_of(context.settings, size + MEMBER_BYTES * members)
     return {
         "job_id": job.job_id,
         "state": shown,
         "mode": job.mode,
-        "in_lambda": fits,
-        "build_in_lambda": fits and base <= LAMBDA_BASE_MEMBERS,
-        "timeouts": timeouts(size, base),
+        "place": place,
+        "timeouts": timeouts(size, members, place),
         "user_error": job.error is not None and job.error.kind == "user",
     }
 
@@ -43,11 +41,18 @@ def not_mine(context: Context, job_id: JobId, execution: str) -> View | None:
     return None if job.execution == execution else view(context, job, state=NOT_MINE)
 
 
-def _base_members(context: Context, job: Job) -> int:
-    """Members of the current version, as far as the catalog tells; a hint for where to run, nothing more."""
+def _members(context: Context, job: Job, shown: JobState | str) -> int:
+    """Members that a step has to do with besides the file: a hint for where to run and how long, nothing more.
+
+    BUILDING merges those of the version that is current, as far as the catalog tells. PUBLISHING re-reads those that
+    were built.
+    """
     if job.audience_id is None or job.segment is not None:  # a snapshot is merged with nothing
         return 0
-    return context.jobs.last_members(job.audience_id)
+    if shown == "BUILDING":
+        return context.jobs.last_members(job.audience_id)
+    built = job.build.get("parts", ()) if job.build is not None and shown == "PUBLISHING" else ()
+    return sum(int(part["rows"]) for part in built)
 
 
 def _size(context: Context, job: Job) -> int:
@@ -55,4 +60,4 @@ def _size(context: Context, job: Job) -> int:
     if job.segment is None:
         return int(job.source.get("size", 0))
     said = (row for row in context.progress.partitions(job.job_id) if row.attempt == job.attempt)
-    return MEMBER_BYTES * sum(int(row.record.get("distinct", 0)) for row in said)
+    return CUT_MEMBER_BYTES * sum(int(row.record.get("distinct", 0)) for row in said)

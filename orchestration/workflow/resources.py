@@ -18,6 +18,11 @@ FUNCTIONS_FILE: Final = "functions.toml"
 PREFIX: Final = "muster-"
 CLUSTER: Final = "muster"
 TASK_FAMILY: Final = "muster-task"
+"""Tasks on Fargate. The ASL names the family without a revision: a new image needs no new state machine."""
+MACHINE_TASK_FAMILY: Final = "muster-machine-task"
+"""The same container on machines of one's own (EC2), for what is too large for Fargate."""
+MACHINE_CAPACITY: Final = "muster-machines"
+"""The capacity provider that starts those machines and ends them. AWS wants no name that begins with `ecs` or `aws`."""
 CONTAINER: Final = "muster"
 """Name of the container in the task definition; overrides in the ASL name it."""
 INBOX_RULE: Final = "muster-inbox"
@@ -25,6 +30,15 @@ INBOX_MACHINE: Final = "ImportAudience"
 MACHINE_SUFFIX: Final = ".asl.json"
 SUBSTITUTION: Final = re.compile(r"\$\{(\w+)\}")
 TASK_STOP_TIMEOUT_S: Final = 30
+SUBSTITUTIONS: Final = (
+    "TaskCluster",  # ARN of the cluster
+    "TaskDefinition",  # TASK_FAMILY
+    "MachineTaskDefinition",  # MACHINE_TASK_FAMILY
+    "MachineCapacity",  # name of the capacity provider
+    "TaskSubnets",  # ids, with commas between them
+    "TaskSecurityGroups",  # ids, with commas between them
+)
+"""What the definitions name besides `<Name>Function`, the ARN of each function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +57,12 @@ class MachineSpec:
 
     name: str
     definition: str
+
+
+EVENT_FUNCTION: Final = FunctionSpec(
+    name="JobEvents", handler="orchestration.job_event_handler.publish", timeout_s=60, memory_mb=256
+)
+"""Hands job events from Kafka on to SNS. No state machine calls it: an event source mapping does, on AWS alone."""
 
 
 def function_specs(directory: Path = WORKFLOW) -> tuple[FunctionSpec, ...]:
@@ -81,10 +101,9 @@ def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
     return SUBSTITUTION.sub(lambda match: values[match[1]], machine.definition)
 
 
-def inbox_pattern(bucket: str) -> dict[str, Any]:
-    """The events that start an import: an object was created in the inbox bucket."""
-    return {
-        "source": ["aws.s3"],
-        "detail-type": ["Object Created"],
-        "detail": {"bucket": {"name": [bucket]}},
-    }
+def inbox_pattern(bucket: str, prefix: str = "") -> dict[str, Any]:
+    """The events that start an import: an object was created in the inbox bucket, below the prefix if there is one."""
+    detail: dict[str, Any] = {"bucket": {"name": [bucket]}}
+    if prefix:
+        detail["object"] = {"key": [{"prefix": prefix}]}
+    return {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": detail}

@@ -1,5 +1,6 @@
 """Whole imports through the embedded stack whose ECS tasks are containers of the image."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ from tests.servers.images import PRODUCT, docker
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
 
 IMPORTER = "orchestration.container task import"
+PROCESS = f"{sys.executable} -m orchestration.container task"
+"""A task that is no container: the image calls its Python otherwise."""
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +67,12 @@ def test_every_task_of_an_import_runs_in_a_container_and_the_version_is_exactly_
     seen: set[str] = set()
     while context.jobs.get(job.job_id).state not in FINAL:
         seen |= set(commands(context).values())
-        assert running(context, "orchestration.tasks") == []
+        assert running(context, PROCESS) == []
         time.sleep(0.1)
 
     assert_published(context, ended(context, job), users)
-    assert {step for step in ("verify", "import", "build") if any(f" task {step} {job.job_id}" in c for c in seen)} == {
-        "verify",
-        "import",
-        "build",
-    }
+    steps = ("verify", "import", "build", "publish")
+    assert {step for step in steps if any(f" task {step} {job.job_id}" in c for c in seen)} == set(steps)
     assert commands(context) == {}
 
 

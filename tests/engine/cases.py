@@ -252,7 +252,7 @@ CASES: tuple[Case, ...] = (
                 "ItemSelector": {
                     "n.$": "$$.Map.Item.Value.number",
                     "time.$": "$$.Map.Item.Value.timeout_s",
-                    "last.$": "$$.Map.Item.Value.in_lambda",
+                    "place.$": "$$.Map.Item.Value.place",
                     "all.$": "$.all",
                     "id.$": "$$.Execution.Id",
                 },
@@ -264,8 +264,8 @@ CASES: tuple[Case, ...] = (
                 "End": True,
             }
         },
-        data={"items": [{"number": str(n), "timeout_s": n, "in_lambda": n == 2} for n in range(3)], "all": "x"},
-        output=[{"n": str(n), "time": n, "last": n == 2, "all": "x", "id": "ARN"} for n in range(3)],
+        data={"items": [{"number": str(n), "timeout_s": n, "place": "task"} for n in range(3)], "all": "x"},
+        output=[{"n": str(n), "time": n, "place": "task", "all": "x", "id": "ARN"} for n in range(3)],
     ),
     Case(
         name="Map over nothing succeeds, and ResultPath null keeps its input",

@@ -8,7 +8,10 @@ NOT_A_FEATURE = {"Comment", "Type"}
 BOOLEAN = {"And", "Or", "Not"}
 INTRINSIC = re.compile(r"States\.\w+(?=\()")
 CONTEXT = re.compile(r"\$\$\.[\w.]+")
-AWS_ERROR = re.compile(r"^States\.\w+$")
+AWS_ERROR = re.compile(r"^(States|Lambda|Sandbox|AmazonECS|ECS)\.\w+$")
+RUN_TASK = ":ecs:runTask"
+CHOSEN = {"LaunchType", "AssignPublicIp"}
+"""Parameters of RunTask whose value is one of a few: each is a feature of its own."""
 
 
 def features(machine: Mapping[str, Any]) -> set[str]:
@@ -31,6 +34,9 @@ def _of_state(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"{kind} {field}" + (" null" if value is None else "")
         if field == "Resource":
             yield f"integration {value}"
+        elif field == "Parameters" and RUN_TASK in state.get("Resource", ""):
+            yield from (f"runTask {name}" for name in _parameters(value))
+            yield from _of_text(value)
         elif field in {"Retry", "Catch"}:
             for entry in value:
                 yield from (f"{field} {name}" for name in entry if name not in NOT_A_FEATURE)
@@ -57,11 +63,20 @@ def _of_rule(rule: Mapping[str, Any]) -> Iterator[str]:
             yield f"Choice {name}"
 
 
-def _of_text(value: Any) -> Iterator[str]:
+def _parameters(value: Any, path: str = "") -> Iterator[str]:
+    """Names of parameters, those within others after a dot."""
+    for inner in value if isinstance(value, list) else ():
+        yield from _parameters(inner, path)
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name in {"Command", "Command.$", "Environment", "LaunchType"}:
-                yield f"runTask {name.removesuffix('.$')}"
+            plain = name.removesuffix(".$")
+            yield f"{path}{plain}" + (f" {inner}" if plain in CHOSEN else "")
+            yield from _parameters(inner, f"{path}{plain}.")
+
+
+def _of_text(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
             yield from _of_text(inner)
     elif isinstance(value, list):
         for inner in value:

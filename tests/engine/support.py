@@ -23,6 +23,8 @@ from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, Machin
 from tests.conftest import stack_environment
 
 HANDLERS = "tests.engine.handlers"
+SERVER = "tests.engine.refusing_server"
+NETWORK = {"AwsvpcConfiguration": {"Subnets": ["subnet-a"], "SecurityGroups": ["sg-tasks"]}}
 FUNCTIONS = (
     FunctionSpec(name="Echo", handler=f"{HANDLERS}.echo", timeout_s=30, memory_mb=256),
     FunctionSpec(name="Refuse", handler=f"{HANDLERS}.refuse"),
@@ -100,6 +102,7 @@ class Engine:
             "LaunchType": "FARGATE",
             "Cluster": self.values["TaskCluster"],
             "TaskDefinition": self.values["TaskDefinition"],
+            "NetworkConfiguration": NETWORK,
             "Overrides": overrides,
         }
         return {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask.sync", "Parameters": parameters, **more}
@@ -123,7 +126,7 @@ def running_engine(path: Path, variables: Mapping[str, str] | None = None, **set
     made = initialise(home, env, free_ports=True)
     context = Context(home=home, settings=made, ports=Ports.load(home.ports_file, made))
     env = {**environment(context, speaks_aws=True), **env, **made.environment(), **(variables or {})}
-    argv = [sys.executable, "-m", "orchestration.local.engine.server", "--task-module", HANDLERS]
+    argv = [sys.executable, "-m", SERVER, "--task-module", HANDLERS]
     process = processes.spawn(argv, env=env, output=home.log_file("engine"))
     try:
         wait_for(lambda: _http_ok(made.engine_url + "/muster/health") or None)

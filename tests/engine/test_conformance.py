@@ -1,6 +1,7 @@
 """The engine runs the Amazon States Language as AWS documents it; what we ship uses nothing that is not shown here."""
 
 import json
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ TASK: dict[str, Any] = {
         "LaunchType": "FARGATE",
         "Cluster": "${TaskCluster}",
         "TaskDefinition": "${TaskDefinition}",
+        "NetworkConfiguration": {
+            "AwsvpcConfiguration": {
+                "Subnets.$": "States.StringSplit('${TaskSubnets}', ',')",
+                "SecurityGroups.$": "States.StringSplit('${TaskSecurityGroups}', ',')",
+                "AssignPublicIp": "DISABLED",
+            }
+        },
         "Overrides": {
             "ContainerOverrides": [
                 {
@@ -86,6 +94,38 @@ TASK: dict[str, Any] = {
     "End": True,
 }
 RUN: dict[str, Any] = {"StartAt": "Run", "States": {"Run": TASK, "Failed": {"Type": "Pass", "End": True}}}
+ON_MACHINE: dict[str, Any] = {
+    **TASK,
+    "Parameters": {
+        **{name: value for name, value in TASK["Parameters"].items() if name != "LaunchType"},
+        "CapacityProviderStrategy": [{"CapacityProvider": "${MachineCapacity}", "Weight": 1}],
+        "TaskDefinition": "${MachineTaskDefinition}",
+    },
+    "ResultSelector": {
+        **TASK["ResultSelector"],
+        "launch.$": "$.LaunchType",
+        "capacity.$": "$.CapacityProviderName",
+        "family.$": "$.Group",
+    },
+}
+RUN_ON_MACHINE: dict[str, Any] = {**RUN, "States": {**RUN["States"], "Run": ON_MACHINE}}
+NO_PLACE = ("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException")
+"""A task that finds no place, as Step Functions names it: an answer with failures ("Run Amazon ECS or Fargate tasks"),
+an error that the API does not declare, such as no capacity of Fargate or throttling, and one of the server."""
+UNPLACED: dict[str, Any] = {
+    **RUN,
+    "States": {
+        **RUN["States"],
+        "Run": {
+            **TASK,
+            "Retry": [
+                {"ErrorEquals": ["UserError"], "MaxAttempts": 0},
+                {"ErrorEquals": list(NO_PLACE), "IntervalSeconds": 1, "MaxDelaySeconds": 1, "MaxAttempts": 2},
+                {"ErrorEquals": ["States.ALL"], "MaxAttempts": 0},
+            ],
+        },
+    },
+}
 MACHINES = (
     {"StartAt": "B", "States": {"B": BACKOFF}},
     {"StartAt": "J", "States": {"J": JITTER}},
@@ -93,6 +133,8 @@ MACHINES = (
     REVISITED,
     LOOP,
     RUN,
+    RUN_ON_MACHINE,
+    UNPLACED,
 )
 
 
@@ -111,15 +153,35 @@ def test_a_feature_that_is_not_shown_is_found() -> None:
                 "Type": "Task",
                 "Resource": "arn:aws:states:::sqs:sendMessage",
                 "Parameters": {"x.$": "States.Hash($.a, 'MD5')"},
-                "Retry": [{"ErrorEquals": ["States.Permissions"]}],
-            }
+                "Retry": [{"ErrorEquals": ["States.Permissions", "ECS.ClientException", "Lambda.Unknown", "Mine"]}],
+            },
+            "B": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::ecs:runTask",
+                "Parameters": {
+                    "LaunchType": "EXTERNAL",
+                    "PlatformVersion": "1.4.0",
+                    "NetworkConfiguration": {"AwsvpcConfiguration": {"AssignPublicIp": "ENABLED"}},
+                },
+            },
         },
     }
 
     found = features(machine)
 
     assert {"integration arn:aws:states:::sqs:sendMessage", "intrinsic States.Hash"} < found
-    assert "Retry error States.Permissions" in found
+    assert {f for f in found if f.startswith("Retry error")} == {
+        "Retry error States.Permissions",
+        "Retry error ECS.ClientException",
+        "Retry error Lambda.Unknown",
+    }
+    assert {f for f in found if f.startswith("runTask")} == {
+        "runTask LaunchType EXTERNAL",
+        "runTask PlatformVersion",
+        "runTask NetworkConfiguration",
+        "runTask NetworkConfiguration.AwsvpcConfiguration",
+        "runTask NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp ENABLED",
+    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.name))
@@ -260,3 +322,35 @@ def test_a_failed_task_is_task_failed_with_the_description_of_the_task_as_cause(
     override = task["Overrides"]["ContainerOverrides"][0]
     assert (override["Command"], override["Environment"]) == (["exit", "3"], [{"Name": "COLOUR", "Value": "blue"}])
     assert {"TaskArn", "ClusterArn", "TaskDefinitionArn"} <= task.keys()
+
+
+def test_a_task_runs_on_the_machines_of_a_capacity_provider(engine: Engine) -> None:
+    ended = engine.run_definition(RUN_ON_MACHINE, {"code": "0"})
+
+    assert ended["output"] == {
+        "code": 0,
+        "stop": "EssentialContainerExited",
+        "why": "Essential container in task exited",
+        "launch": "EC2",
+        "capacity": "muster-machines",
+        "family": "family:muster-machine-task",
+    }
+
+
+@pytest.mark.parametrize("error", NO_PLACE)
+def test_a_task_that_finds_no_place_is_tried_again_by_the_retrier_of_its_error(engine: Engine, error: str) -> None:
+    ended = engine.run_definition(refused(error, times=2), {"code": "0"})
+    assert ended["output"]["code"] == 0
+    failed = [e for e in engine.history(ended["executionArn"]) if e["type"] == "TaskFailed"]
+    assert [e["taskFailedEventDetails"]["error"] for e in failed] == [error, error]
+
+    ended = engine.run_definition(refused(error, times=3), {"code": "0"})
+    assert ended["output"]["failure"]["Error"] == error
+
+
+def refused(error: str, *, times: int) -> dict[str, Any]:
+    """The machine whose task is refused so often, with an error, before it runs."""
+    definition: dict[str, Any] = json.loads(json.dumps(UNPLACED))
+    container = definition["States"]["Run"]["Parameters"]["Overrides"]["ContainerOverrides"][0]
+    container["Environment"] = [{"Name": "REFUSED", "Value": f"{error} {times} {uuid.uuid4().hex}"}]
+    return definition

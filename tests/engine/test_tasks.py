@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.support import Engine, text_of, wait_for, workers_on
+from tests.engine.support import NETWORK, Engine, text_of, wait_for, workers_on
 
 pytestmark = pytest.mark.integration
 
@@ -95,15 +95,24 @@ def defined(engine: Engine, *containers: Mapping[str, Any]) -> str:
 
 def run_task(engine: Engine, definition: str, **parameters: object) -> dict[str, Any]:
     """A state that runs the task of a definition as it is."""
-    where = {"LaunchType": "FARGATE", "Cluster": engine.values["TaskCluster"], "TaskDefinition": definition}
+    where = {
+        "LaunchType": "FARGATE",
+        "Cluster": engine.values["TaskCluster"],
+        "TaskDefinition": definition,
+        "NetworkConfiguration": NETWORK,
+    }
     resource = "arn:aws:states:::ecs:runTask.sync"
-    return {"Type": "Task", "Resource": resource, "Parameters": where | parameters, "End": True}
+    given = {name: value for name, value in (where | parameters).items() if value is not None}
+    return {"Type": "Task", "Resource": resource, "Parameters": given, "End": True}
 
 
 def started(engine: Engine, *containers: Mapping[str, Any]) -> str:
     """ARN of a task that no state machine has started."""
     definition, cluster = defined(engine, *containers), engine.values["TaskCluster"]
-    run = engine.client("ecs").run_task(cluster=cluster, taskDefinition=definition, launchType="FARGATE")
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-a"], "securityGroups": ["sg-tasks"]}}
+    run = engine.client("ecs").run_task(
+        cluster=cluster, taskDefinition=definition, launchType="FARGATE", networkConfiguration=network
+    )
     return str(run["tasks"][0]["taskArn"])
 
 
@@ -209,12 +218,27 @@ def test_a_task_of_which_a_container_cannot_be_started_is_task_failed(
     [
         ({"Cluster": "elsewhere"}, "ECS.ClusterNotFoundException"),
         ({"TaskDefinition": "nothing:1"}, "ECS.ClientException"),
+        ({"NetworkConfiguration": None}, "ECS.InvalidParameterException"),
+        ({"CapacityProviderStrategy": [{"CapacityProvider": "muster-machines"}]}, "ECS.InvalidParameterException"),
+        (
+            {"LaunchType": None, "CapacityProviderStrategy": [{"CapacityProvider": "elsewhere"}]},
+            "ECS.InvalidParameterException",
+        ),
+        ({"LaunchType": "EC2"}, "ECS.InvalidParameterException"),
         (
             {"Overrides": {"ContainerOverrides": [{"Name": "muster", "Command": ["x" * 9000]}]}},
             "ECS.InvalidParameterException",
         ),
     ],
-    ids=["cluster", "task definition", "long overrides"],
+    ids=[
+        "cluster",
+        "task definition",
+        "no network",
+        "launch type and strategy",
+        "unknown capacity provider",
+        "no machines",
+        "long overrides",
+    ],
 )
 def test_a_task_that_ecs_refuses_has_the_error_of_ecs(
     engine: Engine, parameters: dict[str, object], error: str

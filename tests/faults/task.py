@@ -1,7 +1,8 @@
 """What the process of an ECS task runs here: the task itself, under strace when somebody has armed that.
 
 `<home>/faults/<task>.inject` (task: import, verify, build) holds the value of strace's `--inject`. Whoever takes the
-file away runs under it: it is for one process, from its first system call on.
+file away runs under it: it is for one process, from its first system call on. The word `task`, which the image's entry
+point reads, comes before.
 """
 
 import os
@@ -22,7 +23,8 @@ def armed(home: Path, task: str) -> Path:
 
 def main() -> None:
     """Become the task."""
-    task, argv = sys.argv[1], [sys.executable, "-m", MODULE, *sys.argv[1:]]
+    _entry, task, *_ = sys.argv[1:]
+    argv = [sys.executable, "-m", MODULE, *sys.argv[2:]]
     file = armed(Path(os.environ["MUSTER_HOME"]), task)
     taken = file.with_name(f"{file.name}.{os.getpid()}")
     try:

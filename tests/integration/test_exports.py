@@ -40,7 +40,7 @@ from tests.integration.whole_imports import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-WRITER = "orchestration.tasks export"
+WRITER = "orchestration.container task export"
 ROWS = 120_000
 
 

@@ -24,8 +24,8 @@ from segmentation.jobs import FINAL
 TENANT = TenantName("default")
 STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 """The states of an append, without REGISTERED: where there is room, the job is admitted as it is registered."""
-IMPORTER, WORKER = "orchestration.tasks import", "orchestration.worker"
-VERIFIER, RELAY, ENGINE = "orchestration.tasks verify", "orchestration.relay", "engine.server"
+IMPORTER, WORKER = "orchestration.container task import", "orchestration.worker"
+VERIFIER, RELAY, ENGINE = "orchestration.container task verify", "orchestration.relay", "engine.server"
 FUNCTIONS = "orchestration.local.engine.lambda_worker"
 
 

@@ -29,9 +29,8 @@ DOCKERFILE: Final = f"""
 FROM {PRODUCT}
 COPY tests /opt/tests/tests
 ENV PYTHONPATH=/opt/tests
-ENTRYPOINT ["sh", "-c", "shift; exec python -m tests.engine.handlers \\"$@\\"", "--"]
+ENTRYPOINT ["python", "-m", "tests.engine.handlers"]
 """
-"""The first word is `task`, which the entry point of the product reads."""
 
 
 def docker(*arguments: str) -> str:

@@ -196,7 +196,7 @@ class Engine:
                     self.tokens.pop(known["Task"]["Token"], None)
             case str(resource) if resource == RUN_TASK:
                 text = parameters["Overrides"]["ContainerOverrides"][0]["Command.$"]
-                command, *paths = text.removeprefix("States.Array(").removesuffix(")").split(", ")
+                _entry, command, *paths = text.removeprefix("States.Array(").removesuffix(")").split(", ")
                 arguments = [command.strip("'"), *(_value(path, data, known) for path in paths)]
                 code = self._invoked(execution, f"task {arguments[0]}", lambda: self._run_task(arguments), timeout_s)
                 if code:

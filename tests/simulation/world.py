@@ -72,6 +72,7 @@ class World:
             partitions=PARTITIONS,
             small_file_bytes=24,
             lambda_file_bytes=40,
+            fargate_file_bytes=200,
         )
         self.context = Context(settings)
         vars(self.context).update(

@@ -1,4 +1,4 @@
-"""Registers the workflow with the engine: functions, cluster, task definition, state machines, the inbox rule.
+"""Registers the workflow with the engine: functions, cluster, task families, state machines, the inbox rule.
 
 The state machines are the files that AWS gets, byte for byte, with `${Name}` replaced as CloudFormation's
 DefinitionSubstitutions do. moto keeps everything in memory, so this runs at every start; it is idempotent.
@@ -15,6 +15,8 @@ from orchestration.workflow.resources import (
     CONTAINER,
     INBOX_MACHINE,
     INBOX_RULE,
+    MACHINE_CAPACITY,
+    MACHINE_TASK_FAMILY,
     PREFIX,
     TASK_FAMILY,
     TASK_STOP_TIMEOUT_S,
@@ -27,10 +29,15 @@ from orchestration.workflow.resources import (
 )
 
 if TYPE_CHECKING:
+    from mypy_boto3_ecs.client import ECSClient
+    from mypy_boto3_ecs.type_defs import ContainerDefinitionTypeDef
     from mypy_boto3_events.client import EventBridgeClient
     from mypy_boto3_stepfunctions.client import SFNClient
 
 IMAGE: Final = "muster:local"
+SUBNETS: Final = ("subnet-a", "subnet-b")
+SECURITY_GROUPS: Final = ("sg-tasks",)
+"""What the definitions are given as the network of tasks. Tasks are on that of the host; nothing asks what it is."""
 
 
 def state_machine_arn(settings: Settings, name: str = INBOX_MACHINE) -> str:
@@ -101,19 +108,41 @@ def _function(settings: Settings, spec: FunctionSpec, role: str) -> str:
 def _tasks(settings: Settings) -> dict[str, str]:
     ecs = _client(settings, "ecs")
     cluster = ecs.create_cluster(clusterName=CLUSTER)["cluster"]["clusterArn"]
-    known = ecs.list_task_definitions(familyPrefix=TASK_FAMILY)["taskDefinitionArns"]
-    definition = known[-1] if known else None
-    if definition is None:
-        container = {
-            "name": CONTAINER,
-            "image": settings.task_image,
-            "essential": True,
-            "stopTimeout": TASK_STOP_TIMEOUT_S,
-        }
-        definition = ecs.register_task_definition(
-            family=TASK_FAMILY, cpu="1024", memory="2048", containerDefinitions=[container]
-        )["taskDefinition"]["taskDefinitionArn"]
-    return {"TaskCluster": cluster, "TaskDefinition": definition}
+    _capacity(ecs)
+    for family in (TASK_FAMILY, MACHINE_TASK_FAMILY):
+        _family(ecs, family, settings.task_image)
+    return {
+        "TaskCluster": cluster,
+        "TaskDefinition": TASK_FAMILY,
+        "MachineTaskDefinition": MACHINE_TASK_FAMILY,
+        "MachineCapacity": MACHINE_CAPACITY,
+        "TaskSubnets": ",".join(SUBNETS),
+        "TaskSecurityGroups": ",".join(SECURITY_GROUPS),
+    }
+
+
+def _capacity(ecs: "ECSClient") -> None:
+    """The capacity provider, as it is on AWS; its machines are this one."""
+    group = f"arn:aws:autoscaling:::autoScalingGroup::autoScalingGroupName/{MACHINE_CAPACITY}"
+    ecs.create_capacity_provider(
+        name=MACHINE_CAPACITY,
+        autoScalingGroupProvider={"autoScalingGroupArn": group, "managedScaling": {"status": "ENABLED"}},
+    )
+    ecs.put_cluster_capacity_providers(
+        cluster=CLUSTER, capacityProviders=["FARGATE", MACHINE_CAPACITY], defaultCapacityProviderStrategy=[]
+    )
+
+
+def _family(ecs: "ECSClient", family: str, image: str) -> None:
+    if ecs.list_task_definitions(familyPrefix=family)["taskDefinitionArns"]:
+        return
+    container: ContainerDefinitionTypeDef = {
+        "name": CONTAINER,
+        "image": image,
+        "essential": True,
+        "stopTimeout": TASK_STOP_TIMEOUT_S,
+    }
+    ecs.register_task_definition(family=family, cpu="1024", memory="2048", containerDefinitions=[container])
 
 
 def _machine(sfn: "SFNClient", settings: Settings, machine: MachineSpec, definition: str, role: str) -> None:

@@ -40,7 +40,7 @@ from orchestration.logs import configure
 from orchestration.settings import Settings
 from orchestration.workflow.resources import function_specs
 
-TASK_MODULE: Final = "orchestration.tasks"
+TASK_MODULE: Final = "orchestration.container"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024
 
@@ -96,7 +96,7 @@ def _plain(start_response: StartResponse, status: str) -> Iterable[bytes]:
 
 
 def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
-    """Run until SIGTERM. ECS tasks that are processes are `python -m <task_module> COMMAND...`."""
+    """Run until SIGTERM. ECS tasks that are processes are `python -m <task_module> COMMAND...`, as in the image."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -154,8 +154,8 @@ def _front_door(
     # It dumps the whole state machine at each failed state; the history of the execution says it better.
     logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
     lambda_runtime.install(pool)
-    ecs_tasks.install(tasks)
     ecs_placement.install()
+    ecs_tasks.install(tasks)
     stepfunctions_patches.install(port=port, tasks=tasks)
     eventbridge.install()
     door = FrontDoor(DomainDispatcherApplication(create_backend_app), webhook_token(settings))

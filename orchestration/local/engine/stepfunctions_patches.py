@@ -21,7 +21,8 @@
 16. A state with HeartbeatSeconds and no TimeoutSeconds has no timeout; moto gives it 60 s.
 17. Not a difference, but memory: finished executions are forgotten after a while, as AWS does after 90 days.
 18. A Choice without match and default is States.NoChoiceMatched.
-19. What ECS refuses is ECS.<its error>, which States.ALL catches; moto makes it States.Runtime, which nothing catches.
+19. What ECS refuses is ECS.<its error>, ECS.AmazonECSException for one that its API does not declare, which States.ALL
+    catches; moto makes it States.Runtime, which nothing catches.
 20. A Catch may lead to its own state; moto takes that for the end of the state.
 21. A result of 262,144 bytes of JSON in UTF-8 is taken; moto counts escapes and no quotes, and wants one byte less.
 22. A RunTask that answers with failures is AmazonECS.Unknown for a state that waits, with them in the cause; one that

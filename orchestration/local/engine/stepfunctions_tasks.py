@@ -4,10 +4,11 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Set
+from functools import cache, partial
 from typing import Any, Final
 
+import botocore.session
 from botocore.exceptions import ClientError
 
 from orchestration.local.engine.ecs_tasks import TaskRunner
@@ -112,13 +113,29 @@ def _task_failed(env: Any, task: Mapping[str, Any]) -> Exception:
     return made
 
 
+@cache
+def _known_errors() -> Set[str]:
+    """The errors that the API of ECS declares for RunTask."""
+    model = botocore.session.get_session().get_service_model("ecs").operation_model("RunTask")
+    return frozenset(shape.name for shape in model.error_shapes)
+
+
+def refusal(code: str) -> str:
+    """What Step Functions calls an error code of RunTask.
+
+    One that the API does not declare, such as ThrottlingException, is the base class of the SDK: AWS Knowledge Center,
+    "ECS RunTask API for a Fargate task fails with Capacity is unavailable".
+    """
+    return f"ECS.{code}" if code in _known_errors() else "ECS.AmazonECSException"
+
+
 def _refused(env: Any, exc: ClientError) -> Any:
     code, status = exc.response["Error"]["Code"], exc.response["ResponseMetadata"]["HTTPStatusCode"]
     cause = (
         f"{exc.response['Error']['Message']} (Service: AmazonECS; Status Code: {status}; Error Code: {code}; "
         f"Request ID: {exc.response['ResponseMetadata'].get('RequestId')}; Proxy: null)"
     )
-    return _failure_event(env, module(ERRORS + "custom_error_name").CustomErrorName(f"ECS.{code}"), cause)
+    return _failure_event(env, module(ERRORS + "custom_error_name").CustomErrorName(refusal(code)), cause)
 
 
 def _failure_event(env: Any, error_name: Any, cause: str) -> Any:

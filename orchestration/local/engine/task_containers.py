@@ -24,8 +24,6 @@ from orchestration.local.engine.task_launch import SIGNAL_EXIT_BASE, CannotStart
 from orchestration.local.home import Home
 
 HOME_LABEL: Final = "muster.home"
-ENTRY: Final = "task"
-"""What the entry point of the image takes for a task (`orchestration.container`)."""
 PASSED: Final = ("MUSTER_", "AWS_", "NO_PROXY")
 """Prefixes of what a task finds of the engine's own environment; paths and the like are the image's."""
 CLIENTS_OWN: Final = "DOCKER_"
@@ -175,7 +173,7 @@ class DockerLauncher:
         passed = {**inherited, **order.variables}
         given = {name: value for name, value in passed.items() if not name.startswith(CLIENTS_OWN)}
         variables = [f"--env={name}" if name in given else f"--env={name}={value}" for name, value in passed.items()]
-        command = [*self._options(order), *variables, order.image, ENTRY, *order.command]
+        command = [*self._options(order), *variables, order.image, *order.command]
         done = docker("create", *command, env={**self._env, **given})
         if done.returncode == 0:
             done = docker("start", order.name)

@@ -91,7 +91,7 @@ class TaskProcess:
 
 
 class ProcessLauncher:
-    """Runs `argv` and the command, without image and limit of memory.
+    """Runs `argv` and the command, without image and limit of memory. `argv` stands for the image's entry point.
 
     `env` is everything that a process finds besides its variables. Processes are tethered to the engine.
     """

@@ -6,6 +6,7 @@ from orchestration.catalog.records import Export, ExportGroup
 from orchestration.context import Context
 from orchestration.steps.timeouts import group_timeout_s
 from orchestration.steps.view import NOT_MINE, View
+from orchestration.steps.where import place_of
 from schemas.ids import JobId
 from schemas.log_ids import bind
 from segmentation.export_jobs import ExportState
@@ -34,8 +35,9 @@ def not_my_export(context: Context, export_id: JobId, execution: str) -> View | 
 
 
 def _item(context: Context, group: ExportGroup) -> dict[str, object]:
+    place = place_of(context.settings, group.bytes)
     return {
         "number": str(group.number),  # an argument of a container is a text
-        "in_lambda": group.bytes <= context.settings.lambda_file_bytes,
-        "timeout_s": group_timeout_s(group.bytes),
+        "place": place,
+        "timeout_s": group_timeout_s(group.bytes, place),
     }

@@ -639,7 +639,7 @@ def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, mon
     exports.publish(*USERS)
     monkeypatch.setattr(plan, "GROUPS_MAX", 3)
     assert error_of(exports.run(exports.register())) == "TOO_MANY_GROUPS"
-    item = {"number": "99999", "in_lambda": False, "timeout_s": 99_999}
+    item = {"number": "99999", "place": "function", "timeout_s": 99_999}
     assert len(json.dumps([item] * view.GROUPS_MAX)) < 256 * 1024
 
 

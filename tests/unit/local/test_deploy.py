@@ -4,12 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.workflow.resources import FunctionSpec, MachineSpec, function_specs, machine_specs, substitute
+from orchestration.workflow.resources import (
+    SUBSTITUTIONS,
+    FunctionSpec,
+    MachineSpec,
+    function_specs,
+    inbox_pattern,
+    machine_specs,
+    substitute,
+)
 from schemas.errors import FatalError
 
 
 def test_every_substitution_of_the_shipped_workflow_has_a_value() -> None:
-    values = {f"{f.name}Function": f.name for f in function_specs()} | {"TaskCluster": "c", "TaskDefinition": "d"}
+    values = {f"{f.name}Function": f.name for f in function_specs()} | dict.fromkeys(SUBSTITUTIONS, "x")
 
     machines = machine_specs()
 
@@ -35,3 +43,11 @@ def test_a_function_without_handler_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FatalError, match="handler"):
         function_specs(tmp_path)
+
+
+def test_the_inbox_may_be_a_prefix_of_its_bucket() -> None:
+    assert "object" not in inbox_pattern("b")["detail"]
+    assert inbox_pattern("b", "in/")["detail"] == {
+        "bucket": {"name": ["b"]},
+        "object": {"key": [{"prefix": "in/"}]},
+    }

@@ -34,7 +34,7 @@ for start, (code, said) in json.load(open({answers!r})).items():
 ORDER = ContainerOrder(
     name="muster-task-1-main",
     image="muster:local",
-    command=("verify", "--now"),
+    command=("task", "verify", "--now"),
     variables={"PASSWORD": "hush", "DOCKER_HOST": "tcp://elsewhere"},
     memory_mb=256,
 )

@@ -203,7 +203,7 @@ def test_a_large_segment_is_built_in_a_task_of_its_own(deployment: Deployment) -
         connection.execute(partition_progress.update().values(record={**row.record, "distinct": large}))
     answer(deployment)
     many = json.loads(deployment.workflow.answers[-1][1]["output"])
-    assert (few["state"], few["build_in_lambda"], many["build_in_lambda"]) == ("BUILDING", True, False)
+    assert (few["state"], few["place"], many["place"]) == ("BUILDING", "function", "task")
     assert all(many["timeouts"][name] > few["timeouts"][name] for name in ("build_s", "publish_s"))
 
 

@@ -6,7 +6,10 @@ import pytest
 
 from orchestration.operations.jobs import cancel
 from orchestration.relay.answers import Answers
-from orchestration.steps.timeouts import LONGEST_S, timeouts
+from orchestration.settings import MIB, Settings
+from orchestration.steps.timeouts import LONGEST_S, group_timeout_s, timeouts
+from orchestration.steps.where import MEMBER_BYTES
+from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 from schemas.ids import TenantName
 from segmentation.admission import LaneLimit
@@ -159,7 +162,18 @@ def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
     assert small == {"verify_s": 300, "import_s": 300, "build_s": 300, "publish_s": 300}
     assert large == {"verify_s": 5420, "import_s": 20780, "build_s": 5420, "publish_s": 2860}
     assert set(timeouts(10**15).values()) == {LONGEST_S}
-    assert timeouts(0, base_members=20_000_000)["build_s"] == 1300
+    merged = timeouts(0, members=20_000_000)
+    assert (merged["build_s"], merged["publish_s"], merged["verify_s"]) == (1300, 1300, 300)
+    assert timeouts(0, place="machine")["verify_s"] == 300 + 1800  # until there is one
+
+
+def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -> None:
+    largest = Settings().lambda_file_bytes
+    members = largest // MEMBER_BYTES
+    limits = {spec.name: spec.timeout_s for spec in function_specs()}
+    assert {limits[n] for n in ("VerifyFile", "ImportToKafka", "BuildVersion", "PublishVersion")} == {900}
+    assert max(*timeouts(largest).values(), *timeouts(0, members).values()) <= 900
+    assert group_timeout_s(largest) <= limits["WriteExportGroup"]
 
 
 def test_every_view_has_the_timeouts_of_its_file(deployment: Deployment) -> None:
@@ -168,12 +182,39 @@ def test_every_view_has_the_timeouts_of_its_file(deployment: Deployment) -> None
     assert view["timeouts"] == {"verify_s": 308, "import_s": 334, "build_s": 308, "publish_s": 304}
 
 
+@pytest.mark.parametrize(
+    ("file_bytes", "place"), [(256 * MIB, "function"), (256 * MIB + 1, "task"), (2**36, "task"), (2**36 + 1, "machine")]
+)
+def test_the_size_of_the_file_decides_where_it_is_verified(deployment: Deployment, file_bytes: int, place: str) -> None:
+    job = deployment.at("VERIFYING")
+    deployment.context.jobs.put(job.job_id, source={**job.source, "size": file_bytes})
+    view = deployment.step(job, "read_outcome")
+    assert view["place"] == place
+    assert view["timeouts"] == timeouts(file_bytes, place=place)  # type: ignore[arg-type]
+
+
+def test_what_was_built_decides_where_it_is_published_and_for_how_long(deployment: Deployment) -> None:
+    job = deployment.at("BUILDING")
+    deployment.materialise(job)
+    deployment.context.jobs.put(job.job_id, source={**job.source, "size": 0})
+    deployment.step(job, "build_version")
+    build = deployment.context.jobs.get(job.job_id).build
+    assert build is not None
+    places = {}
+    for members in (4 * MIB, 5 * MIB, 1200 * MIB):
+        deployment.context.jobs.put(job.job_id, build={**build, "parts": [{"rows": members - 1}, {"rows": 1}]})
+        view = deployment.step(job, "read_outcome")
+        assert view["state"] == "PUBLISHING"
+        places[view["place"]] = view["timeouts"] == timeouts(0, members, view["place"])
+    assert places == {"function": True, "task": True, "machine": True}
+
+
 def test_a_large_base_takes_the_building_out_of_the_lambda_and_gives_it_more_time(deployment: Deployment) -> None:
     context = deployment.context
     first = deployment.run(deployment.register())
     deployment.objects.put(context.settings.inbox_bucket, "acme/vip/a.csv", b"user_id\nsecond\n")
     small = deployment.step(deployment.at("BUILDING"), "read_outcome")
-    assert (small["build_in_lambda"], small["timeouts"]) == (True, timeouts(0))
+    assert (small["place"], small["timeouts"]) == ("function", timeouts(0))
     context.jobs.put(first.job_id, outcome={**(first.outcome or {}), "members": 20_000_000})
     large = deployment.step(context.jobs.live()[0], "read_outcome")
-    assert (large["build_in_lambda"], large["timeouts"]) == (False, timeouts(0, 20_000_000))
+    assert (large["place"], large["timeouts"]) == ("task", timeouts(0, 20_000_000))

@@ -14,6 +14,7 @@ from statelint.linter import Linter
 
 from orchestration.relay.answers import HEARTBEAT_MS
 from orchestration.steps.timeouts import timeouts
+from orchestration.workflow.resources import CONTAINER, SUBSTITUTIONS
 from segmentation.export_jobs import EXPORT_STATES
 
 WORKFLOW = files("orchestration.workflow")
@@ -24,7 +25,8 @@ ASL = {
 MACHINES: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in ASL.items()}
 MACHINE = MACHINES["import_audience"]
 FUNCTIONS: dict[str, dict[str, Any]] = tomllib.loads(WORKFLOW.joinpath("functions.toml").read_text(encoding="utf-8"))
-GOOD_TO_KNOW = {"TaskCluster", "TaskDefinition"}
+PLACES = {"function": "", "task": "Task", "machine": "Machine"}
+"""Where a step runs, and how the name of its state ends."""
 FIRST = {"RegisterImport", "RegisterExport"}
 every_machine = pytest.mark.parametrize("name", ASL)
 
@@ -51,7 +53,13 @@ def test_the_linter_finds_a_state_that_leads_nowhere(name: str) -> None:
 
 def test_every_function_of_the_state_machines_is_declared_and_every_declared_one_is_used() -> None:
     named = {name for text in ASL.values() for name in re.findall(r"\$\{(\w+)\}", text)}
-    assert named - GOOD_TO_KNOW == {f"{name}Function" for name in FUNCTIONS}
+    assert named - set(SUBSTITUTIONS) == {f"{name}Function" for name in FUNCTIONS}
+
+
+@every_machine
+def test_the_definitions_name_exactly_what_a_deployment_gives_them(name: str) -> None:
+    named = set(re.findall(r"\$\{(\w+)\}", ASL[name]))
+    assert {n for n in named if not n.endswith("Function")} == set(SUBSTITUTIONS)
 
 
 def test_every_declared_handler_can_be_imported_and_takes_event_and_context() -> None:
@@ -77,7 +85,7 @@ def test_user_errors_are_never_retried_and_always_caught_after_registration(name
 
 def test_a_group_that_is_given_up_is_kept_and_does_not_end_the_others() -> None:
     groups = MACHINES["export_audience"]["States"]["WriteGroups"]["ItemProcessor"]["States"]
-    for name in ("WriteExportGroup", "WriteExportGroupTask"):
+    for name in ("WriteExportGroup", "WriteExportGroupTask", "WriteExportGroupMachine"):
         assert groups[name]["Catch"] == [
             {"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "FailExportGroup"}
         ]
@@ -126,7 +134,7 @@ def test_what_depends_on_the_file_has_a_timeout_that_the_view_gives() -> None:
     }
     assert set(works.values()) == set(timeouts(0))
     for work, given in works.items():
-        paths = {MACHINE["States"][n]["TimeoutSecondsPath"] for n in (work, f"{work}Task") if n in MACHINE["States"]}
+        paths = {MACHINE["States"][work + end]["TimeoutSecondsPath"] for end in PLACES.values()}
         assert paths == {f"$.timeouts.{given}"}, work
 
 
@@ -140,3 +148,69 @@ def test_the_wait_for_materialisation_has_a_heartbeat_well_above_the_relays() ->
     state = MACHINE["States"]["AwaitMaterialisation"]
     assert state["Resource"].endswith(".waitForTaskToken")
     assert state["HeartbeatSeconds"] * 1000 >= 10 * HEARTBEAT_MS
+
+
+WHERE = {
+    "import_audience": {
+        "VerifyWhere": ("VerifyFile", "verify"),
+        "ImportWhere": ("ImportToKafka", "import"),
+        "BuildWhere": ("BuildVersion", "build"),
+        "PublishWhere": ("PublishVersion", "publish"),
+    },
+    "export_audience": {"WriteWhere": ("WriteExportGroup", "export")},
+}
+
+
+def choices(name: str) -> Iterator[tuple[dict[str, Any], str, str, dict[str, Any]]]:
+    """Each choice of a place: the choice, the work, the command of its tasks, and the states around."""
+    for where, (work, command) in WHERE[name].items():
+        around = MACHINES[name]["States"]
+        if where not in around:
+            around = around["WriteGroups"]["ItemProcessor"]["States"]
+        yield around[where], work, command, around
+
+
+@every_machine
+def test_a_choice_sends_a_step_to_the_place_that_the_view_names(name: str) -> None:
+    for choice, work, _, around in choices(name):
+        leads = {c["StringEquals"]: c["Next"] for c in choice["Choices"] if c["Variable"] == "$.place"}
+        assert leads | {"machine": choice["Default"]} == {place: work + end for place, end in PLACES.items()}
+        assert all(work + end in around for end in PLACES.values())
+
+
+@every_machine
+def test_a_task_runs_the_words_of_the_image_in_its_network_and_knows_where_it_is(name: str) -> None:
+    for _, work, command, around in choices(name):
+        for place in ("task", "machine"):
+            parameters = dict(around[work + PLACES[place]]["Parameters"])
+            [container] = parameters.pop("Overrides")["ContainerOverrides"]
+            assert container["Name"] == CONTAINER
+            assert container["Command.$"].startswith(f"States.Array('task', '{command}', $.")
+            assert container["Environment"] == [{"Name": "MUSTER_PLACE", "Value": place}]
+            assert parameters.pop("NetworkConfiguration") == {
+                "AwsvpcConfiguration": {
+                    "Subnets.$": "States.StringSplit('${TaskSubnets}', ',')",
+                    "SecurityGroups.$": "States.StringSplit('${TaskSecurityGroups}', ',')",
+                    "AssignPublicIp": "DISABLED",
+                }
+            }
+            fargate = {"LaunchType": "FARGATE", "TaskDefinition": "${TaskDefinition}"}
+            machine = {
+                "CapacityProviderStrategy": [{"CapacityProvider": "${MachineCapacity}", "Weight": 1}],
+                "TaskDefinition": "${MachineTaskDefinition}",
+            }
+            assert parameters == {"Cluster": "${TaskCluster}"} | (fargate if place == "task" else machine)
+
+
+@every_machine
+def test_a_task_that_finds_no_place_is_tried_again_for_a_long_time(name: str) -> None:
+    for state_name, state in tasks(MACHINES[name]):
+        if "runTask" not in state["Resource"]:
+            continue
+        _, no_place, _ = state["Retry"]
+        assert no_place["ErrorEquals"] == ["AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException"]
+        waits = [
+            min(no_place["IntervalSeconds"] * no_place["BackoffRate"] ** n, no_place["MaxDelaySeconds"])
+            for n in range(no_place["MaxAttempts"])
+        ]
+        assert (len(waits), max(waits), sum(waits) > 30 * 60) == (10, 300, True), state_name
