@@ -39,9 +39,13 @@ EXPORT_MACHINE: Final = "ExportAudience"
 
 @dataclass(frozen=True)
 class Context:
-    """Stores and clients of one process. Not slotted: the parts are cached properties."""
+    """Stores and clients of one process. Not slotted: the parts are cached properties.
+
+    `sleeps`: the process is frozen between its calls, which come one after the other, and `rest` has a meaning.
+    """
 
     settings: Settings
+    sleeps: bool = False
 
     @cached_property
     def database(self) -> Database:
@@ -182,6 +186,15 @@ class Context:
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106
         )
+
+    def rest(self) -> None:
+        """Of a process that sleeps: close the connections to the catalog; the next use opens others.
+
+        A function would keep its own for hours, and hundreds of them all that a database has.
+        """
+        for name in ("database", "versions", "archive") if self.sleeps else ():
+            if (part := vars(self).get(name)) is not None:
+                part.close()
 
     def machine_arn(self, machine: str = IMPORT_MACHINE) -> str:
         """ARN of a state machine."""

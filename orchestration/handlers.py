@@ -6,11 +6,14 @@ what Step Functions matches (`UserError`, `RetriableError`, `FatalError`) and wh
 
 import functools
 import json
+import logging
+import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from connectors.sources.standby import STANDBY
+from orchestration import container_secrets
 from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.settings import Settings
@@ -21,6 +24,7 @@ from schemas.log_ids import bound
 
 Event = Mapping[str, Any]
 Handler = Callable[[Event, object], View | dict[str, Any]]
+_log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
@@ -28,7 +32,19 @@ def process_context() -> Context:
     """The context of this process, made by its first handler."""
     settings = Settings.load()
     configure(settings)
-    return Context(settings)
+    return Context(settings, sleeps=True)
+
+
+STALE_SECRETS: Final = frozenset({"CATALOG_REFUSED", "LOGON_REFUSED"})
+"""A password was changed while the process slept: what Secrets Manager has now is for the next call."""
+
+
+def _read_secrets_again() -> None:
+    try:
+        container_secrets.provide(os.environ)
+    except MusterError as exc:  # the next call fails as this one did
+        _log.error("the secrets cannot be read again: %s", exc)
+    process_context.cache_clear()
 
 
 class _Named:
@@ -40,14 +56,22 @@ class _Named:
 
 
 def errors_by_name(handler: Handler) -> Handler:
-    """Let an error of ours leave as an exception that Step Functions knows by the name of its class."""
+    """Let an error of ours leave as an exception that Step Functions knows by the name of its class.
+
+    Whatever happens, no connection to the catalog outlasts the call: between calls the process is frozen.
+    """
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
         with bound(job=event.get("job_id") or event.get("export_id")):
             try:
-                return handler(event, lambda_context)
+                try:
+                    return handler(event, lambda_context)
+                finally:
+                    process_context().rest()
             except MusterError as exc:
+                if exc.code in STALE_SECRETS:
+                    _read_secrets_again()
                 named = {
                     UserError: _Named.UserError,
                     RetriableError: _Named.RetriableError,

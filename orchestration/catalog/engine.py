@@ -10,6 +10,8 @@ from orchestration.settings import Secret
 from schemas.errors import RetriableError
 
 LOCK_TIMEOUT_S: Final = 30
+REFUSED: Final = "password authentication failed"
+"""In PostgreSQL's words: an error of connecting has no code."""
 
 
 def create_engine(url: Secret) -> sa.Engine:
@@ -38,7 +40,10 @@ def create_engine(url: Secret) -> sa.Engine:
 
 
 class Database:
-    """Transactions on the catalog, with outages translated to `RetriableError` CATALOG_UNAVAILABLE."""
+    """Transactions on the catalog, with outages translated to `RetriableError` CATALOG_UNAVAILABLE.
+
+    CATALOG_REFUSED where the database does not take the password, which may have been changed since the start.
+    """
 
     def __init__(self, url: Secret) -> None:
         self._engine = create_engine(url)
@@ -68,4 +73,5 @@ def _translated() -> Iterator[None]:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:
         reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
-        raise RetriableError("CATALOG_UNAVAILABLE", f"the job catalog cannot be used: {reason}") from exc
+        code = "CATALOG_REFUSED" if REFUSED in reason else "CATALOG_UNAVAILABLE"
+        raise RetriableError(code, f"the job catalog cannot be used: {reason}") from exc

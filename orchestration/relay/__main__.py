@@ -41,7 +41,7 @@ _log = logging.getLogger("orchestration.relay")
 
 
 def main() -> int:
-    """Run until SIGTERM. Exit code 1 when a consumer failed: the supervisor starts the relay anew."""
+    """Run until SIGTERM. Exit code 1 when a consumer failed, or the catalog refused: the supervisor starts it anew."""
     # Before there are threads: two that import it at once, each from another end, find a half of it.
     import pyiceberg.catalog.sql  # noqa: F401, PLC0415
 
@@ -84,7 +84,11 @@ def main() -> int:
     serve_metrics(
         settings, "relay", settings.metrics_port, lambda: [*metrics.samples(), *checks.samples(), *other_logs.samples()]
     )
-    _go_round(context, stop, changed)
+    try:
+        _go_round(context, stop, changed)
+    except RetriableError as exc:
+        _log.error("the relay ends, to be started again: %s", exc)
+        return 1
     for thread in threads:
         thread.join(10)
     return 1 if failed.is_set() else 0
@@ -120,6 +124,8 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
             schedules.look(now_ms())
             sweeper.look(now_ms())
         except RetriableError as exc:
+            if exc.code == "CATALOG_REFUSED":  # whoever starts it again gives it the password of now
+                raise
             _log.warning("%s", exc)
             stop.wait(ROUND_S)
 

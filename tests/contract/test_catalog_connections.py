@@ -1,0 +1,162 @@
+"""Connections to PostgreSQL: encrypted where the URL asks for it, and none of a function between its calls."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.lake.access import S3Access
+from connectors.lake.catalog import LakeCatalog
+from orchestration import container_secrets, handlers
+from orchestration.catalog import migrate
+from orchestration.catalog.engine import Database
+from orchestration.context import Context
+from orchestration.settings import Secret, Settings
+from schemas.errors import RetriableError
+from schemas.ids import AudienceName, JobId, TenantName
+from segmentation.versions import AudienceRef
+from tests.servers.certificates import make_certificate
+from tests.servers.moto_aws import client, environment, moto_server
+from tests.servers.postgres import Postgres
+
+pytestmark = pytest.mark.containers
+NOBODY = AudienceRef(audience_id=JobId("0" * 26), tenant=TenantName("acme"), audience=AudienceName("vip"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """It speaks TLS, and asks for the password of its user `muster`."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Postgres(Path(folder))
+        data = Path(folder) / "pg"
+        for file, name in zip(make_certificate(Path(folder)), ("server.crt", "server.key"), strict=True):
+            shutil.copy(file, data / name)
+            os.chown(data / name, data.stat().st_uid, data.stat().st_gid)
+            (data / name).chmod(0o600)
+        for name, more in ("postgresql.conf", "ssl = on\n"), ("pg_hba.conf", "host all muster all scram-sha-256\n"):
+            (data / name).write_text(more + (data / name).read_text())
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def url(server: Postgres) -> Secret:
+    """As a secret of RDS becomes it, with a password that must be encoded."""
+    admin = sa.create_engine(server.url.reveal())
+    with admin.begin() as connection:
+        connection.exec_driver_sql("CREATE USER muster PASSWORD 'p@ss:/?#&%% +'")
+        connection.exec_driver_sql("CREATE SCHEMA AUTHORIZATION muster")
+    admin.dispose()
+    url = Secret(
+        f"postgresql+psycopg://muster:p%40ss%3A%2F%3F%23%26%25%20%2B@127.0.0.1:{server.port}/postgres?sslmode=require"
+    )
+    migrate.upgrade(url)
+    return url
+
+
+def connections(server: Postgres) -> list[bool]:
+    """Of each connection of `muster`, whether it is encrypted."""
+    engine = sa.create_engine(server.url.reveal(), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'muster'"
+        return [encrypted for (encrypted,) in connection.exec_driver_sql(sql)]
+
+
+def test_the_catalog_and_the_lake_s_are_encrypted(server: Postgres, url: Secret) -> None:
+    database = Database(url)
+    lake = LakeCatalog(catalog_url=url.reveal(), s3=S3Access(endpoint="http://127.0.0.1:9", region="r"), bucket="lake")
+    with database.read() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        lake.ensure_namespace("one")
+        assert connections(server) == [True, True]
+    database.close()
+    lake.close()
+    assert connections(server) == []
+
+
+def test_a_server_without_encryption_is_not_spoken_to(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Postgres(Path(folder))
+        plain.start()
+        database = Database(Secret(f"{plain.url.reveal()}?sslmode=require"))
+        with pytest.raises(RetriableError, match="does not support SSL"), database.read():
+            pass
+        plain.stop()
+
+
+def test_a_password_that_was_changed_is_another_thing_than_an_outage(url: Secret) -> None:
+    database = Database(Secret(url.reveal().replace("p%40ss", "old")))
+    with pytest.raises(RetriableError, match=r"CATALOG_REFUSED: .*password authentication failed"), database.read():
+        pass
+
+
+def test_a_function_whose_password_was_changed_reads_it_again_for_the_next_call(
+    server: Postgres, url: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with moto_server() as endpoint:
+        kept = {"username": "muster", "host": "127.0.0.1", "port": server.port, "dbname": "postgres"}
+        secrets = client("secretsmanager", endpoint)
+        old, new = (
+            json.dumps({**kept, "password": password}) for password in ("old", sa.make_url(url.reveal()).password)
+        )
+        arn = secrets.create_secret(Name="catalog", SecretString=old)["ARN"]
+        names = {
+            "MUSTER_HOME": str(tmp_path),
+            "MUSTER_SECRETS": json.dumps({"CATALOG_URL": arn}),
+            "MUSTER_CATALOG_URL": "",
+        }
+        for name, value in {**environment(endpoint), **names}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(handlers, "configure", lambda _: None)
+        container_secrets.provide(os.environ)
+        handlers.process_context.cache_clear()
+
+        @handlers.errors_by_name
+        def reads(_: handlers.Event, __: object) -> dict[str, object]:
+            return {"live": list(handlers.process_context().jobs.live())}
+
+        with pytest.raises(Exception, match="CATALOG_REFUSED"):
+            reads({}, None)
+        secrets.put_secret_value(SecretId=arn, SecretString=new)
+        with pytest.raises(Exception, match="CATALOG_REFUSED"):
+            reads({}, None)
+        assert reads({}, None) == {"live": []}
+        handlers.process_context.cache_clear()
+
+
+def test_a_function_has_no_connection_between_its_calls(
+    server: Postgres, url: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, catalog_url=url, s3_endpoint="http://127.0.0.1:9", s3_secret_key=Secret("x"))
+    context = Context(settings, sleeps=True)
+    monkeypatch.setattr(handlers, "process_context", lambda: context)
+    during = []
+
+    @handlers.errors_by_name
+    def reads(_: handlers.Event, __: object) -> dict[str, object]:
+        context.audiences.add_tenant(TenantName("acme"), int(datetime.now(UTC).timestamp()))
+        context.versions.current(NOBODY)
+        during.append(connections(server))
+        return {}
+
+    @handlers.errors_by_name
+    def fails(_: handlers.Event, __: object) -> dict[str, object]:
+        reads({}, None)
+        context.jobs.live()
+        raise RetriableError("CATALOG_UNAVAILABLE", "in the middle")
+
+    for _ in range(2):
+        reads({}, None)
+        assert connections(server) == []
+    with suppress(Exception):
+        fails({}, None)
+    assert connections(server) == []
+    assert during == [[True, True]] * 3
