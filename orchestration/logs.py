@@ -1,7 +1,8 @@
 """How a process writes its log: one JSON object a line (`MUSTER_LOG=json`, the default), or text for a person's eye.
 
 Every line has `time` (UTC), `level`, `logger`, `message`, and the ids that are bound where it is written (`job`,
-`attempt`, `partition`, `tenant`, `audience`); an exception has `exception`, its traceback.
+`attempt`, `partition`, `tenant`, `audience`); an exception has `exception`, its traceback, and the relay's summary
+`metrics`, numbers by their names.
 """
 
 import json
@@ -29,6 +30,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **{name: value for name, value in current().items() if value is not None},
         }
+        if (metrics := getattr(record, "metrics", None)) is not None:
+            line["metrics"] = metrics
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

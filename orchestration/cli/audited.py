@@ -91,6 +91,8 @@ READS: Final = frozenset(
         "segments preview",
         "segments check",
         "explain",
+        "deploy synth",
+        "deploy diff",
     }
 )
 """Commands that change nothing which the catalog knows of."""

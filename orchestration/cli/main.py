@@ -10,6 +10,7 @@ from orchestration.cli import (
     audience_commands,
     audit_commands,
     backup_commands,
+    deploy_commands,
     export_commands,
     exports_commands,
     import_commands,
@@ -95,6 +96,7 @@ for module in (
     notification_commands,
     audit_commands,
     backup_commands,
+    deploy_commands,
 ):
     module.add_to(app)
 

@@ -27,12 +27,14 @@ from orchestration.relay.progress import progress_fold
 from orchestration.relay.schedules import Schedules
 from orchestration.relay.segment_checks import SegmentChecks
 from orchestration.relay.segment_status import status_fold
+from orchestration.relay.summary import tell_every_minute
 from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.upkeep import ArchiveKeeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
 from schemas.errors import RetriableError
 from schemas.log_ids import bound
+from schemas.metrics import Sample
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from streams.counters import Counters
 
@@ -81,9 +83,12 @@ def main() -> int:
     other_logs = OtherLogs(context, stop)
     other_logs.start()
     metrics = RelayMetrics(context, counters)
-    serve_metrics(
-        settings, "relay", settings.metrics_port, lambda: [*metrics.samples(), *checks.samples(), *other_logs.samples()]
-    )
+
+    def samples() -> list[Sample]:
+        return [*metrics.samples(), *checks.samples(), *other_logs.samples()]
+
+    serve_metrics(settings, "relay", settings.metrics_port, samples)
+    tell_every_minute(samples, stop)
     try:
         _go_round(context, stop, changed)
     except RetriableError as exc:

@@ -1,0 +1,207 @@
+"""What is wrong with the values of a deployment's settings: contradictions, wrong forms, names that are too long.
+
+Only what can be seen without the account. What needs it (does the bucket exist, is the secret there) CloudFormation or
+the first start says; docs/deploy.md tells how that looks.
+"""
+
+import re
+from collections.abc import Iterator
+from math import ceil
+from typing import Final
+
+from orchestration.deploy import regions
+from orchestration.deploy.forms import (
+    ACCOUNT,
+    BROKERS,
+    CLUSTER,
+    IMAGE,
+    KEY,
+    PREFIX,
+    REGION,
+    SECRET,
+    arn_of,
+    at_least,
+    found,
+    ids,
+)
+from orchestration.deploy.names import BUCKET, LIMITS, STACK, names_of
+from orchestration.deploy.reading import Finding
+from orchestration.deploy.settings import DeploySettings
+from orchestration.deploy.sizes import DAY_S, check_jobs, check_sizes, check_telling
+from schemas.topics import MAX_JOB_AGE_S, RETENTION_MS
+
+MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+ARCHITECTURES: Final = ("x86_64", "arm64")
+ENDPOINTS: Final = (
+    "ecr.api",
+    "ecr.dkr",
+    "email-smtp",
+    "kms",
+    "lambda",
+    "logs",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "states",
+    "sts",
+)
+PURPOSES: Final = ("inbox", "staging", "lake")
+
+
+def check(settings: DeploySettings) -> Iterator[Finding]:
+    """Everything that is wrong, in the order of the file."""
+    yield from _identity(settings)
+    yield from _network(settings)
+    yield from _buckets(settings)
+    yield from _kafka(settings)
+    yield from _database(settings)
+    yield from check_sizes(settings)
+    yield from check_telling(settings)
+    yield from check_jobs(settings.jobs)
+
+
+def _identity(settings: DeploySettings) -> Iterator[Finding]:
+    if not STACK.fullmatch(settings.name):
+        yield found(
+            "name",
+            f"{settings.name!r} is not lower-case letters, digits and dashes, or begins with aws, ecs or fargate",
+        )
+    kinds: dict[str, str] = {}
+    for kind, name in names_of(settings).all():
+        if len(name) > len(kinds.get(kind, "")):
+            kinds[kind] = name
+    for kind, longest in kinds.items():
+        if (over := len(longest) - LIMITS[kind]) > 0:
+            allowed = len(settings.name) - over
+            yield found(
+                "name", f"makes the {kind} {longest}, {over} characters too long; at most {max(allowed, 0)} here"
+            )
+    if not ACCOUNT.fullmatch(settings.account):
+        yield found("account", f"{settings.account!r} is not twelve digits, as a text")
+    if not REGION.fullmatch(settings.region):
+        yield found("region", f"{settings.region!r} is not the name of a region, such as eu-central-1")
+    elif not settings.regions_unchecked:
+        if not regions.is_known(settings):
+            yield found(
+                "region",
+                f"{settings.region} is not known here; regions_unchecked = true if it has all that is needed",
+            )
+        elif lacking := list(regions.missing(settings)):
+            yield found(
+                "region",
+                f"{settings.region} has no {', '.join(lacking)}, as far as known; regions_unchecked = true if it has",
+            )
+    if settings.architecture not in ARCHITECTURES:
+        yield found("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
+    yield from _image(settings)
+
+
+def _image(settings: DeploySettings) -> Iterator[Finding]:
+    image = IMAGE.fullmatch(settings.image)
+    if "@sha256:" not in settings.image:
+        yield found("image", "has no digest; a tag may mean another image tomorrow. Write REPOSITORY@sha256:DIGEST")
+    elif image is None:
+        yield found("image", f"{settings.image!r} is not ACCOUNT.dkr.ecr.REGION.{settings.domain}/NAME@sha256:DIGEST")
+    elif image["region"] != settings.region:
+        yield found(
+            "image", f"is in {image['region']}; Lambda takes images of its own region, {settings.region}, alone"
+        )
+    elif image["domain"] != settings.domain:
+        yield found("image", f"ends with {image['domain']}, and registries of {settings.region} with {settings.domain}")
+
+
+def _network(settings: DeploySettings) -> Iterator[Finding]:
+    network = settings.network
+    yield from ids("network.vpc", (network.vpc,), "vpc")
+    yield from ids("network.subnets", network.subnets, "subnet")
+    yield from ids("network.route_tables", network.route_tables, "rtb")
+    if len(set(network.subnets)) < 2:
+        yield found("network.subnets", "has fewer than two; name private subnets of two availability zones")
+    for endpoint in network.endpoints:
+        if endpoint not in ENDPOINTS:
+            yield found("network.endpoints", f"{endpoint!r} is not one of {', '.join(ENDPOINTS)}")
+    for setting, group in (("kafka", settings.kafka.security_group), ("database", settings.database.security_group)):
+        yield from ids(f"{setting}.security_group", (group,) if group else (), "sg")
+
+
+def _buckets(settings: DeploySettings) -> Iterator[Finding]:
+    buckets = settings.buckets
+    names = {purpose: getattr(buckets, purpose) for purpose in PURPOSES}
+    names |= {"access_logs": buckets.access_logs} if buckets.access_logs else {}
+    for purpose, name in names.items():
+        if not BUCKET.fullmatch(name):
+            yield found(
+                f"buckets.{purpose}", f"{name!r} is not 3 to 63 lower-case letters, digits and dashes, as S3 wants it"
+            )
+        for other, taken in names.items():
+            if other < purpose and taken == name:
+                yield found(
+                    f"buckets.{purpose}",
+                    f"is {name}, which is buckets.{other} already; each purpose has a bucket of its own",
+                )
+    yield from _other_buckets(settings, set(names.values()))
+    for purpose in buckets.existing:
+        if purpose not in PURPOSES:
+            yield found("buckets.existing", f"{purpose!r} is not one of {', '.join(PURPOSES)}")
+    if not PREFIX.fullmatch(buckets.inbox_prefix):
+        yield found("buckets.inbox_prefix", f"{buckets.inbox_prefix!r} does not end with a slash, or has one in front")
+    yield from arn_of(settings, "buckets.key", buckets.key, KEY, "a KMS key")
+    least = ceil(max(RETENTION_MS / 1000, MAX_JOB_AGE_S) / DAY_S)
+    if buckets.staging_days < least:
+        yield found(
+            "buckets.staging_days",
+            f"{buckets.staging_days} is less than {least}: what a job has staged would go while it may still be needed",
+        )
+    if buckets.old_version_days < (age := ceil(MAX_JOB_AGE_S / DAY_S)):
+        yield found(
+            "buckets.old_version_days",
+            f"{buckets.old_version_days} is less than {age}, the days that a job may take: its file would go under it",
+        )
+
+
+def _other_buckets(settings: DeploySettings, own: set[str]) -> Iterator[Finding]:
+    for setting, others in (("shared.imports", settings.shared.imports), ("shared.exports", settings.shared.exports)):
+        for name in others:
+            if not BUCKET.fullmatch(name):
+                yield found(setting, f"{name!r} is not the name of a bucket")
+            elif name in own:
+                yield found(setting, f"{name} is one of the deployment's own buckets")
+
+
+def _kafka(settings: DeploySettings) -> Iterator[Finding]:
+    kafka = settings.kafka
+    if not BROKERS.fullmatch(kafka.bootstrap):
+        yield found("kafka.bootstrap", f"{kafka.bootstrap!r} is not HOST:PORT[,HOST:PORT]")
+    elif any(not 0 < port < 65536 for port in kafka.ports):
+        yield found("kafka.bootstrap", "has a port that is none")
+    if kafka.mechanism and kafka.mechanism not in MECHANISMS:
+        yield found("kafka.mechanism", f"{kafka.mechanism!r} is not one of {', '.join(MECHANISMS)}")
+    if kafka.mechanism and not kafka.secret:
+        yield found("kafka.secret", f"is missing: {kafka.mechanism} wants user and password")
+    if kafka.secret and not kafka.mechanism:
+        yield found("kafka.mechanism", "is missing: there is a secret to log on with, but not how")
+    if kafka.secret_key and not kafka.secret:
+        yield found("kafka.secret_key", "is the key of a secret that is not named")
+    if kafka.cluster and kafka.mechanism and kafka.mechanism != "SCRAM-SHA-512":
+        yield found("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK knows SCRAM-SHA-512")
+    if kafka.cluster and kafka.secret and ":secret:AmazonMSK_" not in kafka.secret:
+        yield found("kafka.secret", "must be of a secret whose name begins with AmazonMSK_, or MSK does not take it")
+    yield from arn_of(settings, "kafka.secret", kafka.secret, SECRET, "a secret of Secrets Manager")
+    yield from arn_of(settings, "kafka.secret_key", kafka.secret_key, KEY, "a KMS key")
+    yield from arn_of(settings, "kafka.cluster", kafka.cluster, CLUSTER, "an Amazon MSK cluster")
+    yield from at_least("kafka.partitions", kafka.partitions, 1)
+    yield from at_least("kafka.replication_factor", kafka.replication_factor, 1)
+
+
+def _database(settings: DeploySettings) -> Iterator[Finding]:
+    database = settings.database
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", database.host):
+        yield found("database.host", f"{database.host!r} is not the name of a host")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", database.name):
+        yield found("database.name", f"{database.name!r} is not the name of a database")
+    if not 0 < database.port < 65536:
+        yield found("database.port", f"{database.port} is not a port")
+    if not database.secret:
+        yield found("database.secret", "is empty: the catalog is reached with a user and a password")
+    yield from arn_of(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")
+    yield from arn_of(settings, "database.secret_key", database.secret_key, KEY, "a KMS key")

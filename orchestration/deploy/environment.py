@@ -1,0 +1,85 @@
+"""The environment of functions, tasks and services: the product's own settings, from the deployment's.
+
+Secrets are named by their ARNs in `MUSTER_SECRETS`; the container reads them before its program starts.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from orchestration.deploy.names import names_of
+from orchestration.deploy.settings import GIB, DeploySettings
+from orchestration.settings import ENV_PREFIX, MIB
+
+FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and is alone there
+CONTAINER_HOME: Final = "/var/lib/muster"
+FUNCTION_DISK_MIB: Final = 4096
+"""Of the functions that read and write files: their work lies there while it is sorted."""
+
+
+def secrets_of(settings: DeploySettings) -> dict[str, str]:
+    """Name -> ARN of every secret that the deployment has."""
+    every = {
+        "CATALOG_URL": settings.database.secret,
+        "KAFKA_CREDENTIALS": settings.kafka.secret,
+        "SMTP": settings.mail.secret,
+        "WEBHOOK_SECRET": settings.notify.webhook_secret,
+    }
+    return {name: arn for name, arn in every.items() if arn}
+
+
+def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str = CONTAINER_HOME) -> dict[str, str]:
+    """Every variable of a process that may read the named secrets. Empty: AWS' endpoints, a role's credentials."""
+    s = settings
+    values: dict[str, object] = {
+        "home": home,
+        "aws_region": s.region,
+        "account_id": s.account,
+        "machine_prefix": names_of(s).machine_prefix,
+        "engine_url": "",
+        "s3_endpoint": "",
+        "s3_access_key": "",
+        "s3_secret_key": "",
+        "s3_region": s.region,
+        "inbox_bucket": s.buckets.inbox,
+        "inbox_prefix": s.buckets.inbox_prefix,
+        "staging_bucket": s.buckets.staging,
+        "lake_bucket": s.buckets.lake,
+        "kafka_bootstrap": s.kafka.url,
+        "partitions": s.kafka.partitions,
+        "replication_factor": s.kafka.replication_factor,
+        "small_file_bytes": s.jobs.small_file_bytes,
+        "lambda_file_bytes": s.jobs.lambda_file_bytes,
+        "fargate_file_bytes": s.jobs.fargate_file_bytes,
+        "max_jobs": s.jobs.max_jobs,
+        "max_jobs_per_tenant": s.jobs.max_jobs_per_tenant,
+        "max_small_jobs": s.jobs.max_small_jobs,
+        "max_small_jobs_per_tenant": s.jobs.max_small_jobs_per_tenant,
+        "smtp_host": s.mail_host,
+        "smtp_port": s.mail.port,
+        "smtp_from": s.mail.from_,
+        "operator_emails": ",".join(s.mail.operators),
+        "operator_webhooks": ",".join(s.notify.operator_webhooks),
+        # Beside the product's settings: how the catalog is reached, and where the secrets are.
+        "catalog_host": s.database.host,
+        "catalog_port": s.database.port,
+        "catalog_name": s.database.name,
+    }
+    known = secrets_of(s)
+    allowed = {name: known[name] for name in sorted(secrets) if name in known}
+    values |= {"secrets": json.dumps(allowed, separators=(",", ":"))} if allowed else {}
+    return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
+
+
+def function_limits() -> dict[str, str]:
+    """What DuckDB may use of a function's disk."""
+    return {f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((FUNCTION_DISK_MIB - 1024) * MIB)}
+
+
+def task_limits(cpu: int, memory_mib: int, disk_gib: int) -> dict[str, str]:
+    """What DuckDB may use in a task of this size: half the memory, every processor, nearly all of the disk."""
+    return {
+        f"{ENV_PREFIX}DUCKDB_MEMORY_BYTES": str(memory_mib * MIB // 2),
+        f"{ENV_PREFIX}DUCKDB_THREADS": str(max(1, cpu // 1024)),
+        f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((disk_gib - 5) * GIB),
+    }

@@ -1,0 +1,84 @@
+"""From the tables of a TOML file to frozen dataclasses; everything that is wrong is found in one go, by its name."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import GenericAlias
+from typing import Any, Final, TypeVar, get_type_hints
+
+from schemas.errors import UserError
+
+T = TypeVar("T")
+_WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false", tuple: "a list of texts"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with one setting (`kafka.mechanism`), in words that say what to do."""
+
+    setting: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.problem}"
+
+
+def refuse(source: str, findings: Sequence[Finding]) -> None:
+    """Raise `UserError` BAD_DEPLOYMENT with all findings; nothing where there are none."""
+    if findings:
+        raise UserError(
+            "BAD_DEPLOYMENT",
+            f"{source}: " + "; ".join(map(str, findings)),
+            settings=[finding.setting for finding in findings],
+            problems=[str(finding) for finding in findings],
+        )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file as tables. Raises `UserError` BAD_DEPLOYMENT when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise UserError("BAD_DEPLOYMENT", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UserError("BAD_DEPLOYMENT", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
+
+
+def read(into: type[T], tables: Mapping[str, Any], findings: list[Finding], within: str = "") -> T | None:
+    """An instance of a dataclass from a table; none, and `findings` longer, where that is not possible.
+
+    A field `from_` is the key `from`. A field whose type is a dataclass is a table of its own.
+    """
+    hints = get_type_hints(into)
+    given: dict[str, Any] = {}
+    known = {field.name.rstrip("_"): field for field in fields(into)}  # type: ignore[arg-type]  # always a dataclass
+    before = len(findings)
+    unknown = f"there is no such setting; known: {', '.join(known)}"
+    findings.extend(Finding(setting=within + key, problem=unknown) for key in sorted(tables.keys() - known.keys()))
+    for key, field in known.items():
+        name, kind = within + key, hints[field.name]
+        if key in tables:
+            given[field.name] = _value(kind, tables[key], name, findings)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            if is_dataclass(kind):
+                given[field.name] = _value(kind, {}, name, findings)
+            else:
+                findings.append(Finding(setting=name, problem="is missing"))
+    return into(**given) if len(findings) == before else None
+
+
+def _value(kind: Any, value: object, name: str, findings: list[Finding]) -> Any:
+    if is_dataclass(kind) and isinstance(kind, type):
+        if isinstance(value, Mapping):
+            return read(kind, value, findings, f"{name}.")
+        findings.append(Finding(setting=name, problem=f"is a table, not {value!r}; write [{name}]"))
+        return None
+    plain = tuple if isinstance(kind, GenericAlias) else kind
+    if plain is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    # True is an int of Python's, and none of TOML's.
+    if plain is not tuple and isinstance(value, plain) and isinstance(value, bool) == (plain is bool):
+        return value
+    findings.append(Finding(setting=name, problem=f"is {_WORDS[plain]}, not {value!r}"))
+    return None

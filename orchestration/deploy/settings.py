@@ -1,0 +1,246 @@
+"""What an operator says of a deployment: one TOML file, read into frozen dataclasses. docs/deploy.md explains it.
+
+Sizes carry their unit in the name: `_mib` and `_gib` are binary, `_bytes` bytes.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from orchestration.deploy.reading import Finding, read, read_toml, refuse
+from orchestration.settings import Settings
+
+GIB: Final = 1024**3
+_PRODUCT: Final = Settings()
+"""Where a deployment says nothing, it has what every other installation has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Where everything runs: private subnets in at least two zones. Endpoints are made for the services named here."""
+
+    vpc: str
+    subnets: tuple[str, ...]
+    endpoints: tuple[str, ...] = ()
+    route_tables: tuple[str, ...] = ()
+    """Of the subnets; with them the stack makes the gateway endpoint of S3, which costs nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buckets:
+    """Three buckets, one for each purpose. Those in `existing` are used as they are; the others are made."""
+
+    inbox: str
+    staging: str
+    lake: str
+    inbox_prefix: str = "inbox/"
+    existing: tuple[str, ...] = ()
+    key: str = ""
+    """ARN of a KMS key for buckets, logs, queues and topics; without one the stack makes it."""
+    access_logs: str = ""
+    """Existing bucket that takes the access logs of S3; none: no access logs."""
+    staging_days: int = 14
+    old_version_days: int = 30
+    """How long an object of the inbox that was overwritten or deleted is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """The brokers; always over TLS."""
+
+    bootstrap: str
+    mechanism: str = ""
+    secret: str = ""
+    secret_key: str = ""
+    """ARN of the KMS key of the secret, where that is not the account's own key for secrets (MSK asks for another)."""
+    cluster: str = ""
+    """ARN of the cluster when it is Amazon MSK."""
+    security_group: str = ""
+    partitions: int = 8
+    replication_factor: int = 3
+
+    @property
+    def url(self) -> str:
+        """As the setting `kafka_bootstrap` has it."""
+        if not self.mechanism:
+            return f"ssl://{self.bootstrap}"
+        return f"sasl_ssl://{self.bootstrap}?mechanism={self.mechanism}"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of the brokers."""
+        return tuple(sorted({int(host.rpartition(":")[2]) for host in self.bootstrap.split(",")}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseServer:
+    """The PostgreSQL of the catalog."""
+
+    host: str
+    secret: str
+    port: int = 5432
+    name: str = "muster"
+    secret_key: str = ""
+    security_group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Containers that always run, on Fargate. `cpu` in 1/1024 of a processor."""
+
+    count: int = 2
+    cpu: int = 1024
+    memory_mib: int = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """The one relay; a second would only wait."""
+
+    cpu: int = 512
+    memory_mib: int = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """One Fargate task of an import or export."""
+
+    cpu: int = 4096
+    memory_mib: int = 16384
+    ephemeral_gib: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machines:
+    """EC2 instances for tasks beyond Fargate: none while there is no such task."""
+
+    types: tuple[str, ...] = ("r7i.4xlarge", "r6i.4xlarge")
+    max: int = 4
+    cpu: int = 15 * 1024
+    """What a task asks for; an instance keeps some for its agent and system."""
+    memory_mib: int = 120 * 1024
+    disk_gib: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """Mail over SES' SMTP interface, or another server. Without `from` no mail is sent."""
+
+    from_: str = ""
+    secret: str = ""
+    host: str = ""
+    port: int = 587
+    operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """What receivers of webhooks check."""
+
+    webhook_secret: str = ""
+    operator_webhooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """Whom CloudWatch tells, and from where on."""
+
+    addresses: tuple[str, ...] = ()
+    lag: int = 5000
+    """Messages of one partition that no worker has acknowledged, for 15 minutes."""
+    oldest_job_s: int = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """Of functions, tasks, services and state machines."""
+
+    retention_days: int = 30
+    tracing: bool = True
+    """X-Ray traces of executions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Buckets beside the three: those that jobs may read files from, and those that exports may write to."""
+
+    imports: tuple[str, ...] = ()
+    exports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """Limits and thresholds, as docs/operations.md explains them."""
+
+    small_file_bytes: int = _PRODUCT.small_file_bytes
+    lambda_file_bytes: int = _PRODUCT.lambda_file_bytes
+    fargate_file_bytes: int = getattr(_PRODUCT, "fargate_file_bytes", 64 * GIB)
+    max_jobs: int = _PRODUCT.max_jobs
+    max_jobs_per_tenant: int = _PRODUCT.max_jobs_per_tenant
+    max_small_jobs: int = _PRODUCT.max_small_jobs
+    max_small_jobs_per_tenant: int = _PRODUCT.max_small_jobs_per_tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploySettings:
+    """One deployment: one stack in one region of one account."""
+
+    name: str
+    account: str
+    region: str
+    image: str
+    network: Network
+    buckets: Buckets
+    kafka: Kafka
+    database: DatabaseServer
+    architecture: str = "x86_64"
+    regions_unchecked: bool = False
+    workers: Service = field(default_factory=Service)
+    segment_workers: Service = field(default_factory=Service)
+    relay: Relay = field(default_factory=Relay)
+    tasks: Tasks = field(default_factory=Tasks)
+    machines: Machines = field(default_factory=Machines)
+    mail: Mail = field(default_factory=Mail)
+    notify: Notify = field(default_factory=Notify)
+    alarms: Alarms = field(default_factory=Alarms)
+    logs: Logs = field(default_factory=Logs)
+    shared: Shared = field(default_factory=Shared)
+    jobs: Jobs = field(default_factory=Jobs)
+
+    @property
+    def partition(self) -> str:
+        """The partition of AWS that the region belongs to; ARNs begin with it."""
+        for beginning, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc")):
+            if self.region.startswith(beginning):
+                return partition
+        return "aws"
+
+    @property
+    def domain(self) -> str:
+        """The DNS suffix of AWS' services there."""
+        return {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}.get(self.partition, "amazonaws.com")
+
+    @property
+    def mail_host(self) -> str:
+        """The SMTP server; empty where no mail is sent."""
+        return (self.mail.host or f"email-smtp.{self.region}.{self.domain}") if self.mail.from_ else ""
+
+    def arn(self, service: str, resource: str) -> str:
+        """ARN of something of this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def bucket_arn(self, bucket: str, key: str = "") -> str:
+        """ARN of a bucket, or of objects in it."""
+        return f"arn:{self.partition}:s3:::{bucket}" + (f"/{key}" if key else "")
+
+
+def load(path: Path) -> DeploySettings:
+    """The settings of a file, checked. Raises `UserError` BAD_DEPLOYMENT naming every setting that is at fault."""
+    from orchestration.deploy.checks import check
+
+    findings: list[Finding] = []
+    settings = read(DeploySettings, read_toml(path), findings)
+    refuse(str(path), findings)
+    assert settings is not None  # noqa: S101  # it is none only with findings
+    refuse(str(path), list(check(settings)))
+    return settings

@@ -1,0 +1,121 @@
+"""What is wrong with sizes, limits, addresses and thresholds of a deployment."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Final
+
+from orchestration.deploy.forms import MACHINE_TYPE, MAIL, SECRET, arn_of, at_least, found
+from orchestration.deploy.reading import Finding
+from orchestration.deploy.settings import DeploySettings, Jobs
+from schemas.topics import MAX_JOB_AGE_S
+
+DAY_S: Final = 86_400
+# fmt: off
+RETENTION_DAYS: Final = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)
+# fmt: on
+"""What CloudWatch Logs takes."""
+FARGATE: Final = {
+    256: (512, 1024, 2048),
+    512: tuple(range(1024, 4096 + 1, 1024)),
+    1024: tuple(range(2048, 8192 + 1, 1024)),
+    2048: tuple(range(4096, 16384 + 1, 1024)),
+    4096: tuple(range(8192, 30720 + 1, 1024)),
+    8192: tuple(range(16384, 61440 + 1, 4096)),
+    16384: tuple(range(32768, 122880 + 1, 8192)),
+}
+"""Fargate's pairs of CPU units and MiB (Amazon ECS Developer Guide, "Fargate task definition differences")."""
+FARGATE_DISK_GIB: Final = range(21, 200 + 1)
+
+
+def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
+    """Of services, tasks and machines."""
+    partitions = settings.kafka.partitions
+    for name, service in (("workers", settings.workers), ("segment_workers", settings.segment_workers)):
+        yield from at_least(f"{name}.count", service.count, 1 if name == "workers" else 0)
+        if service.count > partitions:
+            yield found(
+                f"{name}.count",
+                f"{service.count} is more than kafka.partitions, {partitions}: some would have nothing to do",
+            )
+        yield from _fargate(name, service.cpu, service.memory_mib)
+    yield from _fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
+    yield from _fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
+    if settings.tasks.ephemeral_gib not in FARGATE_DISK_GIB:
+        yield found("tasks.ephemeral_gib", f"{settings.tasks.ephemeral_gib} is not 21 to 200, as Fargate has it")
+    machines = settings.machines
+    yield from at_least("machines.max", machines.max, 1)
+    if not machines.types:
+        yield found("machines.types", "is empty: name types of instances, the first of which is preferred")
+    for type_ in machines.types:
+        if not MACHINE_TYPE.fullmatch(type_):
+            yield found("machines.types", f"{type_!r} is not a type of instance, such as r7i.4xlarge")
+    yield from at_least("machines.disk_gib", machines.disk_gib, 30)
+    yield from at_least("machines.cpu", machines.cpu, 128)
+    if machines.memory_mib <= settings.tasks.memory_mib:
+        yield found(
+            "machines.memory_mib",
+            f"{machines.memory_mib} is no more than tasks.memory_mib: a task beyond Fargate's would have no more there",
+        )
+
+
+def _fargate(setting: str, cpu: int, memory_mib: int) -> Iterator[Finding]:
+    if cpu not in FARGATE:
+        yield found(f"{setting}.cpu", f"{cpu} is not one of {', '.join(map(str, FARGATE))}, as Fargate has it")
+    elif memory_mib not in FARGATE[cpu]:
+        low, high = FARGATE[cpu][0], FARGATE[cpu][-1]
+        yield found(
+            f"{setting}.memory_mib", f"Fargate has no {memory_mib} MiB with cpu {cpu}: {low} to {high}, by steps"
+        )
+
+
+def check_telling(settings: DeploySettings) -> Iterator[Finding]:
+    """Mail, webhooks, alarms and logs."""
+    mail, logs = settings.mail, settings.logs
+    if mail.from_ and not mail.secret:
+        yield found("mail.secret", "is missing: the SMTP server wants user and password")
+    for name in ("secret", "host", "operators"):
+        if getattr(mail, name) and not mail.from_:
+            yield found("mail.from", f"is missing, but mail.{name} is there: without a sender no mail is sent")
+    addresses = [("mail.from", a) for a in (mail.from_,) if a]
+    addresses += [("mail.operators", a) for a in mail.operators] + [
+        ("alarms.addresses", a) for a in settings.alarms.addresses
+    ]
+    for setting, address in addresses:
+        if not MAIL.fullmatch(address):
+            yield found(setting, f"{address!r} is not an address of mail")
+    yield from arn_of(settings, "mail.secret", mail.secret, SECRET, "a secret of Secrets Manager")
+    yield from arn_of(
+        settings, "notify.webhook_secret", settings.notify.webhook_secret, SECRET, "a secret of Secrets Manager"
+    )
+    for url in settings.notify.operator_webhooks:
+        if not url.startswith("https://"):
+            yield found("notify.operator_webhooks", f"{url!r} does not begin with https://")
+    yield from at_least("alarms.lag", settings.alarms.lag, 1)
+    if not 0 < settings.alarms.oldest_job_s < MAX_JOB_AGE_S:
+        yield found(
+            "alarms.oldest_job_s",
+            f"{settings.alarms.oldest_job_s} is not between 0 and {MAX_JOB_AGE_S}, when a job is given up",
+        )
+    if logs.retention_days not in RETENTION_DAYS:
+        yield found("logs.retention_days", f"{logs.retention_days} is not one of {', '.join(map(str, RETENTION_DAYS))}")
+    elif logs.retention_days * DAY_S < MAX_JOB_AGE_S:
+        yield found(
+            "logs.retention_days", f"{logs.retention_days} is less than a job may take, {MAX_JOB_AGE_S // DAY_S} days"
+        )
+
+
+def check_jobs(jobs: Jobs) -> Iterator[Finding]:
+    """Limits and thresholds of jobs."""
+    for field in fields(jobs):
+        yield from at_least(f"jobs.{field.name}", getattr(jobs, field.name), 0 if "bytes" in field.name else 1)
+    for lower, upper in (
+        ("small_file_bytes", "lambda_file_bytes"),
+        ("lambda_file_bytes", "fargate_file_bytes"),
+        ("max_jobs_per_tenant", "max_jobs"),
+        ("max_small_jobs_per_tenant", "max_small_jobs"),
+    ):
+        low, high = getattr(jobs, lower), getattr(jobs, upper)
+        if low > high:
+            yield found(f"jobs.{lower}", f"{low} is more than jobs.{upper}, {high}")

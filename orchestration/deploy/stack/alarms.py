@@ -1,0 +1,179 @@
+"""Alarms, and the operators' topic that they go to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sns as sns
+
+from orchestration.deploy.stack.logs import metric_filter, namespace
+from orchestration.deploy.stack.queues import make_topic
+from orchestration.deploy.stack.site import Site
+from orchestration.relay.summary import FIELD
+from schemas import metrics
+from schemas.metrics import Metric
+
+MINUTES_5: Final = 300
+FROM_RELAY: Final = (
+    metrics.LAG,
+    metrics.WORKERS,
+    metrics.DEAD,
+    metrics.OLDEST_JOB,
+    metrics.UNAVAILABLE,
+    metrics.SEGMENT_MISMATCHES,
+)
+"""Metrics that the relay sums up in its log once a minute, and alarms are made of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """Of one metric: reached or passed in each of so many periods."""
+
+    logical: str
+    says: str
+    metric: str
+    threshold: float = 1
+    statistic: str = "Sum"
+    periods: int = 1
+    period_s: int = MINUTES_5
+    comparison: str = "GreaterThanOrEqualToThreshold"
+    namespace: str = ""
+    dimensions: Mapping[str, str] | None = None
+    missing: str = "notBreaching"
+
+
+def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues: Mapping[str, Any]) -> Any:
+    """Every alarm; the topic that they go to."""
+    topic = _operators(site)
+    for metric in FROM_RELAY:
+        selector = f"$.{FIELD}.{metric.name}"
+        logical = "".join(word.capitalize() for word in metric.name.removeprefix("muster_").split("_"))
+        metric_filter(
+            site, f"{logical}Metric", relay_logs, pattern=f"{{ {selector} >= 0 }}", metric=metric.name, value=selector
+        )
+    for alarm in (*_of_machines(site, machines), *_of_relay(site), *_of_queues(queues)):
+        _make(site, alarm, topic)
+    return topic
+
+
+def _operators(site: Site) -> Any:
+    topic = make_topic(
+        site,
+        "OperatorsTopic",
+        f"{site.names.deployment} operators",
+        {
+            "Sid": "Alarms",
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Condition": {"StringEquals": {"aws:SourceAccount": site.settings.account}},
+        },
+    )
+    for number, address in enumerate(site.settings.alarms.addresses, start=1):
+        sns.CfnSubscription(
+            site.stack, f"OperatorsAddress{number}", topic_arn=topic.ref, protocol="email", endpoint=address
+        )
+    return topic
+
+
+def _of_machines(site: Site, machines: Mapping[str, Any]) -> Sequence[Alarm]:
+    found = []
+    for name, machine in machines.items():
+        found += [
+            Alarm(
+                logical=f"{name}FailedAlarm",
+                says=f"{name}: an execution failed, and not by a customer's fault. `muster jobs list --state FAILED`",
+                metric=f"{name}Failures",
+            ),
+            Alarm(
+                logical=f"{name}TimedOutAlarm",
+                says=f"{name}: an execution took longer than it may",
+                metric="ExecutionsTimedOut",
+                namespace="AWS/States",
+                dimensions={"StateMachineArn": machine.attr_arn},
+            ),
+        ]
+    del site
+    return found
+
+
+def _of_relay(site: Site) -> Sequence[Alarm]:
+    alarms = site.settings.alarms
+
+    def of(metric: Metric, logical: str, says: str, **changes: Any) -> Alarm:
+        return Alarm(logical=logical, says=says, metric=metric.name, **({"statistic": "Maximum"} | changes))
+
+    return (
+        of(
+            metrics.OLDEST_JOB,
+            "StuckJobAlarm",
+            f"A job has been running for {alarms.oldest_job_s} s. `muster jobs list` shows where it stands",
+            threshold=alarms.oldest_job_s,
+        ),
+        of(
+            metrics.LAG,
+            "LagAlarm",
+            f"A partition has {alarms.lag} unacknowledged messages, for 15 minutes: too few workers, or a stuck one",
+            threshold=alarms.lag,
+            periods=3,
+        ),
+        of(metrics.DEAD, "DeadLettersAlarm", "There are dead letters. `muster dead-letters list` shows them"),
+        of(
+            metrics.WORKERS,
+            "WorkersAlarm",
+            "No worker shares the partitions: nothing is materialised",
+            threshold=0,
+            comparison="LessThanOrEqualToThreshold",
+            periods=2,
+        ),
+        of(
+            metrics.UNAVAILABLE,
+            "UnavailableAlarm",
+            "The relay cannot reach the catalog or Kafka, or says nothing at all",
+            periods=2,
+            missing="breaching",
+        ),
+        of(
+            metrics.SEGMENT_MISMATCHES,
+            "SegmentMismatchAlarm",
+            "Stream and archive disagree on members of a segment. `muster segments check` shows whom",
+        ),
+    )
+
+
+def _of_queues(queues: Mapping[str, Any]) -> Sequence[Alarm]:
+    return [
+        Alarm(
+            logical=f"{name}Alarm",
+            says=f"Something could not be delivered and waits in the queue {name}",
+            metric="ApproximateNumberOfMessagesVisible",
+            statistic="Maximum",
+            namespace="AWS/SQS",
+            dimensions={"QueueName": queue.attr_queue_name},
+        )
+        for name, queue in queues.items()
+    ]
+
+
+def _make(site: Site, alarm: Alarm, topic: Any) -> None:
+    dimension = cloudwatch.CfnAlarm.DimensionProperty
+    cloudwatch.CfnAlarm(
+        site.stack,
+        alarm.logical,
+        alarm_description=alarm.says,
+        namespace=alarm.namespace or namespace(site),
+        metric_name=alarm.metric,
+        dimensions=[dimension(name=name, value=value) for name, value in (alarm.dimensions or {}).items()] or None,
+        statistic=alarm.statistic,
+        period=alarm.period_s,
+        evaluation_periods=alarm.periods,
+        threshold=alarm.threshold,
+        comparison_operator=alarm.comparison,
+        treat_missing_data=alarm.missing,
+        # Before the first setup and in upgrades nothing runs, and nothing is wrong.
+        actions_enabled=cdk.Fn.condition_if(site.running, True, False),  # noqa: FBT003  # CloudFormation's own function
+        alarm_actions=[topic.ref],
+        ok_actions=[topic.ref],
+    )

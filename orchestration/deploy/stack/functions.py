@@ -1,0 +1,155 @@
+"""The Lambda functions of `functions.toml`, all of one image, each group with a role of what it needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aws_cdk import aws_lambda as lambda_
+
+from orchestration.deploy.environment import FUNCTION_DISK_MIB, FUNCTION_HOME, environment, function_limits
+from orchestration.deploy.stack import grants
+from orchestration.deploy.stack.logs import log_group
+from orchestration.deploy.stack.site import Grant, Service, Site, after, role
+from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs
+from schemas.errors import FatalError
+from schemas.layout import UPLOADS_PREFIX
+
+LARGE_MB: Final = 2048
+"""Functions of this memory work on files, and get the disk for it."""
+DEFAULT_DISK_MIB: Final = 512
+CATALOG: Final = "CATALOG_URL"
+KAFKA: Final = "KAFKA_CREDENTIALS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Functions that need the same: what a role and its secrets are made for."""
+
+    name: str
+    functions: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+
+GROUPS: Final = (
+    Group(name="Register", functions=("RegisterImport", "RegisterExport"), secrets=(CATALOG,)),
+    Group(
+        name="Record",
+        functions=(
+            "ReadOutcome",
+            "RetryImport",
+            "Notify",
+            "ExtractCause",
+            "MarkFailed",
+            "FailExportGroup",
+            "NotifyExport",
+        ),
+        secrets=(CATALOG,),
+    ),
+    Group(name="Await", functions=("BeginAwait",), secrets=(CATALOG,)),
+    Group(name="Files", functions=("VerifyFile", "ImportToKafka"), secrets=(CATALOG, KAFKA)),
+    Group(name="Versions", functions=("BuildVersion", "PublishVersion"), secrets=(CATALOG, KAFKA)),
+    Group(
+        name="Exports",
+        functions=("PlanExport", "WriteExportGroup", "FinishExport", "MarkExportFailed"),
+        secrets=(CATALOG, KAFKA),
+    ),
+)
+
+
+def group_of(function: str) -> Group:
+    """The group of a function. Raises `FatalError` BAD_WORKFLOW for one that is in none: it would have no role."""
+    for group in GROUPS:
+        if function in group.functions:
+            return group
+    raise FatalError("BAD_WORKFLOW", f"function {function} is in no group of a role", function=function)
+
+
+def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
+    """What the code of a group may do, but for logs, secrets and the VPC."""
+    s = site.settings
+    buckets = s.buckets
+    inbox = grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix)
+    uploads = grants.read_objects(site, (buckets.staging,), UPLOADS_PREFIX)
+    match name:
+        case "Register":
+            own = (*inbox, *uploads, *grants.read_objects(site, (buckets.lake, *s.shared.imports)))
+        case "Await":
+            own = grants.answer_machines(site, (INBOX_MACHINE,))
+        case "Files":
+            own = (
+                *inbox,
+                *grants.read_objects(site, s.shared.imports),
+                *grants.write_objects(site, (buckets.staging, buckets.lake)),
+            )
+        case "Versions":
+            own = grants.write_objects(site, (buckets.staging, buckets.lake))
+        case "Exports":
+            own = grants.write_objects(site, (buckets.staging, buckets.lake, *s.shared.exports))
+        case _:
+            return ()
+    return (*own, *grants.use_key(site)) if name != "Await" else own
+
+
+def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
+    """Every function by its name."""
+    specs = function_specs()
+    made: dict[str, Any] = {}
+    for group in GROUPS:
+        mine = [spec for spec in specs if spec.name in group.functions]
+        logs = {spec.name: _logs(site, spec) for spec in mine}
+        policy = [
+            *group_grants(site, group.name),
+            *grants.read_secrets(site, group.secrets),
+            *(grant for spec in mine for grant in grants.write_log(site, site.names.function_logs(spec.name))),
+            *grants.function_in_vpc(site, [site.names.of(spec.name) for spec in mine]),
+            *grants.trace(site),
+        ]
+        group_role = function_role(site, f"{group.name}FunctionRole", policy, f"Functions {', '.join(group.functions)}")
+        for spec in mine:
+            values = environment(site.settings, group.secrets, home=FUNCTION_HOME)
+            if spec.memory_mb >= LARGE_MB:
+                values |= function_limits()
+            made[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
+    for spec in specs:
+        group_of(spec.name)
+    return made
+
+
+def _logs(site: Site, spec: FunctionSpec) -> Any:
+    return log_group(site, f"{spec.name}FunctionLogs", site.names.function_logs(spec.name))
+
+
+def function_role(site: Site, logical: str, policy: Sequence[Grant], description: str) -> Any:
+    """A role that Lambda may take."""
+    return role(site, logical, Service(principal="lambda.amazonaws.com", says_for_whom=False), policy, description)
+
+
+def make_function(
+    site: Site, spec: FunctionSpec, function_role: Any, security_group: str, values: Mapping[str, str], logs: Any
+) -> Any:
+    """One function of the image; its log group is there before it, or Lambda would make one without an end."""
+    function = lambda_.CfnFunction(
+        site.stack,
+        f"{spec.name}Function",
+        function_name=site.names.of(spec.name),
+        description=f"{spec.handler} of Muster",
+        package_type="Image",
+        code=lambda_.CfnFunction.CodeProperty(image_uri=site.settings.image),
+        # The entry point is the image's own; these are its words.
+        image_config=lambda_.CfnFunction.ImageConfigProperty(command=["lambda", spec.handler]),
+        architectures=[site.settings.architecture],
+        role=function_role.attr_arn,
+        timeout=spec.timeout_s,
+        memory_size=spec.memory_mb,
+        ephemeral_storage=lambda_.CfnFunction.EphemeralStorageProperty(
+            size=FUNCTION_DISK_MIB if spec.memory_mb >= LARGE_MB else DEFAULT_DISK_MIB
+        ),
+        environment=lambda_.CfnFunction.EnvironmentProperty(variables=dict(values)),
+        vpc_config=lambda_.CfnFunction.VpcConfigProperty(
+            subnet_ids=list(site.settings.network.subnets), security_group_ids=[security_group]
+        ),
+        tracing_config=lambda_.CfnFunction.TracingConfigProperty(
+            mode="Active" if site.settings.logs.tracing else "PassThrough"
+        ),
+    )
+    return after(function, logs)

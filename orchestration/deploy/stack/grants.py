@@ -1,0 +1,137 @@
+"""What roles may do, by purpose. Each wildcard has its reason here."""
+
+from collections.abc import Iterable
+
+from orchestration.deploy.environment import secrets_of
+from orchestration.deploy.stack.site import Grant, Site
+
+OBJECTS = "names of objects are not known before: one per file, part or version"
+NOBODY_ELSE = "AWS knows no resource for these actions"
+
+
+def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
+    """Objects, pinned by their versions, and whether they are there."""
+    names = list(buckets)
+    if not names:
+        return ()
+    arn = site.settings.bucket_arn
+    return (
+        Grant(
+            actions=("s3:GetObject", "s3:GetObjectVersion"),
+            resources=tuple(arn(name, f"{prefix}*") for name in names),
+            reason=OBJECTS,
+        ),
+        Grant(actions=("s3:ListBucket", "s3:GetBucketLocation"), resources=tuple(arn(name) for name in names)),
+    )
+
+
+def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
+    """As `read_objects`; also put and delete, in parts too."""
+    names = list(buckets)
+    if not names:
+        return ()
+    write = Grant(
+        actions=(
+            "s3:PutObject",
+            "s3:DeleteObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListMultipartUploadParts",
+        ),
+        resources=tuple(site.settings.bucket_arn(name, f"{prefix}*") for name in names),
+        reason=OBJECTS,
+    )
+    return (*read_objects(site, names, prefix), write)
+
+
+def use_key(site: Site) -> tuple[Grant, ...]:
+    """What S3, SNS and SQS ask of whoever uses what they have encrypted."""
+    return (Grant(actions=("kms:Decrypt", "kms:GenerateDataKey"), resources=(site.key,)),)
+
+
+def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
+    """The named secrets that there are, and the keys of those that have one of their own."""
+    known = secrets_of(site.settings)
+    arns = tuple(known[name] for name in names if name in known)
+    if not arns:
+        return ()
+    keys = {
+        known.get("CATALOG_URL"): site.settings.database.secret_key,
+        known.get("KAFKA_CREDENTIALS"): site.settings.kafka.secret_key,
+    }
+    used = tuple(sorted({key for arn, key in keys.items() if arn in arns and key}))
+    grants = (Grant(actions=("secretsmanager:GetSecretValue",), resources=arns),)
+    if not used:
+        return grants
+    via = {"StringEquals": {"kms:ViaService": f"secretsmanager.{site.settings.region}.{site.settings.domain}"}}
+    return (*grants, Grant(actions=("kms:Decrypt",), resources=used, condition=via))
+
+
+def write_log(site: Site, group: str) -> tuple[Grant, ...]:
+    """Streams of one log group."""
+    return (
+        Grant(
+            actions=("logs:CreateLogStream", "logs:PutLogEvents"),
+            resources=(site.settings.arn("logs", f"log-group:{group}:*"),),
+            reason="a log stream is made by each container, under a name of its own",
+        ),
+    )
+
+
+def answer_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
+    """Say to a waiting execution how its task has ended."""
+    return (
+        Grant(
+            actions=("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"),
+            resources=tuple(machine_arn(site, machine) for machine in machines),
+        ),
+    )
+
+
+def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
+    """Start executions, see whether they run, stop them."""
+    names = list(machines)
+    return (
+        Grant(actions=("states:StartExecution",), resources=tuple(machine_arn(site, name) for name in names)),
+        Grant(
+            actions=("states:DescribeExecution", "states:StopExecution"),
+            resources=tuple(site.settings.arn("states", f"execution:{site.names.of(name)}:*") for name in names),
+            reason="executions are named by their jobs",
+        ),
+        *answer_machines(site, names),
+    )
+
+
+def machine_arn(site: Site, machine: str) -> str:
+    """ARN of a state machine, by its name."""
+    return site.settings.arn("states", f"stateMachine:{site.names.of(machine)}")
+
+
+def function_in_vpc(site: Site, functions: Iterable[str]) -> tuple[Grant, ...]:
+    """What Lambda itself needs to put functions into subnets; not their code, which is denied it."""
+    actions = (
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+    )
+    arns = [site.settings.arn("lambda", f"function:{function}") for function in functions]
+    return (
+        Grant(
+            actions=actions,
+            resources=("*",),
+            reason="Lambda checks these actions on all resources when it makes a function",
+        ),
+        Grant(
+            actions=actions, resources=("*",), effect="Deny", condition={"ArnLike": {"lambda:SourceFunctionArn": arns}}
+        ),
+    )
+
+
+def trace(site: Site) -> tuple[Grant, ...]:
+    """Segments of X-Ray, where traces are wanted."""
+    if not site.settings.logs.tracing:
+        return ()
+    actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets")
+    return (Grant(actions=actions, resources=("*",), reason=NOBODY_ELSE),)

@@ -1,0 +1,41 @@
+"""Log groups, encrypted and with an end, and metrics that are read from their lines."""
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_logs as logs
+
+from orchestration.deploy.stack.site import Site
+
+
+def log_group(site: Site, logical: str, name: str) -> Any:
+    """A log group with the deployment's retention. It goes with the stack."""
+    group = logs.CfnLogGroup(
+        site.stack,
+        logical,
+        log_group_name=name,
+        retention_in_days=site.settings.logs.retention_days,
+        kms_key_id=site.key,
+    )
+    group.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
+    return group
+
+
+def metric_filter(site: Site, logical: str, group: Any, *, pattern: str, metric: str, value: str) -> None:
+    """A metric of the deployment's namespace from lines of JSON."""
+    logs.CfnMetricFilter(
+        site.stack,
+        logical,
+        log_group_name=group.ref,
+        filter_pattern=pattern,
+        metric_transformations=[
+            logs.CfnMetricFilter.MetricTransformationProperty(
+                metric_namespace=namespace(site), metric_name=metric, metric_value=value
+            )
+        ],
+    )
+
+
+def namespace(site: Site) -> str:
+    """Of the metrics that are read from logs: `Muster/<name of the deployment>`."""
+    return f"Muster/{site.names.deployment}"

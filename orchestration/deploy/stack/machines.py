@@ -1,0 +1,168 @@
+"""The state machines, of the very files that the local engine runs, and the rule that starts an import."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_stepfunctions as sfn
+
+from orchestration.deploy.stack import grants
+from orchestration.deploy.stack.logs import log_group, metric_filter
+from orchestration.deploy.stack.queues import make_queue
+from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, after, role
+from orchestration.deploy.stack.tasks import Cluster
+from orchestration.workflow.resources import INBOX_MACHINE, SUBSTITUTION, MachineSpec, inbox_pattern, machine_specs
+
+SYNC_RULE: Final = "rule/StepFunctionsGetEventsForECSTaskRule"
+"""With it Step Functions hears that a task has ended (`ecs:runTask.sync`); it makes it itself."""
+FAILURES: Final = '{ $.type = "ExecutionFailed" && $.details.error != "UserError" && $.details.error != "Cancelled" }'
+"""Those that are not a customer's: a bad file, or a job that somebody has cancelled."""
+START_TRIES: Final = 185
+START_AGE_S: Final = 86_400
+"""EventBridge's own longest: a day, with back-off."""
+
+
+def make_machines(site: Site, functions: Mapping[str, Any], cluster: Cluster, security_group: str) -> Mapping[str, Any]:
+    """Every state machine by its name."""
+    names, settings = site.names, site.settings
+    values: dict[str, str] = {f"{name}Function": function.attr_arn for name, function in functions.items()}
+    values |= {
+        "TaskCluster": cluster.arn,
+        "TaskDefinition": names.task_family,
+        "MachineTaskDefinition": names.machine_task_family,
+        "MachineCapacity": names.capacity,
+        "TaskSubnets": ",".join(settings.network.subnets),
+        "TaskSecurityGroups": security_group,
+    }
+    return {machine.name: _machine(site, machine, values, functions, cluster) for machine in machine_specs()}
+
+
+def _machine(
+    site: Site, machine: MachineSpec, values: Mapping[str, str], functions: Mapping[str, Any], cluster: Cluster
+) -> Any:
+    used = set(SUBSTITUTION.findall(machine.definition))
+    called = [function.attr_arn for name, function in functions.items() if f"{name}Function" in used]
+    logs = log_group(site, f"{machine.name}Logs", site.names.machine_logs(machine.name))
+    policy = [Grant(actions=("lambda:InvokeFunction",), resources=tuple(called)), *_run_tasks(site, cluster)]
+    policy += [_deliver_logs(), *grants.trace(site)]
+    machine_role = role(
+        site,
+        f"{machine.name}Role",
+        Service(principal="states.amazonaws.com"),
+        policy,
+        f"The state machine {machine.name}",
+    )
+    made = sfn.CfnStateMachine(
+        site.stack,
+        machine.name,
+        state_machine_name=site.names.of(machine.name),
+        state_machine_type="STANDARD",
+        definition_string=machine.definition,
+        definition_substitutions={name: values[name] for name in sorted(used)},
+        role_arn=machine_role.attr_arn,
+        logging_configuration=sfn.CfnStateMachine.LoggingConfigurationProperty(
+            level="ALL",
+            include_execution_data=True,
+            destinations=[
+                sfn.CfnStateMachine.LogDestinationProperty(
+                    cloud_watch_logs_log_group=sfn.CfnStateMachine.CloudWatchLogsLogGroupProperty(
+                        log_group_arn=logs.attr_arn
+                    )
+                )
+            ],
+        ),
+        tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=site.settings.logs.tracing),
+    )
+    if not site.settings.logs.tracing:
+        acknowledge(made, "SF2", "logs.tracing is off in the settings")
+    metric_filter(site, f"{machine.name}Failures", logs, pattern=FAILURES, metric=f"{machine.name}Failures", value="1")
+    return after(made, *cluster.families)
+
+
+def _run_tasks(site: Site, cluster: Cluster) -> list[Grant]:
+    settings, names = site.settings, site.names
+    in_cluster = {"ArnEquals": {"ecs:cluster": cluster.arn}}
+    return [
+        Grant(
+            actions=("ecs:RunTask",),
+            resources=tuple(
+                settings.arn("ecs", f"task-definition/{family}:*")
+                for family in (names.task_family, names.machine_task_family)
+            ),
+            condition=in_cluster,
+            reason="the newest revision of a family is run: an upgrade makes another",
+        ),
+        Grant(
+            actions=("ecs:StopTask", "ecs:DescribeTasks"),
+            resources=(settings.arn("ecs", f"task/{names.cluster}/*"),),
+            condition=in_cluster,
+            reason="tasks have names when they run",
+        ),
+        Grant(
+            actions=("iam:PassRole",),
+            resources=tuple(cluster.roles),
+            condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        ),
+        Grant(
+            actions=("events:PutTargets", "events:PutRule", "events:DescribeRule"),
+            resources=(settings.arn("events", SYNC_RULE),),
+        ),
+    ]
+
+
+def _deliver_logs() -> Grant:
+    actions = (
+        "logs:CreateLogDelivery",
+        "logs:GetLogDelivery",
+        "logs:UpdateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:DescribeResourcePolicies",
+        "logs:DescribeLogGroups",
+    )
+    return Grant(actions=actions, resources=("*",), reason=grants.NOBODY_ELSE)
+
+
+def make_rule(site: Site, machine: Any) -> Any:
+    """An object in the inbox starts an import; what cannot start one for a day goes to a queue. Returns the queue."""
+    buckets = site.settings.buckets
+    queue = make_queue(
+        site,
+        "InboxDeadLetters",
+        {
+            "Sid": "Rule",
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Condition": {"ArnEquals": {"aws:SourceArn": site.settings.arn("events", f"rule/{site.names.rule}")}},
+        },
+    )
+    rule_role = role(
+        site,
+        "InboxRuleRole",
+        Service(principal="events.amazonaws.com"),
+        [Grant(actions=("states:StartExecution",), resources=(machine.attr_arn,))],
+        "The rule that starts imports",
+    )
+    events.CfnRule(
+        site.stack,
+        "InboxRule",
+        name=site.names.rule,
+        description="An object was created in the inbox",
+        event_pattern=inbox_pattern(buckets.inbox, buckets.inbox_prefix),
+        state=cdk.Fn.condition_if(site.running, "ENABLED", "DISABLED").to_string(),
+        targets=[
+            events.CfnRule.TargetProperty(
+                id=INBOX_MACHINE,
+                arn=machine.attr_arn,
+                role_arn=rule_role.attr_arn,
+                dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=queue.attr_arn),
+                retry_policy=events.CfnRule.RetryPolicyProperty(
+                    maximum_retry_attempts=START_TRIES, maximum_event_age_in_seconds=START_AGE_S
+                ),
+            )
+        ],
+    )
+    return queue

@@ -1,0 +1,6 @@
+"""Logical ids of the buckets, by what they are for. Without the CDK, so that a comparison need not load it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+LOGICAL: Final[Mapping[str, str]] = {"inbox": "InboxBucket", "staging": "StagingBucket", "lake": "LakeBucket"}

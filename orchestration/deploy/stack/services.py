@@ -1,0 +1,128 @@
+"""What always runs: workers, segment workers and the relay, as ECS services on Fargate; and the task that sets up."""
+
+from typing import Any, Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_ecs as ecs
+
+from orchestration.deploy.stack import grants
+from orchestration.deploy.stack.site import Grant, Site, after, role
+from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
+from orchestration.workflow.resources import machine_specs
+
+WORKER_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
+RELAY_SECRETS: Final = (*WORKER_SECRETS, "SMTP", "WEBHOOK_SECRET")
+WORKER_DISK_GIB: Final = 50
+"""Merges sort there what does not fit in memory."""
+
+
+def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
+    """Workers, segment workers, relay."""
+    settings = site.settings
+    work = [
+        *grants.write_objects(site, (settings.buckets.staging, settings.buckets.lake)),
+        *grants.use_key(site),
+        *grants.read_secrets(site, WORKER_SECRETS),
+    ]
+    for part, logical, service in (
+        ("worker", "Worker", settings.workers),
+        ("segment-worker", "SegmentWorker", settings.segment_workers),
+    ):
+        family = make_family(
+            site,
+            f"{logical}Definition",
+            site.names.of(part),
+            [part],
+            role_=role(site, f"{logical}Role", ECS_TASKS, work, f"The {part}s"),
+            execution_role=cluster.execution_role,
+            logs=part,
+            secrets=WORKER_SECRETS,
+            cpu=service.cpu,
+            memory_mib=service.memory_mib,
+            disk_gib=WORKER_DISK_GIB,
+            health=part,
+        )
+        # New ones come before old ones go: the group hands partitions over.
+        _service(
+            site, f"{logical}Service", part, family, cluster, security_group, count=service.count, most=200, least=100
+        )
+    relay = make_family(
+        site,
+        "RelayDefinition",
+        site.names.of("relay"),
+        ["serve", "relay"],
+        role_=role(site, "RelayRole", ECS_TASKS, _relay(site), "The relay"),
+        execution_role=cluster.execution_role,
+        logs="relay",
+        secrets=RELAY_SECRETS,
+        cpu=settings.relay.cpu,
+        memory_mib=settings.relay.memory_mib,
+        health="relay",
+    )
+    # The old one ends before the new one begins: what both would do, they would do twice.
+    _service(site, "RelayService", "relay", relay, cluster, security_group, count=1, most=100, least=0)
+
+
+def _relay(site: Site) -> list[Grant]:
+    settings = site.settings
+    buckets = settings.buckets
+    machines = [machine.name for machine in machine_specs()]
+    return [
+        *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
+        *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
+        *grants.use_key(site),
+        *grants.read_secrets(site, RELAY_SECRETS),
+        *grants.drive_machines(site, machines),
+    ]
+
+
+def make_setup(site: Site, cluster: Cluster) -> Any:
+    """The task that brings catalog and topics to what this release declares; people start it (docs/deploy.md)."""
+    buckets = site.settings.buckets
+    policy = [
+        Grant(
+            actions=("s3:ListBucket", "s3:GetBucketLocation"),
+            resources=tuple(site.settings.bucket_arn(name) for name in (buckets.inbox, buckets.staging, buckets.lake)),
+        ),
+        *grants.read_secrets(site, WORKER_SECRETS),
+    ]
+    return make_family(
+        site,
+        "SetupDefinition",
+        site.names.of("setup"),
+        ["serve", "setup"],
+        role_=role(site, "SetupRole", ECS_TASKS, policy, "The task that sets up"),
+        execution_role=cluster.execution_role,
+        logs="setup",
+        secrets=WORKER_SECRETS,
+        cpu=512,
+        memory_mib=1024,
+    )
+
+
+def _service(
+    site: Site, logical: str, name: str, family: Any, cluster: Cluster, group: str, *, count: int, most: int, least: int
+) -> None:
+    service = ecs.CfnService
+    made = service(
+        site.stack,
+        logical,
+        service_name=name,
+        cluster=cluster.arn,
+        task_definition=family.ref,
+        launch_type="FARGATE",
+        desired_count=cdk.Token.as_number(cdk.Fn.condition_if(site.running, count, 0)),
+        deployment_configuration=service.DeploymentConfigurationProperty(
+            maximum_percent=most,
+            minimum_healthy_percent=least,
+            deployment_circuit_breaker=service.DeploymentCircuitBreakerProperty(enable=True, rollback=True),
+        ),
+        network_configuration=service.NetworkConfigurationProperty(
+            awsvpc_configuration=service.AwsVpcConfigurationProperty(
+                subnets=list(site.settings.network.subnets), security_groups=[group], assign_public_ip="DISABLED"
+            )
+        ),
+        propagate_tags="SERVICE",
+        enable_ecs_managed_tags=True,
+    )
+    after(made, *cluster.families)

@@ -1,0 +1,172 @@
+"""The key and the three buckets: encrypted, over TLS only, closed to the public, kept when the stack goes."""
+
+from typing import Any, Final
+
+import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from orchestration.deploy.settings import DeploySettings
+from orchestration.deploy.stack.purposes import LOGICAL
+from orchestration.deploy.stack.site import VERSION, Site, acknowledge
+from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
+
+ABORT_DAYS: Final = 7
+"""An upload in parts that nobody has finished in a week is given up."""
+EXPIRING: Final = (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX, CUTS_PREFIX)
+"""Of the staging bucket. Not the checkpoints of segments: workers begin at them, however old."""
+_NO_ACCESS_LOGS: Final = "buckets.access_logs names no bucket: CloudTrail's data events can say who has read what"
+
+
+def make_key(stack: Any, settings: DeploySettings) -> str:
+    """ARN of the key: the one that is given, or one of the stack's own, whose policy lets AWS' services use it."""
+    if settings.buckets.key:
+        return settings.buckets.key
+    key = kms.CfnKey(
+        stack,
+        "Key",
+        description=f"Data, logs and messages of {settings.name}",
+        enable_key_rotation=True,
+        pending_window_in_days=30,
+        key_policy={
+            "Version": VERSION,
+            "Statement": [
+                {
+                    "Sid": "Account",
+                    "Effect": "Allow",
+                    "Principal": {"AWS": f"arn:{settings.partition}:iam::{settings.account}:root"},
+                    "Action": "kms:*",
+                    "Resource": "*",
+                },
+                {
+                    "Sid": "Logs",
+                    "Effect": "Allow",
+                    "Principal": {"Service": f"logs.{settings.region}.{settings.domain}"},
+                    "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+                    "Resource": "*",
+                    "Condition": {
+                        "ArnLike": {"kms:EncryptionContext:aws:logs:arn": settings.arn("logs", "log-group:*")}
+                    },
+                },
+                {
+                    "Sid": "Messages",
+                    "Effect": "Allow",
+                    "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com", "sns.amazonaws.com"]},
+                    "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+                    "Resource": "*",
+                    "Condition": {"StringEquals": {"aws:SourceAccount": settings.account}},
+                },
+            ],
+        },
+    )
+    _keep(key)
+    return str(key.attr_arn)
+
+
+def make_buckets(site: Site) -> None:
+    """Those that do not exist yet."""
+    buckets = site.settings.buckets
+    for purpose, logical in LOGICAL.items():
+        if purpose not in buckets.existing:
+            _bucket(site, logical, purpose, getattr(buckets, purpose))
+
+
+def _bucket(site: Site, logical: str, purpose: str, name: str) -> None:
+    logs = site.settings.buckets.access_logs
+    bucket = s3.CfnBucket(
+        site.stack,
+        logical,
+        bucket_name=name,
+        bucket_encryption=s3.CfnBucket.BucketEncryptionProperty(
+            server_side_encryption_configuration=[
+                s3.CfnBucket.ServerSideEncryptionRuleProperty(
+                    # One key for each bucket and hour, not for each object: a hundredth of the requests to KMS.
+                    bucket_key_enabled=True,
+                    server_side_encryption_by_default=s3.CfnBucket.ServerSideEncryptionByDefaultProperty(
+                        sse_algorithm="aws:kms", kms_master_key_id=site.key
+                    ),
+                )
+            ]
+        ),
+        public_access_block_configuration=s3.CfnBucket.PublicAccessBlockConfigurationProperty(
+            block_public_acls=True, block_public_policy=True, ignore_public_acls=True, restrict_public_buckets=True
+        ),
+        ownership_controls=s3.CfnBucket.OwnershipControlsProperty(
+            rules=[s3.CfnBucket.OwnershipControlsRuleProperty(object_ownership="BucketOwnerEnforced")]
+        ),
+        notification_configuration=s3.CfnBucket.NotificationConfigurationProperty(
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+        )
+        if purpose == "inbox"
+        else None,
+        # A job reads the version that it was started for. The lake has none: what is erased there is to be gone.
+        versioning_configuration=s3.CfnBucket.VersioningConfigurationProperty(status="Enabled")
+        if purpose == "inbox"
+        else None,
+        lifecycle_configuration=s3.CfnBucket.LifecycleConfigurationProperty(rules=_lifecycle(site, purpose)),
+        logging_configuration=s3.CfnBucket.LoggingConfigurationProperty(
+            destination_bucket_name=logs, log_file_prefix=f"{name}/"
+        )
+        if logs
+        else None,
+    )
+    _keep(bucket)
+    if not logs:
+        acknowledge(bucket, "S1", _NO_ACCESS_LOGS)
+    s3.CfnBucketPolicy(
+        site.stack,
+        f"{logical}Policy",
+        bucket=bucket.ref,
+        policy_document={
+            "Version": VERSION,
+            "Statement": [
+                {
+                    "Sid": "TlsOnly",
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "s3:*",
+                    "Resource": [bucket.attr_arn, cdk.Fn.join("", [bucket.attr_arn, "/*"])],
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                }
+            ],
+        },
+    )
+
+
+def _lifecycle(site: Site, purpose: str) -> list[Any]:
+    rule = s3.CfnBucket.RuleProperty
+    rules = [
+        rule(
+            id="abort-uploads",
+            status="Enabled",
+            abort_incomplete_multipart_upload=s3.CfnBucket.AbortIncompleteMultipartUploadProperty(
+                days_after_initiation=ABORT_DAYS
+            ),
+        )
+    ]
+    buckets = site.settings.buckets
+    if purpose == "inbox":
+        old = s3.CfnBucket.NoncurrentVersionExpirationProperty(noncurrent_days=buckets.old_version_days)
+        rules.append(
+            rule(
+                id="old-versions",
+                status="Enabled",
+                noncurrent_version_expiration=old,
+                expired_object_delete_marker=True,
+            )
+        )
+    if purpose == "staging":
+        rules += [
+            rule(
+                id=f"expire-{prefix.strip('/').replace('/', '-')}",
+                status="Enabled",
+                prefix=prefix,
+                expiration_in_days=buckets.staging_days,
+            )
+            for prefix in EXPIRING
+        ]
+    return rules
+
+
+def _keep(resource: Any) -> None:
+    resource.apply_removal_policy(cdk.RemovalPolicy.RETAIN)

@@ -1,0 +1,206 @@
+"""The ECS cluster and the two families of tasks: on Fargate, and on machines for what is beyond it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aws_cdk import aws_ecs as ecs
+
+from orchestration.deploy.environment import CONTAINER_HOME, environment, task_limits
+from orchestration.deploy.stack import grants
+from orchestration.deploy.stack.logs import log_group
+from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, after, role
+from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
+
+USER: Final = "10001"
+"""The image's own, without rights."""
+VOLUME: Final = "home"
+TASK_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
+HEALTH_PERIOD_S: Final = 30
+_PLAIN: Final = "names and sizes, nothing secret: secrets are read by their ARNs when the container starts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """What state machines and services need to know of it."""
+
+    resource: Any
+    execution_role: Any
+    families: tuple[Any, ...] = ()
+    roles: tuple[str, ...] = ()
+    """ARNs that whoever runs tasks of the families passes on."""
+    relay_logs: Any = None
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self.resource.attr_arn)
+
+
+def make_cluster(site: Site) -> Cluster:
+    """The cluster and the families of tasks."""
+    settings, names = site.settings, site.names
+    cluster = ecs.CfnCluster(
+        site.stack,
+        "Cluster",
+        cluster_name=names.cluster,
+        cluster_settings=[ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="enabled")],
+    )
+    logs = {part: _logs(site, part) for part in ("tasks", "setup", "worker", "segment-worker", "relay")}
+    execution_role = _execution_role(site)
+    task_role = role(site, "TaskRole", ECS_TASKS, task_grants(site), "Tasks of imports and exports")
+    tasks, machines = settings.tasks, settings.machines
+    family = make_family(
+        site,
+        "TaskDefinition",
+        names.task_family,
+        ["task"],
+        role_=task_role,
+        execution_role=execution_role,
+        logs="tasks",
+        secrets=TASK_SECRETS,
+        cpu=tasks.cpu,
+        memory_mib=tasks.memory_mib,
+        disk_gib=tasks.ephemeral_gib,
+        extra=task_limits(tasks.cpu, tasks.memory_mib, tasks.ephemeral_gib),
+    )
+    machine_family = make_family(
+        site,
+        "MachineTaskDefinition",
+        names.machine_task_family,
+        ["task"],
+        role_=task_role,
+        execution_role=execution_role,
+        logs="tasks",
+        secrets=TASK_SECRETS,
+        cpu=machines.cpu,
+        memory_mib=machines.memory_mib,
+        fargate=False,
+        extra=task_limits(machines.cpu, machines.memory_mib, machines.disk_gib - ROOT_GIB),
+    )
+    for made in (family, machine_family):
+        after(made, *logs.values())
+    return Cluster(
+        resource=cluster,
+        execution_role=execution_role,
+        families=(family, machine_family),
+        roles=(task_role.attr_arn, execution_role.attr_arn),
+        relay_logs=logs["relay"],
+    )
+
+
+ROOT_GIB: Final = 20
+"""Of a machine's disk: its system, and the image."""
+ECS_TASKS: Final = Service(principal="ecs-tasks.amazonaws.com")
+
+
+def _logs(site: Site, part: str) -> Any:
+    logical = "".join(word.capitalize() for word in part.split("-")) + "Logs"
+    return log_group(site, logical, site.names.container_logs(part))
+
+
+def _execution_role(site: Site) -> Any:
+    image = site.settings.image
+    account, region = image.split(".")[0], site.settings.region
+    repository = image.partition("/")[2].partition("@")[0]
+    policy = [
+        Grant(actions=("ecr:GetAuthorizationToken",), resources=("*",), reason=grants.NOBODY_ELSE),
+        Grant(
+            actions=("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"),
+            resources=(f"arn:{site.settings.partition}:ecr:{region}:{account}:repository/{repository}",),
+        ),
+        *grants.write_log(site, site.names.container_logs("*")),
+    ]
+    return role(site, "ExecutionRole", ECS_TASKS, policy, "ECS itself: fetches the image, opens the log")
+
+
+def task_grants(site: Site) -> list[Grant]:
+    """What the steps of an import or export need that work on files."""
+    settings = site.settings
+    buckets = settings.buckets
+    return [
+        *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
+        *grants.read_objects(site, settings.shared.imports),
+        *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
+        *grants.use_key(site),
+        *grants.read_secrets(site, TASK_SECRETS),
+    ]
+
+
+def make_family(
+    site: Site,
+    logical: str,
+    family: str,
+    command: Sequence[str],
+    *,
+    role_: Any,
+    execution_role: Any,
+    logs: str,
+    secrets: Sequence[str],
+    cpu: int,
+    memory_mib: int,
+    disk_gib: int = 21,
+    fargate: bool = True,
+    health: str = "",
+    extra: Mapping[str, str] | None = None,
+) -> Any:
+    """One family of tasks with one container of the image. `health`: the part that `health PART` asks about."""
+    values = {
+        **environment(site.settings, secrets),
+        # The one place that can be written; the image says who owns it.
+        "TMPDIR": CONTAINER_HOME,
+        **(extra or {}),
+    }
+    definition = ecs.CfnTaskDefinition
+    container = definition.ContainerDefinitionProperty(
+        name=CONTAINER,
+        image=site.settings.image,
+        essential=True,
+        command=list(command),
+        user=USER,
+        readonly_root_filesystem=True,
+        stop_timeout=TASK_STOP_TIMEOUT_S,
+        linux_parameters=definition.LinuxParametersProperty(
+            init_process_enabled=True, capabilities=definition.KernelCapabilitiesProperty(drop=["ALL"])
+        ),
+        environment=[definition.KeyValuePairProperty(name=name, value=value) for name, value in values.items()],
+        mount_points=[
+            definition.MountPointProperty(source_volume=VOLUME, container_path=CONTAINER_HOME, read_only=False)
+        ],
+        health_check=definition.HealthCheckProperty(
+            command=["CMD", "python", "-m", "orchestration.container", "health", health],
+            interval=HEALTH_PERIOD_S,
+            timeout=20,
+            retries=8,
+            start_period=120,
+        )
+        if health
+        else None,
+        log_configuration=definition.LogConfigurationProperty(
+            log_driver="awslogs",
+            options={
+                "awslogs-group": site.names.container_logs(logs),
+                "awslogs-region": site.settings.region,
+                "awslogs-stream-prefix": family,
+            },
+        ),
+    )
+    made = definition(
+        site.stack,
+        logical,
+        family=family,
+        cpu=str(cpu),
+        memory=str(memory_mib),
+        network_mode="awsvpc",
+        requires_compatibilities=["FARGATE" if fargate else "EC2"],
+        execution_role_arn=execution_role.attr_arn,
+        task_role_arn=role_.attr_arn,
+        container_definitions=[container],
+        volumes=[definition.VolumeProperty(name=VOLUME)],
+        ephemeral_storage=definition.EphemeralStorageProperty(size_in_gib=disk_gib) if fargate else None,
+        runtime_platform=definition.RuntimePlatformProperty(
+            cpu_architecture=site.settings.architecture.upper(), operating_system_family="LINUX"
+        ),
+    )
+    acknowledge(made, "ECS2", _PLAIN)
+    return made

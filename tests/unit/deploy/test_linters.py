@@ -1,0 +1,152 @@
+"""cfn-lint, cdk-nag and rules of our own, held against the template; what is let pass has a reason, and needs it."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from cdk_nag import AwsSolutionsChecks
+from cfnlint.api import ManualArgs, lint
+
+from orchestration.deploy.settings import load
+from orchestration.deploy.stack import site
+from orchestration.deploy.stack.build import build_stack
+from orchestration.deploy.synthesis import prepare
+from tests.unit.deploy.conftest import EXAMPLE, Template
+
+prepare()
+
+
+def findings(directory: Path) -> set[tuple[str, str]]:
+    """(resource, rule) of everything that cdk-nag finds in the example."""
+    app = cdk.App(outdir=str(directory), analytics_reporting=False)
+    build_stack(app, load(EXAMPLE))
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    try:
+        app.synth()
+    except Exception as exc:  # noqa: BLE001  # jsii has no class for it
+        assert "ValidationFailed" in str(exc)  # noqa: PT017
+    found = set()
+    report = json.loads((directory / "validation-report.json").read_text())
+    for plugin in report["pluginReports"]:
+        for violation in plugin["violations"]:
+            for construct in violation["violatingConstructs"]:
+                found.add((construct["constructPath"].partition("/")[2], violation["ruleName"]))
+    return found
+
+
+def test_cfn_lint_finds_nothing(template: Template) -> None:
+    config = ManualArgs(regions=[template.settings.region])
+    assert [str(match) for match in lint(json.dumps(template.body), config=config)] == []
+
+
+def test_cfn_lint_would_find_a_property_that_is_none(template: Template) -> None:
+    broken = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"Colour": "blue"}}}}
+    assert lint(json.dumps(broken), config=ManualArgs(regions=[template.settings.region])) != []
+
+
+def test_cdk_nag_finds_nothing_that_has_no_reason(tmp_path: Path) -> None:
+    assert findings(tmp_path) == set()
+
+
+def test_every_reason_stands_for_something_that_cdk_nag_would_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[tuple[str, str], str] = {}
+
+    def note(construct: Any, rule: str, reason: str) -> None:
+        given[construct.node.id, f"AwsSolutions-{rule}"] = reason
+
+    for module in modules_that_acknowledge():
+        monkeypatch.setattr(module, "acknowledge", note)
+    found = findings(tmp_path)
+    assert set(given) == found
+    assert all(len(reason.split()) >= 5 for reason in given.values())
+
+
+def modules_that_acknowledge() -> list[Any]:
+    """Every module of the stack that has the function in hand."""
+    import sys  # noqa: PLC0415
+
+    return [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("orchestration.deploy.stack.") and getattr(module, "acknowledge", None) is site.acknowledge
+    ]
+
+
+def documents(template: Template) -> list[tuple[str, Mapping[str, Any]]]:
+    """(role, statement) of every role."""
+    return [(role, s) for role in template.of_type("IAM::Role") for s in template.statements(role)]
+
+
+def test_no_role_has_an_action_with_a_wildcard_or_a_managed_policy(template: Template) -> None:
+    for role, statement in documents(template):
+        assert not [action for action in statement["Action"] if "*" in action], role
+    assert not [role for role, properties in template.of_type("IAM::Role").items() if "ManagedPolicyArns" in properties]
+
+
+def test_all_resources_is_said_only_where_aws_knows_no_other(template: Template) -> None:
+    """By the Service Authorization Reference; those of network interfaces as Lambda checks them for a function."""
+    unlimited = {
+        action
+        for _, statement in documents(template)
+        if "*" in statement["Resource"] and statement["Effect"] == "Allow"
+        for action in statement["Action"]
+    }
+    assert unlimited == {
+        *("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"),
+        *("ec2:DescribeSubnets", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+        *("ec2:DescribeVpcs", "ec2:DescribeSecurityGroups"),
+        *("ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"),
+        *("logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery"),
+        *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies"),
+        *("logs:DescribeLogGroups", "xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+        *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
+    }
+
+
+def test_only_the_relay_may_read_the_secrets_of_mail_and_webhooks(template: Template) -> None:
+    for secret in (template.settings.mail.secret, template.settings.notify.webhook_secret):
+        assert {role for role, statement in documents(template) if secret in statement["Resource"]} == {"RelayRole"}
+
+
+def test_steps_that_only_keep_records_reach_no_bucket_and_no_kafka(template: Template) -> None:
+    text = json.dumps(template.statements("RecordFunctionRole"))
+    assert "s3:" not in text
+    assert template.settings.kafka.secret not in text
+
+
+def test_the_inbox_is_written_by_nobody_and_read_below_its_prefix(template: Template) -> None:
+    inbox = template.settings.bucket_arn(template.settings.buckets.inbox)
+    for role, statement in documents(template):
+        for resource in statement["Resource"]:
+            if isinstance(resource, str) and resource.startswith(f"{inbox}/"):
+                assert set(statement["Action"]) == {"s3:GetObject", "s3:GetObjectVersion"}, role
+                assert resource == f"{inbox}/inbox/*", role
+
+
+def test_a_state_machine_passes_on_the_roles_of_tasks_alone_and_to_ecs_alone(template: Template) -> None:
+    for machine in ("ImportAudience", "ExportAudience"):
+        (passing,) = [s for s in template.statements(f"{machine}Role") if s["Action"] == ["iam:PassRole"]]
+        assert passing["Resource"] == [{"Fn::GetAtt": [role, "Arn"]} for role in ("TaskRole", "ExecutionRole")]
+        assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+
+
+def test_a_state_machine_may_call_only_the_functions_that_its_definition_names(template: Template) -> None:
+    for machine in ("ImportAudience", "ExportAudience"):
+        called = set(re.findall(r"\$\{(\w+Function)\}", template[machine]["DefinitionString"]))
+        (calls,) = [s for s in template.statements(f"{machine}Role") if s["Action"] == ["lambda:InvokeFunction"]]
+        assert {resource["Fn::GetAtt"][0] for resource in calls["Resource"]} == called
+
+
+def test_a_wildcard_without_a_reason_is_refused() -> None:
+    app = cdk.App(analytics_reporting=False)
+    settings = load(EXAMPLE)
+    place = site.Site(stack=cdk.Stack(app, "s"), settings=settings, names=None, key="", running="")  # type: ignore[arg-type]  # no names are asked for
+    grant = site.Grant(actions=("s3:GetObject",), resources=("arn:aws:s3:::any/*",))
+    with pytest.raises(ValueError, match="has no reason"):
+        site.role(place, "Role", site.Service(principal="lambda.amazonaws.com"), [grant], "one that is too wide")
