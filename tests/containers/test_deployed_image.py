@@ -139,6 +139,11 @@ def test_a_function_that_cannot_reach_its_catalog_answers_with_an_error_that_ste
         assert named == ("RetriableError", "CATALOG_UNAVAILABLE")
 
 
+def test_functions_start_where_every_user_may_be() -> None:
+    # Docker enters the folder as root, Lambda as its own user.
+    assert inspect(PRODUCT)["Config"]["WorkingDir"] == "/"
+
+
 def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=90
@@ -164,9 +169,10 @@ def at_home(path: Path) -> bool:
 
 
 def test_only_the_home_and_the_temporary_folder_are_written_and_volumes_of_ecs_are_the_users() -> None:
-    # A new volume of Docker takes owner and mode of the folder of the image, as one of ECS does.
-    names = [f"muster-test-{uuid.uuid4().hex[:8]}" for _ in range(2)]
-    volumes = [f"--volume={name}:{at}" for name, at in zip(names, ("/tmp", "/var/lib/muster"), strict=True)]
+    # A new volume of Docker takes owner and mode of the folder of the image; ECS does that for what the image declares.
+    declared = sorted(inspect(PRODUCT)["Config"]["Volumes"])
+    names = [f"muster-test-{uuid.uuid4().hex[:8]}" for _ in declared]
+    volumes = [f"--volume={name}:{at}" for name, at in zip(names, declared, strict=True)]
     try:
         done = ran("--read-only", "--cap-drop=ALL", *volumes, PRODUCT, "python", "-c", WRITABLE)
         assert done.stdout.strip() == "['/tmp', '/var/lib/muster']", done.stderr
