@@ -1,6 +1,7 @@
 """What a job would run on: sizes of functions, tasks, machines and workers."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
@@ -96,6 +97,7 @@ class Deployment:
                 return self.machine
 
 
+@cache
 def function_gb(name: str) -> float:
     """Memory of a function of the workflow."""
     return next(spec.memory_mb for spec in function_specs() if spec.name == name) / MB_PER_GB

@@ -47,18 +47,18 @@ def obstacles(work: Work, deployment: Deployment, stages: Sequence[StageQuote]) 
 
 def _of_stage(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]) -> Iterator[Obstacle]:
     took = f"{stage.stage} takes {stage.seconds / 60:.0f} min"
-    if stage.where == "function" and stage.seconds > FUNCTION_LONGEST_S:
-        yield Obstacle(
-            code="OVER_15_MINUTES",
-            stage=stage.stage,
-            message=f"{took} in a function, which may run {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or run "
-            "more workers",
-        )
     if stage.seconds > LONGEST_S:
         yield Obstacle(
             code="OVER_24_HOURS",
             stage=stage.stage,
             message=f"{took}; none may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
+        )
+    elif stage.where == "function" and stage.seconds > FUNCTION_LONGEST_S:
+        yield Obstacle(
+            code="OVER_15_MINUTES",
+            stage=stage.stage,
+            message=f"{took} in a function, which may run {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or run "
+            "more workers",
         )
     elif (limit := allowed.get(TIMED.get(stage.stage, ""))) is not None and stage.seconds > limit:
         yield Obstacle(

@@ -1,0 +1,306 @@
+"""The tables of docs/capacity.md, from rates and prices alone: nothing in them is written by hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from orchestration.cli.formatting import duration, number, size, usd
+from orchestration.quoting.bills import GB, hour_price
+from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, threshold
+from orchestration.quoting.deployment import (
+    FUNCTION_DISK_GB,
+    FUNCTION_LONGEST_S,
+    TASK_MOST,
+    WORKERS,
+    Deployment,
+    Resources,
+)
+from orchestration.quoting.idle import Idle, idle_lines
+from orchestration.quoting.places import places_of
+from orchestration.quoting.prices import Prices
+from orchestration.quoting.quote import RETENTION_DAYS, Quote, quote
+from orchestration.quoting.rates import Assumed, ByteRate, Rates, StageRate
+from orchestration.quoting.stages import Quoting
+from orchestration.quoting.work import Work
+from orchestration.settings import Settings
+from orchestration.steps.timeouts import LONGEST_S, timeouts
+from schemas.columns import ImportMode
+
+SIZES: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+MERGES: Final = ((1_000_000, 10_000_000), (1_000_000, 100_000_000), (100_000_000, 1_000_000_000))
+"""Rows that are appended, and members that there are."""
+WORKER_COUNTS: Final = (1, 2, 4, 8, 16, 32)
+PARTITIONS: Final = (8, 32)
+TASK_SIZES: Final = (
+    Resources(vcpu=1, gb=2, disk_gb=20),
+    Resources(vcpu=1, gb=4, disk_gb=20),
+    Resources(vcpu=2, gb=8, disk_gb=20),
+    Resources(vcpu=4, gb=16, disk_gb=100),
+)
+HISTORY_MOST: Final = 25_000
+TASK_EVENTS: Final = 6
+"""Entered, scheduled, started, submitted, succeeded, exited."""
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What every table is made from."""
+
+    rates: Rates
+    prices: Prices
+
+    def work(self, rows: int, base: int = 0) -> Work:
+        """A CSV of the measured shape."""
+        mode: ImportMode = "append" if base else "replace"
+        return Work(rows=rows, bytes=round(rows * self.rates.file.bytes), mode=mode, base_members=base)
+
+    def quote(self, work: Work, deployment: Deployment) -> Quote:
+        """Of one import."""
+        return quote(work, deployment, self.rates, self.prices)
+
+
+def deployed(workers: int = WORKERS, partitions: int = 8) -> Deployment:
+    """A deployment with every default but these."""
+    return Deployment(settings=Settings(s3_endpoint="", workers=workers, partitions=partitions))
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; columns after the first are right-aligned where their cells are figures."""
+    rule = [
+        "---:" if all(row[k][:1].isdigit() or row[k][:1] in "<–" for row in rows) else "---" for k in range(len(header))
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def rates_table(basis: Basis) -> str:
+    """What was measured, what is assumed, and where each is from."""
+    rows = []
+    for field in fields(basis.rates):
+        rate, name = getattr(basis.rates, field.name), field.name.removesuffix("_")
+        match rate:
+            case StageRate():
+                rows.append((name, f"{rate.wall_us:.3f} µs a row", f"{rate.cpu_us:.3f} µs", rate.source))
+            case ByteRate():
+                rows.append((f"{name}, bytes", f"{rate.bytes:.1f} a row", "–", rate.source))
+            case Assumed():
+                value = f"{size(rate.value)}/s" if name.endswith("bytes_s") else f"{rate.value:g} s"
+                rows.append(
+                    (name.removesuffix("_bytes_s").removesuffix("_s").replace("_", ", "), value, "–", rate.source)
+                )
+    return markdown(("rate", "time or size", "processor time", "from"), rows)
+
+
+def imports_table(basis: Basis) -> str:
+    """Time and money of a replace."""
+    quotes = [(rows, basis.quote(basis.work(rows), deployed())) for rows in SIZES]
+    header = ("users", "file", "verify", "import", "materialise", "publish", "together", "USD")
+    lines = []
+    for rows, quoted in quotes:
+        by = {stage.stage: stage for stage in quoted.stages}
+        cells = [f"{duration(by[name].seconds)} ({by[name].where})" for name in ("verify", "import")]
+        cells += [duration(by["materialise"].seconds), f"{duration(by['publish'].seconds)} ({by['publish'].where})"]
+        file = size(basis.work(rows).bytes)
+        lines.append((number(rows), file, *cells, duration(quoted.seconds), usd(quoted.usd.total)))
+    return markdown(header, lines)
+
+
+def money_table(basis: Basis) -> str:
+    """What the money of a replace is for, and what stays."""
+    header = ("users", "functions and tasks", "workers", "requests, transitions", "traffic", "together", "own brokers")
+    lines = []
+    for rows in SIZES:
+        quoted = basis.quote(basis.work(rows), deployed())
+        own = basis.quote(basis.work(rows), replace(deployed(), traffic_charged=True))
+        spent, workers = quoted.usd, quoted.paid_anyway.total
+        parts = (spent.compute - workers, workers, spent.requests, spent.traffic, spent.total, own.usd.total)
+        lines.append((number(rows), *map(usd, parts)))
+    return markdown(header, lines)
+
+
+def kept_table(basis: Basis) -> str:
+    """Bytes that an import leaves, and their money."""
+    lines = []
+    for rows in SIZES:
+        quoted = basis.quote(basis.work(rows), deployed())
+        disk = quoted.kafka_gb * basis.prices.broker_gb_month.usd
+        cells = (size(quoted.kafka_gb * GB), usd(disk), size(quoted.lake_gb * GB), usd(quoted.lake_usd_month))
+        lines.append((number(rows), *cells))
+    title = f"brokers' disks, {RETENTION_DAYS:.0f} days"
+    return markdown(("users", title, "USD a month of such disk", "lake, until it expires", "USD a month"), lines)
+
+
+def merges_table(basis: Basis) -> str:
+    """Appends: what building adds."""
+    lines = []
+    for rows, base in MERGES:
+        quoted = basis.quote(basis.work(rows, base), deployed())
+        by = {stage.stage: stage for stage in quoted.stages}
+        cells = [f"{duration(by[name].seconds)} ({by[name].where})" for name in ("build", "publish")]
+        lines.append((number(rows), number(base), *cells, duration(quoted.seconds), usd(quoted.usd.total)))
+    return markdown(("rows appended", "members before", "build", "publish", "together", "USD"), lines)
+
+
+def workers_table(basis: Basis) -> str:
+    """Time until materialised, by workers."""
+    partitions = PARTITIONS[-1]
+    header = ("workers", *(f"{rows / 1e6:,.0f} M users" for rows in SIZES), "imports of 100 M a day", "USD a month")
+    lines = []
+    for workers in WORKER_COUNTS:
+        d = deployed(workers, partitions)
+        times = [duration(materialised_s(rows, d, basis.rates)) for rows in SIZES]
+        a_day = imports_a_day(100_000_000, d, basis.rates)
+        month = Idle(workers=workers, segment_workers=0, relays=0, secrets=0, alarms=0)
+        cost = sum(line.usd_month for line in idle_lines(month, basis.prices) if line.ours)
+        lines.append((str(workers), *times, number(int(a_day)), usd(cost)))
+    return markdown(header, lines)
+
+
+def disks_table(basis: Basis) -> str:
+    """Disk of the brokers by rows a day."""
+    d = deployed()
+    lines = [
+        (number(rows), size(kafka_disk_gb(rows, 1, d, basis.rates) * GB),
+         size(kafka_disk_gb(rows, RETENTION_DAYS, d, basis.rates) * GB))
+        for rows in SIZES
+    ]  # fmt: skip
+    return markdown(("rows a day", "all replicas, a day", f"{RETENTION_DAYS:.0f} days"), lines)
+
+
+def threshold_table(basis: Basis) -> str:
+    """Where a task of some size becomes cheaper than a function, and where a function has run for too long."""
+    lines = []
+    for task in TASK_SIZES:
+        for workers in (1, 8):
+            d = replace(deployed(workers), task=task)
+            found = threshold(workers, d, basis.rates, basis.prices)
+            even, long = (
+                "never" if rows is None else f"{size(rows * basis.rates.file.bytes)}, {rows / 1e6:,.0f} M rows"
+                for rows in (found.break_even_rows, found.function_rows)
+            )
+            name = f"{task.vcpu:g} vCPU, {task.gb:g} GB"
+            lines.append((name, usd(hour_price(basis.prices, task)), str(workers), even, long))
+    header = (
+        "task",
+        "USD an hour",
+        "workers",
+        "cheaper than a function from",
+        f"a function takes {FUNCTION_LONGEST_S // 60} min for",
+    )
+    return markdown(header, lines)
+
+
+def default_line(basis: Basis) -> str:
+    """How far the default of `lambda_file_bytes` is from a function's limits."""
+    most = Settings().lambda_file_bytes
+    rows = int(most / basis.rates.file.bytes)
+    import_ = next(stage for stage in basis.quote(basis.work(rows), deployed(1)).stages if stage.stage == "import")
+    found = threshold(1, deployed(1), basis.rates, basis.prices)
+    fifteen = (
+        "for ever" if found.function_rows is None else f"up to {size(found.function_rows * basis.rates.file.bytes)}"
+    )
+    patient = max(mib for mib in range(1, 4096) if max(timeouts(mib * MIB).values()) <= FUNCTION_LONGEST_S)
+    return (
+        f"- by the rates, with one worker for everything: {fifteen}\n"
+        f"- with a tenth of the rates, as the states are timed (`steps/timeouts.py`): up to {patient} MiB\n"
+        f"- by its local disk, which a Parquet file is copied to: up to {FUNCTION_DISK_GB * 1000:.0f} MB\n\n"
+        f"**The default is {most // MIB} MiB**, below all of them: {rows / 1e6:.1f} M rows of the measured shape, for\n"
+        f"which `import` takes {duration(import_.seconds)} in a function with one worker, its start included."
+    )
+
+
+def idle_table(basis: Basis) -> str:
+    """A month without a job."""
+    lines = idle_lines(Idle(), basis.prices)
+    rows = [
+        (line.what, str(line.count), usd(line.usd_month), "the stack" if line.ours else "the operator")
+        for line in lines
+    ]
+    ours, given = (sum(line.usd_month for line in lines if line.ours is mine) for mine in (True, False))
+    rows += [
+        ("together, of the stack", "–", usd(ours), "the stack"),
+        ("together, given", "–", usd(given), "the operator"),
+    ]
+    return markdown(("what", "how many", "USD a month", "brought by"), rows)
+
+
+def limits_table(basis: Basis) -> str:
+    """How near an import of the largest size comes to what AWS allows."""
+    rows, d = SIZES[-1], deployed()
+    quoted = basis.quote(basis.work(rows, rows), d)
+    in_places = [stage for stage in quoted.stages if stage.where != "workers"]
+    longest = max(quoted.stages, key=lambda stage: stage.seconds)
+    disk = max(in_places, key=lambda stage: stage.disk_gb)
+    worker = next(stage for stage in quoted.stages if stage.where == "workers")
+    most = basis.quote(basis.work(int(Settings().lambda_file_bytes / basis.rates.file.bytes)), deployed(1))
+    function = max((stage for stage in most.stages if stage.where == "function"), key=lambda stage: stage.seconds)
+    events = history_events(basis, basis.work(rows, rows), d)
+    lines = [
+        (
+            f"a function, {FUNCTION_LONGEST_S // 60} min",
+            f"the largest file for one: {function.stage} takes {duration(function.seconds)}",
+            share(function.seconds, FUNCTION_LONGEST_S),
+        ),
+        ("a state, 24 h", f"{longest.stage} takes {duration(longest.seconds)}", share(longest.seconds, LONGEST_S)),
+        (
+            f"a Fargate task, {TASK_MOST.vcpu:g} vCPU, {TASK_MOST.gb:g} GB",
+            f"{d.task.vcpu:g} vCPU, {d.task.gb:g} GB",
+            share(d.task.vcpu, TASK_MOST.vcpu),
+        ),
+        (
+            f"its disk, {TASK_MOST.disk_gb:g} GiB",
+            f"{disk.stage} needs {disk.disk_gb:.1f} GB",
+            share(disk.disk_gb, TASK_MOST.disk_gb),
+        ),
+        (
+            f"disk of a worker, {d.worker.disk_gb:g} GB",
+            f"a partition of {d.partitions} has {worker.disk_gb:.1f} GB",
+            share(worker.disk_gb, d.worker.disk_gb),
+        ),
+        (
+            f"history of an execution, {HISTORY_MOST:,} events",
+            f"{events} at most when nothing is tried again, whatever the size of the file",
+            share(events, HISTORY_MOST),
+        ),
+    ]
+    return markdown(("limit", f"an append of {rows / 1e9:g} G users to as many", "share of it"), lines)
+
+
+def history_events(basis: Basis, work: Work, deployment: Deployment) -> int:
+    """Events of an execution in which nothing is tried again, at most: every state counted as a task."""
+    places = places_of(work, deployment.settings)
+    quoting = Quoting(work=work, deployment=deployment, rates=basis.rates, prices=basis.prices, places=places)
+    return quoting.transitions * TASK_EVENTS
+
+
+def check_line(basis: Basis) -> str:
+    """The model against a whole import that was measured."""
+    rows, r = 5_000_000, basis.rates
+    reckoned, measured = r.verify.wall_us + r.materialise.wall_us + r.publish.wall_us, r.whole.wall_us
+    return (
+        f"{rows / 1e6:g} M rows through the whole workflow on one machine took {measured * rows / 1e6:.1f} s "
+        f"({r.whole.source}).\nVerifying, materialising and publishing take {reckoned * rows / 1e6:.1f} s by the rates "
+        f"above, {reckoned / measured:.0%} of that. The rest is starts and waiting, which a quote has by the place."
+    )
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a limit."""
+    return f"{part / whole:.1%}"
+
+
+TABLES: Final[dict[str, Callable[[Basis], str]]] = {
+    "rates": rates_table,
+    "imports": imports_table,
+    "money": money_table,
+    "kept": kept_table,
+    "appends": merges_table,
+    "threshold": threshold_table,
+    "default": default_line,
+    "workers": workers_table,
+    "disks": disks_table,
+    "idle": idle_table,
+    "limits": limits_table,
+    "check": check_line,
+}
+"""By the name in the page's markers."""

@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+
+from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, reading, threshold
+from orchestration.quoting.deployment import Resources
+from orchestration.quoting.idle import Idle, idle_lines
+from tests.unit.quoting.figures import FREE, RATES, deployed, prices
+
+M = 1_000_000
+
+
+def test_workers_take_imports_one_after_the_other_all_day() -> None:
+    d = deployed(workers=2, partitions=8)
+    assert materialised_s(100 * M, d, RATES) == pytest.approx(400.0)  # 8 us, two workers
+    assert imports_a_day(100 * M, d, RATES) == pytest.approx(216.0)
+    assert imports_a_day(100 * M, deployed(workers=16, partitions=8), RATES) == pytest.approx(864.0)  # eight work
+
+
+def test_the_brokers_keep_what_was_sent_in_all_replicas() -> None:
+    assert kafka_disk_gb(100 * M, 7, deployed(), RATES) == pytest.approx(42.0)  # 20 bytes, three replicas
+    assert kafka_disk_gb(100 * M, 7, deployed(replication_factor=4), RATES) == pytest.approx(56.0)
+
+
+def test_a_task_is_cheaper_from_where_its_start_is_earned_back() -> None:
+    """A function costs 4 a second for 2 GB, a task 1 for its core. Both stages have the same pace in either.
+
+    Nothing holds them up: verify 2 us of processors (a core), import 2. In seconds a function costs
+    4 x (5 + 5 + rows x (2 / 1.158 + 2) us), a task 60 + 60 + rows x 4 us.
+    """
+    d = replace(deployed(workers=8), task=Resources(vcpu=1, gb=0, disk_gb=20))
+    priced = prices(function_gb_second=2.0, task_vcpu_hour=3600.0)
+    found = threshold(8, d, RATES, priced)
+    a_row = 4 * (2 * 1769 / 2048 + 2) - (2 + 2)
+    assert found.break_even_rows == pytest.approx((120 - 40) / a_row * 1e6, rel=1e-6)
+    even = found.break_even_rows
+    assert even is not None
+    for rows, dearer in ((even - 1000, False), (even + 1000, True)):
+        function, task = (
+            sum(stage.usd.total for stage in reading(rows, place, d, RATES, priced)) for place in ("function", "task")
+        )
+        assert (function > task) is dearer
+
+
+def test_a_function_sends_so_many_rows_in_fifteen_minutes_and_never_costs_more_where_nothing_costs() -> None:
+    found = threshold(1, deployed(), RATES, FREE)
+    assert found.break_even_rows is None
+    assert found.function_rows is not None
+    assert found.function_rows == pytest.approx(895 / 8e-6 + 10_240_000, rel=1e-6)  # 8 us a row, less the backlog
+
+
+def test_a_month_without_jobs_is_workers_and_what_is_given() -> None:
+    idle = Idle(worker=Resources(vcpu=2, gb=4, disk_gb=20), workers=3, segment_workers=0, nats=2, keys=0)
+    lines = {line.what: line for line in idle_lines(idle, prices(task_vcpu_hour=1.0, nat_hour=0.5))}
+    assert lines["workers that materialise imports"].usd_month == pytest.approx(3 * 2 * 730)
+    assert lines["relay"].usd_month == pytest.approx(0.5 * 730)
+    assert lines["NAT gateways"].usd_month == pytest.approx(2 * 0.5 * 730)
+    assert not lines["NAT gateways"].ours
+    assert lines["functions, state machines, rule, task definitions"].usd_month == 0
+    assert "workers of segments" not in lines
+    assert "key of the customer" not in lines

@@ -1,0 +1,91 @@
+"""The shipped list prices, and what is said of a file of prices that cannot be used."""
+
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestration.quoting.prices import PRICES_FILE, Prices, load_prices
+from schemas.errors import UserError
+
+GOOD = 'zone_gb = { usd = 0.5, region = "here", date = 2026-02-03, source = "agreed" }\n'
+
+
+def refused(path: Path, text: str) -> UserError:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        load_prices(path)
+    assert raised.value.code == "BAD_SETTINGS"
+    return raised.value
+
+
+def test_each_shipped_price_says_where_it_is_from_and_that_it_is_to_be_checked() -> None:
+    shipped = load_prices()
+    for field in fields(Prices):
+        found = getattr(shipped, field.name)
+        assert found.usd > 0, field.name
+        assert found.source.endswith("to check"), field.name
+        assert found.region == "us-east-1"
+
+
+def test_each_price_has_one_line() -> None:
+    lines = [line for line in PRICES_FILE.read_text().splitlines() if line and not line.startswith("#")]
+    assert [line.split(" = ")[0] for line in lines] == [field.name for field in fields(Prices)]
+
+
+def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(GOOD)
+    own, shipped = load_prices(tmp_path / "p.toml"), load_prices()
+    assert (own.zone_gb.usd, own.zone_gb.region, own.zone_gb.date) == (0.5, "here", date(2026, 2, 3))
+    assert own.nat_hour == shipped.nat_hour
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (GOOD.replace("0.5", "-0.5"), "usd is -0.5, not a number from 0"),
+        (GOOD.replace("0.5", "nan"), "usd is nan, not a number from 0"),
+        (GOOD.replace("0.5", "inf"), "usd is inf, not a number from 0"),
+        (GOOD.replace("0.5", '"0.5"'), "usd is '0.5', not a number from 0"),
+        (GOOD.replace("0.5", "true"), "usd is True, not a number from 0"),
+        (GOOD.replace("2026-02-03", '"today"'), "date is 'today', not a day such as 2026-11-26"),
+        (GOOD.replace("2026-02-03", "2026-02-03T00:00:00"), "not a day such as 2026-11-26"),
+        (GOOD.replace('"here"', '" "'), "region is ' ', not a text"),
+        (GOOD.replace('"agreed"', "7"), "source is 7, not a text"),
+        (GOOD.replace("usd = 0.5, ", ""), "says no usd"),
+        (GOOD.replace("usd", "eur = 1, usd"), "eur has no meaning; there are usd, region, date, source"),
+        ("zone_gb = 0.5\n", "write { usd = …, region = …, date = …, source = … }"),
+        (GOOD.replace("zone_gb", "zone_kg"), "no such price; there are function_gb_second, "),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
+    path = tmp_path / "p.toml"
+    error = refused(path, f"# mine\n\n{line}")
+    assert error.message.startswith(f"{path}, line 3: zone_")
+    assert why in error.message
+
+
+def test_a_table_of_its_own_is_a_line_too(tmp_path: Path) -> None:
+    error = refused(tmp_path / "p.toml", "# mine\n[zone_gb]\nusd = -1\nregion = 'r'\ndate = 2026-02-03\nsource = 's'\n")
+    assert ", line 2: zone_gb: usd is -1" in error.message
+
+
+def test_what_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
+    error = refused(tmp_path / "p.toml", "# mine\nzone_gb = {\n")
+    assert "p.toml is not valid TOML: " in error.message
+    assert "line 2" in error.message
+
+
+def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"BAD_SETTINGS.*none.toml cannot be read"):
+        load_prices(tmp_path / "none.toml")
+    (tmp_path / "p.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"BAD_SETTINGS.*p.toml cannot be read"):
+        load_prices(tmp_path / "p.toml")
+
+
+def test_a_shipped_file_without_a_price_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shipped.toml").write_text(GOOD)
+    with pytest.raises(UserError, match=r"no price function_gb_second, .*logs_gb"):
+        load_prices(shipped=tmp_path / "shipped.toml")
