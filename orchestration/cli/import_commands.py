@@ -56,7 +56,7 @@ def import_(
         typer.Option("--manifest", metavar="MANIFEST", help="Read SOURCE as the export with this manifest wrote it."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify and count; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, count and quote; change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
     timeout: options.Timeout = None,
     json: options.Json = False,

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.context import Context
-from tests.e2e.conftest import Muster, ids_of, write
+from orchestration.settings import Settings
+from tests.e2e.conftest import Muster, ids_of, run, write
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
@@ -73,6 +74,37 @@ def test_a_dry_run_leaves_no_trace(muster: Muster, tmp_path: Path) -> None:
     assert (answer.code, answer.json["would_publish"], answer.json["membership"]["added"]) == (0, True, 1)
     assert muster("audiences", "show", "dry").code == 3
     assert muster("jobs", "list", "--audience", "dry", "--json").json == []
+
+
+def test_a_dry_run_quotes_the_file_of_any_kind_and_place(muster: Muster, tmp_path: Path, context: Context) -> None:
+    file = write(tmp_path / "quoted.csv", "user_id", "u1", "u2")
+    said = muster("import", file, "-a", "quoted", "--dry-run")
+    assert "here it costs nothing" in said.out
+    assert [line.split()[:2] for line in said.out.splitlines() if line.startswith(("verify", "materialise"))] == [
+        ["verify", "function"],
+        ["materialise", "workers"],
+    ]
+    table = pa.table({"user_id": ["u1"], "event": ["e"], "occurred_at": ["2026-01-01T00:00:00Z"]})
+    pq.write_table(table, tmp_path / "events.parquet")
+    context.objects.put_file(tmp_path / "events.parquet", context.settings.staging_bucket, "quoted/events.parquet")
+    source = f"s3://{context.settings.staging_bucket}/quoted/events.parquet"
+    answer = muster("import", source, "--kind", "events", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    quote = answer.json["quote"]
+    assert [stage["stage"] for stage in quote["stages"]] == ["workflow", "verify", "import", "archive", "publish"]
+    assert quote["seconds"] == pytest.approx(sum(stage["seconds"] for stage in quote["stages"]), abs=0.01)
+    assert (quote["billed"], quote["can_end"], quote["lake_gb"]) == (False, True, 0.0)
+
+
+def test_a_file_of_prices_that_is_broken_is_told_before_the_import_file_is_read(
+    deployment: Settings, tmp_path: Path
+) -> None:
+    prices = write(tmp_path / "prices.toml", "# ours", "zone_gb = 1")
+    bad = write(tmp_path / "bad.csv", "nobody")
+    arguments = ("import", str(bad), "-a", "priced", "--dry-run")
+    answer = run(deployment.home, *arguments, extra={"MUSTER_PRICES_FILE": str(prices)})
+    assert answer.code == 3
+    assert answer.err.startswith(f"BAD_SETTINGS: {prices}, line 2: zone_gb: write {{")
 
 
 def test_bad_rows_refuse_the_file_and_every_one_is_named(muster: Muster, tmp_path: Path) -> None:

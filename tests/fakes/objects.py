@@ -40,6 +40,9 @@ class InMemoryObjects:
             last_modified=self.times[bucket, key],
         )
 
+    def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
+        return self.get(source.bucket, source.key)[start : start + length]
+
     def delete(self, bucket: str, key: str) -> None:
         self.contents.pop((bucket, key), None)
 

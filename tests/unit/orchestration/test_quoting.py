@@ -1,0 +1,71 @@
+"""From a dry run to the work that is quoted."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.operations.activity_dry_run import ActivityDryRun
+from orchestration.operations.dry_run import DryRun
+from orchestration.operations.quoting import prices_of, quote_of, work_of
+from orchestration.quoting.prices import load_prices
+from orchestration.quoting.work import Work
+from orchestration.settings import Settings
+from schemas.errors import UserError
+from schemas.ids import Version
+from segmentation.versions import MembershipCounts
+from tests.fakes.deployment import Deployment
+
+COUNTS = MembershipCounts(base=10, added=3, removed=0, kept=10, members=13, base_version=Version(2))
+APPEND = DryRun(mode="append", rows=6, accepted=5, rejected=1, rejected_by_code={}, duplicates=1, counts=COUNTS)
+EVENTS = ActivityDryRun(
+    kind="events",
+    rows=6,
+    accepted=6,
+    rejected=0,
+    rejected_by_code={},
+    columns=(),
+    partitions=(6,),
+    problems=(),
+    examples=(),
+)
+
+
+def test_a_local_file_is_quoted_by_its_bytes_and_what_was_counted(deployment: Deployment, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"user_id\nu1\n")
+    assert work_of(deployment.context, path, APPEND) == Work(
+        rows=6, bytes=11, mode="append", base_members=10, members=13
+    )
+    assert work_of(deployment.context, path, EVENTS) == Work(rows=6, bytes=11, kind="events", mode="append")
+
+
+def test_parquet_is_known_by_its_first_bytes_and_will_be_copied(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"PAR1....")
+    assert work_of(deployment.context, tmp_path / "a.csv", APPEND).copied
+    deployment.objects.put("inbox", "a", b"PAR1....")
+    assert work_of(deployment.context, deployment.objects.pin("inbox", "a"), APPEND).copied
+    deployment.objects.put("inbox", "b", b"user_id\n")
+    assert not work_of(deployment.context, deployment.objects.pin("inbox", "b"), APPEND).copied
+
+
+def test_an_object_is_quoted_with_the_settings_that_there_are(deployment: Deployment) -> None:
+    deployment.objects.put("inbox", "a", b"user_id\nu1\n")
+    quoted = quote_of(deployment.context, deployment.objects.pin("inbox", "a"), APPEND, load_prices())
+    assert [stage.stage for stage in quoted.stages] == [
+        "workflow",
+        "verify",
+        "import",
+        "materialise",
+        "build",
+        "publish",
+    ]
+    assert {stage.where for stage in quoted.stages} == {"functions", "function", "workers"}
+
+
+def test_a_setting_names_prices_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('nat_hour = { usd = 9, region = "r", date = 2026-01-01, source = "s" }\n')
+    assert prices_of(Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_PRICES_FILE": str(path)})).nat_hour.usd == 9
+    assert prices_of(Settings.load({"MUSTER_HOME": str(tmp_path)})) == load_prices()
+    with pytest.raises(UserError, match="BAD_SETTINGS"):
+        prices_of(Settings(prices_file=tmp_path / "gone.toml"))
