@@ -17,14 +17,19 @@ _log = logging.getLogger(__name__)
 
 
 class StageReport:
-    """Progress of one stage of one job. `unit` says what `done` and `total` count."""
+    """Progress of one stage of one job. `unit` says what `done` and `total` count, `place` where it runs.
 
-    def __init__(self, progress: ProgressStore, job_id: JobId, stage: str, *, total: int, unit: str) -> None:
+    A stage that cannot tell how far it is has a `total` of 0.
+    """
+
+    def __init__(
+        self, progress: ProgressStore, job_id: JobId, stage: str, *, total: int, unit: str, place: str
+    ) -> None:
         self._progress = progress
         self._job_id = job_id
         self._stage = stage
         self._record: dict[str, Any] = {"done": 0, "total": total, "unit": unit, "rows": 0, "partitions": []}
-        self._record["started_at_ms"] = now_ms()
+        self._record |= {"place": place, "started_at_ms": now_ms()}
         self._written_ms = 0
         self._write()
 

@@ -4,7 +4,7 @@ A version is the whole of one reconciled import, or of one operation on older ve
 immutable; its number is one above the highest that the audience ever had. `segmentation.publishing` holds the rules.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, Self
@@ -222,9 +222,10 @@ class VersionStore(Protocol):
     Readers see one version or another, never a mix.
     """
 
-    def publish(self, request: PublishRequest) -> PublishOutcome:
+    def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
         """Re-read and check every part, then make the version in one commit.
 
+        `on_rows` is told, from any thread, how many rows have been re-read so far; a part may be read in its midst.
         Raises `UserError` AUDIENCE_WOULD_SHRINK, SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError` PART_MISMATCH,
         PART_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others kept winning.
         """

@@ -1,11 +1,12 @@
 """`VersionStore` on Apache Iceberg: pyiceberg tables in a SQL catalog, files in an S3 bucket."""
 
+import threading
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from connectors.lake.access import S3Access
 from connectors.lake.commit import VersionChange, commit_version, load_history
@@ -44,6 +45,9 @@ from segmentation.versions import (
     VersionInfo,
 )
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 CHECK_THREADS: Final = 2
 
 
@@ -77,12 +81,12 @@ class IcebergVersionStore:
         """S3 URI below which the parts of the audience are written, with a final slash."""
         return self._tables.location(audience) + "/data/"
 
-    def publish(self, request: PublishRequest) -> PublishOutcome:
+    def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
         """See `VersionStore.publish`."""
         check_request(request)
         if outcome := decide(load_history(self._tables, request.audience), request):
             return outcome  # known before a single part is read
-        self._check_parts(request.parts, request.row_schema, request.partitions)
+        self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
 
         def plan(history: History) -> PublishOutcome | VersionChange:
             return decide(history, request) or VersionChange(
@@ -234,13 +238,39 @@ class IcebergVersionStore:
         with lake_faults(f"dropping {audience.audience}"):
             self._tables.drop(audience)
 
-    def _check_parts(self, parts: Sequence[Part], schema: RowSchema, partitions: int) -> None:
+    def _check_parts(
+        self,
+        parts: Sequence[Part],
+        schema: RowSchema,
+        partitions: int,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> None:
+        rows = RunningTotal(on_rows)
+
         def check(part: Part) -> None:
-            check_part(part, read_part(self._s3, part, schema), schema, partitions)
+            check_part(part, rows.counted(read_part(self._s3, part, schema)), schema, partitions)
 
         with ThreadPoolExecutor(CHECK_THREADS) as pool:
             for _ in pool.map(check, parts):
                 pass
+
+
+class RunningTotal:
+    """Rows that several threads have read together, told to `on_rows` after each batch."""
+
+    def __init__(self, on_rows: Callable[[int], None] | None) -> None:
+        self._on_rows = on_rows
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def counted(self, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        """The batches, which count when the next one is asked for."""
+        for batch in batches:
+            yield batch
+            if self._on_rows is not None:
+                with self._lock:
+                    self._rows += batch.num_rows
+                    self._on_rows(self._rows)
 
 
 def _moved(now: History, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:

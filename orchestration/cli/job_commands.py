@@ -67,7 +67,7 @@ def list_(
 def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     """Show a job: history, progress, cause."""
     del json
-    from orchestration.cli.rendering import done_word, partition_lines, stage_line
+    from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line
     from orchestration.clock import now_ms
     from orchestration.operations.follow import look
     from orchestration.operations.job_records import view_record
@@ -99,6 +99,8 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
         ("rows", _rows(found)),
         ("result", _result(found) or "-"),
     ]
+    if ran := places_line(view.stages):
+        pairs.append(("ran", ran))
     if found.error is not None:
         pairs.append(("error", f"{found.error.code}: {found.error.message}"))
     if found.retry_of is not None:

@@ -10,6 +10,7 @@ COLUMNS: Final = 80
 MAX_PARTITIONS: Final = 16
 """With more, only the slowest are listed."""
 SLOWEST: Final = 4
+_PLACES: Final = {"function": "in a function", "task": "in a task", "machine": "on a machine"}
 _MARKS: Final = {"materialised": "✓", "archived": "✓", "failed": "✗"}
 
 
@@ -41,6 +42,11 @@ def stage_line(stage: StageView) -> str:
         cells.append("stopped")
     gauge = f"{bar(stage.done / stage.total)} {percent(stage.done, stage.total)}"
     return f"  {stage.name:<11} {gauge}  {'  '.join(cells)}"
+
+
+def places_line(stages: Sequence[StageView]) -> str:
+    """`verify in a function, import in a task`: the stages that have begun and had a choice; empty without any."""
+    return ", ".join(f"{stage.name} {_PLACES.get(stage.place, stage.place)}" for stage in stages if stage.place)
 
 
 def amount(stage: StageView) -> str:

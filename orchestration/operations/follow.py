@@ -30,7 +30,11 @@ _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageView:
-    """One stage. `unit` says what `done`, `total` and `rate` (a second) count; `left_s` is none where nobody knows."""
+    """One stage. `unit` says what `done`, `total` and `rate` (a second) count; `left_s` is none where nobody knows.
+
+    `place` is where it runs, or ran last: `function`, `task` or `machine`. None before it has begun, and where there is
+    no choice: `materialise` is the workers' own.
+    """
 
     name: StageName
     state: StageState
@@ -40,6 +44,7 @@ class StageView:
     rows: int = 0
     rate: float | None = None
     left_s: float | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +254,7 @@ def _reported(name: StageName, state: StageState, record: Any, at_ms: int) -> St
         rows=int(record["rows"]),
         rate=rate,
         left_s=(total - done) / rate if rate and state == "running" else None,
+        place=record.get("place"),  # a job of an earlier release has none
     )
 
 

@@ -6,6 +6,7 @@ Of a snapshot of a segment: `steps.snapshots.build`.
 from connectors.lake.build import BaseVersion, ImportedParts, build_version
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.stage_reports import StageReport
 from orchestration.steps.materialised import complete, part_record, parts_of
 from orchestration.steps.references import audience_ref
 from orchestration.steps.snapshots.build import build_snapshot
@@ -21,6 +22,7 @@ def build(context: Context, job_id: JobId) -> View:
     if job.state != "BUILDING":
         return view(context, job)
     found = complete(context, job)
+    report = StageReport(context.progress, job_id, "build", total=0, unit="rows", place=context.settings.place)
     audience = audience_ref(job)
     current = context.versions.current(audience)
     built = build_version(
@@ -37,6 +39,7 @@ def build(context: Context, job_id: JobId) -> View:
         limits=context.duck_limits,
         data_prefix=context.data_prefix(audience.tenant, audience.audience_id),
     )
+    report.finish(rows=sum(part.rows for part in built.parts))
     record = {
         "attempt": found.attempt,
         "base_version": built.base_version,

@@ -13,6 +13,7 @@ from orchestration.catalog.records import Job, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.receipts import make_receipt, outcome_of
+from orchestration.stage_reports import StageReport
 from orchestration.steps.materialised import complete, part_from_record, parts_of
 from orchestration.steps.references import audience_ref
 from orchestration.steps.stored import settle
@@ -40,11 +41,15 @@ def publish(context: Context, job_id: JobId) -> View:
     if job.state != "PUBLISHING":
         return view(context, job)
     found = complete(context, job)
+    request = _request(job, found)
+    rows, place = sum(part.rows for part in request.parts), context.settings.place
+    report = StageReport(context.progress, job_id, "publish", total=rows, unit="rows", place=place)
     try:
-        outcome = context.versions.publish(_request(job, found))  # 2
+        outcome = context.versions.publish(request, lambda read: report.update(done=read, rows=read))  # 2
     except (UserError, FatalError) as exc:  # refused before the commit: there is no version
         _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), unpublished=True)
         return view(context, job)
+    report.finish(rows=rows)
     match outcome:
         case Published() | AlreadyPublished():
             info = context.versions.version(audience_ref(job), outcome.version)

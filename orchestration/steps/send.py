@@ -41,7 +41,8 @@ def send(context: Context, job_id: JobId) -> View:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
     if (attempt := begin_attempt(context, job, **_first_sight(context, job))) is None:
         return view(context, context.jobs.get(job_id))
-    report = StageReport(context.progress, job_id, "import", total=int(job.evidence["accepted"]), unit="rows")
+    rows, place = int(job.evidence["accepted"]), context.settings.place
+    report = StageReport(context.progress, job_id, "import", total=rows, unit="rows", place=place)
     try:
         sent = _publish(context, job, attempt, Evidence.from_record(job.evidence), report)
     except StopPublishing:

@@ -12,6 +12,7 @@ from orchestration.catalog.records import Job, JobError
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.receipts import activity_outcome, make_activity_receipt
+from orchestration.stage_reports import StageReport
 from orchestration.steps.send import activity_source, import_topic
 from orchestration.steps.view import View, view
 from schemas.errors import FatalError, RetriableError
@@ -42,21 +43,23 @@ def settle(context: Context, job_id: JobId) -> View:
     job = context.jobs.get(job_id)
     if job.state not in {"AWAITING", "PUBLISHING"}:
         return view(context, job)
-    report, topic = report_of(context, job), import_topic(job)
-    if waiting := behind(last_sent(report), context.archive.archived_to(topic)):
+    sent, topic = report_of(context, job), import_topic(job)
+    if waiting := behind(last_sent(sent), context.archive.archived_to(topic)):
         raise RetriableError(
             "ARCHIVE_BEHIND", f"the archive has not all of job {job_id} in partitions {list(waiting)}", job=job_id
         )
     _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
         return view(context, job)
+    report = StageReport(context.progress, job_id, "publish", total=0, unit="rows", place=context.settings.place)
     found = context.activity_receipts.stored(topic, job.tenant, activity_source(job), since=since_of(job))  # 2
     finished = now_ms()
     try:
-        receipt = make_activity_receipt(job, report, found.values(), finished_at_ms=finished)
+        receipt = make_activity_receipt(job, sent, found.values(), finished_at_ms=finished)
     except FatalError as exc:
         _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=finished, unpublished=True)
         return view(context, job)
+    report.finish(rows=int(receipt["stored"]))
     context.jobs.put_receipt(job_id, receipt)  # 3
     _, job = context.jobs.move(
         job_id,

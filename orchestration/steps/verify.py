@@ -29,7 +29,8 @@ def verify(context: Context, job_id: JobId) -> View:
         return view(context, job)
     if job.task_token is not None:  # its turn has been taken: the relay need not say so again
         context.jobs.put(job_id, task_token=None)
-    report = StageReport(context.progress, job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
+    size, place = int(job.source["size"]), context.settings.place
+    report = StageReport(context.progress, job.job_id, "verify", total=size, unit="bytes", place=place)
     upload = upload_rejects(context.objects, context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
     with (
         TemporaryDirectory(prefix="muster-verify-") as folder,

@@ -110,6 +110,15 @@ def test_an_audience_exists_from_its_first_publish(bench: Bench) -> None:
     assert bench.members(ref) == ["ann", "bob", "cy"]
 
 
+def test_publishing_says_how_many_rows_it_has_read_again(bench: Bench) -> None:
+    ref, told = audience(), list[int]()
+    request = bench.replace(ref, "10", "ann", "bob", "cy", "dan")
+    bench.store.publish(request, told.append)
+    assert (len(told), told, told[-1]) == (len(request.parts), sorted(told), 4)
+    assert isinstance(bench.store.publish(request, told.append), AlreadyPublished)
+    assert len(told) == len(request.parts)  # known before a single part is read
+
+
 def test_a_version_says_what_it_was_made_of(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", "ann", "bob", counts=counts(0, 2, 0, 0, None))

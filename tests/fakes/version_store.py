@@ -57,15 +57,19 @@ class InMemoryVersionStore:
         self._dropped: set[JobId] = set()
         self._held: set[tuple[JobId, Version, JobId]] = set()
 
-    def publish(self, request: PublishRequest) -> PublishOutcome:
+    def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
         """See `VersionStore.publish`."""
         check_request(request)
         history = self._history(request.audience)
         if outcome := decide(history, request):
             return outcome
-        if self._read is not None:
-            for part in request.parts:
+        read = 0
+        for part in request.parts:
+            if self._read is not None:
                 check_part(part, self._read(part, request.row_schema), request.row_schema, request.partitions)
+            read += part.rows
+            if on_rows is not None:
+                on_rows(read)
         info = new_version(history, request, PARTITIONER)
         mark = history.raised(request.order_key, request.import_id)
         return self._add(request.audience, info, request.parts, mark)

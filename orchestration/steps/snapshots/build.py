@@ -6,6 +6,7 @@ from connectors.lake.cut_parts import parts_of_cut
 from connectors.verification.evidence import Evidence
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.stage_reports import StageReport
 from orchestration.steps.materialised import part_record, parts_of
 from orchestration.steps.references import audience_ref
 from orchestration.steps.snapshots.ask import asked_of, segment_of
@@ -30,6 +31,7 @@ def build_snapshot(context: Context, job_id: JobId) -> View:
     found = cut_completion_of(context, job)
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
+    report = StageReport(context.progress, job_id, "build", total=0, unit="rows", place=context.settings.place)
     audience, asked, cuts = audience_ref(job), asked_of(job), places(context, job)
     parts = parts_of_cut(
         parts_of(found),
@@ -43,6 +45,7 @@ def build_snapshot(context: Context, job_id: JobId) -> View:
         m.partition: m.digest for m in found.partitions if m.records
     }:
         raise FatalError("PART_MISMATCH", f"the parts of job {job.job_id} are not what its cuts say", job=job.job_id)
+    report.finish(rows=sum(part.rows for part in parts))
     rule = SegmentRule(
         segment=segment_of(job),
         rule_version=asked["rule_version"],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import JobError, PartitionProgress, StageProgress
-from orchestration.cli.rendering import job_line, job_lines, partition_lines, upload_line
+from orchestration.cli.rendering import job_line, job_lines, partition_lines, places_line, upload_line
 from orchestration.cli.screen import LineScreen
 from orchestration.operations.follow import JobView, PartitionView, partition_views, stage_views
 from schemas.ids import Attempt
@@ -38,6 +38,22 @@ def test_a_running_stage_has_a_rate_and_a_time_left() -> None:
         ("materialise", "waiting"),
         ("publish", "waiting"),
     ]
+
+
+def test_a_stage_says_where_it_runs_once_it_has_begun_and_what_has_no_choice_says_nothing() -> None:
+    appending = job(state="PUBLISHING", mode="append", attempt=Attempt(1), evidence=EVIDENCE)
+    reports = stage("verify", place="function") | stage("import", place="task") | stage("build", place="machine")
+    views = stage_views(appending, 4, reports, [], 2000)
+    assert {s.name: s.place for s in views} == {
+        "verify": "function",
+        "import": "task",
+        "materialise": None,
+        "build": "machine",
+        "publish": None,
+    }
+    assert places_line(views) == "verify in a function, import in a task, build on a machine"
+    of_an_earlier_release = stage_views(appending, 4, stage("verify"), [], 2000)
+    assert places_line(of_an_earlier_release) == ""
 
 
 def test_partitions_materialise_while_others_are_still_sent() -> None:

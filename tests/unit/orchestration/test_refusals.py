@@ -295,7 +295,7 @@ class MovedVersions(InMemoryVersionStore):
 
     meanwhile: Callable[[], object]
 
-    def publish(self, request: Any) -> Published | AlreadyPublished | BaseMoved:  # noqa: ARG002
+    def publish(self, request: Any, on_rows: object = None) -> Published | AlreadyPublished | BaseMoved:  # noqa: ARG002
         self.meanwhile()
         return BaseMoved(current_version=None)
 
