@@ -19,7 +19,7 @@ from mode import Worker as ModeWorker
 from orchestration.logs import configure
 from orchestration.metrics import Read, serve_metrics
 from orchestration.settings import Settings
-from schemas.errors import UserError
+from schemas.errors import FatalError, UserError
 from streams.config import StoreConfig
 from streams.faust_app import CRASH_EXIT_CODE, FaustApp
 
@@ -32,6 +32,7 @@ _MMAP_BYTES: Final = 4 * 1024 * 1024
 the heap keeps the largest size that it ever had. With a lower one most of the time of a step goes into fresh pages."""
 _TRIM_BYTES: Final = 64 * 1024 * 1024
 """So much of the end of a heap is kept when it is free."""
+_log = logging.getLogger(__name__)
 
 
 class FaustWorker(Protocol):
@@ -73,6 +74,9 @@ def run(part: str, first_port: int, make: Callable[[Settings, int], FaustWorker]
     except UserError as exc:
         sys.stderr.write(f"{exc}\n")
         return USAGE_EXIT_CODE
+    except FatalError as exc:
+        _log.critical("worker ends: %s", exc)
+        return CRASH_EXIT_CODE
     app = worker.faust.app
     runner = ModeWorker(app, loop=loop, override_logging=False, redirect_stdouts=False)
     try:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qs, quote
 
 from schemas.errors import UserError
+from schemas.kafka_address import KafkaAddress
 
 ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
@@ -167,6 +168,7 @@ class Settings:
 
 
 def _check(settings: Settings) -> None:
+    KafkaAddress.parse(settings.kafka_bootstrap)
     runner, image = settings.task_runner, settings.task_image
     if runner not in TASK_RUNNERS:
         known = " or ".join(TASK_RUNNERS)

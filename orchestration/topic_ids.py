@@ -6,6 +6,7 @@ from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from connectors.publishing.kafka_errors import kafka_error
+from connectors.publishing.logon import answer, librdkafka_config
 
 TIMEOUT_S: Final = 5.0
 
@@ -14,15 +15,16 @@ class TopicIds:
     """Asks Kafka."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
 
     def of(self, topic: str) -> str:
         """The id of a topic, as of now.
 
-        Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` KAFKA_REFUSED where there is no such topic.
+        Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` LOGON_REFUSED, and KAFKA_REFUSED where there is no such
+        topic.
         """
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
         try:
-            return str(asked[topic].result(TIMEOUT_S + 1).topic_id)
+            return str(answer(self._admin, asked[topic], TIMEOUT_S + 1).topic_id)
         except KafkaException as exc:
             raise kafka_error(exc, f"asking for the id of {topic}") from exc

@@ -20,6 +20,7 @@ from schemas.errors import MusterError
 from schemas.topics import TOPICS
 from streams.guards import Ownership, SafeConsumer, install
 from streams.lanes import Acknowledgeable
+from streams.logon import faust_options
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class AppConfig(Protocol):
 
     @property
     def bootstrap(self) -> str:
-        """Brokers, separated by commas."""
+        """The address of Kafka, as `schemas.kafka_address` reads it."""
 
     @property
     def group(self) -> str:
@@ -129,7 +130,7 @@ def _app(config: AppConfig) -> faust.App:
     config.temp.mkdir(parents=True, exist_ok=True)
     return faust.App(
         config.group,
-        broker=[f"kafka://{server.strip()}" for server in config.bootstrap.split(",")],
+        **faust_options(config.bootstrap),
         store="memory://",
         datadir=config.temp,
         topic_allow_declare=False,

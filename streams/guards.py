@@ -1,4 +1,4 @@
-"""Seven guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
+"""Eight guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
 
 1. The set of active partitions is frozen before it is handed to aiokafka: Faust passes the live set, and when a
    rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
@@ -16,6 +16,7 @@
 6. When what keeps the consumer in its group has ended, or the group has refused it, so ends the process. aiokafka says
    so only in calls that Faust never makes, and waits for them: the worker would sit there without partitions for ever.
 7. A compressed batch is unpacked up to a limit, or one that was made to do so would end each worker that reads it.
+8. When Kafka refuses the logon, or its certificate is not trusted, so ends the process: aiokafka would try for ever.
 
 Whether records arrive without a gap is checked again by the lanes' ledgers: a hole ends the process.
 
@@ -34,6 +35,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
+from streams.logon import tell_refusals
 from streams.unpacking import limit_batches
 
 READ_COMMITTED: Final = "read_committed"
@@ -99,6 +101,9 @@ class GuardedThread(AIOKafkaConsumerThread):
     def _left_the_group(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (cause := task.exception()) is None:
             return
+        if isinstance(cause, FatalError):  # guard 8
+            self._fault(cause)
+            return
         self._fault(FatalError("GROUP_LOST", f"the worker is no member of its group any more, and ends: {cause}"))
 
     def _fault(self, error: FatalError) -> None:
@@ -111,7 +116,7 @@ class GuardedThread(AIOKafkaConsumerThread):
 
 
 class SafeConsumer(Consumer):
-    """Faust's consumer with the seven guards."""
+    """Faust's consumer with the guards."""
 
     ownership: Ownership
 
@@ -245,6 +250,11 @@ def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> i
 def install(app: App, ownership: Ownership) -> None:
     """Give an app the guarded transport, before it is started."""
     limit_batches()  # guard 7
+
+    def refused(error: FatalError) -> None:
+        app.loop.call_soon_threadsafe(ownership.on_fault, error)
+
+    tell_refusals(refused)  # guard 8
 
     class OwnedConsumer(SafeConsumer):
         pass

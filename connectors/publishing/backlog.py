@@ -9,6 +9,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from connectors.publishing.kafka_errors import kafka_error
+from connectors.publishing.logon import answer, librdkafka_config
 from connectors.publishing.ports import Delivery
 from schemas.ids import Partition
 from schemas.topics import WORKER_GROUP
@@ -73,13 +74,13 @@ class KafkaBacklog:
         self._partitions = partitions
         self._what = f"reading the offsets of group {group}"
         self._group = group
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
 
     def taken(self) -> tuple[int, ...]:
         """Committed offset per partition, 0 where there is none."""
         try:
             future = self._admin.list_consumer_group_offsets(self._asked, request_timeout=REQUEST_TIMEOUT_S)
-            offsets = future[self._group].result(REQUEST_TIMEOUT_S + 1)
+            offsets = answer(self._admin, future[self._group], REQUEST_TIMEOUT_S + 1)
         except KafkaException as exc:
             raise kafka_error(exc, self._what) from exc
         committed = {found.partition: found.offset for found in offsets.topic_partitions}

@@ -5,10 +5,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from connectors.publishing.backlog import REQUEST_TIMEOUT_S
 from connectors.publishing.kafka_errors import kafka_error
+from connectors.publishing.logon import answer, librdkafka_config
 
 
 def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
-    """Of each partition the offset that its next message will have. Raises `RetriableError` KAFKA_UNAVAILABLE."""
+    """Of each partition the offset that its next message will have.
+
+    Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` LOGON_REFUSED.
+    """
     return _offsets(bootstrap, topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
 
@@ -18,13 +22,13 @@ def log_starts(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
 
 
 def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> tuple[int, ...]:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+    admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
     try:
         found = admin.list_offsets(
             dict.fromkeys(places, which),
             request_timeout=REQUEST_TIMEOUT_S,
         )
-        return tuple(found[place].result(REQUEST_TIMEOUT_S + 1).offset for place in places)
+        return tuple(answer(admin, found[place], REQUEST_TIMEOUT_S + 1).offset for place in places)
     except KafkaException as exc:
         raise kafka_error(exc, f"reading where {topic} begins and ends") from exc

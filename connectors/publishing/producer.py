@@ -5,6 +5,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.publishing.kafka_errors import delivery_error, kafka_error
+from connectors.publishing.logon import librdkafka_config, metadata
 from connectors.publishing.ports import Delivery
 from schemas.errors import FatalError, MusterError
 from schemas.ids import Partition
@@ -29,7 +30,8 @@ class KafkaTopicLog:
     """`TopicLog` over a confluent-kafka producer.
 
     `delivery_timeout_s` bounds how long a message may stay unacknowledged while the broker is away; after it the
-    attempt fails and the workflow decides when to try again.
+    attempt fails and the workflow decides when to try again. A logon that Kafka refuses ends it at once: whatever polls
+    raises `FatalError` LOGON_REFUSED.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class KafkaTopicLog:
         self._queued = 0
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka_config(bootstrap),
                 "client.id": client_id,
                 "enable.idempotence": True,
                 "acks": "all",
@@ -63,16 +65,16 @@ class KafkaTopicLog:
         return self._topic
 
     def partitions(self) -> int:
-        """Number of partitions of the topic now. Raises `FatalError` TOPIC_MISSING."""
+        """Number of partitions of the topic now. Raises `FatalError` TOPIC_MISSING, LOGON_REFUSED."""
         for _ in range(METADATA_TRIES):
             try:
-                metadata = self._producer.list_topics(self._topic, timeout=METADATA_TIMEOUT_S).topics[self._topic]
+                found = metadata(self._producer, self._topic, METADATA_TIMEOUT_S).topics[self._topic]
             except KafkaException as exc:
                 raise kafka_error(exc, f"reading the partitions of {self._topic}") from exc
-            if metadata.error is None:
-                return len(metadata.partitions)
-            if metadata.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise delivery_error(metadata.error, f"reading the partitions of {self._topic}")
+            if found.error is None:
+                return len(found.partitions)
+            if found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise delivery_error(found.error, f"reading the partitions of {self._topic}")
             self._producer.poll(METADATA_PAUSE_S)
         raise FatalError("TOPIC_MISSING", f"topic {self._topic} does not exist", topic=self._topic)
 

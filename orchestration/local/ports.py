@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from orchestration.settings import Settings
 from schemas.errors import UserError
+from schemas.kafka_address import KafkaAddress
 
 LOOPBACK: Final = "127.0.0.1"
 FREE_RANGE: Final = range(10_240, 32_000)
@@ -59,7 +60,7 @@ class Ports:
         except (ValueError, TypeError) as exc:
             raise UserError("BAD_PORTS", f"{path} cannot be read: {exc}", path=str(path)) from exc
         outer = {
-            "kafka": _port("kafka_bootstrap", f"//{settings.kafka_bootstrap.partition(',')[0]}"),
+            "kafka": _port("kafka_bootstrap", f"//{KafkaAddress.parse(settings.kafka_bootstrap).hosts[0]}"),
             "s3": _port("s3_endpoint", settings.s3_endpoint),
             "engine": _port("engine_url", settings.engine_url),
         }

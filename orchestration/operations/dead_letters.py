@@ -7,6 +7,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from connectors.publishing.kafka_errors import kafka_error
+from connectors.publishing.logon import librdkafka_config, refusals_of
 from orchestration.clock import iso, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError, UserError
@@ -25,11 +26,11 @@ Numbered = tuple[int, DeadLetter]
 def read(bootstrap: str, *, limit: int | None = None, offsets: Sequence[int] | None = None) -> list[Numbered]:
     """The newest `limit` dead letters, or those at `offsets`, oldest first. Bounded by the topic's end at the call.
 
-    Raises `RetriableError` KAFKA_UNAVAILABLE.
+    Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` LOGON_REFUSED.
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "group.id": f"muster-dead-letters-{now_ms()}",  # required by the client; nothing is ever committed
             "enable.auto.commit": False,
             "enable.partition.eof": False,
@@ -38,7 +39,8 @@ def read(bootstrap: str, *, limit: int | None = None, offsets: Sequence[int] | N
         }
     )
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, PARTITION), timeout=TIMEOUT_S)
+        with refusals_of(consumer):
+            low, high = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, PARTITION), timeout=TIMEOUT_S)
         first = low if limit is None else max(low, high - limit)
         if offsets is not None:
             first = max(low, min(offsets, default=high))
@@ -85,7 +87,7 @@ def replay(bootstrap: str, letters: Iterable[Numbered]) -> int:
     Raises `RetriableError` KAFKA_UNAVAILABLE when a delivery report is missing or bad.
     """
     failed: list[str] = []
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all", "log_level": 2})
+    producer = Producer({**librdkafka_config(bootstrap), "enable.idempotence": True, "acks": "all", "log_level": 2})
     sent = 0
     try:
         for _, letter in letters:

@@ -170,15 +170,17 @@ def _cuts(context: "Context", request: CutRequested, deadline: float, only: Part
 
     from connectors.publishing.activations import ActivationSender
     from connectors.publishing.kafka_errors import kafka_error
+    from connectors.publishing.logon import librdkafka_config, refusals_of
 
     settings = context.settings
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "muster-check", "log_level": 2})
+    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})
     asked = set(range(settings.partitions)) if only is None else {int(only)}
     found: dict[int, SegmentCut] = {}
     try:
         # What comes from here on, also if the first answer is there before the first look.
         wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
-        _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
+        with refusals_of(consumer):
+            _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
         consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
         ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
         while missing := sorted(asked - found.keys()):

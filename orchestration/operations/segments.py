@@ -136,8 +136,10 @@ def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | N
     from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
+    from connectors.publishing.logon import answer, librdkafka_config
+
     said = list(partitions)
-    admin = AdminClient({"bootstrap.servers": context.settings.kafka_bootstrap, "log_level": 2})
+    admin = AdminClient({**librdkafka_config(context.settings.kafka_bootstrap), "log_level": 2})
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in said}
     try:
@@ -145,7 +147,7 @@ def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | N
         logs = {topic: context.archive.log(topic) for topic in ACTIVITY_TOPICS}
         found = {
             (p.topic, p.partition): logs[p.topic].position(
-                Partition(p.partition), int(f.result(KAFKA_TIMEOUT_S + 1).offset)
+                Partition(p.partition), int(answer(admin, f, KAFKA_TIMEOUT_S + 1).offset)
             )
             for p, f in ends.items()
         }

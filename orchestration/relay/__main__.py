@@ -32,7 +32,7 @@ from orchestration.relay.sweeper import Sweeper
 from orchestration.relay.upkeep import ArchiveKeeper
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Settings
-from schemas.errors import RetriableError
+from schemas.errors import MusterError, RetriableError
 from schemas.log_ids import bound
 from schemas.metrics import Sample
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
@@ -43,12 +43,21 @@ _log = logging.getLogger("orchestration.relay")
 
 
 def main() -> int:
-    """Run until SIGTERM. Exit code 1 when a consumer failed, or the catalog refused: the supervisor starts it anew."""
+    """Run until SIGTERM. Exit code 1 when the relay cannot go on: the supervisor starts it anew."""
+    settings = Settings.load()
+    configure(settings)
+    try:
+        return run(settings)
+    except MusterError as exc:  # the traceback of a foreseen error helps nobody
+        _log.critical("the relay ends: %s", exc)
+        return 1
+
+
+def run(settings: Settings) -> int:
+    """As `main`. Raises `FatalError`, and `RetriableError` CATALOG_REFUSED."""
     # Before there are threads: two that import it at once, each from another end, find a half of it.
     import pyiceberg.catalog.sql  # noqa: F401, PLC0415
 
-    settings = Settings.load()
-    configure(settings)
     stop, changed = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -59,6 +68,9 @@ def main() -> int:
     def consume(name: str, run: Callable[[], None]) -> None:
         try:
             run()
+        except MusterError as exc:
+            _log.critical("the consumer %s ends the relay: %s", name, exc)
+            failed.set()
         except Exception:  # noqa: BLE001  # a thread that ends would end without a word
             _log.exception("the consumer %s has failed", name)
             failed.set()
@@ -89,11 +101,7 @@ def main() -> int:
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
     tell_every_minute(samples, stop)
-    try:
-        _go_round(context, stop, changed)
-    except RetriableError as exc:
-        _log.error("the relay ends, to be started again: %s", exc)
-        return 1
+    _go_round(context, stop, changed)
     for thread in threads:
         thread.join(10)
     return 1 if failed.is_set() else 0

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
+from connectors.publishing.logon import answer, librdkafka_config
 from orchestration.catalog.tables import (
     activations,
     exports,
@@ -24,7 +25,7 @@ from orchestration.catalog.tables import (
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
-from schemas.errors import RetriableError
+from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
     DEAD,
@@ -74,7 +75,7 @@ class RelayMetrics:
             try:
                 yield from list(read(now))
                 down = 0
-            except (RetriableError, KafkaException):
+            except (MusterError, KafkaException):
                 down = 1
             yield Sample(metric=UNAVAILABLE, value=down, labels=(part,))
 
@@ -136,12 +137,12 @@ class RelayMetrics:
 
 def dead_letters(bootstrap: str) -> int:
     """How many messages the dead letter topic holds. Raises `KafkaException`."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    admin = AdminClient({**librdkafka_config(bootstrap), "log_level": 2})
     place = TopicPartition(DEAD_LETTERS, 0)
 
     def offset(spec: OffsetSpec) -> int:
         found = admin.list_offsets({place: spec}, request_timeout=TIMEOUT_S)
-        return int(found[place].result(TIMEOUT_S + 1).offset)
+        return int(answer(admin, found[place], TIMEOUT_S + 1).offset)
 
     latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
     return offset(latest) - offset(earliest)

@@ -5,6 +5,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError
 
+from connectors.publishing.logon import librdkafka_config
 from schemas.errors import FatalError
 
 SESSION_MS: Final = 10_000
@@ -13,10 +14,13 @@ _log = logging.getLogger(__name__)
 
 
 def group_consumer(bootstrap: str, group: str) -> Consumer:
-    """Made at once; it connects when it has subscribed."""
+    """Made at once; it connects when it has subscribed.
+
+    Its `consume` and `poll` raise `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED.
+    """
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,

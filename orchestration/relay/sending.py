@@ -7,6 +7,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors.publishing.kafka_errors import delivery_error, kafka_error
+from connectors.publishing.logon import librdkafka_config
 from schemas.codec import CODEC
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Partition
@@ -37,7 +38,8 @@ class RelayProducer:
     def send(self, messages: Iterable[Outgoing]) -> None:
         """Returns when the broker has acknowledged all, in this order in each partition.
 
-        Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` KAFKA_REFUSED; then any of them may have been sent.
+        Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` KAFKA_REFUSED, LOGON_REFUSED; then any of them may have
+        been sent.
         """
         try:
             self._send(messages)
@@ -71,7 +73,7 @@ class RelayProducer:
 def _producer(bootstrap: str) -> Producer:
     return Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "enable.idempotence": True,
             "acks": "all",
             "delivery.timeout.ms": int(FLUSH_S * 1000),

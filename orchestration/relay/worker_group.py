@@ -6,6 +6,7 @@ from typing import Final
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
+from connectors.publishing.logon import answer, librdkafka_config
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
 
 TIMEOUT_S: Final = 5.0
@@ -16,26 +17,26 @@ Place = tuple[str, int]
 class WorkerGroup:
     """Asks Kafka; of the workers, unless told otherwise.
 
-    Every method blocks for at most some seconds and raises `KafkaException`.
+    Every method blocks for at most some seconds and raises `KafkaException`, and `FatalError` LOGON_REFUSED.
     """
 
     def __init__(
         self, bootstrap: str, partitions: int, *, name: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS
     ) -> None:
         self.name = name
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
         self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
 
     def members(self) -> int:
         """How many share the partitions."""
         described = self._admin.describe_consumer_groups([self.name], request_timeout=TIMEOUT_S)[self.name]
-        return len(described.result(TIMEOUT_S + 1).members)
+        return len(answer(self._admin, described, TIMEOUT_S + 1).members)
 
     def committed(self) -> Mapping[Place, int]:
         """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""
         asked = [ConsumerGroupTopicPartitions(self.name, self._places)]
         group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
-        at = {(p.topic, p.partition): p.offset for p in group.result(TIMEOUT_S + 1).topic_partitions}
+        at = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
         return {place: at.get(place, -1) for place in map(_place, self._places)}
 
     def move(self, offsets: Mapping[Place, int]) -> bool:
@@ -45,7 +46,7 @@ class WorkerGroup:
         places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         asked = [ConsumerGroupTopicPartitions(self.name, places)]
         moved = self._admin.alter_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
-        return all(place.error is None for place in moved.result(TIMEOUT_S + 1).topic_partitions)
+        return all(place.error is None for place in answer(self._admin, moved, TIMEOUT_S + 1).topic_partitions)
 
     def ends(self) -> Mapping[Place, int]:
         """Offset that the next message of each partition will have, or the first one of a transaction that is open."""
@@ -54,7 +55,7 @@ class WorkerGroup:
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=TIMEOUT_S,
         )
-        return {_place(place): f.result(TIMEOUT_S + 1).offset for place, f in latest.items()}
+        return {_place(place): answer(self._admin, f, TIMEOUT_S + 1).offset for place, f in latest.items()}
 
 
 def _place(place: TopicPartition) -> Place:

@@ -11,12 +11,16 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streams.guards import READ_COMMITTED
+from streams.logon import aiokafka_options
 
 _READ_MS = 200
 
 
 class LogReader:
-    """Between `start` and `stop`, records in order. An offset that has expired means the first one that there is."""
+    """Between `start` and `stop`, records in order. An offset that has expired means the first one that there is.
+
+    Raises aiokafka's `KafkaError`, and `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED.
+    """
 
     def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
         self._tp = TopicPartition(topic, partition)
@@ -87,7 +91,7 @@ class LogEnds:
 
 def _consumer(bootstrap: str) -> Any:
     return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **aiokafka_options(bootstrap),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     TopicMetadata,
 )
 
+from connectors.publishing.logon import librdkafka_config, metadata
 from orchestration.settings import Settings
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
@@ -36,7 +37,7 @@ class TopicDifference:
 
 def admin_client(settings: Settings) -> AdminClient:
     """Admin client of the deployment's broker."""
-    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap, **CLIENT})
+    return AdminClient({**librdkafka_config(settings.kafka_bootstrap), **CLIENT})
 
 
 def broker_answers(settings: Settings, timeout_s: float = 5.0) -> bool:
@@ -72,7 +73,7 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> No
 
     Raises `FatalError` TOPIC_PARTITIONS_CHANGED where a topic exists with another number of partitions (its users
     would move to other partitions under running jobs), TOPIC_REPLICAS_CHANGED likewise; `RetriableError`
-    BROKER_UNAVAILABLE.
+    BROKER_UNAVAILABLE; `FatalError` LOGON_REFUSED.
     """
     specs = tuple(specs)
     admin = admin_client(settings)
@@ -120,7 +121,7 @@ def _unavailable(settings: Settings, exc: KafkaException) -> RetriableError:
 
 
 def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], settings: Settings) -> tuple[TopicDifference, ...]:
-    existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    existing = metadata(admin, None, REQUEST_TIMEOUT_S).topics
     present = [s for s in specs if s.name in existing]
     found: list[TopicDifference] = []
     for spec in specs:

@@ -16,6 +16,7 @@ from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
+from streams import logon
 from streams.guards import TOGETHER_BYTES, GuardedThread, SafeConsumer, install, refused_by_group, start_offset
 from tests.fakes.fetches import fetched
 
@@ -126,13 +127,22 @@ async def test_guard_1_aiokafka_gets_a_copy_that_a_rebalance_cannot_empty(app: f
     assert broker.asked == [{T0}]
 
 
-async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(app: faust.App) -> None:
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (AssertionError("Did we not perform bootstrap?"), "GROUP_LOST"),
+        (FatalError("LOGON_REFUSED", "the password is another now"), "LOGON_REFUSED"),
+    ],
+)
+async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(
+    app: faust.App, cause: Exception, code: str
+) -> None:
     consumer, owner = consumer_of(app, Broker({}))
     fails = asyncio.Event()
 
     async def coordinate() -> None:
         await fails.wait()
-        raise AssertionError("Did we not perform bootstrap?")
+        raise cause
 
     class Started:
         _coordinator = SimpleNamespace(
@@ -149,7 +159,7 @@ async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(app: faust
     fails.set()
     for _ in range(10):  # one round for the task, its callback, and the loop of the app each
         await asyncio.sleep(0)
-    assert owner.told == [("fault", "GROUP_LOST")]
+    assert owner.told == [("fault", code)]
     thread.thread_loop.close()
 
 
@@ -326,6 +336,18 @@ async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
     batches = [record for _, record in consumer.scheduler.iterate(await consumer._getmany({T0}, 1.0))]
     messages = [consumer._to_message(T0, batch) for batch in batches]
     assert [[record.offset for record in message.records] for message in messages] == [[0], [1], [2, 3, 4], [5]]
+
+
+async def test_guard_8_a_logon_that_kafka_refuses_any_client_of_the_process_ends_the_worker(app: faust.App) -> None:
+    consumer, owner = consumer_of(app, Broker({}))
+    app.loop = asyncio.get_running_loop()
+    told = logon._ours.told
+    assert told is not None
+    # From the thread of Faust's consumer, which has an event loop of its own.
+    await asyncio.to_thread(told, FatalError("LOGON_REFUSED", "the password is another now"))
+    await asyncio.sleep(0)
+    assert owner.told == [("fault", "LOGON_REFUSED")]
+    assert consumer.ownership is owner
 
 
 async def test_guard_5_only_what_is_committed_is_read(app: faust.App) -> None:

@@ -1,0 +1,142 @@
+"""How every client of librdkafka reaches Kafka, and what becomes of a logon that Kafka refuses.
+
+librdkafka tries a refused logon again for ever, and tells of it only in `error_cb`, which it calls while it is polled.
+What the callback raises here comes out of that call: of `poll`, `consume` and `flush`. Calls that poll nothing end as
+if Kafka were away; `metadata`, `answer` and `refusals_of` look then whether it was a refusal.
+"""
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
+
+FIRST_WAIT_S: Final = 1.0
+LOOK_S: Final = 0.2
+BROKER: Final = re.compile(r"\w+://([^/\s]+)/\S*: (.*?)(?: \(after \d+ms in state \w+\))?", re.DOTALL)
+"""librdkafka's errors: `sasl_ssl://HOST:PORT/ID: what happened (after 12ms in state AUTH_REQ)`."""
+NOT_VERIFIED: Final = "certificate verify failed"
+T = TypeVar("T")
+
+
+class Polled(Protocol):
+    """A client that calls back while it is polled. One that is a consumer must have no partitions yet."""
+
+    def poll(self, timeout: float) -> object:
+        """Serve what waits."""
+        ...
+
+
+class Asked(Polled, Protocol):
+    """A client that is asked for metadata."""
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """As librdkafka has it."""
+        ...
+
+
+def librdkafka_config(bootstrap: str) -> dict[str, Any]:
+    """What the address comes to for a client that is made now: each one reads the files anew.
+
+    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result holds the password: never print it.
+    """
+    address = KafkaAddress.parse(bootstrap)
+    config: dict[str, Any] = {"bootstrap.servers": address.servers}
+    if address.protocol == "plaintext":
+        return config
+    config |= {"security.protocol": address.protocol, "error_cb": _on_error(address)}
+    if address.with_tls and (trusted := _trusted(address)):
+        config["ssl.ca.location"] = trusted
+    if address.with_logon:
+        found = _credentials(address)
+        config |= {
+            "sasl.mechanism": address.mechanism,
+            "sasl.username": found.username,
+            "sasl.password": found.password,
+        }
+    return config
+
+
+def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
+    """Metadata of a topic, or of all. Raises `KafkaException`, and at once what `refusals_of` does."""
+    deadline = time.monotonic() + timeout_s
+    wait_s = FIRST_WAIT_S
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            with refusals_of(client):
+                return client.list_topics(topic, timeout=max(0.1, min(wait_s, left_s)))
+        except KafkaException:
+            if left_s <= wait_s:
+                raise
+        wait_s *= 2
+
+
+def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
+    """What an admin client was asked for. Raises `KafkaException`, `TimeoutError`, and what `refusals_of` does."""
+    deadline = time.monotonic() + timeout_s
+    while not future.done() and (left_s := deadline - time.monotonic()) > 0:
+        client.poll(0)
+        try:
+            return future.result(min(LOOK_S, left_s))
+        except TimeoutError:
+            continue
+    with refusals_of(client):
+        return future.result(0)
+
+
+@contextmanager
+def refusals_of(client: Polled) -> Iterator[None]:
+    """Where it was a refusal that ended the call, says so: `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED."""
+    try:
+        yield
+    except KafkaException:
+        client.poll(0)
+        raise
+
+
+def _on_error(address: KafkaAddress) -> Callable[[KafkaError], None]:
+    def on_error(error: KafkaError) -> None:
+        """Outages pass: librdkafka goes on trying, and the call that waits says what has failed."""
+        broker, what = _broker(error.str(), address)
+        if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001  # public, as in kafka_errors
+            raise logon_refused(address, broker, what)
+        if error.code() == KafkaError._SSL and NOT_VERIFIED in what:  # noqa: SLF001
+            raise broker_not_trusted(address, broker, what)
+
+    return on_error
+
+
+def _broker(text: str, address: KafkaAddress) -> tuple[str, str]:
+    found = BROKER.fullmatch(text)
+    return (found[1], found[2]) if found else (address.servers, text)
+
+
+def _credentials(address: KafkaAddress) -> KafkaCredentials:
+    assert address.credentials is not None  # noqa: S101  # the address has a logon
+    try:
+        text = Path(address.credentials).read_text(encoding="utf-8")
+    except OSError as exc:
+        raise unusable(address.credentials, exc.strerror or type(exc).__name__) from exc
+    except UnicodeDecodeError:
+        raise unusable(address.credentials, "it is not UTF-8") from None
+    return KafkaCredentials.parse(text, address.credentials)
+
+
+def _trusted(address: KafkaAddress) -> str | None:
+    """A file, or where there is none a folder, of certificates: by default that which Python trusts, too."""
+    if address.ca is None:
+        default = ssl.get_default_verify_paths()
+        return default.cafile or default.capath
+    try:
+        ssl.create_default_context(cafile=address.ca)
+    except OSError as exc:  # also `ssl.SSLError`
+        raise unusable(address.ca, exc.strerror or str(exc)) from exc
+    return address.ca

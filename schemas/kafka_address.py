@@ -1,0 +1,200 @@
+"""Where Kafka is and how a client logs on to it: what the setting `kafka_bootstrap` says. Pure: no file is read here.
+
+    host:port[,host:port...]                                          in the clear, without a logon
+    ssl://host:port,...[?ca=FILE]                                     TLS
+    sasl_ssl://host:port,...?mechanism=M&credentials=FILE[&ca=FILE]   TLS, and a user with a password
+    sasl_plaintext://host:port,...?mechanism=M&credentials=FILE       a user with a password, in the clear
+
+M is SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN. `credentials` is a file with {"username": ..., "password": ...} (JSON, as
+AWS Secrets Manager keeps it for MSK), `ca` one with the certificates (PEM) that are trusted instead of the system's.
+Files are percent-encoded as in every URL. An address never holds a secret, so that it may be printed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NoReturn, Self
+from urllib.parse import quote, unquote, urlsplit
+
+from schemas.errors import FatalError, UserError
+
+Protocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+SETTING: Final = "kafka_bootstrap"
+MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+_SCHEMES: Final[Mapping[str, Protocol]] = {
+    "ssl": "ssl",
+    "sasl_plaintext": "sasl_plaintext",
+    "sasl_ssl": "sasl_ssl",
+}
+_PARAMETERS: Final = ("mechanism", "credentials", "ca")
+_SCHEME_END: Final = "://"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaAddress:
+    """The setting, taken apart: `hosts` are `host:port`, at least one.
+
+    `mechanism` and `credentials` are there exactly where the protocol has a logon, `ca` only where it has TLS.
+    """
+
+    hosts: tuple[str, ...]
+    protocol: Protocol = "plaintext"
+    mechanism: str | None = None
+    credentials: str | None = None
+    ca: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `UserError` BAD_SETTINGS, which names the setting and what is wrong, and repeats no secret."""
+        if _SCHEME_END not in text:
+            return cls(hosts=_hosts(text))
+        scheme, _, rest = text.partition(_SCHEME_END)
+        protocol = _SCHEMES.get(scheme)
+        if protocol is None:
+            _refuse(f"the scheme {scheme!r} is none of {', '.join(_SCHEMES)}; without TLS and logon, write host:port")
+        servers, _, query = rest.partition("?")
+        given = _parameters(query)
+        address = cls(hosts=_hosts(servers.removesuffix("/")), protocol=protocol, **given)
+        address._check()
+        return address
+
+    @property
+    def with_tls(self) -> bool:
+        """Whether the connection is encrypted, and the broker shows a certificate."""
+        return self.protocol in {"ssl", "sasl_ssl"}
+
+    @property
+    def with_logon(self) -> bool:
+        """Whether a user and a password are asked for."""
+        return self.protocol in {"sasl_ssl", "sasl_plaintext"}
+
+    @property
+    def servers(self) -> str:
+        """The hosts as clients take them, `host:port,host:port`."""
+        return ",".join(self.hosts)
+
+    def __str__(self) -> str:
+        """What `parse` takes."""
+        if self.protocol == "plaintext":
+            return self.servers
+        given = {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
+        query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in given.items())
+        return f"{self.protocol}{_SCHEME_END}{self.servers}{'?' if query else ''}{query}"
+
+    def _check(self) -> None:
+        if self.with_logon and self.mechanism is None:
+            _refuse(f"{self.protocol} needs mechanism=, one of {', '.join(MECHANISMS)}")
+        if not self.with_logon and self.mechanism is not None:
+            _refuse(f"mechanism={self.mechanism} is for sasl_ssl:// and sasl_plaintext://, not for {self.protocol}://")
+        if self.mechanism is not None and self.mechanism not in MECHANISMS:
+            _refuse(f"the mechanism {self.mechanism!r} is none of {', '.join(MECHANISMS)}")
+        if self.with_logon and self.credentials is None:
+            _refuse(f"{self.protocol} needs credentials=FILE, a file with username and password as JSON")
+        if not self.with_logon and self.credentials is not None:
+            _refuse(f"credentials= is for sasl_ssl:// and sasl_plaintext://, not for {self.protocol}://")
+        if not self.with_tls and self.ca is not None:
+            _refuse(f"ca= is for ssl:// and sasl_ssl://, not for {self.protocol}://")
+
+
+def with_credentials(text: str, path: str) -> str:
+    """The address with this file as its credentials, where it has a logon and names none. Raises as `parse`."""
+    scheme, found, rest = text.partition(_SCHEME_END)
+    if not found or not scheme.startswith("sasl_") or "credentials" in _parameters(rest.partition("?")[2]):
+        return text
+    return f"{text}{'&' if '?' in rest else '?'}credentials={quote(path, safe='/')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaCredentials:
+    """A user and the password, which is not printed."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"KafkaCredentials(username={self.username!r})"
+
+    @classmethod
+    def parse(cls, text: str, path: str) -> Self:
+        """What is in a file. Raises `FatalError` CREDENTIALS_UNUSABLE with its path, and nothing of what is in it."""
+        try:
+            found = json.loads(text)
+        except ValueError:
+            raise unusable(path, "it is not JSON") from None  # the cause would hold the contents
+        if not isinstance(found, dict):
+            raise unusable(path, "it is no JSON object")
+        for name in ("username", "password"):
+            if not isinstance(value := found.get(name), str) or not value:
+                raise unusable(path, f"it has no {name} that is a text")
+        return cls(username=found["username"], password=found["password"])
+
+
+def unusable(path: str, why: str) -> FatalError:
+    """The file of credentials or of certificates cannot be used. `why` must not repeat what is in it."""
+    return FatalError(
+        "CREDENTIALS_UNUSABLE",
+        f"{path}, which the setting {SETTING} names, cannot be used: {why}. "
+        'Credentials are JSON, {"username": ..., "password": ...}; certificates are PEM',
+        path=path,
+    )
+
+
+def logon_refused(address: KafkaAddress, broker: str, why: str) -> FatalError:
+    """The broker refuses the user, the password or the mechanism. Trying on would help nobody."""
+    return FatalError(
+        "LOGON_REFUSED",
+        f"Kafka at {broker} refuses the logon with {address.mechanism}: {why}. "
+        f"The user and the password are those of {address.credentials}",
+        broker=broker,
+        mechanism=address.mechanism,
+        credentials=address.credentials,
+    )
+
+
+def broker_not_trusted(address: KafkaAddress, broker: str, why: str) -> FatalError:
+    """The broker's certificate is of nobody who is trusted, or not for the name that it was reached by."""
+    trusted = f"the certificates in {address.ca}" if address.ca else "the system's certificates"
+    return FatalError(
+        "BROKER_NOT_TRUSTED",
+        f"the certificate of Kafka at {broker} is refused: {why}. Trusted are {trusted} (ca= in {SETTING}), "
+        "and the certificate must be for the host that the address, or the broker's advertised listener, names",
+        broker=broker,
+        ca=address.ca,
+    )
+
+
+def _parameters(query: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name not in _PARAMETERS:
+            _refuse(f"the parameter {name!r} is none of {', '.join(_PARAMETERS)}")
+        if name in given:
+            _refuse(f"{name}= is there twice")
+        if not value:
+            _refuse(f"{name}= is empty")
+        given[name] = unquote(value)
+    return given
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    if "@" in text:
+        _refuse("an address holds no user and no password: write them into a file, and name that as credentials=FILE")
+    return tuple(_host(server.strip()) for server in text.split(","))
+
+
+def _host(server: str) -> str:
+    try:
+        parts = urlsplit(f"//{server}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        _refuse(f"{server!r} is not host:port, with a port from 1 to 65535")
+    if not host:
+        _refuse(f"{server!r} has no host: write host:port, and a comma between two")
+    if not port or parts.netloc != server or any(letter.isspace() for letter in server):
+        _refuse(f"{server!r} is not host:port, with a port from 1 to 65535")
+    return server
+
+
+def _refuse(why: str) -> NoReturn:
+    raise UserError("BAD_SETTINGS", f"setting {SETTING}: {why}", name=SETTING)

@@ -1,0 +1,224 @@
+"""A broker with TLS and users: who may, may; who may not ends soon and says why, and nobody says a password."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.publishing.log_ends import log_ends
+from connectors.publishing.producer import KafkaTopicLog
+from orchestration.context import Context
+from orchestration.local.kafka.topics import ensure_topics, topic_differences
+from orchestration.relay.worker_group import WorkerGroup
+from orchestration.settings import Settings
+from orchestration.topic_ids import TopicIds
+from schemas.errors import FatalError, MusterError, RetriableError
+from schemas.topics import IMPORTS
+from streams.segments.log_reader import LogReader
+from tests.conftest import StartStack
+from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
+from tests.integration.workers import ROOT, Workers
+from tests.servers.ports import free_port
+from tests.servers.secure_kafka import PLAIN_USER, SecureKafka, secure_kafka
+
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("needs a broker of its own"), pytest.mark.timeout(240)]
+PARTITIONS = 2
+PASSWORD, WRONG, NEW, PLAIN = "first-hush", "wrong-hush", "second-hush", "plain-hush"
+SECRETS = (PASSWORD, WRONG, NEW, PLAIN)
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    with secure_kafka(tmp_path_factory.mktemp("kafka"), PLAIN) as running:
+        running.set_password(PASSWORD)
+        ensure_topics(Settings(kafka_bootstrap=running.plaintext, partitions=PARTITIONS))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def logon(kafka: SecureKafka) -> Path:
+    """The file that the stack reads its password from; it follows `set_password`."""
+    return kafka.credentials("stack", PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def stack(kafka: SecureKafka, logon: Path, start_module_stack: StartStack) -> Settings:
+    """Everything but the broker, with TLS, a user and SCRAM-SHA-512."""
+    parts = ("s3", "catalog", "engine", "relay", "worker")
+    settings = start_module_stack(parts=parts, kafka_bootstrap=kafka.address(logon), partitions=PARTITIONS)
+    Context(settings).audiences.add_tenant(TENANT, 1)
+    return settings
+
+
+async def _read_by_aiokafka(bootstrap: str) -> int:
+    reader = LogReader(bootstrap, IMPORTS, 0)
+    try:
+        await reader.start(0)
+        return await reader.end()
+    finally:
+        await reader.stop()
+        while any(open_.get_extra_info("socket").fileno() >= 0 for open_ in _transports()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # aiokafka does not wait for the end of a connection that was refused
+
+
+def _transports() -> list[Any]:
+    return list(asyncio.get_running_loop()._transports.values())  # type: ignore[attr-defined]
+
+
+CLIENTS: dict[str, Callable[[str], object]] = {
+    "producer": lambda bootstrap: KafkaTopicLog(bootstrap, IMPORTS).partitions(),
+    "admin": lambda bootstrap: log_ends(bootstrap, IMPORTS, PARTITIONS),
+    "topic ids": lambda bootstrap: TopicIds(bootstrap).of(IMPORTS),
+    "group": lambda bootstrap: WorkerGroup(bootstrap, PARTITIONS, topics=(IMPORTS,)).ends(),
+    "doctor": lambda bootstrap: topic_differences(Settings(kafka_bootstrap=bootstrap, partitions=PARTITIONS)),
+    "aiokafka": lambda bootstrap: asyncio.run(_read_by_aiokafka(bootstrap)),
+}
+
+
+def says_no_secret(text: str) -> str:
+    assert not any(secret in text for secret in SECRETS)
+    return text
+
+
+def refusal(client: str, bootstrap: str) -> MusterError:
+    with pytest.raises(FatalError) as refused:
+        CLIENTS[client](bootstrap)
+    says_no_secret(f"{refused.value.as_record()} {refused.value.__cause__!r}")
+    return refused.value
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_way_to_log_on_is_taken(kafka: SecureKafka, client: str) -> None:
+    plain = kafka.credentials("plain", PLAIN, PLAIN_USER)
+    scram = kafka.credentials("scram", PASSWORD)
+    ways = [
+        kafka.address(scram),
+        kafka.address(plain, "PLAIN"),
+        f"ssl://{kafka.tls}?ca={kafka.ca}",
+        f"sasl_plaintext://{kafka.sasl_plaintext}?mechanism=SCRAM-SHA-512&credentials={scram}",
+    ]
+    first, *others = [CLIENTS[client](way) for way in (kafka.plaintext, *ways)]
+    assert others == [first] * len(ways)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("mechanism", "user", "why"),
+    [
+        ("SCRAM-SHA-512", "muster", "invalid credentials"),
+        ("SCRAM-SHA-512", "nobody", "invalid credentials"),
+        ("PLAIN", PLAIN_USER, "Invalid username or password"),
+        ("SCRAM-SHA-256", "muster", "Unsupported SASL mechanism"),
+    ],
+)
+def test_a_logon_that_is_refused_is_no_outage(
+    kafka: SecureKafka, client: str, mechanism: str, user: str, why: str
+) -> None:
+    credentials = kafka.credentials("wrong", WRONG, user)
+    refused = refusal(client, kafka.address(credentials, mechanism))
+    assert refused.code == "LOGON_REFUSED"
+    assert f"Kafka at {kafka.sasl_ssl} refuses the logon with {mechanism}: " in refused.message
+    assert why in refused.message
+    assert str(credentials) in refused.message
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("changed", [{"ca": "/etc/ssl/certs/ca-certificates.crt"}, {"host": "localhost"}])
+def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
+    kafka: SecureKafka, client: str, changed: dict[str, str]
+) -> None:
+    refused = refusal(client, kafka.address(kafka.credentials("right", PASSWORD), **changed))
+    assert refused.code == "BROKER_NOT_TRUSTED"
+    assert f"the certificate of Kafka at {changed.get('host', '127.0.0.1')}:" in refused.message
+
+
+@pytest.mark.parametrize("client", ["producer", "admin", "topic ids"])
+def test_a_broker_that_is_not_there_is_an_outage(kafka: SecureKafka, client: str) -> None:
+    address = kafka.address(kafka.credentials("right", PASSWORD)).replace(kafka.sasl_ssl, f"127.0.0.1:{free_port()}")
+    with pytest.raises(RetriableError) as away:
+        CLIENTS[client](address)
+    assert away.value.code == "KAFKA_UNAVAILABLE"
+
+
+def test_a_whole_import_goes_over_tls_with_a_user(stack: Settings, tmp_path: Path) -> None:
+    context = Context(stack)
+    users = write_file(tmp_path / "a.csv", 1, 20_000)
+    upload(context, tmp_path / "a.csv", "secure")
+    assert_published(context, ended(context, job_of(context, "secure")), users)
+
+
+def test_an_importer_with_a_wrong_password_fails_its_job_and_the_next_one_reads_the_new_password(
+    stack: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path
+) -> None:
+    context = Context(stack)
+    users = write_file(tmp_path / "a.csv", 2, 1_000)
+    kafka.credentials(logon.stem, WRONG)
+    try:
+        upload(context, tmp_path / "a.csv", "refused")
+        job = ended(context, job_of(context, "refused"))
+        assert job.error is not None
+        assert (job.state, job.error.kind, job.error.code) == ("FAILED", "system", "LOGON_REFUSED")
+        assert kafka.sasl_ssl in says_no_secret(job.error.message)
+        kafka.set_password(NEW)
+        kafka.credentials(logon.stem, NEW)
+        upload(context, tmp_path / "a.csv", "with-the-next-one")
+        assert_published(context, ended(context, job_of(context, "with-the-next-one")), users)
+    finally:
+        kafka.set_password(PASSWORD)
+        kafka.credentials(logon.stem, PASSWORD)
+
+
+@pytest.mark.parametrize("module", ["orchestration.worker", "orchestration.segment_worker"])
+@pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED", "CREDENTIALS_UNUSABLE"])
+def test_a_worker_that_kafka_refuses_ends_and_says_why(
+    stack: Settings, kafka: SecureKafka, tmp_path: Path, module: str, code: str
+) -> None:
+    workers = Workers(stack.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)), tmp_path, module)
+    try:
+        workers.start("a")
+        assert workers.wait_exit("a") == 70
+    finally:
+        workers.close()
+    assert f"worker ends: {code}: " in says_no_secret(workers.log("a"))
+
+
+@pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED", "CREDENTIALS_UNUSABLE"])
+def test_a_relay_that_kafka_refuses_ends_and_says_why(
+    stack: Settings, kafka: SecureKafka, tmp_path: Path, code: str
+) -> None:
+    ended = _run(
+        stack, _bad_address(kafka, code, tmp_path), "orchestration.relay", MUSTER_METRICS_PORT=str(free_port())
+    )
+    assert ended.returncode == 1
+    assert f"{code}: " in says_no_secret(ended.stderr)
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED", "CREDENTIALS_UNUSABLE"])
+def test_a_command_that_kafka_refuses_ends_and_says_why(
+    stack: Settings, kafka: SecureKafka, tmp_path: Path, code: str
+) -> None:
+    ended = _run(stack, _bad_address(kafka, code, tmp_path), "orchestration.cli.main", "dead-letters", "list", "--json")
+    assert ended.returncode == 1
+    assert code in says_no_secret(ended.stdout + ended.stderr)
+    assert "Traceback" not in ended.stderr
+
+
+def _bad_address(kafka: SecureKafka, code: str, folder: Path) -> str:
+    if code == "LOGON_REFUSED":
+        return kafka.address(kafka.credentials("wrong", WRONG))
+    if code == "BROKER_NOT_TRUSTED":
+        return kafka.address(kafka.credentials("right", PASSWORD), ca="/etc/ssl/certs/ca-certificates.crt")
+    return kafka.address(folder / "missing.json")
+
+
+def _run(stack: Settings, bootstrap: str, module: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | stack.with_(kafka_bootstrap=bootstrap).environment() | {"PYTHONPATH": str(ROOT)} | env
+    return subprocess.run(
+        [sys.executable, "-m", module, *words], env=environment, capture_output=True, text=True, timeout=90, check=False
+    )

@@ -1,0 +1,134 @@
+"""The embedded broker with TLS and users: the same Kafka, with three more listeners.
+
+Beside the listener in the clear, on loopback, by which a test makes topics and users: TLS alone, TLS with a user, and a
+user in the clear. Its certificate signs itself and is for 127.0.0.1, so that `localhost` is the wrong name for it.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from orchestration.local.kafka import broker
+from orchestration.local.kafka.topics import broker_answers
+from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.settings import Settings
+from tests.integration.workers import eventually
+from tests.servers.certificates import make_certificate
+from tests.servers.ports import free_port
+
+USER: Final = "muster"
+PLAIN_USER: Final = "plain"
+MECHANISMS: Final = {"SCRAM-SHA-512": ScramMechanism.SCRAM_SHA_512, "SCRAM-SHA-256": ScramMechanism.SCRAM_SHA_256}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureKafka:
+    """A running broker: `host:port` of each listener, and the certificate that clients are to trust."""
+
+    plaintext: str
+    tls: str
+    sasl_ssl: str
+    sasl_plaintext: str
+    ca: Path
+    folder: Path
+
+    def credentials(self, name: str, password: str, user: str = USER) -> Path:
+        """A file with a user and a password, as Secrets Manager has it."""
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps({"username": user, "password": password}))
+        return path
+
+    def address(self, credentials: Path, mechanism: str = "SCRAM-SHA-512", **changed: str) -> str:
+        """What `kafka_bootstrap` is to be; `host` and `ca` may be others."""
+        server = self.sasl_ssl.replace(LOOPBACK, changed.get("host", LOOPBACK))
+        ca = changed.get("ca", str(self.ca))
+        return f"sasl_ssl://{server}?mechanism={mechanism}&credentials={quote(str(credentials))}&ca={quote(ca)}"
+
+    def set_password(self, password: str, mechanism: str = "SCRAM-SHA-512") -> None:
+        """From now on this is the user's; connections that are there stay. Returns when the broker knows it."""
+        info = ScramCredentialInfo(MECHANISMS[mechanism], 4096)
+        admin = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 2})
+        made = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, info, password.encode())])
+        made[USER].result(10)
+        eventually(lambda: self._takes(password, mechanism))
+
+    def _takes(self, password: str, mechanism: str) -> bool:
+        client = Producer(
+            {
+                "bootstrap.servers": self.sasl_ssl,
+                "security.protocol": "sasl_ssl",
+                "ssl.ca.location": str(self.ca),
+                "sasl.mechanism": mechanism,
+                "sasl.username": USER,
+                "sasl.password": password,
+                "log_level": 2,
+            }
+        )
+        try:
+            return bool(client.list_topics(timeout=5).brokers)
+        except KafkaException:
+            return False
+
+
+@contextmanager
+def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
+    """Start one in an empty folder. SCRAM has no users yet; PLAIN has one, with this password."""
+    ports = Ports(kafka=free_port(), kafka_controller=free_port())
+    broker.prepare(folder, ports)
+    certificate, key = make_certificate(folder)
+    keystore = folder / "keystore.pem"
+    keystore.write_bytes(key.read_bytes() + certificate.read_bytes())
+    listeners = {
+        "PLAINTEXT": f"{LOOPBACK}:{ports.kafka}",
+        "SSL": f"{LOOPBACK}:{free_port()}",
+        "SASL_SSL": f"{LOOPBACK}:{free_port()}",
+        "SASL_PLAINTEXT": f"{LOOPBACK}:{free_port()}",
+    }
+    advertised = ",".join(f"{name}://{server}" for name, server in listeners.items())
+    changed = {
+        "listeners": f"{advertised},CONTROLLER://{LOOPBACK}:{ports.kafka_controller}",
+        "advertised.listeners": advertised,
+        "listener.security.protocol.map": ",".join(f"{name}:{name}" for name in listeners) + ",CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": keystore,
+    }
+    for name in ("sasl_ssl", "sasl_plaintext"):
+        module = "org.apache.kafka.common.security"
+        changed |= {
+            f"listener.name.{name}.sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+            f"listener.name.{name}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+            f"listener.name.{name}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required "
+            f'user_{PLAIN_USER}="{plain_password}";',
+        }
+    properties = folder / "server.properties"
+    kept = [line for line in properties.read_text().splitlines() if line.partition("=")[0] not in changed]
+    properties.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in changed.items()), ""]))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(broker.command(folder), stdout=log, stderr=log)
+    try:
+        eventually(lambda: broker_answers(Settings(kafka_bootstrap=listeners["PLAINTEXT"])))
+        yield SecureKafka(
+            plaintext=listeners["PLAINTEXT"],
+            tls=listeners["SSL"],
+            sasl_ssl=listeners["SASL_SSL"],
+            sasl_plaintext=listeners["SASL_PLAINTEXT"],
+            ca=certificate,
+            folder=folder,
+        )
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,169 @@
+"""What an address comes to for aiokafka and Faust, and how a refusal gets out of them."""
+
+import json
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faust
+import pytest
+from aiokafka import errors
+from aiokafka.client import AIOKafkaClient
+from aiokafka.structs import BrokerMetadata
+
+from schemas.errors import FatalError, UserError
+from streams import logon
+from streams.logon import aiokafka_options, faust_options, tell_refusals
+from tests.servers.certificates import make_certificate
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    path = tmp_path / "kafka.json"
+    path.write_text('{"username": "muster", "password": "hush-hush"}')
+    return path
+
+
+def scram(credentials: Path) -> str:
+    return f"sasl_ssl://a:1,b:2?mechanism=SCRAM-SHA-512&credentials={credentials}"
+
+
+def test_without_tls_and_logon_there_are_the_servers_alone() -> None:
+    assert aiokafka_options("a:1,b:2") == {"bootstrap_servers": ["a:1", "b:2"], "security_protocol": "PLAINTEXT"}
+    assert faust_options("a:1,b:2") == {"broker": ["kafka://a:1", "kafka://b:2"]}
+
+
+def test_aiokafka_logs_on_over_tls_that_checks_certificate_and_name(credentials: Path) -> None:
+    options = aiokafka_options(scram(credentials))
+    context = options.pop("ssl_context")
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert options == {
+        "bootstrap_servers": ["a:1", "b:2"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "muster",
+        "sasl_plain_password": "hush-hush",
+    }
+
+
+def test_an_app_logs_on_over_tls_that_checks_certificate_and_name(credentials: Path) -> None:
+    options = faust_options(scram(credentials))
+    found = options["broker_credentials"]
+    assert options["broker"] == ["kafka://a:1", "kafka://b:2"]
+    assert (found.protocol.value, found.mechanism.value) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (found.username, found.password) == ("muster", "hush-hush")
+    assert (found.ssl_context.verify_mode, found.ssl_context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert "hush-hush" not in repr(found)
+
+
+def test_tls_alone_and_a_logon_alone_are_what_they_say(credentials: Path, tmp_path: Path) -> None:
+    ca, _ = make_certificate(tmp_path)
+    tls = faust_options(f"ssl://a:1?ca={ca}")["broker_credentials"]
+    assert isinstance(tls, faust.SSLCredentials)
+    assert len(tls.context.get_ca_certs()) == 1
+    assert aiokafka_options(f"ssl://a:1?ca={ca}")["security_protocol"] == "SSL"
+    clear = f"sasl_plaintext://a:1?mechanism=PLAIN&credentials={credentials}"
+    assert faust_options(clear)["broker_credentials"].protocol.value == "SASL_PLAINTEXT"
+    assert "ssl_context" not in aiokafka_options(clear)
+
+
+@pytest.mark.parametrize("options", [aiokafka_options, faust_options])
+def test_a_client_is_given_what_the_file_holds_when_it_is_made(
+    credentials: Path, options: Callable[[str], dict[str, Any]]
+) -> None:
+    def password() -> str:
+        made = options(scram(credentials))
+        return str(made.get("sasl_plain_password") or made["broker_credentials"].password)
+
+    assert password() == "hush-hush"
+    credentials.write_text(json.dumps({"username": "muster", "password": "another"}))
+    assert password() == "another"
+
+
+@pytest.mark.parametrize("options", [aiokafka_options, faust_options])
+def test_files_that_cannot_be_used_are_named_with_what_is_wrong(
+    credentials: Path, tmp_path: Path, options: Callable[[str], dict[str, Any]]
+) -> None:
+    no_certificate = tmp_path / "ca.pem"
+    no_certificate.write_text("no certificate")
+    not_text = tmp_path / "bytes.json"
+    not_text.write_bytes(b"\xff")
+    for address, path, why in (
+        (scram(tmp_path / "missing"), tmp_path / "missing", "No such file or directory"),
+        (scram(not_text), not_text, "it is not UTF-8"),
+        (f"ssl://a:1?ca={no_certificate}", no_certificate, ""),
+        (f"ssl://a:1?ca={tmp_path / 'missing'}", tmp_path / "missing", "No such file or directory"),
+    ):
+        with pytest.raises(FatalError) as refused:
+            options(address)
+        assert refused.value.code == "CREDENTIALS_UNUSABLE"
+        assert f"{path}, which the setting kafka_bootstrap names, cannot be used: {why}" in refused.value.message
+    with pytest.raises(UserError, match="BAD_SETTINGS"):
+        options("sasl_ssl://a:1")
+
+
+def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
+    async def connect(*_: Any, **__: Any) -> None:
+        raise cause
+
+    told: list[str] = []
+    monkeypatch.setattr(logon, "_connect", connect)
+    monkeypatch.setattr(logon._ours, "told", None)
+    tell_refusals(lambda error: told.append(str(error)))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (
+            errors.SaslAuthenticationFailed("no such user"),
+            "LOGON_REFUSED: Kafka at a:1 refuses the logon with SCRAM-SHA-512: [Error 58] SaslAuthenticationFailed: no",
+        ),
+        (
+            errors.UnsupportedSaslMechanismError("<an object>"),
+            "LOGON_REFUSED: Kafka at a:1 refuses the logon with SCRAM-SHA-512: Unsupported SASL mechanism. The user",
+        ),
+        (
+            ssl.SSLCertVerificationError(1, "certificate verify failed"),
+            "BROKER_NOT_TRUSTED: the certificate of Kafka at a:1 is refused: ",
+        ),
+    ],
+)
+async def test_a_refusal_comes_out_of_the_first_connection_and_is_told(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, expected: str
+) -> None:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        cause.verify_message = "self-signed certificate"
+    told = _refusing(monkeypatch, cause)
+    client = AIOKafkaClient(**aiokafka_options(scram(credentials).replace(",b:2", "")))
+    with pytest.raises(FatalError) as refused:
+        await client.bootstrap()
+    assert str(refused.value).startswith(expected)
+    assert told == [str(refused.value)]
+
+
+async def test_a_refusal_of_a_later_connection_is_told_too(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = _refusing(monkeypatch, errors.SaslAuthenticationFailed("the password is another now"))
+    client = AIOKafkaClient(**aiokafka_options(scram(credentials)))
+    client.cluster._brokers = {7: BrokerMetadata(7, "b", 2, None)}
+    with pytest.raises(FatalError):
+        await client._get_conn(7)
+    assert len(told) == 1
+    assert told[0].startswith("LOGON_REFUSED: Kafka at b:2 refuses")
+
+
+async def test_an_outage_stays_one(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = _refusing(monkeypatch, ConnectionRefusedError("away"))
+    client = AIOKafkaClient(**aiokafka_options(scram(credentials)))
+    with pytest.raises(errors.KafkaConnectionError):
+        await client.bootstrap()
+    assert told == []
