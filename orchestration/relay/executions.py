@@ -14,7 +14,7 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestration.auditing import record_automatic
-from orchestration.catalog.records import Job
+from orchestration.catalog.records import Export, Job
 from orchestration.context import IMPORT_MACHINE, Context
 from schemas.ids import JobId
 from segmentation.jobs import CANCELLABLE, Change
@@ -37,7 +37,7 @@ class Executions:
 
     def look(self, job: Job, now_ms: int) -> None:
         """Do what is due for a live job. What the engine refuses is logged; the next look tries again."""
-        if now_ms - job.created_at_ms <= ORPHAN_AFTER_MS:
+        if not is_grown(job, now_ms):
             return
         try:
             status, cause = describe(self._context, job.execution)
@@ -76,6 +76,11 @@ class Executions:
             record_automatic(self._context, "sweeper", "replace execution", job, {"execution": execution})
         except (ClientError, BotoCoreError) as exc:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
+
+
+def is_grown(of: Job | Export, now_ms: int) -> bool:
+    """Whether it is old enough to be looked at."""
+    return now_ms - of.created_at_ms > ORPHAN_AFTER_MS
 
 
 def describe(context: Context, execution: str | None) -> tuple[str | None, str]:

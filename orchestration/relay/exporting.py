@@ -15,14 +15,15 @@ from orchestration.auditing import record
 from orchestration.catalog.records import Export, JobError
 from orchestration.context import EXPORT_MACHINE, Context
 from orchestration.relay.executions import (
-    ORPHAN_AFTER_MS,
     REPLACE_EVERY_MS,
     RUNNING,
     describe,
+    is_grown,
     replaced_ms,
     start_execution,
     stop_execution,
 )
+from orchestration.relay.taking_turns import TakingTurns
 from schemas.log_ids import bind
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.export_jobs import STOPPABLE
@@ -38,19 +39,20 @@ class ExportSweeper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._turns = TakingTurns()
 
     def look(self, now: int) -> None:
         """Do what is due; what fails is logged, and the next look tries again."""
-        for export in self._context.exports.live():
+        live = self._context.exports.live()
+        asked = self._turns.take(export.export_id for export in live if is_grown(export, now))
+        for export in live:
             bind(job=export.export_id, tenant=export.tenant, audience=export.audience)
             if now - export.created_at_ms > MAX_JOB_AGE_S * 1000 and export.state in STOPPABLE:
                 self._end_old(export, now)  # 3
-            else:
+            elif export.export_id in asked:
                 self._look_at_execution(export, now)
 
     def _look_at_execution(self, export: Export, now: int) -> None:
-        if now - export.created_at_ms <= ORPHAN_AFTER_MS:
-            return
         try:
             status, cause = describe(self._context, export.execution)
         except (ClientError, BotoCoreError) as exc:

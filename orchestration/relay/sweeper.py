@@ -1,6 +1,7 @@
 """The sweeper: ends what nobody else will end, and removes what nobody needs any more.
 
 1. Executions of live jobs that were lost are replaced; a job whose execution was stopped is cancelled (`executions`).
+   Of many live jobs some are looked at, in turns (`taking_turns`).
 2. A job older than `MAX_JOB_AGE_S` fails with JOB_TOO_OLD: the messages that it depends on will soon be gone.
 3. A final job: workers are told to drop what they hold (abort markers), then its staged data is deleted, and the
    local file that was uploaded for it. The execution of a cancelled one is stopped.
@@ -23,9 +24,10 @@ from orchestration.auditing import record, record_automatic
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
 from orchestration.operations.audiences import expire
-from orchestration.relay.executions import Executions, stop_execution
+from orchestration.relay.executions import Executions, is_grown, stop_execution
 from orchestration.relay.exporting import ExportSweeper
 from orchestration.relay.orphans import Orphans
+from orchestration.relay.taking_turns import TakingTurns
 from orchestration.steps.send import import_topic
 from orchestration.steps.snapshots.ask import cut_id_of
 from orchestration.steps.view import view
@@ -51,6 +53,7 @@ class Sweeper:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._executions = Executions(context)
+        self._turns = TakingTurns()
         self._orphans = Orphans(context)
         self._exports = ExportSweeper(context)
         self._looked_ms = 0
@@ -66,11 +69,13 @@ class Sweeper:
         if now_ms - self._looked_ms < LOOK_EVERY_MS:
             return
         self._looked_ms = now_ms
-        for job in self._context.jobs.live():
+        live = self._context.jobs.live()
+        asked = self._turns.take(job.job_id for job in live if is_grown(job, now_ms))
+        for job in live:
             bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
             if now_ms - job.created_at_ms > MAX_JOB_AGE_S * 1000 and job.state != "PUBLISHING":
                 self._end_old(job, now_ms)  # 2
-            else:
+            elif job.job_id in asked:
                 self._executions.look(job, now_ms)  # 1
         for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
             bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
