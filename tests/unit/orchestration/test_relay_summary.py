@@ -1,0 +1,42 @@
+"""What the relay says in its log once a minute, for whoever makes metrics of logs."""
+
+import json
+import logging
+import threading
+
+import pytest
+
+from orchestration.logs import JsonFormatter
+from orchestration.relay.summary import FIELD, summary, tell_every_minute
+from schemas.metrics import DEAD, JOBS, LAG, UNAVAILABLE, Sample
+
+SAMPLES = [
+    Sample(metric=LAG, value=7, labels=("muster.imports", "0")),
+    Sample(metric=LAG, value=90, labels=("muster.imports", "1")),
+    Sample(metric=DEAD, value=2),
+    Sample(metric=UNAVAILABLE, value=1, labels=("catalog",)),
+    Sample(metric=UNAVAILABLE, value=1, labels=("kafka",)),
+    Sample(metric=JOBS, value=3, labels=("READY",)),
+]
+
+
+def test_the_worst_partition_counts_and_everything_else_is_added_up() -> None:
+    assert summary(SAMPLES) == {
+        "muster_consumer_lag": 90,
+        "muster_dead_letters": 2,
+        "muster_unavailable": 2,
+        "muster_jobs": 3,
+    }
+
+
+def test_the_line_is_json_with_the_numbers_below_metrics(caplog: pytest.LogCaptureFixture) -> None:
+    stop = threading.Event()
+    with caplog.at_level(logging.INFO, logger="orchestration.relay.summary"):
+        tell_every_minute(lambda: SAMPLES, stop)
+        for thread in threading.enumerate():
+            if thread.name == "summary":
+                stop.set()
+                thread.join(10)
+    line = json.loads(JsonFormatter().format(caplog.records[0]))
+    assert line[FIELD]["muster_consumer_lag"] == 90
+    assert line["message"] == "metrics"
