@@ -7,12 +7,13 @@ from typing import Final
 from orchestration.quoting.bills import GB
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
 from orchestration.quoting.pace import workers_seconds
-from orchestration.quoting.places import Place, StagePlaces
+from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import DAY_S
 from orchestration.quoting.rates import Rates
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
+from orchestration.steps.where import Place
 
 MOST_ROWS: Final = 10**12
 READING: Final = ("verify", "import")

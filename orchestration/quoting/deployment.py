@@ -5,8 +5,8 @@ from functools import cache
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
-from orchestration.quoting.places import Place
 from orchestration.settings import Settings
+from orchestration.steps.where import Place
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
+from orchestration.quoting.places import StagePlaces, allowed_s
 from orchestration.quoting.stages import StageQuote
 from orchestration.quoting.work import Work
-from orchestration.steps.timeouts import LONGEST_S, timeouts
+from orchestration.steps.timeouts import LONGEST_S
 from schemas.topics import MAX_JOB_AGE_S
 
 ObstacleCode = Literal["OVER_15_MINUTES", "OVER_TIMEOUT", "OVER_24_HOURS", "OVER_JOB_AGE", "OVER_DISK"]
 HOUR_S: Final = 3600
-TIMED: Final = {"verify": "verify_s", "import": "import_s", "build": "build_s", "publish": "publish_s"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +28,11 @@ class Obstacle:
         return {"code": self.code, "stage": self.stage, "message": self.message}
 
 
-def obstacles(work: Work, deployment: Deployment, stages: Sequence[StageQuote]) -> tuple[Obstacle, ...]:
+def obstacles(
+    work: Work, deployment: Deployment, places: StagePlaces, stages: Sequence[StageQuote]
+) -> tuple[Obstacle, ...]:
     """All of them, in the order of the stages, then those of the whole; none where the job can end."""
-    allowed = timeouts(work.bytes, work.base_members)
+    allowed = allowed_s(work, places)
     found = [obstacle for stage in stages for obstacle in _of_stage(stage, deployment, allowed)]
     total = sum(stage.seconds for stage in stages)
     if total > MAX_JOB_AGE_S:
@@ -60,7 +62,7 @@ def _of_stage(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]
             message=f"{took} in a function, which may run {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or run "
             "more workers",
         )
-    elif (limit := allowed.get(TIMED.get(stage.stage, ""))) is not None and stage.seconds > limit:
+    elif (limit := allowed.get(stage.stage)) is not None and stage.seconds > limit:
         yield Obstacle(
             code="OVER_TIMEOUT",
             stage=stage.stage,

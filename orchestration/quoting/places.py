@@ -1,21 +1,11 @@
-"""Where the stages of a job run."""
+"""Where the stages of a job run, as the workflow will choose it, and how long it gives them."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
 
 from orchestration.quoting.work import Work
 from orchestration.settings import Settings
-
-Place = Literal["function", "task", "machine"]
-MEMBER_BYTES: Final = 64
-TASK_BYTES: Final = 64 * 1024**3
-
-
-def place_of(settings: Settings, work_bytes: int) -> Place:
-    """Where a step that has to do with so many bytes of source runs."""
-    if work_bytes <= settings.lambda_file_bytes:
-        return "function"
-    return "task" if work_bytes <= TASK_BYTES else "machine"
+from orchestration.steps.timeouts import timeouts
+from orchestration.steps.where import MEMBER_BYTES, Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +19,27 @@ class StagePlaces:
 
 
 def places_of(work: Work, settings: Settings) -> StagePlaces:
-    """As the view of the job will have it (`steps.view`): by the file, and by the members that are merged with it."""
+    """By the file, and by the members that building merges and publishing reads again (`steps.view`)."""
     by_file = place_of(settings, work.bytes)
-    merged = work.published if work.builds else 0
     return StagePlaces(
         verify=by_file,
         import_=by_file,
         build=place_of(settings, work.bytes + MEMBER_BYTES * work.base_members),
-        publish=place_of(settings, work.bytes + MEMBER_BYTES * merged),
+        publish=place_of(settings, work.bytes + MEMBER_BYTES * _reread(work)),
     )
+
+
+def allowed_s(work: Work, places: StagePlaces) -> dict[str, int]:
+    """Seconds that the state of each stage may take."""
+    by_file = timeouts(work.bytes, 0, places.verify)
+    return {
+        "verify": by_file["verify_s"],
+        "import": by_file["import_s"],
+        "build": timeouts(work.bytes, work.base_members, places.build)["build_s"],
+        "publish": timeouts(work.bytes, _reread(work), places.publish)["publish_s"],
+    }
+
+
+def _reread(work: Work) -> int:
+    """Members that publishing counts beside the file: those that were built."""
+    return work.published if work.builds else 0

@@ -77,7 +77,7 @@ def quote(work: Work, deployment: Deployment, rates: Rates, prices: Prices) -> Q
     return Quote(
         billed=deployment.billed,
         stages=stages,
-        obstacles=obstacles(work, deployment, stages),
+        obstacles=obstacles(work, deployment, quoting.places, stages),
         kafka_gb=quoting.sent_bytes * deployment.replication / GB,
         lake_gb=lake_gb,
         lake_usd_month=lake_gb * prices.s3_gb_month.usd,

@@ -12,10 +12,11 @@ from typing import Any, Final, Literal
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
 from orchestration.quoting.pace import held_up, seconds, workers_seconds
-from orchestration.quoting.places import Place, StagePlaces
+from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates, StageRate
 from orchestration.quoting.work import Work
+from orchestration.steps.where import Place
 
 Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build", "publish"]
 Where = Place | Literal["functions", "workers"]

@@ -123,13 +123,32 @@ def test_two_of_three_zones_are_others_there_and_back() -> None:
     assert own.usd.traffic == pytest.approx((3 + 1) * gb * 2 / 3 * 3.0)
 
 
+def test_a_machine_is_started_for_what_is_too_large_for_a_task() -> None:
+    quoted = quote(LARGE, deployed(fargate_file_bytes=10**9), RATES, prices(machine_hour=36.0))
+    verify = by_stage(quoted)["verify"]
+    assert (verify.where, verify.start_s) == ("machine", 120.0)
+    assert verify.seconds == pytest.approx(120 + 100)
+    assert verify.usd.compute == pytest.approx(220 * 0.01)
+
+
+def test_workers_put_a_run_a_second_for_each_partition_or_one_for_each_16_mib() -> None:
+    slow = by_stage(quote(LARGE, deployed(), RATES, prices(s3_put=1.0)))["materialise"]
+    parts = 100 * M * 10 / (16 * 1024**2) + 8
+    assert slow.usd.requests == pytest.approx(400 * 8 + parts)
+    dense = replace(RATES, kafka=replace(RATES.kafka, bytes=2000))
+    full = by_stage(quote(LARGE, deployed(), dense, prices(s3_put=1.0)))["materialise"]
+    assert full.usd.requests == pytest.approx(100 * M * 2000 / (16 * 1024**2) + parts)
+
+
 def test_nothing_is_billed_where_the_stack_has_an_object_store_of_its_own() -> None:
     assert quote(SMALL, deployed(), RATES, FREE).billed
     assert not quote(SMALL, deployed(s3_endpoint="http://127.0.0.1:1"), RATES, FREE).billed
 
 
 def test_a_record_has_all_that_is_printed() -> None:
-    record = quote(SMALL, deployed(), RATES, prices(s3_gb_month=2.0)).as_record()
+    record = quote(SMALL, deployed(), RATES, prices(s3_gb_month=2.0, task_vcpu_hour=1.8)).as_record()
+    workers = next(stage for stage in record["stages"] if stage["paid_anyway"])
+    assert record["paid_anyway_usd"] == workers["usd"]["compute"] == record["usd"]["total"] == 0.008
     assert (record["can_end"], record["warnings"], record["region"], record["prices_of"]) == (
         True,
         [],
