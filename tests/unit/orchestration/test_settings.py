@@ -38,6 +38,7 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("colour = 'blue'", "unknown setting\\(s\\) colour"),
         ("partitions = 'many'", "setting partitions: 'many' is not a whole number"),
         ("task_runner = 'podman'", "setting task_runner: 'podman' is not process or docker"),
+        ("place = 'elsewhere'", "setting place: 'elsewhere' is none of function, task, machine"),
         ("task_image = '--privileged'", "setting task_image: '--privileged' is not the name of an image"),
         ("task_image = ''", "setting task_image: '' is not the name of an image"),
         ("inbox_prefix = 'incoming'", "setting inbox_prefix: 'incoming' is not like incoming/"),
