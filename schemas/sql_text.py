@@ -1,6 +1,11 @@
-"""Names in the text of SQL. Values are never put into it: they are bound as parameters."""
+"""Names and texts in SQL. Values of users are never put into it: they are bound as parameters."""
 
 
 def identifier(name: str) -> str:
     """A name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -63,7 +63,7 @@ class S3Access:
     def with_keys(self) -> "S3Access":
         """The same with the keys that AWS's credential chain has now, where it has none of its own.
 
-        For DuckDB, which knows no chain without another extension.
+        For a process that lives for one query. Another one follows the chain, whose keys end (`role_keys`).
         """
         if self.access_key:
             return self

@@ -13,6 +13,7 @@ from connectors.lake.limits import DuckLimits
 from schemas.columns import USER_ID, Column, ColumnType, RowSchema
 from schemas.errors import FatalError
 from schemas.sql_text import identifier as identifier  # noqa: PLC0414  # found here by those who build SQL over the lake
+from schemas.sql_text import literal as literal  # noqa: PLC0414  # as above
 from segmentation.versions import Part
 
 BATCH_ROWS: Final = 131_072
@@ -27,7 +28,10 @@ SQL_TYPES: Final[Mapping[ColumnType, str]] = {
 
 
 def connect(limits: DuckLimits, s3: S3Access | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory database in UTC that reads `s3://` when `s3` is given; extensions are never downloaded."""
+    """An in-memory database in UTC that reads `s3://` when `s3` is given; extensions are never downloaded.
+
+    Without keys of its own, `s3` is reached with those of the role of this process, as long as the connection lives.
+    """
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         config={
@@ -46,7 +50,12 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> duckdb.DuckDBPyCo
         connection.execute("SET enable_progress_bar = false")  # it would go to our standard output
         if s3 is not None:
             connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
-            connection.execute(_secret(s3))
+            if s3.access_key:
+                connection.execute(_secret(s3))
+            else:
+                from connectors.lake.role_keys import use_role  # boto3 is slow to import
+
+                use_role(connection, s3)
     except BaseException:
         connection.close()
         raise
@@ -65,11 +74,6 @@ def extension_path(name: str) -> Path:
         f"install duckdb-extension-{name}=={duckdb.__version__}, the release of the installed duckdb",
         extension=name,
     )
-
-
-def literal(text: str) -> str:
-    """Text as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def differs(column: Column, left: str, right: str) -> str:
@@ -111,10 +115,7 @@ def batches(
 
 
 def _secret(s3: S3Access) -> str:
-    s3 = s3.with_keys()
-    options = {"TYPE": "s3", "REGION": s3.region}
-    if s3.access_key:
-        options |= {"KEY_ID": s3.access_key, "SECRET": s3.secret_key}
+    options = {"TYPE": "s3", "REGION": s3.region, "KEY_ID": s3.access_key, "SECRET": s3.secret_key}
     if s3.session_token:
         options["SESSION_TOKEN"] = s3.session_token
     if s3.endpoint:

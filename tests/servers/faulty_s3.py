@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         server = self.server
         proxy: FaultyProxy = server.proxy  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         with server.lock:  # type: ignore[attr-defined]
             request = Request(
                 number=len(proxy.requests) + 1, method=self.command, path=self.path, headers=dict(self.headers)
@@ -101,6 +101,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             text = f"<?xml version='1.0'?><Error><Code>{answer.code}</Code><Message>no</Message></Error>".encode()
             self._say(answer.status, dict(answer.headers), text)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":  # as Arrow writes
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while length := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _passed_on(self, target: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(target, timeout=60)

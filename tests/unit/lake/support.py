@@ -38,6 +38,7 @@ def object_server(home: Path) -> Iterator[S3Access]:
     secret = secret_of("lake")
     allowed = {
         "lake": ["Admin"],
+        "role": ["Admin"],
         "partner": [f"{action}:{PARTNER}" for action in ("Read", "Write", "List")],
         "writer": [f"Write:{PARTNER}"],
         "reader": [f"{action}:{PARTNER}" for action in ("Read", "List")],

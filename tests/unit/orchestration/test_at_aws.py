@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 from orchestration import serving
@@ -31,6 +32,7 @@ AT_AWS = {
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, f"role {name[4:].lower()}")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it has found
     return Settings.load({**AT_AWS, "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": f"sqlite:///{tmp_path}/c.db"})
 
 

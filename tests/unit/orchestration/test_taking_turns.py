@@ -35,9 +35,9 @@ def test_nobody_waits_longer_than_those_before_him_take(arrivals: list[list[int]
             there[f"{number}-{one}"] = (len(there) + len(new)) // most + 1  # looks until it must have been taken
         taken = turns.take(there)
         assert len(taken) == min(most, len(there))
-        for one in there:
-            waits[one] = 0 if one in taken else waits.get(one, 0) + 1
-            assert waits[one] <= max(there[one], len(there) // most + 1)
+        for name, bound in there.items():
+            waits[name] = 0 if name in taken else waits.get(name, 0) + 1
+            assert waits[name] <= max(bound, len(there) // most + 1)
 
 
 @pytest.fixture
