@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import parse_qs, quote
 
 from schemas.errors import UserError
-from schemas.kafka_address import KafkaAddress
+from schemas.kafka_address import KafkaAddress, with_credentials
 
 ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
@@ -147,12 +146,13 @@ class Settings:
         if unknown := sorted(values.keys() - known.keys()):
             raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
         settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
+        settings = replace(settings, kafka_bootstrap=_with_credentials(settings))
         _check(settings)
         if not settings.catalog_url:
             settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
         if settings.destinations_file == Path():
             settings = replace(settings, destinations_file=home / DESTINATIONS_FILE)
-        return replace(settings, kafka_bootstrap=_with_credentials(settings))
+        return settings
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a child process. Holds secrets: never print it."""
@@ -168,7 +168,8 @@ class Settings:
 
 
 def _check(settings: Settings) -> None:
-    KafkaAddress.parse(settings.kafka_bootstrap)
+    # A process that does not speak to Kafka need not have its credentials; one that does is told when it logs on.
+    KafkaAddress.parse(with_credentials(settings.kafka_bootstrap, "none"))
     runner, image = settings.task_runner, settings.task_image
     if runner not in TASK_RUNNERS:
         known = " or ".join(TASK_RUNNERS)
@@ -196,10 +197,7 @@ def _check(settings: Settings) -> None:
 def _with_credentials(settings: Settings) -> str:
     """`kafka_bootstrap`, with the file that has its credentials where it asks for some and names none."""
     address, file = settings.kafka_bootstrap, settings.kafka_credentials_file
-    _, _, query = address.partition("?")  # `urlsplit` knows no scheme with an underscore
-    if file == Path() or not address.startswith("sasl_") or "credentials" in parse_qs(query):
-        return address
-    return f"{address}{'&' if query else '?'}credentials={quote(str(file))}"
+    return address if file == Path() else with_credentials(address, str(file))
 
 
 def _convert(name: str, value: object, type_: object) -> Any:

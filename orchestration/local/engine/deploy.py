@@ -154,6 +154,10 @@ def _machine(sfn: "SFNClient", settings: Settings, machine: MachineSpec, definit
 
 
 def _inbox_rule(events: "EventBridgeClient", settings: Settings, role: str) -> None:
-    events.put_rule(Name=INBOX_RULE, EventPattern=json.dumps(inbox_pattern(settings.inbox_bucket)), State="ENABLED")
+    events.put_rule(
+        Name=INBOX_RULE,
+        EventPattern=json.dumps(inbox_pattern(settings.inbox_bucket, settings.inbox_prefix)),
+        State="ENABLED",
+    )
     target = {"Id": INBOX_MACHINE, "Arn": state_machine_arn(settings), "RoleArn": role}
     events.put_targets(Rule=INBOX_RULE, Targets=[target])  # type: ignore[list-item]  # a plain dict

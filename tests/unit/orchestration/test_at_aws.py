@@ -1,5 +1,7 @@
 """A deployment at AWS as its processes see it: empty addresses, credentials of a role, prefixes."""
 
+import json
+from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,14 +10,18 @@ import pytest
 
 from orchestration import serving
 from orchestration.context import EXPORT_MACHINE, Context
+from orchestration.deploy import settings as deployment
+from orchestration.deploy.environment import environment
 from orchestration.faust_process import store_config
+from orchestration.local.kafka.topics import group_members
 from orchestration.local.parts import aws_environment
 from orchestration.operations import doctor
 from orchestration.operations.availability import require_services
 from orchestration.settings import Settings
-from schemas.errors import RetriableError
+from schemas.errors import RetriableError, UserError
 from streams.staging import S3Store
 
+EXAMPLE = Path(__file__).parents[3] / "docs" / "muster-deploy.example.toml"
 AT_AWS = {
     "MUSTER_S3_ENDPOINT": "",
     "MUSTER_S3_ACCESS_KEY": "",
@@ -109,3 +115,24 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
 class _Describes:
     def describe_state_machine(self, **_: str) -> None:
         pass
+
+
+@pytest.mark.parametrize("secrets", [(), ("CATALOG_URL",), ("CATALOG_URL", "KAFKA_CREDENTIALS", "SMTP")], ids=str)
+def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it_may_see(
+    secrets: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A function that does not speak to Kafka has the address, which asks for credentials, and not these."""
+    given = environment(deployment.load(EXAMPLE), secrets, home=str(tmp_path))
+    settings = Settings.load(given)
+    assert settings.kafka_bootstrap.startswith("sasl_ssl://")
+    assert (settings.engine_url, settings.s3_endpoint, settings.s3_access_key) == ("", "", "")
+    known = {f"MUSTER_{field.name.upper()}" for field in fields(Settings)}
+    beside = {"MUSTER_SECRETS", "MUSTER_CATALOG_HOST", "MUSTER_CATALOG_PORT", "MUSTER_CATALOG_NAME"}
+    assert given.keys() <= known | beside
+    assert set(json.loads(given.get("MUSTER_SECRETS", "{}"))) <= set(secrets)
+
+
+def test_who_speaks_to_kafka_without_its_credentials_is_told(tmp_path: Path) -> None:
+    settings = Settings.load(environment(deployment.load(EXAMPLE), (), home=str(tmp_path)))
+    with pytest.raises(UserError, match=r"BAD_SETTINGS: .*needs credentials=FILE"):
+        group_members(settings, "workers")

@@ -68,8 +68,7 @@ def test_any_name_that_docker_has_for_an_image_may_be_the_one_of_tasks(tmp_path:
             "sasl_ssl://b:9096,c:9096?mechanism=SCRAM-SHA-512",
             "sasl_ssl://b:9096,c:9096?mechanism=SCRAM-SHA-512&credentials=/run/kafka%20one.json",
         ),
-        ("sasl_ssl://b:9096", "sasl_ssl://b:9096?credentials=/run/kafka%20one.json"),
-        ("sasl_ssl://b:9096?credentials=/own.json", "sasl_ssl://b:9096?credentials=/own.json"),
+        ("sasl_ssl://b:9096?mechanism=PLAIN&credentials=/own", "sasl_ssl://b:9096?mechanism=PLAIN&credentials=/own"),
     ],
 )
 def test_an_address_of_kafka_gets_the_file_of_its_credentials_where_it_names_none(
