@@ -42,6 +42,13 @@ def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None
             _KINDS[name](env, name, arn, _read(env, name, arn))
 
 
+def provide_again(env: MutableMapping[str, str]) -> bool:
+    """As `provide`; whether any secret is another than before."""
+    before = _provided(env)
+    provide(env)
+    return _provided(env) != before
+
+
 def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
     """The credentials of Kafka alone, for a check beside the program: the file that this has, or else the secret's."""
     if "KAFKA_CREDENTIALS" not in _declared(env):
@@ -50,6 +57,13 @@ def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
         env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
     else:
         provide(env, only=frozenset({"KAFKA_CREDENTIALS"}))
+
+
+def _provided(env: Mapping[str, str]) -> tuple[str | None, ...]:
+    names = ("CATALOG_URL", "SMTP_USER", "SMTP_PASSWORD", "WEBHOOK_SECRET", "METRICS_TOKEN")
+    file = _kafka_file(env)
+    kafka = file.read_text(encoding="utf-8") if file.exists() else None
+    return (*(env.get(f"MUSTER_{name}") for name in names), kafka)
 
 
 def _declared(env: Mapping[str, str]) -> dict[str, str]:

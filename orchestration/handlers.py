@@ -39,12 +39,19 @@ STALE_SECRETS: Final = frozenset({"CATALOG_REFUSED", "LOGON_REFUSED"})
 """A password was changed while the process slept: what Secrets Manager has now is for the next call."""
 
 
-def _read_secrets_again() -> None:
+def _after_refusal(error: MusterError) -> MusterError:
+    """Read the secrets again for the next call; an error that this may mend is one to be tried again."""
+    if error.code not in STALE_SECRETS:
+        return error
     try:
-        container_secrets.provide(os.environ)
+        changed = container_secrets.provide_again(os.environ)
     except MusterError as exc:  # the next call fails as this one did
         _log.error("the secrets cannot be read again: %s", exc)
+        return error
+    if not changed:
+        return error
     process_context.cache_clear()
+    return RetriableError(error.code, error.message, **error.detail)
 
 
 class _Named:
@@ -70,14 +77,13 @@ def errors_by_name(handler: Handler) -> Handler:
                 finally:
                     process_context().rest()
             except MusterError as exc:
-                if exc.code in STALE_SECRETS:
-                    _read_secrets_again()
+                error = _after_refusal(exc)
                 named = {
                     UserError: _Named.UserError,
                     RetriableError: _Named.RetriableError,
                     FatalError: _Named.FatalError,
                 }
-                raise named[type(exc)](json.dumps(exc.as_record(), default=str)) from exc
+                raise named[type(error)](json.dumps(error.as_record(), default=str)) from exc
 
     return wrapped
 

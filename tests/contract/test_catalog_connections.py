@@ -124,7 +124,7 @@ def test_a_function_whose_password_was_changed_reads_it_again_for_the_next_call(
             return {"live": list(handlers.process_context().jobs.live())}
 
         with pytest.raises(Exception, match="CATALOG_REFUSED"):
-            reads({}, None)
+            reads({}, None)  # nothing has changed
         secrets.put_secret_value(SecretId=arn, SecretString=new)
         with pytest.raises(Exception, match="CATALOG_REFUSED"):
             reads({}, None)

@@ -13,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
 
+from orchestration import handlers
 from orchestration.container import SECRETS_EXIT_CODE
 from orchestration.container_secrets import point_to_kafka_credentials, provide
 from orchestration.settings import Settings
-from schemas.errors import RetriableError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from tests.servers.moto_aws import REGION, client, environment, moto_server
 
 HUSH = "p@ss:/?#%+ ü&=hush"
@@ -209,6 +210,35 @@ def test_a_home_that_cannot_be_written_is_named(secrets: Any, tmp_path: Path) ->
     arn = kept(secrets, {"username": "u", "password": "p"})
     with pytest.raises(UserError, match=r"kafka-credentials\.json cannot be written .*: MUSTER_HOME must be"):
         provided(tmp_path, KAFKA_CREDENTIALS=arn)
+
+
+def test_a_refused_logon_is_tried_again_where_the_secret_is_another_now(
+    secrets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = kept(secrets, {"username": "u", "password": "old"})
+    for name, value in provided(tmp_path, KAFKA_CREDENTIALS=arn).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(handlers, "configure", lambda _: None)
+    handlers.process_context.cache_clear()
+
+    @handlers.errors_by_name
+    def refused(_: handlers.Event, __: object) -> dict[str, Any]:
+        raise FatalError("LOGON_REFUSED", "not with this password", broker="b:9096")
+
+    def kind() -> str:
+        with pytest.raises(Exception, match="LOGON_REFUSED") as caught:
+            refused({}, None)
+        record = json.loads(str(caught.value))
+        assert (record["message"], record["detail"]) == ("not with this password", {"broker": "b:9096"})
+        return type(caught.value).__name__
+
+    assert kind() == "FatalError"
+    secrets.put_secret_value(SecretId=arn, SecretString=json.dumps({"username": "u", "password": "new"}))
+    assert kind() == "RetriableError"
+    assert kind() == "FatalError"
+    secrets.delete_secret(SecretId=arn)
+    assert kind() == "FatalError"
+    handlers.process_context.cache_clear()
 
 
 def run(tmp_path: Path, endpoint: str, arns: dict[str, str]) -> subprocess.CompletedProcess[str]:
