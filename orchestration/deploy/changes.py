@@ -15,11 +15,9 @@ REPLACING: Final[Mapping[str, frozenset[str]]] = {
     "AWS::EC2::SecurityGroup": frozenset({"GroupDescription", "GroupName", "VpcId"}),
     "AWS::ECS::CapacityProvider": frozenset({"Name"}),
     "AWS::ECS::Cluster": frozenset({"ClusterName"}),
-    "AWS::ECS::Service": frozenset({"Cluster", "LaunchType", "ServiceName"}),
-    "AWS::Events::Rule": frozenset({"EventBusName", "Name"}),
-    "AWS::Lambda::EventSourceMapping": frozenset(
-        {"EventSourceArn", "SelfManagedEventSource", "SelfManagedKafkaEventSourceConfig", "StartingPosition"}
-    ),
+    "AWS::ECS::Service": frozenset({"Cluster", "ServiceName"}),
+    "AWS::Events::Rule": frozenset({"Name"}),
+    "AWS::Lambda::EventSourceMapping": frozenset({"EventSourceArn", "SelfManagedEventSource", "StartingPosition"}),
     "AWS::Lambda::Function": frozenset({"FunctionName", "PackageType"}),
     "AWS::Logs::LogGroup": frozenset({"LogGroupName"}),
     "AWS::S3::Bucket": frozenset({"BucketName"}),

@@ -5,6 +5,7 @@ Secrets are named by their ARNs in `MUSTER_SECRETS`; the container reads them be
 
 import json
 from collections.abc import Iterable
+from math import ceil
 from typing import Final
 
 from orchestration.deploy.names import names_of
@@ -13,8 +14,12 @@ from orchestration.settings import ENV_PREFIX, MIB
 
 FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and is alone there
 CONTAINER_HOME: Final = "/var/lib/muster"
-FUNCTION_DISK_MIB: Final = 4096
-"""Of the functions that read and write files: their work lies there while it is sorted."""
+FUNCTION_DISK_MIB: Final = 512
+"""What Lambda gives without a price."""
+COPIES: Final = 3
+"""Of the file, or of what it is merged with: they lie on the disk of a function while they are sorted."""
+DISK_MARGIN_GIB: Final = 5
+"""Of a task's disk: the image, and what is not DuckDB's."""
 
 
 def secrets_of(settings: DeploySettings) -> dict[str, str]:
@@ -47,6 +52,8 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "lake_bucket": s.buckets.lake,
         "kafka_bootstrap": s.kafka.url,
         "partitions": s.kafka.partitions,
+        "workers": s.workers.count,
+        "segment_workers": s.segment_workers.count,
         "replication_factor": s.kafka.replication_factor,
         "small_file_bytes": s.jobs.small_file_bytes,
         "lambda_file_bytes": s.jobs.lambda_file_bytes,
@@ -71,9 +78,14 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
-def function_limits() -> dict[str, str]:
-    """What DuckDB may use of a function's disk."""
-    return {f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((FUNCTION_DISK_MIB - 1024) * MIB)}
+def function_disk_mib(settings: DeploySettings) -> int:
+    """Disk of a function that works on files, for the largest that it is given."""
+    return FUNCTION_DISK_MIB + COPIES * ceil(settings.jobs.lambda_file_bytes / MIB)
+
+
+def function_limits(settings: DeploySettings) -> dict[str, str]:
+    """What DuckDB may use of such a function's disk."""
+    return {f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((function_disk_mib(settings) - FUNCTION_DISK_MIB // 2) * MIB)}
 
 
 def task_limits(cpu: int, memory_mib: int, disk_gib: int) -> dict[str, str]:
@@ -81,5 +93,5 @@ def task_limits(cpu: int, memory_mib: int, disk_gib: int) -> dict[str, str]:
     return {
         f"{ENV_PREFIX}DUCKDB_MEMORY_BYTES": str(memory_mib * MIB // 2),
         f"{ENV_PREFIX}DUCKDB_THREADS": str(max(1, cpu // 1024)),
-        f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((disk_gib - 5) * GIB),
+        f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((disk_gib - DISK_MARGIN_GIB) * GIB),
     }

@@ -91,6 +91,8 @@ class Service:
     count: int = 2
     cpu: int = 1024
     memory_mib: int = 4096
+    ephemeral_gib: int = 20
+    """Of it 20 are not charged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
 
+from orchestration.deploy.environment import function_disk_mib
 from orchestration.deploy.forms import MACHINE_TYPE, MAIL, SECRET, arn_of, at_least, found
 from orchestration.deploy.reading import Finding
 from orchestration.deploy.settings import DeploySettings, Jobs
@@ -26,7 +27,9 @@ FARGATE: Final = {
     16384: tuple(range(32768, 122880 + 1, 8192)),
 }
 """Fargate's pairs of CPU units and MiB (Amazon ECS Developer Guide, "Fargate task definition differences")."""
-FARGATE_DISK_GIB: Final = range(21, 200 + 1)
+FARGATE_DISK_GIB: Final = range(20, 200 + 1)
+LAMBDA_DISK_MIB: Final = 10_240
+"""The largest that a function may have (Lambda quotas)."""
 
 
 def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
@@ -40,10 +43,15 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
                 f"{service.count} is more than kafka.partitions, {partitions}: some would have nothing to do",
             )
         yield from _fargate(name, service.cpu, service.memory_mib)
+        yield from _disk(name, service.ephemeral_gib)
     yield from _fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
     yield from _fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
-    if settings.tasks.ephemeral_gib not in FARGATE_DISK_GIB:
-        yield found("tasks.ephemeral_gib", f"{settings.tasks.ephemeral_gib} is not 21 to 200, as Fargate has it")
+    yield from _disk("tasks", settings.tasks.ephemeral_gib)
+    if (disk := function_disk_mib(settings)) > LAMBDA_DISK_MIB:
+        yield found(
+            "jobs.lambda_file_bytes",
+            f"{settings.jobs.lambda_file_bytes} needs {disk} MiB on a function's disk of {LAMBDA_DISK_MIB} at most",
+        )
     machines = settings.machines
     yield from at_least("machines.max", machines.max, 1)
     if not machines.types:
@@ -58,6 +66,11 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
             "machines.memory_mib",
             f"{machines.memory_mib} is no more than tasks.memory_mib: a task beyond Fargate's would have no more there",
         )
+
+
+def _disk(setting: str, gib: int) -> Iterator[Finding]:
+    if gib not in FARGATE_DISK_GIB:
+        yield found(f"{setting}.ephemeral_gib", f"{gib} is not 20 to 200, as Fargate has it")
 
 
 def _fargate(setting: str, cpu: int, memory_mib: int) -> Iterator[Finding]:

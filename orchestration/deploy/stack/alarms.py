@@ -11,6 +11,7 @@ from aws_cdk import aws_sns as sns
 from orchestration.deploy.stack.logs import metric_filter, namespace
 from orchestration.deploy.stack.queues import make_topic
 from orchestration.deploy.stack.site import Site
+from orchestration.job_event_handler import NAMESPACE, UNDECODABLE
 from orchestration.relay.summary import FIELD
 from schemas import metrics
 from schemas.metrics import Metric
@@ -53,7 +54,13 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
         metric_filter(
             site, f"{logical}Metric", relay_logs, pattern=f"{{ {selector} >= 0 }}", metric=metric.name, value=selector
         )
-    for alarm in (*_of_machines(site, machines), *_of_relay(site), *_of_queues(queues)):
+    undecodable = Alarm(
+        logical="UndecodableEventsAlarm",
+        says="There are job events that the function cannot read: of another release, or not Muster's",
+        metric=UNDECODABLE,
+        namespace=NAMESPACE,
+    )
+    for alarm in (undecodable, *_of_machines(machines), *_of_relay(site), *_of_queues(queues)):
         _make(site, alarm, topic)
     return topic
 
@@ -78,7 +85,7 @@ def _operators(site: Site) -> Any:
     return topic
 
 
-def _of_machines(site: Site, machines: Mapping[str, Any]) -> Sequence[Alarm]:
+def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
     found = []
     for name, machine in machines.items():
         found += [
@@ -95,7 +102,6 @@ def _of_machines(site: Site, machines: Mapping[str, Any]) -> Sequence[Alarm]:
                 dimensions={"StateMachineArn": machine.attr_arn},
             ),
         ]
-    del site
     return found
 
 

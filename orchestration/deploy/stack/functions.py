@@ -6,7 +6,13 @@ from typing import Any, Final
 
 from aws_cdk import aws_lambda as lambda_
 
-from orchestration.deploy.environment import FUNCTION_DISK_MIB, FUNCTION_HOME, environment, function_limits
+from orchestration.deploy.environment import (
+    FUNCTION_DISK_MIB,
+    FUNCTION_HOME,
+    environment,
+    function_disk_mib,
+    function_limits,
+)
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.site import Grant, Service, Site, after, role
@@ -16,7 +22,6 @@ from schemas.layout import UPLOADS_PREFIX
 
 LARGE_MB: Final = 2048
 """Functions of this memory work on files, and get the disk for it."""
-DEFAULT_DISK_MIB: Final = 512
 CATALOG: Final = "CATALOG_URL"
 KAFKA: Final = "KAFKA_CREDENTIALS"
 
@@ -108,7 +113,7 @@ def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
         for spec in mine:
             values = environment(site.settings, group.secrets, home=FUNCTION_HOME)
             if spec.memory_mb >= LARGE_MB:
-                values |= function_limits()
+                values |= function_limits(site.settings)
             made[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
     for spec in specs:
         group_of(spec.name)
@@ -142,7 +147,7 @@ def make_function(
         timeout=spec.timeout_s,
         memory_size=spec.memory_mb,
         ephemeral_storage=lambda_.CfnFunction.EphemeralStorageProperty(
-            size=FUNCTION_DISK_MIB if spec.memory_mb >= LARGE_MB else DEFAULT_DISK_MIB
+            size=function_disk_mib(site.settings) if spec.memory_mb >= LARGE_MB else FUNCTION_DISK_MIB
         ),
         environment=lambda_.CfnFunction.EnvironmentProperty(variables=dict(values)),
         vpc_config=lambda_.CfnFunction.VpcConfigProperty(

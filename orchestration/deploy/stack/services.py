@@ -5,6 +5,7 @@ from typing import Any, Final
 import aws_cdk as cdk
 from aws_cdk import aws_ecs as ecs
 
+from orchestration.deploy.environment import task_limits
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.site import Grant, Site, after, role
 from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
@@ -12,8 +13,6 @@ from orchestration.workflow.resources import machine_specs
 
 WORKER_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
 RELAY_SECRETS: Final = (*WORKER_SECRETS, "SMTP", "WEBHOOK_SECRET")
-WORKER_DISK_GIB: Final = 50
-"""Merges sort there what does not fit in memory."""
 
 
 def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
@@ -39,7 +38,8 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
             secrets=WORKER_SECRETS,
             cpu=service.cpu,
             memory_mib=service.memory_mib,
-            disk_gib=WORKER_DISK_GIB,
+            disk_gib=service.ephemeral_gib,
+            extra=task_limits(service.cpu, service.memory_mib, service.ephemeral_gib),
             health=part,
         )
         # New ones come before old ones go: the group hands partitions over.

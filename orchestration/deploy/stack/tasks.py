@@ -14,7 +14,13 @@ from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
 
 USER: Final = "10001"
 """The image's own, without rights."""
-VOLUME: Final = "home"
+VOLUMES: Final = {"home": CONTAINER_HOME, "tmp": "/tmp"}  # noqa: S108  # of the container alone
+"""All that can be written; owner and mode come from the image, which declares both."""
+ROOT_GIB: Final = 20
+"""Of a machine's disk: its system, and the image."""
+FREE_GIB: Final = 20
+"""What every Fargate task has; more is asked for by its size."""
+ECS_TASKS: Final = Service(principal="ecs-tasks.amazonaws.com")
 TASK_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
 HEALTH_PERIOD_S: Final = 30
 _PLAIN: Final = "names and sizes, nothing secret: secrets are read by their ARNs when the container starts"
@@ -89,11 +95,6 @@ def make_cluster(site: Site) -> Cluster:
     )
 
 
-ROOT_GIB: Final = 20
-"""Of a machine's disk: its system, and the image."""
-ECS_TASKS: Final = Service(principal="ecs-tasks.amazonaws.com")
-
-
 def _logs(site: Site, part: str) -> Any:
     logical = "".join(word.capitalize() for word in part.split("-")) + "Logs"
     return log_group(site, logical, site.names.container_logs(part))
@@ -139,7 +140,7 @@ def make_family(
     secrets: Sequence[str],
     cpu: int,
     memory_mib: int,
-    disk_gib: int = 21,
+    disk_gib: int = FREE_GIB,
     fargate: bool = True,
     health: str = "",
     extra: Mapping[str, str] | None = None,
@@ -147,8 +148,6 @@ def make_family(
     """One family of tasks with one container of the image. `health`: the part that `health PART` asks about."""
     values = {
         **environment(site.settings, secrets),
-        # The one place that can be written; the image says who owns it.
-        "TMPDIR": CONTAINER_HOME,
         **(extra or {}),
     }
     definition = ecs.CfnTaskDefinition
@@ -165,7 +164,8 @@ def make_family(
         ),
         environment=[definition.KeyValuePairProperty(name=name, value=value) for name, value in values.items()],
         mount_points=[
-            definition.MountPointProperty(source_volume=VOLUME, container_path=CONTAINER_HOME, read_only=False)
+            definition.MountPointProperty(source_volume=volume, container_path=path, read_only=False)
+            for volume, path in VOLUMES.items()
         ],
         health_check=definition.HealthCheckProperty(
             command=["CMD", "python", "-m", "orchestration.container", "health", health],
@@ -196,8 +196,10 @@ def make_family(
         execution_role_arn=execution_role.attr_arn,
         task_role_arn=role_.attr_arn,
         container_definitions=[container],
-        volumes=[definition.VolumeProperty(name=VOLUME)],
-        ephemeral_storage=definition.EphemeralStorageProperty(size_in_gib=disk_gib) if fargate else None,
+        volumes=[definition.VolumeProperty(name=volume) for volume in VOLUMES],
+        ephemeral_storage=definition.EphemeralStorageProperty(size_in_gib=disk_gib)
+        if fargate and disk_gib > FREE_GIB
+        else None,
         runtime_platform=definition.RuntimePlatformProperty(
             cpu_architecture=site.settings.architecture.upper(), operating_system_family="LINUX"
         ),

@@ -131,7 +131,7 @@ CASES = {
     "no worker": (r"^\[workers\]\ncount = 2", "[workers]\ncount = 0", "workers.count", "less than 1"),
     "cpu": (r"^\[workers\]\n", "[workers]\ncpu = 1000\n", "workers.cpu", "not one of 256"),
     "memory": (r"^\[workers\]\n", "[workers]\nmemory_mib = 1024\n", "workers.memory_mib", "2048 to 8192"),
-    "disk": (r"^\[workers\]", "[tasks]\nephemeral_gib = 500\n[workers]", "tasks.ephemeral_gib", "21 to 200"),
+    "disk": (r"^\[workers\]", "[tasks]\nephemeral_gib = 500\n[workers]", "tasks.ephemeral_gib", "20 to 200"),
     "type of machine": (
         r"^\[workers\]",
         '[machines]\ntypes = ["big"]\n[workers]',

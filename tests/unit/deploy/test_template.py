@@ -57,7 +57,7 @@ def test_every_container_is_the_images_own_user_on_a_file_system_that_it_cannot_
         assert container["ReadonlyRootFilesystem"] is True, name
         assert container["StopTimeout"] == TASK_STOP_TIMEOUT_S, name
         assert container["LinuxParameters"] == {"Capabilities": {"Drop": ["ALL"]}, "InitProcessEnabled": True}, name
-        assert [mount["ContainerPath"] for mount in container["MountPoints"]] == ["/var/lib/muster"], name
+        assert [mount["ContainerPath"] for mount in container["MountPoints"]] == ["/var/lib/muster", "/tmp"], name
         assert family["NetworkMode"] == "awsvpc", name
 
 
@@ -164,7 +164,7 @@ def test_there_is_an_alarm_for_everything_that_nobody_would_notice(template: Tem
         *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
         *("ImportAudienceTimedOutAlarm", "ExportAudienceTimedOutAlarm"),
         *("StuckJobAlarm", "LagAlarm", "DeadLettersAlarm", "WorkersAlarm", "UnavailableAlarm", "SegmentMismatchAlarm"),
-        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm"),
+        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "UndecodableEventsAlarm"),
     }
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == [{"Ref": "OperatorsTopic"}], name
@@ -178,7 +178,10 @@ def test_every_metric_of_an_alarm_is_made_by_aws_or_by_a_filter_of_the_stack(tem
         for transformation in filter_["MetricTransformations"]
     }
     for name, alarm in template.of_type("CloudWatch::Alarm").items():
-        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS"} or (alarm["Namespace"], alarm["MetricName"]) in made
+        # The last is what the function writes in the Embedded Metric Format.
+        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS", "Muster"} or (
+            (alarm["Namespace"], alarm["MetricName"]) in made
+        )
         assert known, name
 
 

@@ -7,11 +7,13 @@ import pytest
 
 from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
+from orchestration.deploy.settings import load
 from orchestration.deploy.stack.functions import GROUPS, group_of
+from orchestration.quoting.deployment import MACHINE, RELAY, TASK, WORKER
 from orchestration.settings import ENV_PREFIX, Settings
 from orchestration.workflow import resources
 from schemas.errors import FatalError
-from tests.unit.deploy.conftest import Template
+from tests.unit.deploy.conftest import EXAMPLE, Template
 
 WORKFLOW = resources.WORKFLOW
 NOT_SETTINGS = {"SECRETS", "CATALOG_HOST", "CATALOG_PORT", "CATALOG_NAME", "JOB_EVENTS_TOPIC"}
@@ -78,7 +80,7 @@ def test_the_environment_is_settings_of_the_product_and_says_what_the_deployment
     given = environment(template.settings, secrets_of(template.settings))
     known = {ENV_PREFIX + field.name.upper() for field in fields(Settings)}
     extra = {name.removeprefix(ENV_PREFIX) for name in given.keys() - known}
-    assert extra - {"FARGATE_FILE_BYTES"} <= NOT_SETTINGS
+    assert extra <= NOT_SETTINGS
     loaded = Settings.load({**given, "MUSTER_KAFKA_CREDENTIALS_FILE": "/run/kafka.json"})
     assert loaded.lake_bucket == "acme-muster-lake"
     assert loaded.partitions == 8
@@ -101,3 +103,14 @@ def test_every_process_of_the_stack_has_that_environment(template: Template) -> 
 def test_a_secret_that_the_deployment_does_not_have_is_not_named(template: Template) -> None:
     settings = replace(template.settings, mail=replace(template.settings.mail, from_="", secret=""))
     assert "SMTP" not in environment(settings, ("CATALOG_URL", "SMTP"))["MUSTER_SECRETS"]
+
+
+def test_a_quote_reckons_with_the_sizes_that_are_deployed() -> None:
+    settings = load(EXAMPLE)
+    for quoted, cpu, memory_mib, disk_gib in (
+        (TASK, settings.tasks.cpu, settings.tasks.memory_mib, settings.tasks.ephemeral_gib),
+        (MACHINE, settings.machines.cpu, settings.machines.memory_mib, settings.machines.disk_gib),
+        (WORKER, settings.workers.cpu, settings.workers.memory_mib, settings.workers.ephemeral_gib),
+        (RELAY, settings.relay.cpu, settings.relay.memory_mib, 20),
+    ):
+        assert (quoted.vcpu, quoted.gb, quoted.disk_gb) == (cpu / 1024, memory_mib / 1024, disk_gib)
