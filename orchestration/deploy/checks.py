@@ -93,21 +93,23 @@ def _identity(settings: DeploySettings) -> Iterator[Finding]:
             )
     if settings.architecture not in ARCHITECTURES:
         yield found("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
-    yield from _image(settings)
+    yield from _image(settings, "image", settings.image)
+    if settings.setup_image:
+        yield from _image(settings, "setup_image", settings.setup_image)
 
 
-def _image(settings: DeploySettings) -> Iterator[Finding]:
-    image = IMAGE.fullmatch(settings.image)
-    if "@sha256:" not in settings.image:
-        yield found("image", "has no digest; a tag may mean another image tomorrow. Write REPOSITORY@sha256:DIGEST")
+def _image(settings: DeploySettings, setting: str, given: str) -> Iterator[Finding]:
+    image = IMAGE.fullmatch(given)
+    if "@sha256:" not in given:
+        yield found(setting, "has no digest; a tag may mean another image tomorrow. Write REPOSITORY@sha256:DIGEST")
     elif image is None:
-        yield found("image", f"{settings.image!r} is not ACCOUNT.dkr.ecr.REGION.{settings.domain}/NAME@sha256:DIGEST")
+        yield found(setting, f"{given!r} is not ACCOUNT.dkr.ecr.REGION.{settings.domain}/NAME@sha256:DIGEST")
     elif image["region"] != settings.region:
         yield found(
-            "image", f"is in {image['region']}; Lambda takes images of its own region, {settings.region}, alone"
+            setting, f"is in {image['region']}; Lambda takes images of its own region, {settings.region}, alone"
         )
     elif image["domain"] != settings.domain:
-        yield found("image", f"ends with {image['domain']}, and registries of {settings.region} with {settings.domain}")
+        yield found(setting, f"ends with {image['domain']}, and registries of {settings.region} with {settings.domain}")
 
 
 def _network(settings: DeploySettings) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """The one relay; a second would only wait."""
+    """The one relay; a second does no harm while one takes over from another."""
 
     cpu: int = 512
     memory_mib: int = 2048
@@ -195,6 +195,8 @@ class DeploySettings:
     buckets: Buckets
     kafka: Kafka
     database: DatabaseServer
+    setup_image: str = ""
+    """Of the setup task, where that is ahead of all else: migrations come before the release that needs them."""
     architecture: str = "x86_64"
     regions_unchecked: bool = False
     workers: Service = field(default_factory=Service)

@@ -18,6 +18,7 @@ SYNC_RULE: Final = "rule/StepFunctionsGetEventsForECSTaskRule"
 """With it Step Functions hears that a task has ended (`ecs:runTask.sync`); it makes it itself."""
 FAILURES: Final = '{ $.type = "ExecutionFailed" && $.details.error != "UserError" && $.details.error != "Cancelled" }'
 """Those that are not a customer's: a bad file, or a job that somebody has cancelled."""
+ARCHIVE_DAYS: Final = 14
 START_TRIES: Final = 185
 START_AGE_S: Final = 86_400
 """EventBridge's own longest: a day, with back-off."""
@@ -146,12 +147,22 @@ def make_rule(site: Site, machine: Any) -> Any:
         [Grant(actions=("states:StartExecution",), resources=(machine.attr_arn,))],
         "The rule that starts imports",
     )
+    pattern = inbox_pattern(buckets.inbox, buckets.inbox_prefix)
+    # What comes while the rule is off can be sent again: registration knows what it has seen.
+    events.CfnArchive(
+        site.stack,
+        "InboxArchive",
+        source_arn=site.settings.arn("events", "event-bus/default"),
+        description="Objects created in the inbox",
+        event_pattern=pattern,
+        retention_days=ARCHIVE_DAYS,
+    )
     events.CfnRule(
         site.stack,
         "InboxRule",
         name=site.names.rule,
         description="An object was created in the inbox",
-        event_pattern=inbox_pattern(buckets.inbox, buckets.inbox_prefix),
+        event_pattern=pattern,
         state=cdk.Fn.condition_if(site.running, "ENABLED", "DISABLED").to_string(),
         targets=[
             events.CfnRule.TargetProperty(

@@ -42,10 +42,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
             extra=task_limits(service.cpu, service.memory_mib, service.ephemeral_gib),
             health=part,
         )
-        # New ones come before old ones go: the group hands partitions over.
-        _service(
-            site, f"{logical}Service", part, family, cluster, security_group, count=service.count, most=200, least=100
-        )
+        _service(site, f"{logical}Service", part, family, cluster, security_group, count=service.count)
     relay = make_family(
         site,
         "RelayDefinition",
@@ -59,8 +56,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
         memory_mib=settings.relay.memory_mib,
         health="relay",
     )
-    # The old one ends before the new one begins: what both would do, they would do twice.
-    _service(site, "RelayService", "relay", relay, cluster, security_group, count=1, most=100, least=0)
+    _service(site, "RelayService", "relay", relay, cluster, security_group, count=1)
 
 
 def _relay(site: Site) -> list[Grant]:
@@ -97,12 +93,11 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
         secrets=WORKER_SECRETS,
         cpu=512,
         memory_mib=1024,
+        image=site.settings.setup_image,
     )
 
 
-def _service(
-    site: Site, logical: str, name: str, family: Any, cluster: Cluster, group: str, *, count: int, most: int, least: int
-) -> None:
+def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster, group: str, *, count: int) -> None:
     service = ecs.CfnService
     made = service(
         site.stack,
@@ -113,8 +108,9 @@ def _service(
         launch_type="FARGATE",
         desired_count=cdk.Token.as_number(cdk.Fn.condition_if(site.running, count, 0)),
         deployment_configuration=service.DeploymentConfigurationProperty(
-            maximum_percent=most,
-            minimum_healthy_percent=least,
+            # New ones come before old ones go, and take partitions over.
+            maximum_percent=200,
+            minimum_healthy_percent=100,
             deployment_circuit_breaker=service.DeploymentCircuitBreakerProperty(enable=True, rollback=True),
         ),
         network_configuration=service.NetworkConfigurationProperty(

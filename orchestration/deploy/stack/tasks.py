@@ -100,15 +100,18 @@ def _logs(site: Site, part: str) -> Any:
     return log_group(site, logical, site.names.container_logs(part))
 
 
+def _repository(site: Site, image: str) -> str:
+    account, name = image.split(".", maxsplit=1)[0], image.partition("/")[2].partition("@")[0]
+    return f"arn:{site.settings.partition}:ecr:{site.settings.region}:{account}:repository/{name}"
+
+
 def _execution_role(site: Site) -> Any:
-    image = site.settings.image
-    account, region = image.split(".")[0], site.settings.region
-    repository = image.partition("/")[2].partition("@")[0]
+    images = (site.settings.image, site.settings.setup_image)
     policy = [
         Grant(actions=("ecr:GetAuthorizationToken",), resources=("*",), reason=grants.NOBODY_ELSE),
         Grant(
             actions=("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"),
-            resources=(f"arn:{site.settings.partition}:ecr:{region}:{account}:repository/{repository}",),
+            resources=tuple(sorted({_repository(site, image) for image in images if image})),
         ),
         *grants.write_log(site, site.names.container_logs("*")),
     ]
@@ -143,6 +146,7 @@ def make_family(
     disk_gib: int = FREE_GIB,
     fargate: bool = True,
     health: str = "",
+    image: str = "",
     extra: Mapping[str, str] | None = None,
 ) -> Any:
     """One family of tasks with one container of the image. `health`: the part that `health PART` asks about."""
@@ -153,7 +157,7 @@ def make_family(
     definition = ecs.CfnTaskDefinition
     container = definition.ContainerDefinitionProperty(
         name=CONTAINER,
-        image=site.settings.image,
+        image=image or site.settings.image,
         essential=True,
         command=list(command),
         user=USER,

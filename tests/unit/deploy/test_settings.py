@@ -39,6 +39,7 @@ CASES = {
     ),
     "image of another region": (r"ecr\.eu-central-1", "ecr.eu-west-1", "image", "its own region"),
     "image of another registry": (r'^image = ".*/muster@', 'image = "ghcr.io/acme/muster@', "image", "ACCOUNT.dkr.ecr"),
+    "setup image without digest": (r"^\[network\]", 'setup_image = "muster:2"\n[network]', "setup_image", "digest"),
     "account": (r'^account = ".*"', 'account = "1234"', "account", "twelve digits"),
     "region in words": (r'^region = ".*"', 'region = "Frankfurt"', "region", "not the name of a region"),
     "unknown region": (r'^region = ".*"', 'region = "eu-nowhere-1"', "region", "not known here"),

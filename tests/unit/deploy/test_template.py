@@ -106,15 +106,11 @@ def test_a_service_is_checked_rolls_back_and_runs_only_after_setup(
     made = template[f"{service}Service"]
     assert made["DesiredCount"] == {"Fn::If": ["Running", count, 0]}
     assert made["DeploymentConfiguration"]["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert made["DeploymentConfiguration"]["MinimumHealthyPercent"] == 100
     assert made["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
     (container,) = template[f"{service}Definition"]["ContainerDefinitions"]
     assert container["Command"] == command
     assert container["HealthCheck"]["Command"][-2:] == ["health", command[-1]]
-
-
-def test_the_old_relay_ends_before_the_new_one_begins(template: Template) -> None:
-    deployment = template["RelayService"]["DeploymentConfiguration"]
-    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100)
 
 
 def test_nothing_is_at_work_until_the_operator_says_so(template: Template) -> None:

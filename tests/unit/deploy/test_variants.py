@@ -19,6 +19,7 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
         kafka=Kafka(bootstrap="k1:9094,k2:9094"),
         network=replace(example.network, endpoints=("states", "ecr.api")),
         architecture="arm64",
+        setup_image=example.image.replace("/muster@", "/muster-next@"),
         logs=replace(example.logs, tracing=False),
     )
     template = Template(settings=settings, body=synthesise(settings))
@@ -31,6 +32,11 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
     variables = template["ImportToKafkaFunction"]["Environment"]["Variables"]
     assert variables["MUSTER_KAFKA_BOOTSTRAP"] == "ssl://k1:9094,k2:9094"
     assert "KAFKA_CREDENTIALS" not in variables["MUSTER_SECRETS"]
+    (setup,) = template["SetupDefinition"]["ContainerDefinitions"]
+    (worker,) = template["WorkerDefinition"]["ContainerDefinitions"]
+    assert (setup["Image"], worker["Image"]) == (settings.setup_image, settings.image)
+    (pull,) = [s for s in template.statements("ExecutionRole") if "ecr:BatchGetImage" in s["Action"]]
+    assert [arn.rpartition("/")[2] for arn in pull["Resource"]] == ["muster", "muster-next"]
     assert template["ImportToKafkaFunction"]["Architectures"] == ["arm64"]
     assert "arm64" in template["MachineTemplate"]["LaunchTemplateData"]["ImageId"]
     assert template["StatesEndpoint"]["ServiceName"] == "com.amazonaws.eu-central-1.states"

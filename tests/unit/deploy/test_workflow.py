@@ -70,6 +70,7 @@ def test_the_rule_matches_the_events_of_the_local_stack(template: Template) -> N
     buckets = template.settings.buckets
     rule = template["InboxRule"]
     assert rule["EventPattern"] == resources.inbox_pattern(buckets.inbox, buckets.inbox_prefix)
+    assert template["InboxArchive"]["EventPattern"] == rule["EventPattern"], "what is sent again is what was missed"
     (target,) = rule["Targets"]
     assert target["Arn"] == {"Fn::GetAtt": ["ImportAudience", "Arn"]}
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["InboxDeadLetters", "Arn"]}}
