@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import pytest
 
-from orchestration.container import TERMINATED, USAGE_EXIT_CODE
+from orchestration.container import SECRETS_EXIT_CODE, TERMINATED, USAGE_EXIT_CODE
 from orchestration.local.ports import accepts
 from orchestration.workflow.resources import FunctionSpec, function_specs
 from tests.containers.compose import inspect
 from tests.contract.lambda_runners import invoke
 from tests.servers.images import PRODUCT, ROOT, docker
 from tests.servers.lambda_emulator import emulator
+from tests.servers.moto_aws import REGION, client, environment, moto_server
 from tests.servers.ports import free_ports
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(120)]
@@ -137,6 +138,33 @@ def test_a_function_that_cannot_reach_its_catalog_answers_with_an_error_that_ste
         error = running.invoke({"job_id": JOB, "execution": "arn"}).error
         named = (error["errorType"], json.loads(error["errorMessage"])["code"])
         assert named == ("RetriableError", "CATALOG_UNAVAILABLE")
+
+
+def test_a_function_reads_its_secrets_and_keeps_those_of_kafka_to_itself() -> None:
+    database = {"username": "muster", "password": "hush", "host": "127.0.0.1", "port": 1, "dbname": "muster"}
+    kafka = {"username": "muster", "password": "hush"}
+    with moto_server() as endpoint:
+        keeper = client("secretsmanager", endpoint)
+        arns = {
+            name: keeper.create_secret(Name=f"muster-{name}", SecretString=json.dumps(value))["ARN"]
+            for name, value in (("CATALOG_URL", database), ("KAFKA_CREDENTIALS", kafka))
+        }
+        given = {**environment(endpoint), "MUSTER_SECRETS": json.dumps(arns)}
+        with function(spec("ReadOutcome"), *(f"--env={name}={value}" for name, value in given.items())) as running:
+            message = running.invoke({"job_id": JOB, "execution": "arn"}).error["errorMessage"]
+            assert "port 1 failed" in json.loads(message)["message"]
+            kept = docker("exec", running.name, "stat", "--format=%u %a", "/tmp/muster/kafka-credentials.json")
+            assert kept == "993 600"
+
+
+def test_a_task_whose_secret_is_not_there_says_which_and_does_not_start() -> None:
+    absent = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:nothing-AbCdEf"
+    with moto_server() as endpoint:
+        given = {**environment(endpoint), "MUSTER_SECRETS": json.dumps({"CATALOG_URL": absent})}
+        variables = [f"--env={name}={value}" for name, value in given.items()]
+        done = ran(*ECS, "--network=host", *variables, PRODUCT, "task", "verify", JOB, "execution")
+    assert done.returncode == SECRETS_EXIT_CODE
+    assert f"CATALOG_URL: the secret {absent} does not exist" in done.stderr
 
 
 def test_functions_start_where_every_user_may_be() -> None:
