@@ -26,6 +26,7 @@ from tests.servers.images import PRODUCT, ROOT, docker
 from tests.servers.lambda_emulator import emulator
 from tests.servers.moto_aws import REGION, client, environment, moto_server
 from tests.servers.ports import free_ports
+from tests.servers.silent import silent_server
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(120)]
 
@@ -37,9 +38,9 @@ LAMBDA: Final = (
     "--env=MUSTER_HOME=/tmp/muster",
 )
 """The user that Lambda runs functions as, and what it lets them write."""
-ECS: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+ECS: Final = ("--read-only", "--tmpfs=/tmp:ro", "--env=TMPDIR=/var/lib/muster", "--cap-drop=ALL")
+"""A task may write to its home alone."""
 NO_CATALOG: Final = "--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:1/x"
-SILENT_CATALOG: Final = "--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@10.255.255.1/x"
 JOB: Final = "01jd0000000000000000000000"
 RECORD: Final = {"kind": "user", "code": "NO_HEADER", "message": "line 1 is no header", "detail": {"line": 1}}
 CAUSE: Final = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(RECORD)})
@@ -231,15 +232,32 @@ def test_a_task_whose_catalog_is_away_may_be_tried_again() -> None:
 
 
 def test_a_task_behind_an_init_process_ends_on_a_sigterm_that_comes_while_python_starts() -> None:
-    name = f"muster-test-sigterm-{uuid.uuid4().hex[:8]}"
-    docker(
-        "run", "--detach", "--init", "--name", name, *ECS, SILENT_CATALOG, PRODUCT, "task", "verify", JOB, "execution"
-    )
-    try:
+    with waiting_task("--init", *ECS) as name:
         deadline = time.monotonic() + 30
         while len(docker("top", name, "-o", "pid").splitlines()) < 3:  # a title, the init process, Python
             assert time.monotonic() < deadline
         docker("stop", "--time", "20", name)
         assert inspect(name)["State"]["ExitCode"] == TERMINATED
-    finally:
-        docker("rm", "--force", "--volumes", name)
+
+
+def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
+    # Without a handler of its own, process 1 would not notice the signal.
+    with waiting_task(*ECS) as name:
+        handled = "until grep -q SigCgt:.*4... /proc/1/status; do :; done"  # the bit of SIGTERM
+        subprocess.run(["docker", "exec", name, "sh", "-c", handled], timeout=60, check=True)
+        docker("stop", "--time", "20", name)
+        assert inspect(name)["State"]["ExitCode"] == TERMINATED
+
+
+@contextmanager
+def waiting_task(*options: str) -> Iterator[str]:
+    """The container of a task whose catalog says nothing."""
+    name = f"muster-test-sigterm-{uuid.uuid4().hex[:8]}"
+    with silent_server() as port:
+        url = f"--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:{port}/x"
+        begin = ["--detach", "--network=host", "--name", name, *options, url]
+        docker("run", *begin, PRODUCT, "task", "verify", JOB, "execution")
+        try:
+            yield name
+        finally:
+            docker("rm", "--force", "--volumes", name)

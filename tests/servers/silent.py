@@ -1,10 +1,17 @@
-"""A server that accepts and then says next to nothing: one byte now and then, never a whole answer."""
+"""Servers that accept and then say nothing, or one byte now and then: never a whole answer."""
 
 import contextlib
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Its port. Every connection is there, and hears nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel accepts
+        yield int(listener.getsockname()[1])
 
 
 @contextmanager
