@@ -15,7 +15,7 @@ from orchestration.quoting.deployment import (
     Deployment,
     Resources,
 )
-from orchestration.quoting.idle import Idle, idle_lines
+from orchestration.quoting.idle import MONTH_H, Idle, idle_lines
 from orchestration.quoting.places import places_of
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import RETENTION_DAYS, Quote, quote
@@ -150,7 +150,7 @@ def workers_table(basis: Basis) -> str:
         d = deployed(workers, partitions)
         times = [duration(materialised_s(rows, d, basis.rates)) for rows in SIZES]
         a_day = imports_a_day(100_000_000, d, basis.rates)
-        month = Idle(workers=workers, segment_workers=0, relays=0, secrets=0, alarms=0)
+        month = Idle(workers=workers, segment_workers=0, relays=0, keys=0, alarms=0, metrics=0)
         cost = sum(line.usd_month for line in idle_lines(month, basis.prices) if line.ours)
         lines.append((str(workers), *times, number(int(a_day)), usd(cost)))
     return markdown(header, lines)
@@ -203,7 +203,7 @@ def default_line(basis: Basis) -> str:
     return (
         f"- by the rates, with one worker for everything: {fifteen}\n"
         f"- with a tenth of the rates, as the states are timed (`steps/timeouts.py`): up to {patient} MiB\n"
-        f"- by its local disk, which a Parquet file is copied to: up to {FUNCTION_DISK_GB * 1000:.0f} MB\n\n"
+        f"- by its local disk, which a Parquet file is copied to: up to {FUNCTION_DISK_GB:.0f} GiB\n\n"
         f"**The default is {most // MIB} MiB**, below all of them: {rows / 1e6:.1f} M rows of the measured shape, for\n"
         f"which `import` takes {duration(import_.seconds)} in a function with one worker, its start included."
     )
@@ -222,6 +222,18 @@ def idle_table(basis: Basis) -> str:
         ("together, given", "–", usd(given), "the operator"),
     ]
     return markdown(("what", "how many", "USD a month", "brought by"), rows)
+
+
+def endpoints_line(basis: Basis) -> str:
+    """NAT gateways or interface endpoints."""
+    p = basis.prices
+    services, zones = 6, 2
+    each = p.endpoint_hour.usd * MONTH_H
+    return (
+        f"A NAT gateway costs {usd(p.nat_hour.usd * MONTH_H)} USD a month and {usd(p.nat_gb.usd)} a GB. An interface "
+        f"endpoint costs {usd(each)} a month in\neach zone and {usd(p.endpoint_gb.usd)} a GB: {services} services in "
+        f"{zones} zones {usd(services * zones * each)}."
+    )
 
 
 def limits_table(basis: Basis) -> str:
@@ -300,6 +312,7 @@ TABLES: Final[dict[str, Callable[[Basis], str]]] = {
     "workers": workers_table,
     "disks": disks_table,
     "idle": idle_table,
+    "endpoints": endpoints_line,
     "limits": limits_table,
     "check": check_line,
 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-from orchestration.quoting.deployment import FREE_DISK_GB, Resources
+from orchestration.quoting.deployment import FREE_DISK_GB, FREE_FUNCTION_DISK_GB, Resources
 from orchestration.quoting.prices import Prices
 
 HOUR_S: Final = 3600
@@ -40,9 +40,10 @@ class Usd:
         return {name: round(usd, DIGITS) for name, usd in parts.items()}
 
 
-def function_bill(prices: Prices, seconds: float, gb: float) -> Usd:
+def function_bill(prices: Prices, seconds: float, gb: float, disk_gb: float = FREE_FUNCTION_DISK_GB) -> Usd:
     """One invocation."""
-    return Usd(compute=seconds * gb * prices.function_gb_second.usd, requests=prices.function_request.usd)
+    disk = max(0.0, disk_gb - FREE_FUNCTION_DISK_GB) * prices.function_disk_gb_second.usd
+    return Usd(compute=seconds * (gb * prices.function_gb_second.usd + disk), requests=prices.function_request.usd)
 
 
 def hour_price(prices: Prices, size: Resources) -> float:

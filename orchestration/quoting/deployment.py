@@ -5,16 +5,22 @@ from functools import cache
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
+from orchestration.deploy.environment import FUNCTION_DISK_MIB
+from orchestration.deploy.settings import Machines, Relay, Service, Tasks
 from orchestration.settings import Settings
 from orchestration.steps.where import Place
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
 
+CPU: Final = 1024
+"""Units of a vCPU in ECS."""
 MB_PER_VCPU: Final = 1769
 """Lambda gives a function one vCPU for so much memory, and shares of it in proportion (Lambda developer guide)."""
 MB_PER_GB: Final = 1024
-FUNCTION_DISK_GB: Final = 0.512
-"""Local disk of a function that asks for no more."""
+FUNCTION_DISK_GB: Final = FUNCTION_DISK_MIB / 1024
+"""Local disk of a function that reads a file or parts."""
+FREE_FUNCTION_DISK_GB: Final = 0.5
+"""Of a function; beyond it the disk is paid."""
 FUNCTION_LONGEST_S: Final = 900
 """Lambda's own limit; functions.toml asks for all of it where a file is read."""
 FREE_DISK_GB: Final = 20
@@ -30,22 +36,22 @@ SMALL_FUNCTION: Final = "Notify"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one function, task, machine or worker has. GB of memory are binary, as AWS counts them."""
+    """What one function, task, machine or worker has. GB are binary here, as AWS counts memory and disks."""
 
     vcpu: float
     gb: float
     disk_gb: float
 
 
-TASK: Final = Resources(vcpu=4, gb=16, disk_gb=100)
+TASK: Final = Resources(vcpu=Tasks().cpu / CPU, gb=Tasks().memory_mib / 1024, disk_gb=Tasks().ephemeral_gib)
 """One task on Fargate, as it is deployed unless the settings of the deployment say otherwise; so are those below."""
 TASK_MOST: Final = Resources(vcpu=16, gb=120, disk_gb=200)
 """Fargate's limits."""
-MACHINE: Final = Resources(vcpu=15, gb=120, disk_gb=1000)
+MACHINE: Final = Resources(vcpu=Machines().cpu / CPU, gb=Machines().memory_mib / 1024, disk_gb=Machines().disk_gib)
 """One task on the instance that `machine_hour` of prices.toml is for."""
-WORKER: Final = Resources(vcpu=1, gb=4, disk_gb=20)
-RELAY: Final = Resources(vcpu=0.5, gb=2, disk_gb=20)
-WORKERS: Final = 2
+WORKER: Final = Resources(vcpu=Service().cpu / CPU, gb=Service().memory_mib / 1024, disk_gb=FREE_DISK_GB)
+RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
+WORKERS: Final = Service().count
 """Of imports, and as many of segments: one may be away."""
 
 

@@ -12,24 +12,26 @@ MONTH_H: Final = 730
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """How many of everything there are. `given`: what the operator brings, in the words of docs/deploy.md.
+    """How many of everything there are, as docs/muster-deploy.example.toml has it.
 
     `endpoints`: interface endpoints times zones; the gateway of S3 costs nothing. `broker_gb`, `database_gb`: disk.
+    `metrics`: those that are counted from logs.
     """
 
     worker: Resources = WORKER
     workers: int = WORKERS
     segment_workers: int = WORKERS
     relays: int = 1
-    secrets: int = 3
-    keys: int = 0
-    alarms: int = 8
+    keys: int = 1
+    alarms: int = 12
+    metrics: int = 8
+    secrets: int = 4
     brokers: int = 3
     broker_gb: int = 300
     databases: int = 1
     database_gb: int = 20
-    endpoints: int = 12
-    nats: int = 0
+    nats: int = 2
+    endpoints: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +53,10 @@ def idle_lines(idle: Idle, prices: Prices) -> tuple[IdleLine, ...]:
         ("workers that materialise imports", idle.workers, worker, True),
         ("workers of segments", idle.segment_workers, worker, True),
         ("relay", idle.relays, relay, True),
-        ("secrets", idle.secrets, prices.secret_month.usd, True),
-        ("key of the customer", idle.keys, prices.key_month.usd, True),
+        ("key that encrypts", idle.keys, prices.key_month.usd, True),
         ("alarms", idle.alarms, prices.alarm_month.usd, True),
+        ("metrics counted from logs", idle.metrics, prices.metric_month.usd, True),
+        ("secrets", idle.secrets, prices.secret_month.usd, False),
         ("brokers", idle.brokers, MONTH_H * prices.broker_hour.usd, False),
         ("disk of the brokers, GB", idle.broker_gb, prices.broker_gb_month.usd, False),
         ("database", idle.databases, MONTH_H * prices.database_hour.usd, False),

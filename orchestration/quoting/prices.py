@@ -34,6 +34,7 @@ class Prices:
 
     function_gb_second: Price
     function_request: Price
+    function_disk_gb_second: Price
     task_vcpu_hour: Price
     task_gb_hour: Price
     task_disk_gb_hour: Price
@@ -54,6 +55,7 @@ class Prices:
     secret_month: Price
     key_month: Price
     alarm_month: Price
+    metric_month: Price
     logs_gb: Price
 
 

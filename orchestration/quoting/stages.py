@@ -178,7 +178,8 @@ class Quoting:
         lasting = start_s + busy_s
         match place:
             case "function":
-                usd += function_bill(self.prices, lasting, self.deployment.resources(place).gb)
+                size = self.deployment.resources(place)
+                usd += function_bill(self.prices, lasting, size.gb, size.disk_gb)
             case "task":
                 usd += task_bill(self.prices, lasting, self.deployment.task)
             case "machine":

@@ -58,4 +58,4 @@ def test_a_month_without_jobs_is_workers_and_what_is_given() -> None:
     assert not lines["NAT gateways"].ours
     assert lines["functions, state machines, rule, task definitions"].usd_month == 0
     assert "workers of segments" not in lines
-    assert "key of the customer" not in lines
+    assert "key that encrypts" not in lines

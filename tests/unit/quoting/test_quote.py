@@ -96,6 +96,12 @@ def test_a_function_is_billed_by_the_second_and_its_memory() -> None:
     assert (stages["workflow"].usd.compute, stages["workflow"].usd.requests) == pytest.approx((4 * 0.5, 400.0))
 
 
+def test_the_disk_of_a_function_is_billed_beyond_what_is_free() -> None:
+    stages = by_stage(quote(SMALL, deployed(), RATES, prices(function_disk_gb_second=1.0)))
+    assert stages["publish"].usd.compute == pytest.approx(3.5 * 6.0)
+    assert stages["workflow"].usd.compute == 0.0
+
+
 def test_a_task_is_billed_from_its_start_by_cores_memory_and_disk() -> None:
     quoted = quote(LARGE, deployed(), RATES, prices(task_vcpu_hour=3600.0, task_gb_hour=360.0, task_disk_gb_hour=36.0))
     an_s = 2 * 1.0 + 4 * 0.1 + 10 * 0.01  # of 30 GB of disk 20 are free
