@@ -321,7 +321,7 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
     versions.meanwhile = build_again
     context.__dict__["versions"] = versions
     monkeypatch.setattr("orchestration.steps.publish.complete", lambda *_, **__: None)
-    monkeypatch.setattr("orchestration.steps.publish._request", lambda *_: None)
+    monkeypatch.setattr("orchestration.steps.publish._request", lambda *_: SimpleNamespace(parts=()))
     assert publish(context, JOB)["state"] == state
     assert context.jobs.get(JOB).build == (newer if late else mine)
 
