@@ -72,7 +72,7 @@ def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
         left_s = deadline - time.monotonic()
         try:
             with refusals_of(client):
-                return client.list_topics(topic, timeout=max(0.1, min(wait_s, left_s)))
+                return client.list_topics(topic=topic, timeout=max(0.1, min(wait_s, left_s)))
         except KafkaException:
             if left_s <= wait_s:
                 raise
