@@ -85,21 +85,6 @@ def test_an_address_of_kafka_gets_the_file_of_its_credentials_where_it_names_non
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ("sasl_ssl://b:9096?mechanism=SCRAM-SHA-512", "sasl_ssl needs credentials=FILE"),
-        ("sasl_ssl://b:9096", "sasl_ssl needs mechanism="),
-        ("b", "'b' is not host:port"),
-    ],
-)
-def test_an_address_of_kafka_that_makes_no_sense_is_refused_by_the_name_of_the_setting(
-    tmp_path: Path, given: str, why: str
-) -> None:
-    with pytest.raises(UserError, match=f"BAD_SETTINGS: setting kafka_bootstrap: {why}"):
-        Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_BOOTSTRAP": given})
-
-
-@pytest.mark.parametrize(
-    ("given", "why"),
-    [
         ("sasl_ssl://b:9096", "sasl_ssl needs mechanism="),
         ("ssl://b:9096?mechanism=PLAIN", "mechanism=PLAIN is for sasl_ssl://"),
         ("b", "'b' is not host:port"),
