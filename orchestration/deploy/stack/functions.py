@@ -47,6 +47,7 @@ GROUPS: Final = (
             "MarkFailed",
             "FailExportGroup",
             "NotifyExport",
+            "MarkExportFailed",
         ),
         secrets=(CATALOG,),
     ),
@@ -55,7 +56,7 @@ GROUPS: Final = (
     Group(name="Versions", functions=("BuildVersion", "PublishVersion"), secrets=(CATALOG, KAFKA)),
     Group(
         name="Exports",
-        functions=("PlanExport", "WriteExportGroup", "FinishExport", "MarkExportFailed"),
+        functions=("PlanExport", "WriteExportGroup", "FinishExport"),
         secrets=(CATALOG, KAFKA),
     ),
 )

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from cdk_nag import AwsSolutionsChecks
 from cfnlint.api import ManualArgs, lint
 
-from orchestration.deploy.settings import load
+from orchestration.deploy.settings import DeploySettings, Kafka, Shared, load
 from orchestration.deploy.stack import site
 from orchestration.deploy.stack.build import build_stack
 from orchestration.deploy.synthesis import prepare
@@ -20,10 +21,22 @@ from tests.unit.deploy.conftest import EXAMPLE, Template
 prepare()
 
 
-def findings(directory: Path) -> set[tuple[str, str]]:
-    """(resource, rule) of everything that cdk-nag finds in the example."""
+EVERYTHING = load(EXAMPLE)
+AS_LITTLE_AS_MAY_BE = replace(
+    EVERYTHING,
+    buckets=replace(EVERYTHING.buckets, access_logs=""),
+    logs=replace(EVERYTHING.logs, tracing=False),
+    kafka=Kafka(bootstrap="k1:9094"),
+    shared=Shared(imports=("theirs",), exports=("others",)),
+    network=replace(EVERYTHING.network, endpoints=("states",)),
+)
+both = pytest.mark.parametrize("settings", [EVERYTHING, AS_LITTLE_AS_MAY_BE], ids=["example", "little"])
+
+
+def findings(settings: DeploySettings, directory: Path) -> set[tuple[str, str]]:
+    """(resource, rule) of everything that cdk-nag finds."""
     app = cdk.App(outdir=str(directory), analytics_reporting=False)
-    build_stack(app, load(EXAMPLE))
+    build_stack(app, settings)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
         app.synth()
@@ -48,12 +61,14 @@ def test_cfn_lint_would_find_a_property_that_is_none(template: Template) -> None
     assert lint(json.dumps(broken), config=ManualArgs(regions=[template.settings.region])) != []
 
 
-def test_cdk_nag_finds_nothing_that_has_no_reason(tmp_path: Path) -> None:
-    assert findings(tmp_path) == set()
+@both
+def test_cdk_nag_finds_nothing_that_has_no_reason(settings: DeploySettings, tmp_path: Path) -> None:
+    assert findings(settings, tmp_path) == set()
 
 
+@both
 def test_every_reason_stands_for_something_that_cdk_nag_would_find(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: DeploySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[tuple[str, str], str] = {}
 
@@ -62,7 +77,7 @@ def test_every_reason_stands_for_something_that_cdk_nag_would_find(
 
     for module in modules_that_acknowledge():
         monkeypatch.setattr(module, "acknowledge", note)
-    found = findings(tmp_path)
+    found = findings(settings, tmp_path)
     assert set(given) == found
     assert all(len(reason.split()) >= 5 for reason in given.values())
 

@@ -1,5 +1,6 @@
 """What is the same as on one machine: definitions, functions, names, events, environment."""
 
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from orchestration.quoting.deployment import MACHINE, RELAY, TASK, WORKER
 from orchestration.settings import ENV_PREFIX, Settings
 from orchestration.workflow import resources
 from schemas.errors import FatalError
+from schemas.kafka_address import KafkaAddress
 from tests.unit.deploy.conftest import EXAMPLE, Template
 
 WORKFLOW = resources.WORKFLOW
@@ -99,6 +101,23 @@ def test_every_process_of_the_stack_has_that_environment(template: Template) -> 
         assert values["MUSTER_STAGING_BUCKET"] == "acme-muster-staging", name
         assert values["MUSTER_KAFKA_BOOTSTRAP"].startswith("sasl_ssl://b-1."), name
         assert "password" not in str(container).lower(), name
+
+
+def test_every_process_can_read_its_settings_with_the_secrets_that_it_may_see(template: Template) -> None:
+    for name, function in template.of_type("Lambda::Function").items():
+        load_as_a_process(name, function["Environment"]["Variables"])
+    for name, family in template.of_type("ECS::TaskDefinition").items():
+        (container,) = family["ContainerDefinitions"]
+        load_as_a_process(name, {entry["Name"]: entry["Value"] for entry in container["Environment"]})
+
+
+def load_as_a_process(name: str, given: dict[str, str]) -> None:
+    secrets = json.loads(given.get("MUSTER_SECRETS", "{}"))
+    provided = {"MUSTER_KAFKA_CREDENTIALS_FILE": "/k.json"} if "KAFKA_CREDENTIALS" in secrets else {}
+    settings = Settings.load({**given, "MUSTER_JOB_EVENTS_TOPIC": "arn", **provided})
+    assert settings.kafka_bootstrap.startswith("sasl_ssl://"), name
+    if provided:
+        assert KafkaAddress.parse(settings.kafka_bootstrap).mechanism == "SCRAM-SHA-512", name
 
 
 def test_a_secret_that_the_deployment_does_not_have_is_not_named(template: Template) -> None:
