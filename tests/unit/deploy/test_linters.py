@@ -104,6 +104,12 @@ def test_no_role_has_an_action_with_a_wildcard_or_a_managed_policy(template: Tem
     assert not [role for role, properties in template.of_type("IAM::Role").items() if "ManagedPolicyArns" in properties]
 
 
+def test_every_policy_fits_a_role(template: Template) -> None:
+    """10,240 characters of all inline policies, without white space (IAM quotas); what is resolved later is longer."""
+    for role, properties in template.of_type("IAM::Role").items():
+        assert len(json.dumps(properties["Policies"], separators=(",", ":"))) < 7_500, role
+
+
 def test_all_resources_is_said_only_where_aws_knows_no_other(template: Template) -> None:
     """By the Service Authorization Reference; those of network interfaces as Lambda checks them for a function."""
     unlimited = {

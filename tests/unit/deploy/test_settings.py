@@ -261,6 +261,21 @@ def test_a_region_without_a_service_is_refused_by_the_services_name(monkeypatch:
     assert "AWS Lambda" not in list(regions.missing(settings))
 
 
+def test_such_a_region_is_refused_unless_one_takes_it_on_ones_own_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        regions, "_regions", lambda service, _: frozenset() if service == "kafka" else frozenset({"eu-central-1"})
+    )
+    error = refused(tmp_path, TEXT)
+    assert error.detail["problems"] == [
+        "region: eu-central-1 has no Amazon MSK, as far as known; regions_unchecked = true if it has"
+    ]
+    path = tmp_path / "deploy.toml"
+    path.write_text(TEXT.replace("[network]", "regions_unchecked = true\n[network]"), encoding="utf-8")
+    assert load(path).region == "eu-central-1"
+
+
 def test_a_region_that_is_not_known_may_be_taken_on_ones_own_word(tmp_path: Path) -> None:
     text = TEXT.replace("eu-central-1", "eu-future-9").replace("[network]", "regions_unchecked = true\n[network]")
     path = tmp_path / "deploy.toml"
