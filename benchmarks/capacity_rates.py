@@ -35,7 +35,8 @@ def measured(rates: Rates, report: Mapping[str, Any]) -> Rates:
     machine, rows = report["machine"], report["rows"]
     day = datetime.fromisoformat(report["measured_at"]).astimezone(UTC).date()
     where = f"{machine['cores']} cores at a load of {machine['load_average']:.1f}, {day}"
-    found = {(r["benchmark"], r["label"]): r for r in report["results"]}
+    # A result is repeated for each baseline; only the first says what its rows take.
+    found = {(r["benchmark"], r["label"]): r for r in reversed(report["results"])}
     for name, key in STAGES.items():
         if (result := found.get(key)) is None:
             continue

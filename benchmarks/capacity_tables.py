@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from orchestration.cli.formatting import duration, number, size, usd
+from orchestration.deploy.environment import COPIES, FUNCTION_DISK_MIB
 from orchestration.quoting.bills import GB, hour_price
 from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, threshold
 from orchestration.quoting.deployment import (
-    FUNCTION_DISK_GB,
+    FUNCTION_DISK_MOST_MIB,
     FUNCTION_LONGEST_S,
     TASK_MOST,
     WORKERS,
@@ -199,11 +200,13 @@ def default_line(basis: Basis) -> str:
     fifteen = (
         "for ever" if found.function_rows is None else f"up to {size(found.function_rows * basis.rates.file.bytes)}"
     )
+    disk = (FUNCTION_DISK_MOST_MIB - FUNCTION_DISK_MIB) // COPIES
     patient = max(mib for mib in range(1, 4096) if max(timeouts(mib * MIB).values()) <= FUNCTION_LONGEST_S)
     return (
         f"- by the rates, with one worker for everything: {fifteen}\n"
         f"- with a tenth of the rates, as the states are timed (`steps/timeouts.py`): up to {patient} MiB\n"
-        f"- by its local disk, which a Parquet file is copied to: up to {FUNCTION_DISK_GB:.0f} GiB\n\n"
+        f"- by the largest disk of a function, {FUNCTION_DISK_MOST_MIB:,} MiB, on which files lie {COPIES} times while "
+        f"they are sorted: up to {disk:,} MiB\n\n"
         f"**The default is {most // MIB} MiB**, below all of them: {rows / 1e6:.1f} M rows of the measured shape, for\n"
         f"which `import` takes {duration(import_.seconds)} in a function with one worker, its start included."
     )

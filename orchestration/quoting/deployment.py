@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
-from orchestration.deploy.environment import FUNCTION_DISK_MIB
+from orchestration.deploy.environment import COPIES, FUNCTION_DISK_MIB
 from orchestration.deploy.settings import Machines, Relay, Service, Tasks
-from orchestration.settings import Settings
+from orchestration.settings import MIB, Settings
 from orchestration.steps.where import Place
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
@@ -17,10 +18,10 @@ CPU: Final = 1024
 MB_PER_VCPU: Final = 1769
 """Lambda gives a function one vCPU for so much memory, and shares of it in proportion (Lambda developer guide)."""
 MB_PER_GB: Final = 1024
-FUNCTION_DISK_GB: Final = FUNCTION_DISK_MIB / 1024
-"""Local disk of a function that reads a file or parts."""
-FREE_FUNCTION_DISK_GB: Final = 0.5
+FREE_FUNCTION_DISK_GB: Final = FUNCTION_DISK_MIB / 1024
 """Of a function; beyond it the disk is paid."""
+FUNCTION_DISK_MOST_MIB: Final = 10_240
+"""Lambda's limit."""
 FUNCTION_LONGEST_S: Final = 900
 """Lambda's own limit; functions.toml asks for all of it where a file is read."""
 FREE_DISK_GB: Final = 20
@@ -87,6 +88,11 @@ class Deployment:
         return max(self.settings.replication_factor, REPLICATION)
 
     @property
+    def function_disk_gb(self) -> float:
+        """Local disk of a function that works on files: it goes by the largest that it is given."""
+        return (FUNCTION_DISK_MIB + COPIES * ceil(self.settings.lambda_file_bytes / MIB)) / 1024
+
+    @property
     def backlog_rows(self) -> int:
         """How many rows an importer may be ahead of the workers."""
         return BacklogLimit().chunks * CHUNK_MAX_ROWS * self.partitions
@@ -96,7 +102,7 @@ class Deployment:
         match place:
             case "function":
                 gb = function_gb(LARGE_FUNCTION)
-                return Resources(vcpu=gb * MB_PER_GB / MB_PER_VCPU, gb=gb, disk_gb=FUNCTION_DISK_GB)
+                return Resources(vcpu=gb * MB_PER_GB / MB_PER_VCPU, gb=gb, disk_gb=self.function_disk_gb)
             case "task":
                 return self.task
             case "machine":

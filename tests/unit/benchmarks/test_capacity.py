@@ -51,7 +51,8 @@ REPORT: dict[str, Any] = {
     "measured_at": "2026-12-01T23:30:00+00:00",
     "machine": {"cores": 2, "load_average": 0.25},
     "results": [
-        result("import_", 1.0, 1.5, stored=50_000_000),
+        result("import_", 1.0, 1.5, stored=52_000_000),
+        result("import_", 1.0, 1.5),  # the same beside another baseline
         result("verify", 0.5, 4.0),
         result("publish", 2.0, 1.0, stored=40_000_000),
         {**result("verify", 9.0, 9.0), "label": "pyarrow.csv, parse only"},
@@ -63,7 +64,8 @@ def test_rates_are_those_of_the_results_and_the_others_stay() -> None:
     rates = measured(BASIS.rates, REPORT)
     assert (rates.import_.wall_us, rates.import_.cpu_us) == (0.5, 0.75)
     assert rates.import_.source == "2 M rows, 2 cores at a load of 0.2, 2026-12-01: python -m benchmarks publish"
-    assert (rates.file.bytes, rates.kafka.bytes, rates.lake.bytes) == (45.0, 25.0, 20.0)
+    assert (rates.file.bytes, rates.kafka.bytes, rates.lake.bytes) == (45.0, 26.0, 20.0)
+    assert rates.kafka != BASIS.rates.kafka
     assert rates.kafka.source.endswith(", one replica")
     assert (rates.materialise, rates.archive, rates.task_start_s) == (
         BASIS.rates.materialise,

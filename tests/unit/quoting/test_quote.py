@@ -98,7 +98,7 @@ def test_a_function_is_billed_by_the_second_and_its_memory() -> None:
 
 def test_the_disk_of_a_function_is_billed_beyond_what_is_free() -> None:
     stages = by_stage(quote(SMALL, deployed(), RATES, prices(function_disk_gb_second=1.0)))
-    assert stages["publish"].usd.compute == pytest.approx(3.5 * 6.0)
+    assert stages["publish"].usd.compute == pytest.approx(0.75 * 6.0)  # 512 MiB and three times 256
     assert stages["workflow"].usd.compute == 0.0
 
 
