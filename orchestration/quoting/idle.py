@@ -23,7 +23,7 @@ class Idle:
     segment_workers: int = WORKERS
     relays: int = 1
     keys: int = 1
-    alarms: int = 12
+    alarms: int = 13
     metrics: int = 8
     secrets: int = 4
     brokers: int = 3
