@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from connectors.publishing.kafka_errors import kafka_error
-from connectors.publishing.logon import librdkafka_config, refusals_of
+from connectors.publishing.logon import librdkafka_config, metadata, refusals_of
 from orchestration.clock import iso, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError, UserError
@@ -39,6 +39,7 @@ def read(bootstrap: str, *, limit: int | None = None, offsets: Sequence[int] | N
         }
     )
     try:
+        metadata(consumer, DEAD_LETTERS, TIMEOUT_S)  # a refusal shows here, within a second
         with refusals_of(consumer):
             low, high = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, PARTITION), timeout=TIMEOUT_S)
         first = low if limit is None else max(low, high - limit)
