@@ -11,6 +11,7 @@ from orchestration.deploy.names import names_of
 from orchestration.deploy.settings import load
 from orchestration.deploy.stack.functions import GROUPS, group_of
 from orchestration.quoting.deployment import MACHINE, RELAY, TASK, WORKER
+from orchestration.quoting.idle import Idle
 from orchestration.settings import ENV_PREFIX, Settings
 from orchestration.workflow import resources
 from schemas.errors import FatalError
@@ -123,6 +124,17 @@ def load_as_a_process(name: str, given: dict[str, str]) -> None:
 def test_a_secret_that_the_deployment_does_not_have_is_not_named(template: Template) -> None:
     settings = replace(template.settings, mail=replace(template.settings.mail, from_="", secret=""))
     assert "SMTP" not in environment(settings, ("CATALOG_URL", "SMTP"))["MUSTER_SECRETS"]
+
+
+def test_the_idle_costs_count_what_the_template_has(template: Template) -> None:
+    idle = Idle()
+    assert idle.alarms == len(template.of_type("CloudWatch::Alarm"))
+    assert idle.keys == len(template.of_type("KMS::Key"))
+    assert idle.secrets == len(secrets_of(template.settings))
+    assert (idle.workers, idle.segment_workers) == (
+        template.settings.workers.count,
+        template.settings.segment_workers.count,
+    )
 
 
 def test_a_quote_reckons_with_the_sizes_that_are_deployed() -> None:
