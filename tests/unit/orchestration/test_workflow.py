@@ -14,7 +14,7 @@ from statelint.linter import Linter
 
 from orchestration.relay.answers import HEARTBEAT_MS
 from orchestration.steps.timeouts import timeouts
-from orchestration.workflow.resources import CONTAINER, SUBSTITUTIONS
+from orchestration.workflow.resources import CONTAINER, EVENT_FUNCTION, SUBSTITUTIONS
 from segmentation.export_jobs import EXPORT_STATES
 
 WORKFLOW = files("orchestration.workflow")
@@ -67,6 +67,12 @@ def test_every_declared_handler_can_be_imported_and_takes_event_and_context() ->
         module, _, attribute = function["handler"].rpartition(".")
         handler = getattr(importlib.import_module(module), attribute)
         assert handler.__wrapped__.__code__.co_argcount == 2, name
+
+
+def test_the_function_that_no_state_machine_calls_is_there_as_well() -> None:
+    module, _, attribute = EVENT_FUNCTION.handler.rpartition(".")
+    assert EVENT_FUNCTION.name not in FUNCTIONS
+    assert getattr(importlib.import_module(module), attribute).__code__.co_argcount == 2
 
 
 @every_machine
