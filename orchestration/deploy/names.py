@@ -20,6 +20,7 @@ STACK: Final = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]*[a-z0-9]")
 LIMITS: Final = {
     "function": 64,
     "state machine": 80,
+    "prefix of state machines": 40,  # the product's own limit
     "rule": 64,
     "cluster": 255,
     "task family": 255,
@@ -91,6 +92,7 @@ class Names:
         for machine in machine_specs():
             yield "state machine", self.of(machine.name)
             yield "log group", self.machine_logs(machine.name)
+        yield "prefix of state machines", self.machine_prefix
         yield "rule", self.rule
         yield "cluster", self.cluster
         yield "task family", self.task_family

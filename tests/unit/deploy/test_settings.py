@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestration.deploy import regions
+from orchestration.deploy.environment import environment
 from orchestration.deploy.names import LIMITS, names_of
 from orchestration.deploy.settings import load
+from orchestration.settings import Settings
 from schemas.errors import UserError
 from tests.unit.deploy.conftest import EXAMPLE
 
@@ -248,10 +250,14 @@ def test_a_name_is_too_long_by_what_is_made_of_it(tmp_path: Path) -> None:
     room = min(LIMITS[kind] - (len(name) - len(good.name)) for kind, name in names_of(good).all())
     path = tmp_path / "deploy.toml"
     path.write_text(TEXT.replace('name = "muster"', f'name = "{"m" * room}"'), encoding="utf-8")
-    assert load(path).name == "m" * room
+    loaded = load(path)
+    assert loaded.name == "m" * room
+    Settings.load(environment(loaded, ()))
     error = refused(tmp_path, TEXT.replace('name = "muster"', f'name = "{"m" * (room + 1)}"'))
     assert f"at most {room} here" in error.message
-    assert "function" in error.message
+    assert "prefix of state machines" in error.message
+    with_functions = refused(tmp_path, TEXT.replace('name = "muster"', f'name = "{"m" * 60}"'))
+    assert "makes the function" in with_functions.message
 
 
 def test_a_region_without_a_service_is_refused_by_the_services_name(monkeypatch: pytest.MonkeyPatch) -> None:
