@@ -65,8 +65,8 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "smtp_host": s.mail_host,
         "smtp_port": s.mail.port,
         "smtp_from": s.mail.from_,
-        "operator_emails": ",".join(s.mail.operators),
-        "operator_webhooks": ",".join(s.notify.operator_webhooks),
+        "operator_emails": " ".join(s.mail.operators),
+        "operator_webhooks": " ".join(s.notify.operator_webhooks),
         # Beside the product's settings: how the catalog is reached, and where the secrets are.
         "catalog_host": s.database.host,
         "catalog_port": s.database.port,

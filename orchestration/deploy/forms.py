@@ -19,7 +19,9 @@ SECRET: Final = re.compile(
 KEY: Final = re.compile(r"arn:(?P<partition>[a-z-]+):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):key/[\w-]+")
 CLUSTER: Final = re.compile(r"arn:(?P<partition>[a-z-]+):kafka:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):cluster/\S+")
 BROKERS: Final = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}(?:,[A-Za-z0-9.-]+:\d{1,5})*")
-MAIL: Final = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+|[^<>]+<[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+>")
+ADDRESS: Final = re.compile(r"[^@\s<>,]+@[^@\s<>,]+\.[^@\s<>,]+")
+SENDER: Final = re.compile(rf"{ADDRESS.pattern}|[^<>]+<{ADDRESS.pattern}>")
+"""With or without a name before it: `Muster <muster@example.com>`."""
 MACHINE_TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\d[a-z0-9-]*\.(?:\d*x?large|metal(?:-\d+xl)?)")
 PREFIX: Final = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*")
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Final
 
 from orchestration.deploy.environment import function_disk_mib
-from orchestration.deploy.forms import MACHINE_TYPE, MAIL, SECRET, arn_of, at_least, found
+from orchestration.deploy.forms import ADDRESS, MACHINE_TYPE, SECRET, SENDER, arn_of, at_least, found
 from orchestration.deploy.reading import Finding
 from orchestration.deploy.settings import DeploySettings, Jobs
 from schemas.topics import MAX_JOB_AGE_S
@@ -96,7 +96,7 @@ def check_telling(settings: DeploySettings) -> Iterator[Finding]:
         ("alarms.addresses", a) for a in settings.alarms.addresses
     ]
     for setting, address in addresses:
-        if not MAIL.fullmatch(address):
+        if not (SENDER if setting == "mail.from" else ADDRESS).fullmatch(address):
             yield found(setting, f"{address!r} is not an address of mail")
     yield from arn_of(settings, "mail.secret", mail.secret, SECRET, "a secret of Secrets Manager")
     yield from arn_of(

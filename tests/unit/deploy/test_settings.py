@@ -156,6 +156,12 @@ CASES = {
         "alarms.addresses",
         "address of mail",
     ),
+    "operator with a name": (
+        r"^operators = .*",
+        'operators = ["Ops <ops@example.com>"]',
+        "mail.operators",
+        "address of mail",
+    ),
     "webhook": (
         r"^webhook_secret",
         'operator_webhooks = ["http://x"]\nwebhook_secret',

@@ -10,6 +10,7 @@ from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
 from orchestration.deploy.settings import load
 from orchestration.deploy.stack.functions import GROUPS, group_of
+from orchestration.notifications.recipients import operators
 from orchestration.quoting.deployment import MACHINE, RELAY, TASK, WORKER
 from orchestration.quoting.idle import Idle
 from orchestration.settings import ENV_PREFIX, Settings
@@ -89,6 +90,21 @@ def test_the_environment_is_settings_of_the_product_and_says_what_the_deployment
     assert loaded.lake_bucket == "acme-muster-lake"
     assert loaded.partitions == 8
     assert loaded.s3_endpoint == loaded.engine_url == ""
+
+
+def test_operators_are_read_as_they_were_given() -> None:
+    example = load(EXAMPLE)
+    settings = replace(
+        example,
+        mail=replace(example.mail, operators=("a@example.com", "b@example.com")),
+        notify=replace(example.notify, operator_webhooks=("https://example.com/a,b", "https://example.com/c")),
+    )
+    given = environment(settings, ())
+    told = operators(given["MUSTER_OPERATOR_EMAILS"], given["MUSTER_OPERATOR_WEBHOOKS"])
+    assert [recipient.address for recipient in told] == [
+        *("a@example.com", "b@example.com"),
+        *("https://example.com/a,b", "https://example.com/c"),
+    ]
 
 
 def test_every_process_of_the_stack_has_that_environment(template: Template) -> None:
