@@ -83,9 +83,16 @@ def function_disk_mib(settings: DeploySettings) -> int:
     return FUNCTION_DISK_MIB + COPIES * ceil(settings.jobs.lambda_file_bytes / MIB)
 
 
-def function_limits(settings: DeploySettings) -> dict[str, str]:
-    """What DuckDB may use of such a function's disk."""
-    return {f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str((function_disk_mib(settings) - FUNCTION_DISK_MIB // 2) * MIB)}
+def function_limits(settings: DeploySettings, memory_mib: int) -> dict[str, str]:
+    """What may be used in such a function: of its disk by DuckDB, half of its memory by the child that parses a file.
+
+    A file that asks for more ends its child and is refused; it does not end the function, as if that were an outage.
+    """
+    disk_mib = function_disk_mib(settings) - FUNCTION_DISK_MIB // 2
+    return {
+        f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str(disk_mib * MIB),
+        f"{ENV_PREFIX}PARSE_MEMORY_BYTES": str(memory_mib * MIB // 2),
+    }
 
 
 def task_limits(cpu: int, memory_mib: int, disk_gib: int) -> dict[str, str]:

@@ -114,7 +114,7 @@ def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
         for spec in mine:
             values = environment(site.settings, group.secrets, home=FUNCTION_HOME)
             if spec.memory_mb >= LARGE_MB:
-                values |= function_limits(site.settings)
+                values |= function_limits(site.settings, spec.memory_mb)
             made[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
     for spec in specs:
         group_of(spec.name)

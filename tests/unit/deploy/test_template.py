@@ -198,3 +198,12 @@ def test_the_template_fits_cloudformation_and_has_no_assets(template: Template) 
     assert len(json.dumps(template.body)) < 1_000_000
     assert len(template.body["Resources"]) < 500
     assert "cdk" not in json.dumps(template.body).lower(), "an account need not be bootstrapped"
+
+
+@pytest.mark.parametrize("function", ["VerifyFileFunction", "ImportToKafkaFunction"])
+def test_a_file_that_asks_for_too_much_memory_ends_its_child_before_the_function(
+    template: Template, function: str
+) -> None:
+    properties = template[function]
+    allowed = int(properties["Environment"]["Variables"]["MUSTER_PARSE_MEMORY_BYTES"])
+    assert 0 < allowed <= properties["MemorySize"] * 2**20 // 2
