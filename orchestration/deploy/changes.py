@@ -94,7 +94,7 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...
 
 
 def _lost(old: Mapping[str, Any]) -> str:
-    if old.get("DeletionPolicy") == "Retain":
+    if old.get("DeletionPolicy") in {"Retain", "RetainExceptOnCreate"}:
         return "the old one is left behind with everything in it, and is no longer this stack's"
     return LOST.get(old["Type"], "")
 

@@ -169,4 +169,5 @@ def _lifecycle(site: Site, purpose: str) -> list[Any]:
 
 
 def _keep(resource: Any) -> None:
-    resource.apply_removal_policy(cdk.RemovalPolicy.RETAIN)
+    # But for a deployment that fails as it makes them: they are empty, and would be in the way of the next.
+    resource.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
