@@ -35,6 +35,9 @@ ARCHITECTURES: Final = ("x86_64", "arm64")
 ENDPOINTS: Final = (
     "ecr.api",
     "ecr.dkr",
+    "ecs",
+    "ecs-agent",
+    "ecs-telemetry",
     "email-smtp",
     "kms",
     "lambda",
@@ -168,6 +171,8 @@ def _other_buckets(settings: DeploySettings, own: set[str]) -> Iterator[Finding]
                 yield found(setting, f"{name!r} is not the name of a bucket")
             elif name in own:
                 yield found(setting, f"{name} is one of the deployment's own buckets")
+    for key in settings.shared.keys:
+        yield from arn_of(settings, "shared.keys", key, KEY, "a KMS key")
 
 
 def _kafka(settings: DeploySettings) -> Iterator[Finding]:

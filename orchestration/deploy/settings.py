@@ -130,6 +130,7 @@ class Mail:
 
     from_: str = ""
     secret: str = ""
+    secret_key: str = ""
     host: str = ""
     port: int = 587
     operators: tuple[str, ...] = ()
@@ -140,6 +141,7 @@ class Notify:
     """What receivers of webhooks check."""
 
     webhook_secret: str = ""
+    webhook_secret_key: str = ""
     operator_webhooks: tuple[str, ...] = ()
 
 
@@ -168,6 +170,8 @@ class Shared:
 
     imports: tuple[str, ...] = ()
     exports: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    """Of KMS, that those buckets are encrypted with; their policies let this account's roles use them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

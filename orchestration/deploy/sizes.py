@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Final
 
 from orchestration.deploy.environment import function_disk_mib
-from orchestration.deploy.forms import ADDRESS, MACHINE_TYPE, SECRET, SENDER, arn_of, at_least, found
+from orchestration.deploy.forms import ADDRESS, KEY, MACHINE_TYPE, SECRET, SENDER, arn_of, at_least, found
 from orchestration.deploy.reading import Finding
 from orchestration.deploy.settings import DeploySettings, Jobs
 from schemas.topics import MAX_JOB_AGE_S
@@ -102,6 +102,13 @@ def check_telling(settings: DeploySettings) -> Iterator[Finding]:
     yield from arn_of(
         settings, "notify.webhook_secret", settings.notify.webhook_secret, SECRET, "a secret of Secrets Manager"
     )
+    for setting, key, secret in (
+        ("mail.secret_key", mail.secret_key, mail.secret),
+        ("notify.webhook_secret_key", settings.notify.webhook_secret_key, settings.notify.webhook_secret),
+    ):
+        yield from arn_of(settings, setting, key, KEY, "a KMS key")
+        if key and not secret:
+            yield found(setting, "is the key of a secret that is not named")
     for url in settings.notify.operator_webhooks:
         if not url.startswith("https://"):
             yield found("notify.operator_webhooks", f"{url!r} does not begin with https://")

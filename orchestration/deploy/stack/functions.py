@@ -93,7 +93,10 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
             own = grants.write_objects(site, (buckets.staging, buckets.lake, *s.shared.exports))
         case _:
             return ()
-    return (*own, *grants.use_key(site)) if name != "Await" else own
+    if name == "Await":
+        return own
+    # Builders and publishers work in the deployment's own buckets alone.
+    return (*own, *grants.use_key(site, *(() if name == "Versions" else s.shared.keys)))
 
 
 def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:

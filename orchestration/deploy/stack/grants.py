@@ -43,9 +43,9 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
     return (*read_objects(site, names, prefix), write)
 
 
-def use_key(site: Site) -> tuple[Grant, ...]:
-    """What S3, SNS and SQS ask of whoever uses what they have encrypted."""
-    return (Grant(actions=("kms:Decrypt", "kms:GenerateDataKey"), resources=(site.key,)),)
+def use_key(site: Site, *others: str) -> tuple[Grant, ...]:
+    """What S3, SNS and SQS ask of whoever uses what they have encrypted. `others`: keys of buckets that are shared."""
+    return (Grant(actions=("kms:Decrypt", "kms:GenerateDataKey"), resources=(site.key, *others)),)
 
 
 def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
@@ -57,6 +57,8 @@ def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
     keys = {
         known.get("CATALOG_URL"): site.settings.database.secret_key,
         known.get("KAFKA_CREDENTIALS"): site.settings.kafka.secret_key,
+        known.get("SMTP"): site.settings.mail.secret_key,
+        known.get("WEBHOOK_SECRET"): site.settings.notify.webhook_secret_key,
     }
     used = tuple(sorted({key for arn, key in keys.items() if arn in arns and key}))
     grants = (Grant(actions=("secretsmanager:GetSecretValue",), resources=arns),)

@@ -87,6 +87,8 @@ def _endpoints(site: Site, clients: str) -> None:
             site.settings.kafka.security_group,
             "Pollers of job events",
         )
+    if "email-smtp" in network.endpoints and site.settings.mail.from_ and site.settings.mail.port != HTTPS:
+        _ingress(site, "MailIngress", group.attr_group_id, site.settings.mail.port, clients, "SMTP")
     for service in network.endpoints:
         ec2.CfnVPCEndpoint(
             site.stack,

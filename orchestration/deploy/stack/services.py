@@ -65,8 +65,10 @@ def _relay(site: Site) -> list[Grant]:
     machines = [machine.name for machine in machine_specs()]
     return [
         *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
+        # The command line runs as the relay, and looks at a file before it starts a job.
+        *grants.read_objects(site, settings.shared.imports),
         *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
-        *grants.use_key(site),
+        *grants.use_key(site, *settings.shared.keys),
         *grants.read_secrets(site, RELAY_SECRETS),
         *grants.drive_machines(site, machines),
     ]

@@ -126,7 +126,7 @@ def task_grants(site: Site) -> list[Grant]:
         *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
         *grants.read_objects(site, settings.shared.imports),
         *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
-        *grants.use_key(site),
+        *grants.use_key(site, *settings.shared.keys),
         *grants.read_secrets(site, TASK_SECRETS),
     ]
 

@@ -18,7 +18,9 @@ SETTINGS = load(EXAMPLE)
 
 
 def resource(type_: str, *, kept: bool = False, **properties: Any) -> dict[str, Any]:
-    return {"Type": f"AWS::{type_}", "Properties": properties} | ({"DeletionPolicy": "RetainExceptOnCreate"} if kept else {})
+    return {"Type": f"AWS::{type_}", "Properties": properties} | (
+        {"DeletionPolicy": "RetainExceptOnCreate"} if kept else {}
+    )
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, bool]]:

@@ -104,6 +104,13 @@ CASES = {
         "shared.exports",
         "own buckets",
     ),
+    "key of shared buckets": (r"^\[workers\]", '[shared]\nkeys = ["alias/partner"]\n[workers]', "shared.keys", "ARN"),
+    "key of no secret": (
+        r"^webhook_secret = .*",
+        'webhook_secret_key = "arn:aws:kms:eu-central-1:123456789012:key/ab"',
+        "notify.webhook_secret_key",
+        "not named",
+    ),
     "brokers": (r'^bootstrap = ".*"', 'bootstrap = "ssl://b-1:9094"', "kafka.bootstrap", "HOST:PORT"),
     "port": (r'^bootstrap = ".*"', 'bootstrap = "b-1:99999"', "kafka.bootstrap", "port"),
     "mechanism without secret": (r'^secret = "(.*AmazonMSK.*)"', "", "kafka.secret", "is missing"),
