@@ -193,6 +193,8 @@ def _kafka(settings: DeploySettings) -> Iterator[Finding]:
         yield found("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK knows SCRAM-SHA-512")
     if kafka.cluster and kafka.secret and ":secret:AmazonMSK_" not in kafka.secret:
         yield found("kafka.secret", "must be of a secret whose name begins with AmazonMSK_, or MSK does not take it")
+    if kafka.cluster and kafka.secret and not kafka.secret_key:
+        yield found("kafka.secret_key", "is missing: MSK takes no secret without a key of your own, and roles need it")
     yield from arn_of(settings, "kafka.secret", kafka.secret, SECRET, "a secret of Secrets Manager")
     yield from arn_of(settings, "kafka.secret_key", kafka.secret_key, KEY, "a KMS key")
     yield from arn_of(settings, "kafka.cluster", kafka.cluster, CLUSTER, "an Amazon MSK cluster")

@@ -105,6 +105,7 @@ CASES = {
         "own buckets",
     ),
     "key of shared buckets": (r"^\[workers\]", '[shared]\nkeys = ["alias/partner"]\n[workers]', "shared.keys", "ARN"),
+    "secret of MSK without its key": (r"^secret_key = .*", "", "kafka.secret_key", "is missing"),
     "key of no secret": (
         r"^webhook_secret = .*",
         'webhook_secret_key = "arn:aws:kms:eu-central-1:123456789012:key/ab"',
