@@ -81,8 +81,23 @@ def _identity(settings: DeploySettings) -> Iterator[Finding]:
             )
     if not ACCOUNT.fullmatch(settings.account):
         yield found("account", f"{settings.account!r} is not twelve digits, as a text")
+    yield from _region(settings)
+    if settings.architecture not in ARCHITECTURES:
+        yield found("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
+    yield from _image(settings, "image", settings.image)
+    if settings.setup_image:
+        yield from _image(settings, "setup_image", settings.setup_image)
+
+
+def _region(settings: DeploySettings) -> Iterator[Finding]:
     if not REGION.fullmatch(settings.region):
         yield found("region", f"{settings.region!r} is not the name of a region, such as eu-central-1")
+    elif settings.partition != "aws":
+        # Step Functions runs no definition with ARNs of another partition, and there is one definition.
+        yield found(
+            "region",
+            f"{settings.region} is of the partition {settings.partition}; the workflow's ARNs are of aws alone",
+        )
     elif not settings.regions_unchecked:
         if not regions.is_known(settings):
             yield found(
@@ -94,11 +109,6 @@ def _identity(settings: DeploySettings) -> Iterator[Finding]:
                 "region",
                 f"{settings.region} has no {', '.join(lacking)}, as far as known; regions_unchecked = true if it has",
             )
-    if settings.architecture not in ARCHITECTURES:
-        yield found("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
-    yield from _image(settings, "image", settings.image)
-    if settings.setup_image:
-        yield from _image(settings, "setup_image", settings.setup_image)
 
 
 def _image(settings: DeploySettings, setting: str, given: str) -> Iterator[Finding]:

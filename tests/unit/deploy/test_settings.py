@@ -45,6 +45,7 @@ CASES = {
     "account": (r'^account = ".*"', 'account = "1234"', "account", "twelve digits"),
     "region in words": (r'^region = ".*"', 'region = "Frankfurt"', "region", "not the name of a region"),
     "unknown region": (r'^region = ".*"', 'region = "eu-nowhere-1"', "region", "not known here"),
+    "region of China": (r'^region = ".*"', 'region = "cn-north-1"\nregions_unchecked = true', "region", "of aws alone"),
     "one subnet": (
         r"^subnets = .*",
         'subnets = ["subnet-0a1b2c3d4e5f60711"]',
