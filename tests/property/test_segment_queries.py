@@ -72,8 +72,10 @@ def profile_rows(world: World, stale: Mapping[str, Mapping[str, Any]], *, delete
 
 
 def shown(value: Any) -> str:
-    """With NaN and -0.0, and whatever object a time zone is."""
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else repr(value)
+    """With NaN, and whatever object a time zone is. Of the two zeros, which are equal, DuckDB may give either."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return repr(value + 0.0 if isinstance(value, float) else value)
 
 
 class Files:

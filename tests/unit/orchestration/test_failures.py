@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from orchestration import handlers
 from orchestration.catalog.records import JobError
 from orchestration.handlers import errors_by_name
 from orchestration.steps.fail import error_of, extract_cause
@@ -15,8 +16,10 @@ JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 
 @pytest.mark.parametrize("error_class", [UserError, RetriableError, FatalError])
 def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_record(
-    error_class: type[MusterError],
+    error_class: type[MusterError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(handlers, "configure", lambda _: None)  # it would take pytest's handlers of logs away
+
     @errors_by_name
     def handler(event: object, context: object) -> dict[str, object]:
         raise error_class("SOME_CODE", "what, where, what to do", line=7)
