@@ -26,6 +26,8 @@ ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
 END
 """
 WARM_UP_S: Final = 180
+DISK_MIB_S: Final = 500
+"""What a merge that does not fit in memory writes and reads again; gp3 has 125 unless it is asked for more."""
 
 
 def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
@@ -51,7 +53,11 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
                 data.BlockDeviceMappingProperty(
                     device_name="/dev/xvda",
                     ebs=data.EbsProperty(
-                        volume_size=machines.disk_gib, volume_type="gp3", encrypted=True, delete_on_termination=True
+                        volume_size=machines.disk_gib,
+                        volume_type="gp3",
+                        throughput=DISK_MIB_S,
+                        encrypted=True,
+                        delete_on_termination=True,
                     ),
                 )
             ],

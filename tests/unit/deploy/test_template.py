@@ -85,7 +85,13 @@ def test_machines_come_when_a_task_needs_one_and_go_when_none_does(template: Tem
 def test_a_machine_has_an_encrypted_disk_and_gives_no_container_its_credentials(template: Template) -> None:
     data = template["MachineTemplate"]["LaunchTemplateData"]
     (disk,) = data["BlockDeviceMappings"]
-    assert disk["Ebs"] == {"DeleteOnTermination": True, "Encrypted": True, "VolumeSize": 1000, "VolumeType": "gp3"}
+    assert disk["Ebs"] == {
+        "DeleteOnTermination": True,
+        "Encrypted": True,
+        "Throughput": 500,
+        "VolumeSize": 1000,
+        "VolumeType": "gp3",
+    }
     assert data["MetadataOptions"] == {
         "HttpEndpoint": "enabled",
         "HttpPutResponseHopLimit": 1,
