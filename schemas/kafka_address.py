@@ -11,7 +11,7 @@ Files are percent-encoded as in every URL. An address never holds a secret, so t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -113,6 +113,17 @@ class KafkaCredentials:
 
     def __repr__(self) -> str:
         return f"KafkaCredentials(username={self.username!r})"
+
+    @classmethod
+    def read(cls, path: str, contents: Callable[[str], bytes]) -> Self:
+        """What is in a file that `contents` reads. Raises as `parse`."""
+        try:
+            text = contents(path).decode()
+        except OSError as exc:
+            raise unusable(path, exc.strerror or type(exc).__name__) from exc
+        except UnicodeDecodeError:
+            raise unusable(path, "it is not UTF-8") from None
+        return cls.parse(text, path)
 
     @classmethod
     def parse(cls, text: str, path: str) -> Self:

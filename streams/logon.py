@@ -110,10 +110,4 @@ def _trust(address: KafkaAddress) -> ssl.SSLContext:
 
 def _credentials(address: KafkaAddress) -> KafkaCredentials:
     assert address.credentials is not None  # noqa: S101  # the address has a logon
-    try:
-        text = Path(address.credentials).read_text(encoding="utf-8")
-    except OSError as exc:
-        raise unusable(address.credentials, exc.strerror or type(exc).__name__) from exc
-    except UnicodeDecodeError:
-        raise unusable(address.credentials, "it is not UTF-8") from None
-    return KafkaCredentials.parse(text, address.credentials)
+    return KafkaCredentials.read(address.credentials, lambda path: Path(path).read_bytes())
