@@ -16,6 +16,8 @@ FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhe
 CONTAINER_HOME: Final = "/var/lib/muster"
 FUNCTION_DISK_MIB: Final = 512
 """What Lambda gives without a price."""
+FUNCTION_DISK_MOST_MIB: Final = 10_240
+"""The largest that a function may have (Lambda quotas)."""
 COPIES: Final = 3
 """Of the file, or of what it is merged with: they lie on the disk of a function while they are sorted."""
 DISK_MARGIN_GIB: Final = 5
@@ -78,9 +80,9 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
-def function_disk_mib(settings: DeploySettings) -> int:
+def function_disk_mib(lambda_file_bytes: int) -> int:
     """Disk of a function that works on files, for the largest that it is given."""
-    return FUNCTION_DISK_MIB + COPIES * ceil(settings.jobs.lambda_file_bytes / MIB)
+    return FUNCTION_DISK_MIB + COPIES * ceil(lambda_file_bytes / MIB)
 
 
 def function_limits(settings: DeploySettings, memory_mib: int) -> dict[str, str]:
@@ -88,7 +90,7 @@ def function_limits(settings: DeploySettings, memory_mib: int) -> dict[str, str]
 
     A file that asks for more ends its child and is refused; it does not end the function, as if that were an outage.
     """
-    disk_mib = function_disk_mib(settings) - FUNCTION_DISK_MIB // 2
+    disk_mib = function_disk_mib(settings.jobs.lambda_file_bytes) - FUNCTION_DISK_MIB // 2
     return {
         f"{ENV_PREFIX}DUCKDB_TEMP_BYTES": str(disk_mib * MIB),
         f"{ENV_PREFIX}PARSE_MEMORY_BYTES": str(memory_mib * MIB // 2),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
 
-from orchestration.deploy.environment import function_disk_mib
+from orchestration.deploy.environment import FUNCTION_DISK_MOST_MIB, function_disk_mib
 from orchestration.deploy.forms import ADDRESS, KEY, MACHINE_TYPE, SECRET, SENDER, arn_of, at_least, found
 from orchestration.deploy.reading import Finding
 from orchestration.deploy.settings import DeploySettings, Jobs
@@ -28,8 +28,6 @@ FARGATE: Final = {
 }
 """Fargate's pairs of CPU units and MiB (Amazon ECS Developer Guide, "Fargate task definition differences")."""
 FARGATE_DISK_GIB: Final = range(20, 200 + 1)
-LAMBDA_DISK_MIB: Final = 10_240
-"""The largest that a function may have (Lambda quotas)."""
 
 
 def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
@@ -47,10 +45,11 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
     yield from _fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
     yield from _fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
     yield from _disk("tasks", settings.tasks.ephemeral_gib)
-    if (disk := function_disk_mib(settings)) > LAMBDA_DISK_MIB:
+    if (disk := function_disk_mib(settings.jobs.lambda_file_bytes)) > FUNCTION_DISK_MOST_MIB:
         yield found(
             "jobs.lambda_file_bytes",
-            f"{settings.jobs.lambda_file_bytes} needs {disk} MiB on a function's disk of {LAMBDA_DISK_MIB} at most",
+            f"{settings.jobs.lambda_file_bytes} needs {disk} MiB on a function's disk of "
+            f"{FUNCTION_DISK_MOST_MIB} at most",
         )
     machines = settings.machines
     yield from at_least("machines.max", machines.max, 1)

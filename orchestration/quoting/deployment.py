@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
-from orchestration.deploy.environment import COPIES, FUNCTION_DISK_MIB
+from orchestration.deploy.environment import FUNCTION_DISK_MIB, function_disk_mib
 from orchestration.deploy.settings import Machines, Relay, Service, Tasks
-from orchestration.settings import MIB, Settings
+from orchestration.settings import Settings
 from orchestration.steps.where import Place
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
@@ -20,8 +19,6 @@ MB_PER_VCPU: Final = 1769
 MB_PER_GB: Final = 1024
 FREE_FUNCTION_DISK_GB: Final = FUNCTION_DISK_MIB / 1024
 """Of a function; beyond it the disk is paid."""
-FUNCTION_DISK_MOST_MIB: Final = 10_240
-"""Lambda's limit."""
 FUNCTION_LONGEST_S: Final = 900
 """Lambda's own limit; functions.toml asks for all of it where a file is read."""
 FREE_DISK_GB: Final = 20
@@ -90,7 +87,7 @@ class Deployment:
     @property
     def function_disk_gb(self) -> float:
         """Local disk of a function that works on files: it goes by the largest that it is given."""
-        return (FUNCTION_DISK_MIB + COPIES * ceil(self.settings.lambda_file_bytes / MIB)) / 1024
+        return function_disk_mib(self.settings.lambda_file_bytes) / 1024
 
     @property
     def backlog_rows(self) -> int:

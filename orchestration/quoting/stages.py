@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final, Literal
 
+from connectors.lake.row_groups import HELD_BYTES
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
 from orchestration.quoting.pace import held_up, seconds, workers_seconds
@@ -22,9 +23,7 @@ Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build
 Where = Place | Literal["functions", "workers"]
 MIB: Final = 1024 * 1024
 RUN_BYTES: Final = 16 * MIB
-"""Of a staged run that is full; `streams.config` has the same, which nothing here may import."""
-GROUP_BYTES: Final = 16 * MIB
-"""Parts are read so much at a time (`connectors.lake.row_groups`)."""
+"""Of a staged run that is full: by default `run_bytes` of `streams.config`."""
 FIXED_STEPS: Final = 4
 """Small functions: registering, waiting for a turn, waiting for the workers, telling the end; a task has one more."""
 FIXED_STATES: Final = 8
@@ -139,7 +138,7 @@ class Quoting:
         sending = self._import()
         left = max(0.0, self.busy_s - (sending.seconds - sending.start_s))
         runs = max(self.sent_bytes / RUN_BYTES, self.busy_s * d.partitions)  # a run a second, be it ever so small
-        parts = self.rows * self.rates.lake.bytes / GROUP_BYTES + d.partitions
+        parts = self.rows * self.rates.lake.bytes / HELD_BYTES + d.partitions
         requests = Usd(requests=(runs + parts) * p.s3_put.usd + runs * p.s3_get.usd)
         usd = workers_bill(p, self.busy_s, d.workers, d.worker) + traffic_bill(p, self.sent_bytes, d.zones) + requests
         return StageQuote(
@@ -156,7 +155,7 @@ class Quoting:
         place, width = self.places.build, self.work.width(self.rates)
         both = self.rows + self.work.base_members * width
         busy = seconds(self.rates.build, both, self.deployment.resources(place).vcpu)
-        groups = both * self.rates.lake.bytes / GROUP_BYTES + 2 * self.deployment.partitions
+        groups = both * self.rates.lake.bytes / HELD_BYTES + 2 * self.deployment.partitions
         usd = Usd(requests=groups * (self.prices.s3_put.usd + self.prices.s3_get.usd))
         disk = both / self.deployment.partitions * self.rates.file.bytes / 10**9
         return self._placed("build", place, busy, usd, disk)
@@ -166,7 +165,7 @@ class Quoting:
         place = self.places.publish
         members = self.work.published * self.work.width(self.rates)
         busy = seconds(self.rates.publish, members, self.deployment.resources(place).vcpu)
-        groups = ceil(members * self.rates.lake.bytes / GROUP_BYTES) + self.deployment.partitions
+        groups = ceil(members * self.rates.lake.bytes / HELD_BYTES) + self.deployment.partitions
         return self._placed("publish", place, busy, Usd(requests=groups * self.prices.s3_get.usd))
 
     def _placed(self, stage: Stage, place: Place, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:

@@ -151,7 +151,9 @@ def make_function(
         timeout=spec.timeout_s,
         memory_size=spec.memory_mb,
         ephemeral_storage=lambda_.CfnFunction.EphemeralStorageProperty(
-            size=function_disk_mib(site.settings) if spec.memory_mb >= LARGE_MB else FUNCTION_DISK_MIB
+            size=function_disk_mib(site.settings.jobs.lambda_file_bytes)
+            if spec.memory_mb >= LARGE_MB
+            else FUNCTION_DISK_MIB
         ),
         environment=lambda_.CfnFunction.EnvironmentProperty(variables=dict(values)),
         vpc_config=lambda_.CfnFunction.VpcConfigProperty(

@@ -1,6 +1,6 @@
 """What a month costs in which no job runs is counted as the stack of the example has it."""
 
-from orchestration.deploy.environment import function_disk_mib, secrets_of
+from orchestration.deploy.environment import secrets_of
 from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.idle import Idle
 from orchestration.settings import Settings
@@ -36,4 +36,5 @@ def test_nothing_else_runs_while_no_job_does(template: Template) -> None:
 
 def test_a_function_has_the_disk_that_is_quoted(template: Template) -> None:
     settings = Settings(lambda_file_bytes=template.settings.jobs.lambda_file_bytes)
-    assert Deployment(settings=settings).function_disk_gb * 1024 == function_disk_mib(template.settings)
+    deployed = template["VerifyFileFunction"]["EphemeralStorage"]["Size"]
+    assert Deployment(settings=settings).function_disk_gb * 1024 == deployed
