@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,6 +20,8 @@ HOME_MARK: Final = "MUSTER_STACK_HOME"
 """Environment variable that every process of an embedded stack carries, grandchildren included."""
 LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 TAIL_BYTES: Final = 64 * 1024
+EXEC_WAITS_S: Final = (0.0, 0.001, 0.005, 0.02, 0.05)
+"""A process that is just becoming another program (`execve`) shows no environment: when it is asked again."""
 
 
 def spawn(
@@ -74,12 +77,22 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 def marked(home: Path) -> list[psutil.Process]:
     """Processes of this user that carry the mark of this home, wherever they were started."""
     found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(HOME_MARK) == str(home):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
+    asked = list(psutil.process_iter())
+    for wait_s in EXEC_WAITS_S:
+        time.sleep(wait_s)
+        becoming: list[psutil.Process] = []
+        for process in asked:
+            try:
+                environment = process.environ()
+                if environment.get(HOME_MARK) == str(home) and process.pid != os.getpid():
+                    found.append(process)
+                elif not environment and process.exe():  # a thread of the kernel has neither
+                    becoming.append(process)
+            except (psutil.Error, OSError):
+                continue
+        asked = becoming
+        if not asked:
+            break
     return found
 
 

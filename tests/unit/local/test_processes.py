@@ -58,6 +58,19 @@ def test_marked_processes_are_found_and_ended(tmp_path: Path) -> None:
     assert processes.marked(tmp_path) == []
 
 
+def test_a_process_is_found_while_it_becomes_another_program(tmp_path: Path) -> None:
+    again = tmp_path / "again.sh"
+    again.write_text('exec sh "$0"\n')
+    child = processes.spawn(["sh", str(again)], env={**os.environ, processes.HOME_MARK: str(tmp_path)})
+    while not processes.marked(tmp_path):
+        time.sleep(0.02)
+
+    found = [[p.pid for p in processes.marked(tmp_path)] for _ in range(300)]
+    processes.stop(child, timeout_s=0.1)
+
+    assert found == [[child.pid]] * 300
+
+
 def test_a_large_log_is_moved_aside_before_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 3)
     log = tmp_path / "part.log"
