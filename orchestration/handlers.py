@@ -28,11 +28,26 @@ _log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
-def process_context() -> Context:
-    """The context of this process, made by its first handler."""
+def _kept_context() -> Context:
     settings = Settings.load()
     configure(settings)
     return Context(settings, sleeps=True)
+
+
+def process_context() -> Context:
+    """The context of this process, made by its first handler that asks for one."""
+    return _kept_context()
+
+
+def forget_context() -> None:
+    """Let the next handler make a context of its own, with the settings as they are then."""
+    _kept_context.cache_clear()
+
+
+def _rest() -> None:
+    """No connection to the catalog outlasts a call: between calls the process is frozen."""
+    if _kept_context.cache_info().currsize:
+        _kept_context().rest()
 
 
 STALE_SECRETS: Final = frozenset({"CATALOG_REFUSED", "LOGON_REFUSED"})
@@ -50,7 +65,7 @@ def _after_refusal(error: MusterError) -> MusterError:
         return error
     if not changed:
         return error
-    process_context.cache_clear()
+    forget_context()
     return RetriableError(error.code, error.message, **error.detail)
 
 
@@ -63,10 +78,7 @@ class _Named:
 
 
 def errors_by_name(handler: Handler) -> Handler:
-    """Let an error of ours leave as an exception that Step Functions knows by the name of its class.
-
-    Whatever happens, no connection to the catalog outlasts the call: between calls the process is frozen.
-    """
+    """Let an error of ours leave as an exception that Step Functions knows by the name of its class."""
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
@@ -75,7 +87,7 @@ def errors_by_name(handler: Handler) -> Handler:
                 try:
                     return handler(event, lambda_context)
                 finally:
-                    process_context().rest()
+                    _rest()
             except MusterError as exc:
                 error = _after_refusal(exc)
                 named = {

@@ -17,7 +17,6 @@ from connectors.lake.catalog import LakeCatalog
 from orchestration import container_secrets, handlers
 from orchestration.catalog import migrate
 from orchestration.catalog.engine import Database
-from orchestration.context import Context
 from orchestration.settings import Secret, Settings
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, TenantName
@@ -117,7 +116,7 @@ def test_a_function_whose_password_was_changed_reads_it_again_for_the_next_call(
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(handlers, "configure", lambda _: None)
         container_secrets.provide(os.environ)
-        handlers.process_context.cache_clear()
+        handlers.forget_context()
 
         @handlers.errors_by_name
         def reads(_: handlers.Event, __: object) -> dict[str, object]:
@@ -129,19 +128,21 @@ def test_a_function_whose_password_was_changed_reads_it_again_for_the_next_call(
         with pytest.raises(Exception, match="CATALOG_REFUSED"):
             reads({}, None)
         assert reads({}, None) == {"live": []}
-        handlers.process_context.cache_clear()
+        handlers.forget_context()
 
 
 def test_a_function_has_no_connection_between_its_calls(
     server: Postgres, url: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path, catalog_url=url, s3_endpoint="http://127.0.0.1:9", s3_secret_key=Secret("x"))
-    context = Context(settings, sleeps=True)
-    monkeypatch.setattr(handlers, "process_context", lambda: context)
+    monkeypatch.setattr(Settings, "load", lambda: settings)
+    monkeypatch.setattr(handlers, "configure", lambda _: None)
+    handlers.forget_context()
     during = []
 
     @handlers.errors_by_name
     def reads(_: handlers.Event, __: object) -> dict[str, object]:
+        context = handlers.process_context()
         context.audiences.add_tenant(TenantName("acme"), int(datetime.now(UTC).timestamp()))
         context.versions.current(NOBODY)
         during.append(connections(server))
@@ -150,7 +151,7 @@ def test_a_function_has_no_connection_between_its_calls(
     @handlers.errors_by_name
     def fails(_: handlers.Event, __: object) -> dict[str, object]:
         reads({}, None)
-        context.jobs.live()
+        handlers.process_context().jobs.live()
         raise RetriableError("CATALOG_UNAVAILABLE", "in the middle")
 
     for _ in range(2):
@@ -159,4 +160,5 @@ def test_a_function_has_no_connection_between_its_calls(
     with suppress(Exception):
         fails({}, None)
     assert connections(server) == []
+    handlers.forget_context()
     assert during == [[True, True]] * 3

@@ -17,7 +17,7 @@ import pytest
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
-from orchestration import export_handlers, handlers
+from orchestration import handlers
 from orchestration.catalog import migrate
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
@@ -250,8 +250,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     deployment = Deployment(context, workflow, objects)
     archive = InMemoryArchive(deployment.logs)
     vars(context).update(archive=archive, activity_receipts=archive)
-    for handling in (handlers, export_handlers):
-        monkeypatch.setattr(handling, "process_context", lambda: context)
+    monkeypatch.setattr(handlers, "process_context", lambda: context)
     monkeypatch.setattr("orchestration.steps.verify.verify_file", deployment.verify_file)
     monkeypatch.setattr("orchestration.steps.verify.upload_rejects", lambda *_: lambda _path: None)
     monkeypatch.setattr("orchestration.steps.send.open_parsed", deployment.open_parsed)

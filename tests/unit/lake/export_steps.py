@@ -13,7 +13,7 @@ import pytest
 
 from connectors.lake.access import S3Access
 from connectors.listing import list_objects
-from orchestration import export_handlers, handlers
+from orchestration import export_handlers
 from orchestration.catalog import migrate
 from orchestration.catalog.records import Audience, Export
 from orchestration.clock import fresh_id
@@ -162,7 +162,6 @@ def made(s3: S3Access, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     )
     context, workflow = Context(settings), InMemoryWorkflow()
     vars(context)["workflow"] = workflow
-    for handling in (handlers, export_handlers):
-        monkeypatch.setattr(handling, "process_context", lambda: context)
+    monkeypatch.setattr(export_handlers, "process_context", lambda: context)
     yield Exports(context, workflow)
     context.database.close()

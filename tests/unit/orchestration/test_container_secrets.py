@@ -219,7 +219,7 @@ def test_a_refused_logon_is_tried_again_where_the_secret_is_another_now(
     for name, value in provided(tmp_path, KAFKA_CREDENTIALS=arn).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(handlers, "configure", lambda _: None)
-    handlers.process_context.cache_clear()
+    handlers.forget_context()
 
     @handlers.errors_by_name
     def refused(_: handlers.Event, __: object) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def test_a_refused_logon_is_tried_again_where_the_secret_is_another_now(
     assert kind() == "FatalError"
     secrets.delete_secret(SecretId=arn)
     assert kind() == "FatalError"
-    handlers.process_context.cache_clear()
+    handlers.forget_context()
 
 
 def run(tmp_path: Path, endpoint: str, arns: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -16,10 +16,8 @@ JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 
 @pytest.mark.parametrize("error_class", [UserError, RetriableError, FatalError])
 def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_record(
-    error_class: type[MusterError], monkeypatch: pytest.MonkeyPatch
+    error_class: type[MusterError],
 ) -> None:
-    monkeypatch.setattr(handlers, "configure", lambda _: None)  # it would take pytest's handlers of logs away
-
     @errors_by_name
     def handler(event: object, context: object) -> dict[str, object]:
         raise error_class("SOME_CODE", "what, where, what to do", line=7)
@@ -28,6 +26,16 @@ def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_
         handler({}, None)
     assert type(caught.value).__name__ == error_class.__name__
     assert json.loads(str(caught.value))["detail"] == {"line": 7}
+
+
+def test_a_handler_that_asks_for_no_context_makes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(handlers.Settings, "load", lambda: made.append("settings"))
+    handlers.forget_context()
+
+    handlers.extract_cause({"job_id": JOB, "failure": {"Error": "X"}}, None)
+
+    assert made == []
 
 
 def test_the_cause_of_a_user_error_is_read_back_whole() -> None:
