@@ -79,6 +79,7 @@ class Settings:
     engine_url: str = "http://127.0.0.1:18180"
     machine_prefix: str = ""
     job_events_topic: str = ""
+    job_events_group: str = ""
     aws_region: str = "us-east-1"
     account_id: str = "123456789012"
     workers: int = 1

@@ -167,6 +167,12 @@ LAG: Final = Metric(
     "archived.",
     labels=("topic", "partition"),
 )
+JOB_EVENTS_LAG: Final = Metric(
+    name="muster_job_events_lag",
+    type="gauge",
+    help="Job events that the consumer group of the setting `job_events_group` has not acknowledged yet; only where "
+    "that is set.",
+)
 WORKERS: Final = Metric(name="muster_workers", type="gauge", help="Workers that share the partitions.")
 DEAD: Final = Metric(name="muster_dead_letters", type="gauge", help="Messages in the dead letter topic.")
 NOTIFICATIONS: Final = Metric(
@@ -226,6 +232,7 @@ RELAY_METRICS: Final = (
     OTHER_LOG,
     OLDEST_JOB,
     LAG,
+    JOB_EVENTS_LAG,
     WORKERS,
     DEAD,
     NOTIFICATIONS,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from math import ceil
 from typing import Final
 
-from orchestration.deploy.names import names_of
+from orchestration.deploy.names import JOB_EVENTS_GROUP, names_of
 from orchestration.deploy.settings import GIB, DeploySettings
 from orchestration.settings import ENV_PREFIX, MIB
 
@@ -53,6 +53,7 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "staging_bucket": s.buckets.staging,
         "lake_bucket": s.buckets.lake,
         "kafka_bootstrap": s.kafka.url,
+        "job_events_group": JOB_EVENTS_GROUP,
         "partitions": s.kafka.partitions,
         "workers": s.workers.count,
         "segment_workers": s.segment_workers.count,

@@ -17,6 +17,8 @@ BUCKET: Final = re.compile(
 """Without dots: they break TLS' host names."""
 STACK: Final = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]*[a-z0-9]")
 """Also the beginning of a capacity provider, which may not begin with these three words."""
+JOB_EVENTS_GROUP: Final = "muster-job-events-sns"
+"""Consumer group of the mapping between Kafka and the function `JobEvents`."""
 LIMITS: Final = {
     "function": 64,
     "state machine": 80,

@@ -23,8 +23,8 @@ class Idle:
     segment_workers: int = WORKERS
     relays: int = 1
     keys: int = 1
-    alarms: int = 13
-    metrics: int = 8
+    alarms: int = 14
+    metrics: int = 9
     secrets: int = 4
     brokers: int = 3
     broker_gb: int = 300

@@ -24,12 +24,13 @@ from orchestration.catalog.tables import (
 )
 from orchestration.clock import now_ms
 from orchestration.context import Context
-from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
+from orchestration.relay.worker_group import TIMEOUT_S, Place, WorkerGroup
 from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
     DEAD,
     EXPORTS,
+    JOB_EVENTS_LAG,
     JOBS,
     LAG,
     NOTIFICATIONS,
@@ -41,7 +42,7 @@ from schemas.metrics import (
     WORKERS,
     Sample,
 )
-from schemas.topics import ARCHIVE, ARCHIVE_GROUP, DEAD_LETTERS
+from schemas.topics import ARCHIVE, ARCHIVE_GROUP, DEAD_LETTERS, JOB_EVENTS
 from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import FINAL, STATES
 from streams.counters import Counters
@@ -58,6 +59,7 @@ class RelayMetrics:
         self._lock = threading.Lock()
         self._group: WorkerGroup | None = None
         self._archivers: WorkerGroup | None = None
+        self._told: WorkerGroup | None = None
         self._read_ms = 0
         self._samples: list[Sample] = []
 
@@ -127,12 +129,20 @@ class RelayMetrics:
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
         self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         for group in (self._group, self._archivers):
-            committed, ends = group.committed(), group.ends()
-            for place, end in ends.items():
-                waiting = max(end - max(committed.get(place, 0), 0), 0)
+            for place, waiting in _lag(group):
                 yield Sample(metric=LAG, value=waiting, labels=(place[0], str(place[1])))
+        if s.job_events_group:
+            self._told = self._told or WorkerGroup(s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,))
+            yield Sample(metric=JOB_EVENTS_LAG, value=sum(waiting for _, waiting in _lag(self._told)))
         yield Sample(metric=WORKERS, value=self._group.members())
         yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))
+
+
+def _lag(group: WorkerGroup) -> Iterator[tuple[Place, int]]:
+    """Messages of each partition that the group has not acknowledged."""
+    committed, ends = group.committed(), group.ends()
+    for place, end in ends.items():
+        yield place, max(end - max(committed.get(place, 0), 0), 0)
 
 
 def dead_letters(bootstrap: str) -> int:

@@ -4,15 +4,18 @@ import json
 import os
 import signal
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.status import PartState, PartStatus
 from orchestration.settings import Settings
 from schemas.ids import TenantName
+from schemas.topics import JOB_EVENTS
 from tests.conftest import StartStack
 from tests.integration.whole_imports import assert_published, ended, job_of
 from tests.integration.workers import eventually
@@ -28,7 +31,7 @@ def logged(settings: Settings, part: str) -> list[dict[str, Any]]:
 
 
 def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStack) -> None:
-    settings = start_stack(parts=None)
+    settings = start_stack(parts=None, job_events_group="readers")
     context = Context(settings)
     context.audiences.add_tenant(TenantName("default"), 1)
     context.objects.put(settings.inbox_bucket, "default/seen/people.csv", b"user_id\nu1\nu2\nu3\n")
@@ -44,12 +47,31 @@ def test_metrics_and_logs_of_every_part_tell_of_an_import(start_stack: StartStac
     assert relay["muster_unavailable", ("kafka",)] == 0
     lag = {labels[-1] for name, labels in relay if name == "muster_consumer_lag"}
     assert lag == {"muster.imports", "muster.imports.small", "muster.archive"}
+    assert_lag_of_job_events_is_told(settings, at["relay"], "readers")
     for part in ("relay", "worker-1", "lambda"):
         lines = eventually(lambda part=part: logged(settings, part))  # type: ignore[misc]  # bound at once
         assert {"time", "level", "logger", "message"} <= lines[0].keys()
         if part != "relay":
             assert [line for line in lines if line.get("job") == job.job_id], part
     context.database.close()
+
+
+def assert_lag_of_job_events_is_told(settings: Settings, relay: str, group: str) -> None:
+    """All of them wait for a group that has read none, and none for one that has acknowledged the last."""
+    with closing(Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group})) as consumer:
+
+        def waiting() -> float:
+            return scrape(f"http://{relay}/metrics")["muster_job_events_lag", ()]
+
+        def end() -> int:
+            return int(consumer.get_watermark_offsets(TopicPartition(JOB_EVENTS, 0), timeout=10)[1])
+
+        def waiting_after_the_last() -> float:
+            consumer.commit(offsets=[TopicPartition(JOB_EVENTS, 0, end())], asynchronous=False)
+            return waiting()
+
+        eventually(lambda: waiting() == end() > 0)
+        eventually(lambda: waiting_after_the_last() == 0)  # again and again: some come after the job's end
 
 
 def test_workers_are_restarted_one_by_one_while_imports_run_and_nothing_is_lost(start_stack: StartStack) -> None:

@@ -19,6 +19,7 @@ from schemas.metrics import Metric
 MINUTES_5: Final = 300
 FROM_RELAY: Final = (
     metrics.LAG,
+    metrics.JOB_EVENTS_LAG,
     metrics.WORKERS,
     metrics.DEAD,
     metrics.OLDEST_JOB,
@@ -123,6 +124,13 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
             "LagAlarm",
             f"A partition has {alarms.lag} unacknowledged messages, for 15 minutes: too few workers, or a stuck one",
             threshold=alarms.lag,
+            periods=3,
+        ),
+        of(
+            metrics.JOB_EVENTS_LAG,
+            "JobEventsLagAlarm",
+            "Job events have been waiting for 15 minutes: the mapping cannot poll Kafka, or its function fails",
+            statistic="Minimum",
             periods=3,
         ),
         of(metrics.DEAD, "DeadLettersAlarm", "There are dead letters. `muster dead-letters list` shows them"),

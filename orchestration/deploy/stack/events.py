@@ -7,6 +7,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 
 from orchestration.deploy.environment import FUNCTION_HOME, environment
+from orchestration.deploy.names import JOB_EVENTS_GROUP
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.functions import function_role, make_function
 from orchestration.deploy.stack.logs import log_group
@@ -23,8 +24,6 @@ LOGONS: Final = {
 }
 BATCH: Final = 100
 WINDOW_S: Final = 1
-MAPPING_GROUP: Final = "muster-job-events-sns"
-"""Consumer group of the mapping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ def make_job_events(site: Site, security_group: str) -> JobEvents:
             event_source_arn=kafka.cluster,
             source_access_configurations=access or None,
             amazon_managed_kafka_event_source_config=mapping.AmazonManagedKafkaEventSourceConfigProperty(
-                consumer_group_id=MAPPING_GROUP
+                consumer_group_id=JOB_EVENTS_GROUP
             ),
             **shared,
         )
@@ -105,7 +104,7 @@ def make_job_events(site: Site, security_group: str) -> JobEvents:
                 endpoints=mapping.EndpointsProperty(kafka_bootstrap_servers=kafka.bootstrap.split(","))
             ),
             self_managed_kafka_event_source_config=mapping.SelfManagedKafkaEventSourceConfigProperty(
-                consumer_group_id=MAPPING_GROUP
+                consumer_group_id=JOB_EVENTS_GROUP
             ),
             source_access_configurations=access,
             **shared,

@@ -167,7 +167,7 @@ def test_there_is_an_alarm_for_everything_that_nobody_would_notice(template: Tem
         *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
         *("ImportAudienceTimedOutAlarm", "ExportAudienceTimedOutAlarm"),
         *("StuckJobAlarm", "LagAlarm", "DeadLettersAlarm", "WorkersAlarm", "UnavailableAlarm", "SegmentMismatchAlarm"),
-        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "UndecodableEventsAlarm"),
+        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "JobEventsLagAlarm", "UndecodableEventsAlarm"),
     }
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == [{"Ref": "OperatorsTopic"}], name
