@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml
 	@test -x $(BIN)/uv || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet "uv~=$(UV_VERSION).0"
 	$(BIN)/uv sync --frozen --all-extras --inexact --python $(BIN)/python
-	$(BIN)/python -m orchestration.local.kafka.jars
+	$(BIN)/python -m orchestration.local.kafka.warm
 	$(BIN)/python -m segmentation.warm
 	@touch $@
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from orchestration.local import stack as local_stack
 from orchestration.local.doctor import examine
 from orchestration.local.engine.deploy import state_machine_arn
 from orchestration.local.home import Home, initialise
+from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.topics import admin_client, ensure_topics, topic_differences
 from orchestration.local.ports import Ports
 from orchestration.local.seaweedfs import missing_buckets, s3_client
@@ -112,6 +114,13 @@ def test_only_loopback_is_listened_on(stack: Settings) -> None:
 
     assert len(listening) >= 10
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has mapped is known on Linux")
+def test_the_broker_starts_from_the_cache_that_setup_has_made(stack: Settings) -> None:
+    mapped = {m.path for m in psutil.Process(pid_of(stack, "kafka")).memory_maps()}
+
+    assert str(cache_path()) in mapped
 
 
 def test_the_home_is_private(stack: Settings) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from orchestration.local.kafka import class_cache
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import LOOPBACK, Ports
 from schemas.errors import FatalError
@@ -74,7 +75,7 @@ def _java(directory: Path, *flags: str) -> list[str]:
     arguments.write_text(
         "".join(f"{_quoted(a)}\n" for a in (f"-Dlog4j2.configurationFile={LOGGING}", "-cp", classpath()))
     )
-    return [str(JAVA), *flags, f"@{arguments}"]
+    return [str(JAVA), *class_cache.flags(), *flags, f"@{arguments}"]
 
 
 def _quoted(argument: str) -> str:

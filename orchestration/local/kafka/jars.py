@@ -46,7 +46,7 @@ def classpath(lock_file: Path = LOCK_FILE) -> str:
     Raises `RetriableError` JARS_UNREACHABLE, `FatalError` JAR_CHANGED.
     """
     jars = locked_jars(lock_file)
-    stamp = _cache_directory() / f"kafka-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}.json"
+    stamp = cache_directory() / f"kafka-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}.json"
     if (paths := _remembered(stamp)) is None:
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
             paths = list(pool.map(_fetch, jars))
@@ -57,7 +57,8 @@ def classpath(lock_file: Path = LOCK_FILE) -> str:
     return os.pathsep.join(map(str, paths))
 
 
-def _cache_directory() -> Path:
+def cache_directory() -> Path:
+    """What may be made again at any time lies here."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster"
 
 
@@ -100,12 +101,3 @@ def _fetch(jar: LockedJar) -> Path:
             actual=digest,
         )
     return path
-
-
-def main() -> None:
-    """Download what is missing (`make setup`)."""
-    classpath()
-
-
-if __name__ == "__main__":
-    main()

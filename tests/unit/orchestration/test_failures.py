@@ -7,6 +7,7 @@ import pytest
 from orchestration import handlers
 from orchestration.catalog.records import JobError
 from orchestration.handlers import errors_by_name
+from orchestration.settings import Settings
 from orchestration.steps.fail import error_of, extract_cause
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
@@ -30,7 +31,7 @@ def test_an_error_of_ours_leaves_a_handler_under_the_name_of_its_class_with_its_
 
 def test_a_handler_that_asks_for_no_context_makes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    monkeypatch.setattr(handlers.Settings, "load", lambda: made.append("settings"))
+    monkeypatch.setattr(Settings, "load", lambda: made.append("settings"))
     handlers.forget_context()
 
     handlers.extract_cause({"job_id": JOB, "failure": {"Error": "X"}}, None)

@@ -1,0 +1,88 @@
+"""`python -m orchestration.local.kafka.warm`: make the first start as fast as the others (`make setup`).
+
+Downloads the jars that are missing, and has a broker that works for a moment leave the cache of its classes.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Producer
+
+from orchestration.local.kafka import broker
+from orchestration.local.kafka.class_cache import cache_path
+from orchestration.local.kafka.topics import broker_answers, ensure_topics
+from orchestration.local.ports import pick_free_ports
+from orchestration.settings import Settings
+from schemas.errors import MusterError
+from schemas.topics import JOB_EVENTS
+
+UP_TIMEOUT_S: Final = 120.0
+WORK_TIMEOUT_S: Final = 30.0
+END_TIMEOUT_S: Final = 180.0
+"""The JVM writes the cache when it ends."""
+
+
+def main() -> int:
+    """Jars, which must be there, and the cache, without which everything works too."""
+    cache = cache_path()
+    if not cache.exists():
+        try:
+            make(cache)
+        except (MusterError, KafkaException, OSError, subprocess.SubprocessError) as exc:
+            sys.stderr.write(f"Kafka starts without a cache of its classes, some seconds later: {exc}\n")
+    return 0
+
+
+def make(cache: Path) -> None:
+    """Write the cache. Raises what `main` catches where that is not possible."""
+    ports = pick_free_ports()
+    settings = Settings(kafka_bootstrap=f"127.0.0.1:{ports.kafka}", partitions=1)
+    with tempfile.TemporaryDirectory(prefix="muster-kafka-") as folder:
+        home, written = Path(folder), Path(folder) / cache.name
+        broker.prepare(home, ports)
+        java, *arguments = broker.command(home)
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [java, f"-XX:AOTCacheOutput={written}", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            deadline = time.monotonic() + UP_TIMEOUT_S
+            while not broker_answers(settings):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise subprocess.SubprocessError((home / "log").read_text(errors="replace")[-500:])
+                time.sleep(0.2)
+            work(settings)
+            process.terminate()
+            process.wait(END_TIMEOUT_S)
+        finally:
+            process.kill()
+            process.wait()
+        temporary = cache.with_name(f"{cache.name}.{process.pid}")
+        temporary.write_bytes(written.read_bytes())
+        temporary.replace(cache)
+
+
+def work(settings: Settings) -> None:
+    """Let the broker load what it needs for topics, a transaction and a group."""
+    ensure_topics(settings)
+    address = {"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2}
+    producer = Producer({**address, "transactional.id": "warm"})
+    producer.init_transactions(WORK_TIMEOUT_S)
+    producer.begin_transaction()
+    producer.produce(JOB_EVENTS, b"x")
+    producer.commit_transaction(WORK_TIMEOUT_S)
+    consumer = Consumer({**address, "group.id": "warm", "auto.offset.reset": "earliest"})
+    try:
+        consumer.subscribe([JOB_EVENTS])
+        if consumer.poll(WORK_TIMEOUT_S) is not None:
+            consumer.commit(asynchronous=False)
+    finally:
+        consumer.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

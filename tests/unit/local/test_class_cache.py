@@ -1,0 +1,56 @@
+"""The cache of the broker's classes: a gain where it is, and nothing that a start depends on."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestration.local.kafka import broker, class_cache, warm
+from orchestration.local.kafka.jars import classpath
+from orchestration.local.ports import pick_free_ports
+from schemas.errors import FatalError
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the cache would be."""
+    monkeypatch.setattr(class_cache, "cache_directory", lambda: tmp_path)
+    return class_cache.cache_path()
+
+
+def test_a_cache_is_named_after_the_jvm_and_the_jars(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jars = classpath()
+    assert class_cache.cache_path() == cache
+    monkeypatch.setattr(class_cache, "classpath", lambda: jars.rpartition(os.pathsep)[0])
+    of_other_jars = class_cache.cache_path()
+    monkeypatch.setattr(class_cache, "classpath", lambda: jars)
+    monkeypatch.setattr(class_cache, "version", lambda _: "26.0.0")
+    assert len({cache, of_other_jars, class_cache.cache_path()}) == 3
+
+
+@pytest.mark.parametrize("content", [None, b"", b"rubbish", b"\0" * 100_000])
+def test_storage_is_formatted_without_a_cache_and_with_one_that_is_none(
+    cache: Path, content: bytes | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        cache.write_bytes(content)
+        assert f"-XX:AOTCache={cache}" in broker.command(tmp_path)
+    broker.prepare(tmp_path, pick_free_ports())
+    assert (tmp_path / "data" / "meta.properties").exists()
+
+
+def test_setup_goes_on_where_no_cache_can_be_made(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error in (FatalError("FORMAT_FAILED", "no space"), OSError("no space"), subprocess.SubprocessError("no space")):
+
+        def fails(_: Path, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(warm, "cache_path", lambda: cache)
+        monkeypatch.setattr(warm, "make", fails)
+        assert warm.main() == 0
+        assert "without a cache of its classes" in (said := capsys.readouterr().err)
+        assert "no space" in said
+    assert not cache.exists()
