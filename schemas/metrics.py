@@ -167,11 +167,11 @@ LAG: Final = Metric(
     "archived.",
     labels=("topic", "partition"),
 )
-JOB_EVENTS_LAG: Final = Metric(
-    name="muster_job_events_lag",
+JOB_EVENTS_STALLED: Final = Metric(
+    name="muster_job_events_stalled_seconds",
     type="gauge",
-    help="Job events that the consumer group of the setting `job_events_group` has not acknowledged yet; only where "
-    "that is set.",
+    help="For how long job events have been waiting for the consumer group of the setting `job_events_group` while it "
+    "acknowledged none; only where that is set.",
 )
 WORKERS: Final = Metric(name="muster_workers", type="gauge", help="Workers that share the partitions.")
 DEAD: Final = Metric(name="muster_dead_letters", type="gauge", help="Messages in the dead letter topic.")
@@ -232,7 +232,7 @@ RELAY_METRICS: Final = (
     OTHER_LOG,
     OLDEST_JOB,
     LAG,
-    JOB_EVENTS_LAG,
+    JOB_EVENTS_STALLED,
     WORKERS,
     DEAD,
     NOTIFICATIONS,

@@ -24,13 +24,14 @@ from orchestration.catalog.tables import (
 )
 from orchestration.clock import now_ms
 from orchestration.context import Context
-from orchestration.relay.worker_group import TIMEOUT_S, Place, WorkerGroup
+from orchestration.relay.standstill import Standstill
+from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
 from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
     DEAD,
     EXPORTS,
-    JOB_EVENTS_LAG,
+    JOB_EVENTS_STALLED,
     JOBS,
     LAG,
     NOTIFICATIONS,
@@ -60,6 +61,7 @@ class RelayMetrics:
         self._group: WorkerGroup | None = None
         self._archivers: WorkerGroup | None = None
         self._told: WorkerGroup | None = None
+        self._standstill = Standstill()
         self._read_ms = 0
         self._samples: list[Sample] = []
 
@@ -124,25 +126,20 @@ class RelayMetrics:
             yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
 
     def _kafka(self, now: int) -> Iterator[Sample]:
-        del now
         s = self._context.settings
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
         self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         for group in (self._group, self._archivers):
-            for place, waiting in _lag(group):
+            committed, ends = group.committed(), group.ends()
+            for place, end in ends.items():
+                waiting = max(end - max(committed.get(place, 0), 0), 0)
                 yield Sample(metric=LAG, value=waiting, labels=(place[0], str(place[1])))
         if s.job_events_group:
             self._told = self._told or WorkerGroup(s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,))
-            yield Sample(metric=JOB_EVENTS_LAG, value=sum(waiting for _, waiting in _lag(self._told)))
+            stalled_s = self._standstill.seconds(self._told.committed(), self._told.ends(), now)
+            yield Sample(metric=JOB_EVENTS_STALLED, value=stalled_s)
         yield Sample(metric=WORKERS, value=self._group.members())
         yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))
-
-
-def _lag(group: WorkerGroup) -> Iterator[tuple[Place, int]]:
-    """Messages of each partition that the group has not acknowledged."""
-    committed, ends = group.committed(), group.ends()
-    for place, end in ends.items():
-        yield place, max(end - max(committed.get(place, 0), 0), 0)
 
 
 def dead_letters(bootstrap: str) -> int:

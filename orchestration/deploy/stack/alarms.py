@@ -17,9 +17,10 @@ from schemas import metrics
 from schemas.metrics import Metric
 
 MINUTES_5: Final = 300
+STALLED_S: Final = 900
 FROM_RELAY: Final = (
     metrics.LAG,
-    metrics.JOB_EVENTS_LAG,
+    metrics.JOB_EVENTS_STALLED,
     metrics.WORKERS,
     metrics.DEAD,
     metrics.OLDEST_JOB,
@@ -127,11 +128,10 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
             periods=3,
         ),
         of(
-            metrics.JOB_EVENTS_LAG,
-            "JobEventsLagAlarm",
-            "Job events have been waiting for 15 minutes: the mapping cannot poll Kafka, or its function fails",
-            statistic="Minimum",
-            periods=3,
+            metrics.JOB_EVENTS_STALLED,
+            "JobEventsStalledAlarm",
+            "Job events wait, and none was taken for 15 minutes: the mapping cannot poll Kafka, or its function fails",
+            threshold=STALLED_S,
         ),
         of(metrics.DEAD, "DeadLettersAlarm", "There are dead letters. `muster dead-letters list` shows them"),
         of(

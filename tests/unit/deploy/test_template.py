@@ -167,7 +167,7 @@ def test_there_is_an_alarm_for_everything_that_nobody_would_notice(template: Tem
         *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
         *("ImportAudienceTimedOutAlarm", "ExportAudienceTimedOutAlarm"),
         *("StuckJobAlarm", "LagAlarm", "DeadLettersAlarm", "WorkersAlarm", "UnavailableAlarm", "SegmentMismatchAlarm"),
-        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "JobEventsLagAlarm", "UndecodableEventsAlarm"),
+        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "JobEventsStalledAlarm", "UndecodableEventsAlarm"),
     }
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == [{"Ref": "OperatorsTopic"}], name

@@ -1,0 +1,24 @@
+"""For how long a consumer group has taken nothing of what waits for it.
+
+How many messages wait says little: under load there are always some, and a single one that nobody fetches is one too
+many.
+"""
+
+from collections.abc import Mapping
+
+from orchestration.relay.worker_group import Place
+
+
+class Standstill:
+    """Compares one look at a group with the next."""
+
+    def __init__(self) -> None:
+        self._committed: Mapping[Place, int] | None = None
+        self._since_ms = 0
+
+    def seconds(self, committed: Mapping[Place, int], ends: Mapping[Place, int], now_ms: int) -> float:
+        """Since the first look at which something waited and the group was where it is now; 0 while nothing waits."""
+        waits = any(end > max(committed.get(place, 0), 0) for place, end in ends.items())
+        if not waits or committed != self._committed:
+            self._committed, self._since_ms = committed, now_ms
+        return (now_ms - self._since_ms) / 1000
