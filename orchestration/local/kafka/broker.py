@@ -37,7 +37,7 @@ def prepare(directory: Path, ports: Ports) -> None:
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
     result = subprocess.run(
         [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
-        env=_environment(),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=FORMAT_TIMEOUT_S,
@@ -82,8 +82,8 @@ def _quoted(argument: str) -> str:
     return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _environment() -> dict[str, str]:
-    # JAVA_TOOL_OPTIONS and the like would change the JVM behind our back.
+def environment() -> dict[str, str]:
+    """Of a JVM: without JAVA_TOOL_OPTIONS and the like, which would change it behind our back."""
     return {
         name: value for name, value in os.environ.items() if not name.startswith(("JAVA_", "JDK_", "_JAVA", "KAFKA_"))
     }

@@ -47,7 +47,11 @@ def make(cache: Path) -> None:
         java, *arguments = broker.command(home)
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                [java, f"-XX:AOTCacheOutput={written}", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [java, f"-XX:AOTCacheOutput={written}", *arguments],
+                env=broker.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         try:
             deadline = time.monotonic() + UP_TIMEOUT_S
