@@ -125,16 +125,34 @@ class Proxy:
         servers = [await _listen(link, connections) for link in self.links.values()]
         self._ready.set()
         await self._closing.wait()
+        # In this order: a server that is closed forgets, open, what it has just accepted.
+        for server in servers:
+            for listener in server.sockets:
+                self._loop.remove_reader(listener.fileno())
+        await _turns()
         for server in servers:
             server.close()
-        # `asyncio.run` cancels the connections.
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await _turns()  # what was reset closes its sockets
+
+
+async def _turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def _listen(link: Link, connections: set[asyncio.Task[None]]) -> asyncio.Server:
     def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def ended(connection: asyncio.Task[None]) -> None:
+            connections.discard(connection)
+            if connection.cancelled():  # perhaps before it had begun
+                _reset(writer)
+
         connection = asyncio.create_task(_Connection(link, reader, writer).run())
         connections.add(connection)
-        connection.add_done_callback(connections.discard)
+        connection.add_done_callback(ended)
 
     server = await asyncio.start_server(serve, "127.0.0.1", link.port, limit=2 * PIECE_BYTES)
     link.port = server.sockets[0].getsockname()[1]
@@ -149,30 +167,36 @@ class _Connection:
         self._fates: dict[int, Harm] = {}
 
     async def run(self) -> None:
-        link, (from_client, to_client) = self._link, self._client
+        """Until both sides have ended. Whatever ends it, the proxy's own end included, both are closed or reset."""
+        writers, harmed = [self._client[1]], True
         try:
-            connecting = asyncio.open_connection("127.0.0.1", link.target)
-            from_server, to_server = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                from_server, to_server = await asyncio.open_connection("127.0.0.1", self._link.target)
+            writers.append(to_server)
+            harmed = await self._exchange(from_server, to_server)
         except (OSError, TimeoutError):
-            _reset(to_client)
-            return
+            pass
+        finally:
+            for writer in writers:
+                if harmed:
+                    _reset(writer)
+                else:
+                    writer.close()
+
+    async def _exchange(self, from_server: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> bool:
+        """Pass on what either side says; whether harm was done."""
+        from_client, to_client = self._client
         ways = [
             asyncio.create_task(self._requests(from_client, to_server)),
             asyncio.create_task(self._replies(from_server, to_client)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
-            harmed = any(way.done() and not way.cancelled() and way.exception() for way in ways)
-        except asyncio.CancelledError:
-            harmed = True
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for writer in (to_server, to_client):
-            if harmed:
-                _reset(writer)
-            else:
-                writer.close()
+            return any(way.done() and not way.cancelled() and way.exception() for way in ways)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(PIECE_BYTES):

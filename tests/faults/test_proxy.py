@@ -1,5 +1,6 @@
 """The proxy does to a connection what its rule says, and nothing else."""
 
+import gc
 import socket
 import struct
 import threading
@@ -94,6 +95,15 @@ def test_a_request_that_is_reset_never_comes_to_the_server(server: Server, link:
         assert put(client, "/b").endswith(REPLY)
     assert server.done == ["/b"]
     assert link.lift() == 1
+
+
+def test_a_proxy_that_ends_while_its_clients_leave_leaves_nothing_open(server: Server) -> None:
+    for _ in range(20):
+        link = Link(name="s3", protocol="http", target=server.server_port)
+        with Proxy(link):
+            for client in [connect(link) for _ in range(5)]:
+                client.close()
+    gc.collect()  # what is collected while it is open warns, and a warning is an error here
 
 
 def test_a_reply_that_is_lost_was_given_by_a_server_that_did_what_was_asked(server: Server, link: Link) -> None:
