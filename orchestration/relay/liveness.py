@@ -9,7 +9,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
-from orchestration.relay.worker_group import Place, WorkerGroup
+from orchestration.relay.worker_group import Place, WorkerGroup, unacknowledged
 
 STALL_MS: Final = 120_000
 
@@ -37,7 +37,7 @@ class WorkerLiveness:
                 return f"no worker has been in group {self._group.name} for {(now_ms - self._empty_ms) // 1000} s"
         else:
             self._empty_ms = None
-        lag = sum(max(end - max(committed[place], 0), 0) for place, end in ends.items())
+        lag = sum(unacknowledged(committed, ends).values())
         if lag and now_ms - self._moved_ms > STALL_MS:
             return f"the workers have not moved for {(now_ms - self._moved_ms) // 1000} s, {lag} messages wait"
         return None

@@ -25,7 +25,7 @@ from orchestration.catalog.tables import (
 from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.relay.standstill import Standstill
-from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup
+from orchestration.relay.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
@@ -130,10 +130,8 @@ class RelayMetrics:
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
         self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         for group in (self._group, self._archivers):
-            committed, ends = group.committed(), group.ends()
-            for place, end in ends.items():
-                waiting = max(end - max(committed.get(place, 0), 0), 0)
-                yield Sample(metric=LAG, value=waiting, labels=(place[0], str(place[1])))
+            for place, count in unacknowledged(group.committed(), group.ends()).items():
+                yield Sample(metric=LAG, value=count, labels=(place[0], str(place[1])))
         if s.job_events_group:
             self._told = self._told or WorkerGroup(s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,))
             stalled_s = self._standstill.seconds(self._told.committed(), self._told.ends(), now)

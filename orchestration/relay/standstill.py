@@ -6,7 +6,7 @@ many.
 
 from collections.abc import Mapping
 
-from orchestration.relay.worker_group import Place
+from orchestration.relay.worker_group import Place, unacknowledged
 
 
 class Standstill:
@@ -18,7 +18,6 @@ class Standstill:
 
     def seconds(self, committed: Mapping[Place, int], ends: Mapping[Place, int], now_ms: int) -> float:
         """Since the first look at which something waited and the group was where it is now; 0 while nothing waits."""
-        waits = any(end > max(committed.get(place, 0), 0) for place, end in ends.items())
-        if not waits or committed != self._committed:
+        if not any(unacknowledged(committed, ends).values()) or committed != self._committed:
             self._committed, self._since_ms = committed, now_ms
         return (now_ms - self._since_ms) / 1000

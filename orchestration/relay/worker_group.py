@@ -58,5 +58,10 @@ class WorkerGroup:
         return {_place(place): answer(self._admin, f, TIMEOUT_S + 1).offset for place, f in latest.items()}
 
 
+def unacknowledged(committed: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
+    """How many messages of each partition the group has not acknowledged."""
+    return {place: max(end - max(committed.get(place, 0), 0), 0) for place, end in ends.items()}
+
+
 def _place(place: TopicPartition) -> Place:
     return place.topic, place.partition
