@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
+import boto3
 import psutil
 import pytest
 
@@ -57,6 +58,24 @@ def _no_parser_waits() -> Iterator[None]:
     """A handler that a test calls in this process keeps a parser waiting for the next file: not for the next test."""
     yield
     STANDBY.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials_are_left() -> Iterator[None]:
+    """boto3's own session keeps the credentials that it has once found: no test has those of another's environment.
+
+    One that has found none stays; to make a client in a new one takes twenty times as long.
+    """
+    _forget_credentials()
+    yield
+    _forget_credentials()
+
+
+def _forget_credentials() -> None:
+    session = boto3.DEFAULT_SESSION
+    # Not `get_credentials()`: it would look for some.
+    if session is not None and session._session._credentials is not None:  # type: ignore[attr-defined]
+        boto3.DEFAULT_SESSION = None
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -59,7 +58,6 @@ def door(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
             monkeypatch.delenv(name, raising=False)
         for name, value in role.environment().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it has found
         monkeypatch.setattr(role_keys, "RENEW_EVERY_S", 0.05)
         yield Door(proxy, role)
 

@@ -38,7 +38,6 @@ AT_AWS = {
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, f"role {name[4:].lower()}")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it has found
     return Settings.load({**AT_AWS, "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": f"sqlite:///{tmp_path}/c.db"})
 
 
@@ -47,6 +46,14 @@ def test_step_functions_is_asked_in_the_region_with_the_credentials_of_the_role(
     assert workflow.meta.endpoint_url == "https://states.eu-west-1.amazonaws.com"
     credentials = workflow._request_signer._credentials  # type: ignore[attr-defined]
     assert (credentials.access_key, credentials.token) == ("role access_key_id", "role session_token")
+
+
+@pytest.mark.parametrize("key", ["one", "another"])
+def test_each_test_has_the_credentials_of_its_own_environment(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    signer = boto3.client("sns", region_name="eu-west-1")._request_signer
+    assert signer._credentials.access_key == key
 
 
 def test_machines_have_the_names_of_the_stack(settings: Settings) -> None:
