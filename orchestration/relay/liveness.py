@@ -4,12 +4,12 @@ That is what keeps the heart of a waiting job beating, not its own progress, so 
 failure.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from confluent_kafka import KafkaException
 
-from orchestration.relay.worker_group import Place, WorkerGroup, unacknowledged
+from orchestration.relay.standstill import Standstill
+from orchestration.relay.worker_group import WorkerGroup, unacknowledged
 
 STALL_MS: Final = 120_000
 
@@ -19,8 +19,7 @@ class WorkerLiveness:
 
     def __init__(self, group: WorkerGroup) -> None:
         self._group = group
-        self._committed: Mapping[Place, int] = {}
-        self._moved_ms: int | None = None
+        self._standstill = Standstill()
         self._empty_ms: int | None = None
 
     def fault(self, now_ms: int) -> str | None:
@@ -29,15 +28,14 @@ class WorkerLiveness:
             committed, ends, members = self._group.committed(), self._group.ends(), self._group.members()
         except KafkaException as exc:
             return f"Kafka does not answer: {exc.args[0]}"
-        if committed != self._committed or self._moved_ms is None:
-            self._committed, self._moved_ms = committed, now_ms
+        stood_s = self._standstill.seconds(committed, ends, now_ms)
         if members == 0:
             self._empty_ms = self._empty_ms or now_ms
             if now_ms - self._empty_ms > STALL_MS:
                 return f"no worker has been in group {self._group.name} for {(now_ms - self._empty_ms) // 1000} s"
         else:
             self._empty_ms = None
-        lag = sum(unacknowledged(committed, ends).values())
-        if lag and now_ms - self._moved_ms > STALL_MS:
-            return f"the workers have not moved for {(now_ms - self._moved_ms) // 1000} s, {lag} messages wait"
+        if stood_s > STALL_MS / 1000:
+            lag = sum(unacknowledged(committed, ends).values())
+            return f"the workers have not moved for {stood_s:.0f} s, {lag} messages wait"
         return None

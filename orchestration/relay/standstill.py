@@ -13,11 +13,14 @@ class Standstill:
     """Compares one look at a group with the next."""
 
     def __init__(self) -> None:
-        self._committed: Mapping[Place, int] | None = None
-        self._since_ms = 0
+        self._committed: Mapping[Place, int] = {}
+        self._since_ms: int | None = None
 
     def seconds(self, committed: Mapping[Place, int], ends: Mapping[Place, int], now_ms: int) -> float:
         """Since the first look at which something waited and the group was where it is now; 0 while nothing waits."""
-        if not any(unacknowledged(committed, ends).values()) or committed != self._committed:
-            self._committed, self._since_ms = committed, now_ms
-        return (now_ms - self._since_ms) / 1000
+        if not any(unacknowledged(committed, ends).values()):
+            self._since_ms = None
+        elif self._since_ms is None or committed != self._committed:
+            self._since_ms = now_ms
+        self._committed = committed
+        return 0 if self._since_ms is None else (now_ms - self._since_ms) / 1000

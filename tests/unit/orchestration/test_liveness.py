@@ -1,0 +1,62 @@
+"""When workers do not count as alive, so that the heart of a job that waits for them stops."""
+
+from confluent_kafka import KafkaError, KafkaException
+
+from orchestration.relay.liveness import STALL_MS, WorkerLiveness
+from orchestration.relay.worker_group import Place, WorkerGroup
+
+PLACE = ("muster.imports.large", 0)
+LATER_MS = STALL_MS // 2 + 1
+"""From one look to the next: two of them are too long."""
+
+
+class Group(WorkerGroup):
+    """One partition, as the test says it is."""
+
+    def __init__(self) -> None:
+        self.name = "muster-workers"
+        self.at, self.end, self.workers, self.away = 0, 0, 1, False
+
+    def members(self) -> int:
+        return self.workers
+
+    def committed(self) -> dict[Place, int]:
+        if self.away:
+            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return {PLACE: self.at}
+
+    def ends(self) -> dict[Place, int]:
+        return {PLACE: self.end}
+
+
+def looked(group: Group, *seen: dict[str, int]) -> list[str | None]:
+    """What is said at each look."""
+    liveness, said = WorkerLiveness(group), []
+    for n, change in enumerate(seen):
+        vars(group).update(change)
+        said.append(liveness.fault(1_000 + n * LATER_MS))
+    return said
+
+
+def test_workers_that_take_nothing_of_what_waits_are_told_and_no_longer_once_they_move() -> None:
+    said = looked(Group(), {"end": 5}, {}, {"end": 6}, {"at": 1}, {})
+    assert said == [None, None, "the workers have not moved for 120 s, 6 messages wait", None, None]
+
+
+def test_what_comes_after_a_quiet_time_is_waited_for_as_long_as_anything_else() -> None:
+    assert looked(Group(), {}, {}, {}, {"end": 1}, {}) == [None] * 5
+
+
+def test_workers_that_are_behind_and_move_are_alive() -> None:
+    assert looked(Group(), *({"at": n, "end": 10 * n + 10} for n in range(6))) == [None] * 6
+
+
+def test_a_group_without_members_is_told_also_while_nothing_waits() -> None:
+    told = f"no worker has been in group muster-workers for {2 * LATER_MS // 1000} s"
+    assert looked(Group(), {"workers": 0}, {}, {}, {"workers": 1}, {"workers": 0}) == [None, None, told, None, None]
+
+
+def test_a_broker_that_does_not_answer_is_told_at_once() -> None:
+    [said] = looked(Group(), {"away": True})
+    assert said is not None
+    assert said.startswith("Kafka does not answer: ")
