@@ -17,8 +17,8 @@ from connectors.sinks.checking import check
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
+from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
-from connectors.sources.standby import STANDBY
 from orchestration.clock import fresh_id
 from orchestration.context import Context
 from schemas.columns import FileFormat
@@ -186,7 +186,7 @@ def sha256(folder: Path) -> int:
 
 def verify(folder: Path, s3: S3Access) -> int:
     """`muster verify`, without the command's own start."""
-    STANDBY.keep()
+    PARSERS.prepare()
     with read_manifest(str(folder / MANIFEST_NAME), s3, folder) as (manifest, files):
         if (difference := check(manifest, files, limits=ParseLimits())) is not None:
             raise RuntimeError(str(difference))

@@ -7,9 +7,14 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
+
+from connectors.sources.fork_server import PARSERS
 
 KIB: Final = 1024
 PACKAGES: Final = ("confluent-kafka", "duckdb", "fastavro", "numba", "numpy", "pyarrow", "pyiceberg")
@@ -103,8 +108,10 @@ def _run(send: Any, work: Work, arguments: tuple[object, ...], prepare: Prepare 
     began = time.perf_counter()
     rows = work(*arguments)
     wall_s = time.perf_counter() - began
+    cpu_s = spent_cpu_s() - cpu_before
+    PARSERS.stop()  # only what has ended tells its peak
     peak = max(peak_kib(os.getpid()), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-    send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=spent_cpu_s() - cpu_before, peak_bytes=peak * KIB))
+    send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=cpu_s, peak_bytes=peak * KIB))
 
 
 def peak_kib(pid: int) -> int:
@@ -117,9 +124,13 @@ def peak_kib(pid: int) -> int:
 
 
 def spent_cpu_s() -> float:
-    """Processor seconds of this process, and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    """Processor seconds of this process, of its children, and of what these have waited for."""
+    this = psutil.Process()
+    used = 0.0
+    for process in (this, *this.children()):
+        with suppress(psutil.NoSuchProcess):  # one that has just ended: the next time it is among ours
+            used += sum(process.cpu_times()[:4])
+    return used
 
 
 def machine() -> dict[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Result
-from connectors.sources.standby import STANDBY
+from connectors.sources.fork_server import PARSERS
 from orchestration.settings import Settings
 from schemas.columns import Column, ImportSpec
 from schemas.warm import warm
@@ -36,8 +36,8 @@ class Setting:
 def warm_parser() -> None:
     """What a function or task has done by the time a file is known: kernels loaded, a parser's process waiting."""
     warm()
-    STANDBY.prepare()
-    STANDBY.await_ready()
+    PARSERS.prepare()
+    PARSERS.await_ready()
 
 
 Benchmark = Callable[[Setting], list[Result]]

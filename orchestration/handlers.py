@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from connectors.sources.standby import STANDBY
+from connectors.sources.fork_server import PARSERS
 from orchestration import container_secrets
 from orchestration.context import Context
 from orchestration.logs import configure
@@ -130,7 +130,7 @@ def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.verify import verify
 
-    STANDBY.keep()  # the parser's process loads while the job is read; a warm function has it from the last time
+    PARSERS.prepare()  # it loads while the job is read; a warm function has it from the last time
     return verify(process_context(), _job(event))
 
 
@@ -140,7 +140,7 @@ def import_to_kafka(event: Event, _: object) -> View:
     """{job_id} -> view."""
     from orchestration.steps.send import send
 
-    STANDBY.keep()
+    PARSERS.prepare()
     return send(process_context(), _job(event))
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from connectors.sources.standby import STANDBY
+from connectors.sources.fork_server import PARSERS
 from orchestration.container import USAGE_EXIT_CODE
 from orchestration.context import Context
 from orchestration.logs import configure
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE_EXIT_CODE
     command, job, execution, *group = arguments
     if command in PARSING:
-        STANDBY.prepare()  # it loads while the settings, the catalog and the job are read
+        PARSERS.prepare()  # it loads while the settings, the catalog and the job are read
     settings = Settings.load()
     configure(settings)
     if command == "export":

@@ -19,7 +19,6 @@ import boto3
 import psutil
 import pytest
 
-from connectors.sources.standby import STANDBY
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
@@ -51,13 +50,6 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Only short text may name a test: compressed bytes hold the time, and all processes must collect the same."""
     readable = not isinstance(val, bytes) or (len(val) <= LONGEST_NAME and val.isascii())
     return None if readable else argname
-
-
-@pytest.fixture(autouse=True)
-def _no_parser_waits() -> Iterator[None]:
-    """A handler that a test calls in this process keeps a parser waiting for the next file: not for the next test."""
-    yield
-    STANDBY.stop()
 
 
 @pytest.fixture(autouse=True)

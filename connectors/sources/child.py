@@ -1,26 +1,20 @@
-"""The child process that parses one untrusted file: `python -m connectors.sources.child CONTROL_FD PARENT [preload]`.
+"""The child process that parses one untrusted file; the fork server makes it.
 
-1. The job comes as JSON over the socket CONTROL_FD, with the descriptors of the file and of the pipe for frames.
-2. It dies with its parent (PR_SET_PDEATHSIG) and never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which
-   are set before it looks at a byte of the file.
+1. The job comes as JSON over a socket, with the descriptors of the file and of the pipe for frames.
+2. It never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which are set before it looks at a byte of the
+   file, and dies with the server, which dies with the process that wants the file.
 3. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
 """
 
-import gc
-import io
 import json
-import os
 import resource
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from connectors.confinement import die_with
-from connectors.sources.child_process import PRELOAD
 from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
@@ -42,14 +36,9 @@ EXIT_FAULT: Final = 3
 EXIT_MEMORY: Final = 4
 
 
-def main() -> int:
-    """Parse one file; the exit code is for people, the parent reads the frames."""
-    die_with(int(sys.argv[2]))
-    sys.meta_path.insert(0, _NoPandas())
-    with socket.socket(fileno=int(sys.argv[1])) as control:
-        if PRELOAD in sys.argv[3:]:
-            _preload()
-            control.send(b"R", socket.MSG_NOSIGNAL)
+def run(control_fd: int) -> int:
+    """Parse the file of the one job that comes; the exit code is for people, the parent reads the frames."""
+    with socket.socket(fileno=control_fd) as control:
         _, fds, _, _ = socket.recv_fds(control, 1, 2)
         if not fds:
             return 0  # it was not needed
@@ -68,34 +57,6 @@ def main() -> int:
     except BrokenPipeError:
         return EXIT_FAULT
     return 0
-
-
-def _preload() -> None:
-    """Import what most files need, and load its compiled code, by reading and digesting a file of our own.
-
-    Without a second thread: what the C library reserves for one is to count against the limits of the job.
-    """
-    gc.disable()  # nothing of what is loaded is garbage, but a quarter of the time goes into looking for some
-    from connectors.sources.compression import CountedSource
-    from connectors.sources.csv_reader import CsvReader
-    from schemas.columns import Column, ImportSpec
-    from schemas.row_digest import PartitionDigests
-
-    spec = ImportSpec(columns=(Column(name="n", type="long"),))
-    digests = PartitionDigests(spec.row_schema, partitions=1)
-    for rows in CsvReader(CountedSource(io.BytesIO(), b"user_id,n\na,1\n"), spec):
-        digests.add(rows)
-    gc.freeze()
-    gc.enable()
-
-
-class _NoPandas:
-    """pyarrow imports pandas, where it is installed, to see whether a list is one of its own: 0.15 s for nothing."""
-
-    def find_spec(self, name: str, _path: object, _target: object = None) -> None:
-        """A finder of modules (`sys.meta_path`)."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
 
 
 def _confine(job: ParseJob) -> None:
@@ -266,8 +227,3 @@ def _bytes_read(
     if job.format == "parquet":
         return {"source_bytes": job.source_size, "decoded_bytes": getattr(reader, "bytes_decoded", 0)}
     return {"source_bytes": source.bytes_read, "decoded_bytes": decoded.bytes_decoded}
-
-
-if __name__ == "__main__":
-    # Everything is written when main returns; taking the interpreter apart would only cost time.
-    os._exit(main())

@@ -1,86 +1,83 @@
-"""One confined child of this process: how it is started, given its file, ended and asked why it died.
-
-A thread per child starts it and waits for it. It must be one thread for both, because the kernel sends the child its
-death signal when the *thread* that started it ends.
-"""
+"""One confined child of the fork server: how it is given its file, ended, and asked why it died."""
 
 import json
 import os
+import select
 import signal
 import socket
-import subprocess
-import sys
+import struct
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
-from connectors.confinement import child_environment
-
 STDERR_SHOWN_BYTES: Final = 2000
-PARSER_ENVIRONMENT: Final = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # RLIMIT_AS and the arenas of mimalloc do not go together
-    "NUMBA_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
-    "OPENBLAS_NUM_THREADS": "1",
-}
-PRELOAD: Final = "preload"
+FORK: Final = b"F"
+"""A request to the server. With it come the child's end of `control`, the server's of `status`, and stderr."""
+ANSWER: Final = struct.Struct("<i")
+"""What the server says on `status`: 0 with a descriptor of the child's process, or an errno."""
+END: Final = struct.Struct("<iQ")
+"""What it says there later: the exit code, and the largest memory in bytes."""
 
 
 class ChildProcess:
-    """A child that waits for its job. `preload`: it loads what parsing needs before it gets one."""
+    """A child that waits for its job, once it has begun. Safe to share between threads."""
 
-    def __init__(self, *, preload: bool = False) -> None:
-        self._preload = preload
-        self._process: subprocess.Popen[bytes] | None = None
-        self._errors: list[BaseException] = []
-        self._reaped = False
-        self._lock = threading.Lock()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
-        self._control, self._its_control = socket.socketpair()
-        self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="parser-parent", daemon=True)
-        self._thread.start()
-        self._begun.wait()
-        if self._errors:
-            self.close()
-            raise self._errors[0]
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._thread.is_alive()
-
-    @property
-    def exit_code(self) -> int:
+    def __init__(self, server: socket.socket) -> None:
+        """Ask the server for it."""
+        self.exit_code = 0
         """Negative for a signal; after `wait`."""
-        return self._process.returncode if self._process is not None else 0
+        self.peak_bytes = 0
+        """Its largest memory, what it shares with the server included; after `wait`."""
+        self._pidfd = -1
+        self._ended = False
+        self._signalling, self._waiting = threading.Lock(), threading.Lock()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
+        self._control, its_control = socket.socketpair()
+        self._status, its_status = socket.socketpair()
+        given = [its_control.fileno(), its_status.fileno(), self._stderr.fileno()]
+        with its_control, its_status, suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(server, [FORK], given)
 
-    def await_ready(self) -> None:
-        """Until one that was started with `preload` has loaded everything, or has died."""
-        self._control.recv(1)
+    def begin(self) -> bool:
+        """Wait until it is there. No, when the server has died; raises OSError when it may not fork."""
+        answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
+        if not fds and answer:
+            (errno,) = ANSWER.unpack(answer)
+            raise OSError(errno, os.strerror(errno))
+        self._pidfd = fds[0] if fds else -1
+        return bool(fds)
 
     def assign(self, job: Mapping[str, object], source_fd: int, frames_fd: int) -> None:
         """Give it its file and where to write frames to; it gets copies of the descriptors. Once only.
 
         A child that has died says so by its frames, not here.
         """
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self._control, [b"J"], [source_fd, frames_fd])
             self._control.sendall(json.dumps(job).encode())
             self._control.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def kill(self) -> None:
         """End it at once."""
-        with self._lock:  # a process id may be killed only until it is reaped: then it may be another's
-            if self._process is not None and not self._reaped:
-                os.kill(self._process.pid, signal.SIGKILL)
+        with self._signalling:
+            if self._pidfd >= 0:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self) -> None:
         """Until it has ended."""
-        self._thread.join()
+        with self._waiting:
+            if self._ended or self._pidfd < 0:
+                return
+            ends = select.poll()
+            ends.register(self._pidfd, select.POLLIN)
+            ends.poll()  # not only until the server tells: it may have died
+            told = self._status.recv(END.size)
+            # Where the server has died nobody knows: the child was killed with it.
+            self.exit_code, self.peak_bytes = END.unpack(told) if told else (-signal.SIGKILL, 0)
+            self._ended = True
 
     def last_words(self) -> bytes:
         """The end of what it wrote to standard error; after `wait`."""
@@ -91,33 +88,10 @@ class ChildProcess:
         """Kill it if it still runs and give everything back. May be called twice."""
         self.kill()
         self.wait()
+        with self._signalling:
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
         self._control.close()
-        self._its_control.close()
+        self._status.close()
         self._stderr.close()
-
-    def _run(self) -> None:
-        try:
-            with self._its_control:
-                self._process = self._start()
-        except BaseException as exc:  # noqa: BLE001  # raised again in the thread that wanted the child
-            self._errors.append(exc)
-            return
-        finally:
-            self._begun.set()
-        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        with self._lock:
-            self._reaped = True
-            self._process.wait()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        fd = self._its_control.fileno()
-        # -P: the directory the parent happens to be in is no place to import from.
-        command = [sys.executable, "-P", "-m", "connectors.sources.child", str(fd), str(os.getpid())]
-        return subprocess.Popen(
-            command + [PRELOAD] * self._preload,
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            env=child_environment() | PARSER_ENVIRONMENT,
-            pass_fds=(fd,),
-        )

@@ -103,6 +103,11 @@ class ParsedFile:
         """Whether the file was read to its end, and the totals are known."""
         return self._summary is not None
 
+    @property
+    def peak_bytes(self) -> int:
+        """The largest memory of the child, with what it shares with the fork server; 0 while it lives."""
+        return self._process.peak_bytes
+
     def __enter__(self) -> Self:
         return self
 

@@ -16,9 +16,9 @@ from typing import IO, Final, Protocol
 from connectors.sources.child_process import ChildProcess
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.detection import detect
+from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
-from connectors.sources.standby import STANDBY
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
@@ -59,6 +59,8 @@ class ParserProcess:
         self._spec = spec
         self._limits = limits
         self._child: ChildProcess | None = None
+        self.peak_bytes = 0
+        """Largest memory of the child; once it has ended."""
         self._assigned = False
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -103,7 +105,6 @@ class ParserProcess:
         if self._child is not None:
             self._child.close()
             self._child = None
-            STANDBY.refill()
 
     def death(self) -> MusterError:
         """Why a child that said nothing at the end is dead; after `finish`."""
@@ -208,7 +209,7 @@ class ParserProcess:
             choose=self._choose,
             partitions=self._partitions,
         )
-        self._child = STANDBY.take()
+        self._child = PARSERS.fork()
         self._assigned = True
         self._started.set()
         if self._killed:
@@ -224,6 +225,7 @@ class ParserProcess:
     def _wait_for_exit(self) -> None:
         if self._child is not None:
             self._child.wait()
+            self.peak_bytes = self._child.peak_bytes
 
 
 def _widen(fd: int) -> None:

@@ -8,7 +8,7 @@ from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
-from connectors.sources.standby import STANDBY
+from connectors.sources.fork_server import PARSERS
 from orchestration.clock import iso, now_ms
 from orchestration.operations.audiences import find
 from orchestration.operations.reading import version_files
@@ -71,12 +71,9 @@ def verify_export(
     S3_UNAVAILABLE.
     """
     access = context.s3 if profile is None else profile_of(context, profile).access
-    STANDBY.keep()  # the process for the next file loads while one is read
-    try:
-        with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
-            return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
-    finally:
-        STANDBY.stop()
+    PARSERS.prepare()  # it loads while the manifest is read
+    with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
+        return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
 
 
 def written_as(context: "Context", address: str, source: str) -> dict[str, Any]:

@@ -1,32 +1,27 @@
 """The product's readers, as outcomes that can be compared: in this process with small blocks, or through the child."""
 
-import contextlib
 import io
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
-from benchmarks.measure import KIB, peak_kib
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.detection import detect
 from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parquet_reader import ParquetReader
-from connectors.sources.parsing import open_parsed
+from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from tests.hostile.judging import Outcome
 from tests.hostile.parquet_cases import Case
-from tests.unit.children import parsers
 
 CRASH: Final = "crash"
 LIMITS: Final = ParseLimits()
-WATCH_S: Final = 0.005
 """The largest memory so far (VmHWM) never becomes less: only what grows in the child's last moment is not seen."""
 
 
@@ -58,38 +53,22 @@ def parquet_verdict(case: Case, folder: Path) -> str:
 
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> Outcome:
     """A file through the child process; an error that is not the file's is a refusal that no case expects."""
+    return parse_measured(path, spec, limits)[0]
+
+
+def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> tuple[Outcome, int]:
+    """As `parse`, with the largest memory of the child in bytes; 0 where none was started."""
+    parsed: ParsedFile | None = None
     try:
         with open_parsed(path, spec, limits) as parsed:
             outcome = outcome_of(lambda: parsed)
             if not outcome.refusal:
                 assert (parsed.summary.accepted, parsed.summary.rejected) == (len(outcome.rows), len(outcome.rejects))
-            return outcome
     except UserError as exc:
-        return Outcome(refusal=exc.code)
+        outcome = Outcome(refusal=exc.code)
     except Exception as exc:  # noqa: BLE001  # whatever reaches the parent would end it
-        return Outcome(refusal=f"{CRASH}: {exc!r}"[:300])
-
-
-def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> tuple[Outcome, int]:
-    """As `parse`, with the largest memory of the child in bytes, looked at until it has ended."""
-    peaks = [0]
-    done = threading.Event()
-
-    def watch() -> None:
-        children: list[int] = []
-        while not done.wait(WATCH_S):
-            children = children or [child.pid for child in parsers()]
-            for pid in children:
-                with contextlib.suppress(OSError):  # it has just ended
-                    peaks.append(peak_kib(pid) * KIB)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        return parse(path, spec, limits), max(peaks)
-    finally:
-        done.set()
-        watcher.join()
+        outcome = Outcome(refusal=f"{CRASH}: {exc!r}"[:300])
+    return outcome, 0 if parsed is None else parsed.peak_bytes
 
 
 def outcome_of(read: Any) -> Outcome:

@@ -108,7 +108,7 @@ def patched() -> Iterator[Holder]:
         "connectors.lake.commit.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),
         # a process has its context from its world; nothing is parsed by children
         "orchestration.handlers.process_context": lambda: holder.now.context,
-        "orchestration.handlers.STANDBY": SimpleNamespace(keep=lambda: None),
+        "orchestration.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
         "orchestration.steps.verify.verify_file": verify_file,
         "orchestration.steps.verify.upload_rejects": lambda *_: lambda _path: None,
         "orchestration.steps.send.open_parsed": open_parsed,

@@ -1,13 +1,12 @@
 """Processes of this one, by what they run; what other tests have started runs, or lies unreaped, beside them."""
 
-import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
 
-PARENT = "parser-parent"
-"""The thread that starts a parser and reaps it."""
+from connectors.sources.fork_server import PARSERS
 
 
 def running(module: str) -> list[psutil.Process]:
@@ -15,14 +14,26 @@ def running(module: str) -> list[psutil.Process]:
     return [process for process in psutil.Process().children() if module in _command(process)]
 
 
+def fork_servers() -> list[psutil.Process]:
+    """Those that parsers are forked from."""
+    return running("connectors.sources.forking")
+
+
 def parsers() -> list[psutil.Process]:
-    """Those that parse."""
-    return running("connectors.sources.child")
+    """Those that parse, or have and were not waited for."""
+    found = []
+    for server in fork_servers():
+        with suppress(psutil.NoSuchProcess):
+            found += server.children()
+    return found
 
 
-def unreaped() -> list[str]:
-    """The threads whose parser has not been waited for; a list to compare."""
-    return [thread.name for thread in threading.enumerate() if thread.name == PARENT]
+def parser_memory(growth_bytes: int) -> int:
+    """The limit under which a parser may take so much in addition to what is loaded before it has its file."""
+    PARSERS.prepare()
+    PARSERS.await_ready()
+    (server,) = fork_servers()
+    return int(server.memory_info().vms) + growth_bytes
 
 
 def _command(process: psutil.Process) -> Sequence[str]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.confinement import PACKAGE_ROOT
 from connectors.object_errors import translated
-from connectors.sources import child_process, parsing
+from connectors.sources import fork_server, parsing
 from connectors.sources.frames import FrameKind, FrameReader, write_frame
 from connectors.sources.parsing import open_parsed
 from schemas.errors import FatalError
@@ -64,15 +65,13 @@ def test_a_file_that_grows_while_it_is_read_is_not_the_file_that_was_opened(peop
     assert caught.value.code == "BYTES_LOST"
 
 
+@pytest.mark.usefixtures("new_fork_server")
 def test_a_child_that_ends_without_a_word_is_our_fault_and_not_the_files(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = tmp_path / "connectors" / "sources" / "child.py"  # found before the real one
-    stub.parent.mkdir(parents=True)
-    for package in (stub.parent, stub.parent.parent):
-        (package / "__init__.py").touch()
-    stub.write_text("raise SystemExit(3)\n")
-    monkeypatch.setitem(child_process.PARSER_ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    silent = "from connectors.sources import child\nchild.run = lambda control_fd: 3\n"
+    (tmp_path / "sitecustomize.py").write_text(silent)
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
     assert code_of_reading(people) == "PARSER_FAILED"
 
 
