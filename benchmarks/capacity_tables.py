@@ -294,7 +294,7 @@ def check_line(basis: Basis) -> str:
     return (
         f"{rows / 1e6:g} M rows through the whole workflow on one machine took {measured * rows / 1e6:.1f} s "
         f"({r.whole.source}).\nVerifying, materialising and publishing take {reckoned * rows / 1e6:.1f} s by the rates "
-        f"above, {reckoned / measured:.0%} of that. The rest is starts and waiting, which a quote has by the place."
+        f"above, {reckoned / measured:.0%} of that; starts and waiting are not in it, which a quote has by the place."
     )
 
 
