@@ -56,7 +56,7 @@ ENV PATH=/opt/muster/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
     NUMBA_CPU_FEATURES= \
     NUMBA_CACHE_DIR=/opt/muster/kernels
 USER muster
-RUN python -m segmentation.warm
+RUN python -m segmentation.warm && python -m connectors.sources.warm
 # Lambda starts functions as a user of its own, for whom the home of this one is closed.
 WORKDIR /
 # What is written where the rest of the file system is read-only. A volume of ECS takes owner and mode from here; it

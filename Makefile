@@ -29,6 +29,7 @@ $(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml
 	$(BIN)/uv sync --frozen --all-extras --inexact --python $(BIN)/python
 	$(BIN)/python -m orchestration.local.kafka.warm
 	$(BIN)/python -m segmentation.warm
+	$(BIN)/python -m connectors.sources.warm
 	@touch $@
 
 up: $(STAMP)  ## start the embedded stack

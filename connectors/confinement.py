@@ -8,8 +8,20 @@ from pathlib import Path
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
+SYS_PIDFD_SEND_SIGNAL: Final = 424
+SYS_PIDFD_OPEN: Final = 434
+"""The same on every processor. Not every build of Python has functions for these two."""
 PACKAGE_ROOT: Final = Path(__file__).parents[1]
-PASSED: Final = ("HOME", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "PATH", "TMPDIR", "TZDIR")
+PASSED: Final = (
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "NUMBA_CACHE_DIR",
+    "NUMBA_CPU_FEATURES",  # this and the next are in the key of the cache
+    "NUMBA_CPU_NAME",
+    "PATH",
+    "TMPDIR",
+    "TZDIR",
+)
 
 
 def child_environment() -> dict[str, str]:
@@ -26,3 +38,20 @@ def die_with(parent_pid: int) -> None:
         sys.exit("the parent is gone")
     # An interrupt goes to the whole group; it is the parent that answers it, by ending the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def open_process(pid: int) -> int:
+    """A descriptor of a process, which is readable once it has ended. Raises OSError (ENOSYS before Linux 5.3)."""
+    return _system_call(SYS_PIDFD_OPEN, pid, 0)
+
+
+def kill_process(descriptor: int) -> None:
+    """SIGKILL to a process by its descriptor, so that no other is meant. Raises `ProcessLookupError`: it is reaped."""
+    _system_call(SYS_PIDFD_SEND_SIGNAL, descriptor, signal.SIGKILL, None, 0)
+
+
+def _system_call(number: int, *arguments: int | None) -> int:
+    result: int = ctypes.CDLL(None, use_errno=True).syscall(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result

@@ -20,12 +20,19 @@ from importlib.metadata import distributions
 print(json.dumps([d.metadata["Name"].lower() for d in distributions()]))
 """
 KERNELS = """
-from schemas import warm
-warm.warm()
+from {module} import warm
+warm()
 from numba.core.registry import CPUDispatcher
 import gc
 used = [d for d in gc.get_objects() if isinstance(d, CPUDispatcher) and d.signatures]
 print(sum(sum(d.stats.cache_hits.values()) for d in used), sum(sum(d.stats.cache_misses.values()) for d in used))
+"""
+IN_A_PARSER = f"""
+import subprocess, sys
+from connectors.confinement import child_environment
+from connectors.sources.fork_server import PARSER_ENVIRONMENT
+command = [sys.executable, "-P", "-c", {KERNELS.format(module="connectors.sources.warm")!r}]
+sys.exit(subprocess.run(command, env=child_environment() | PARSER_ENVIRONMENT).returncode)
 """
 
 
@@ -67,10 +74,15 @@ def test_the_image_of_the_local_stack_is_the_product_and_what_stands_in_for_aws(
     assert docker(STACK, "id", "-u") == "10001"
 
 
+@pytest.mark.parametrize(
+    "program",
+    [KERNELS.format(module="schemas.warm"), KERNELS.format(module="segmentation.warm"), IN_A_PARSER],
+    ids=["hashing", "rules", "parser"],
+)
 @pytest.mark.parametrize("user", ["10001", "4711"])
-def test_a_read_only_container_compiles_nothing(user: str) -> None:
+def test_a_read_only_container_compiles_nothing(user: str, program: str) -> None:
     flags = ("--read-only", "--tmpfs", "/tmp:exec", "--network", "none", "--user", user)
-    hits, misses = docker(*flags, PRODUCT, "python", "-c", KERNELS).split()
+    hits, misses = docker(*flags, PRODUCT, "python", "-c", program).split()
     assert int(hits) > 0
     assert int(misses) == 0
 

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+CHECK = """
+import importlib, io, pathlib, pkgutil, tempfile
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numba.core.dispatcher import Dispatcher
+import connectors.sources
+from connectors.sources.compression import CountedSource
+from connectors.sources.csv_reader import CsvReader
+from connectors.sources.jsonl_reader import JsonLinesReader
+from connectors.sources.parquet_reader import ParquetReader
+from connectors.sources.warm import _CSV, warm
+from schemas.columns import Column, ImportSpec
+
+package = connectors.sources
+modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, "connectors.sources.")]
+kernels = {f"{m.__name__}.{name}": kernel for m in modules for name, kernel in vars(m).items()
+           if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == m.__name__}
+compiled = lambda: {name: len(kernel.signatures) for name, kernel in kernels.items()}
+called = lambda: {name for name, kernel in kernels.items() if kernel.stats.cache_hits or kernel.stats.cache_misses}
+assert len(kernels) > 12, kernels
+warm()
+before = compiled()
+# Those that only other kernels call have no signatures of their own where these come from the cache.
+INNER = ("first_invalid_utf8", "_number", "_day", "_clock", "_zone")
+inner = {name for name in kernels if name.rpartition(".")[2] in INNER}
+assert called() | inner == set(kernels), set(kernels) - called()
+columns = (Column(name="n", type="long"), Column(name="x", type="double"), Column(name="d", type="date"),
+           Column(name="t", type="timestamp"), Column(name="b", type="boolean"), Column(name="s"))
+spec = ImportSpec(columns=columns, max_reject_share=1.0)
+for text in (_CSV, _CSV.replace(b"\\n", b"\\r\\n"), b"user_id,n,x,d,t,b,s\\n"):
+    for spec_of_it in (spec, ImportSpec(columns=columns[:1], max_reject_share=1.0), ImportSpec(max_reject_share=1.0)):
+        for sizes in ({}, {"block_bytes": 300, "record_limit": 100}):
+            list(CsvReader(CountedSource(io.BytesIO(text)), spec_of_it, **sizes))
+good = b'{"user_id":"a","n":1,"x":"1.5","d":"2026-01-01","t":"2026-01-01T00:00:00Z","b":true,"s":"x"}\\n'
+lines = good + b'{"user_id":"b","s":"\\xff"}\\n'
+list(JsonLinesReader(CountedSource(io.BytesIO(lines)), spec))
+for texts in (pa.array(["x", None]), pa.array([b"\\xff", b"y"]), pa.array(["x", "y"], pa.large_string())):
+    path = pathlib.Path(tempfile.mkdtemp()) / "f.parquet"
+    pq.write_table(pa.table({"user_id": ["a", "b"], "s": texts, "d": ["2026-01-01", "x"], "n": ["1", "x"]}), path)
+    parquet = ImportSpec(columns=(columns[0], columns[2], columns[5]), max_reject_share=1.0)
+    list(ParquetReader(str(path), parquet, max_decoded_bytes=1 << 30, max_ratio=1000.0))
+again = {name: count for name, count in compiled().items() if count != before[name]}
+assert not again, again
+"""
+
+
+def test_after_warming_up_no_file_makes_a_kernel_compile_again() -> None:
+    done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
