@@ -1,5 +1,6 @@
 """One confined child of the fork server: how it is given its file, ended, and asked why it died."""
 
+import errno
 import json
 import os
 import select
@@ -12,7 +13,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from connectors.confinement import kill_process
+
 STDERR_SHOWN_BYTES: Final = 2000
+BEGIN_MAX_S: Final = 300.0
+"""To load everything and fork; to compile it, where no cache of it can be written, takes half a minute."""
 FORK: Final = b"F"
 """A request to the server. With it come the child's end of `control`, the server's of `status`, and stderr."""
 ANSWER: Final = struct.Struct("<i")
@@ -41,13 +46,20 @@ class ChildProcess:
             socket.send_fds(server, [FORK], given)
 
     def begin(self) -> bool:
-        """Wait until it is there. No, when the server has died; raises OSError when it may not fork."""
-        answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
-        if not fds and answer:
-            (errno,) = ANSWER.unpack(answer)
-            raise OSError(errno, os.strerror(errno))
-        self._pidfd = fds[0] if fds else -1
-        return bool(fds)
+        """Wait until it is there. No, when the server has died or does not answer; OSError when it may not fork."""
+        self._status.settimeout(BEGIN_MAX_S)
+        try:
+            answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
+        except TimeoutError:
+            return False
+        self._status.settimeout(None)
+        if not answer:
+            return False
+        if not fds:
+            code = ANSWER.unpack(answer)[0] or errno.EMFILE  # no descriptor was left for the one that was sent
+            raise OSError(code, os.strerror(code))
+        self._pidfd = fds[0]
+        return True
 
     def assign(self, job: Mapping[str, object], source_fd: int, frames_fd: int) -> None:
         """Give it its file and where to write frames to; it gets copies of the descriptors. Once only.
@@ -64,7 +76,7 @@ class ChildProcess:
         with self._signalling:
             if self._pidfd >= 0:
                 with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                    kill_process(self._pidfd)
 
     def wait(self) -> None:
         """Until it has ended."""

@@ -1,4 +1,4 @@
-"""The process that parsers are forked from. It has loaded what parsing needs: a file costs a fork instead of a start.
+"""The process that parsers are forked from. It has loaded what parsing needs: a file costs a fork, not a start.
 
 It sees no file. Each file has a child of its own, which has seen no other.
 """
@@ -77,8 +77,12 @@ class ForkServer:
             raise
         return child
 
+    def kill(self) -> None:
+        """End it and what it has forked: who waits for a child is told so."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End it and what it has forked. May be called twice."""
+        """As `kill`, and give everything back. May be called twice."""
         self._process.kill()
         self._process.wait()
         self._control.close()
@@ -89,7 +93,7 @@ class ForkServer:
         code = self._process.wait()
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
         detail = {"exit_code": code, "stderr": self._stderr.read().decode(errors="replace")}
-        if code in (-signal.SIGKILL, -signal.SIGTERM):
+        if code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
             return RetriableError("PARSER_KILLED", f"the parser was ended from outside (signal {-code})", **detail)
         return FatalError("PARSER_FAILED", f"the parser cannot be started: it ended with code {code}", **detail)
 
@@ -118,6 +122,8 @@ class Parsers:
 
     def stop(self) -> None:
         """End the server, and every child that still runs."""
+        if (server := self._server) is not None:
+            server.kill()  # who waits until it has loaded holds the lock
         with self._lock:
             server, self._server = self._server, None
         if server is not None:

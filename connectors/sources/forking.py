@@ -7,7 +7,6 @@
 
 import errno
 import gc
-import io
 import os
 import select
 import signal
@@ -17,7 +16,7 @@ import traceback
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from connectors.confinement import die_with
+from connectors.confinement import die_with, open_process
 from connectors.sources import child
 from connectors.sources.child_process import ANSWER, END
 
@@ -31,10 +30,11 @@ def main() -> int:
     # An interrupt goes to the whole group; it is the parent that answers it, by ending us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.meta_path.insert(0, _NoPandas())
-    with socket.socket(fileno=int(sys.argv[1])) as control:
-        _load()
-        control.send(b"R", socket.MSG_NOSIGNAL)
-        _serve(control)
+    control = socket.socket(fileno=int(sys.argv[1]))  # open until the process ends: its end tells that we have died
+    os.close(open_process(os.getpid()))  # where it cannot be done it is said now, and not of a file
+    _load()
+    control.send(b"R", socket.MSG_NOSIGNAL)
+    _serve(control)
     return 0
 
 
@@ -48,21 +48,15 @@ class _NoPandas:
 
 
 def _load() -> None:
-    """Import what files need, and load its compiled code, by reading and digesting a file of our own.
+    """Import what CSV files need, and load all compiled code.
 
     Without a second thread: what the C library reserves for one is to count against the limits of a job, and a fork has
     one thread only.
     """
     gc.disable()  # nothing of what is loaded is garbage, but a quarter of the time goes into looking for some
-    from connectors.sources.compression import CountedSource
-    from connectors.sources.csv_reader import CsvReader
-    from schemas.columns import Column, ImportSpec
-    from schemas.row_digest import PartitionDigests
+    from connectors.sources.warm import warm
 
-    spec = ImportSpec(columns=(Column(name="n", type="long"),))
-    digests = PartitionDigests(spec.row_schema, partitions=1)
-    for rows in CsvReader(CountedSource(io.BytesIO(), b"user_id,n\na,1\n"), spec):
-        digests.add(rows)
+    warm()
     gc.freeze()  # pages of what is loaded stay shared
     gc.enable()
 
@@ -79,7 +73,10 @@ def _serve(control: socket.socket) -> None:
                 os.close(fd)
                 _tell_end(*children.pop(fd))
                 continue
-            _, fds, _, _ = socket.recv_fds(control, 1, FDS)
+            try:
+                _, fds, _, _ = socket.recv_fds(control, 1, FDS)
+            except ConnectionResetError:  # closed, and not everything that we said was read
+                return
             if len(fds) < FDS:
                 return
             its_control, its_status, stderr = fds
@@ -116,7 +113,7 @@ def _fork(its_control: int, stderr: int) -> tuple[int, int]:
     if pid == 0:
         _be_child(server, its_control, stderr)
     try:
-        return pid, os.pidfd_open(pid)
+        return pid, open_process(pid)
     except OSError:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -131,6 +128,8 @@ def _be_child(server: int, its_control: int, stderr: int) -> NoReturn:
         die_with(server)
         _close_all_but({0, 1, 2, its_control})  # it has nothing of its siblings, and cannot ask for children of its own
         code = child.run(its_control)
+    except MemoryError:
+        os.write(2, b"MemoryError\n")  # a traceback would take more of it
     except BaseException:  # noqa: BLE001  # it must never go on as the server
         traceback.print_exc()
     finally:
@@ -145,4 +144,10 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    exit_code = 1
+    try:
+        exit_code = main()
+    except BaseException:  # noqa: BLE001  # printed before the control socket closes, which is when it is read
+        traceback.print_exc()
+    finally:
+        os._exit(exit_code)

@@ -1,15 +1,20 @@
 """The process that parsers are forked from: the same rows, a process of its own for each file, and every death told."""
 
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
-from connectors.sources import fork_server
+from connectors.confinement import PACKAGE_ROOT
+from connectors.sources import child_process, fork_server
+from connectors.sources.child_process import ChildProcess
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -131,14 +136,42 @@ def test_the_death_of_the_server_ends_its_children_and_is_told(file: Path, serve
         assert ended(child)
 
 
-def test_a_server_that_is_killed_while_it_is_asked_is_told(small: Path, server: psutil.Process) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a server has been asked for a child."""
+    event = threading.Event()
+
+    def begin(self: ChildProcess, begin: Callable[[ChildProcess], bool] = ChildProcess.begin) -> bool:
+        event.set()
+        return begin(self)
+
+    monkeypatch.setattr(ChildProcess, "begin", begin)
+    return event
+
+
+@pytest.mark.parametrize("end", [lambda server: server.kill(), lambda _: PARSERS.stop()], ids=["killed", "stopped"])
+def test_a_server_that_ends_while_it_is_asked_is_told(
+    small: Path, server: psutil.Process, asked: threading.Event, end: Callable[[psutil.Process], None]
+) -> None:
     server.suspend()
     with ThreadPoolExecutor(1) as asking:
         opened = asking.submit(open_parsed, small, spec_of())
-        assert wait([opened], timeout=0.2).not_done
-        server.kill()
+        assert asked.wait(60)
+        end(server)
         with pytest.raises(RetriableError, match="PARSER_KILLED"):
             opened.result()
+
+
+def test_a_server_that_does_not_answer_is_ended(
+    small: Path, server: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.suspend()
+    with monkeypatch.context() as patched:
+        patched.setattr(child_process, "BEGIN_MAX_S", 0.2)
+        with pytest.raises(RetriableError, match="PARSER_KILLED"):
+            open_parsed(small, spec_of())
+    assert ended(server)
+    assert parse_file(small, "n:long").rows == [(0, "a", 1)]
 
 
 @pytest.mark.usefixtures("new_fork_server")
@@ -148,6 +181,39 @@ def test_a_server_that_cannot_start_is_told_with_its_last_words(small: Path, mon
     with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
         open_parsed(small, spec_of())
     assert "init_fs_encoding" in str(raised.value.detail["stderr"])
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_cannot_load_is_told_with_its_last_words(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['connectors.sources.csv_reader'] = None\n")
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
+    with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
+        open_parsed(small, spec_of())
+    assert "import of connectors.sources.csv_reader halted" in str(raised.value.detail["stderr"])
+
+
+OWNER = """
+import sys, time
+from connectors.sources.fork_server import PARSERS
+PARSERS.prepare()
+{wait}
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("wait", ["PARSERS.await_ready()", "PARSERS.fork()", ""], ids=["ready", "has forked", "loads"])
+def test_a_killed_owner_takes_the_server_with_it(wait: str) -> None:
+    command = [sys.executable, "-c", OWNER.format(wait=wait)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PACKAGE_ROOT) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"ready\n"
+        family = psutil.Process(owner.pid).children(recursive=True)
+        assert family
+        owner.kill()
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
@@ -172,7 +238,6 @@ def test_the_largest_memory_of_a_child_is_its_own(file: Path, small: Path) -> No
     peaks = []
     for path in (small, file, small):
         with open_parsed(path, spec_of("n:long")) as parsed:
-            assert parsed.peak_bytes == 0
             list(parsed)
         peaks.append(parsed.peak_bytes)
     few, many, few_again = peaks

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseProgress
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, open_parsed
@@ -218,6 +219,7 @@ def drain(batches: Iterator[object]) -> None:
 
 
 def test_no_descriptor_is_left_behind(large: Path) -> None:
+    PARSERS.prepare()  # its own stay
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with open_parsed(large, spec_of()) as parsed:
