@@ -24,7 +24,7 @@ class StagedState:
     def resume(self, key: GroupKey) -> Progress:
         """State of a group as a new owner finds it. Footers are read only when there are runs."""
         keys = self._store.list_keys(self._bucket, staging_prefix(key.import_id, key.attempt, key.partition))
-        if result_key(key.import_id, key.attempt, key.partition) in keys:
+        if result_key(key.import_id, key.attempt, key.partition) in keys and self.result(key) is not None:
             return Progress.resume(key, finished=True)
         runs: list[StagedRun] = find_runs(self._store, self._bucket, keys)
         return Progress.resume(key, staged=[chunk for run in runs for chunk in run.chunks.items()])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 _EXISTS: Final = {"PreconditionFailed", "412"}
+_EMPTY: Final = {"InvalidRange", "416"}  # what the end of nothing is
 _REFUSED: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"}
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 3.0
@@ -33,6 +34,7 @@ _DELETE_AT_ONCE: Final = 1000  # the most keys that DeleteObjects takes
 class ObjectStore(Protocol):
     """Objects by bucket and key. Every call blocks, may be made from any thread, and sees all that returned before.
 
+    An object without a byte is none: SeaweedFS keeps one where a client dies between the head and the body of its PUT.
     Raises `RetriableError` STORE_UNAVAILABLE after a bounded time of retries, `FatalError` STORE_REFUSED.
     """
 
@@ -132,18 +134,30 @@ class S3Store:
                 self._client.put_object(Bucket=bucket, Key=key, Body=body(), IfNoneMatch="*")
             except ClientError as exc:
                 if _code(exc) in _EXISTS:
-                    return False
+                    return self._put_over_nothing(bucket, key, body)
                 raise
             return True
 
         return self._call("put", bucket, key, put)
 
+    def _put_over_nothing(self, bucket: str, key: str, body: Callable[[], Any]) -> bool:
+        found = self._client.head_object(Bucket=bucket, Key=key)
+        if found["ContentLength"]:
+            return False
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=body(), IfMatch=found["ETag"])
+        except ClientError as exc:
+            if _code(exc) in _EXISTS:  # somebody else was quicker
+                return False
+            raise
+        return True
+
     def _get(self, bucket: str, key: str, extra: dict[str, Any]) -> bytes | None:
         def get() -> bytes | None:
             try:
-                return self._client.get_object(Bucket=bucket, Key=key, **extra)["Body"].read()
+                return self._client.get_object(Bucket=bucket, Key=key, **extra)["Body"].read() or None
             except ClientError as exc:
-                if _code(exc) in _MISSING:
+                if _code(exc) in _MISSING or _code(exc) in _EMPTY:
                     return None
                 raise
 

@@ -1,9 +1,12 @@
 """What the materialiser relies on in an object store, for the one in memory and for the real one."""
 
 import random
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -51,6 +54,36 @@ def test_a_key_is_written_once(store: ObjectStore, prefix: str, tmp_path: Path) 
     assert not store.put_new(BUCKET, prefix + "a", b"second")
     assert not store.put_new_file(BUCKET, prefix + "a", tmp_path / "f")
     assert store.get(BUCKET, prefix + "a") == b"first"
+
+
+def test_an_object_without_a_byte_is_none(store: ObjectStore, prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"second")
+    for key in (prefix + "a", prefix + "b"):
+        store.put_new(BUCKET, key, b"")
+        assert store.get(BUCKET, key) is None
+        assert store.get_tail(BUCKET, key, 3) is None
+    assert store.put_new(BUCKET, prefix + "a", b"first")
+    assert store.put_new_file(BUCKET, prefix + "b", tmp_path / "f")
+    assert not store.put_new(BUCKET, prefix + "a", b"later")
+    assert store.get(BUCKET, prefix + "a") == b"first"
+    assert store.get_tail(BUCKET, prefix + "b", 3) == b"ond"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("sent", [b"", b"some"])
+def test_a_writer_that_dies_in_the_middle_of_a_put_leaves_nothing_that_counts(
+    stack: Settings, prefix: str, sent: bytes
+) -> None:
+    store, key = S3Store(s3_config(stack)), prefix + "a"
+    url = urlsplit(store._client.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
+    head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        connection.sendall(head.encode() + sent)
+        time.sleep(0.5)  # until it is being read
+    time.sleep(0.5)  # and its end has been noticed
+    assert store.get_tail(BUCKET, key, 3) is None
+    assert store.put_new(BUCKET, key, b"whole")
+    assert store.get(BUCKET, key) == b"whole"
 
 
 def test_a_file_is_stored_as_it_is(store: ObjectStore, prefix: str, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class InMemoryObjectStore:
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: not self.hold(key))
-            if (bucket, key) in self.objects:
+            if self.objects.get((bucket, key)):
                 return False
             self.objects[bucket, key] = body
             return True
@@ -37,7 +37,7 @@ class InMemoryObjectStore:
 
     def get(self, bucket: str, key: str) -> bytes | None:
         with self._changed:
-            return self.objects.get((bucket, key))
+            return self.objects.get((bucket, key)) or None
 
     def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
         body = self.get(bucket, key)

@@ -7,12 +7,12 @@ import pytest
 from schemas.codec import CODEC
 from schemas.errors import FatalError
 from schemas.ids import Attempt, Partition, Seq
-from schemas.layout import RunKey, intent_key
+from schemas.layout import RunKey, intent_key, result_key
 from schemas.messages import ImportStarted
 from schemas.rows import decode_rows
 from schemas.topics import IMPORTS
 from segmentation.merging import RunTake, StagedRun, take_each_chunk_once
-from segmentation.progress import GroupKey
+from segmentation.progress import GroupKey, Progress
 from streams.runs import BufferedChunk, encode_run, find_runs, read_footer, read_rows
 from streams.staged import StagedState
 from tests.fakes.importer import make_import, users
@@ -49,13 +49,24 @@ def test_a_run_that_is_removed_under_a_merge_ends_the_merge(store: InMemoryObjec
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"no Arrow file at all", b"ARROW1 cut in the middle", b"ARROW1\0\0 a footer that lies \xff\0\0\0ARROW1"],
-    ids=["empty", "text", "cut", "lying footer"],
+    [b"no Arrow file at all", b"ARROW1 cut in the middle", b"ARROW1\0\0 a footer that lies \xff\0\0\0ARROW1"],
+    ids=["text", "cut", "lying footer"],
 )
 def test_a_run_that_is_no_arrow_file_is_damage_and_not_an_empty_run(store: InMemoryObjectStore, body: bytes) -> None:
     store.put_new("staging", str(RUN), body)
     assert code_of(lambda: read_footer(store, "staging", RUN)) == "STAGING_DAMAGED"
     assert code_of(lambda: StagedState(store, "staging").resume(GROUP)) == "STAGING_DAMAGED"
+
+
+def test_what_a_killed_writer_has_left_without_a_byte_was_never_written(store: InMemoryObjectStore) -> None:
+    """Its rows are not acknowledged and come again; a run that was, and is empty now, is missed by the digests."""
+    result = result_key(GROUP.import_id, GROUP.attempt, GROUP.partition)
+    for key in (str(RUN), result):
+        store.put_new("staging", key, b"")
+    found = StagedState(store, "staging").resume(GROUP)
+    assert found == Progress.resume(GROUP, staged=[])
+    run, body = run_of_the_import()
+    assert store.put_new("staging", str(run), body)
 
 
 def run_of_the_import() -> tuple[RunKey, bytes]:
