@@ -130,24 +130,18 @@ class S3Store:
 
     def _put(self, bucket: str, key: str, body: Callable[[], Any]) -> bool:
         def put() -> bool:
-            try:
-                self._client.put_object(Bucket=bucket, Key=key, Body=body(), IfNoneMatch="*")
-            except ClientError as exc:
-                if _code(exc) in _EXISTS:
-                    return self._put_over_nothing(bucket, key, body)
-                raise
-            return True
+            if self._put_if(bucket, key, body, {"IfNoneMatch": "*"}):
+                return True
+            found = self._client.head_object(Bucket=bucket, Key=key)
+            return not found["ContentLength"] and self._put_if(bucket, key, body, {"IfMatch": found["ETag"]})
 
         return self._call("put", bucket, key, put)
 
-    def _put_over_nothing(self, bucket: str, key: str, body: Callable[[], Any]) -> bool:
-        found = self._client.head_object(Bucket=bucket, Key=key)
-        if found["ContentLength"]:
-            return False
+    def _put_if(self, bucket: str, key: str, body: Callable[[], Any], condition: dict[str, Any]) -> bool:
         try:
-            self._client.put_object(Bucket=bucket, Key=key, Body=body(), IfMatch=found["ETag"])
+            self._client.put_object(Bucket=bucket, Key=key, Body=body(), **condition)
         except ClientError as exc:
-            if _code(exc) in _EXISTS:  # somebody else was quicker
+            if _code(exc) in _EXISTS:
                 return False
             raise
         return True

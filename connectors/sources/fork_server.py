@@ -83,7 +83,7 @@ class ForkServer:
 
     def close(self) -> None:
         """As `kill`, and give everything back. May be called twice."""
-        self._process.kill()
+        self.kill()
         self._process.wait()
         self._control.close()
         self._stderr.close()

@@ -22,7 +22,6 @@ from tests.hostile.parquet_cases import Case
 
 CRASH: Final = "crash"
 LIMITS: Final = ParseLimits()
-"""The largest memory so far (VmHWM) never becomes less: only what grows in the child's last moment is not seen."""
 
 
 def read_csv(content: bytes, spec: ImportSpec, *, block_bytes: int, batch_rows: int = 24 * 1024) -> Outcome:

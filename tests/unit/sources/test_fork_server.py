@@ -176,7 +176,6 @@ def test_a_server_that_does_not_answer_is_ended(
 
 @pytest.mark.usefixtures("new_fork_server")
 def test_a_server_that_cannot_start_is_told_with_its_last_words(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    PARSERS.stop()
     monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONHOME", "/nowhere")
     with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
         open_parsed(small, spec_of())
