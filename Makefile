@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-containers prove soak bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-faults test-containers prove soak bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,7 +53,10 @@ types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
 test: $(STAMP)  ## all tests but those that need Docker, PostgreSQL or Spark
-	$(BIN)/pytest -m "not containers" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile
+
+test-faults: $(STAMP)  ## kills, outages and sweeps at length, with production time-outs
+	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile
 
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property
