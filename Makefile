@@ -6,11 +6,13 @@ STAMP := $(VENV)/.setup-done
 UV_VERSION := 0.13
 # Files of tests run beside each other, each process with a stack of its own: most of their time is waiting.
 TEST_PROCESSES ?= 2
+# Without bytecode, every command and every process of the stack compiles all that it imports: twice the time.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-faults test-containers prove soak bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers prove soak bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -57,6 +59,9 @@ test: $(STAMP)  ## all tests but those that need Docker, PostgreSQL or Spark
 
 test-faults: $(STAMP)  ## kills, outages and sweeps at length, with production time-outs
 	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile
+
+test-rotation: $(STAMP)  ## a slice of test-faults in five minutes, another one with every change
+	$(BIN)/python -m tests.rotation
 
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.prove import faults, hostile, mutants, schedules, soak
+from tests.prove import faults, hostile, mutants, rotation, schedules, soak
 from tests.prove.exhibits import Exhibit
 
 EXHIBITS: Final[tuple[Exhibit, ...]] = (
@@ -10,5 +10,6 @@ EXHIBITS: Final[tuple[Exhibit, ...]] = (
     mutants.EXHIBIT,
     faults.EXHIBIT,
     hostile.EXHIBIT,
+    rotation.EXHIBIT,
     soak.EXHIBIT,
 )

@@ -1,0 +1,40 @@
+"""`python -m tests.rotation`: the slice of the committed tree, or of another one (`--tree`).
+
+Exit code 1 when something failed. A failing schedule, import or test becomes a fixed case of `make test` before
+anything lands: changing the tree until the slice passes is no repair.
+"""
+
+import argparse
+import sys
+
+from tests.rotation.choice import SCHEDULES, slice_of
+from tests.rotation.running import run, tests_of_the_tier, tree_hash
+
+
+def main(arguments: list[str]) -> int:
+    """Say what is run and how to run it again, and run it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rotation", description=__doc__)
+    parser.add_argument("--tree", help="hash of a tree, as a run has printed it (default: that of HEAD)")
+    parser.add_argument("--list", action="store_true", help="print the slice without running it")
+    given = parser.parse_args(arguments)
+    chosen = slice_of(given.tree or tree_hash(), tests_of_the_tier())
+    print(f"slice of tree {chosen.tree}; again: python -m tests.rotation --tree {chosen.tree}")
+    print(f"  {SCHEDULES} schedules from seed {chosen.first_schedule}")
+    for planned in chosen.imports:
+        print(f"  faulted import: {planned.again}")
+    for test in chosen.tests:
+        print(f"  {test}", flush=True)
+    if given.list:
+        return 0
+    outcome = run(chosen, lambda text: print(text, flush=True))
+    for failure in outcome.failures:
+        print(f"FAILED: {failure}")
+    print(
+        f"slice: {outcome.tests} tests, {outcome.schedules} schedules, {outcome.imports} faulted imports, "
+        f"{len(outcome.failures)} failures"
+    )
+    return 1 if outcome.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

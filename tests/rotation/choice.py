@@ -1,0 +1,52 @@
+"""What the rotating slice of a tree holds: a pure function of the tree's hash, so that anyone can run it again."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.faults.kinds import KINDS
+from tests.faults.sweep import Planned
+
+TESTS_S: Final = 180.0
+"""Seconds of tests in a slice, as their markers declare them."""
+SCHEDULES: Final = 400
+IMPORTS: Final = 6
+ROWS: Final = 1_500
+FIRST_SCHEDULE: Final = 1_000_000
+LAST_SCHEDULE: Final = 1_000_000_000
+"""The rotating schedules are none of those that `make test` or `make prove` run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One slice. `first_schedule` is the first of `SCHEDULES` consecutive seeds."""
+
+    tree: str
+    tests: tuple[str, ...]
+    first_schedule: int
+    imports: tuple[Planned, ...]
+
+
+def slice_of(tree: str, tests: Mapping[str, float]) -> Slice:
+    """The slice of a tree. `tests`: seconds by test id, of every test of the tier.
+
+    The first test of the order is taken even if it alone exceeds `TESTS_S`, so that long ones come up too.
+    """
+    dice = random.Random(f"rotation {tree}")
+    first = dice.randrange(FIRST_SCHEDULE, LAST_SCHEDULE)
+    kinds = dice.sample(sorted(KINDS), IMPORTS)
+    imports = tuple(Planned(kind=kind, seed=dice.randrange(2**31), rows=ROWS) for kind in kinds)
+    order = sorted(tests)
+    dice.shuffle(order)
+    return Slice(tree=tree, tests=tuple(_as_many_as_fit(order, tests)), first_schedule=first, imports=imports)
+
+
+def _as_many_as_fit(order: Sequence[str], seconds: Mapping[str, float]) -> list[str]:
+    chosen: list[str] = []
+    used = 0.0
+    for test in order:
+        if not chosen or used + seconds[test] <= TESTS_S:
+            chosen.append(test)
+            used += seconds[test]
+    return chosen

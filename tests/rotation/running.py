@@ -1,0 +1,122 @@
+"""Runs a slice in two lanes, one a core: tests of the tier beside schedules and faulted imports."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
+
+import pytest
+
+from tests.faults.sweep import Planned, sweep
+from tests.prove.exhibits import Say
+from tests.rotation.choice import SCHEDULES, Slice
+from tests.simulation.run import replay_command, run_many
+
+ROOT: Final = Path(__file__).parents[2]
+DEFAULT_SECONDS: Final = 60.0
+"""Of a test whose marker declares none."""
+SCHEDULES_S: Final = 120.0
+"""No further schedule begins after so long."""
+IMPORTS_S: Final = 120.0
+NOTHING_TO_RUN: Final = 5
+"""pytest's exit code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a slice came to. `failures` end with the command that runs the failing piece again."""
+
+    tests: int
+    schedules: int
+    imports: int
+    failures: tuple[str, ...]
+
+
+def tree_hash() -> str:
+    """The hash of the committed tree; uncommitted changes do not move the slice on."""
+    git = ("git", "-C", str(ROOT), "rev-parse", "HEAD^{tree}")
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def tests_of_the_tier() -> dict[str, float]:
+    """Seconds by test id of every test marked `faults` that needs no container."""
+    collector = _Collector()
+    # Only files that can hold one: collecting all takes as long as a small slice.
+    files = [str(path) for path in ROOT.glob("tests/**/test_*.py") if "mark.faults" in path.read_text(encoding="utf-8")]
+    arguments = ["--collect-only", "-qq", "-m", "faults and not containers", f"--rootdir={ROOT}", *files]
+    if files and (code := pytest.main(arguments, plugins=[collector])) not in (0, NOTHING_TO_RUN):
+        raise RuntimeError(f"pytest could not collect the tests of the tier: exit code {code}")
+    return collector.seconds
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            marker = item.get_closest_marker("faults")
+            assert marker is not None
+            self.seconds[item.nodeid] = float(marker.kwargs.get("seconds", DEFAULT_SECONDS))
+
+
+def run(chosen: Slice, say: Say) -> Outcome:
+    """Run all of it. Takes about five minutes on two cores."""
+    with _tests(chosen.tests) as (testing, output):
+        schedules, failures = _schedules(chosen.first_schedule, say)
+        swept = sweep(_until(chosen, time.monotonic() + IMPORTS_S), report=say)
+        failures += swept.wrong
+        code = testing.wait()
+        output.seek(0)
+        say(output.read())
+    if code not in (0, NOTHING_TO_RUN):
+        failures.append(f"tests of the tier failed; again: pytest {' '.join(map(_quoted, chosen.tests))}")
+    return Outcome(tests=len(chosen.tests), schedules=schedules, imports=len(swept.results), failures=tuple(failures))
+
+
+def _quoted(test: str) -> str:
+    return f"'{test}'"
+
+
+@contextmanager
+def _tests(tests: tuple[str, ...]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """pytest in a process of its own, and what it says; ended with the block."""
+    with TemporaryFile("w+", encoding="utf-8") as output:
+        command = [sys.executable, "-m", "pytest", "-m", "faults and not containers", *tests]
+        testing = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True)
+        try:
+            yield testing, output
+        finally:
+            testing.terminate()
+            testing.wait()
+
+
+def _schedules(first: int, say: Say) -> tuple[int, list[str]]:
+    deadline = time.monotonic() + SCHEDULES_S
+    failures = []
+    ran = 0
+    for result in run_many(_seeds(first, deadline)):
+        ran += 1
+        if result.failure is not None:
+            failures.append(f"{result.failure}; again: {replay_command(result.seed)}")
+    say(f"schedules: {ran} of {SCHEDULES} ran, seeds {first} to {first + ran - 1}, {len(failures)} failed")
+    return ran, failures
+
+
+def _seeds(first: int, deadline: float) -> Iterator[int]:
+    for seed in range(first, first + SCHEDULES):
+        if time.monotonic() > deadline:
+            return
+        yield seed
+
+
+def _until(chosen: Slice, deadline: float) -> Iterator[Planned]:
+    for planned in chosen.imports:
+        if time.monotonic() > deadline:
+            return
+        yield planned

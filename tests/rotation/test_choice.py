@@ -1,0 +1,37 @@
+"""A slice depends on its tree alone, moves on with every change, and reaches every test in the end."""
+
+from tests.faults.kinds import KINDS
+from tests.prove.rotation import earlier
+from tests.rotation.choice import IMPORTS, TESTS_S, slice_of
+
+TESTS = {f"tests/test_a.py::test_{n}": 20.0 + n for n in range(40)} | {"tests/test_a.py::test_long": 3 * TESTS_S}
+
+
+def test_the_same_tree_gives_the_same_slice() -> None:
+    assert slice_of("4b825dc", TESTS) == slice_of("4b825dc", dict(reversed(TESTS.items())))
+
+
+def test_another_tree_gives_other_tests_schedules_and_imports() -> None:
+    one, other = slice_of("4b825dc", TESTS), slice_of("4b825dd", TESTS)
+    assert set(one.tests) != set(other.tests)
+    assert one.first_schedule != other.first_schedule
+    assert one.imports != other.imports
+
+
+def test_a_slice_stays_within_its_seconds_unless_its_first_test_alone_does_not() -> None:
+    for tree in map(str, range(200)):
+        tests = slice_of(tree, TESTS).tests
+        assert len(tests) == len(set(tests))
+        assert sum(TESTS[test] for test in tests[1:]) <= TESTS_S
+
+
+def test_every_test_and_every_kind_of_fault_comes_up_within_two_hundred_changes() -> None:
+    slices = [slice_of(str(tree), TESTS) for tree in range(200)]
+    assert {test for each in slices for test in each.tests} == set(TESTS)
+    assert {planned.kind for each in slices for planned in each.imports} == set(KINDS)
+    assert all(len(each.imports) == IMPORTS for each in slices)
+
+
+def test_rows_of_the_page_are_kept_and_its_header_is_not_one() -> None:
+    section = "| date | tree |\n|---|---|\n| 2026-11-27 | 4b825dc | 3 |\n| 2026-11-26 | 0dd89e3 | 4 |\n"
+    assert earlier(section) == [("2026-11-27", "4b825dc", "3"), ("2026-11-26", "0dd89e3", "4")]
