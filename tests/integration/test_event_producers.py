@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 
 from connectors.publishing.activity_chunking import ActivitySource
 from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
@@ -26,7 +26,6 @@ from segmentation.intake.events import EventIntake, take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import Move, TopicRecord
 from tests.fakes.import_log import ScriptedFence
-from tests.integration.workers import eventually
 from tests.unit.publishing.test_importer import NoRejects
 
 pytestmark = pytest.mark.integration
@@ -46,18 +45,8 @@ class Log:
 
     def _ends(self) -> list[int]:
         consumer = self._consumer()
-
-        def ends() -> list[int] | None:
-            try:
-                return [consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout=10)[1] for p in range(P)]
-            except KafkaException as exc:
-                if exc.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:  # the topic was made a moment ago
-                    return None
-                raise
-
         try:
-            found: list[int] = eventually(ends)
-            return found
+            return [consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout=10)[1] for p in range(P)]
         finally:
             consumer.close()
 

@@ -1,17 +1,19 @@
 """Topics as `schemas.topics` declares them: created where missing, corrected where their configuration drifted."""
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
     TopicMetadata,
 )
@@ -22,6 +24,13 @@ from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
 
 REQUEST_TIMEOUT_S: Final = 15.0
+LEADER_PAUSE_S: Final = 0.05
+NO_LEADER_YET: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 CLIENT: Final = {"reconnect.backoff.max.ms": 500, "socket.timeout.ms": 10_000, "log_level": 2}
 
 
@@ -70,6 +79,8 @@ def member_hosts(settings: Settings, group: str) -> frozenset[str]:
 
 def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> None:
     """Create missing topics and set the declared configuration on existing ones. Idempotent.
+
+    Returns when the leader of each partition of a new topic answers.
 
     Raises `FatalError` TOPIC_PARTITIONS_CHANGED where a topic exists with another number of partitions (its users
     would move to other partitions under running jobs), TOPIC_REPLICAS_CHANGED likewise; `RetriableError`
@@ -187,6 +198,27 @@ def _create(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> N
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    _await_leaders(
+        admin, [TopicPartition(s.name, p) for s in specs for p in range(s.partitions or settings.partitions)]
+    )
+
+
+def _await_leaders(admin: AdminClient, places: list[TopicPartition]) -> None:
+    """The broker has a topic before the leaders of its partitions know that they are, which refuse until then."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while places:
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = admin.list_offsets(dict.fromkeys(places, latest), request_timeout=REQUEST_TIMEOUT_S)
+        places = []
+        for place, answer in asked.items():
+            try:
+                answer.result(REQUEST_TIMEOUT_S)
+            except KafkaException as exc:
+                if exc.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline:
+                    raise
+                places.append(place)
+        if places:
+            time.sleep(LEADER_PAUSE_S)
 
 
 def _configure(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> None:

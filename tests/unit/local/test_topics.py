@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from orchestration.local.kafka.topics import TopicDifference, _differences
+from orchestration.local.kafka.topics import TopicDifference, _await_leaders, _differences
 from orchestration.settings import Settings
 from schemas.topics import TOPICS
 
@@ -39,3 +39,32 @@ def test_a_topic_that_is_deleted_while_one_looks_is_missing() -> None:
 def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_topics() -> None:
     with pytest.raises(KafkaException):
         _differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
+
+
+class Leaders:
+    """Answers for each partition: first with these errors, then with an offset."""
+
+    def __init__(self, **errors: int) -> None:
+        self._errors = errors
+        self.asked: list[list[str]] = []
+
+    def list_offsets(self, places: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Future[Any]]:
+        self.asked.append([place.topic for place in places])
+        answers: dict[TopicPartition, Future[Any]] = {place: Future() for place in places}
+        for place, answer in answers.items():
+            if (error := self._errors.pop(place.topic, None)) is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(KafkaException(KafkaError(error)))
+        return answers
+
+
+def test_a_new_topic_is_there_once_its_leaders_answer() -> None:
+    leaders = Leaders(a=KafkaError.NOT_LEADER_FOR_PARTITION, b=KafkaError.UNKNOWN_TOPIC_OR_PART)
+    _await_leaders(leaders, [TopicPartition(name, 0) for name in "abc"])  # type: ignore[arg-type]
+    assert leaders.asked == [["a", "b", "c"], ["a", "b"]]
+
+
+def test_a_leader_that_refuses_for_another_reason_is_not_waited_for() -> None:
+    with pytest.raises(KafkaException):
+        _await_leaders(Leaders(a=KafkaError.TOPIC_AUTHORIZATION_FAILED), [TopicPartition("a", 0)])  # type: ignore[arg-type]
