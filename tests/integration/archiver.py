@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from connectors.lake.archive import ActivityArchive
 from orchestration.context import Context
+from orchestration.relay import archiving
 from orchestration.relay.archiving import ArchiveConsumer
 from orchestration.relay.sending import RelayProducer
 from orchestration.settings import Settings
 from streams.counters import Counters
+from tests.integration.quick import QUICK_S
 
 POINTS: Final = ("before the append", "after the append", "before telling", "after telling")
 
@@ -29,6 +31,7 @@ def main(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(whom, name, call)
+    vars(archiving)["GATHER_S"] = QUICK_S
     consumer = ArchiveConsumer(Context(Settings.load()), threading.Event(), Counters())
     consumer._told_ms = 2**62  # of the ends that are told again it is not to die
     consumer.run()

@@ -256,9 +256,15 @@ def csv_bytes(rows: int) -> bytes:
     return b"user_id,n\n" + b"".join(b"user-%020d,%d\n" % (i, i) for i in range(rows))
 
 
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    """More than is read ahead of what is parsed: what befalls it then, befalls it in the middle."""
+    return csv_bytes(1_500_000)
+
+
 def test_an_object_is_parsed_while_it_is_read(store: ObjectStore, bucket: str, prefix: str) -> None:
     spec = spec_of("n:long")
-    rows = 400_000
+    rows = 100_000
     content = csv_bytes(rows)
     for name, stored in (("f.csv", content), ("f.csv.gz", gzip.compress(content, 1))):
         store.put(bucket, prefix + name, stored)
@@ -285,15 +291,15 @@ def check_ids(batches: Iterator[pa.RecordBatch | RejectBatch]) -> None:
 
 @pytest.mark.parametrize("what", ["overwritten", "deleted"])
 def test_an_object_that_changes_while_it_is_parsed_is_never_a_mixture(
-    store: ObjectStore, bucket: str, prefix: str, what: str
+    store: ObjectStore, bucket: str, prefix: str, large: bytes, what: str
 ) -> None:
-    store.put(bucket, prefix + "f.csv", csv_bytes(1_500_000))
+    store.put(bucket, prefix + "f.csv", large)
     source = store.pin(bucket, prefix + "f.csv")
     with open_parsed(source, spec_of("n:long"), store=store) as parsed:
         batches = iter(parsed)
         next(batches)
         if what == "overwritten":
-            store.put(bucket, prefix + "f.csv", csv_bytes(1_500_000).replace(b"user-", b"else-"))
+            store.put(bucket, prefix + "f.csv", large.replace(b"user-", b"else-"))
         else:
             store.delete(bucket, prefix + "f.csv")
         with pytest.raises(UserError) as caught:
@@ -304,9 +310,9 @@ def test_an_object_that_changes_while_it_is_parsed_is_never_a_mixture(
 
 
 def test_an_outage_while_parsing_is_no_end_of_the_file(
-    stack: Settings, store: ObjectStore, bucket: str, prefix: str
+    stack: Settings, store: ObjectStore, bucket: str, prefix: str, large: bytes
 ) -> None:
-    store.put(bucket, prefix + "f.csv", csv_bytes(1_500_000))
+    store.put(bucket, prefix + "f.csv", large)
     proxy = CuttingProxy(stack.s3_endpoint, after=9 * MIB, cuts=1_000_000)
     try:
         through = store_of(stack, endpoint=proxy.endpoint, timeout_s=5, resume_s=3)

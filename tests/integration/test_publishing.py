@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from connectors.publishing import producer
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
 from connectors.publishing.importer import publish_aborted, publish_import
 from connectors.publishing.ports import Superseded
@@ -115,20 +116,19 @@ def publish(
 
 
 def consumed(settings: Settings, topic: str) -> Iterator[Message]:
-    """Every message that the topic holds now, partition by partition."""
+    """Every message that the topic holds now; those of a partition in their order."""
     consumer = Consumer(
         {"bootstrap.servers": settings.kafka_bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
     )
     try:
-        for partition in range(PARTITIONS):
-            place = TopicPartition(topic, partition, 0)
-            _, end = consumer.get_watermark_offsets(place, timeout=10)
-            consumer.assign([place])
-            for _ in range(end):
-                message = consumer.poll(10)
-                assert message is not None, f"partition {partition} ends before offset {end}"
-                assert message.error() is None
-                yield message
+        places = [TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)]
+        left = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        consumer.assign(places)
+        for _ in range(left):
+            message = consumer.poll(10)
+            assert message is not None, f"{topic} ends before what it should hold"
+            assert message.error() is None
+            yield message
     finally:
         consumer.close()
 
@@ -253,7 +253,8 @@ def test_a_group_that_has_committed_nothing_has_taken_nothing(stack: Settings, t
     assert KafkaBacklog(stack.kafka_bootstrap, topic, PARTITIONS, group=uuid.uuid4().hex).taken() == (0, 0, 0, 0)
 
 
-def test_a_missing_topic_is_named(stack: Settings, tmp_path: Path) -> None:
+def test_a_missing_topic_is_named(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "METADATA_PAUSE_S", 0.1)
     with pytest.raises(FatalError, match="topic no-such-topic does not exist") as error:
         publish(users_csv(tmp_path / "users.csv", 10), stack, "no-such-topic")
     assert error.value.code == "TOPIC_MISSING"
@@ -316,6 +317,7 @@ def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Se
 
 
 @pytest.mark.embedded("it kills the embedded broker")
+@pytest.mark.faults("a broker that is killed; that nothing ends before it is acknowledged is shown in memory")
 def test_a_broker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     start_stack: StartStack, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from connectors.publishing import producer
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
@@ -75,20 +76,19 @@ def publish(context: Context, tenant: TenantName, order: str) -> None:
 def told(context: Context, tenant: TenantName) -> list[list[Message]]:
     """What is in each partition of the activations for a tenant."""
     consumer = Consumer({"bootstrap.servers": context.settings.kafka_bootstrap, "group.id": "nobody"})
-    found: list[list[Message]] = []
-    for partition in range(context.settings.partitions):
-        place = TopicPartition(SEGMENT_ACTIVATIONS, partition, 0)
-        _, end = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
-        messages: list[Message] = []
-        at = 0
-        while at < end:
-            for record in consumer.consume(500, 1.0):
-                at += 1
-                messages.append(CODEC.decode(record.value()))
-        found.append([m for m in messages if getattr(m, "tenant", None) == tenant])
-    consumer.close()
-    return found
+    try:
+        places = [TopicPartition(SEGMENT_ACTIVATIONS, p, 0) for p in range(context.settings.partitions)]
+        left = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        consumer.assign(places)
+        found: list[list[Message]] = [[] for _ in places]
+        while left:
+            records = consumer.consume(left, 10.0)
+            left -= len(records)
+            for record in records:
+                found[record.partition() or 0].append(CODEC.decode(record.value()))
+    finally:
+        consumer.close()
+    return [[m for m in messages if getattr(m, "tenant", None) == tenant] for messages in found]
 
 
 def alike(found: list[list[Message]]) -> list[Message]:
@@ -216,7 +216,10 @@ def test_another_number_of_partitions_is_refused(context: Context, tenant: Tenan
         ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions - 1).send(due.message)
 
 
-def test_a_broker_that_is_away_is_tried_again(context: Context, tenant: TenantName) -> None:
+def test_a_broker_that_is_away_is_tried_again(
+    context: Context, tenant: TenantName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "METADATA_TIMEOUT_S", 0.5)
     create(context, tenant)
     [due] = context.activations.unsent()
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE"):

@@ -58,14 +58,15 @@ class World:
         context.audiences.add_tenant(self.tenant, 1)
 
     def archive(self, topic: str, rows: Rows) -> None:
+        ranges = []
         for p in range(P):
             first = self.ends[topic, p]
             mine = [r for r in rows if partition_of(r["user_id"], P) == p]
             placed = [{**r, "tenant": self.tenant, "offset": first + n} for n, r in enumerate(mine)]
             if placed:
                 end = self.ends[topic, p] = first + len(placed)
-                written = self.bucket.write(first, end, placed, topic=topic, partition=Partition(p))
-                self.context.archive.append(topic, [written])
+                ranges.append(self.bucket.write(first, end, placed, topic=topic, partition=Partition(p)))
+        self.context.archive.append(topic, ranges)
 
     def create(self, text: str, name: str = BUYERS) -> None:
         rule = NewRule(text=text, timezone=None, rule=parse_rule(text))
@@ -113,26 +114,25 @@ def answer(world: World, capsys: pytest.CaptureFixture[str], *arguments: str, co
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(
-    ("rule", "members"),
-    [
-        ("count(purchase, 30d) >= 2", 1),
-        ("count(purchase, 30d) = 1", 1),
-        ("count(purchase, 30d) <= 1", 3),
-        ("ever(purchase)", 3),
-        ("count(purchase where amount >= 100, 30d) >= 1", 2),
-        ("age < 18", 1),
-        ("age >= 18 or never(purchase)", 2),
-        ("in audience vip", 1),
-        ("ever(purchase) and not in segment rich", 2),
-    ],
-)
-def test_a_draft_is_counted(shop: World, rule: str, members: int, capsys: pytest.CaptureFixture[str]) -> None:
+DRAFTS = {
+    "count(purchase, 30d) >= 2": 1,
+    "count(purchase, 30d) = 1": 1,
+    "count(purchase, 30d) <= 1": 3,
+    "ever(purchase)": 3,
+    "count(purchase where amount >= 100, 30d) >= 1": 2,
+    "age < 18": 1,
+    "age >= 18 or never(purchase)": 2,
+    "in audience vip": 1,
+    "ever(purchase) and not in segment rich": 2,
+}
+
+
+def test_a_draft_is_counted(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     vip = shop.context.audiences.ensure(shop.tenant, VIP, new_id=fresh_id(), now_ms=1)
     parts = Parts(shop.context.s3).write(ref_of(vip), new_id(), users("bob", "nobody-knows-me"))
     shop.context.versions.publish(request(ref_of(vip), parts, "1"))
     shop.create("count(purchase where amount > 400, 30d) >= 1 and in audience vip", "rich")
-    assert answer(shop, capsys, "segments", "preview", rule)["members"] == members
+    assert {rule: answer(shop, capsys, "segments", "preview", rule)["members"] for rule in DRAFTS} == DRAFTS
 
 
 def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,7 +203,7 @@ class Worker:
     def _run(self) -> None:
         asked: set[int] = set()
         while len(asked) < self._asked_of:
-            for record in self._consumer.consume(10, 1.0):
+            for record in self._consumer.consume(1, 1.0):
                 message = CODEC.decode(record.value() or b"")
                 if isinstance(message, CutRequested) and message.tenant == self._world.tenant:
                     partition = record.partition()

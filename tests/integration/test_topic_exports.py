@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from connectors.publishing import producer
 from connectors.publishing.ports import TopicLog
 from connectors.sinks.kafka_topic import abort, end, open_topic, partitions_of, send_group, start
 from connectors.sinks.topic_export import topic_of, totals
@@ -32,6 +33,7 @@ from schemas.topics import JOB_EVENTS
 from tests.fakes.import_log import InMemoryTopicLog
 from tests.fakes.receivers import ROOT, SCHEMAS
 from tests.fakes.topic_exports import EXPORT, Row, delta, export_all, topic_export, whole
+from tests.integration.workers import eventually
 from tests.unit.lake.test_exporting import KINDS, naughty_rows
 
 pytestmark = pytest.mark.integration
@@ -129,8 +131,9 @@ def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_
     call = f"from {__name__} import sending_forever; sending_forever({topic.bootstrap!r}, {topic.name!r})"
     with subprocess.Popen([sys.executable, "-c", call], cwd=ROOT) as sender:
         try:
-            while topic.messages() < P + P:  # the start markers, and every chunk that is full
-                assert sender.poll() is None
+            # The start markers, and every chunk that is full.
+            eventually(lambda: topic.messages() == P + P or sender.poll() is not None)
+            assert sender.poll() is None
         finally:
             sender.kill()
     sent = send_group(export, topic.log(), group=0, rows=whole(MANY))
@@ -211,7 +214,8 @@ def refusal(act: Any) -> UserError:
     return caught.value
 
 
-def test_a_topic_that_is_missing_is_refused_and_not_made(unmade: Topic) -> None:
+def test_a_topic_that_is_missing_is_refused_and_not_made(unmade: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "METADATA_PAUSE_S", 0.1)
     for act in (lambda: partitions_of(unmade.log()), lambda: start(topic_export(P), unmade.log())):
         assert refusal(act).code == "DESTINATION_NOT_WRITABLE"
     abort(topic_export(P), unmade.log(), reason="CANCELLED")
@@ -223,8 +227,7 @@ def test_a_topic_that_was_given_more_partitions_meanwhile_is_refused(topic: Topi
     start(export, topic.log())
     sent = send_group(export, topic.log(), group=0, rows=whole(FEW))
     topic.admin.create_partitions([NewPartitions(topic.name, P + 1)])[topic.name].result(30)
-    while partitions_of(topic.log()) != P + 1:
-        pass
+    eventually(lambda: partitions_of(topic.log()) == P + 1)
     assert refusal(lambda: end(export, topic.log(), [sent])).code == "TOPIC_PARTITIONS_CHANGED"
     abort(export, topic.log(), reason="TOPIC_PARTITIONS_CHANGED")
     assert topic.received() == ([], "", 0)
@@ -243,7 +246,8 @@ def test_a_topic_for_small_messages_is_refused(unmade: Topic) -> None:
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_NOT_WRITABLE", "MSG_SIZE_TOO_LARGE")
 
 
-def test_a_broker_that_is_away_is_an_outage() -> None:
+def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "METADATA_TIMEOUT_S", 0.5)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         log = open_topic(f"127.0.0.1:{nobody.getsockname()[1]}", topic_of("kafka://vip"), delivery_timeout_s=1.5)

@@ -1,5 +1,6 @@
 """Worker processes for tests, and what they have announced and written."""
 
+import asyncio
 import io
 import os
 import signal
@@ -15,9 +16,12 @@ import boto3
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connectors.publishing.kafka_errors import kafka_error
+from orchestration.local.kafka.topics import admin_client
 from orchestration.settings import Settings
 from schemas.codec import CODEC
 from schemas.errors import RetriableError
@@ -54,7 +58,7 @@ class Workers:
             self._spawn(name)
 
     def _spawn(self, name: str) -> None:
-        home = self._logs / name
+        home = self.home(name)
         home.mkdir(exist_ok=True)
         env = os.environ | self._settings.environment()
         env |= {
@@ -80,6 +84,18 @@ class Workers:
             self._stopped.add(name)
         self._processes[name].send_signal(signal.SIGTERM)
         return self._processes[name].wait(timeout=90)
+
+    def runs(self, name: str) -> bool:
+        """Whether the worker of that name is to run."""
+        return name in self._processes and name not in self._stopped
+
+    def home(self, name: str) -> Path:
+        """Its home."""
+        return self._logs / name
+
+    def rss(self, name: str) -> int:
+        """Memory that it has now, in bytes."""
+        return int(psutil.Process(self._processes[name].pid).memory_info().rss)
 
     def wait_exit(self, name: str, timeout_s: float = 60) -> int:
         """The exit code of a worker that is to end by itself and is not started again."""
@@ -120,6 +136,27 @@ class Workers:
                         except psutil.Error:
                             continue
             time.sleep(0.1)
+
+
+def member_ids(settings: Settings, group: str) -> frozenset[str]:
+    """Who is in a group."""
+    admin = admin_client(settings)  # kept until the answer is there
+    return frozenset(member.member_id for member in admin.describe_consumer_groups([group])[group].result(10).members)
+
+
+def end_sessions(settings: Settings, group: str, members: Iterable[str]) -> None:
+    """Do what the broker does when the sessions of members that were killed have timed out."""
+
+    async def leave() -> None:
+        client = AIOKafkaClient(bootstrap_servers=settings.kafka_bootstrap)
+        try:
+            await client.bootstrap()
+            for member in members:
+                await client.send(client.get_random_node(), LeaveGroupRequest(group, member))
+        finally:
+            await client.close()
+
+    asyncio.run(leave())
 
 
 def read_topic(settings: Settings, topic: str) -> list[Message]:
