@@ -3,29 +3,24 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException
 
-from orchestration.local.kafka.topics import admin_client, ensure_topics
-from orchestration.operations import begin_anew as operations
 from orchestration.settings import Settings
-from orchestration.topic_ids import TopicIds
-from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Partition
 from schemas.layout import checkpoint_prefix
-from schemas.topics import ACTIVITY_TOPICS, EVENTS, MEMBERSHIP_CHANGES, SEGMENT_WORKER_GROUP, TOPICS
+from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, TOPICS
 from tests.conftest import StartStack
 from tests.e2e.conftest import command_line
-from tests.integration.test_segment_workers import Members, Shop, assert_followed, sizes
+from tests.integration.segment_shop import Members, Shop, assert_followed, make_anew, sizes
 from tests.integration.workers import Workers, eventually, s3
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.embedded("about topics, not about brokers"),
     pytest.mark.timeout(600),
+    pytest.mark.faults("workers that start again and again while topics are made anew; test_segments.py does it once"),
 ]
 
 
@@ -49,31 +44,6 @@ def muster(settings: Settings, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def make_anew(settings: Settings, topics: Iterable[str]) -> None:
-    """Delete topics, and make them again as they were: what was in them is gone."""
-    admin, ids = admin_client(settings), TopicIds(settings.kafka_bootstrap)
-    names = list(topics)
-
-    def id_of(topic: str) -> str | None:
-        try:
-            return ids.of(topic)
-        except (FatalError, RetriableError):
-            return None
-
-    before = {name: ids.of(name) for name in names}
-    for deleted in admin.delete_topics(names).values():
-        deleted.result(30)
-
-    def made() -> bool:
-        try:
-            ensure_topics(settings, [spec for spec in TOPICS if spec.name in names])
-        except (RetriableError, KafkaException):  # it is still being deleted
-            return False
-        return all(id_of(name) not in {None, before[name]} for name in names)
-
-    eventually(made)
-
-
 def checkpoints(settings: Settings, partition: int) -> list[str]:
     prefix = checkpoint_prefix(Partition(partition))
     found = s3(settings).list_objects_v2(Bucket=settings.staging_bucket, Prefix=prefix)
@@ -85,21 +55,9 @@ def run_and_stop(settings: Settings, workers: Workers, shop: Shop, expected: Mem
     kept = {p: checkpoints(settings, p) for p in range(settings.partitions)}
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     assert_followed(shop, expected)
-    archived(settings, shop)
+    shop.archived()
     eventually(lambda: all(checkpoints(settings, p) and checkpoints(settings, p) != kept[p] for p in kept), 60)
     assert workers.stop("a") == 0
-
-
-def archived(settings: Settings, shop: Shop) -> int:
-    """How many records the archive has passed, once it has all that the shop has sent."""
-
-    def rows() -> int:
-        return sum(
-            file.rows for topic in ACTIVITY_TOPICS for file in shop.context.archive.files(topic, tenant=shop.tenant)
-        )
-
-    eventually(lambda: rows() == shop.sent, 60)
-    return sum(shop.context.archive.archived_to(EVENTS).values())
 
 
 def begin(settings: Settings) -> Any:
@@ -125,7 +83,7 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     shop.send(600)
     before = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
     run_and_stop(settings, workers, shop, before)
-    ended = archived(settings, shop)
+    ended = shop.archived()
     make_anew(settings, ACTIVITY_TOPICS)
     shop.send(300)
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
@@ -137,7 +95,7 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
     assert_followed(shop, after)  # by somebody who has read all changes from the beginning
     assert_equal(settings, shop, after)
-    assert archived(settings, shop) > ended
+    assert shop.archived() > ended
     (entry,) = [one for one in muster(settings, "audit") if one["action"] == "segments begin-anew"][:1]
     assert entry["error"] is None
 
@@ -181,19 +139,4 @@ def assert_goes_on(settings: Settings, shop: Shop, before: Members) -> None:
     eventually(lambda: +shop.counted() == sizes(after), 120)
     assert_equal(settings, shop, after)
     assert shop.followed() == {"buyers": after["buyers"] - before["buyers"]}
-    archived(settings, shop)
-
-
-def test_nothing_is_begun_anew_while_workers_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = Shop(settings)
-    monkeypatch.setattr(operations, "EMPTY_WITHIN_S", 2.0)
-    member = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": SEGMENT_WORKER_GROUP})
-    try:
-        member.subscribe([EVENTS])
-        eventually(lambda: member.poll(0.1) is None and member.assignment())
-        found = operations.look(shop.context)
-        with pytest.raises(UserError, match=r"WORKERS_RUNNING: .* has 1 members"):
-            operations.begin_anew(shop.context, found)
-    finally:
-        member.close()
-    assert shop.context.archive.log(EVENTS).era == found.era - 1
+    shop.archived()

@@ -3,138 +3,30 @@
 What the sample consumer of docs/ has followed is compared with a count in plain Python over all that was sent.
 """
 
-import json
-import random
 import signal
-import subprocess
-import sys
-from collections import Counter
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from orchestration.catalog.segment_records import NewRule
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.local.kafka.topics import group_members
 from orchestration.settings import Settings
-from schemas.ids import AudienceName, TenantName
-from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
-from segmentation.rules.parser import parse_rule
+from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from tests.conftest import StartStack
-from tests.integration.workers import ROOT, Workers, committed, eventually
+from tests.integration.segment_shop import Shop, assert_followed
+from tests.integration.workers import Workers, committed, eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("about workers that die, not about brokers")]
-
-USERS = [f"user-{n}" for n in range(400)]
-Members = dict[str, set[str]]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.embedded("about workers that die, not about brokers"),
+    pytest.mark.faults("kills at random and sessions that time out; test_segments.py kills a worker at a point"),
+]
 
 
 @pytest.fixture(scope="module")
 def settings(start_module_stack: StartStack) -> Settings:
     """All but workers."""
     return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=4)
-
-
-class Shop:
-    """A tenant with segments, what was sent for it, and what a rule would say of that."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.context = Context(settings)
-        self.tenant = TenantName(f"t{fresh_id()}")
-        self.context.audiences.add_tenant(self.tenant, now_ms())
-        self.orders: dict[str, set[str]] = {}
-        self.refunded: set[str] = set()
-        self.ages: dict[str, int] = {}
-        self.known: set[str] = set()
-        self.sent = 0
-        self.dice = random.Random(20_262)
-        self._producer = Producer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
-        )
-
-    def create(self, name: str, text: str) -> None:
-        self.context.segments.create(
-            self.tenant, AudienceName(name), new_rule(text), new_id=fresh_id(), author="ann", now_ms=now_ms()
-        )
-
-    def edit(self, name: str, text: str) -> None:
-        self.context.segments.edit(self.tenant, AudienceName(name), new_rule(text), author="ann", now_ms=now_ms())
-
-    def send(self, events: int) -> None:
-        """Some events, one in ten twice, and a few profiles; the broker has acknowledged all when this returns."""
-        for _ in range(events):
-            user, name = self.dice.choice(USERS), self.dice.choice(["order", "order", "order", "refund"])
-            event_id = str(self.dice.randrange(10**9))
-            record = {
-                "user_id": user,
-                "event": name,
-                "event_id": event_id,
-                "occurred_at": (datetime.now(UTC) - timedelta(seconds=self.dice.randrange(10))).isoformat(),
-            }
-            for _ in range(2 if self.dice.random() < 0.1 else 1):
-                self._produce(EVENTS, record)
-            self.known.add(user)
-            if name == "order":
-                self.orders.setdefault(user, set()).add(event_id)
-            else:
-                self.refunded.add(user)
-        for user in self.dice.sample(USERS, 10):
-            self.ages[user] = self.dice.randrange(50)
-            self.known.add(user)
-            self._produce(PROFILES, {"user_id": user, "attributes": {"age": self.ages[user]}})
-        assert self._producer.flush(60) == 0
-
-    def ordered(self, times: int) -> set[str]:
-        return {user for user, ids in self.orders.items() if len(ids) >= times}
-
-    def _produce(self, topic: str, record: dict[str, Any]) -> None:
-        value = json.dumps({**record, "tenant": self.tenant}).encode()
-        self.sent += 1
-        while True:
-            try:
-                return self._producer.produce(topic, value, key=record["user_id"].encode())
-            except BufferError:
-                self._producer.poll(0.1)
-
-    def followed(self) -> Members:
-        """Who is in which segment, for the sample consumer. Fails where it finds a contradiction."""
-        script = [sys.executable, str(ROOT / "docs" / "follow_segments.py")]
-        arguments = [self.context.settings.kafka_bootstrap, str(ROOT / "schemas" / "avro")]
-        done = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False, timeout=60)
-        assert (done.returncode, done.stderr) == (0, "")
-        inside: Members = {}
-        for change in map(json.loads, done.stdout.splitlines()):
-            if change["tenant"] == self.tenant:
-                members = inside.setdefault(change["segment"], set())
-                (members.add if change["entered"] else members.remove)(change["user_id"])
-        return {segment: members for segment, members in inside.items() if members}
-
-    def counted(self) -> Counter[str]:
-        """Members by the catalog, which hears of them from the workers."""
-        standing = self.context.segments.standing(self.tenant)
-        return +Counter({str(of.segment.name): sum(p.members for p in of.partitions.values()) for of in standing})
-
-
-def new_rule(text: str) -> NewRule:
-    return NewRule(text=text, timezone=None, rule=parse_rule(text))
-
-
-def assert_followed(shop: Shop, expected: Members) -> None:
-    """Soon, a consumer knows exactly these members. The catalog is asked first: it costs less."""
-    with suppress(AssertionError):
-        eventually(lambda: shop.counted() == sizes(expected), timeout_s=120)
-        eventually(lambda: shop.followed() == expected, timeout_s=20)
-    found = shop.followed()
-    assert sizes(found) == sizes(expected)
-    assert found == expected
-
-
-def sizes(members: Members) -> Counter[str]:
-    return Counter({segment: len(users) for segment, users in members.items()})
 
 
 def taken(settings: Settings) -> int:

@@ -1,0 +1,46 @@
+"""`python -m tests.integration.quick_segment_worker`: a worker of segments that is quick, and may be killed once."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from orchestration import segment_worker
+from orchestration.faust_process import end
+from schemas.segment_messages import MembershipChanges
+from streams.segments import checkpoints, owner
+from tests.integration.quick import quick, reached
+
+TOLD_BEHIND_CHECKPOINTS: Final = "changes are told behind the checkpoints of all partitions, and not archived"
+
+
+def main() -> int:
+    """The exit code."""
+    configure, keep, send_all = segment_worker.segment_worker_config, checkpoints.keep, owner.send_all
+    kept: set[int] = set()
+    partitions = 0
+
+    def config(*given: Any) -> Any:
+        nonlocal partitions
+        made = configure(*given)
+        partitions = made.partitions
+        return quick(made, "archive_after_s", "status_after_s", "hole_after_s")
+
+    def keeps(store: Any, bucket: str, checkpoint: Any) -> int:
+        size = keep(store, bucket, checkpoint)
+        kept.add(checkpoint.segments.partition)
+        return size
+
+    async def sends(ports: Any, sent: Iterable[Any]) -> list[int]:
+        messages = list(sent)
+        offsets = await send_all(ports, messages)
+        if len(kept) == partitions and any(isinstance(message, MembershipChanges) for *_, message in messages):
+            reached(TOLD_BEHIND_CHECKPOINTS)
+        return offsets
+
+    vars(segment_worker)["segment_worker_config"] = config
+    vars(checkpoints)["keep"] = keeps
+    vars(owner)["send_all"] = sends
+    return segment_worker.main()
+
+
+if __name__ == "__main__":
+    end(main())

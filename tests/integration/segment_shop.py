@@ -1,0 +1,186 @@
+"""A tenant with segments, what was sent for it, and who has to be in them: counted in plain Python.
+
+What the sample consumer of docs/ has followed is compared with that count.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, Producer
+
+from orchestration.catalog.segment_records import NewRule
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.local.kafka.topics import admin_client, ensure_topics
+from orchestration.relay.activations import Activations
+from orchestration.relay.archiving import ArchiveConsumer
+from orchestration.relay.segment_status import status_fold
+from orchestration.settings import Settings
+from orchestration.topic_ids import TopicIds
+from schemas.errors import FatalError, RetriableError
+from schemas.ids import AudienceName, TenantName
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, TOPICS
+from segmentation.rules.parser import parse_rule
+from streams.counters import Counters
+from tests.integration.workers import ROOT, eventually
+
+USERS: Final = [f"user-{n}" for n in range(400)]
+Members = dict[str, set[str]]
+
+
+class Shop:
+    """A tenant with segments, what was sent for it, and what a rule would say of that."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.context = Context(settings)
+        self.tenant = TenantName(f"t{fresh_id()}")
+        self.context.audiences.add_tenant(self.tenant, now_ms())
+        self.orders: dict[str, set[str]] = {}
+        self.refunded: set[str] = set()
+        self.ages: dict[str, int] = {}
+        self.known: set[str] = set()
+        self.sent = 0
+        self.dice = random.Random(20_262)
+        self._producer = Producer(
+            {"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
+        )
+
+    def create(self, name: str, text: str) -> None:
+        self.context.segments.create(
+            self.tenant, AudienceName(name), new_rule(text), new_id=fresh_id(), author="ann", now_ms=now_ms()
+        )
+
+    def edit(self, name: str, text: str) -> None:
+        self.context.segments.edit(self.tenant, AudienceName(name), new_rule(text), author="ann", now_ms=now_ms())
+
+    def send(self, events: int) -> None:
+        """Some events, one in ten twice, and a few profiles; the broker has acknowledged all when this returns."""
+        for _ in range(events):
+            user, name = self.dice.choice(USERS), self.dice.choice(["order", "order", "order", "refund"])
+            event_id = str(self.dice.randrange(10**9))
+            record = {
+                "user_id": user,
+                "event": name,
+                "event_id": event_id,
+                "occurred_at": (datetime.now(UTC) - timedelta(seconds=self.dice.randrange(10))).isoformat(),
+            }
+            for _ in range(2 if self.dice.random() < 0.1 else 1):
+                self._produce(EVENTS, record)
+            self.known.add(user)
+            if name == "order":
+                self.orders.setdefault(user, set()).add(event_id)
+            else:
+                self.refunded.add(user)
+        for user in self.dice.sample(USERS, 10):
+            self.ages[user] = self.dice.randrange(50)
+            self.known.add(user)
+            self._produce(PROFILES, {"user_id": user, "attributes": {"age": self.ages[user]}})
+        assert self._producer.flush(60) == 0
+
+    def ordered(self, times: int) -> set[str]:
+        return {user for user, ids in self.orders.items() if len(ids) >= times}
+
+    def _produce(self, topic: str, record: dict[str, Any]) -> None:
+        value = json.dumps({**record, "tenant": self.tenant}).encode()
+        self.sent += 1
+        while True:
+            try:
+                return self._producer.produce(topic, value, key=record["user_id"].encode())
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def followed(self) -> Members:
+        """Who is in which segment, for the sample consumer. Fails where it finds a contradiction."""
+        script = [sys.executable, str(ROOT / "docs" / "follow_segments.py")]
+        arguments = [self.context.settings.kafka_bootstrap, str(ROOT / "schemas" / "avro")]
+        done = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        inside: Members = {}
+        for change in map(json.loads, done.stdout.splitlines()):
+            if change["tenant"] == self.tenant:
+                members = inside.setdefault(change["segment"], set())
+                (members.add if change["entered"] else members.remove)(change["user_id"])
+        return {segment: members for segment, members in inside.items() if members}
+
+    def archived(self) -> int:
+        """How many records the archive has passed, once it has each that was sent, and none twice."""
+        archive = self.context.archive
+
+        def rows() -> int:
+            return sum(file.rows for topic in ACTIVITY_TOPICS for file in archive.files(topic, tenant=self.tenant))
+
+        eventually(lambda: rows() == self.sent, 60)
+        return sum(archive.archived_to(EVENTS).values())
+
+    def counted(self) -> Counter[str]:
+        """Members by the catalog, which hears of them from the workers."""
+        standing = self.context.segments.standing(self.tenant)
+        return +Counter({str(of.segment.name): sum(p.members for p in of.partitions.values()) for of in standing})
+
+
+def new_rule(text: str) -> NewRule:
+    return NewRule(text=text, timezone=None, rule=parse_rule(text))
+
+
+def assert_followed(shop: Shop, expected: Members) -> None:
+    """Soon, a consumer knows exactly these members. The catalog is asked first: it costs less."""
+    with suppress(AssertionError):
+        eventually(lambda: shop.counted() == sizes(expected), timeout_s=120)
+        eventually(lambda: shop.followed() == expected, timeout_s=20)
+    found = shop.followed()
+    assert sizes(found) == sizes(expected)
+    assert found == expected
+
+
+def sizes(members: Members) -> Counter[str]:
+    return Counter({segment: len(users) for segment, users in members.items()})
+
+
+@contextmanager
+def relay_of_segments(context: Context) -> Iterator[None]:
+    """The threads of the relay that workers of segments live with: rules go out, sizes and the archive come back."""
+    stop = threading.Event()
+    consumers = (status_fold(context, stop, threading.Event()), ArchiveConsumer(context, stop, Counters()))
+    threads = [threading.Thread(target=consumer.run) for consumer in consumers]
+    for thread in threads:
+        thread.start()
+    Activations(context, stop).start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+
+
+def make_anew(settings: Settings, topics: Iterable[str]) -> None:
+    """Delete topics, and make them again as they were: what was in them is gone."""
+    admin, ids = admin_client(settings), TopicIds(settings.kafka_bootstrap)
+    names = list(topics)
+
+    def id_of(topic: str) -> str | None:
+        try:
+            return ids.of(topic)
+        except (FatalError, RetriableError):
+            return None
+
+    before = {name: ids.of(name) for name in names}
+    for deleted in admin.delete_topics(names).values():
+        deleted.result(30)
+
+    def made() -> bool:
+        try:
+            ensure_topics(settings, [spec for spec in TOPICS if spec.name in names])
+        except (RetriableError, KafkaException):  # it is still being deleted
+            return False
+        return all(id_of(name) not in {None, before[name]} for name in names)
+
+    eventually(made)

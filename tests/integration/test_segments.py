@@ -1,0 +1,298 @@
+"""Segments on a real broker, S3 and catalog, each promise once: a worker is killed, records that are misplaced, made to
+harm or in transactions, topics that were lost.
+
+One worker serves all tests, unless a test ends it. Deaths at every other point are those of the owner in memory
+(tests/property/test_segment_owners.py); the same at length, with kills at random, is run by `make test-faults`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestration.catalog.segment_records import NewRule
+from orchestration.cli.main import main
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.operations import begin_anew
+from orchestration.operations.segment_check import check
+from orchestration.relay import archiving
+from orchestration.settings import Settings
+from schemas.codec import CODEC
+from schemas.errors import UserError
+from schemas.ids import AudienceName, TenantName
+from schemas.messages import DeadLetter
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
+from segmentation.rules.parser import parse_rule
+from tests.conftest import StartStack
+from tests.integration.hostile_records import MB, Sender, wide_rows
+from tests.integration.misplaced_records import USERS as PLACED
+from tests.integration.misplaced_records import PlacingShop, results
+from tests.integration.quick import DIES_AT, QUICK_S
+from tests.integration.quick_segment_worker import TOLD_BEHIND_CHECKPOINTS
+from tests.integration.segment_shop import Shop, assert_followed, make_anew, relay_of_segments
+from tests.integration.transactional_shop import (
+    USERS,
+    TransactionalShop,
+    assert_all_acknowledged,
+    assert_waits,
+    in_transaction,
+)
+from tests.integration.workers import Workers, dead_letters, end_sessions, eventually, member_ids
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.embedded("about workers, not about brokers"),
+    pytest.mark.timeout(400),
+]
+P = 2
+SESSION = {"MUSTER_WORKER_SESSION_TIMEOUT_S": "30"}
+"""Who is thrown out of the group for being slow reads again, and counts twice."""
+OFTEN = {"MUSTER_SEGMENT_CHECKPOINT_S": "1"}
+
+
+@pytest.fixture(scope="module")
+def settings(start_module_stack: StartStack) -> Iterator[Settings]:
+    """A broker, S3 and a catalog, with the threads of a relay."""
+    made = start_module_stack(parts=("kafka", "s3", "catalog"), partitions=P)
+    with pytest.MonkeyPatch.context() as patch, relay_of_segments(Context(made)):
+        patch.setattr(archiving, "GATHER_S", QUICK_S)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def all_workers(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    running = Workers(settings, tmp_path_factory.mktemp("workers"), "tests.integration.quick_segment_worker")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def stopped(all_workers: Workers) -> Workers:
+    """No worker runs."""
+    if all_workers.runs("a"):
+        assert all_workers.stop("a") == 0
+    return all_workers
+
+
+@pytest.fixture
+def workers(settings: Settings, all_workers: Workers) -> Workers:
+    """Worker `a` runs and has its partitions."""
+    if not all_workers.runs("a"):
+        start(settings, all_workers)
+    return all_workers
+
+
+def start(settings: Settings, workers: Workers, **extra: str) -> None:
+    begun = workers.log("a").count("assigned partitions=")
+    workers.start("a", **SESSION, **OFTEN, **extra)
+    eventually(lambda: workers.log("a").count("assigned partitions=") > begun, 60)
+
+
+def test_a_worker_that_is_killed_goes_on_from_its_checkpoint_and_loses_and_doubles_no_change(
+    settings: Settings, stopped: Workers
+) -> None:
+    shop, workers = Shop(settings), stopped
+    shop.create("buyers", "count(order, 30d) >= 2")
+    shop.create("calm", "never(refund)")
+    shop.create("grown-buyers", "in segment buyers and age >= 25")
+    restarts, checkpoints = workers.restarts, workers.log("a").count("kept a checkpoint")
+    start(settings, workers, **{DIES_AT: TOLD_BEHIND_CHECKPOINTS})
+    members = member_ids(settings, SEGMENT_WORKER_GROUP)
+    shop.send(300)
+    eventually(lambda: workers.log("a").count("kept a checkpoint") >= checkpoints + P)
+    shop.edit("buyers", "count(order, 30d) >= 3")
+    shop.send(300)
+    eventually(lambda: workers.restarts == restarts + 1)
+    end_sessions(settings, SEGMENT_WORKER_GROUP, members)
+    buyers = shop.ordered(3)
+    expected = {
+        "buyers": buyers,
+        "calm": shop.known - shop.refunded,
+        "grown-buyers": {user for user in buyers if shop.ages.get(user, 0) >= 25},
+    }
+    assert_followed(shop, expected)
+    shop.archived()
+    assert "from a checkpoint" in workers.log("a")
+    assert workers.restarts == restarts + 1
+
+
+def test_records_in_the_wrong_partition_or_with_the_key_of_somebody_else_count_where_they_belong_or_are_refused(
+    settings: Settings, workers: Workers
+) -> None:
+    shop, letters = PlacingShop(settings), len(dead_letters(settings))
+    before = Counter(results(workers.home("a")))
+    for n, user in enumerate(PLACED):
+        for topic in (EVENTS, PROFILES):
+            if n < 20:
+                shop.send(topic, user, key=user.encode())  # by librdkafka's own partitioner
+            elif n < 40:
+                shop.send(topic, user, place=n % P, key=user.encode())  # in turn
+            else:
+                shop.send(topic, user, place=n % P)  # without a key
+    misplaced, rightly = shop.wrong.copy(), len(shop.right[PROFILES])
+    assert min(misplaced.values()) > 20
+    assert rightly > 5
+    for topic in (EVENTS, PROFILES):
+        shop.send(topic, "eve", key=b"alice", partitioner="murmur2_random")
+        shop.send(topic, "eve", key=b'"eve"', partitioner="murmur2_random")
+
+    shop.assert_exact("once", len(PLACED))  # each event once, wherever it lay
+    shop.assert_exact("old", rightly)
+    refused = {(EVENTS, "key_mismatch"): 2, (PROFILES, "key_mismatch"): 2}
+    refused[PROFILES, "wrong_partition"] = misplaced[PROFILES]
+    assert Counter((one.topic, code_of(one)) for one in dead_letters(settings)[letters:]) == refused
+    sent = len(PLACED) + 2
+    assert Counter(results(workers.home("a"))) - before == {
+        (EVENTS, "taken"): sent + misplaced[EVENTS],  # what was sent on is read again where it belongs
+        (EVENTS, "moved"): misplaced[EVENTS],
+        (EVENTS, "refused"): 2,
+        (PROFILES, "taken"): sent,
+        (PROFILES, "refused"): 2 + misplaced[PROFILES],
+    }
+
+
+def code_of(letter: DeadLetter) -> str:
+    return letter.reason.partition(":")[0]
+
+
+def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
+    settings: Settings, workers: Workers
+) -> None:
+    context, tenant = Context(settings), TenantName(f"t{fresh_id()}")
+    earlier, restarts = len(dead_letters(settings)), workers.restarts
+    context.audiences.add_tenant(tenant, now_ms())
+    rule = NewRule(text="ever(order)", timezone=None, rule=parse_rule("ever(order)"))
+    context.segments.create(tenant, AudienceName("buyers"), rule, new_id=fresh_id(), author="ann", now_ms=now_ms())
+    sender = Sender(settings, tenant)
+    good = iter(sender.users)
+    sender.send(sender.event(next(good)))
+
+    def counted() -> int:
+        [standing] = context.segments.standing(tenant)
+        return sum(p.members for p in standing.partitions.values())
+
+    eventually(lambda: counted() == 1, 120)
+    before = workers.peak_rss = workers.rss("a")
+    for compression in ("zstd", "gzip", "lz4"):
+        sender.send((None, b"\0" * (150 if compression == "lz4" else 200) * MB), compression=compression)
+        sender.send(sender.event(next(good)))
+    inside = [sender.event(next(good)), (None, b"{" + b" " * 40 * MB), sender.event(next(good))]
+    sender.send(*inside)  # one batch: what is good in it is not read either
+    sender.send((None, b"{" + b" " * 20 * MB))
+    sender.send((b"k" * 5 * MB, sender.event(next(good))[1]))
+    sender.send(sender.event(next(good), properties={"note": "x" * 10 * MB}))
+    chunk = sender.chunk(next(good), next(good))
+    sender.send((None, CODEC.encode(replace(chunk, rows=wide_rows()))))
+    sender.send((None, CODEC.encode(replace(chunk, rows=chunk.rows + chunk.rows))))
+    sender.send((None, CODEC.encode(sender.chunk(*(last := [next(good), next(good)])))))
+
+    letters = eventually(lambda: len(found := dead_letters(settings)[earlier:]) >= 9 and found, 120)
+    reasons = [letter.reason for letter in letters]
+    unpacks = "undecodable: it is a batch of records that unpacks to more than 33554432 bytes; nothing of it was read"
+    large = f"too_large: {20 * MB + 1} bytes; a record may have 262144"
+    assert reasons[:5] == [unpacks] * 4 + [f"{large} (only the beginning of its {20 * MB + 1} bytes is kept here)"]
+    assert [reason.split(": ")[0] for reason in reasons[5:]] == ["key_mismatch", "too_large", *["broken_chunk"] * 2]
+    assert [(letter.topic, letter.partition) for letter in letters] == [(EVENTS, 0)] * 9
+    members = {sender.users[n] for n in (0, 1, 2, 3)} | set(last)
+    eventually(lambda: counted() == len(members), 60)
+    checked = check(context, tenant, "buyers", 60).comparison
+    assert (checked.equal, checked.by_rule) == (True, len(members))
+    assert workers.restarts == restarts
+    assert workers.peak_rss - before < 150 * MB
+
+
+def test_what_transactions_have_committed_counts_what_they_have_aborted_does_not_and_what_is_open_waits(
+    settings: Settings, workers: Workers
+) -> None:
+    shop, restarts = TransactionalShop(settings), workers.restarts
+    one, two = shop.producer("one"), shop.producer("two")
+    shop.order(shop.plain, USERS[:30])
+    assert shop.plain.flush(30) == 0
+    for n in range(4):  # small ones, aborted and committed by turns, with plain ones and each other between them
+        shop.order(in_transaction(one), USERS[n : n + 5], counts=False)
+        shop.age(one, USERS[n : n + 5], 99 if n % 2 else 1, counts=False)
+        assert one.flush(30) == 0
+        shop.order(in_transaction(two), USERS[n : n + 3])
+        shop.age(two, USERS[n : n + 3], 17 + n % 3)
+        assert two.flush(30) == 0
+        shop.order(shop.plain, USERS[20 : 20 + n % 2])
+        assert shop.plain.flush(30) == 0
+        one.abort_transaction(30)
+        two.commit_transaction(30)
+    for _ in range(2):  # nothing but markers, and what never counts
+        shop.order(in_transaction(one), USERS, counts=False)
+        shop.age(one, USERS, 50, counts=False)
+        assert one.flush(30) == 0
+        one.abort_transaction(30)
+    shop.assert_exact()
+    assert_all_acknowledged(settings)
+
+    members = shop.members("twice")
+    shop.order(in_transaction(one), USERS)
+    assert one.flush(30) == 0
+    shop.order(shop.plain, USERS[:7])
+    assert shop.plain.flush(30) == 0
+    assert_waits(shop, members)
+    one.commit_transaction(30)
+    shop.assert_exact()
+    assert_all_acknowledged(settings)
+    assert workers.restarts == restarts
+
+
+def muster(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What the command prints as JSON."""
+    code = main([*arguments, "--json"])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    return json.loads(said.out)
+
+
+def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothing_is_lost_or_double(
+    settings: Settings, workers: Workers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in settings.with_(engine_url="").environment().items():
+        monkeypatch.setenv(name, value)
+    shop = Shop(settings)
+    shop.create("buyers", "count(order, 30d) >= 2")
+    shop.create("calm", "never(refund)")
+    shop.send(300)
+    assert_followed(shop, {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded})
+    ended = shop.archived()
+    assert workers.stop("a") == 0
+    make_anew(settings, ACTIVITY_TOPICS)
+    shop.send(150)
+    workers.start("a", **SESSION, **OFTEN)
+    assert workers.wait_exit("a") == 70
+    end_sessions(settings, SEGMENT_WORKER_GROUP, member_ids(settings, SEGMENT_WORKER_GROUP))
+    assert "TOPIC_REPLACED" in workers.log("a")
+    assert "muster segments begin-anew" in workers.log("a")
+    asked = muster("segments", "begin-anew", "--dry-run", capsys=capsys)
+    begun = muster("segments", "begin-anew", "--yes", capsys=capsys)
+    assert (asked["needed"], asked["begun"], begun["begun"]) == (True, False, True)
+    assert (begun["era"], [topic["replaced"] for topic in begun["topics"]]) == (1, [True, True])
+    assert muster("segments", "begin-anew", "--yes", capsys=capsys)["needed"] is False
+    start(settings, workers)
+    shop.send(150)
+    after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
+    assert_followed(shop, after)  # by somebody who has read all changes from the beginning
+    for name, users in after.items():
+        checked = check(shop.context, shop.tenant, name, 60).comparison
+        assert (checked.equal, checked.by_rule) == (True, len(users))
+    assert shop.archived() > ended
+    (entry,) = [one for one in muster("audit", capsys=capsys) if one["action"] == "segments begin-anew"][:1]
+    assert entry["error"] is None
+
+
+def test_nothing_is_begun_anew_while_workers_run(
+    settings: Settings, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(settings)
+    monkeypatch.setattr(begin_anew, "EMPTY_WITHIN_S", 0.0)
+    found = begin_anew.look(context)
+    with pytest.raises(UserError, match=r"WORKERS_RUNNING: .* has 1 members"):
+        begin_anew.begin_anew(context, found)
+    assert context.archive.log(EVENTS).era == found.era - 1

@@ -1,0 +1,128 @@
+"""A tenant whose producers write in transactions, and what its segments have to say of what was committed.
+
+The workers are held against the rule by the archive (`muster segments check`), and both against plain counts.
+"""
+
+import json
+from typing import Final
+
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.operations.segment_check import check
+from orchestration.operations.segments import behind, create, read_rule
+from orchestration.relay.liveness import STALL_MS, WorkerLiveness
+from orchestration.relay.worker_group import WorkerGroup
+from orchestration.settings import Settings
+from schemas.ids import TenantName
+from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
+from tests.integration.workers import eventually
+
+USERS: Final = [f"user-{n}" for n in range(40)]
+
+
+class TransactionalShop:
+    """A tenant with segments, its producers, and who has ordered how often and is how old by what was committed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.context = Context(settings)
+        self.tenant = TenantName(f"t{fresh_id()}")
+        self.context.audiences.add_tenant(self.tenant, now_ms())
+        self.orders = dict.fromkeys(USERS, 0)
+        self.ages = dict.fromkeys(USERS, 0)
+        self.plain = self.producer()
+        for name, rule in (("twice", "count(order, 30d) >= 2"), ("old", "age >= 18")):
+            create(self.context, self.tenant, name, read_rule(rule, None), "ann")
+
+    def producer(self, transactional_id: str | None = None) -> Producer:
+        conf = {"bootstrap.servers": self.settings.kafka_bootstrap, "partitioner": "murmur2_random", "log_level": 2}
+        if transactional_id is None:
+            return Producer(conf)
+        long_ms = 600_000  # nothing here is to be aborted by the broker
+        name = f"{self.tenant}-{transactional_id}"
+        producer = Producer(conf | {"transactional.id": name, "transaction.timeout.ms": long_ms})
+        producer.init_transactions(30)
+        return producer
+
+    def order(self, producer: Producer, users: list[str], *, counts: bool = True) -> None:
+        """An order of each; they are sent, and perhaps not acknowledged."""
+        for user in users:
+            record = {"user_id": user, "event": "order", "occurred_at": now_ms(), "tenant": self.tenant}
+            producer.produce(EVENTS, json.dumps(record).encode(), key=user.encode())
+            self.orders[user] += counts
+        producer.poll(0)
+
+    def age(self, producer: Producer, users: list[str], age: int, *, counts: bool = True) -> None:
+        for user in users:
+            record = {"user_id": user, "attributes": {"age": age}, "tenant": self.tenant}
+            producer.produce(PROFILES, json.dumps(record).encode(), key=user.encode())
+            self.ages[user] = age if counts else self.ages[user]
+        producer.poll(0)
+
+    def members(self, name: str) -> int | None:
+        """By the workers, once all partitions have said it of all that there is to be read; none before."""
+        for of in self.context.segments.standing(self.tenant):
+            if (
+                of.segment.name == name
+                and len(of.partitions) == self.settings.partitions
+                and behind(self.context, of.partitions.values()) == 0
+            ):
+                return sum(one.members for one in of.partitions.values())
+        return None
+
+    def assert_exact(self) -> None:
+        """Soon, nothing is behind; segments have whom they should, by the stream, and by SQL over the archive."""
+        for name, expected in (
+            ("twice", sum(1 for count in self.orders.values() if count >= 2)),
+            ("old", sum(1 for age in self.ages.values() if age >= 18)),
+        ):
+            eventually(lambda name=name, expected=expected: self.members(name) == expected, 60)  # type: ignore[misc]  # at once
+            checked = check(self.context, self.tenant, name, 60).comparison
+            assert (checked.by_stream, checked.by_rule, checked.equal) == (expected, expected, True)
+
+
+def group_of(settings: Settings) -> WorkerGroup:
+    return WorkerGroup(settings.kafka_bootstrap, settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS)
+
+
+def in_transaction(producer: Producer) -> Producer:
+    producer.begin_transaction()
+    return producer
+
+
+def ends(settings: Settings, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> dict[tuple[str, int], int]:
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    places = [TopicPartition(topic, p) for topic in ACTIVITY_TOPICS for p in range(settings.partitions)]
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    found = admin.list_offsets(dict.fromkeys(places, latest), isolation_level=isolation)
+    return {(place.topic, place.partition): future.result(10).offset for place, future in found.items()}
+
+
+def assert_all_acknowledged(settings: Settings) -> None:
+    """Soon the archive and the group are at the end of each log, markers and all; so the workers count as alive."""
+    archive = Context(settings).archive
+    group = WorkerGroup(
+        settings.kafka_bootstrap, settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
+    )
+    goal = ends(settings)
+    eventually(lambda: dict(group.committed()) == goal, 60)
+    assert {(topic, p): end for topic in ACTIVITY_TOPICS for p, end in archive.archived_to(topic).items()} == goal
+    liveness = WorkerLiveness(group)
+    assert liveness.fault(now_ms()) is None
+    assert liveness.fault(now_ms() + STALL_MS + 1) is None
+
+
+def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
+    """A segment is asked at one instant, and all that can be read is in the answer; nobody calls the workers dead."""
+    checked = check(shop.context, shop.tenant, "twice", 60).comparison
+    assert (checked.by_stream, checked.equal) == (members, True)
+    (standing,) = (of for of in shop.context.segments.standing(shop.tenant) if of.segment.name == "twice")
+    eventually(lambda: (behind(shop.context, standing.partitions.values()) or 0) >= len(USERS) + 7, 60)
+    group = WorkerGroup(
+        shop.settings.kafka_bootstrap, shop.settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
+    )
+    assert dict(group.ends()) == ends(shop.settings, IsolationLevel.READ_COMMITTED)
+    eventually(lambda: dict(group.committed()) == dict(group.ends()), 60)
