@@ -28,9 +28,10 @@ pytestmark = pytest.mark.integration
 LOST = 1
 
 
-@pytest.fixture
-def workers(stack: Settings, tmp_path: Path) -> Iterator[Workers]:
-    running = Workers(stack, tmp_path)
+@pytest.fixture(scope="module")
+def workers(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    running = Workers(stack, tmp_path_factory.mktemp("workers"), "tests.integration.quick_worker")
+    running.start("a")
     yield running
     running.close()
 
@@ -100,7 +101,6 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     context = Context(stack.with_(catalog_url=url, home=tmp_path))
     group = WorkerGroup(stack.kafka_bootstrap, stack.partitions)
     imported = make_import(new_job_id(now_ms(), random.randbytes(10)), users(2_000), partitions=stack.partitions)
-    workers.start("a")
     send(
         stack.kafka_bootstrap,
         imported.without(lambda m: isinstance(m, ImportEnded) and m.partition == LOST).messages,

@@ -3,12 +3,12 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from orchestration.local.kafka.topics import group_members
 from orchestration.settings import Settings
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL
@@ -16,15 +16,19 @@ from schemas.digest import Digest
 from schemas.ids import Partition, new_job_id
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, UserChunk
 from schemas.row_digest import digest_rows
-from schemas.topics import IMPORTS, IMPORTS_SMALL
+from schemas.topics import IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from tests.fakes.importer import SCHEMA, FakeImport, abort, interleave, make_import, send, send_raw, users
+from tests.integration.quick import DIES_AT
+from tests.integration.quick_worker import INTENT_STORED
 from tests.integration.workers import (
     Workers,
     all_announced,
     announced,
     committed_everything,
     dead_letters,
+    end_sessions,
     eventually,
+    member_ids,
     read_part,
     rows_of,
     s3,
@@ -33,6 +37,7 @@ from tests.integration.workers import (
 
 pytestmark = pytest.mark.integration
 
+SESSION = {"MUSTER_WORKER_SESSION_TIMEOUT_S": "30"}
 _counter = iter(range(1, 1_000_000))
 
 
@@ -40,11 +45,27 @@ def new_id() -> str:
     return new_job_id(next(_counter), random.randbytes(10))
 
 
-@pytest.fixture
-def workers(stack: Settings, tmp_path: Path) -> Iterator[Workers]:
-    running = Workers(stack, tmp_path)
+@pytest.fixture(scope="module")
+def all_workers(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    running = Workers(stack, tmp_path_factory.mktemp("workers"), "tests.integration.quick_worker")
     yield running
     running.close()
+
+
+@pytest.fixture
+def stopped(all_workers: Workers) -> Workers:
+    """No worker runs."""
+    if all_workers.runs("a"):
+        assert all_workers.stop("a") == 0
+    return all_workers
+
+
+@pytest.fixture
+def workers(all_workers: Workers) -> Workers:
+    """Worker `a` runs, for all tests that do not end it."""
+    if not all_workers.runs("a"):
+        all_workers.start("a", **SESSION)
+    return all_workers
 
 
 def last_rows(rows: pa.Table) -> dict[str, tuple[Any, ...]]:
@@ -78,18 +99,15 @@ def test_the_parts_hold_the_last_row_of_each_user_and_staging_keeps_the_result(
 ) -> None:
     rows = users(20_000, doubled=3_000)
     imported = make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=700)
-    workers.start("a")
     send(stack.kafka_bootstrap, imported.messages)
     assert_materialised(stack, imported, rows)
     eventually(lambda: committed_everything(stack))
     assert sum(key.endswith("result.avro") for key in staged(stack, imported.import_id)) == stack.partitions
-    assert workers.stop("a") == 0
 
 
 def test_a_partition_without_users_is_announced_without_a_part(stack: Settings, workers: Workers) -> None:
     rows = users(1)
     imported = make_import(new_id(), rows, partitions=stack.partitions)
-    workers.start("a")
     send(stack.kafka_bootstrap, imported.messages, IMPORTS_SMALL)
     assert_materialised(stack, imported, rows)
     parts = [m for m in announced(stack, imported.import_id) if isinstance(m, PartitionMaterialised) and m.part]
@@ -101,7 +119,6 @@ def test_chunks_sent_twice_and_in_any_order_count_once(stack: Settings, workers:
     imported = make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=250)
     chunks = [*imported.chunks(), *imported.chunks()]
     random.Random(7).shuffle(chunks)
-    workers.start("a")
     send(stack.kafka_bootstrap, [*chunks, *imported.markers()])
     assert_materialised(stack, imported, rows)
 
@@ -112,7 +129,6 @@ def test_two_attempts_at_the_same_time_never_mix(stack: Settings, workers: Worke
     first = make_import(import_id, rows, partitions=stack.partitions, chunk_rows=100)
     second = make_import(import_id, rows, partitions=stack.partitions, chunk_rows=170, attempt=2)
     died = first.without(lambda m: (isinstance(m, UserChunk) and m.seq > 3) or isinstance(m, ImportEnded))
-    workers.start("a")
     send(stack.kafka_bootstrap, interleave(died.messages, second.messages))
     assert_materialised(stack, second, rows)
     assert [m for m in announced(stack, import_id) if m.attempt == 1] == []
@@ -121,7 +137,6 @@ def test_two_attempts_at_the_same_time_never_mix(stack: Settings, workers: Worke
 def test_a_missing_chunk_fails_its_partition_by_name_and_no_other(stack: Settings, workers: Workers) -> None:
     imported = make_import(new_id(), users(4_000), partitions=stack.partitions, chunk_rows=100)
     lossy = imported.without(lambda m: isinstance(m, UserChunk) and m.partition == 1 and m.seq in {2, 5})
-    workers.start("a")
     send(stack.kafka_bootstrap, lossy.messages)
     found = all_announced(stack, imported.import_id, stack.partitions)
     failed = found.pop(1)
@@ -141,7 +156,6 @@ def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_parti
         digest = Digest(schema_id=chunk.digest.schema_id, count=chunk.digest.count, sum0=1, sum1=2)
         return replace(chunk, digest=digest) if (chunk.partition, chunk.seq) == (0, 1) else chunk
 
-    workers.start("a")
     send(stack.kafka_bootstrap, [lie(m) if isinstance(m, UserChunk) else m for m in imported.messages])
     failed = all_announced(stack, imported.import_id, stack.partitions)[0]
     assert isinstance(failed, PartitionFailed)
@@ -181,17 +195,16 @@ def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_parti
 def test_what_cannot_be_read_is_a_dead_letter_and_the_worker_goes_on(
     stack: Settings, workers: Workers, value: bytes, reason: str
 ) -> None:
-    rows = users(200)
+    rows, restarts = users(200), workers.restarts
     imported = make_import(new_id(), rows, partitions=stack.partitions)
     send_raw(stack.kafka_bootstrap, [(0, value)])
     send(stack.kafka_bootstrap, imported.messages)
-    workers.start("a")
     assert_materialised(stack, imported, rows)
     letters = [letter for letter in dead_letters(stack) if letter.value == value]
     assert {(letter.topic, letter.partition) for letter in letters} == {(IMPORTS, 0)}
     assert len({letter.offset for letter in letters}) == 1
     assert reason in letters[0].reason
-    assert workers.restarts == 0
+    assert workers.restarts == restarts
 
 
 def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Settings, workers: Workers) -> None:
@@ -199,7 +212,6 @@ def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Se
     rows = users(100)
     other = make_import(new_id(), rows, partitions=stack.partitions)
     unfinished = gone.without(lambda m: isinstance(m, ImportEnded))
-    workers.start("a")
     send(stack.kafka_bootstrap, unfinished.messages)
     eventually(lambda: staged(stack, gone.import_id))
     # The zombie importer goes on after the abort, and ends.
@@ -213,48 +225,46 @@ def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Se
 def test_a_marker_that_comes_again_is_announced_again(stack: Settings, workers: Workers) -> None:
     rows = users(500)
     imported = make_import(new_id(), rows, partitions=stack.partitions)
-    workers.start("a")
     send(stack.kafka_bootstrap, imported.messages)
     assert_materialised(stack, imported, rows)
     eventually(lambda: committed_everything(stack))
-    workers.stop("a")
+    assert workers.stop("a") == 0
     first = {m.partition: m for m in announced(stack, imported.import_id)}
-    workers.start("a")
+    workers.start("a", **SESSION)
     send(stack.kafka_bootstrap, imported.markers())
     eventually(lambda: len(announced(stack, imported.import_id)) >= 2 * stack.partitions)
     again = announced(stack, imported.import_id)[-stack.partitions :]
     assert {m.partition: m for m in again} == first
 
 
-def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings, workers: Workers) -> None:
-    rows = users(3_000)
+def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings, stopped: Workers) -> None:
+    rows, workers, restarts = users(3_000), stopped, stopped.restarts
     imported = make_import(new_id(), rows, partitions=stack.partitions)
-    workers.start("a")
+    workers.start("a", **SESSION, **{DIES_AT: INTENT_STORED})
+    eventually(lambda: group_members(stack, WORKER_GROUP) == 1)
+    members = member_ids(stack, WORKER_GROUP)
     send(stack.kafka_bootstrap, imported.messages)
+    eventually(lambda: workers.restarts == restarts + 1)
+    end_sessions(stack, WORKER_GROUP, members)
     assert_materialised(stack, imported, rows)
-    workers.stop("a")
-    # As if the worker had died before step 6: the intent is there, the result is not.
-    client = s3(stack)
-    result = f"imports/{imported.import_id}/000001/00002/result.avro"
-    client.delete_object(Bucket=stack.staging_bucket, Key=result)
-    intent = f"intents/{IMPORTS}/00002/{imported.import_id}-000001.avro"
-    client.put_object(Bucket=stack.staging_bucket, Key=intent, Body=CODEC.encode(imported.markers()[2]))
-    workers.start("a")
-    eventually(lambda: len(announced(stack, imported.import_id)) > stack.partitions)
-    assert_materialised(stack, imported, rows)
-    eventually(lambda: client.list_objects_v2(Bucket=stack.staging_bucket, Prefix=intent)["KeyCount"] == 0)
+    intents = {"Bucket": stack.staging_bucket, "Prefix": f"intents/{IMPORTS}/"}
+    eventually(lambda: s3(stack).list_objects_v2(**intents)["KeyCount"] == 0)
+    assert workers.restarts == restarts + 1
 
 
-def test_a_small_import_is_not_held_up_by_a_big_one_and_memory_is_bounded(stack: Settings, workers: Workers) -> None:
+@pytest.mark.faults("600,000 users; that memory is bounded is shown in memory")
+def test_a_small_import_is_not_held_up_by_a_big_one_and_memory_is_bounded(stack: Settings, stopped: Workers) -> None:
     big_rows = users(600_000)
     big = make_import(new_id(), big_rows, partitions=stack.partitions)
     small = [
         (make_import(new_id(), r, partitions=stack.partitions), r) for r in (users(50, first=n) for n in range(60))
     ]
-    workers.start("a", MUSTER_WORKER_BUFFER_BYTES=str(8 * 1024 * 1024))
+    workers = stopped
+    workers.start("a", **SESSION, MUSTER_WORKER_BUFFER_BYTES=str(8 * 1024 * 1024))
     send(stack.kafka_bootstrap, big.messages)
     send(stack.kafka_bootstrap, interleave(*(imported.messages for imported, _ in small)), IMPORTS_SMALL)
     for imported, rows in small:
         assert_materialised(stack, imported, rows)
     assert_materialised(stack, big, big_rows)
     assert workers.peak_rss < 800 * 1024 * 1024
+    assert workers.stop("a") == 0  # the next test is to have another buffer

@@ -1,0 +1,32 @@
+"""`python -m tests.integration.quick_worker`: a materialiser that is quick, and may be killed once."""
+
+from typing import Any, Final
+
+from orchestration import worker
+from orchestration.faust_process import end
+from streams.staging import S3Store
+from tests.integration.quick import quick, reached
+
+INTENT_STORED: Final = "the first intent is stored"
+
+
+def main() -> int:
+    """The exit code."""
+    configure, put_new = worker.worker_config, S3Store.put_new
+
+    def puts(store: S3Store, bucket: str, key: str, body: bytes) -> bool:
+        put = put_new(store, bucket, key, body)
+        if key.startswith("intents/"):
+            reached(INTENT_STORED)
+        return put
+
+    def config(*given: Any) -> Any:
+        return quick(configure(*given), "flush_after_s")
+
+    vars(worker)["worker_config"] = config
+    S3Store.put_new = puts  # type: ignore[method-assign]
+    return worker.main()
+
+
+if __name__ == "__main__":
+    end(main())
