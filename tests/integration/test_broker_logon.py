@@ -1,4 +1,4 @@
-"""A broker with TLS and users: who may, may; who may not ends soon and says why, and nobody says a password."""
+"""A broker with TLS, users and an authorizer: who may, may; who may not ends soon and says why; no password is said."""
 
 import asyncio
 import os
@@ -6,23 +6,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from connectors.publishing.log_ends import log_ends
 from connectors.publishing.producer import KafkaTopicLog
+from orchestration.catalog import migrate
+from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.local.kafka.topics import ensure_topics, topic_differences
+from orchestration.local.kafka.topics import ensure_topics, group_members, topic_differences
 from orchestration.relay.worker_group import WorkerGroup
-from orchestration.settings import Settings
+from orchestration.settings import Secret, Settings
 from orchestration.topic_ids import TopicIds
 from schemas.errors import FatalError, MusterError, RetriableError
-from schemas.topics import IMPORTS
+from schemas.topics import IMPORTS, SEGMENT_WORKER_GROUP, WORKER_GROUP
 from streams.segments.log_reader import LogReader
 from tests.conftest import StartStack
 from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
-from tests.integration.workers import ROOT, Workers
+from tests.integration.workers import ROOT, Workers, eventually
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
 from tests.servers.secure_kafka import PLAIN_USER, SecureKafka, secure_kafka
@@ -37,6 +39,8 @@ SECRETS = (PASSWORD, WRONG, NEW, PLAIN)
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     with secure_kafka(tmp_path_factory.mktemp("kafka"), PLAIN) as running:
         running.set_password(PASSWORD)
+        for group in (WORKER_GROUP, SEGMENT_WORKER_GROUP):
+            running.allow_group(group)
         ensure_topics(Settings(kafka_bootstrap=running.plaintext, partitions=PARTITIONS))
         yield running
 
@@ -47,8 +51,18 @@ def logon(kafka: SecureKafka) -> Path:
     return kafka.credentials("stack", PASSWORD)
 
 
+@pytest.fixture
+def settings(stack: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path) -> Settings:
+    """S3 of the session, a catalog, and the broker as the user may log on to it."""
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    return stack.with_(
+        kafka_bootstrap=kafka.address(logon), partitions=PARTITIONS, catalog_url=url, home=tmp_path, engine_url=""
+    )
+
+
 @pytest.fixture(scope="module")
-def stack(kafka: SecureKafka, logon: Path, start_module_stack: StartStack) -> Settings:
+def whole(kafka: SecureKafka, logon: Path, start_module_stack: StartStack) -> Settings:
     """Everything but the broker, with TLS, a user and SCRAM-SHA-512."""
     parts = ("s3", "catalog", "engine", "relay", "worker")
     settings = start_module_stack(parts=parts, kafka_bootstrap=kafka.address(logon), partitions=PARTITIONS)
@@ -107,14 +121,22 @@ def test_every_way_to_log_on_is_taken(kafka: SecureKafka, client: str) -> None:
     assert others == [first] * len(ways)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+EACH_LIBRARY: Final = ("producer", "aiokafka")
+WRONG_LOGONS: Final = {
+    ("SCRAM-SHA-512", "muster"): "invalid credentials",
+    ("SCRAM-SHA-512", "nobody"): "invalid credentials",
+    ("PLAIN", PLAIN_USER): "Invalid username or password",
+    ("SCRAM-SHA-256", "muster"): "Unsupported SASL mechanism",
+}
+OTHERS = pytest.mark.faults("the same of every client of a library")
+
+
 @pytest.mark.parametrize(
-    ("mechanism", "user", "why"),
+    ("client", "mechanism", "user", "why"),
     [
-        ("SCRAM-SHA-512", "muster", "invalid credentials"),
-        ("SCRAM-SHA-512", "nobody", "invalid credentials"),
-        ("PLAIN", PLAIN_USER, "Invalid username or password"),
-        ("SCRAM-SHA-256", "muster", "Unsupported SASL mechanism"),
+        pytest.param(client, *wrong, why, marks=[] if first or client in EACH_LIBRARY else OTHERS)
+        for client in CLIENTS
+        for first, (wrong, why) in zip((True, False, False, False), WRONG_LOGONS.items(), strict=True)
     ],
 )
 def test_a_logon_that_is_refused_is_no_outage(
@@ -128,8 +150,14 @@ def test_a_logon_that_is_refused_is_no_outage(
     assert str(credentials) in refused.message
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    ("client", "host"),
+    [
+        pytest.param(client, host, marks=[] if host == "127.0.0.1" or client in EACH_LIBRARY else OTHERS)
+        for client in CLIENTS
+        for host in ("127.0.0.1", "localhost")
+    ],
+)
 def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
     kafka: SecureKafka, tmp_path: Path, client: str, host: str
 ) -> None:
@@ -141,24 +169,34 @@ def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
 
 
 @pytest.mark.parametrize("client", ["producer", "admin", "topic ids"])
-def test_a_broker_that_is_not_there_is_an_outage(kafka: SecureKafka, client: str) -> None:
+def test_a_broker_that_is_not_there_is_an_outage(
+    kafka: SecureKafka, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for waits in (
+        "connectors.publishing.producer.METADATA_TIMEOUT_S",
+        "connectors.publishing.log_ends.REQUEST_TIMEOUT_S",
+        "orchestration.topic_ids.TIMEOUT_S",
+    ):
+        monkeypatch.setattr(waits, 0.5)
     address = kafka.address(kafka.credentials("right", PASSWORD)).replace(kafka.sasl_ssl, f"127.0.0.1:{free_port()}")
     with pytest.raises(RetriableError) as away:
         CLIENTS[client](address)
     assert away.value.code == "KAFKA_UNAVAILABLE"
 
 
-def test_a_whole_import_goes_over_tls_with_a_user(stack: Settings, tmp_path: Path) -> None:
-    context = Context(stack)
+@pytest.mark.faults("a stack of its own; each client of it logs on in a test here")
+def test_a_whole_import_goes_over_tls_with_a_user(whole: Settings, tmp_path: Path) -> None:
+    context = Context(whole)
     users = write_file(tmp_path / "a.csv", 1, 20_000)
     upload(context, tmp_path / "a.csv", "secure")
     assert_published(context, ended(context, job_of(context, "secure")), users)
 
 
+@pytest.mark.faults("a stack of its own; each client reads the file anew in a unit test")
 def test_an_importer_with_a_wrong_password_fails_its_job_and_the_next_one_reads_the_new_password(
-    stack: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path
+    whole: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path
 ) -> None:
-    context = Context(stack)
+    context = Context(whole)
     users = write_file(tmp_path / "a.csv", 2, 1_000)
     kafka.credentials(logon.stem, WRONG)
     try:
@@ -176,34 +214,56 @@ def test_an_importer_with_a_wrong_password_fails_its_job_and_the_next_one_reads_
         kafka.credentials(logon.stem, PASSWORD)
 
 
+WORKERS = {"orchestration.worker": WORKER_GROUP, "orchestration.segment_worker": SEGMENT_WORKER_GROUP}
+AGAIN = pytest.mark.faults("the same of another program, which takes seconds to load")
+
+
+@pytest.mark.parametrize("module", ["orchestration.worker", pytest.param("orchestration.segment_worker", marks=AGAIN)])
+def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: Path, module: str) -> None:
+    workers = Workers(settings, tmp_path, module)
+    try:
+        workers.start("a")
+        eventually(lambda: group_members(settings, WORKERS[module]) == 1)
+        assert workers.stop("a") == 0
+    finally:
+        workers.close()
+    says_no_secret(workers.log("a"))
+
+
 @pytest.mark.parametrize(
     ("module", "code"),
     [
-        ("orchestration.worker", "LOGON_REFUSED"),
+        pytest.param("orchestration.worker", "LOGON_REFUSED", marks=AGAIN),
         ("orchestration.segment_worker", "LOGON_REFUSED"),
-        ("orchestration.worker", "BROKER_NOT_TRUSTED"),
-        ("orchestration.segment_worker", "CREDENTIALS_UNUSABLE"),
+        pytest.param("orchestration.worker", "BROKER_NOT_TRUSTED", marks=AGAIN),
+        pytest.param("orchestration.segment_worker", "CREDENTIALS_UNUSABLE", marks=AGAIN),
     ],
 )
 def test_a_worker_that_kafka_refuses_ends_and_says_why(
-    stack: Settings, kafka: SecureKafka, tmp_path: Path, module: str, code: str
+    settings: Settings, kafka: SecureKafka, tmp_path: Path, module: str, code: str
 ) -> None:
-    workers = Workers(stack.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)), tmp_path, module)
-    try:
-        workers.start("a")
-        assert workers.wait_exit("a") == 70
-    finally:
-        workers.close()
-    assert f"worker ends: {code}: " in says_no_secret(workers.log("a"))
+    said = _ends(settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)), tmp_path, module)
+    assert f"worker ends: {code}: " in says_no_secret(said)
 
 
-@pytest.mark.parametrize("code", ["LOGON_REFUSED", "CREDENTIALS_UNUSABLE"])
+@pytest.mark.parametrize("module", ["orchestration.worker", pytest.param("orchestration.segment_worker", marks=AGAIN)])
+def test_a_worker_that_its_group_does_not_take_ends_and_says_what_it_needs(
+    settings: Settings, kafka: SecureKafka, tmp_path: Path, module: str
+) -> None:
+    group = WORKERS[module]
+    said = _ends(settings.with_(kafka_bootstrap=kafka.plaintext), tmp_path, module)
+    assert f"GROUP_REFUSED: the group {group} does not take the worker: GroupAuthorizationFailedError" in said
+    assert f"Allow its user to read the group {group}" in said
+
+
+@pytest.mark.parametrize("code", ["LOGON_REFUSED", pytest.param("CREDENTIALS_UNUSABLE", marks=AGAIN)])
 def test_a_relay_that_kafka_refuses_ends_and_says_why(
-    stack: Settings, kafka: SecureKafka, tmp_path: Path, code: str
+    settings: Settings, kafka: SecureKafka, tmp_path: Path, code: str
 ) -> None:
-    ended = _run(
-        stack, _bad_address(kafka, code, tmp_path), "orchestration.relay", MUSTER_METRICS_PORT=str(free_port())
-    )
+    refused = settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path), metrics_port=free_port())
+    environment = os.environ | refused.environment() | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "orchestration.relay"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 1
     assert f"{code}: " in says_no_secret(ended.stderr)
     assert "Traceback" not in ended.stderr
@@ -211,12 +271,30 @@ def test_a_relay_that_kafka_refuses_ends_and_says_why(
 
 @pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED"])
 def test_a_command_that_kafka_refuses_ends_and_says_why(
-    stack: Settings, kafka: SecureKafka, tmp_path: Path, code: str
+    settings: Settings,
+    kafka: SecureKafka,
+    tmp_path: Path,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ended = _run(stack, _bad_address(kafka, code, tmp_path), "orchestration.cli.main", "dead-letters", "list", "--json")
-    assert ended.returncode == 1
-    assert code in says_no_secret(ended.stdout + ended.stderr)
-    assert "Traceback" not in ended.stderr
+    for name, value in settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)).environment().items():
+        monkeypatch.setenv(name, value)
+    assert main(["dead-letters", "list", "--json"]) == 1
+    said = capsys.readouterr()
+    assert code in says_no_secret(said.out + said.err)
+    assert "Traceback" not in said.err
+
+
+def _ends(settings: Settings, logs: Path, module: str) -> str:
+    """What a worker says that is to end by itself."""
+    workers = Workers(settings, logs, module)
+    try:
+        workers.start("a")
+        assert workers.wait_exit("a") == 70
+    finally:
+        workers.close()
+    return workers.log("a")
 
 
 def _stranger(folder: Path) -> Path:
@@ -230,10 +308,3 @@ def _bad_address(kafka: SecureKafka, code: str, folder: Path) -> str:
     if code == "BROKER_NOT_TRUSTED":
         return kafka.address(kafka.credentials("right", PASSWORD), ca=str(_stranger(folder)))
     return kafka.address(folder / "missing.json")
-
-
-def _run(stack: Settings, bootstrap: str, module: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | stack.with_(kafka_bootstrap=bootstrap).environment() | {"PYTHONPATH": str(ROOT)} | env
-    return subprocess.run(
-        [sys.executable, "-m", module, *words], env=environment, capture_output=True, text=True, timeout=90, check=False
-    )

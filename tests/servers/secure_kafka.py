@@ -15,7 +15,12 @@ from urllib.parse import quote
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
+    ResourcePatternType,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -65,6 +70,21 @@ class SecureKafka:
         made[USER].result(10)
         eventually(lambda: self._takes(password, mechanism))
 
+    def allow_group(self, group: str) -> None:
+        """From now on nobody but the user may read a group. Returns when the broker has taken that."""
+        rule = AclBinding(
+            ResourceType.GROUP,
+            group,
+            ResourcePatternType.LITERAL,
+            f"User:{USER}",
+            "*",
+            AclOperation.ALL,
+            AclPermissionType.ALLOW,
+        )
+        admin = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 2})  # kept until the answer is there
+        for created in admin.create_acls([rule]).values():
+            created.result(10)
+
     def _takes(self, password: str, mechanism: str) -> bool:
         client = Producer(
             {
@@ -85,7 +105,10 @@ class SecureKafka:
 
 @contextmanager
 def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
-    """Start one in an empty folder. SCRAM has no users yet; PLAIN has one, with this password."""
+    """Start one in an empty folder. SCRAM has no users yet; PLAIN has one, with this password.
+
+    It has an authorizer: everybody may do everything, but with what has rules (`allow_group`).
+    """
     ports = Ports(kafka=free_port(), kafka_controller=free_port())
     broker.prepare(folder, ports)
     certificate, key = make_certificate(folder)
@@ -103,6 +126,8 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
         "advertised.listeners": advertised,
         "listener.security.protocol.map": ",".join(f"{name}:{name}" for name in listeners) + ",CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": keystore,
     }
