@@ -7,6 +7,7 @@ from orchestration import segment_worker
 from orchestration.faust_process import end
 from schemas.segment_messages import MembershipChanges
 from streams.segments import checkpoints, owner
+from streams.segments.ports import send_all
 from tests.integration.quick import quick, reached
 
 TOLD_BEHIND_CHECKPOINTS: Final = "changes are told behind the checkpoints of all partitions, and not archived"
@@ -14,7 +15,7 @@ TOLD_BEHIND_CHECKPOINTS: Final = "changes are told behind the checkpoints of all
 
 def main() -> int:
     """The exit code."""
-    configure, keep, send_all = segment_worker.segment_worker_config, checkpoints.keep, owner.send_all
+    configure, keep = segment_worker.segment_worker_config, checkpoints.keep
     kept: set[int] = set()
     partitions = 0
 

@@ -14,8 +14,8 @@ def main() -> int:
     """The exit code."""
     configure, put_new = worker.worker_config, S3Store.put_new
 
-    def puts(store: S3Store, bucket: str, key: str, body: bytes) -> bool:
-        put = put_new(store, bucket, key, body)
+    def puts(self: S3Store, bucket: str, key: str, body: bytes) -> bool:
+        put = put_new(self, bucket, key, body)
         if key.startswith("intents/"):
             reached(INTENT_STORED)
         return put
