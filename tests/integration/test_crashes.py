@@ -3,6 +3,7 @@
 Each part is killed once, at a named point, in `tests/integration/whole/test_deaths.py`.
 """
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -29,10 +30,10 @@ from tests.integration.whole_imports import (
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.faults("parts are killed at random moments, twenty times"),
+    pytest.mark.faults("parts are killed at random moments, ten times", seconds=120),
 ]
 
-KILLS = 20
+KILLS = 10
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +56,16 @@ def importer_or_later(context: Context, job: Job) -> None:
 
 
 @pytest.mark.timeout(2400)
+@pytest.mark.parametrize("seed", [20_261_124, 20_261_125])
 def test_importers_and_workers_killed_at_random_moments_lose_and_double_nothing(
-    context: Context, tmp_path: Path
+    context: Context, tmp_path: Path, seed: int
 ) -> None:
-    dice = random.Random(20_261_124)
+    dice = random.Random(seed)
     killed = {IMPORTER: 0, WORKER: 0}
-    for turn in range(40):
+    for turn in itertools.count():  # until the kills are done: an import may be over before its moment has come
         if sum(killed.values()) >= KILLS and min(killed.values()) >= KILLS // 4:
             break
-        audience = f"crash-{turn}"
+        audience = f"crash-{seed}-{turn}"
         path = tmp_path / f"{audience}.csv"
         users = write_file(path, turn, rows=60_000)
         upload(context, path, audience)
@@ -81,5 +83,3 @@ def test_importers_and_workers_killed_at_random_moments_lose_and_double_nothing(
                 killed[victim] += 1
                 importer_kills += victim == IMPORTER
         assert_published(context, ended(context, job, timeout_s=600), users)
-    assert sum(killed.values()) >= KILLS
-    assert min(killed.values()) >= KILLS // 4

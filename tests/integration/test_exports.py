@@ -17,7 +17,7 @@ from tests.integration.whole_imports import TENANT, ended, job_of, kill_one, run
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(300),
-    pytest.mark.faults("writers are killed at random moments, again and again"),
+    pytest.mark.faults("writers are killed at random moments, again and again", seconds=60),
 ]
 
 WRITER = "orchestration.container task export"

@@ -13,7 +13,7 @@ from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 from tests.integration.whole_imports import TENANT, assert_published, upload, write_file
 
-pytestmark = [pytest.mark.integration, pytest.mark.faults("53 imports at once, of three tenants")]
+pytestmark = [pytest.mark.integration, pytest.mark.faults("53 imports at once, of three tenants", seconds=60)]
 
 SMALL_AT_ONCE, SMALL_PER_TENANT = 4, 3
 TENANTS = {"many": 30, "few": 10, "fewer": 10}

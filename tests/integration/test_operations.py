@@ -14,7 +14,10 @@ from schemas.ids import TenantName
 from tests.conftest import StartStack
 from tests.integration.whole_imports import assert_published, ended, job_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.faults("two workers are restarted while six imports run")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.faults("both workers are restarted while imports run", seconds=60),
+]
 
 
 def test_workers_are_restarted_one_by_one_while_imports_run_and_nothing_is_lost(start_stack: StartStack) -> None:
