@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import boto3
 import psutil
@@ -23,6 +23,7 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
+from tests.holding.points import ON_PATH
 
 pytest_plugins = ["tests.budgets"]
 StartStack = Callable[..., Settings]
@@ -41,6 +42,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("embedded") is not None]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+SHARED_STACKS: Final = ("tests/integration/whole",)
+"""Folders whose files share one stack: with several processes of pytest, one process runs all of a folder."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, hand out the files of such a folder together."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where there are several processes
+
+    class ByStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            shared = [folder for folder in SHARED_STACKS if nodeid.startswith(f"{folder}/")]
+            return shared[0] if shared else super()._split_scope(nodeid)
+
+    return ByStack(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 LONGEST_NAME = 60
@@ -74,14 +92,14 @@ def _forget_credentials() -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Kafka and S3 for the whole session."""
-    with _stacks(tmp_path_factory.mktemp("stack"), request) as start:
+    with stacks(tmp_path_factory.mktemp("stack"), request) as start:
         yield start(partitions=4)
 
 
 @pytest.fixture
 def start_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
     """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in a home of its own."""
-    with _stacks(tmp_path, request) as start:
+    with stacks(tmp_path, request) as start:
         yield start
 
 
@@ -90,12 +108,13 @@ def start_module_stack(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[StartStack]:
     """As `start_stack`; the stack is stopped after the last test of the module."""
-    with _stacks(tmp_path_factory.mktemp("module-stack"), request) as start:
+    with stacks(tmp_path_factory.mktemp("module-stack"), request) as start:
         yield start
 
 
 @contextmanager
-def _stacks(folder: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
+def stacks(folder: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
+    """What starts stacks below a folder; they are stopped at the end."""
     with ExitStack() as started:
 
         def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
@@ -122,9 +141,9 @@ def _broker_in_docker(servers: ExitStack, settings: Mapping[str, object]) -> str
 
 
 def stack_environment(extra: dict[str, str]) -> dict[str, str]:
-    """The environment without settings of the developer's own stack; the processes find the tests' modules."""
+    """The environment without settings of the developer's own stack; its processes can be held (`tests.holding`)."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
-    return inherited | {"PYTHONPATH": str(Path(__file__).parents[1])} | extra
+    return inherited | {"PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{ON_PATH}"} | extra
 
 
 def stop_and_check(home: Path) -> None:

@@ -2,17 +2,13 @@
 
 import contextlib
 import os
-import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from orchestration.catalog.engine import LOCK_TIMEOUT_S
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.settings import Settings
@@ -29,12 +25,19 @@ from tests.integration.whole_imports import (
     ended,
     failed_tries,
     job_of,
+    kill,
+    locked_catalog,
+    nothing_started_again,
     start_append,
     upload,
     write_file,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("it kills the embedded stack's servers")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.embedded("it kills the embedded stack's servers"),
+    pytest.mark.faults("servers die or are away at each step, disks are full", seconds=60),
+]
 
 LOCKED_S = 3
 ABSENT_S = 30
@@ -49,29 +52,6 @@ def context(start_module_stack: Callable[..., Settings]) -> Context:
     made = Context(start_module_stack(parts=None, partitions=4, worker_session_timeout_s=6, lambda_file_bytes=-1))
     made.audiences.add_tenant(TENANT, now_ms=1)
     return made
-
-
-def kill(context: Context, part: str) -> None:
-    """kill -9; a part that is away already is away."""
-    found = local_stack.status(context.settings).part(part)
-    assert found is not None
-    if found.pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(found.pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def locked_catalog(context: Context) -> Iterator[None]:
-    """Nobody else can change anything in the catalog meanwhile."""
-    database = sa.make_url(context.settings.catalog_url.reveal()).database
-    assert database is not None
-    other = sqlite3.connect(database, isolation_level=None, timeout=LOCK_TIMEOUT_S)
-    other.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
 
 
 # Half of the steps each, and Kafka between them: the supervisor's pause grows with each death of a part, and is short
@@ -109,16 +89,11 @@ def test_a_catalog_that_is_locked_at_any_step_is_waited_for(context: Context, tm
 def test_servers_that_are_away_for_long_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
     job, users = start_append(context, tmp_path, "away")
     await_state(context, job, "IMPORTING")
-    supervisor = local_stack.status(context.settings).supervisor_pid
-    assert supervisor is not None
-    os.kill(supervisor, signal.SIGSTOP)  # nothing is started again
-    try:
+    with nothing_started_again(context):
         kill(context, "s3")
         kill(context, "kafka")
         with locked_catalog(context):
             time.sleep(ABSENT_S)
-    finally:
-        os.kill(supervisor, signal.SIGCONT)
     assert context.jobs.get(job.job_id).state == "IMPORTING"
     assert_published(context, ended(context, job), users)
 

@@ -1,4 +1,4 @@
-"""The embedded stack as a user meets it: up, down, restarts, kill -9, taken ports."""
+"""The embedded stack as a user meets it: up, down, restarts, kill -9, taken ports, and ports that take nothing."""
 
 import os
 import signal
@@ -6,31 +6,31 @@ import socket
 import stat
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.doctor import examine
-from orchestration.local.engine.deploy import state_machine_arn
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.kafka.topics import admin_client, ensure_topics, topic_differences
-from orchestration.local.ports import Ports
-from orchestration.local.seaweedfs import missing_buckets, s3_client
-from orchestration.local.status import PartState
+from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
+from orchestration.local.status import PartState, PartStatus
 from orchestration.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.topics import JOB_EVENTS
 from tests.conftest import StartStack, stack_environment
+from tests.integration.workers import read_values
 
 pytestmark = [pytest.mark.integration, pytest.mark.embedded("it is about the embedded stack")]
 
@@ -50,30 +50,23 @@ def produce(settings: Settings, value: bytes) -> None:
     assert errors == [None]
 
 
-def consume(settings: Settings, count: int) -> list[bytes]:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": uuid.uuid4().hex,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    consumer.subscribe([JOB_EVENTS])
-    messages = consumer.consume(count, timeout=30)
-    consumer.close()
-    return [m.value() or b"" for m in messages]
+def assert_kept(settings: Settings, *values: bytes) -> None:
+    """The topic has these values, in this order, once each."""
+    assert [value for value in read_values(settings, JOB_EVENTS) if value in values] == list(values)
 
 
-def pid_of(settings: Settings, part: str) -> int:
+def put(settings: Settings, key: str) -> None:
+    s3_client(settings).put_object(Bucket="lake", Key=key, Body=key.encode())
+
+
+def assert_put(settings: Settings, key: str) -> None:
+    assert s3_client(settings).get_object(Bucket="lake", Key=key)["Body"].read() == key.encode()
+
+
+def part_of(settings: Settings, part: str) -> PartStatus:
     found = local_stack.status(settings).part(part)
     assert found is not None
-    assert found.pid is not None
-    return found.pid
-
-
-def restarted(settings: Settings, part: str, old_pid: int) -> bool:
-    now = local_stack.status(settings).part(part)
-    return now is not None and now.state is PartState.READY and now.pid != old_pid
+    return found
 
 
 def test_kafka_and_s3_come_up_with_their_topics_and_buckets(stack: Settings) -> None:
@@ -109,7 +102,7 @@ def test_only_loopback_is_listened_on(stack: Settings) -> None:
     listening = [
         connection.laddr.ip
         for part in ("kafka", "s3")
-        for connection in psutil.Process(pid_of(stack, part)).net_connections("inet")
+        for connection in psutil.Process(part_of(stack, part).pid).net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
 
@@ -119,7 +112,7 @@ def test_only_loopback_is_listened_on(stack: Settings) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has mapped is known on Linux")
 def test_the_broker_starts_from_the_cache_that_setup_has_made(stack: Settings) -> None:
-    mapped = {m.path for m in psutil.Process(pid_of(stack, "kafka")).memory_maps()}
+    mapped = {m.path for m in psutil.Process(part_of(stack, "kafka").pid).memory_maps()}
 
     assert str(cache_path(classpath())) in mapped
 
@@ -146,59 +139,60 @@ def test_a_changed_number_of_partitions_is_refused(stack: Settings) -> None:
     assert refused.value.code == "TOPIC_PARTITIONS_CHANGED"
 
 
+@pytest.fixture(scope="module")
+def own(start_module_stack: StartStack) -> Settings:
+    """A broker and an S3 server that may be killed and stopped: they run again at the end of each test."""
+    return start_module_stack()
+
+
 @pytest.mark.parametrize("part", ["kafka", "s3"])
-def test_a_killed_part_comes_back_by_itself_with_its_data(start_stack: StartStack, part: str) -> None:
-    settings = start_stack()
-    produce(settings, b"before")
-    s3_client(settings).put_object(Bucket="lake", Key="before", Body=b"before")
-    old_pid = pid_of(settings, part)
+def test_a_killed_part_comes_back_by_itself_with_its_data(own: Settings, part: str) -> None:
+    before, after = f"before {part}".encode(), f"after {part}".encode()
+    produce(own, before)
+    put(own, f"before-{part}")
+    old = part_of(own, part)
 
-    os.kill(old_pid, signal.SIGKILL)
-    wait_until(lambda: restarted(settings, part, old_pid))
+    os.kill(old.pid or 0, signal.SIGKILL)
+    wait_until(lambda: part_of(own, part).state is PartState.READY and part_of(own, part).pid != old.pid)
 
-    produce(settings, b"after")
-    assert consume(settings, 2) == [b"before", b"after"]
-    assert s3_client(settings).get_object(Bucket="lake", Key="before")["Body"].read() == b"before"
-    again = local_stack.status(settings).part(part)
-    assert again is not None
-    assert again.restarts == 1
+    produce(own, after)
+    assert_kept(own, before, after)
+    assert_put(own, f"before-{part}")
+    assert part_of(own, part).restarts == old.restarts + 1
 
 
-def test_a_killed_supervisor_leaves_nothing_and_up_continues_on_the_same_data(start_stack: StartStack) -> None:
-    settings = start_stack()
-    produce(settings, b"before")
-    s3_client(settings).put_object(Bucket="lake", Key="before", Body=b"before")
-    supervisor = local_stack.status(settings).supervisor_pid
+def test_a_killed_supervisor_leaves_nothing_and_up_continues_on_the_same_data(own: Settings) -> None:
+    produce(own, b"before the supervisor")
+    put(own, "before-the-supervisor")
+    supervisor = local_stack.status(own).supervisor_pid
     assert supervisor is not None
 
     os.kill(supervisor, signal.SIGKILL)
-    wait_until(lambda: not local_stack.status(settings).running)
-    assert {p.state for p in local_stack.status(settings).parts} == {PartState.STOPPED}
-    local_stack.up(settings.home, parts=["kafka", "s3"], env=stack_environment({}))
+    wait_until(lambda: not local_stack.status(own).running)
+    assert {p.state for p in local_stack.status(own).parts} == {PartState.STOPPED}
+    local_stack.up(own.home, parts=["kafka", "s3"], env=stack_environment({}))
 
-    assert consume(settings, 1) == [b"before"]
-    assert s3_client(settings).get_object(Bucket="lake", Key="before")["Body"].read() == b"before"
-
-
-def test_down_leaves_no_process_and_the_next_up_finds_the_data(start_stack: StartStack) -> None:
-    settings = start_stack()
-    produce(settings, b"before")
-
-    assert local_stack.down(settings) is True
-    assert processes.marked(settings.home) == []
-    assert local_stack.down(settings) is False
-    local_stack.up(settings.home, parts=["kafka", "s3"], env=stack_environment({}))
-
-    assert consume(settings, 1) == [b"before"]
+    assert_kept(own, b"before the supervisor")
+    assert_put(own, "before-the-supervisor")
 
 
-def test_two_homes_run_side_by_side(start_stack: StartStack, stack: Settings) -> None:
-    other = start_stack(parts=["kafka"])
+def test_down_leaves_no_process_and_the_next_up_finds_the_data(own: Settings) -> None:
+    produce(own, b"before down")
 
-    produce(other, b"other")
+    assert local_stack.down(own) is True
+    assert processes.marked(own.home) == []
+    assert local_stack.down(own) is False
+    local_stack.up(own.home, parts=["kafka", "s3"], env=stack_environment({}))
 
-    assert other.kafka_bootstrap != stack.kafka_bootstrap
-    assert consume(other, 1) == [b"other"]
+    assert_kept(own, b"before down")
+
+
+def test_two_homes_run_side_by_side(own: Settings, stack: Settings) -> None:
+    produce(own, b"of one home")
+
+    assert own.kafka_bootstrap != stack.kafka_bootstrap
+    assert_kept(own, b"of one home")
+    assert b"of one home" not in read_values(stack, JOB_EVENTS)
 
 
 def test_a_taken_port_is_named_with_the_program_that_has_it_and_nothing_is_left(tmp_path: Path) -> None:
@@ -216,42 +210,31 @@ def test_a_taken_port_is_named_with_the_program_that_has_it_and_nothing_is_left(
     assert not local_stack.status(tmp_path).running
 
 
-def test_an_upload_starts_an_import_and_one_made_while_the_engine_was_dead_does_too(start_stack: StartStack) -> None:
-    settings = start_stack(parts=["s3", "engine"])
-    sfn = boto3.client(
-        "stepfunctions",
-        endpoint_url=settings.engine_url,
-        region_name=settings.aws_region,
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-    )
-
-    def started(key: str) -> bool:
-        executions = sfn.list_executions(stateMachineArn=state_machine_arn(settings))["executions"]
-        inputs = [sfn.describe_execution(executionArn=e["executionArn"])["input"] for e in executions]
-        return any(key in text for text in inputs)
-
-    s3_client(settings).put_object(Bucket="inbox", Key="acme/vip/one.csv", Body=b"user_id\n1\n")
-    wait_until(lambda: started("acme/vip/one.csv"))
-
-    old_pid = pid_of(settings, "engine")
-    os.kill(old_pid, signal.SIGKILL)
-    s3_client(settings).put_object(Bucket="inbox", Key="acme/vip/two.csv", Body=b"user_id\n2\n")
-    wait_until(lambda: restarted(settings, "engine", old_pid))
-    wait_until(lambda: started("acme/vip/two.csv"))
-
-
 def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(stack: Settings) -> None:
     assert [finding for finding in examine(stack.home) if finding.level == "problem"] == []
 
 
-def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(start_stack: StartStack) -> None:
-    settings = start_stack()
-    s3_client(settings).delete_bucket(Bucket="staging")
-    admin = admin_client(settings)
+def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) -> None:
+    s3_client(own).delete_bucket(Bucket="staging")
+    admin = admin_client(own)
     admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
-    wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(settings)))
+    wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(own)))
 
-    codes = {finding.code for finding in examine(settings.home)}
+    codes = {finding.code for finding in examine(own.home)}
 
     assert {"BUCKET_MISSING", "TOPIC_MISSING"} <= codes
+    ensure_buckets(own)
+    ensure_topics(own)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_the_filer_refuses_writes_without_a_signature_and_s3_goes_on(stack: Settings, method: str) -> None:
+    key = f"written-by-{method}"
+    put(stack, key)
+    port = Ports.load(Home(path=stack.home).ports_file, stack).s3_filer
+    url = f"http://{LOOPBACK}:{port}/buckets/lake/{key}"
+
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(Request(url, method=method, data=b"others" if method == "PUT" else None), timeout=10)
+
+    assert_put(stack, key)

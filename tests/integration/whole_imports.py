@@ -1,25 +1,34 @@
 """Imports through the whole stack: files, jobs, what was published, and processes to kill."""
 
+import os
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
+from orchestration.catalog.engine import LOCK_TIMEOUT_S
 from orchestration.catalog.records import Job
 from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.local import processes
+from orchestration.local import stack as local_stack
 from orchestration.steps.references import audience_ref
 from schemas.columns import ImportSpec
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.layout import split_s3_uri
 from schemas.messages import JobState
 from segmentation.jobs import FINAL
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 TENANT = TenantName("default")
 STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
@@ -65,14 +74,24 @@ def await_state(context: Context, job: Job, state: JobState) -> None:
     raise AssertionError(f"job {job.job_id} was never {state}")
 
 
+def history(context: Context, execution: str | None) -> "list[HistoryEventTypeDef]":
+    """What the workflow engine has written down of an execution."""
+    assert execution is not None
+    return context.workflow.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+
+
 def failed_tries(context: Context, execution: str | None) -> list[str]:
     """The errors that steps of an execution have ended with, as the workflow saw them, in their order."""
-    assert execution is not None
-    events = context.workflow.get_execution_history(executionArn=execution, maxResults=1000)["events"]
-    return [event["taskFailedEventDetails"]["error"] for event in events if event["type"] == "TaskFailed"]
+    return [e["taskFailedEventDetails"]["error"] for e in history(context, execution) if e["type"] == "TaskFailed"]
 
 
-def job_of(context: Context, audience: str, timeout_s: float = 60) -> Job:
+def entered(context: Context, execution: str | None) -> list[str]:
+    """The states that an execution has entered, in their order."""
+    events = history(context, execution)
+    return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
+
+
+def job_of(context: Context, audience: str, timeout_s: float = 120) -> Job:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if found := context.jobs.search(audience=audience):
@@ -81,7 +100,7 @@ def job_of(context: Context, audience: str, timeout_s: float = 60) -> Job:
     raise AssertionError(f"no job for {audience} after {timeout_s} s")
 
 
-def newest_job_of(context: Context, audience: str, key: str, timeout_s: float = 60) -> Job:
+def newest_job_of(context: Context, audience: str, key: str, timeout_s: float = 120) -> Job:
     """The job that the object of this key has started."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -99,8 +118,8 @@ def ended(context: Context, job: Job, timeout_s: float = 180) -> Job:
         if job.state in FINAL:
             return job
         time.sleep(0.2)
-    history = "\n".join(f"{t.at_ms} {t.state} {t.attempt} {t.cause}" for t in context.jobs.history(job.job_id))
-    raise AssertionError(f"job {job.job_id} has not ended after {timeout_s} s:\n{history}")
+    way = "\n".join(f"{t.at_ms} {t.state} {t.attempt} {t.cause}" for t in context.jobs.history(job.job_id))
+    raise AssertionError(f"job {job.job_id} has not ended after {timeout_s} s:\n{way}")
 
 
 def published(context: Context, job: Job) -> list[str]:
@@ -148,6 +167,46 @@ def held(context: Context, name: str) -> Iterator[None]:
     finally:
         for process in found:
             process.resume()
+
+
+def pid_of(context: Context, part: str) -> int | None:
+    """Process of a part of the stack; none while it is down."""
+    found = local_stack.status(context.settings).part(part)
+    assert found is not None
+    return found.pid
+
+
+def kill(context: Context, part: str) -> None:
+    """kill -9; a part that is away already is away."""
+    if (pid := pid_of(context, part)) is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def nothing_started_again(context: Context) -> Iterator[None]:
+    """Meanwhile parts that are killed stay away."""
+    supervisor = local_stack.status(context.settings).supervisor_pid
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
+@contextmanager
+def locked_catalog(context: Context) -> Iterator[None]:
+    """Nobody else can change anything in the catalog meanwhile."""
+    database = sa.make_url(context.settings.catalog_url.reveal()).database
+    assert database is not None
+    other = sqlite3.connect(database, isolation_level=None, timeout=LOCK_TIMEOUT_S)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
 
 
 def kill_one(context: Context, dice: random.Random, *names: str) -> bool:

@@ -1,0 +1,10 @@
+"""Python imports this before anything else where its folder is on `PYTHONPATH` (`tests.conftest`)."""
+
+import os
+
+if home := os.environ.get("MUSTER_STACK_HOME"):
+    from pathlib import Path
+
+    from tests.holding.stopping import install
+
+    install(Path(home))

@@ -1,0 +1,43 @@
+"""Points at which a process of a stack can be held: before or after a call. They live here, not in the product."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+ON_PATH: Final = Path(__file__).parent / "on_path"
+"""Folder that belongs to `PYTHONPATH` of a stack whose processes are to be held."""
+FOLDER: Final = "held"
+"""Folder of the stack's home. Whoever takes the file of a point away is held there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """`call`: name in the module, with its class where it has one."""
+
+    module: str
+    call: str
+    when: Literal["before", "after"]
+
+
+POINTS: Final[Mapping[str, Point]] = {
+    # The evidence is there, the job is still VERIFYING.
+    "verifier": Point(module="orchestration.steps.verify", call="verify_file", when="after"),
+    # Every chunk is acknowledged by the broker, no end marker is sent; of events and profiles, nothing is said of it.
+    "importer": Point(module="connectors.publishing.importer", call="compare", when="before"),
+    "activity importer": Point(module="connectors.publishing.activity_importer", call="compare", when="before"),
+    # The part and its result are stored, nothing is announced, the end marker may not be acknowledged.
+    "worker": Point(module="streams.merges", call="MergeRunner._merge", when="after"),
+    # What workers said is in the catalog, its offsets are not committed.
+    "relay": Point(module="orchestration.catalog.progress", call="ProgressStore.put_partitions", when="after"),
+    # The version is committed, the job is still PUBLISHING.
+    "publisher": Point(module="connectors.lake.store", call="IcebergVersionStore.publish", when="after"),
+    # The files of a group are written, or its rows sent to a topic; the catalog does not know.
+    "writer": Point(module="orchestration.steps.exports.write", call="write_group", when="after"),
+    "sender": Point(module="orchestration.steps.exports.write", call="send", when="after"),
+}
+
+
+def order(home: Path, point: str) -> Path:
+    """The file that asks the next process which comes to a point to stop there."""
+    return home / FOLDER / point.replace(" ", "-")

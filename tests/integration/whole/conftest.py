@@ -1,0 +1,110 @@
+"""One whole stack for all tests of this folder: use audiences, keys and tenants of your own.
+
+A step runs in a function up to `FUNCTION_BYTES`, in a task up to `TASK_BYTES`, else on a machine; a member of a version
+counts for 64 bytes. One large import runs at a time.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from orchestration.catalog.records import Job
+from orchestration.clock import fresh_id
+from orchestration.context import Context
+from orchestration.local.parts import SEGMENT_WORKER
+from schemas.columns import ImportSpec
+from schemas.ids import AudienceName
+from tests.conftest import PARTS, stacks
+from tests.integration.whole_imports import TENANT, ended, job_of, newest_job_of, upload, write_file
+from tests.servers.mail import Mailbox, mail_server
+from tests.servers.webhooks import Receiver, receiver
+
+PARTITIONS: Final = 4
+SMALL_BYTES: Final = 8 * 1024
+FUNCTION_BYTES: Final = 16 * 1024
+TASK_BYTES: Final = 128 * 1024
+READERS: Final = "readers"
+"""Group that reads job events, or does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """The stack, and whom it tells of jobs."""
+
+    context: Context
+    mailbox: Mailbox
+    operator: Receiver
+
+
+@pytest.fixture(scope="package")
+def whole(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Whole]:
+    """All parts of the stack, two workers. It is stopped when the last test of the folder has run."""
+    folder = tmp_path_factory.mktemp("whole")
+    with ExitStack() as started:
+        mailbox = started.enter_context(mail_server(folder / "mail"))
+        operator = started.enter_context(receiver())
+        start = started.enter_context(stacks(folder, request))
+        settings = start(
+            parts=(*PARTS, SEGMENT_WORKER),
+            partitions=PARTITIONS,
+            workers=2,
+            worker_session_timeout_s=6,
+            small_file_bytes=SMALL_BYTES,
+            lambda_file_bytes=FUNCTION_BYTES,
+            fargate_file_bytes=TASK_BYTES,
+            max_jobs=1,
+            job_events_group=READERS,
+            smtp_host="127.0.0.1",
+            smtp_port=mailbox.port,
+            smtp_security="none",
+            smtp_from="muster@example.com",
+            operator_webhooks=operator.url,
+            notify_first_retry_s=1,
+        )
+        context = Context(settings)
+        context.audiences.add_tenant(TENANT, now_ms=1)
+        yield Whole(context=context, mailbox=mailbox, operator=operator)
+        context.database.close()
+
+
+@pytest.fixture(scope="package")
+def context(whole: Whole) -> Context:
+    """Stores and clients of the stack."""
+    return whole.context
+
+
+@pytest.fixture(scope="package")
+def few(context: Context, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An audience whose groups are exported by functions."""
+    path = tmp_path_factory.mktemp("few") / "a.csv"
+    write_file(path, 1, rows=200)
+    upload(context, path, "few")
+    assert ended(context, job_of(context, "few")).state == "READY"
+    return "few"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """An audience that three files were appended to: the jobs, and the users of all files."""
+
+    name: str
+    jobs: tuple[Job, ...]
+    users: set[str]
+
+
+@pytest.fixture(scope="package")
+def grown(context: Context, tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    """An audience whose groups are too large for functions."""
+    name, folder = AudienceName("grown"), tmp_path_factory.mktemp("grown")
+    context.audiences.ensure(TENANT, name, new_id=fresh_id(), now_ms=1, spec=ImportSpec(mode="append"))
+    jobs: list[Job] = []
+    users: set[str] = set()
+    for number, rows in enumerate((420, 100, 40_000)):
+        path = folder / f"{number}.csv"
+        users |= write_file(path, number, rows)
+        upload(context, path, name)
+        jobs.append(ended(context, newest_job_of(context, name, f"{TENANT}/{name}/{path.name}")))
+    return Grown(name=name, jobs=tuple(jobs), users=users)

@@ -1,0 +1,79 @@
+"""Exports on the whole stack: started, followed, swept, and held against what the receiver must have."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from connectors.listing import list_objects
+from orchestration.catalog.records import Export
+from orchestration.clock import fresh_id, now_ms
+from orchestration.context import Context
+from orchestration.operations.export_jobs import submit
+from orchestration.operations.exports import verify_export
+from orchestration.relay.cleaning import SWEEP_AFTER_MS, ExportCleaner
+from orchestration.steps.exports.request import ExportRequest
+from orchestration.steps.references import ref_of
+from schemas.ids import AudienceName
+from schemas.layout import split_s3_uri
+from schemas.manifest import ExportFormat
+from segmentation.export_jobs import ENDED
+from segmentation.versions import AudienceRef
+from tests.faults.waiting import until
+from tests.integration.whole_imports import TENANT
+
+
+def ref(context: Context, name: str) -> AudienceRef:
+    return ref_of(context.audiences.get(TENANT, AudienceName(name)))
+
+
+def start(context: Context, audience: str, **changes: object) -> ExportRequest:
+    """An export of an audience, a group for each of its partitions."""
+    export_id = fresh_id()
+    given: dict[str, object] = {
+        "export_id": export_id,
+        "tenant": TENANT,
+        "audience": audience,
+        "to": f"s3://{context.settings.lake_bucket}/exports/{export_id}",
+        "format": ExportFormat(format="csv", null_token="", compression="gzip"),
+        "target_bytes": 1,
+    }
+    request = ExportRequest(**{**given, **changes})  # type: ignore[arg-type]
+    submit(context, request)
+    return request
+
+
+def finished(context: Context, request: ExportRequest) -> Export:
+    def find() -> Export | None:
+        found = context.exports.find(request.export_id)
+        return found if found is not None and found.state in ENDED else None
+
+    return until(find, f"the end of export {request.export_id}", timeout_s=200)
+
+
+def sweep(context: Context, request: ExportRequest) -> None:
+    """What the relay does some seconds after the end of an export."""
+    with ThreadPoolExecutor() as pool:
+        ExportCleaner(context, threading.Event()).look(now_ms() + SWEEP_AFTER_MS + 1, pool)
+    assert context.exports.get(request.export_id).swept_at_ms is not None
+
+
+def files(context: Context, request: ExportRequest) -> set[str]:
+    bucket, prefix = split_s3_uri(request.to)
+    return {entry.key.removeprefix(f"{prefix}/") for entry in list_objects(context.s3.client(), bucket, prefix)}
+
+
+def assert_received(context: Context, request: ExportRequest) -> None:
+    """Everything adds up, and after the sweep there is nothing else."""
+    export = finished(context, request)
+    assert (export.state, export.error) == ("READY", None)
+    sweep(context, request)
+    manifest, difference = verify_export(context, f"{request.to}/manifest.json")
+    assert difference is None
+    version = context.versions.current(ref(context, request.audience))
+    assert version is not None
+    assert (manifest.rows, manifest.digest) == (version.members, version.digest)
+    assert files(context, request) == {"manifest.json", *(file.key for file in manifest.files)}
+
+
+def attempts(context: Context, request: ExportRequest) -> list[int]:
+    """How often each group was begun."""
+    return [group.attempt for group in context.exports.groups(request.export_id)]

@@ -1,0 +1,106 @@
+"""Whole imports whose processes are killed while they are held at a point: the published set is the file's.
+
+Kills at random moments, and repeated, are in `test_crashes`.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from orchestration.context import Context
+from schemas.messages import JobState
+from tests.faults.waiting import until
+from tests.holding.holding import hold
+from tests.integration.whole.exporting import assert_received, start
+from tests.integration.whole_imports import (
+    assert_published,
+    await_state,
+    ended,
+    failed_tries,
+    job_of,
+    kill,
+    nothing_started_again,
+    pid_of,
+    start_append,
+    upload,
+    write_file,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.embedded("it kills parts of the embedded stack")]
+
+ROWS = 200
+"""So few that every step runs in a function."""
+
+
+@pytest.mark.parametrize(
+    ("victim", "state", "tries", "attempts"),
+    [
+        ("verifier", "VERIFYING", ["Runtime.ExitError"], 1),
+        ("importer", "IMPORTING", ["Runtime.ExitError"], 2),
+        ("worker", "AWAITING", [], 1),
+        ("publisher", "PUBLISHING", ["Runtime.ExitError"], 1),
+    ],
+)
+def test_a_part_that_dies_in_the_middle_of_an_import_is_made_up_for(
+    context: Context, tmp_path: Path, victim: str, state: JobState, tries: list[str], attempts: int
+) -> None:
+    with hold(context.settings.home, victim) as held:
+        job, users = start_append(context, tmp_path, f"dies-{victim}", rows=ROWS)
+        process = held()
+        await_state(context, job, state)
+        process.kill()
+        assert context.jobs.get(job.job_id).state == state
+    job = ended(context, job)
+    assert_published(context, job, users)
+    assert job.attempt == attempts
+    assert failed_tries(context, job.execution) == tries
+
+
+def test_a_worker_that_is_told_to_end_during_an_import_hands_over_in_order(context: Context, tmp_path: Path) -> None:
+    log = context.settings.home / "logs" / "supervisor.log"
+    ends = log.read_text().count("ended with exit code 0")
+    with hold(context.settings.home, "importer") as importer:
+        job, users = start_append(context, tmp_path, "handed-over", rows=ROWS)
+        importer()  # the workers have, or are about to get, all of the file but its end
+        before = pid_of(context, "worker-1")
+        assert before is not None
+        os.kill(before, signal.SIGTERM)
+        until(lambda: pid_of(context, "worker-1") not in {None, before}, "the worker after it")
+    job = ended(context, job)
+    assert_published(context, job, users)
+    assert job.attempt == 1
+    assert log.read_text().count("ended with exit code 0") == ends + 1
+
+
+def test_a_relay_that_dies_is_missed_by_no_import_and_no_export(context: Context, tmp_path: Path, few: str) -> None:
+    home = context.settings.home
+    with hold(home, "relay") as relay, hold(home, "writer") as writer:
+        export = start(context, few)
+        writer()
+        job, users = start_append(context, tmp_path, "relay-dies", rows=ROWS)
+        process = relay()
+        await_state(context, job, "AWAITING")
+        process.kill()
+    assert_published(context, ended(context, job), users)
+    assert_received(context, export)
+
+
+def test_what_an_engine_takes_along_goes_on_and_what_was_uploaded_meanwhile_begins(
+    context: Context, tmp_path: Path, few: str
+) -> None:
+    late = write_file(tmp_path / "late.csv", 12, ROWS)
+    home = context.settings.home
+    with hold(home, "importer") as importer, hold(home, "writer") as writer:
+        export = start(context, few)
+        job, users = start_append(context, tmp_path, "engine-dies", rows=ROWS)
+        writer()
+        importer()
+        with nothing_started_again(context):
+            kill(context, "engine")
+            upload(context, tmp_path / "late.csv", "engine-was-away")
+            assert context.jobs.search(audience="engine-was-away") == []
+    assert_published(context, ended(context, job_of(context, "engine-was-away")), late)
+    assert_published(context, ended(context, job), users)
+    assert_received(context, export)

@@ -1,0 +1,94 @@
+"""Exports on the whole stack: writers die, and the receiver cannot tell.
+
+Exports whose writers are killed at random moments are in `tests/integration/test_exports.py`.
+"""
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from orchestration.context import Context
+from orchestration.operations.audiences import expire
+from orchestration.operations.export_jobs import cancel
+from orchestration.operations.exports import verify_export
+from schemas.ids import AudienceName, Version
+from schemas.manifest import ExportFormat
+from tests.fakes.receivers import Receiver, script
+from tests.faults.waiting import until
+from tests.holding.holding import hold
+from tests.integration.whole.conftest import Grown
+from tests.integration.whole.exporting import assert_received, attempts, files, finished, ref, start, sweep
+from tests.integration.whole_imports import TENANT, entered
+
+pytestmark = pytest.mark.integration
+
+
+def test_each_group_is_written_by_a_task_of_its_own_one_that_dies_is_repeated_and_the_end_is_told(
+    context: Context, grown: Grown
+) -> None:
+    largest = max(part.bytes for part in context.versions.files(ref(context, grown.name), Version(3)))
+    with hold(context.settings.home, "writer") as writer:
+        request = start(context, grown.name, target_bytes=2 * largest)  # two groups of two parts
+        assert " task export " in " ".join(writer().cmdline())
+        writer().kill()
+    assert_received(context, request)
+    export = context.exports.get(request.export_id)
+    assert sorted(attempts(context, request)) == [1, 2]
+    until(lambda: status(context, export.execution) != "RUNNING", "the end of the execution")
+    assert status(context, export.execution) == "SUCCEEDED"
+    assert entered(context, export.execution).count("WriteExportGroupTask") == 2
+    [row] = context.outbox.of(export.export_id)
+    assert (row.outcome, row.body["manifest"]) == ("ready", f"{request.to}/manifest.json")
+
+
+def test_a_cancelled_export_ends_its_writers_and_leaves_nothing(context: Context, few: str) -> None:
+    with hold(context.settings.home, "writer") as writer:
+        request = start(context, few)
+        writer()
+        assert files(context, request) != set()
+        assert cancel(context, request.export_id).warnings == ()
+        assert status(context, context.exports.get(request.export_id).execution) == "ABORTED"
+    sweep(context, request)
+    assert files(context, request) == set()
+
+
+def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Context, grown: Grown) -> None:
+    audience = context.audiences.get(TENANT, AudienceName(grown.name))
+    with hold(context.settings.home, "writer") as writer:
+        request = start(context, audience.name, version=1)
+        writer()
+        assert expire(context, audience, versions=1, days=0).versions == (2,)
+    export = finished(context, request)
+    assert (export.state, export.error) == ("READY", None)
+    assert verify_export(context, f"{request.to}/manifest.json")[1] is None
+    assert expire(context, audience, versions=1, days=0).versions == (1,)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_receivers_of_a_topic_get_every_member_once_though_a_writer_dies(
+    context: Context, few: str, *, cancelled: bool
+) -> None:
+    topic = f"members-{cancelled}".lower()
+    bootstrap = context.settings.kafka_bootstrap
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(30)
+    with hold(context.settings.home, "sender") as sender:
+        request = start(context, few, to=f"kafka://{topic}", format=ExportFormat(format="parquet"))
+        process = sender()
+        if cancelled:
+            cancel(context, request.export_id)
+        else:
+            process.kill()
+    export = finished(context, request)
+    assert export.state == ("CANCELLED" if cancelled else "READY")
+    if cancelled:
+        sweep(context, request)
+    receiver = Receiver().take(script("consume_export").values(bootstrap, topic))
+    version = context.versions.current(ref(context, few))
+    assert version is not None
+    users = [row[0] for _, row in receiver.finished.get(request.export_id, [])]
+    assert (len(users), len(set(users))) == ((0, 0) if cancelled else (version.members, version.members))
+
+
+def status(context: Context, execution: str | None) -> str:
+    return context.workflow.describe_execution(executionArn=str(execution))["status"]

@@ -1,0 +1,91 @@
+"""What Prometheus reads, and what the logs hold, of an import on the whole stack."""
+
+import json
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from orchestration.context import Context
+from orchestration.local import stack as local_stack
+from orchestration.settings import Settings
+from schemas.topics import JOB_EVENTS
+from tests.faults.waiting import until
+from tests.integration.whole.conftest import PARTITIONS, READERS
+from tests.integration.whole_imports import assert_published, ended, job_of, upload
+from tests.unit.orchestration.test_metrics import scrape
+
+pytestmark = pytest.mark.integration
+Metric = tuple[str, tuple[str, ...]]
+WORKERS = ("worker-1", "worker-2")
+ROWS, MERGES = ("muster_worker_rows_total", ()), ("muster_worker_merges_total", ())
+READY, WORKER_COUNT = ("muster_jobs", ("READY",)), ("muster_workers", ())
+
+
+def scraped(settings: Settings, *parts: str) -> Counter[Metric]:
+    """The metrics of a part, or the sums of several."""
+    sums: Counter[Metric] = Counter()
+    for part in parts:
+        address = (settings.home / "metrics" / part).read_text().strip()
+        sums.update(scrape(f"http://{address}/metrics"))
+    return sums
+
+
+def relay_after(settings: Settings, ready: int) -> Counter[Metric] | None:
+    """The metrics of the relay; none when it looked before so many imports were ready, or Kafka was still away."""
+    found = scraped(settings, "relay")
+    return found if found[READY] == ready and WORKER_COUNT in found else None
+
+
+def logged(settings: Settings, part: str) -> list[dict[str, Any]]:
+    """What a part has logged until now."""
+    text = (settings.home / "logs" / f"{part}.log").read_text()
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def test_metrics_and_logs_of_every_part_tell_of_an_import(context: Context, tmp_path: Path) -> None:
+    settings = context.settings
+    until(lambda: local_stack.status(settings).ready, "a whole stack")
+    before, ready = scraped(settings, *WORKERS), len(context.jobs.search(states=["READY"], limit=1000))
+    (tmp_path / "people.csv").write_text("user_id\nu1\nu2\nu3\n")
+    upload(context, tmp_path / "people.csv", "seen")
+    job = ended(context, job_of(context, "seen"))
+    assert_published(context, job, {"u1", "u2", "u3"})
+    workers = scraped(settings, *WORKERS)
+    assert workers[ROWS] - before[ROWS] == 3
+    assert workers[MERGES] - before[MERGES] == PARTITIONS
+    relay = until(lambda: relay_after(settings, ready + 1), "what the relay says of it")
+    assert relay[WORKER_COUNT] == len(WORKERS)
+    assert relay["muster_dead_letters", ()] == 0
+    assert relay["muster_unavailable", ("kafka",)] == 0
+    lag = {labels[-1] for name, labels in relay if name == "muster_consumer_lag"}
+    assert lag == {"muster.imports", "muster.imports.small", "muster.archive"}
+    for part in ("relay", "lambda", *WORKERS):
+        lines = until(lambda part=part: logged(settings, part), f"the log of {part}")  # type: ignore[misc]  # at once
+        assert {"time", "level", "logger", "message"} <= lines[0].keys()
+    lines = [line for part in WORKERS for line in logged(settings, part)]
+    assert [line for line in lines if line.get("job") == job.job_id]
+    assert [line for line in logged(settings, "lambda") if line.get("job") == job.job_id]
+    assert_a_group_that_takes_no_job_events_is_told(settings)
+
+
+def assert_a_group_that_takes_no_job_events_is_told(settings: Settings) -> None:
+    """For how long, until it has acknowledged the last."""
+
+    def stalled_s() -> float:
+        return scraped(settings, "relay")["muster_job_events_stalled_seconds", ()]
+
+    with closing(Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": READERS})) as consumer:
+
+        def stalled_after_the_last_s() -> float:
+            end = consumer.get_watermark_offsets(TopicPartition(JOB_EVENTS, 0), timeout=10)[1]
+            consumer.commit(offsets=[TopicPartition(JOB_EVENTS, 0, end)], asynchronous=False)
+            return stalled_s()
+
+        first_s = until(stalled_s, "a group that takes nothing")
+        until(lambda: stalled_s() > first_s, "a group that still takes nothing")
+        # Again and again: some come after the job's end.
+        until(lambda: stalled_after_the_last_s() == 0, "a group that has taken everything")

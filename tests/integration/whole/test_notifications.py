@@ -1,0 +1,72 @@
+"""Notifications in the whole stack: real imports, a real mail server, a real receiver that is away at first."""
+
+import time
+
+import pytest
+
+from orchestration.notifications.receiving import verify
+from orchestration.notifications.signing import signing_key
+from orchestration.operations.notifying import set_recipients
+from schemas.ids import TenantName
+from tests.faults.waiting import until
+from tests.integration.whole.conftest import Whole
+from tests.integration.whole_imports import ended, job_of
+from tests.servers.webhooks import receiver
+
+pytestmark = pytest.mark.integration
+TENANT = TenantName("notified")
+
+
+def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_at_first(whole: Whole) -> None:
+    context, mailbox, operator = whole.context, whole.mailbox, whole.operator
+    with receiver() as customer:
+        context.audiences.add_tenant(TENANT, 1)
+        earlier = len(operator.requests)
+        set_recipients(context, TENANT, None, emails=["crm@example.com"], webhooks=[customer.url], nobody=False)
+        customer.answers = [500, 302, 503]
+        inbox = context.settings.inbox_bucket
+        context.objects.put(inbox, f"{TENANT}/good/people.csv", b"user_id\nu1\nu2\n")
+        good = ended(context, job_of(context, "good"))
+        context.objects.put(inbox, f"{TENANT}/bad/people.csv", b"name\nu1\n")
+        bad = ended(context, job_of(context, "bad"))
+        assert (good.state, bad.state) == ("READY", "FAILED")
+        context.workflow.start_execution(
+            stateMachineArn=context.machine_arn(), name="not-an-import", input='{"import": {}}'
+        )
+        keys = {
+            customer.url: signing_key(context.settings.webhook_secret, TENANT).reveal(),
+            operator.url: signing_key(context.settings.webhook_secret, None).reveal(),
+        }
+        assert {mail["Subject"] for mail in mailbox.wait_for(2, "crm@example.com")} == {
+            "[Muster] notified/good is ready, version 1",
+            "[Muster] notified/bad: the file was refused (MISSING_COLUMN)",
+        }
+        seen: set[str] = set()
+        messages = [
+            message
+            for request in customer.wait_for(5)
+            if (message := verify([keys[customer.url]], request.headers, request.body, now_s=time.time(), seen=seen))
+        ]
+        by_outcome = {message["outcome"]: message for message in messages}
+        assert set(by_outcome) == {"ready", "user-error"}
+        assert by_outcome["ready"]["counts"] == {
+            "rows": 2,
+            "accepted": 2,
+            "rejected": 0,
+            "duplicates": 0,
+            "distinct": 2,
+            "members": 2,
+        }
+        assert by_outcome["user-error"]["cause"]["code"] == "MISSING_COLUMN"
+
+        def told_operator() -> set[str]:
+            requests, fresh = operator.requests[earlier:], set[str]()
+            told = [verify([keys[operator.url]], r.headers, r.body, now_s=time.time(), seen=fresh) for r in requests]
+            return {message["outcome"] for message in told if message is not None}
+
+        until(lambda: "not-registered" in told_operator(), "a word to the operator")
+
+        def delivery() -> set[str]:
+            return {row.state for job in (good, bad) for row in context.outbox.of(job.job_id)}
+
+        until(lambda: delivery() == {"delivered"}, "the delivery of all that is to be told")

@@ -1,0 +1,41 @@
+"""Where each step of an import runs: chosen by its size in the state machine, and told with the job."""
+
+import pytest
+
+from orchestration.catalog.records import Job
+from orchestration.clock import now_ms
+from orchestration.context import Context
+from orchestration.operations.follow import look
+from tests.integration.whole.conftest import Grown
+from tests.integration.whole_imports import entered, published
+
+pytestmark = pytest.mark.integration
+
+WORKS = {"VerifyFile": "verify", "ImportToKafka": "import", "BuildVersion": "build", "PublishVersion": "publish"}
+
+
+def states(context: Context, job: Job) -> list[str]:
+    """The states that the execution of a job has entered, of those that work."""
+    return [name for name in entered(context, job.execution) if name.startswith(tuple(WORKS))]
+
+
+def told(context: Context, job: Job) -> list[str]:
+    """The same, by what the steps themselves have said of where they are."""
+    view = look(context, job.job_id, now_ms())
+    assert view is not None
+    ends = {"function": "", "task": "Task", "machine": "Machine", None: "?"}
+    places = {stage.name: stage.place for stage in view.stages}
+    return [work + ends[places[stage]] for work, stage in WORKS.items()]  # type: ignore[index]
+
+
+def test_the_file_and_what_it_is_merged_with_decide_where_each_step_runs(context: Context, grown: Grown) -> None:
+    assert [(job.state, job.error) for job in grown.jobs] == [("READY", None)] * 3
+    first, second, third = grown.jobs
+    # 4 kB that are merged with nothing make fewer than 256 members; with those of the next file they are more.
+    assert states(context, first) == list(WORKS)
+    assert states(context, second) == ["VerifyFile", "ImportToKafka", "BuildVersionTask", "PublishVersionTask"]
+    assert states(context, third) == [work + "Machine" for work in WORKS]  # a file of 500 kB
+    assert [told(context, job) for job in grown.jobs] == [states(context, job) for job in grown.jobs]
+
+    members = published(context, third)
+    assert (len(members), set(members)) == (len(grown.users), grown.users)
