@@ -192,7 +192,12 @@ class Context:
 
         A function would keep its own for hours, and hundreds of them all that a database has.
         """
-        for name in ("database", "versions", "archive") if self.sleeps else ():
+        if self.sleeps:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections to the catalog; the next use opens others."""
+        for name in ("database", "versions", "archive"):
             if (part := vars(self).get(name)) is not None:
                 part.close()
 

@@ -123,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
         say("This is a fault of Muster; `muster --debug ...` shows where.")
         return ExitCode.SYSTEM_ERROR
     finally:
-        SESSION.debug = SESSION.json = False
+        SESSION.end()
     return ExitCode.OK
 
 

@@ -98,13 +98,12 @@ def key(
 
     Without --tenant that of the operators' receivers. It is never printed.
     """
-    from orchestration.cli.session import settings
-    from orchestration.context import Context
+    from orchestration.cli.session import plain_context, settings
     from orchestration.local.home import write_private
     from orchestration.operations.notifying import webhook_key
     from schemas.errors import UserError
 
-    made = webhook_key(Context(settings()), tenant)
+    made = webhook_key(plain_context(settings()), tenant)
     try:
         write_private(to, made.reveal())
     except OSError as exc:

@@ -1,6 +1,6 @@
 """One run of the command line: its flags, and the context that commands work with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,16 +11,28 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Session:
-    """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one that it has made."""
+    """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one that it has made.
+
+    `contexts`: those that the command works with.
+    """
 
     debug: bool = False
     json: bool = False
     actor: str = ""
     job: str | None = None
+    contexts: "list[Context]" = field(default_factory=list)
+
+    def end(self) -> None:
+        """Close the connections of the command, and keep nothing of it: the next one of this process starts afresh."""
+        for context in self.contexts:
+            context.close()
+        self.contexts.clear()
+        self.debug = self.json = False
+        self.actor, self.job = "", None
 
 
 SESSION = Session()
-"""A process runs one command."""
+"""A process runs one command at a time."""
 
 
 def settings() -> "Settings":
@@ -36,7 +48,7 @@ def catalog_context() -> "Context":
 
     loaded = settings()
     require_catalog(loaded)
-    return _context(loaded)
+    return plain_context(loaded)
 
 
 def lake_context() -> "Context":
@@ -46,7 +58,7 @@ def lake_context() -> "Context":
 
 def receiver_context(address: str) -> "Context":
     """A context for who has an address and nothing else: a local one needs no stack. Raises as `lake_context`."""
-    return lake_context() if "://" in address else _context(settings())
+    return lake_context() if "://" in address else plain_context(settings())
 
 
 def kafka_context() -> "Context":
@@ -64,10 +76,13 @@ def _with_services(*services: "Service") -> "Context":
 
     loaded = settings()
     require_services(loaded, *services)
-    return _context(loaded)
+    return plain_context(loaded)
 
 
-def _context(loaded: "Settings") -> "Context":
+def plain_context(loaded: "Settings") -> "Context":
+    """A context that is closed when the command ends, whether or not there is a stack."""
     from orchestration.context import Context
 
-    return Context(loaded)
+    context = Context(loaded)
+    SESSION.contexts.append(context)
+    return context

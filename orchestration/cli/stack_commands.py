@@ -11,7 +11,7 @@ from orchestration.cli.console import print_json, print_line, print_table, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import safe
 from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, settings
+from orchestration.cli.session import SESSION, plain_context, settings
 
 if TYPE_CHECKING:
     from orchestration.local.status import PartStatus
@@ -100,11 +100,10 @@ def doctor(*, json: options.Json = False) -> None:
     Exit code 7 when something is.
     """
     del json
-    from orchestration.context import Context
     from orchestration.operations.doctor import diagnose
 
     loaded = settings()
-    found = list(diagnose(loaded, Context(loaded)))
+    found = list(diagnose(loaded, plain_context(loaded)))
     if SESSION.json:
         print_json([diagnosis.as_record() for diagnosis in found])
     else:

@@ -1,19 +1,32 @@
-"""The real `muster` command on a stack of its own: everything a person can do, through the door a person uses."""
+"""The `muster` command on a stack of its own: everything a person can do, through the door a person uses.
 
+`muster` runs a command in this process: what the installed script calls, with the environment and streams that a
+process of its own would have. `script` runs the installed script itself, which costs a start of Python for each call.
+"""
+
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import pyarrow.parquet as pq
 import pytest
 
+from orchestration.cli.main import main
 from orchestration.context import Context
 from orchestration.settings import Settings
+from orchestration.steps.references import ref_of
+from schemas.ids import AudienceName, TenantName, Version
 from tests.conftest import stack_environment, stop_and_check
+from tests.faults.waiting import until
 
 COMMAND_TIMEOUT_S = 240
 
@@ -35,42 +48,70 @@ class Answer:
 Muster = Callable[..., Answer]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The whole stack, started by `muster up` and stopped by `muster down`."""
+    """The whole stack, started by `muster up` and stopped by `muster down` when the tests of this folder are over."""
     home = tmp_path_factory.mktemp("e2e") / "home"
     try:
-        up = run(home, "up", "--free-ports")
+        up = run_script(home, "up", "--free-ports")
         assert up.code == 0, up.err
         yield Settings.load({"MUSTER_HOME": str(home)})
-        down = run(home, "down")
+        down = run_script(home, "down")
         assert down.code == 0, down.err
     finally:
         stop_and_check(home)
 
 
-@pytest.fixture(scope="session")
-def context(deployment: Settings) -> Context:
+@pytest.fixture(scope="package")
+def context(deployment: Settings) -> Iterator[Context]:
     """Stores and clients of the deployment, for what a test has to arrange or look up behind the command line."""
-    return Context(deployment)
+    context = Context(deployment)
+    yield context
+    context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def muster(deployment: Settings) -> Muster:
-    """`muster("jobs", "list")` runs the command and returns its answer."""
+    """`muster("jobs", "list")` runs the command in this process and returns its answer."""
 
-    def command(*arguments: object, stdin: str | None = None) -> Answer:
-        return run(deployment.home, *map(str, arguments), stdin=stdin)
+    def command(*arguments: object, stdin: str = "", extra: Mapping[str, str] | None = None) -> Answer:
+        return run(deployment.home, *map(str, arguments), stdin=stdin, extra=extra)
 
     return command
 
 
-def run(home: Path, *arguments: str, stdin: str | None = None, extra: Mapping[str, str] | None = None) -> Answer:
-    """One command in a process of its own. `extra`: more of its environment."""
+@pytest.fixture(scope="package")
+def script(deployment: Settings) -> Muster:
+    """As `muster`, by the installed script in a process of its own."""
+
+    def command(*arguments: object) -> Answer:
+        return run_script(deployment.home, *map(str, arguments))
+
+    return command
+
+
+def run(home: Path, *arguments: str, stdin: str = "", extra: Mapping[str, str] | None = None) -> Answer:
+    """One command in this process. `extra`: more of its environment."""
+    streams = {
+        "stdin": io.StringIO(stdin),
+        "stdout": io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
+        "stderr": io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
+    }
+    with ExitStack() as meanwhile:
+        meanwhile.enter_context(patch.dict(os.environ, {**environment(home), **(extra or {})}, clear=True))
+        for name, stream in streams.items():
+            meanwhile.enter_context(patch.object(sys, name, stream))
+        code = main(arguments)
+    for name in ("stdout", "stderr"):
+        streams[name].seek(0)
+    return Answer(code=code, out=streams["stdout"].read(), err=streams["stderr"].read())
+
+
+def run_script(home: Path, *arguments: str) -> Answer:
+    """One command in a process of its own."""
     done = subprocess.run(
         command_line(arguments),
-        env={**environment(home), **(extra or {})},
-        input=stdin,
+        env=environment(home),
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_S,
@@ -95,9 +136,45 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def ids_of(muster: Muster, audience: str, version: int | None = None) -> list[str]:
-    """The members of an audience, sorted, as `muster sql` reads them."""
-    at = "" if version is None else f", version => {version}"
-    answer = muster("sql", f"select user_id from audience('{audience}'{at}) order by 1", "--json")
+def imported(muster: Muster, file: object, audience: str, *options: str) -> Answer:
+    """An import that was published."""
+    answer = muster("import", file, "-a", audience, *options, "--wait", "--json")
     assert answer.code == 0, answer.err
-    return [row["user_id"] for row in answer.json]
+    return answer
+
+
+def submitted(muster: Muster, source: object, *options: str) -> str:
+    """The job of an import that goes on by itself: many are started at once, and awaited at once."""
+    answer = muster("import", source, *options, "--json")
+    assert answer.code in {0, 3}, answer.err  # 3: it has failed before the command had an answer
+    return str(answer.json["job"])
+
+
+def ended(muster: Muster, job: str) -> Answer:
+    """How a job has ended, once it has."""
+    return muster("jobs", "wait", job, "--json")
+
+
+def put_in_order(context: Context, objects: Mapping[str, bytes]) -> None:
+    """Objects in the staging bucket, each newer than the one before by S3's clock, which knows whole seconds."""
+    newest = datetime.fromtimestamp(0, UTC)
+    for key, content in objects.items():
+
+        def put_later(key: str = key, content: bytes = content, before: datetime = newest) -> datetime | None:
+            context.objects.put(context.settings.staging_bucket, key, content)
+            made = context.objects.pin(context.settings.staging_bucket, key).last_modified
+            return made if made > before else None
+
+        newest = until(put_later, f"{key} later than {newest}")
+
+
+def ids_of(context: Context, audience: str, version: int | None = None) -> list[str]:
+    """The members of an audience, sorted: read file by file, without Muster's reader."""
+    ref = ref_of(context.audiences.get(TenantName("default"), AudienceName(audience)))
+    current = context.versions.current(ref)
+    assert current is not None
+    users: list[str] = []
+    for part in context.versions.files(ref, Version(version) if version is not None else current.version):
+        with context.s3.filesystem().open_input_file(part.uri.removeprefix("s3://")) as file:
+            users += pq.read_table(file, columns=["user_id"]).column("user_id").to_pylist()
+    return sorted(users)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import stop_and_check
-from tests.e2e.conftest import Answer, run, write
+from orchestration.context import Context
+from orchestration.settings import Settings
+from tests.conftest import StartStack, stop_and_check
+from tests.e2e.conftest import Answer, Muster, ids_of, imported, run, write
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -25,48 +27,79 @@ def ok(home: Path, *arguments: object) -> Answer:
     return answer
 
 
-def members(home: Path, version: int | None = None) -> list[str]:
-    at = "" if version is None else f", version => {version}"
-    rows = ok(home, "sql", f"select user_id from audience('vip'{at}) order by 1", "--json").json
-    return [row["user_id"] for row in rows]
+def refused(home: Path, *arguments: object, code: str) -> None:
+    answer = run(home, *map(str, arguments))
+    assert (answer.code, code in answer.err) == (3, True), answer.err
 
 
+def damaged(backup: Path, copy: Path) -> Path:
+    """A backup of which one byte of a file is another."""
+    shutil.copytree(backup, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    victim = copy / "lake" / max(manifest["lake"])
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    return copy
+
+
+def two_versions(muster: Muster, folder: Path) -> None:
+    """`vip` has u000 to u199, and then u100 to u299."""
+    for name, first in (("first", 0), ("second", 100)):
+        file = write(folder / f"{name}.csv", "user_id", *(f"u{n:03}" for n in range(first, first + 200)))
+        imported(muster, file, "vip")
+
+
+def assert_two_versions(home: Path) -> None:
+    context = Context(Settings.load({"MUSTER_HOME": str(home)}))
+    assert ids_of(context, "vip") == [f"u{n:03}" for n in range(100, 300)]
+    assert ids_of(context, "vip", version=1) == [f"u{n:03}" for n in range(200)]
+    context.close()
+
+
+def test_a_backup_is_restored_into_another_deployment(
+    muster: Muster, deployment: Settings, start_stack: StartStack, tmp_path: Path
+) -> None:
+    place = tmp_path / "backup"
+    two_versions(muster, tmp_path)
+    versions = muster("audiences", "versions", "vip", "--json").json
+    ok(deployment.home, "backup", place)
+    refused(deployment.home, "backup", place, code="DESTINATION_EXISTS")
+    refused(deployment.home, "restore", place, code="NOT_EMPTY")
+
+    other = start_stack(parts=("s3", "catalog")).home
+    refused(other, "restore", damaged(place, tmp_path / "damaged"), code="BACKUP_DAMAGED")
+    refused(other, "restore", tmp_path, code="NO_BACKUP")
+    assert ok(other, "audiences", "list", "--json").json == []
+    ok(other, "restore", place)
+    assert ok(other, "audiences", "versions", "vip", "--json").json == versions
+    assert_two_versions(other)
+    assert "restore" in [entry["action"] for entry in ok(other, "audit", "--json").json]
+
+
+@pytest.mark.faults("starts a whole stack, destroys it, and starts another one in its place")
 def test_what_was_backed_up_is_there_after_the_home_was_destroyed(home: Path, tmp_path: Path) -> None:
     place = tmp_path / "backup"
     ok(home, "up", "--free-ports")
-    first = write(tmp_path / "first.csv", "user_id", *(f"u{n:03}" for n in range(200)))
-    ok(home, "import", first, "-a", "vip", "--wait")
-    second = write(tmp_path / "second.csv", "user_id", *(f"u{n:03}" for n in range(100, 300)))
-    ok(home, "import", second, "-a", "vip", "--wait")
+    two_versions(lambda *arguments: run(home, *map(str, arguments)), tmp_path)
     versions = ok(home, "audiences", "versions", "vip", "--json").json
     ok(home, "backup", place)
-    again = run(home, "backup", str(place))
-    assert (again.code, "DESTINATION_EXISTS" in again.err) == (3, True)
+    refused(home, "backup", place, code="DESTINATION_EXISTS")
     ok(home, "down")
     shutil.rmtree(home)
 
     ok(home, "up", "--free-ports")
-    damaged = tmp_path / "damaged"
-    shutil.copytree(place, damaged)
-    manifest = json.loads((damaged / "manifest.json").read_text())
-    victim = damaged / "lake" / max(manifest["lake"])
-    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
-    refused = run(home, "restore", str(damaged))
-    assert (refused.code, "BACKUP_DAMAGED" in refused.err) == (3, True)
+    refused(home, "restore", damaged(place, tmp_path / "damaged"), code="BACKUP_DAMAGED")
     assert ok(home, "audiences", "list", "--json").json == []
-    nothing = run(home, "restore", str(tmp_path))
-    assert (nothing.code, "NO_BACKUP" in nothing.err) == (3, True)
+    refused(home, "restore", tmp_path, code="NO_BACKUP")
 
     ok(home, "restore", place)
     assert ok(home, "audiences", "versions", "vip", "--json").json == versions
-    assert members(home) == [f"u{n:03}" for n in range(100, 300)]
-    assert members(home, version=1) == [f"u{n:03}" for n in range(200)]
+    assert_two_versions(home)
     ok(home, "fsck")
-    twice = run(home, "restore", str(place))
-    assert (twice.code, "NOT_EMPTY" in twice.err) == (3, True)
+    refused(home, "restore", place, code="NOT_EMPTY")
     third = write(tmp_path / "third.csv", "user_id", "v1", "v2")
     done = ok(home, "import", third, "-a", "vip", "--allow-shrink", "--wait", "--json").json
-    assert (done["receipt"]["version"], members(home)) == (3, ["v1", "v2"])
+    rows = ok(home, "sql", "select user_id from audience('vip') order by 1", "--json").json
+    assert (done["receipt"]["version"], rows) == (3, [{"user_id": "v1"}, {"user_id": "v2"}])
     ok(home, "fsck")
     actions = [entry["action"] for entry in ok(home, "audit", "--json").json]
     assert actions[:2] == ["import", "import"]

@@ -20,7 +20,12 @@ from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
 from tests.integration.workers import ROOT, eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    pytest.mark.faults("a receiver is started and killed fifteen times while events keep coming"),
+]
 TENANT = "followed"
 RULE = "count(visit, 30d) >= 2 and age >= 25"
 USERS = [f"user-{n}" for n in range(3_000)]

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,10 @@ import pytest
 
 from orchestration.context import Context
 from orchestration.operations.schedules import find, schedule_import, schedule_record
-from tests.e2e.conftest import Muster, ids_of, write
+from tests.e2e.conftest import Muster, ended, ids_of, imported, write
+from tests.faults.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
-LONGEST_S = 200
-
-
-def waited(look: Callable[[], Any]) -> Any:
-    """What `look` finds, when it finds something."""
-    deadline = time.monotonic() + LONGEST_S
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    return found
 
 
 def last_of(context: Context, name: str) -> Any:
@@ -37,8 +27,8 @@ def finished_job(muster: Muster, context: Context, name: str) -> str:
         last = last_of(context, name)
         return last["job"] if last is not None and last["state"] != "STARTED" else None
 
-    found = str(waited(job))
-    muster("jobs", "wait", found)
+    found = str(until(job, f"the end of schedule {name}"))
+    ended(muster, found)
     return found
 
 
@@ -50,7 +40,7 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
     )
     assert made.code == 0, made.err
     job = finished_job(muster, context, "often")  # a rate is due when it is made
-    assert ids_of(muster, "recurring") == ["u1", "u2"]
+    assert ids_of(context, "recurring") == ["u1", "u2"]
     shown = muster("schedules", "show", "often", "--json").json
     assert (shown["last"]["state"], shown["last"]["job"]) == ("READY", job)
     assert shown["next_due"] > shown["last"]["due"]
@@ -58,8 +48,8 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
     assert [(e["actor"], e["action"]) for e in entries] == [(f"schedule {shown['schedule']}", "import")]
     again = muster("schedules", "run", "often", "--json")
     assert again.code == 0, again.err
-    assert waited(lambda: last_of(context, "often")["state"] == "DUPLICATE")
-    assert ids_of(muster, "recurring") == ["u1", "u2"]
+    until(lambda: last_of(context, "often")["state"] == "DUPLICATE", "the second run")
+    assert ids_of(context, "recurring") == ["u1", "u2"]
     assert muster("schedules", "delete", "often").code == 0
     assert muster("schedules", "list", "--json").json == []
 
@@ -82,7 +72,7 @@ def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
     muster: Muster, context: Context, tmp_path: Path
 ) -> None:
     to = f"s3://{context.settings.staging_bucket}/changes"
-    assert muster("import", write(tmp_path / "one.csv", "user_id", "u1", "u2"), "-a", "changing", "--wait").code == 0
+    imported(muster, write(tmp_path / "one.csv", "user_id", "u1", "u2"), "changing")
     made = muster(
         *("schedules", "create", "export", "changes", "rate(7 days)", "changing"),
         *("--to", f"{to}/{{due}}", "--delta-from", "last", "--format", "csv", "--json"),
@@ -93,11 +83,11 @@ def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
         last = last_of(context, "changes")
         return last if last is not None and last["export"] != known and last["state"] == "READY" else None
 
-    first = waited(lambda: exported(None))
-    assert muster("import", write(tmp_path / "two.csv", "user_id", "u2", "u3"), "-a", "changing", "--wait").code == 0
+    first = until(lambda: exported(None), "the first export")
+    imported(muster, write(tmp_path / "two.csv", "user_id", "u2", "u3"), "changing")
     again = muster("schedules", "run", "changes", "--json")
     assert again.code == 0, again.err
-    second = waited(lambda: exported(first["export"]))
+    second = until(lambda: exported(first["export"]), "the second export")
     assert second["export"] == again.json["export"]
     manifests = [
         json.loads(
@@ -117,8 +107,8 @@ def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
 
 def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muster, context: Context) -> None:
     now = time.time()
-    in_three_s = time.gmtime(now + 3)
-    day, clock = time.strftime("%Y-%m-%d", in_three_s), time.strftime("%H:%M:%S", in_three_s)
+    soon = time.gmtime(now + 1)
+    day, clock = time.strftime("%Y-%m-%d", soon), time.strftime("%H:%M:%S", soon)
     context.objects.put("staging", f"crm/{day}-{clock.replace(':', '')}.csv", b"user_id\nu3\n")
     schedule_import(
         context,
@@ -133,7 +123,7 @@ def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muste
         now_ms=int(now * 1000),  # whether it is due by the time it is made is chance, and makes no difference
     )
     finished_job(muster, context, "once")
-    assert ids_of(muster, "once") == ["u3"]
+    assert ids_of(context, "once") == ["u3"]
     shown = muster("schedules", "show", "once", "--json").json
     assert (shown["last"]["due"], shown["next_due"]) == (f"{day}T{clock}.000Z", None)
     assert "never again" in muster("schedules", "list").out

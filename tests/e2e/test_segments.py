@@ -1,6 +1,10 @@
 """A segment from its rule to its members, kept current by real workers, and equal to what the archive says."""
 
 import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,14 @@ from confluent_kafka import Producer
 from orchestration.settings import Settings
 from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
-from tests.integration.workers import eventually
+from tests.integration.workers import ROOT, eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    pytest.mark.slow("goes through eight states of a stream, which its workers report every two seconds"),
+]
 TENANT = "shop"
 RULE = "count(purchase, 1d) >= 2 and age >= 25"
 
@@ -32,8 +41,8 @@ def send(settings: Settings, users: int) -> None:
     assert producer.flush(30) == 0
 
 
-def snapshot_is_a_version(muster: Muster, folder: Path) -> None:
-    """The 400 buyers become a version of an audience, which exports and rules take as any other."""
+def snapshot_is_a_version(muster: Muster, folder: Path, broker: str) -> None:
+    """The 400 buyers become a version of an audience, which exports, rules and receivers take as any other."""
     made = muster("segments", "snapshot", "buyers", "-t", TENANT, "--wait", "--json")
     assert made.code == 0, made.err
     receipt, rule = made.json["receipt"], muster("segments", "show", "buyers", "-t", TENANT, "--json").json
@@ -43,12 +52,24 @@ def snapshot_is_a_version(muster: Muster, folder: Path) -> None:
     assert exported.code == 0, exported.err
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
     assert (manifest["rule_hash"], manifest["rows"]) == (rule["rule_hash"], 400)
+    (folder / "receipt.json").write_text(muster("receipt", made.json["job"], "--json").out)
+    assert len(members_of_a_receiver(folder, broker)) == 400
     again = muster("segments", "snapshot", "buyers", "-t", TENANT, "--wait", "--json")
     assert (again.json["receipt"]["version"], again.json["receipt"]["digest"]) == (2, receipt["digest"])
     named = ("--rule", "in audience buyers-snapshot")
     assert muster("segments", "create", "copied", *named, "-t", TENANT).code == 0
     eventually(lambda: members_of(muster, "copied", 400), 300)
     assert muster("segments", "delete", "copied", "-t", TENANT).code == 0
+
+
+def members_of_a_receiver(folder: Path, broker: str) -> set[str]:
+    """Who is in the segment, for a receiver that begins with the snapshot or goes on where it was."""
+    script = [sys.executable, str(ROOT / "docs" / "follow_segments.py"), broker, str(ROOT / "schemas" / "avro")]
+    store, files = folder / "members.sqlite", (folder / "out" / "manifest.json", folder / "receipt.json")
+    done = subprocess.run([*script, str(store), *map(str, files)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with closing(sqlite3.connect(store)) as db:
+        return {user for (user,) in db.execute("SELECT user FROM members")}
 
 
 def members_of(muster: Muster, name: str, expected: int) -> Any:
@@ -86,6 +107,9 @@ def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_arc
     assert muster("segments", "preview", RULE, "-t", TENANT, "--json").json["members"] == 400
     explained = muster("explain", "buyers", "user-500", "-t", TENANT, "--json").json
     assert (explained["member"], explained["groups"][0]["conditions"][0]["counted"]) == (True, 2)
-    snapshot_is_a_version(muster, tmp_path)
+    snapshot_is_a_version(muster, tmp_path, deployment.kafka_bootstrap)
+    send(deployment, 700)
+    eventually(lambda: members("buyers", 466), 300)
+    assert members_of_a_receiver(tmp_path, deployment.kafka_bootstrap) == {f"user-{n}" for n in range(700) if n % 3}
     assert muster("segments", "delete", "special", "-t", TENANT).code == 0
     assert [s["segment"] for s in muster("segments", "list", "-t", TENANT, "--json").json] == ["buyers"]

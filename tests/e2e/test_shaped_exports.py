@@ -6,8 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.e2e.conftest import Muster, write
-from tests.e2e.test_operations import imported
+from tests.e2e.conftest import Muster, imported, write
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 PEOPLE = [f"u{n:02d},{('JP', 'US', '')[n % 3]},{n}" for n in range(30)]

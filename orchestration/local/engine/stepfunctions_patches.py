@@ -27,6 +27,7 @@
 21. A result of 262,144 bytes of JSON in UTF-8 is taken; moto counts escapes and no quotes, and wants one byte less.
 22. A RunTask that answers with failures is AmazonECS.Unknown for a state that waits, with them in the cause; one that
     does not wait is given them. moto takes the first of no tasks: States.Runtime, which nothing catches.
+23. Not a difference, but time: a definition is parsed once, not for each execution.
 """
 
 import threading

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import typer.main
 
+from orchestration.catalog import migrate
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import app, main
-from orchestration.cli.session import SESSION
+from orchestration.cli.session import SESSION, Session
+from orchestration.settings import Secret
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -160,3 +163,15 @@ def test_status_of_a_stack_that_does_not_run_is_a_failed_check(
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
     assert main(["status"]) == ExitCode.CHECK_FAILED
     assert "not running" in capsys.readouterr().out
+
+
+def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    migrate.upgrade(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
+    assert main(["--as", "ann", "--debug", "tenants", "create", "acme"]) == ExitCode.OK
+    assert main(["tenants", "list", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == ["acme"]
+    assert Session() == SESSION
+    assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []

@@ -42,6 +42,19 @@ os._exit(0)
 """
 
 
+TWO_PROGRAMS = """
+import sys
+from orchestration.local.engine.stepfunctions_executions import parse_once
+parse_once()
+from moto.stepfunctions.parser.asl.parse import asl_parser
+read, lexer = [], asl_parser.ASLLexer
+asl_parser.ASLLexer = lambda stream: read.append(stream) or lexer(stream)
+first, second = (asl_parser.AmazonStateLanguageParser.parse(sys.argv[1])[0] for _ in range(2))
+states = [program.states.states["Wait"] for program in (first, second)]
+print(len(read), states[0] is states[1])
+"""
+
+
 def _execution(number: int, status: str) -> Any:
     return SimpleNamespace(name=number, status=status)
 
@@ -97,3 +110,10 @@ def test_of_two_starts_at_once_under_one_name_the_second_finds_the_first() -> No
     done = subprocess.run([sys.executable, "-c", TWO_STARTS], capture_output=True, text=True, check=True, timeout=60)
 
     assert json.loads(done.stdout) == {"arns": 1, "executions": 1}
+
+
+def test_a_definition_is_parsed_once_and_each_execution_has_a_program_of_its_own() -> None:
+    definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 1, "End": True}}})
+    command = [sys.executable, "-c", TWO_PROGRAMS, definition]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
