@@ -23,6 +23,9 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
+from tests import examples
+
+examples.register()
 
 StartStack = Callable[..., Settings]
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
