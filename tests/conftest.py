@@ -23,7 +23,10 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
+from tests import examples
 from tests.holding.points import ON_PATH
+
+examples.register()
 
 pytest_plugins = ["tests.budgets"]
 StartStack = Callable[..., Settings]
@@ -44,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-SHARED_STACKS: Final = ("tests/integration/whole",)
+SHARED_STACKS: Final = ("tests/integration/whole", "tests/e2e")
 """Folders whose files share one stack: with several processes of pytest, one process runs all of a folder."""
 
 

@@ -11,7 +11,7 @@ from tests.mutation import job_bugs, reader_bugs, stream_bugs
 from tests.mutation.patches import Patches
 
 SCHEDULES: Final = "schedules"
-"""The simulator, seed by seed, until an invariant does not hold."""
+"""The simulator with the seeds of `make test`, one by one, until an invariant does not hold."""
 
 FOLD: Final = "tests/unit/segmentation/test_progress.py"
 ATTEMPTS: Final = (
@@ -22,6 +22,16 @@ DUPLICATES: Final = (
     "tests/contract/test_catalog.py::"
     "test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_since[sqlite]"
 )
+PUBLISHED_TWICE: Final = (
+    "tests/contract/test_version_store.py::test_publishing_the_same_import_twice_is_one_version[memory]"
+)
+SLEPT_THROUGH_A_ROLLBACK: Final = (
+    "tests/contract/test_version_store.py::test_a_writer_that_slept_through_a_rollback_does_not_undo_it[sqlite]"
+)
+NOT_TOO_OLD: Final = (
+    "tests/unit/orchestration/test_sweeper.py::test_a_job_is_not_too_old_before_its_three_days_are_over"
+)
+RACE_LOST: Final = "tests/unit/lake/test_iceberg_store.py::test_an_append_that_loses_the_race_is_told_so"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
@@ -63,7 +73,11 @@ MUTANTS: Final = (
         promises=(3,),
         caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
     ),
-    Mutant(bug=stream_bugs.exception_swallowed, promises=(1, 3), caught_by=(SCHEDULES,)),
+    Mutant(
+        bug=stream_bugs.exception_swallowed,
+        promises=(1, 3),
+        caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
+    ),
     Mutant(
         bug=stream_bugs.intent_despite_failed_run,
         promises=(3,),
@@ -80,9 +94,13 @@ MUTANTS: Final = (
         caught_by=("tests/unit/streams/test_materialiser_order.py",),
     ),
     Mutant(bug=stream_bugs.late_chunks_reopen, promises=(3,), caught_by=(FOLD,)),
-    Mutant(bug=job_bugs.unpinned_object, promises=(1, 2), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.unpinned_object, promises=(1, 2), caught_by=("tests/unit/sources/test_pinned.py", SCHEDULES)),
     Mutant(bug=job_bugs.fence_ignored, promises=(3,), caught_by=("tests/unit/orchestration/test_lifecycle.py",)),
-    Mutant(bug=job_bugs.markers_before_acks, promises=(1,), caught_by=(SCHEDULES,)),
+    Mutant(
+        bug=job_bugs.markers_before_acks,
+        promises=(1,),
+        caught_by=("tests/unit/publishing/test_importer.py", SCHEDULES),
+    ),
     Mutant(bug=job_bugs.unregistered_twin, promises=(3,), caught_by=("tests/unit/orchestration/test_lifecycle.py",)),
     Mutant(
         bug=job_bugs.duplicate_comes_to_life,
@@ -91,15 +109,15 @@ MUTANTS: Final = (
     ),
     Mutant(bug=job_bugs.late_attempt, promises=(3,), caught_by=(ATTEMPTS,)),
     Mutant(bug=job_bugs.no_guard, promises=(1, 6), caught_by=(SCHEDULES, PROTOCOL)),
-    Mutant(bug=job_bugs.own_commit_unknown, promises=(3,), caught_by=(SCHEDULES,)),
-    Mutant(bug=job_bugs.unconditional_commit, promises=(1, 6), caught_by=(SCHEDULES,)),
-    Mutant(bug=job_bugs.rollback_unmarked, promises=(6,), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.own_commit_unknown, promises=(3,), caught_by=(PUBLISHED_TWICE, SCHEDULES)),
+    Mutant(bug=job_bugs.unconditional_commit, promises=(1, 6), caught_by=(RACE_LOST, SCHEDULES)),
+    Mutant(bug=job_bugs.rollback_unmarked, promises=(6,), caught_by=(SLEPT_THROUGH_A_ROLLBACK, SCHEDULES)),
     Mutant(
         bug=job_bugs.cancel_while_publishing,
         promises=(1, 3),
         caught_by=("tests/unit/segmentation/test_jobs.py",),
     ),
-    Mutant(bug=job_bugs.ends_early, promises=(3,), caught_by=(SCHEDULES,)),
+    Mutant(bug=job_bugs.ends_early, promises=(3,), caught_by=(NOT_TOO_OLD, SCHEDULES)),
     Mutant(
         bug=job_bugs.wrong_duplicates, promises=(2,), caught_by=("tests/unit/orchestration/test_receipts.py", SCHEDULES)
     ),

@@ -11,10 +11,9 @@ from typing import Final
 from tests.mutation.mutants import SCHEDULES, Mutant
 from tests.mutation.patches import installed
 from tests.simulation.run import simulator
+from tests.simulation.seeds import PINNED, SEEDS
 
 ROOT: Final = Path(__file__).parents[2]
-SEEDS: Final = 1_500
-"""So many schedules a mutant may survive, at most."""
 TIMEOUT_S: Final = 600
 TESTS_FAILED: Final = 1
 """pytest's exit code; others say that the tests did not run."""
@@ -28,14 +27,15 @@ class Sighting:
     how: str | None
 
 
-def sight(mutant: Mutant, suite: str, *, seeds: int = SEEDS) -> Sighting:
+def sight(mutant: Mutant, suite: str) -> Sighting:
     """Run a suite on the product with the bug. Raises RuntimeError when its tests cannot be run."""
-    return _schedules(mutant, seeds) if suite == SCHEDULES else _tests(mutant, suite)
+    return _schedules(mutant) if suite == SCHEDULES else _tests(mutant, suite)
 
 
-def _schedules(mutant: Mutant, seeds: int) -> Sighting:
+def _schedules(mutant: Mutant) -> Sighting:
+    """The schedules of `make test`, those first that are pinned for this mutant."""
     with simulator() as simulating, installed(mutant.bug):
-        for seed in range(seeds):
+        for seed in sorted(SEEDS, key=lambda seed: mutant.name not in PINNED.get(seed, ())):
             if (found := simulating.run(seed).failure) is not None:
                 return Sighting(suite=SCHEDULES, how=f"seed {seed}: {' '.join(found.split())[:160]}")
     return Sighting(suite=SCHEDULES, how=None)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
@@ -202,14 +202,12 @@ def of_records(rows: Sequence[Row], kind: Kind) -> list[list[TopicRecord]]:
     )
 
 
-@settings(deadline=None)  # the first example compiles the kernels
 @given(ROWS.filter(bool), st.sampled_from(["events", "profiles"]), st.sampled_from(sorted(FORMATS)))
 def test_a_file_says_what_single_records_of_its_rows_say(rows: list[Row], kind: Kind, format_: str) -> None:
     of_rows = taken(of_records(rows, kind), kind, of_place=False)
     assert taken(of_file(rows, kind, format_), kind, of_place=False) == of_rows
 
 
-@settings(deadline=None)  # the first example compiles the kernels
 @given(ROWS.filter(bool), st.sampled_from(sorted(FORMATS)))
 def test_another_attempt_says_the_same_events(rows: list[Row], format_: str) -> None:
     first, second = (taken(of_file(rows, "events", format_, attempt), "events", of_place=True) for attempt in (1, 2))

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.publishing.chunking import Chunker
@@ -59,7 +59,6 @@ def chunks_of(batches: list[pa.RecordBatch], partitions: int, max_rows: int, max
     return chunks
 
 
-@settings(deadline=None)  # the first example compiles the kernels
 @given(rows_lists, st.lists(st.integers(0, 80), max_size=6), st.integers(1, 5), st.integers(1, 9))
 def test_chunks_of_all_partitions_are_exactly_the_rows_of_the_input(
     rows: list[tuple[object, ...]], cuts: list[int], partitions: int, max_rows: int
@@ -84,7 +83,6 @@ def test_chunks_of_all_partitions_are_exactly_the_rows_of_the_input(
     assert total == Digest.total(SCHEMA.schema_id, (digest_rows(batch, SCHEMA) for batch in batches))
 
 
-@settings(deadline=None)  # the first example compiles the kernels
 @given(rows_lists, st.lists(st.integers(0, 80), max_size=6))
 def test_the_chunks_do_not_depend_on_the_size_of_the_batches(rows: list[tuple[object, ...]], cuts: list[int]) -> None:
     together = chunks_of(batches_of(rows, []), 3, 4, MAX_BYTES)

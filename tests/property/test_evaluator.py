@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from schemas.columns import ColumnType
@@ -22,6 +22,7 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Count, Group, Member, Rule
 from segmentation.rules.nodes import Events as Asked
 from segmentation.rules.references import cycle, evaluation_order
+from tests.examples import examples
 from tests.property.rule_cases import NAMES, NEAR, rules
 from tests.property.test_rules import DATED, EVENT, USERS, Event, World, is_in
 
@@ -184,7 +185,7 @@ COUNT_RULES = st.builds(
 """Rules that time alone makes true and false."""
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@examples(200)
 @given(first=COUNT_RULES | rules(), second=COUNT_RULES | rules(), log=logs())
 def test_the_stream_answers_as_the_whole_history_does_after_every_step(
     first: Rule, second: Rule, log: list[tuple[datetime, Step]]

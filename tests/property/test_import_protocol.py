@@ -16,7 +16,6 @@ from functools import cache
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -48,6 +47,7 @@ from segmentation.versions import (
     PublishRequest,
     SupersededBy,
 )
+from tests.examples import examples
 from tests.fakes.version_store import InMemoryVersionStore
 
 SCHEMA = RowSchema()
@@ -507,10 +507,5 @@ class ImportProtocol(RuleBasedStateMachine):
 def test_no_history_mixes_loses_or_doubles_members() -> None:
     run_state_machine_as_test(
         ImportProtocol,
-        settings=settings(
-            max_examples=120,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        ),
+        settings=examples(120, stateful_step_count=40),
     )

@@ -7,10 +7,8 @@ reported as failed with exactly what the log does not have, or dropped.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -20,6 +18,7 @@ from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName
 from schemas.messages import ImportAborted, ImportEnded, ImportMessage, UserChunk
 from segmentation.acks import AckLedger
 from segmentation.progress import Drop, GroupKey, Keep, Merge, Progress, Report, Skip, step
+from tests.examples import examples
 
 SCHEMA = RowSchema()
 IMPORTS = tuple(JobId(c * 26) for c in "ab")
@@ -271,9 +270,8 @@ class Histories(RuleBasedStateMachine):
                 assert key not in self.durable.reports
 
 
-MANY: Any = settings(max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 TestHistories = Histories.TestCase
-TestHistories.settings = MANY
+TestHistories.settings = examples(100, stateful_step_count=40)
 
 
 class AckBeforeDurable(Histories):
@@ -284,8 +282,36 @@ class AckMarkerBeforeIntent(Histories):
     ack_marker_early = True
 
 
+def play(machine: Histories) -> None:
+    """An import whose worker commits and dies before it has staged a chunk or stored what the marker asks for."""
+    machine.begin()
+    machine.publish(import_id=IMPORTS[0], order=[*range(CHUNKS)], lost=set(), doubled=set(), end=True, late=False)
+    for taken in (1, CHUNKS - 1, 1):
+        machine.consume(taken)
+        machine.commit()
+        machine.what_is_committed_is_durable()
+        machine.flush(taken)
+        machine.commit()
+        machine.what_is_committed_is_durable()
+    machine.crash()
+    machine.what_is_committed_is_durable()
+    machine.teardown()
+
+
+def test_a_worker_that_keeps_the_rule_loses_nothing_of_a_history() -> None:
+    play(Histories())
+
+
+@pytest.mark.parametrize(
+    ("broken", "lost"), [(AckBeforeDurable, "seq 0 is lost"), (AckMarkerBeforeIntent, "the marker of .* is lost")]
+)
+def test_a_worker_that_breaks_the_rule_loses_what_the_same_history_keeps(broken: type[Histories], lost: str) -> None:
+    with pytest.raises(AssertionError, match=lost):
+        play(broken())
+
+
+@pytest.mark.faults("searches up to 3,000 random histories")
 @pytest.mark.parametrize("broken", [AckBeforeDurable, AckMarkerBeforeIntent])
-def test_a_worker_that_breaks_the_rule_is_found_out(broken: type[Histories]) -> None:
+def test_random_histories_find_out_a_worker_that_breaks_the_rule(broken: type[Histories]) -> None:
     with pytest.raises(AssertionError, match="is lost"):
-        # The same histories every time, enough of them that both faults are among them.
-        run_state_machine_as_test(broken, settings=settings(MANY, max_examples=3000, derandomize=True))
+        run_state_machine_as_test(broken, settings=examples(3_000, stateful_step_count=40))

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import UserError
@@ -16,13 +16,14 @@ from segmentation.rules.nodes import Group, Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
 from segmentation.rules.records import rule_from_json, rule_from_record, rule_record
+from tests.examples import examples
 from tests.property.rule_cases import rules
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "rule.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(rules())
 def test_what_is_written_is_read_as_the_same_rule(rule: Rule) -> None:
     text = rule_text(rule)
@@ -31,7 +32,7 @@ def test_what_is_written_is_read_as_the_same_rule(rule: Rule) -> None:
     assert rule_text(again) == text
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(rules())
 def test_its_json_fits_the_schema_and_is_read_as_the_same_rule(rule: Rule) -> None:
     encoded = json.dumps(rule_record(rule)).encode()
@@ -42,7 +43,7 @@ def test_its_json_fits_the_schema_and_is_read_as_the_same_rule(rule: Rule) -> No
     assert rule_hash(of_canonical) == rule_hash(rule)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(rules(), st.randoms())
 def test_order_and_repetition_do_not_change_the_hash(rule: Rule, random: Any) -> None:
     groups = [
@@ -85,7 +86,7 @@ def spoiled(draw: st.DrawFn) -> object:
 UNSEEN_BY_A_SCHEMA = ("no double is exactly", "there is no such", "needs a time zone", "is not from 0001-01-02")
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(spoiled())
 def test_the_schema_and_the_reader_refuse_the_same_documents(record: object) -> None:
     fits = VALIDATOR.is_valid(record)
@@ -137,7 +138,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(WORDS | st.text(max_size=3), max_size=14).map(" ".join) | st.text(max_size=20))
 def test_any_other_text_is_refused_at_one_of_its_characters(text: str) -> None:
     match outcome(lambda: parse_rule(text, timezone="UTC")):

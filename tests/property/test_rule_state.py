@@ -2,12 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmentation.rules.nodes import MAX_TIMES, Count, Events, Ever, Group, Never, OfEvents, Rule, Seen
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.state import Need, needs
+from tests.examples import examples
 from tests.property.rule_cases import NOW
 from tests.property.test_rules import Event, World, is_true
 
@@ -56,7 +57,7 @@ def answer(condition: OfEvents, events: list[Event], at: datetime) -> bool:
     return is_true(condition, "ann", at, None, World(events=events, profiles={}, members=set()))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(CONDITIONS, HAPPENED)
 def test_what_is_needed_gives_the_answer_and_the_times_at_which_it_changes(
     condition: OfEvents, events: list[Event]

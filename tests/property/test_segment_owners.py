@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.activity import OFFSET
@@ -23,6 +23,7 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Rule
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
+from tests.examples import examples
 from tests.fakes.segment_world import HERE, DiedError, LivingOwner, World
 from tests.property.test_evaluator import Audience, Events, History, Profile, Profiles, micros
 from tests.property.test_rules import Event
@@ -258,7 +259,7 @@ def event_record(row: Event) -> EventRecord:
     )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@examples(150)
 @given(moves=st.lists(MOVES, min_size=4, max_size=25))
 def test_what_was_told_is_what_the_whole_history_says(moves: list[Move]) -> None:
     async def play() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.lake.activity_relations import Activity, Below
@@ -30,6 +30,7 @@ from segmentation.archiving import archive_content
 from segmentation.rules.nodes import Ever, Never, Rule, Seen
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.references import names
+from tests.examples import examples
 from tests.property.rule_cases import NAMES, NOW, rules
 from tests.property.test_rules import TYPES, USERS, World, is_in, is_true, worlds
 from tests.unit.lake.support import limits
@@ -143,7 +144,7 @@ def test_a_rule_that_takes_more_memory_than_there_is_is_refused_and_a_smaller_on
     assert caught.value.code == "RULE_TOO_BIG"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(data=st.data(), rule=rules(), inner=rules(), world=worlds(), each=st.integers(1, 9), deleted=st.booleans())
 def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
     queries: SegmentQueries, data: st.DataObject, rule: Rule, inner: Rule, world: World, each: int, *, deleted: bool
@@ -211,7 +212,7 @@ ENDS = st.dictionaries(st.integers(0, P - 1).map(Partition), st.integers(0, 12),
 SEEN = st.lists(st.sampled_from(USERS), max_size=16)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(
     users=st.tuples(SEEN, SEEN),
     ends=st.none() | st.tuples(ENDS, ENDS),

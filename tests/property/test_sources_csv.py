@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.run_kernel import RUN_BYTES
+from tests.examples import examples
 from tests.hostile import naive_csv
 from tests.hostile.judging import naive_outcome
 from tests.hostile.reading import outcome_of
@@ -38,7 +39,7 @@ layouts = st.fixed_dictionaries({"block_bytes": st.integers(1, 40), "batch_rows"
     final_line_end=st.booleans(),
     layout=layouts,
 )
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_a_table_written_by_pythons_csv_module_is_read_back_exactly(
     table: tuple[int, list[tuple[str, ...]]],
     line_end: str,
@@ -77,7 +78,7 @@ soup = st.lists(
 
 
 @given(content=soup, limit=st.sampled_from([9, 200]), layout=layouts)
-@settings(max_examples=600, deadline=None)
+@examples(600)
 def test_any_bytes_give_what_a_plain_state_machine_gives_whatever_the_blocks(
     content: bytes, limit: int, layout: dict[str, int]
 ) -> None:

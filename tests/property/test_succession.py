@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow as pa
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from segmentation.evaluation.batches import Changes
@@ -14,6 +14,7 @@ from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
 from segmentation.rules.nodes import Rule
 from segmentation.rules.references import cycle
+from tests.examples import examples
 from tests.property.rule_cases import NAMES, NEAR, rules
 from tests.property.test_evaluator import (
     COUNT_RULES,
@@ -70,7 +71,7 @@ def succeeded(
     return new, changes + more
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@examples(150)
 @given(first=SEGMENTS, turns=st.lists(TURN, min_size=2, max_size=9))
 def test_new_rules_are_answered_as_if_they_had_always_been_there(
     first: dict[str, Rule], turns: list[tuple[datetime, Step | dict[str, Rule] | str]]

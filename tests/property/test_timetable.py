@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmentation.timetable import timetable
+from tests.examples import examples
 
 Test = Callable[[int], bool]
 DayTest = Callable[[date], bool]
@@ -117,7 +118,7 @@ def milliseconds(moment: datetime) -> int:
 
 
 @given(shift=st.sampled_from(SHIFTS), offset=st.integers(0, 3 * 1440), data=st.data())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_due_times_are_those_of_a_walk_through_every_minute(
     shift: tuple[str, datetime], offset: int, data: st.DataObject
 ) -> None:
@@ -147,7 +148,7 @@ def test_due_times_are_those_of_a_walk_through_every_minute(
 
 
 @given(rule=days(), first=st.dates(date(1996, 1, 1), date(2098, 1, 1)), data=st.data())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_days_are_those_of_a_walk_through_every_day(rule: Day, first: date, data: st.DataObject) -> None:
     @st.composite
     def calendar_parts(draw: st.DrawFn) -> tuple[Part, Part]:

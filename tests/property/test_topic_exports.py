@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.publishing.cutting import Piece, RowCutter
@@ -47,7 +47,6 @@ def cut(rows: list[tuple[object, ...]], edges: list[int]) -> list[Piece]:
     return sorted(pieces, key=lambda piece: (piece.partition, piece.seq))
 
 
-@settings(deadline=None)  # the first example compiles the kernels
 @given(rows_lists, st.lists(st.integers(0, 60), max_size=6))
 def test_the_same_rows_are_the_same_chunks_to_the_byte_however_they_are_read(
     rows: list[tuple[object, ...]], edges: list[int]
@@ -104,7 +103,6 @@ def is_everybody(receiver: Receiver) -> bool:
 turns = st.lists(st.integers(0, P - 1), max_size=40)
 
 
-@settings(deadline=None)
 @given(st.data(), turns)
 def test_a_receiver_has_every_user_once_whatever_is_repeated(data: st.DataObject, turns: list[int]) -> None:
     receiver = read([data.draw(repeated(messages)) for messages in FIRST], turns)
@@ -112,7 +110,6 @@ def test_a_receiver_has_every_user_once_whatever_is_repeated(data: st.DataObject
     assert is_everybody(receiver)
 
 
-@settings(deadline=None)
 @given(st.data(), turns, st.sampled_from(CHUNKS))
 def test_a_receiver_never_takes_an_export_that_lacks_a_chunk(
     data: st.DataObject, turns: list[int], lost: tuple[int, int]
@@ -125,7 +122,6 @@ def test_a_receiver_never_takes_an_export_that_lacks_a_chunk(
     assert [fault.split(":")[0] for fault in receiver.faults] == [f"export {EXPORT} partition {partition}"]
 
 
-@settings(deadline=None)
 @given(st.data(), turns, st.booleans())
 def test_attempts_never_mix(data: st.DataObject, turns: list[int], ends: bool) -> None:  # noqa: FBT001
     """An older attempt dies anywhere, or goes on as a zombie while a newer one is sent."""

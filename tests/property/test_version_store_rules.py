@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from schemas.ids import JobId, Version
 from segmentation.versions import AlreadyPublished, BaseMoved, Published, PublishRequest, SupersededBy
+from tests.examples import examples
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.lake.support import AT, Parts, audience, counts, new_id, request, users
 
@@ -129,4 +129,4 @@ class Versions(RuleBasedStateMachine):
 
 
 TestVersions = Versions.TestCase
-TestVersions.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestVersions.settings = examples(60, stateful_step_count=30)

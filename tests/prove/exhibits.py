@@ -15,7 +15,6 @@ class Scale:
     """How much is to be run. `deadline_s`: after so long an exhibit stops, and what is missing is a failure."""
 
     schedules: int = 50_000
-    mutant_seeds: int = 1_500
     soak_turns: int = 200
     processes: int = 2
     deadline_s: float = 3_600.0

@@ -18,16 +18,16 @@ PROMISES: Final = {
 }
 
 
-def sight_by_name(name: str, suite: str, seeds: int) -> Sighting:
+def sight_by_name(name: str, suite: str) -> Sighting:
     """`sight`, for another process."""
-    return sight(next(mutant for mutant in MUTANTS if mutant.name == name), suite, seeds=seeds)
+    return sight(next(mutant for mutant in MUTANTS if mutant.name == name), suite)
 
 
 def run(scale: Scale, say: Say) -> Section:
     """All of them. A mutant is killed when every suite that must see it has."""
-    work = [(mutant.name, suite, scale.mutant_seeds) for mutant in MUTANTS for suite in mutant.caught_by]
+    work = [(mutant.name, suite) for mutant in MUTANTS for suite in mutant.caught_by]
     seen: dict[tuple[str, str], str | None] = {}
-    for (name, suite, _), found in in_processes(
+    for (name, suite), found in in_processes(
         sight_by_name, work, processes=scale.processes, deadline_s=scale.deadline_s
     ):
         seen[name, suite] = found.how

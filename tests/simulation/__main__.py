@@ -1,30 +1,68 @@
-"""`python -m tests.simulation SEED`: replay a schedule, first made smaller when it fails, and print it step by step."""
+"""`python -m tests.simulation SEED`: replay a schedule, first made smaller when it fails, and print it step by step.
+
+`python -m tests.simulation --from SEED --count N`: run a range of them, and say which failed.
+"""
 
 import argparse
 import sys
+from collections import Counter
 
-from tests.simulation.run import simulator
+from tests.simulation.faults import KINDS, SEEN
+from tests.simulation.run import Result, replay_command, run_seeds, simulator
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 1 when the schedule fails."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Replay a schedule, step by step.")
-    parser.add_argument("seed", type=int)
+    """Exit code 1 when a schedule fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Replay schedules.")
+    parser.add_argument("seed", type=int, nargs="?", help="the one to print, step by step")
     parser.add_argument(
         "--as-it-is", action="store_true", help="do not leave out faults that the failure does not need"
     )
+    parser.add_argument("--from", type=int, dest="first", help="the first of a range")
+    parser.add_argument("--count", type=int, default=100, help="how many of them")
+    parser.add_argument("--minutes", type=float, default=60.0, help="the longest time for the range")
+    parser.add_argument("--having", choices=(*KINDS, *SEEN), help="name those in which this took place")
     given = parser.parse_args(arguments)
+    if (given.seed is None) == (given.first is None):
+        parser.error("a seed, or --from")
+    if given.first is not None:
+        return run_range(given.first, given.count, 60 * given.minutes, having=given.having)
+    return replay(given.seed, as_it_is=given.as_it_is)
+
+
+def replay(seed: int, *, as_it_is: bool) -> int:
+    """One schedule, step by step."""
     with simulator() as simulating:
         without = frozenset[str]()
-        if simulating.run(given.seed).failure is not None and not given.as_it_is:
-            without = simulating.shrink(given.seed)[1]
-        result = simulating.run(given.seed, without=without, verbose=True)
+        if simulating.run(seed).failure is not None and not as_it_is:
+            without = simulating.shrink(seed)[1]
+        result = simulating.run(seed, without=without, verbose=True)
     print(f"\nseed {result.seed}: {result.steps} steps, {result.versions} versions, faults: {', '.join(result.struck)}")
     if result.failure is None:
         print("nothing was wrong")
         return 0
     print(f"{result.failure}\n{result.where}")
     return 1
+
+
+def run_range(first: int, count: int, deadline_s: float, *, having: str | None) -> int:
+    """Many schedules, and what they came to."""
+    total = Counter[str]()
+
+    def report(result: Result) -> None:
+        total["schedules"] += 1
+        total["versions"] += result.versions
+        if having is not None and result.counts[having]:
+            print(f"seed {result.seed}: {having}, {result.counts[having]} times")
+        if result.failure is not None:
+            print(f"seed {result.seed}: {result.failure}\nReplay it: {replay_command(result.seed)}", flush=True)
+
+    failures = run_seeds(first, count, deadline_s, report=report)
+    print(
+        f"{total['schedules']} of {count} schedules from seed {first} on, {total['versions']} versions: "
+        f"{len(failures)} failed"
+    )
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Process:
     skew_ms: int = 0
     dead: bool = False
     frozen_until_us: int = 0
-    tasks: set["Task"] = field(default_factory=set)
+    tasks: dict["Task", None] = field(default_factory=dict)  # in the order of their beginning, which a set has not
 
 
 class Task:
@@ -57,7 +57,7 @@ class Task:
         except Killed:
             pass
         finally:
-            self.process.tasks.discard(self)
+            self.process.tasks.pop(self, None)
 
 
 class Signal:
@@ -89,7 +89,7 @@ class Kernel:
     def spawn(self, process: Process, name: str, run: Callable[[], object]) -> Task:
         """A new task, which begins some time later."""
         task = Task(process, name, run, self)
-        process.tasks.add(task)
+        process.tasks[task] = None
         self._tasks[task.greenlet] = task
         self._ready.append(task)
         return task
@@ -187,7 +187,7 @@ class Kernel:
             if task.greenlet:  # has begun
                 task.greenlet.parent = getcurrent()
                 task.greenlet.throw(Killed())
-            process.tasks.discard(task)
+            process.tasks.pop(task, None)
         if current is not None and current.process is process:
             raise Killed
 

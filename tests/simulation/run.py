@@ -2,9 +2,10 @@
 
 import gc
 import tempfile
+import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,13 +92,31 @@ def simulator() -> Iterator[Simulator]:
             pa.set_cpu_count(threads)
 
 
-def run_many(seeds: Iterable[int]) -> Iterator[Result]:
+def run_many(seeds: Iterable[int]) -> Generator[Result, None, None]:
     """Schedules in order."""
     with simulator() as simulating:
         for number, seed in enumerate(seeds):
             yield simulating.run(seed)
             if number % 100 == 99:
                 gc.collect()
+
+
+def run_seeds(
+    first: int, count: int, deadline_s: float, *, report: Callable[[Result], object] = lambda _: None
+) -> list[Result]:
+    """Schedules from a seed on, until there were so many or the time is over; those that failed.
+
+    `report` is given each as it ends: what the range came to is known in the end, and which seeds it had.
+    """
+    ends = time.monotonic() + deadline_s
+    failures = list[Result]()
+    results = run_many(range(first, first + count))
+    while time.monotonic() < ends and (result := next(results, None)) is not None:
+        report(result)
+        if result.failure is not None:
+            failures.append(result)
+    results.close()
+    return failures
 
 
 def replay_command(seed: int) -> str:

@@ -1,27 +1,28 @@
 """Schedules of the whole product on simulated servers: nobody is lost, doubled or mixed in, and every job ends."""
 
-import os
 from collections import Counter
 
 import pytest
 
 from tests.simulation.faults import KINDS, SEEN
-from tests.simulation.run import replay_command, run_many, simulator
+from tests.simulation.run import replay_command, run_many, run_seeds, simulator
+from tests.simulation.seeds import SEEDS, first_of
 
-SCHEDULES = int(os.environ.get("MUSTER_SCHEDULES", "2000"))
+LEAST = 3
+"""So often at least everything that can happen does: one history more or less changes nothing."""
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(900)
 def test_no_schedule_loses_doubles_or_mixes_members_and_every_job_ends() -> None:
     counts: Counter[str] = Counter()
     versions = 0
-    for result in run_many(range(SCHEDULES)):
+    for result in run_many(SEEDS):
         assert result.failure is None, f"{result.failure}\nReplay it: {replay_command(result.seed)}"
         counts += result.counts
         versions += result.versions
-    missing = [kind for kind in (*KINDS, *SEEN) if not counts[kind]]
-    assert not missing, f"never took place: {missing}"
-    assert versions > SCHEDULES // 2
+    rare = [kind for kind in (*KINDS, *SEEN) if counts[kind] < LEAST]
+    assert not rare, f"hardly took place: {rare}; pin seeds that have them (tests/simulation/seeds.py)"
+    assert versions > len(SEEDS) // 2
 
 
 def test_a_seed_gives_the_same_history_again() -> None:
@@ -30,3 +31,12 @@ def test_a_seed_gives_the_same_history_again() -> None:
         with simulator() as simulating:
             histories.append([(r.steps, r.struck, r.versions) for r in map(simulating.run, range(40, 50))])
     assert histories[0] == histories[1]
+
+
+def test_a_range_of_seeds_ends_with_its_time_and_its_seeds_come_from_the_tree() -> None:
+    ran = list[int]()
+    first = first_of("0000002a" + "f" * 32)
+    assert run_seeds(first, 2, 600.0, report=lambda result: ran.append(result.seed)) == []
+    assert ran == [1_000_042, 1_000_043]
+    assert run_seeds(first, 1_000_000, 0.0, report=lambda result: ran.append(result.seed)) == []
+    assert len(ran) == 2

@@ -7,6 +7,8 @@ from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Section, Table
 from tests.prove.mutants import PROMISES
 from tests.prove.registry import EXHIBITS
+from tests.simulation.faults import KINDS, SEEN
+from tests.simulation.seeds import PINNED
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,6 +31,18 @@ def test_every_mutant_finds_what_it_replaces_and_is_taken_back() -> None:
         assert patches.replaced, mutant.name
         patches.undo()
         assert all(vars(owner)[name] is original for owner, name, original in patches.replaced), mutant.name
+
+
+def test_every_mutant_of_the_simulator_has_a_pinned_schedule_and_each_is_pinned_for_something() -> None:
+    killed = {name for names in PINNED.values() for name in names}
+    judged = {mutant.name for mutant in MUTANTS if SCHEDULES in mutant.caught_by}
+    assert judged - killed == set()
+    assert killed - judged - set(KINDS) - set(SEEN) == set()
+    assert all(PINNED.values())
+
+
+def test_no_mutant_dies_in_the_simulator_alone() -> None:
+    assert [mutant.name for mutant in MUTANTS if mutant.caught_by == (SCHEDULES,)] == []
 
 
 def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) -> None:

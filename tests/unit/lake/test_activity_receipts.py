@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from connectors.lake.activity_receipts import ActivityReceipts, StoredRows
@@ -15,6 +15,7 @@ from schemas.errors import FatalError
 from schemas.ids import Partition, TenantName
 from schemas.layout import split_s3_uri
 from schemas.topics import EVENTS, PROFILES
+from tests.examples import examples
 from tests.unit.lake.archiving import ACME, HERE, Bucket, change, event, later
 from tests.unit.lake.support import limits
 
@@ -131,7 +132,7 @@ Row = tuple[int, int, str | None, int]
 """Source (0: ours, 2: a single record), ordinal, event id, user."""
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 4), st.sampled_from(["a", "b", None]), st.integers(0, 1)),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.lake.duck import batches, connect
@@ -28,7 +28,6 @@ def doubled(numbers: Iterator[int]) -> Iterator[int]:
         yield 2 * number
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(1, 4))
 def test_items_come_through_two_stages_in_their_order(numbers: list[int], one: int, other: int) -> None:
     with Stages() as stages:

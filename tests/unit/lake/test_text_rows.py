@@ -3,7 +3,7 @@
 import json
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows, unescaped
@@ -37,7 +37,6 @@ def begins_like_a_formula(text: str | None) -> bool:
     return text is not None and text.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(0, 3))
 def test_lines_of_csv_are_those_of_rfc_4180(rows: list[Row], before: int) -> None:
     texts = [[NULL if value is None else quoted(str(value)) for value in row] for row in rows]
@@ -45,7 +44,6 @@ def test_lines_of_csv_are_those_of_rfc_4180(rows: list[Row], before: int) -> Non
     assert found == "".join(",".join(row) + "\n" for row in texts)
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(0, 3))
 def test_lines_of_json_are_those_of_pythons_encoder(rows: list[Row], before: int) -> None:
     found = jsonl_rows(batch_of(rows, before), SCHEMA).to_pybytes().decode()
@@ -54,7 +52,6 @@ def test_lines_of_json_are_those_of_pythons_encoder(rows: list[Row], before: int
     assert found == "".join(lines)
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(0, 3))
 def test_texts_that_begin_like_a_formula_are_counted_and_escaped(rows: list[Row], before: int) -> None:
     batch = batch_of(rows, before)

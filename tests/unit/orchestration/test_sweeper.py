@@ -105,6 +105,12 @@ def test_a_job_that_is_too_old_fails_in_every_state_and_its_waiting_execution_is
     assert '"state": "FAILED"' in deployment.workflow.answers[0][1]["output"]
 
 
+def test_a_job_is_not_too_old_before_its_three_days_are_over(deployment: Deployment) -> None:
+    job = deployment.at("AWAITING")
+    sweep(deployment, days=2, hours=23)
+    assert deployment.context.jobs.get(job.job_id).state == "AWAITING"
+
+
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
 def test_a_cancel_in_any_state_before_publishing_aborts_the_execution_and_removes_what_was_staged(
     deployment: Deployment, state: str

@@ -5,11 +5,12 @@ import pytest
 
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.importer import publish_aborted, publish_import
-from connectors.publishing.ports import Cancelled, Superseded
+from connectors.publishing.ports import Cancelled, Delivery, Superseded
 from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
+from schemas.codec import CODEC
 from schemas.columns import ImportSpec, RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
@@ -129,6 +130,33 @@ def test_rows_that_verification_did_not_see_send_no_end_marker_and_name_the_part
     assert (error.value.code, error.value.detail["partition"]) == ("EVIDENCE_MISMATCH", 1)
     assert "ImportEnded" not in log.kinds(0) + log.kinds(1)
     assert log.abandoned
+
+
+class LateBroker(InMemoryTopicLog):
+    """Acknowledges nothing until it is waited for; keeps what was on its way when an end marker was offered."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(partitions)
+        self.under_way: list[list[str]] = []
+
+    def offer(self, partition: Partition, value: bytes) -> bool:
+        if isinstance(CODEC.decode(value), ImportEnded):
+            self.under_way.append([type(CODEC.decode(queued)).__name__ for _, queued in self._queue])
+        return super().offer(partition, value)
+
+    def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
+        del timeout_s
+        return ()
+
+    def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
+        return super().poll(timeout_s)
+
+
+def test_no_end_marker_is_sent_while_a_chunk_is_on_its_way() -> None:
+    log, users = LateBroker(2), batch("21", "foobar", "abc")
+    publish(GivenRows(users), evidence_of(users, partitions=2), log)
+    assert [log.kinds(p)[-1] for p in (0, 1)] == ["ImportEnded"] * 2
+    assert log.under_way == [[], ["ImportEnded"]]
 
 
 def test_a_doubled_row_is_seen_by_the_comparison() -> None:

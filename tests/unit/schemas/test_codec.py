@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import pytest
 from fastavro import parse_schema, schemaless_writer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.arrow import ARROW_TYPES
@@ -29,6 +29,7 @@ from schemas.messages import (
 )
 from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows, encode_rows
+from tests.examples import examples
 
 SCHEMAS = load_schemas()
 MESSAGE_TYPES = get_args(Message)
@@ -145,13 +146,12 @@ def test_the_fingerprint_of_int_is_the_published_one() -> None:
     assert rabin(b'"int"') == 0x7275D51A3F395C8F
 
 
-@settings(deadline=None)
 @given(messages)
 def test_a_message_starts_with_the_marker_and_the_fingerprint_of_its_schema(message: Message) -> None:
     assert CODEC.encode(message)[:10] == header(SCHEMAS[type(message).__name__])
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(messages)
 def test_every_message_comes_back_as_it_was(message: Message) -> None:
     assert CODEC.decode(CODEC.encode(message)) == message

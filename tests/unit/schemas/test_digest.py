@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.buffers import string_buffers
@@ -19,6 +19,7 @@ from schemas.digest import Digest
 from schemas.hashing import chain_strings, chain_words
 from schemas.partitioning import partition_of
 from schemas.row_digest import PartitionDigests, digest_rows
+from tests.examples import examples
 
 DOC = Path(__file__).parents[3] / "docs" / "digest.md"
 NO_NULLS = np.zeros(0, np.uint8)
@@ -78,7 +79,7 @@ def test_the_python_of_the_document_gives_the_published_vector() -> None:
     assert namespace["sums"]([[b"alice"], [b"bob"]]) == (published.sum0, published.sum1)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.binary(max_size=150), st.integers(0, 2**64 - 1), st.integers(0, 3))
 def test_the_string_kernel_is_xxh64(value: bytes, seed: int, before: int) -> None:
     data = np.frombuffer(b"?" * before + value + b"?", np.uint8)
@@ -90,7 +91,6 @@ def test_the_string_kernel_is_xxh64(value: bytes, seed: int, before: int) -> Non
     )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_the_word_kernel_is_xxh64_of_eight_bytes(word: int, seed: int) -> None:
     h0, h1 = np.array([seed], np.uint64), np.array([1], np.uint64)
@@ -102,7 +102,6 @@ def test_the_word_kernel_is_xxh64_of_eight_bytes(word: int, seed: int) -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=20)), st.integers())
 def test_order_does_not_matter(ids: list[str], seed: int) -> None:
     shuffled = random.Random(seed).sample(ids, len(ids))

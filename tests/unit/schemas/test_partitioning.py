@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.buffers import string_buffers
@@ -45,7 +45,6 @@ def test_the_kernel_agrees_with_kafkas_own_vectors(key: str, expected: int) -> N
         assert out[0] == (expected & 0x7FFFFFFF) % partitions
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=40), st.integers(1, 5000))
 def test_every_key_lies_where_the_java_partitioner_puts_it(key: str, partitions: int) -> None:
     assert partition_of(key, partitions) == (murmur2(key.encode()) & 0x7FFFFFFF) % partitions

@@ -1,10 +1,11 @@
 """The latest events of users, and their deadlines."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segmentation.evaluation.latest import LONG_AGO, NEVER, Deadlines, LatestEvents
+from tests.examples import examples
 
 ANN, BEN, CYD = 0, 1, 2
 EVERY = np.array([ANN, BEN, CYD], np.int32)
@@ -73,7 +74,7 @@ def test_a_deadline_has_passed_at_its_own_instant_and_stays_until_it_is_set_anew
     assert [column.tolist() for column in deadlines.passed(10**18)] == [[], []]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(
         st.dictionaries(st.integers(0, 300), st.integers(0, 20) | st.just(NEVER), min_size=1, max_size=40), max_size=6

@@ -4,7 +4,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import xxhash
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.activity import EVENT_ROWS, SOURCE_ORDINAL
@@ -17,6 +17,7 @@ from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from segmentation.intake.events import EventIntake, take_events
 from segmentation.intake.topic_record import TopicRecord
+from tests.examples import examples
 from tests.unit.segmentation.intake.sending import (
     AT_US,
     HERE,
@@ -133,7 +134,7 @@ CHUNKS = [
 """Four that are good, one that has nothing, and others that are not good in one thing each."""
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.sampled_from(range(-1, len(CHUNKS))), max_size=6))
 def test_records_that_are_taken_together_come_to_what_each_comes_to(given: list[int]) -> None:
     values = [json_event() if n < 0 else CODEC.encode(CHUNKS[n]) for n in given]
@@ -208,7 +209,6 @@ def test_an_event_that_is_to_be_refused_is_not_sent_on() -> None:
     assert intake.moves == ()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.integers(0, 3)), max_size=20))
 def test_every_record_has_one_end_and_no_event_is_in_a_partition_of_others(users: list[tuple[str, int]]) -> None:
     for partition in range(P):
@@ -306,7 +306,6 @@ def test_a_chunk_whose_ordinals_do_not_go_up_is_refused(ordinals: list[int | Non
     assert why == "broken_chunk: _ordinal does not go up from row to row"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_have_one_end(value: bytes) -> None:
     for start in (b"", b"{", CODEC.encode(AVRO)[:10], CODEC.encode(event_chunk([{}]))[:10]):
@@ -314,7 +313,6 @@ def test_any_bytes_have_one_end(value: bytes) -> None:
         assert intake.rows.num_rows + len(intake.moves) + len(intake.refusals) == 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**30), st.integers(1, 255))
 @example(at=3255, flip=129)  # of an ordinal
 def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int, flip: int) -> None:

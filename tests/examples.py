@@ -1,0 +1,34 @@
+"""How many examples Hypothesis tries, in one place: `check` in `make test`, `thorough` in `make test-faults`.
+
+`check` tries the same examples every time: an unrelated change is never red because other examples were drawn.
+`thorough` draws new ones, ten times as many, and tells how to try one that fails again; such a one becomes an
+`@example` or a case of its own. Neither measures time, which says more of the machine than of the code.
+"""
+
+from typing import Any, Final
+
+from hypothesis import HealthCheck, settings
+
+CHECK: Final = "check"
+THOROUGH: Final = "thorough"
+
+
+def register() -> None:
+    """Make both known, and `check` the one that counts where `--hypothesis-profile` names no other."""
+    settings.register_profile(
+        CHECK,
+        max_examples=100,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],  # seconds; what is refused or too large is still looked at
+    )
+    settings.register_profile(THOROUGH, settings.get_profile(CHECK), max_examples=1_000, derandomize=False)
+    settings.load_profile(CHECK)
+
+
+def examples(in_check: int, **more: Any) -> settings:
+    """So many examples in `check`, and as many times more in another profile as it has more."""
+    usual = settings.get_profile(CHECK).max_examples
+    return settings(max_examples=in_check * settings.default.max_examples // usual, **more)

@@ -1,0 +1,46 @@
+"""The schedules of `make test`, and of the mutants: the one place that says which, and why.
+
+A seed is a history only as long as the product asks its servers the same questions in the same order: a change of the
+product makes other histories of the same seeds. What a pinned one is there for may then be gone. The test says so when
+a fault or a situation has become rare, and `make prove PROVE=mutants` when a mutant lives; another seed is found with
+`python -m tests.simulation --from 200 --count 300 --having 'append conflict'`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+FIRST: Final = range(180)
+
+PINNED: Final[Mapping[int, tuple[str, ...]]] = {
+    0: ("xor digest", "attempt ignored", "ends early", "wrong duplicates"),
+    5: ("no guard",),
+    10: ("intent not stored",),
+    29: ("markers before acks",),
+    38: ("rollback while a publisher slept",),
+    41: ("exception swallowed", "append conflict"),
+    42: ("own commit unknown",),
+    44: ("append conflict",),
+    45: ("rollback unmarked", "append conflict"),
+    68: ("unconditional commit",),
+    88: ("unpinned object", "append conflict"),
+    187: ("ack before durable",),
+    216: ("rollback while a publisher slept", "append conflict"),
+}
+"""Not to be missed, whatever `FIRST` is: the mutants that each kills, and the rare situations that it has."""
+
+REGRESSIONS: Final[Mapping[int, str]] = {}
+"""Seeds of other ranges that have failed once, each with the fault of the product that it had found.
+
+`python -m tests.simulation SEED` says what a schedule is about; where a unit test can show the same, it belongs there.
+"""
+
+SEEDS: Final = tuple(sorted({*FIRST, *PINNED, *REGRESSIONS}))
+"""What `make test` runs, and by what mutants are judged."""
+
+OTHERS: Final = 1_000_000
+"""From here on, seeds are those of `first_of`: far from what `make test` and `make prove` run."""
+
+
+def first_of(tree: str) -> int:
+    """The first seed for a tree of files, from the hash that git has for it (`git rev-parse HEAD^{tree}`)."""
+    return OTHERS + int(tree[:8], 16)
