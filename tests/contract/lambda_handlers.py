@@ -1,5 +1,6 @@
 """Functions of the Lambda contract; they run in processes of their own."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -71,3 +72,12 @@ def reserve_address_space(event: Any, context: Any) -> Any:
     with mmap.mmap(-1, event["megabytes"] << 20) as reserved:
         time.sleep(event["seconds"])
         return len(reserved)
+
+
+def call_another(event: Any, context: Any) -> Any:
+    """Call the handler that the event names with an empty event; without one, the most MB that the process has had."""
+    if "handler" not in event:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) // 1024
+    module, name = event["handler"].rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)({}, context)

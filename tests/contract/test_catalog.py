@@ -23,6 +23,7 @@ from schemas.columns import Column, ImportSpec
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from segmentation.jobs import Change
+from tests.fakes.catalog import migrated
 from tests.servers.postgres import postgres
 
 ACME, VIP = TenantName("acme"), AudienceName("vip")
@@ -63,7 +64,7 @@ def postgres_url() -> Iterator[Secret]:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Secret]:
     if request.param == "sqlite":
         secret = Secret(f"sqlite:///{tmp_path / 'new' / 'catalog.db'}")
-        migrate.upgrade(secret)
+        migrated(secret)
         yield secret
         return
     secret = request.getfixturevalue("postgres_url")

@@ -23,6 +23,7 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     postgres_url,
     url,
 )
+from tests.fakes.catalog import migrated
 
 HOOK = Recipient(channel="webhook", address="https://acme.example/x", tenant=ACME)
 OLD_AND_NEW = {"delivered, old": 9, "given up, old": 9, "waiting, old": 9, "delivered, new": 10, "given up, new": 10}
@@ -105,7 +106,7 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     leave_a_namespace(url)
     copying.dump(url, tmp_path / "dump.sqlite")
     to = Secret(f"sqlite:///{tmp_path / 'to.db'}")
-    migrate.upgrade(to)
+    migrated(to)
     loaded = Database(to)
     copying.load(tmp_path / "dump.sqlite", loaded)
     job = jobs.get(job_number(1))

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.workflow.resources import FunctionSpec, function_specs
+from orchestration.workflow.resources import function_specs
 from tests.conftest import stack_environment
 from tests.contract.lambda_runners import NAME, EmulatorRunner, LocalRunner, Runner
 
@@ -174,13 +174,20 @@ def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:
     }
 
 
-@pytest.mark.parametrize("function", function_specs(), ids=lambda f: str(f.name))
-def test_each_real_handler_loads_within_its_memory_and_answers(run: Run, function: FunctionSpec) -> None:
-    error = run(function.handler, timeout_s=function.timeout_s, memory_mb=function.memory_mb).invoke({}).error
+@pytest.mark.parametrize("memory_mb", sorted({function.memory_mb for function in function_specs()}))
+def test_the_real_handlers_of_a_memory_size_load_within_it_and_answer(run: Run, memory_mb: int) -> None:
+    """All in one process, as locally, where the one that loads most has the least room."""
+    functions = [function for function in function_specs() if function.memory_mb == memory_mb]
+    process = run("call_another", timeout_s=max(function.timeout_s for function in functions), memory_mb=memory_mb)
 
-    assert error is not None
-    assert error["errorType"] == "KeyError"
-    assert function.handler.rpartition(".")[0].replace(".", "/") + ".py" in error["stackTrace"][-1]
+    for function in functions:
+        error = process.invoke({"handler": function.handler}).error
+
+        assert error is not None
+        assert error["errorType"] == "KeyError"
+        assert function.handler.rpartition(".")[0].replace(".", "/") + ".py" in error["stackTrace"][-1]
+
+    assert process.invoke({}).result < memory_mb
 
 
 def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:

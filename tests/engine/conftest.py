@@ -1,4 +1,7 @@
-"""One engine for all tests of the package; another one, whose tasks are containers, for those of tasks."""
+"""One engine for all tests of the session; another one, whose tasks are containers, for those of tasks.
+
+Not one for each package: files of others come between those of this one, and an engine for each file is eight.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,7 @@ from tests.engine.support import Engine, running_engine
 from tests.servers.images import build_task_image
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def process_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with running_engine(tmp_path_factory.mktemp("engine")) as made:
         yield made
@@ -21,6 +24,6 @@ def container_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engin
         yield made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def engine(process_engine: Engine) -> Engine:
     return process_engine

@@ -18,7 +18,6 @@ from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
 from orchestration import handlers
-from orchestration.catalog import migrate
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
 from orchestration.clock import fresh_id, now_ms
@@ -34,6 +33,7 @@ from schemas.messages import ImportEnded, PartitionMaterialised
 from segmentation.admission import LaneLimit
 from segmentation.jobs import FINAL
 from tests.fakes.archive import InMemoryArchive
+from tests.fakes.catalog import migrated
 from tests.fakes.import_log import GivenRows, InMemoryTopicLog, StepWorkers
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.version_store import InMemoryVersionStore
@@ -243,7 +243,7 @@ class Deployment:
 
 def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Deployment:
     """A deployment on the catalog at `url`, with the tenant `acme`."""
-    migrate.upgrade(url)
+    migrated(url)
     made = Settings(home=home, catalog_url=url, partitions=PARTITIONS, **settings)
     context, workflow, objects = Context(made), InMemoryWorkflow(), InMemoryObjects()
     vars(context).update(workflow=workflow, objects=objects, versions=InMemoryVersionStore())

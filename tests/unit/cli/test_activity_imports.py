@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.catalog import migrate
 from orchestration.catalog.records import NewJob
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.following import print_receipt
@@ -17,6 +16,7 @@ from orchestration.operations.follow import JobView, partition_views, stage_view
 from orchestration.settings import Secret, Settings
 from schemas.ids import Attempt
 from schemas.import_targets import RESERVED, activity_spec
+from tests.fakes.catalog import migrated
 from tests.unit.cli.jobs import EVIDENCE, JOB, job
 
 EVENTS_JOB = job(
@@ -87,7 +87,7 @@ def test_a_job_is_shown_with_its_kind_and_its_numbers(
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     context = Context(Settings(home=tmp_path, catalog_url=url))
     context.audiences.add_tenant(JOB.tenant, 1)
     given = {name: getattr(EVENTS_JOB, name) for name in NewJob.__dataclass_fields__ if name != "evidence"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.catalog import migrate
 from orchestration.settings import Secret
+from tests.fakes.catalog import migrated
 
 HEAVY = ("boto3", "botocore", "confluent_kafka", "duckdb", "faust", "numba", "numpy", "pyarrow", "pyiceberg")
 PROBE = """
@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["jobs", "list"], ["jobs", "list", "--json"], ["tenants", "list"]])
 def test_a_list_from_the_catalog_loads_the_catalog_alone(arguments: list[str], tmp_path: Path) -> None:
-    migrate.upgrade(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
+    migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
     modules = loaded(*arguments, home=tmp_path)
     assert "sqlalchemy" in modules
     assert modules & set(HEAVY) == set()

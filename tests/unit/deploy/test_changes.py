@@ -6,8 +6,6 @@ from typing import Any
 
 import boto3
 import pytest
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-from moto import mock_aws
 
 from orchestration.deploy.changes import REPLACING, Change, changes, deployed_template, read_template, taken_buckets
 from orchestration.deploy.settings import load
@@ -70,6 +68,8 @@ def test_a_change_names_the_properties() -> None:
 
 def test_what_cannot_be_changed_is_so_by_cloudformations_schemas(template: Template) -> None:
     """Of properties that the stack uses, and of task definitions, every change of which makes another revision."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
     for type_, properties in REPLACING.items():
         used = {p for made in template.of_type(type_.removeprefix("AWS::")).values() for p in made}
         schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-central-1", type_).schema
@@ -98,6 +98,8 @@ def test_the_deployed_template_is_asked_for_and_none_where_there_is_no_stack() -
     body = {
         "Resources": {"InboxBucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": SETTINGS.buckets.inbox}}}
     }
+    from moto import mock_aws
+
     with mock_aws():
         assert deployed_template(SETTINGS) == {}
         boto3.client("cloudformation", region_name=SETTINGS.region).create_stack(
@@ -109,6 +111,8 @@ def test_the_deployed_template_is_asked_for_and_none_where_there_is_no_stack() -
 @pytest.mark.usefixtures("aws")
 def test_a_bucket_that_exists_is_told_unless_it_is_the_stacks_own() -> None:
     mine = {"Resources": {"InboxBucket": resource("S3::Bucket", BucketName=SETTINGS.buckets.inbox)}}
+    from moto import mock_aws
+
     with mock_aws():
         s3 = boto3.client("s3", region_name=SETTINGS.region)
         for bucket in (SETTINGS.buckets.inbox, SETTINGS.buckets.lake):

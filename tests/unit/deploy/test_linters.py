@@ -2,24 +2,17 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aws_cdk as cdk
 import pytest
-from cdk_nag import AwsSolutionsChecks
-from cfnlint.api import ManualArgs, lint
 
 from orchestration.deploy.settings import DeploySettings, Kafka, Shared, load
-from orchestration.deploy.stack import site
-from orchestration.deploy.stack.build import build_stack
 from orchestration.deploy.synthesis import prepare
 from tests.unit.deploy.conftest import EXAMPLE, Template
-
-prepare()
-
 
 EVERYTHING = load(EXAMPLE)
 AS_LITTLE_AS_MAY_BE = replace(
@@ -35,6 +28,12 @@ both = pytest.mark.parametrize("settings", [EVERYTHING, AS_LITTLE_AS_MAY_BE], id
 
 def findings(settings: DeploySettings, directory: Path) -> set[tuple[str, str]]:
     """(resource, rule) of everything that cdk-nag finds."""
+    prepare()
+    import aws_cdk as cdk
+    from cdk_nag import AwsSolutionsChecks
+
+    from orchestration.deploy.stack.build import build_stack
+
     app = cdk.App(outdir=str(directory), analytics_reporting=False)
     build_stack(app, settings)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
@@ -52,11 +51,15 @@ def findings(settings: DeploySettings, directory: Path) -> set[tuple[str, str]]:
 
 
 def test_cfn_lint_finds_nothing(template: Template) -> None:
+    from cfnlint.api import ManualArgs, lint
+
     config = ManualArgs(regions=[template.settings.region])
     assert [str(match) for match in lint(json.dumps(template.body), config=config)] == []
 
 
 def test_cfn_lint_would_find_a_property_that_is_none(template: Template) -> None:
+    from cfnlint.api import ManualArgs, lint
+
     broken = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"Colour": "blue"}}}}
     assert lint(json.dumps(broken), config=ManualArgs(regions=[template.settings.region])) != []
 
@@ -84,7 +87,9 @@ def test_every_reason_stands_for_something_that_cdk_nag_would_find(
 
 def modules_that_acknowledge() -> list[Any]:
     """Every module of the stack that has the function in hand."""
-    import sys  # noqa: PLC0415
+    prepare()
+    import orchestration.deploy.stack.build  # noqa: F401 - it loads all of them
+    from orchestration.deploy.stack import site
 
     return [
         module
@@ -165,6 +170,11 @@ def test_a_state_machine_may_call_only_the_functions_that_its_definition_names(t
 
 
 def test_a_wildcard_without_a_reason_is_refused() -> None:
+    prepare()
+    import aws_cdk as cdk
+
+    from orchestration.deploy.stack import site
+
     app = cdk.App(analytics_reporting=False)
     settings = load(EXAMPLE)
     place = site.Site(stack=cdk.Stack(app, "s"), settings=settings, names=None, key="", running="")  # type: ignore[arg-type]  # no names are asked for

@@ -3,8 +3,6 @@
 import json
 from dataclasses import replace
 
-from cfnlint.api import ManualArgs, lint
-
 from orchestration.deploy.settings import Buckets, Kafka, Shared, load
 from orchestration.deploy.synthesis import synthesise
 from tests.unit.deploy.conftest import EXAMPLE, Template
@@ -14,6 +12,8 @@ MAIL_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0e0e0e0e"
 
 
 def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
+    from cfnlint.api import ManualArgs, lint
+
     example = load(EXAMPLE)
     key = "arn:aws:kms:eu-central-1:123456789012:key/0a1b2c3d"
     settings = replace(

@@ -14,7 +14,6 @@ import pytest
 from connectors.lake.access import S3Access
 from connectors.listing import list_objects
 from orchestration import export_handlers
-from orchestration.catalog import migrate
 from orchestration.catalog.records import Audience, Export
 from orchestration.clock import fresh_id
 from orchestration.context import EXPORT_MACHINE, Context
@@ -25,6 +24,7 @@ from schemas.columns import RowSchema
 from schemas.ids import AudienceName, JobId, TenantName
 from schemas.manifest import ExportFormat
 from segmentation.export_jobs import ENDED
+from tests.fakes.catalog import migrated
 from tests.fakes.workflow import InMemoryWorkflow
 from tests.unit.lake.support import AT, BUCKET, Parts, new_id, request
 
@@ -150,7 +150,7 @@ class Exports:
 
 def made(s3: S3Access, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
     url = Secret(f"sqlite:///{home / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     settings = Settings(
         home=home,
         catalog_url=url,

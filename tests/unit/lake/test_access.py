@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from connectors import listing
 from connectors.lake import access
 from connectors.lake.access import S3Access, exists, put_file, put_file_if_absent
-from connectors.lake.duck import connect
+from connectors.lake.duck import connect, extension_path
 from connectors.listing import delete_objects, list_objects
 from tests.unit.lake.support import BUCKET, limits, new_id
 
@@ -63,3 +64,18 @@ def test_duckdb_gets_the_keys_of_the_credential_chain(monkeypatch: pytest.Monkey
         names = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token", "s3_region")
         set_to = [connection.execute(f"SELECT current_setting('{name}')").fetchone() for name in names]
     assert set_to == [("aws_access_key_id",), ("aws_secret_access_key",), ("aws_session_token",), ("eu-west-1",)]
+
+
+def test_no_extension_but_that_of_the_wheel_is_loaded_without_a_signature(tmp_path: Path) -> None:
+    forged = tmp_path / "forged.duckdb_extension"
+    content = bytearray(extension_path("httpfs").read_bytes())
+    content[len(content) // 2] ^= 1
+    forged.write_bytes(content)
+    s3 = S3Access(endpoint="http://127.0.0.1:9", region="us-east-1", access_key="a", secret_key="b")
+    for access_to in (s3, None):
+        with connect(limits(tmp_path), access_to) as connection:
+            assert connection.execute("SELECT current_setting('allow_unsigned_extensions')").fetchone() == (False,)
+            with pytest.raises(duckdb.Error, match="database is running"):
+                connection.execute("SET allow_unsigned_extensions = true")
+            with pytest.raises(duckdb.Error, match="signature"):
+                connection.execute(f"LOAD '{forged}'")

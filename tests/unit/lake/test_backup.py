@@ -16,7 +16,7 @@ from connectors.lake.access import S3Access
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.store import IcebergVersionStore
 from connectors.listing import delete_objects
-from orchestration.catalog import copying, migrate
+from orchestration.catalog import copying
 from orchestration.context import Context
 from orchestration.operations.backup import backup, restore
 from orchestration.settings import Secret, Settings
@@ -25,6 +25,7 @@ from schemas.errors import RetriableError, UserError
 from schemas.ids import Version
 from schemas.topics import EVENTS
 from segmentation.versions import Published, SupersededBy
+from tests.fakes.catalog import migrated
 from tests.servers.postgres import postgres
 from tests.unit.lake.archiving import HERE, Bucket, event
 from tests.unit.lake.support import BUCKET, Parts, audience, object_server, request, users
@@ -38,7 +39,7 @@ def catalog(kind: str, home: Path) -> Iterator[Secret]:
         if kind == "postgresql":  # its user may not look into pytest's folder
             folder = servers.enter_context(tempfile.TemporaryDirectory())
             url = servers.enter_context(postgres(Path(folder)))
-        migrate.upgrade(url)
+        migrated(url)
         yield url
 
 

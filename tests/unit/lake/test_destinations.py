@@ -89,13 +89,20 @@ class Case:
         return list(self.lake.s3.client().list_multipart_uploads(Bucket=PARTNER, Prefix=self.prefix).get("Uploads", []))
 
 
+@pytest.fixture(scope="module")
+def published(s3: S3Access, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, PinnedVersion]:
+    folder = tmp_path_factory.mktemp("lake")
+    url = f"sqlite:///{folder / 'c.db'}"
+    store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(folder))
+    lake = Lake(s3, folder, store, audience())
+    return lake, lake.publish(users(*(f"u{n:02}" for n in range(40))), RowSchema(), "1", partitions=2)
+
+
 @pytest.fixture
-def case(s3: S3Access, tmp_path: Path) -> Case:
-    url = f"sqlite:///{tmp_path / 'c.db'}"
-    store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
-    lake = Lake(s3, tmp_path, store, audience())
-    version = lake.publish(users(*(f"u{n:02}" for n in range(40))), RowSchema(), "1", partitions=2)
-    return Case(lake=lake, version=version, prefix=f"to/{new_id()}")
+def case(published: tuple[Lake, PinnedVersion], tmp_path: Path) -> Case:
+    """The version of all tests, with a prefix and a folder of the test's own."""
+    lake, version = published
+    return Case(lake=dataclasses.replace(lake, folder=tmp_path), version=version, prefix=f"to/{new_id()}")
 
 
 @pytest.fixture
@@ -376,7 +383,7 @@ def test_a_store_that_is_not_there_or_says_nothing_is_an_outage(case: Case, prox
         return None
 
     proxy.fault = stalls
-    silent = S3Prefix(case.access(endpoint=proxy.endpoint, timeout_s=1.5), case.uri)
+    silent = S3Prefix(case.access(endpoint=proxy.endpoint, timeout_s=0.5), case.uri)
     error = fault_of(RetriableError, lambda: case.export(silent))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_UNAVAILABLE", "ReadTimeoutError")
     assert proxy.count("PUT") == 5  # as it stands in the documentation

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -183,17 +184,23 @@ def test_a_file_without_room_is_closed_and_removed(tmp_path: Path, format_: Expo
     assert [name for name in open_files() if str(tmp_path) in name] == []
 
 
-@pytest.fixture
-def lake(s3: S3Access, tmp_path: Path) -> Lake:
-    url = f"sqlite:///{tmp_path / 'c.db'}"
-    return Lake(
-        s3, tmp_path, IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path)), audience()
-    )
+@pytest.fixture(scope="module")
+def published(s3: S3Access, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    folder = tmp_path_factory.mktemp("lake")
+    url = f"sqlite:///{folder / 'c.db'}"
+    store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(folder))
+    return Lake(s3, folder, store, audience())
 
 
 @pytest.fixture
-def version(lake: Lake) -> PinnedVersion:
-    return lake.publish([{"user_id": os.urandom(90).hex()} for _ in range(20_000)], RowSchema(), "1", partitions=2)
+def lake(published: Lake, tmp_path: Path) -> Lake:
+    """The one of all tests, in a folder of the test's own."""
+    return replace(published, folder=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def version(published: Lake) -> PinnedVersion:
+    return published.publish([{"user_id": os.urandom(90).hex()} for _ in range(20_000)], RowSchema(), "1", partitions=2)
 
 
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.lake.access import put_bytes_if_absent
-from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
 from orchestration.clock import fresh_id
 from orchestration.context import Context
@@ -29,6 +28,7 @@ from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
+from tests.fakes.catalog import migrated
 from tests.unit.lake.archiving import ACME, Bucket, event
 
 P = 4
@@ -42,7 +42,7 @@ def tell(context: Context) -> None:
 
 @pytest.fixture
 def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
-    migrate.upgrade(Secret(catalog_url))
+    migrated(Secret(catalog_url))
     context = Context(
         Settings(
             home=tmp_path,

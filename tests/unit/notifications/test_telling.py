@@ -25,6 +25,7 @@ from orchestration.steps.notify import notify, notify_unregistered
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from tests.contract.test_catalog import ACME, AUDIENCE_ID, VIP, job_number, new_job
+from tests.fakes.catalog import migrated
 from tests.servers.mail import mail_server
 from tests.servers.silent import dribbling_server
 from tests.servers.webhooks import receiver
@@ -50,7 +51,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 
 def make_context(home: Path, **settings: Any) -> Context:
     url = Secret(f"sqlite:///{home / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     made = Context(Settings(home=home, catalog_url=url, webhook_secret=SECRET, **settings))
     made.audiences.add_tenant(ACME, 1)
     made.audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)

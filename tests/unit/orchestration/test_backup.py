@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from orchestration.backup_place import DirectoryPlace
-from orchestration.catalog import copying, migrate
+from orchestration.catalog import copying
 from orchestration.catalog.engine import Database
 from orchestration.operations.backup import MANIFEST, _end_live, restore
 from orchestration.settings import Secret
 from schemas.errors import UserError
 from tests.contract.test_catalog import new_job
+from tests.fakes.catalog import migrated
 from tests.unit.notifications.test_telling import FAULT, ended, make_context
 
 
@@ -19,7 +20,7 @@ def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:
     job = context.jobs.get(ended(context, FAULT))
     copying.dump(context.settings.catalog_url, tmp_path / "dump.sqlite")
     url = Secret(f"sqlite:///{tmp_path / 'other.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     other = Database(url)
     assert copying.is_empty(other)
     copying.load(tmp_path / "dump.sqlite", other)

@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from orchestration.catalog import migrate
 from orchestration.context import Context
 from orchestration.relay.lag import LOOK_EVERY_MS, StreamLag, lag_record, taken
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Secret, Settings
 from schemas.ids import Attempt
 from schemas.topics import IMPORTS, IMPORTS_SMALL
+from tests.fakes.catalog import migrated
 from tests.unit.cli.jobs import JOB, job
 
 SENT: dict[str, Any] = {
@@ -71,7 +71,7 @@ class GroupAt:
 @pytest.fixture
 def context(tmp_path: Path) -> Iterator[Context]:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     context = Context(Settings(home=tmp_path, catalog_url=url))
     yield context
     context.database.close()

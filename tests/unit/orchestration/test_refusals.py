@@ -10,7 +10,6 @@ import pytest
 from botocore.stub import Stubber
 
 from orchestration import demo
-from orchestration.catalog import migrate
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.context import Context
 from orchestration.operations import audiences, jobs
@@ -36,6 +35,7 @@ from schemas.manifest import FormulaPolicy
 from schemas.messages import JobState
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.versions import AlreadyPublished, BaseMoved, Published
+from tests.fakes.catalog import migrated
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.cli import jobs as made
 from tests.unit.schemas.test_manifest import WHOLE
@@ -52,7 +52,7 @@ def context(tmp_path: Path) -> Context:
     settings = Settings.load({"MUSTER_HOME": str(tmp_path)}).with_(
         kafka_bootstrap=away, s3_endpoint=f"http://{away}", engine_url=f"http://{away}"
     )
-    migrate.upgrade(settings.catalog_url)
+    migrated(settings.catalog_url)
     context = Context(settings)
     context.__dict__["versions"] = InMemoryVersionStore()
     context.audiences.add_tenant(ACME, 1)
