@@ -133,7 +133,7 @@ def running_engine(path: Path, variables: Mapping[str, str] | None = None, **set
         yield Engine(made, deploy(made, functions=FUNCTIONS, machines=[STARTED_BY_EVENT]), process)
     finally:
         processes.stop(process, timeout_s=10)
-        wait_for(lambda: processes.marked(home.path) == [] or None, 10)
+        wait_for(lambda: processes.marked(home.path) == [] or None)
 
 
 ROLE = "arn:aws:iam::123456789012:role/muster"

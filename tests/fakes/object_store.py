@@ -11,6 +11,8 @@ class InMemoryObjectStore:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.hold: Callable[[str], bool] = lambda _key: False
+        self.held: list[str] = []
+        """Keys whose put waits now."""
         self._changed = threading.Condition()
 
     def release(self) -> None:
@@ -26,7 +28,9 @@ class InMemoryObjectStore:
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
         with self._changed:
+            self.held.append(key)
             self._changed.wait_for(lambda: not self.hold(key))
+            self.held.remove(key)
             if self.objects.get((bucket, key)):
                 return False
             self.objects[bucket, key] = body

@@ -27,7 +27,7 @@ HARMS: Final[tuple[Harm, ...]] = ("latency", "stall", "reset", "truncate", "lose
 PIECE_BYTES: Final = 64 * 1024
 RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: what is closed is reset."""
-CONNECT_TIMEOUT_S: Final = 10
+CONNECT_TIMEOUT_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,8 +58,8 @@ def link(server: Server) -> Iterator[Link]:
 
 
 def connect(link: Link) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", link.port), timeout=10)
-    client.settimeout(10)
+    client = socket.create_connection(("127.0.0.1", link.port), timeout=60)
+    client.settimeout(60)
     return client
 
 
@@ -145,7 +145,7 @@ def test_while_a_link_stalls_nothing_passes_and_then_all_of_it(server: Server, l
             time.sleep(0.01)
         assert (server.done, answers) == ([], [])
         assert link.lift() == 1
-        asking.join(10)
+        asking.join(60)
     assert answers[0].endswith(REPLY)
 
 

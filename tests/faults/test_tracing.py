@@ -39,7 +39,7 @@ def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_running_process_dies_at_its_kth_write(writer: subprocess.Popen[str], tmp_path: Path) -> None:
     with Tracer([writer.pid], kill_at(3), tmp_path / "log") as tracer:
-        out, _ = writer.communicate("go\n", timeout=30)
+        out, _ = writer.communicate("go\n", timeout=120)
     assert (out, writer.returncode) == ("0\n1\n", -9)
     assert (tmp_path / "file").read_bytes() == b"xx"
     assert tracer.hits() == 1
@@ -47,7 +47,7 @@ def test_a_running_process_dies_at_its_kth_write(writer: subprocess.Popen[str], 
 
 def test_so_many_writes_to_files_fail_and_the_process_lives(writer: subprocess.Popen[str], tmp_path: Path) -> None:
     with Tracer([writer.pid], fail_with("ENOSPC", 2, 3), tmp_path / "log") as tracer:
-        out, _ = writer.communicate("go\n", timeout=30)
+        out, _ = writer.communicate("go\n", timeout=120)
     assert (out, writer.returncode) == ("0\n28\n28\n28\n4\n5\n", 0)
     assert tracer.hits() == 3
 
@@ -55,14 +55,14 @@ def test_so_many_writes_to_files_fail_and_the_process_lives(writer: subprocess.P
 def test_a_process_that_is_let_go_goes_on(writer: subprocess.Popen[str], tmp_path: Path) -> None:
     with Tracer([writer.pid], kill_at(1), tmp_path / "log") as tracer:
         pass
-    out, _ = writer.communicate("go\n", timeout=30)
+    out, _ = writer.communicate("go\n", timeout=120)
     assert (len(out.splitlines()), writer.returncode, tracer.hits()) == (6, 0, 0)
 
 
 def test_a_process_that_is_started_under_strace_dies_at_its_kth_write(tmp_path: Path) -> None:
     log = tmp_path / "log"
     argv = [*STRACE_OPTIONS, "-o", str(log), *kill_at(2).split(), sys.executable, "-c", WRITER, str(tmp_path / "file")]
-    done = subprocess.run(argv, input="go\n", capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(argv, input="go\n", capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.returncode, hits(log)) == ("0\n", -9, 1)
 
 

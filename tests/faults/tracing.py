@@ -17,7 +17,7 @@ SENDS: Final = "write,writev,pwrite64,sendto,sendmsg,sendmmsg"
 """Every system call by which a process tells anybody anything: files, sockets, pipes."""
 FILE_WRITES: Final = "pwrite64,pwritev,fsync,fdatasync,ftruncate"
 """Only files are written so; `write` would hit pipes and sockets too, which never are full."""
-ATTACH_TIMEOUT_S: Final = 20.0
+ATTACH_TIMEOUT_S: Final = 60.0
 
 
 def available() -> str | None:

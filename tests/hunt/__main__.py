@@ -29,7 +29,7 @@ GOES_ON: Final = (0, 1, 5)
 
 def main(arguments: list[str]) -> int:
     """Hunt, replay or sum up."""
-    parser = argparse.ArgumentParser(prog="python -m tests.hunt", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.hunt", description=__doc__, allow_abbrev=False)
     parser.add_argument("--times", type=int, default=20, metavar="N", help="passes that each test needs (20)")
     parser.add_argument("--load", type=int, default=8, help="runnable processes, those of pytest included (8)")
     parser.add_argument("--processes", type=int, default=2, help="of pytest (2); 0 runs without pytest-xdist")

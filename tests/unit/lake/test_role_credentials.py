@@ -1,6 +1,7 @@
 """Every client of S3 with the credentials of a role: from the endpoint of a container, and changed while it lives."""
 
 import io
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from tests.servers.faulty_s3 import Answer, FaultyProxy, Request, faulty_proxy
 from tests.servers.role_credentials import RoleCredentials, role_credentials
 from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request, secret_of, users
 
-FILES = 60
+FILES = 20
+LONG_S = 60.0
 
 
 class Door:
@@ -36,13 +38,16 @@ class Door:
         self.s3 = S3Access(endpoint=proxy.endpoint, region="us-east-1")
         self.ended: set[str] = set()
         self.seen: list[str] = []
-        self.slow_s = 0.0
+        self.gate_at: float = math.inf
+        """Requests from this one on wait at the gate."""
+        self.gate = threading.Event()
 
     def refuse_what_has_ended(self, request: Request) -> Answer | None:
         given = next((value for name, value in request.headers.items() if name.lower() == "authorization"), "")
         key = given.partition("Credential=")[2].partition("/")[0]
         self.seen.append(key)
-        time.sleep(self.slow_s)
+        if len(self.seen) >= self.gate_at:
+            assert self.gate.wait(LONG_S)
         return Answer(status=403, code="ExpiredToken") if key in self.ended else None
 
     def change(self) -> None:
@@ -115,16 +120,20 @@ def test_a_query_that_outlives_its_keys_goes_on_with_the_next(door: Door, s3: S3
         content = io.BytesIO()
         pq.write_table(table, content, row_group_size=250)
         s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{number}.parquet", Body=content.getvalue())
-    door.slow_s = 0.02
+    door.gate_at = 10
     files = [f"s3://{BUCKET}/{prefix}/{number}.parquet" for number in range(FILES)]
     counted: list[object] = []
     with connect(replace(limits(tmp_path), threads=1), door.s3) as connection:
         sql = f"SELECT count(DISTINCT user_id) FROM ({rows_sql(files, RowSchema())})"  # ours
         query = threading.Thread(target=lambda: counted.append(connection.execute(sql).fetchall()))
         query.start()
-        while len(door.seen) < 10:  # it has begun
+        while len(door.seen) < door.gate_at:
             time.sleep(0.01)
         door.role.access_key, door.role.secret_key = "role", secret_of("role")
+        with connection.cursor() as beside:
+            while beside.execute("SELECT current_setting('s3_access_key_id')").fetchone() != ("role",):
+                time.sleep(0.01)
+        door.gate.set()
         while door.seen[-1] != "role":
             assert query.is_alive(), "the query ended before it had seen the next keys"
             time.sleep(0.01)
@@ -137,7 +146,7 @@ def test_nobody_follows_a_connection_that_is_closed(door: Door, tmp_path: Path) 
     connection = connect(limits(tmp_path), door.s3)
     assert len(role_keys._RENEWAL._followed) >= 1
     connection.close()
-    end = time.monotonic() + 20
+    end = time.monotonic() + LONG_S
     while connection in role_keys._RENEWAL._followed or role_keys._RENEWAL._thread is not None:
         assert time.monotonic() < end, "the thread goes on"
         time.sleep(0.02)
@@ -150,7 +159,7 @@ def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(door: Door
         pq.write_table(pa.table({"user_id": ["21"]}), content)
         put_bytes_if_absent(door.s3, content.getvalue(), f"s3://{BUCKET}/{key}")
         door.change()
-        end = time.monotonic() + 20
+        end = time.monotonic() + LONG_S
         while connection.execute("SELECT current_setting('s3_access_key_id')").fetchone() != ("role",):
             assert time.monotonic() < end, "the keys are not renewed"
             time.sleep(0.02)

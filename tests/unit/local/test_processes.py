@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.local import processes
 
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -> None:
@@ -30,8 +30,8 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys, time\nfrom orchestration.local import processes\n"
-        "child = processes.spawn([sys.executable, '-c', 'import time; time.sleep(60)'], env=os.environ)\n"
-        "pathlib.Path(sys.argv[1]).write_text(str(child.pid))\ntime.sleep(60)"
+        "child = processes.spawn([sys.executable, '-c', 'import time; time.sleep(600)'], env=os.environ)\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(child.pid))\ntime.sleep(600)"
     )
     file = tmp_path / "pid"
     parent = subprocess.Popen([sys.executable, "-c", code, str(file)])
@@ -42,19 +42,19 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
 
-    child.wait(10)
+    child.wait(60)
     assert not child.is_running()
 
 
 def test_marked_processes_are_found_and_ended(tmp_path: Path) -> None:
     env = {**os.environ, processes.HOME_MARK: str(tmp_path)}
-    child = processes.spawn([sys.executable, "-c", "import time; time.sleep(60)"], env=env)
+    child = processes.spawn([sys.executable, "-c", "import time; time.sleep(600)"], env=env)
     while [p.pid for p in processes.marked(tmp_path)] != [child.pid]:
         time.sleep(0.02)
 
     assert processes.end_all(processes.marked(tmp_path), timeout_s=5) == 1
 
-    child.wait(5)
+    child.wait(60)
     assert processes.marked(tmp_path) == []
 
 

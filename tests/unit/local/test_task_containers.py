@@ -204,7 +204,7 @@ def test_a_docker_that_goes_away_while_a_container_runs_is_asked_until_it_tells_
 
         fake.answer(wait=(0, "3"))
 
-        assert code.result(10).exit_code == 3
+        assert code.result(60).exit_code == 3
     assert [call["arguments"][-1] for call in fake.calls("rm")] == [ORDER.name]
 
 

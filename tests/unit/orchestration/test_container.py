@@ -54,14 +54,14 @@ def test_nothing_to_run_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_sigterm_ends_a_program_that_does_not_expect_it(tmp_path: Path) -> None:
-    (tmp_path / "awslambdaric.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "awslambdaric.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(600)\n")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
     command = [sys.executable, "-m", "orchestration.container", "lambda", "handler"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == TERMINATED
+        assert process.wait(60) == TERMINATED
 
 
 def test_sigterm_is_heeded_while_the_kernels_are_copied(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def served(settings: Settings, samples: list[Sample], port: int = 0) -> Iterator
 
 def scrape(url: str, token: str = "") -> dict[tuple[str, tuple[str, ...]], float]:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         text = answer.read().decode()
     return {
         (sample.name, tuple(sample.labels.values())): sample.value

@@ -36,7 +36,7 @@ def test_the_line_is_json_with_the_numbers_below_metrics(caplog: pytest.LogCaptu
         for thread in threading.enumerate():
             if thread.name == "summary":
                 stop.set()
-                thread.join(10)
+                thread.join(60)
     line = json.loads(JsonFormatter().format(caplog.records[0]))
     assert line[FIELD]["muster_consumer_lag"] == 90
     assert line["message"] == "metrics"

@@ -25,7 +25,7 @@ SPEC = spec_of("n:long", "note")
 PARTITIONS = 5
 ROWS = 150_000
 """Several batches of every format."""
-WAIT_S = 10
+WAIT_S = 60
 
 
 def row(k: int) -> dict[str, object]:
@@ -162,7 +162,7 @@ def add(digests, rows, add=PartitionDigests.add):
         add(digests, rows)
         return
     if threading.current_thread().name != "digester":
-        second_was_here.wait(10)
+        second_was_here.wait(60)
         add(digests, rows)
         return
     second_was_here.set()

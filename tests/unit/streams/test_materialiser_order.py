@@ -75,7 +75,7 @@ class Harness:
         return [CODEC.decode(value) for topic, value in self.published if topic == IMPORT_PROGRESS]
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition():
                 assert self.errors == []
                 await asyncio.sleep(0.01)
@@ -100,6 +100,7 @@ def one(rows: int = 100, *, chunk_rows: int = 10, attempt: int = 1) -> FakeImpor
 async def test_a_chunk_is_acknowledged_after_its_run_is_staged(worker: Harness) -> None:
     worker.store.hold = lambda key: key.startswith("imports/")
     await worker.deliver(*one().chunks()[:3])
+    await worker.until(lambda: worker.store.held)
     await worker.settle()
     assert worker.acked == []
     worker.store.release()
@@ -111,6 +112,7 @@ async def test_a_duplicate_waits_for_the_chunk_it_repeats(worker: Harness) -> No
     worker.store.hold = lambda key: key.startswith("imports/")
     chunk = one().chunks()[0]
     await worker.deliver(chunk, chunk)
+    await worker.until(lambda: worker.store.held)
     await worker.settle()
     assert worker.acked == []
 
@@ -141,6 +143,7 @@ async def test_nothing_is_reported_as_missing_when_its_run_could_not_be_staged(w
 
     worker.store.put_new = without_runs  # type: ignore[method-assign]
     await worker.deliver(*one().messages)
+    await worker.until(lambda: worker.errors)
     await worker.settle()
     assert [type(error) for error in worker.errors] == [RetriableError]
     assert worker.announced() == []  # whoever found the intent would report that chunks are missing
@@ -177,7 +180,7 @@ async def test_what_cannot_be_decoded_is_acknowledged_after_the_dead_letter(work
 async def test_nothing_is_acknowledged_after_a_revocation_though_its_run_is_written(worker: Harness) -> None:
     worker.store.hold = lambda key: key.startswith("imports/")
     await worker.deliver(*one().chunks()[:3])
-    await worker.settle()  # the run is being written now
+    await worker.until(lambda: worker.store.held)
     worker.materialiser.on_revoked({TP0})
     worker.store.release()
     await worker.until(lambda: worker.store.keys("imports/"))
@@ -224,7 +227,7 @@ async def test_an_abort_removes_runs_and_intents_of_all_attempts_and_the_zombie_
     await worker.deliver(*first.chunks()[:5], *second.chunks()[:5])
     await worker.until(lambda: len(worker.acked) == 10)
     await worker.deliver(*abort(second), *first.chunks()[5:], *second.messages)
-    await worker.until(lambda: len(worker.acked) == worker.offset)
+    await worker.until(lambda: len(worker.acked) == worker.offset and worker.store.keys("") == [])
     await worker.settle()
     assert worker.store.keys("") == []
     assert worker.announced() == []
