@@ -16,8 +16,8 @@ HEADER: Final = ("date", "tree", "tests", "schedules", "faulted imports", "failu
 KEPT: Final = 200
 """Rows of the table."""
 ABOUT: Final = (
-    "CI runs a slice of the long tests with every change: tests of `make test-faults`, schedules from a seed of its own "
-    "and faulted imports, all chosen by the hash of the tree, so that over time everything runs. "
+    "CI runs a slice of the long tests with every change: tests of `make test-faults`, schedules from a seed of its "
+    "own and faulted imports, all chosen by the hash of the tree, so that over time everything runs. "
     "`python -m tests.rotation --tree HASH` runs one again."
 )
 
