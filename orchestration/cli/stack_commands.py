@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     *,
-    free_ports: Annotated[bool, typer.Option("--free-ports", help="Choose free ports at the first start.")] = False,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Choose free ports, if none are chosen or one is taken.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Start the embedded stack and wait until it is ready.
@@ -121,7 +123,11 @@ def worker(
 
     Several share the partitions. SIGTERM or Ctrl-C ends it.
     """
-    environment = {**os.environ, **settings().environment(), "PYTHONUNBUFFERED": "1"}
+    from orchestration.operations.availability import require_services
+
+    loaded = settings()
+    require_services(loaded, "Kafka", "object store")
+    environment = {**os.environ, **loaded.environment(), "PYTHONUNBUFFERED": "1"}
     say("A worker starts; Ctrl-C ends it.")
     sys.stdout.flush()
     sys.stderr.flush()
