@@ -223,8 +223,7 @@ def test_an_upload_starts_an_import_and_one_made_while_the_engine_was_dead_does_
         "stepfunctions",
         endpoint_url=settings.engine_url,
         region_name=settings.aws_region,
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
+        **settings.engine_keys(),
     )
 
     def started(key: str) -> bool:
