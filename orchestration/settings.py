@@ -124,6 +124,7 @@ class Settings:
     smtp_password: Secret = Secret("")
     smtp_from: str = ""
     webhook_secret: Secret = Secret("")
+    webhook_private_targets: str = ""
     operator_emails: str = ""
     operator_webhooks: str = ""
     notify_tries: int = 12

@@ -31,6 +31,7 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
             smtp_from="muster@example.com",
             operator_webhooks=operator.url,
             notify_first_retry_s=1,
+            webhook_private_targets="127.0.0.1",
         )
         context = Context(settings)
         context.audiences.add_tenant(TENANT, 1)
