@@ -1,7 +1,7 @@
 """A shop's log of clicks: generated, and the real one (../shared/data) where it is there.
 
-The generated one has the real one's shape: sessions of one to some twenty clicks, on up to three platforms, users who go
-from new to returning to loyal, months of cohorts, and ties: clicks of one user in the same second, in no order.
+The generated one has the shape of the real one: sessions of one to some twenty clicks, on up to three platforms, users
+who go from new to returning to loyal, months of cohorts, and ties: clicks of one user in the same second, in no order.
 """
 
 import csv
