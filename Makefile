@@ -8,11 +8,15 @@ UV_VERSION := 0.13
 TEST_PROCESSES ?= 2
 # Without bytecode, every command and every process of the stack compiles all that it imports: twice the time.
 export PYTHONDONTWRITEBYTECODE :=
+# For make hunt: passes that each test needs, runnable processes, and arguments for pytest (the suite of make test).
+TIMES ?= 20
+LOAD ?= 8
+HUNT ?=
 
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers prove soak bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers hunt prove soak bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -70,6 +74,9 @@ test-containers: $(STAMP) images  ## tests that need Docker, PostgreSQL or Spark
 	$(BIN)/uv sync --frozen --all-extras --inexact --group spark --python $(BIN)/python
 	$(BIN)/pytest -m containers
 	$(BIN)/pytest --kafka docker -m "not containers" -n $(TEST_PROCESSES) --dist loadfile tests/integration
+
+hunt: $(STAMP)  ## a suite in random order, again and again, with the processors loaded; goes on where it ended
+	$(BIN)/python -m tests.hunt --times $(TIMES) --load $(LOAD) --processes $(TEST_PROCESSES) $(HUNT)
 
 images: $(STAMP)  ## the container images; bases are built here where no registry can be reached
 	docker/build.sh

@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 PR_SET_PDEATHSIG: Final = 1
 SYS_PIDFD_SEND_SIGNAL: Final = 424
 SYS_PIDFD_OPEN: Final = 434
 """The same on every processor. Not every build of Python has functions for these two."""
+C_LIBRARY: Final = ctypes.CDLL(None, use_errno=True)
+STDERR_SHOWN_BYTES: Final = 2000
 PACKAGE_ROOT: Final = Path(__file__).parents[1]
 PASSED: Final = (
     "HOME",
@@ -32,12 +34,18 @@ def child_environment() -> dict[str, str]:
 
 def die_with(parent_pid: int) -> None:
     """End with the parent (the thread that started this process), and leave the keyboard's interrupt to it."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+    if C_LIBRARY.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent_pid:
         sys.exit("the parent is gone")
     # An interrupt goes to the whole group; it is the parent that answers it, by ending the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def last_words(stderr: IO[bytes]) -> bytes:
+    """The end of the file that a child wrote its standard error to."""
+    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
+    return stderr.read()
 
 
 def open_process(pid: int) -> int:
@@ -51,7 +59,7 @@ def kill_process(descriptor: int) -> None:
 
 
 def _system_call(number: int, *arguments: int | None) -> int:
-    result: int = ctypes.CDLL(None, use_errno=True).syscall(number, *arguments)
+    result: int = C_LIBRARY.syscall(number, *arguments)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

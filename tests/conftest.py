@@ -24,6 +24,7 @@ from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
 from orchestration.settings import Settings
 
+pytest_plugins = ["tests.budgets"]
 StartStack = Callable[..., Settings]
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
 

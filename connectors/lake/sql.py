@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
-from connectors.confinement import child_environment
+from connectors.confinement import child_environment, last_words
 from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
@@ -28,7 +28,6 @@ from schemas.ids import AudienceName, JobId, TenantName, Version
 
 GRACE_S: Final = 2.0
 """What DuckDB has for ending a query by itself once time is up."""
-STDERR_SHOWN_BYTES: Final = 2000
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 
 Row = tuple[Any, ...]
@@ -102,9 +101,9 @@ def _view(resolved: Resolved) -> dict[str, Any]:
 class _Child:
     """The process that runs one query, spoken to in lines of JSON."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", last_words: IO[bytes], timeout_s: float) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", stderr: IO[bytes], timeout_s: float) -> None:
         self._process = process
-        self._last_words = last_words
+        self._stderr = stderr
         self._timeout_s = timeout_s
         self._expired = threading.Event()
         self._timer = threading.Timer(timeout_s + GRACE_S, self._expire)
@@ -147,8 +146,7 @@ class _Child:
         code = self._process.wait()
         if self._expired.is_set():
             return timed_out(self._timeout_s)
-        self._last_words.seek(max(0, self._last_words.seek(0, 2) - STDERR_SHOWN_BYTES))
-        words = self._last_words.read()
+        words = last_words(self._stderr)
         if any(word in words for word in MEMORY_WORDS):
             return too_big("it was ended")
         detail = {"exit_code": code, "stderr": words.decode(errors="replace")}
@@ -160,16 +158,16 @@ class _Child:
 
 @contextmanager
 def _child(timeout_s: float) -> Iterator[_Child]:
-    with tempfile.TemporaryFile() as last_words:
+    with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             # -P: the directory the parent happens to be in is no place to import from.
             [sys.executable, "-P", "-m", "connectors.lake.sql_child", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=last_words,
+            stderr=stderr,
             env=child_environment(),  # no credentials: DuckDB would take them for settings
         )
-        child = _Child(process, last_words, timeout_s)
+        child = _Child(process, stderr, timeout_s)
         try:
             yield child
         finally:

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from connectors.confinement import kill_process
+from connectors.confinement import kill_process, last_words
 
-STDERR_SHOWN_BYTES: Final = 2000
 BEGIN_MAX_S: Final = 300.0
 """To load everything and fork; to compile it, where no cache of it can be written, takes half a minute."""
 FORK: Final = b"F"
@@ -46,12 +45,12 @@ class ChildProcess:
             socket.send_fds(server, [FORK], given)
 
     def begin(self) -> bool:
-        """Wait until it is there. No, when the server has died or does not answer; OSError when it may not fork."""
+        """Wait until it is there. False if the server has died.
+
+        Raises `TimeoutError` if the server does not answer, and OSError if it may not fork.
+        """
         self._status.settimeout(BEGIN_MAX_S)
-        try:
-            answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
-        except TimeoutError:
-            return False
+        answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
         self._status.settimeout(None)
         if not answer:
             return False
@@ -93,8 +92,7 @@ class ChildProcess:
 
     def last_words(self) -> bytes:
         """The end of what it wrote to standard error; after `wait`."""
-        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
-        return self._stderr.read()
+        return last_words(self._stderr)
 
     def close(self) -> None:
         """Kill it if it still runs and give everything back. May be called twice."""

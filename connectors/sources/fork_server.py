@@ -4,7 +4,6 @@ It sees no file. Each file has a child of its own, which has seen no other.
 """
 
 import atexit
-import os
 import signal
 import socket
 import subprocess
@@ -13,7 +12,7 @@ import tempfile
 import threading
 from typing import Final
 
-from connectors.confinement import child_environment
+from connectors.confinement import child_environment, last_words
 from connectors.sources.child_process import ChildProcess
 from schemas.errors import FatalError, MusterError, RetriableError
 
@@ -24,7 +23,8 @@ PARSER_ENVIRONMENT: Final = {
     "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
     "OPENBLAS_NUM_THREADS": "1",
 }
-STDERR_SHOWN_BYTES: Final = 2000
+END_MAX_S: Final = 60.0
+"""For a server to end, once its sockets are closed."""
 
 
 class ForkServer:
@@ -70,7 +70,7 @@ class ForkServer:
         """
         child = ChildProcess(self._control)
         try:
-            if not child.begin():
+            if not self._begins(child):
                 raise self._death()
         except BaseException:
             child.close()
@@ -88,11 +88,21 @@ class ForkServer:
         self._control.close()
         self._stderr.close()
 
+    def _begins(self, child: ChildProcess) -> bool:
+        try:
+            return child.begin()
+        except TimeoutError:
+            self._process.kill()
+            return False
+
     def _death(self) -> MusterError:
-        self._process.kill()  # where it lives it does not do what it is there for
-        code = self._process.wait()
-        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
-        detail = {"exit_code": code, "stderr": self._stderr.read().decode(errors="replace")}
+        # Its sockets close before it has ended. Killed in between, it would have the exit code of a kill, not its own.
+        try:
+            code = self._process.wait(END_MAX_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        detail = {"exit_code": code, "stderr": last_words(self._stderr).decode(errors="replace")}
         if code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
             return RetriableError("PARSER_KILLED", f"the parser was ended from outside (signal {-code})", **detail)
         return FatalError("PARSER_FAILED", f"the parser cannot be started: it ended with code {code}", **detail)

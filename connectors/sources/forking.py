@@ -25,12 +25,11 @@ FDS: Final = 3
 KIB: Final = 1024
 
 
-def main() -> int:
+def main(control: socket.socket) -> int:
     """Until nobody asks any more."""
     # An interrupt goes to the whole group; it is the parent that answers it, by ending us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.meta_path.insert(0, _NoPandas())
-    control = socket.socket(fileno=int(sys.argv[1]))  # open until the process ends: its end tells that we have died
     os.close(open_process(os.getpid()))  # where it cannot be done it is said now, and not of a file
     _load()
     control.send(b"R", socket.MSG_NOSIGNAL)
@@ -146,8 +145,10 @@ def _close_all_but(kept: set[int]) -> None:
 if __name__ == "__main__":
     exit_code = 1
     try:
-        exit_code = main()
-    except BaseException:  # noqa: BLE001  # printed before the control socket closes, which is when it is read
+        # A global stays open until the process ends: its owner takes the end of the socket for our death.
+        owner = socket.socket(fileno=int(sys.argv[1]))
+        exit_code = main(owner)
+    except BaseException:  # noqa: BLE001  # printed before the socket closes, which is when it is read
         traceback.print_exc()
     finally:
         os._exit(exit_code)

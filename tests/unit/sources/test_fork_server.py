@@ -193,6 +193,51 @@ def test_a_server_that_cannot_load_is_told_with_its_last_words(
     assert "import of connectors.sources.csv_reader halted" in str(raised.value.detail["stderr"])
 
 
+ENDS_LATE = """
+import os, sys, time
+sys.modules['connectors.sources.csv_reader'] = None
+def end(code, end=os._exit):
+    os.closerange(3, 1024)  # the kernel closes what is open before the process can be waited for
+    while not os.path.exists({released!r}):
+        time.sleep(0.01)
+    end(code)
+os._exit = end
+"""
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_has_closed_its_sockets_is_let_end_before_its_death_is_judged(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = tmp_path / "released"
+    (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(released)))
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
+
+    def wait(
+        self: subprocess.Popen[bytes],
+        timeout: float | None = None,
+        wait: Callable[[subprocess.Popen[bytes], float | None], int] = subprocess.Popen.wait,
+    ) -> int:
+        released.touch()
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
+        open_parsed(small, spec_of())
+    assert "import of connectors.sources.csv_reader halted" in str(raised.value.detail["stderr"])
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(tmp_path / "never")))
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
+    monkeypatch.setattr(fork_server, "END_MAX_S", 0.2)
+    with pytest.raises(RetriableError, match="PARSER_KILLED"):
+        open_parsed(small, spec_of())
+
+
 OWNER = """
 import sys, time
 from connectors.sources.fork_server import PARSERS

@@ -1,0 +1,29 @@
+"""Processes that keep the processors busy, and end with the hunt, also with one that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from orchestration.local import tether
+
+BUSY: Final = "while True: pass"
+
+
+def tethered(command: Sequence[str], signal_number: signal.Signals) -> list[str]:
+    """A command that gets the signal when this process ends."""
+    return [sys.executable, "-I", "-S", tether.__file__, str(int(signal_number)), str(os.getpid()), *command]
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many that never wait."""
+    with ExitStack() as running:
+        for _ in range(processes):
+            command = tethered([sys.executable, "-I", "-S", "-c", BUSY], signal.SIGKILL)
+            process = running.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+            running.callback(process.kill)
+        yield

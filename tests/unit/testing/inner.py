@@ -1,0 +1,37 @@
+"""Small suites that are run by a pytest of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[3]
+INI: Final = "[pytest]\nmarkers =\n    slow(why): it\n    faults(why): it\n    containers: it\n"
+ENVIRONMENT: Final = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # half of the time of such a run
+    "PYTEST_PLUGINS": "xdist.plugin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+def write_suite(folder: Path, files: Mapping[str, str], ini: str = "") -> None:
+    """Files of tests by their paths."""
+    (folder / "pytest.ini").write_text(INI + ini)
+    for path, text in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+def environment() -> dict[str, str]:
+    """For processes that run such a suite: nothing of the pytest that this one belongs to."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | ENVIRONMENT
+
+
+def run(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """A module of Python, in that folder."""
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
