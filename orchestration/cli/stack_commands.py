@@ -53,6 +53,9 @@ def up(
         print_json(stack.status(ready).as_record())
     else:
         print_line(f"ready; everything is in {ready.home}")
+        say("Import a file:      muster import people.csv --audience vip --wait")
+        say(f"Or upload it to:    s3://{ready.inbox_bucket}/{ready.inbox_prefix}default/vip/people.csv")
+        say("Connect programs:   muster connect")
 
 
 def down(*, json: options.Json = False) -> None:
