@@ -30,6 +30,24 @@ OCTETS: Final = "binary/octet-stream"
 that costs the server six times as much."""
 
 
+class _Sent:
+    """Counts what one try of an upload has sent, in its threads."""
+
+    def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
+        self._on_bytes = on_bytes
+        self._lock = threading.Lock()
+        self._total = 0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._total += size
+        if self._on_bytes is not None:
+            self._on_bytes(size)
+
+    def take_back(self) -> None:
+        self.add(-self._total)
+
+
 class ObjectStore:
     """An S3 endpoint with its credentials. Safe to share between threads. Every method blocks.
 
@@ -175,7 +193,8 @@ class ObjectStore:
     def put_file(self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None) -> None:
         """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
 
-        `on_bytes` gets the size of each piece that was sent, from the threads of the upload.
+        An outage is retried for `resume_s`, from the beginning of the file. `on_bytes` gets the size of each piece that
+        was sent, from the threads of the upload; a negative one takes back what a failed try has sent.
         """
         from boto3.s3.transfer import TransferConfig
 
@@ -184,8 +203,21 @@ class ObjectStore:
         config = TransferConfig(
             multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
         )
-        with translated(bucket, key):
-            self._client.upload_file(str(path), bucket, key, Config=config, Callback=on_bytes)
+        give_up = time.monotonic() + self._resume_s
+        pause = RESUME_PAUSE_S
+        while True:
+            sent = _Sent(on_bytes)
+            try:
+                with translated(bucket, key):
+                    self._client.upload_file(str(path), bucket, key, Config=config, Callback=sent.add)
+            except RetriableError:
+                if time.monotonic() > give_up:
+                    raise
+                sent.take_back()
+                time.sleep(pause)
+                pause = min(2 * pause, RESUME_PAUSE_MAX_S)
+            else:
+                return
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix`, in the order of their keys."""

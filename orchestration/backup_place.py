@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from connectors.private_files import make_private_folder, write_private
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 
@@ -35,8 +36,9 @@ class DirectoryPlace:
         """See `BackupPlace`."""
         target = self._path / name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(target.parent)
             partial = target.with_name(target.name + ".partial")
+            write_private(partial, b"")
             shutil.copyfile(file, partial)
             with partial.open("rb") as written:
                 os.fsync(written.fileno())

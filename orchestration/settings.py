@@ -6,6 +6,7 @@ Order of precedence: environment (`MUSTER_<FIELD>`), then
 `<home>/settings.toml` (written by `muster up`), then defaults.
 """
 
+import hmac
 import os
 import re
 import tomllib
@@ -123,6 +124,7 @@ class Settings:
     smtp_password: Secret = Secret("")
     smtp_from: str = ""
     webhook_secret: Secret = Secret("")
+    webhook_private_targets: str = ""
     operator_emails: str = ""
     operator_webhooks: str = ""
     notify_tries: int = 12
@@ -162,6 +164,14 @@ class Settings:
             ENV_PREFIX + name.upper(): value.reveal() if isinstance(value, Secret) else str(value)
             for name, value in values.items()
         }
+
+    def engine_keys(self) -> dict[str, str]:
+        """Arguments of boto3 for a client of the embedded workflow engine, which checks signatures.
+
+        Derived from the secret of the store, so that every home and every container that has it has them too.
+        """
+        secret = hmac.digest(self.s3_secret_key.reveal().encode(), b"workflow engine", "sha256").hex()
+        return {"aws_access_key_id": self.s3_access_key, "aws_secret_access_key": secret}
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""

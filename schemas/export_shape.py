@@ -131,8 +131,9 @@ def not_in_a_delta() -> UserError:
     """Why a delta has no suppression lists and no looked up columns."""
     return UserError(
         "NOT_IN_A_DELTA",
-        "a user who is suppressed since, or whose looked up attributes have changed, would not be in a delta; export "
-        "the whole version",
+        "a delta would miss users who were suppressed since, or whose looked up attributes have changed; export the "
+        "whole version with --suppress or --attributes, or the delta without them and the delta of the suppression "
+        "list beside it, whose users the receiver leaves out",
     )
 
 

@@ -6,12 +6,14 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
                  segments/checkpoints/<partition>/<generation>-<changes>-<time>.npz                    states of workers
                  segments/cuts/<cut>/<partition>-<content hash>.parquet                                members of a cut
+                 download/...                                                       exports that a client fetches
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
                  rejects/<tenant>/<job>.parquet
                  activity/<events|profiles>/data/<tenant>/<partition>/<first offset>-<end offset>-<content hash>.parquet
                  activity/<events|profiles>/users/<as below data/>       the users of such a file
                  activity/<events|profiles>/metadata/...                 Iceberg metadata of the archive
+                 exports/...                                              exports
 """
 
 import re
@@ -82,6 +84,50 @@ ACTIVITY_PREFIX: Final = "activity/"
 
 REJECTS_PREFIX: Final = "rejects/"
 """Below it lie the rejects of all jobs, in the lake bucket."""
+
+CHECKPOINTS_PREFIX: Final = "segments/checkpoints/"
+"""Below it segment workers keep the states of their partitions."""
+
+EXPORTS_PREFIX: Final = "exports/"
+"""The one prefix of the lake bucket that exports may write to."""
+
+DOWNLOADS_PREFIX: Final = "download/"
+"""The one prefix of the staging bucket that exports may write to."""
+
+_CHECKPOINT: Final = re.compile(
+    rf"{CHECKPOINTS_PREFIX}\d{{5}}/(era-\d{{10}}-)?\d{{20}}-\d{{20}}-\d{{20}}\.npz", re.ASCII
+)
+_JOB: Final = rf"[0-9a-z]{{{JOB_ID_LENGTH}}}"
+_STAGED: Final = re.compile(
+    rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
+    rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
+    rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
+    rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
+    rf"|{DOWNLOADS_PREFIX}.+",
+    re.ASCII | re.DOTALL,
+)
+_IN_LAKE: Final = re.compile(
+    rf"{AUDIENCES_PREFIX}{NAME_PATTERN.pattern}/{_JOB}/(data|metadata)/.+"
+    rf"|{REJECTS_PREFIX}{NAME_PATTERN.pattern}/{_JOB}\.parquet"
+    rf"|{ACTIVITY_PREFIX}(events|profiles)/(data|users|metadata)/.+"
+    rf"|{EXPORTS_PREFIX}.+",
+    re.ASCII | re.DOTALL,
+)
+
+
+def is_staging_key(key: str) -> bool:
+    """Whether Muster could have written this key to the staging bucket."""
+    return _STAGED.fullmatch(key) is not None or is_checkpoint_key(key)
+
+
+def is_lake_key(key: str) -> bool:
+    """Whether Muster could have written this key to the lake bucket."""
+    return _IN_LAKE.fullmatch(key) is not None
+
+
+def is_checkpoint_key(key: str) -> bool:
+    """Whether `checkpoint_key` could have built this key."""
+    return _CHECKPOINT.fullmatch(key) is not None
 
 
 def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: Partition | None = None) -> str:
@@ -209,7 +255,7 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
 
 def checkpoint_prefix(partition: Partition) -> str:
     """Prefix of the checkpoints of the segments in a partition, in the staging bucket."""
-    return f"segments/checkpoints/{partition:05d}/"
+    return f"{CHECKPOINTS_PREFIX}{partition:05d}/"
 
 
 def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int, era: int = 0) -> str:

@@ -16,6 +16,9 @@ ROW_MAX_BYTES: Final = CHUNK_MAX_BYTES // 2
 
 HOUR_MS: Final = 60 * 60 * 1000
 RETENTION_MS: Final = 7 * 24 * HOUR_MS
+USERS_SEGMENT_MS: Final = 24 * HOUR_MS
+"""How long a log segment that holds users stays open. Kafka deletes whole segments, so that a record outlives its
+retention by up to this; Kafka's default is a week, in busy topics too."""
 MAX_JOB_AGE_S: Final = 3 * 24 * 60 * 60
 """A job older than this is aborted by the sweeper, so that no job outlives the messages it depends on (7 days)."""
 
@@ -60,34 +63,38 @@ class TopicSpec:
     cleanup: Literal["delete", "compact"] = "delete"
     retention_ms: int = RETENTION_MS
     message_max_bytes: int = MESSAGE_MAX_BYTES
+    holds_users: bool = False
 
     def config(self, replication_factor: int = 1) -> Mapping[str, str]:
         """Topic-level configuration as Kafka names it. One replica may be away, and nothing acknowledged is lost."""
-        return {
+        config = {
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.message_max_bytes),
             "message.timestamp.type": "LogAppendTime",
             "min.insync.replicas": str(max(1, replication_factor - 1)),
         }
+        return config | {"segment.ms": str(USERS_SEGMENT_MS)} if self.holds_users else config
 
 
 TOPICS: Final = (
-    TopicSpec(name=IMPORTS, partitions=None),
-    TopicSpec(name=IMPORTS_SMALL, partitions=None),
+    TopicSpec(name=IMPORTS, partitions=None, holds_users=True),
+    TopicSpec(name=IMPORTS_SMALL, partitions=None, holds_users=True),
     TopicSpec(name=IMPORT_PROGRESS, partitions=1),
     TopicSpec(name=JOB_EVENTS, partitions=1),
-    TopicSpec(name=EVENTS, partitions=None),
-    TopicSpec(name=PROFILES, partitions=None),  # not compacted: a later change does not repeat what earlier ones set
+    TopicSpec(name=EVENTS, partitions=None, holds_users=True),
+    # Not compacted: a later change does not repeat what earlier ones set.
+    TopicSpec(name=PROFILES, partitions=None, holds_users=True),
     TopicSpec(name=SEGMENT_ACTIVATIONS, partitions=None, retention_ms=FOREVER_MS),
-    TopicSpec(name=MEMBERSHIP_CHANGES, partitions=None),
+    TopicSpec(name=MEMBERSHIP_CHANGES, partitions=None, holds_users=True),
     TopicSpec(name=SEGMENT_STATUS, partitions=1),
     TopicSpec(name=ARCHIVE, partitions=1),
     TopicSpec(name=ARCHIVE_COMMITS, partitions=1, cleanup="compact"),  # key: <topic>/<partition>
     TopicSpec(
         name=DEAD_LETTERS,
         partitions=1,
-        retention_ms=4 * RETENTION_MS,
+        retention_ms=3 * RETENTION_MS,
+        holds_users=True,
         message_max_bytes=MESSAGE_MAX_BYTES + 64 * 1024,  # the whole undecodable message and why
     ),
 )

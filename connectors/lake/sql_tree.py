@@ -5,6 +5,7 @@ that make rows of nothing; everything else, DuckDB's catalogs and settings inclu
 would have said to it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,10 @@ REFUSED_FUNCTIONS: Final = frozenset({"current_setting", "write_log"})
 RECURRING: Final = "recurring"
 """Schema under which a recursive expression with USING KEY names itself."""
 VIEW_PREFIX: Final = "_muster_"
+RESERVED: Final = frozenset({"file", "s3", "http", "https", "hf", "gcs", "gs", "r2", "azure", "az", "abfss"})
+"""Names that stand for places outside the query in DuckDB."""
+PLACE: Final = re.compile(r"[/\\.:*?\[\]]")
+"""What makes a name one of files: an expression of that name, in one corner of a query, must not open it in another."""
 
 Tree = dict[str, Any]
 
@@ -50,6 +55,8 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
     known = {entry["key"].lower() for node in nodes for entry in _expressions(node)}
     if taken := sorted(known & system_names):
         raise UserError("BAD_SQL", f"{taken[0]} is the name of a table of DuckDB's: call the expression otherwise")
+    if taken := sorted(n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or PLACE.search(n)):
+        raise UserError("BAD_SQL", f"{taken[0][:80]!r} is no name for an expression: use letters, digits and _")
     views: dict[Call, str] = {}
     for node in nodes:
         match node.get("type"):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from connectors.private_files import make_private_folder
+
 
 @contextmanager
 def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
@@ -15,7 +17,7 @@ def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
     Others there with this prefix that nobody holds are of the dead, and removed first. Raises OSError.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(parent)
     with _lock(parent, wait=True) as alone:  # or a folder that is new would be taken for a dead one's
         for left in parent.glob(f"{prefix}*") if alone else ():
             with suppress(OSError), _lock(left, wait=False) as dead:

@@ -8,12 +8,12 @@ from stat import S_ISREG
 from typing import Final
 
 from connectors.lake.parts import file_sha256
+from connectors.private_files import FILE_MODE, make_private_folder, write_private
 from connectors.sinks.held_folder import held_folder
 from connectors.sinks.refusals import key_taken, room_at_destination
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 
-READABLE: Final = 0o644
 HIDDEN: Final = ".muster-export-"
 
 
@@ -41,8 +41,8 @@ class LocalFolder:
         """Flushed to disk, then moved."""
         target = self._folder / key
         with self._faults():
-            path.chmod(READABLE)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            path.chmod(FILE_MODE)
+            make_private_folder(target.parent)
             if not _link(path, target) and not _same(path, target):
                 raise key_taken(str(target))
             for folder in self._folders_of(key):
@@ -53,8 +53,7 @@ class LocalFolder:
         """Written apart, flushed, and linked into its place when the files are sure to be in theirs."""
         with self._hidden() as hidden, self._faults():
             path = hidden / MANIFEST_NAME
-            path.write_bytes(data)
-            path.chmod(READABLE)
+            write_private(path, data)
             _sync(self._folder)
             new = _link(path, self._folder / MANIFEST_NAME)
             _sync(self._folder)

@@ -12,6 +12,7 @@ from connectors.lake.duck import batches, connect, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import file_sha256, write_rows
+from connectors.private_files import FILE_MODE, make_private_folder
 from connectors.sinks.addresses import local_path, s3_object
 from connectors.sinks.refusals import room_at_destination, room_for_scratch
 from connectors.sinks.s3_faults import Place, destination_faults
@@ -94,7 +95,7 @@ def _write(
 
 def _hidden(target: Path) -> Path:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(target.parent)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     except OSError as exc:
         raise UserError("DESTINATION_NOT_WRITABLE", f"{target}: {exc.strerror}", path=str(target)) from exc
@@ -105,7 +106,7 @@ def _hidden(target: Path) -> Path:
 def _reveal(path: Path, target: Path, *, overwrite: bool) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    path.chmod(0o644)
+    path.chmod(FILE_MODE)
     try:
         if overwrite:
             path.replace(target)

@@ -15,7 +15,7 @@ from orchestration.cli.notification_commands import (
     recipients_record,
 )
 from orchestration.cli.options import command, group, with_import_settings
-from orchestration.cli.session import SESSION, catalog_context, lake_context
+from orchestration.cli.session import SESSION, catalog_context, lake_context, settings
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
@@ -95,7 +95,7 @@ def configure(
     del json
     from orchestration.operations.notifying import check_recipients
 
-    check_recipients(notify_email or (), notify_webhook or ())
+    check_recipients(settings(), notify_email or (), notify_webhook or ())
     from orchestration.operations import audiences as operations
 
     context = catalog_context()

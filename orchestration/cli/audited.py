@@ -63,6 +63,7 @@ READS: Final = frozenset(
         "down",
         "status",
         "doctor",
+        "connect",
         "worker",
         "inspect",
         "receipt",

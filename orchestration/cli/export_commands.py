@@ -1,5 +1,6 @@
 """`muster export` and `muster verify`."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 NULL: Final = "\\N"
 ONE_FILE: Final = ".parquet"
+FILE_NAME: Final = re.compile(r".*\.(csv|tsv|jsonl?|ndjson|parquet)(\.(gz|zst))?", re.IGNORECASE | re.DOTALL)
 PROFILE: Final = typer.Option("--profile", metavar="NAME", help="Whose credentials, in destinations.toml.")
 
 
@@ -118,6 +120,12 @@ def export(
     chosen_otherwise = delta_from is not None or row_group_rows is not None or request.shape != ExportShape()
     if one_file and (request.format != ExportFormat(format="parquet") or chosen_otherwise or profile is not None):
         raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
+    if not one_file and FILE_NAME.fullmatch(to):
+        raise typer.BadParameter(
+            f"{to!r} names a file, but an export is a folder of files with a manifest; name the folder, with --format "
+            f"for its files, or write one Parquet file (FILE{ONE_FILE})",
+            param_hint="--to",
+        )
     if overwrite and not one_file:
         raise typer.BadParameter("an export with a manifest is never replaced", param_hint="--overwrite")
     by_job = "://" in to and not one_file

@@ -84,6 +84,13 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
+def without_controls(value: object) -> object:
+    """A cell of CSV: control characters of a text become escapes, but for line breaks and tabs, which CSV quotes."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in "\n\r\t" else ascii(c)[1:-1] for c in value)
+
+
 def shorten(text: str, width: int) -> str:
     """Text of at most `width` characters, cut in the middle where it is longer."""
     if len(text) <= width:

@@ -232,12 +232,13 @@ def rejects(
     Where they are, why they were refused, and how they begin.
     """
     del json
+    from connectors.private_files import write_private
     from orchestration.operations.rejects import read_rejects, rejects_file
 
     file = rejects_file(lake_context(), job_id(job))
     if to is not None and file is not None:
         try:
-            to.write_bytes(file)
+            write_private(to, file)
         except OSError as exc:
             raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
         say(f"All rejects are in {to} (Parquet).")

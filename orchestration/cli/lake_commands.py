@@ -3,16 +3,18 @@
 import csv
 import sys
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from orchestration.cli import options
 from orchestration.cli.console import out, print_json, print_json_rows, print_line, print_table, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, safe, shorten
+from orchestration.cli.formatting import number, safe, shorten, without_controls
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, kafka_context, lake_context
+
+SQL_MAX_S: Final = 3600.0
 
 dead_letters = group(
     "dead-letters",
@@ -40,14 +42,17 @@ def sql(
     tenant: options.Tenant = "default",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many rows on a terminal.")] = 100,
     csv_: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Longest run.")] = 3600.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=SQL_MAX_S, help="Longest run.")
+    ] = SQL_MAX_S,
     json: options.Json = False,
 ) -> None:
     """Query published audiences and rejects.
 
     They are read as audience('name'[, version => N][, tenant => 'T']) and rejects('job').
 
-    Where the output is no terminal, or with --csv or --json, all rows are printed.
+    Where the output is no terminal, or with --csv or --json, all rows are printed. Control characters in texts are
+    escaped, so that none reaches a terminal; --json and, into a file or pipe, --csv print texts as they are.
     """
     del json
     from orchestration.operations.reading import sql as run_sql
@@ -58,8 +63,9 @@ def sql(
             print_json_rows(dict(zip(answer.names, row, strict=True)) for row in answer.rows)
         elif csv_ or not out().is_terminal:
             writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(answer.names)
-            writer.writerows(answer.rows)
+            exact = csv_ and not out().is_terminal
+            writer.writerow(answer.names if exact else map(without_controls, answer.names))
+            writer.writerows(answer.rows if exact else (map(without_controls, row) for row in answer.rows))
         else:
             found = list(islice(answer.rows, limit + 1))
             numeric = [n for i, n in enumerate(answer.names) if found and isinstance(found[0][i], int | float)]

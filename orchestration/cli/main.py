@@ -10,6 +10,7 @@ from orchestration.cli import (
     audience_commands,
     audit_commands,
     backup_commands,
+    connect_commands,
     deploy_commands,
     export_commands,
     exports_commands,
@@ -80,6 +81,7 @@ def root(
 
 for module in (
     stack_commands,
+    connect_commands,
     import_commands,
     job_commands,
     tenant_commands,

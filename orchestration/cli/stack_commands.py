@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     *,
-    free_ports: Annotated[bool, typer.Option("--free-ports", help="Choose free ports at the first start.")] = False,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Choose free ports, if none are chosen or one is taken.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Start the embedded stack and wait until it is ready.
@@ -51,6 +53,9 @@ def up(
         print_json(stack.status(ready).as_record())
     else:
         print_line(f"ready; everything is in {ready.home}")
+        say("Import a file:      muster import people.csv --audience vip --wait")
+        say(f"Or upload it to:    s3://{ready.inbox_bucket}/{ready.inbox_prefix}default/vip/people.csv")
+        say("Connect programs:   muster connect")
 
 
 def down(*, json: options.Json = False) -> None:
@@ -120,7 +125,11 @@ def worker(
 
     Several share the partitions. SIGTERM or Ctrl-C ends it.
     """
-    environment = {**os.environ, **settings().environment(), "PYTHONUNBUFFERED": "1"}
+    from orchestration.operations.availability import require_services
+
+    loaded = settings()
+    require_services(loaded, "Kafka", "object store")
+    environment = {**os.environ, **loaded.environment(), "PYTHONUNBUFFERED": "1"}
     say("A worker starts; Ctrl-C ends it.")
     sys.stdout.flush()
     sys.stderr.flush()

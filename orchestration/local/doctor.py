@@ -193,8 +193,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         "stepfunctions",
         endpoint_url=settings.engine_url,
         region_name=settings.aws_region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+        **settings.engine_keys(),
     )
     known = {m["stateMachineArn"] for m in client.list_state_machines()["stateMachines"]}
     for machine in machine_specs():

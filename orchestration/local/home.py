@@ -5,11 +5,11 @@ import os
 import secrets
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestration.local.ports import Ports, pick_free_ports
+from orchestration.local.ports import Ports, is_free, pick_free_ports
 from orchestration.settings import SETTINGS_FILE, Settings
 from schemas.errors import UserError
 
@@ -103,12 +103,14 @@ def write_private(path: Path, text: str) -> None:
 def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Settings:
     """Make a home usable and read its settings: directories, random secrets, ports. Idempotent.
 
-    What a settings file already says is kept, also its ports: clients may have remembered them. `free_ports` only
-    chooses where nothing has been chosen yet. Raises `UserError` HOME_NOT_WRITABLE, BAD_SETTINGS.
+    What a settings file already says is kept, also its ports: clients may have remembered them. `free_ports` chooses
+    where nothing has been chosen yet, or where another program has taken one: give it for a stopped stack only.
+    Raises `UserError` HOME_NOT_WRITABLE, BAD_SETTINGS.
     """
     home.make()
     env = {**env, "MUSTER_HOME": str(home.path)}
     known = tomllib.loads(home.settings_file.read_text(encoding="utf-8")) if home.settings_file.exists() else {}
+    before = dict(known)
     added: dict[str, str | int] = {
         "s3_secret_key": secrets.token_urlsafe(SECRET_BYTES),
         "webhook_secret": secrets.token_urlsafe(SECRET_BYTES),
@@ -118,13 +120,21 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Setti
         write_private(home.ports_file, ports.as_toml())
         if free_ports:
             added |= ports.addresses()
+    elif free_ports and not _ports_are_free(home, env):
+        ports = pick_free_ports()
+        write_private(home.ports_file, ports.as_toml())
+        known |= ports.addresses()
     # Topics are created with this number and never get another: a later start must not depend on a variable of today.
     added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}
-    if missing:
+    if missing or known != before:
         write_private(home.settings_file, as_toml(known | missing))
     home.settings_file.chmod(PRIVATE_FILE)
     return Settings.load(env)
+
+
+def _ports_are_free(home: Home, env: Mapping[str, str]) -> bool:
+    return all(map(is_free, astuple(Ports.load(home.ports_file, Settings.load(env)))))
 
 
 def as_toml(values: Mapping[str, object]) -> str:

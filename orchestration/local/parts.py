@@ -89,15 +89,14 @@ def environment(context: Context, *, speaks_aws: bool) -> dict[str, str]:
 
 
 def aws_environment(settings: Settings) -> dict[str, str]:
-    """What AWS SDKs find in a part that talks to the engine. The engine checks no credentials, S3 has its own.
+    """What AWS SDKs find in a part that talks to the engine: its keys. S3 has its own, in the settings.
 
     Without an engine of ours it is AWS that is talked to: with the credentials of the role, which are let be.
     """
     if not settings.engine_url:
         return {"AWS_DEFAULT_REGION": settings.aws_region, "AWS_REGION": settings.aws_region}
     return {
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        **{name.upper(): value for name, value in settings.engine_keys().items()},
         "AWS_DEFAULT_REGION": settings.aws_region,
         "AWS_REGION": settings.aws_region,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -25,7 +25,7 @@ STOP_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.05
 LOG_LINES: Final = 15
 PORTS_VARIABLE: Final = "MUSTER_PORTS"
-"""`MUSTER_PORTS=free` chooses free ports at the first start of a home, for tests and second stacks."""
+"""`MUSTER_PORTS=free` chooses free ports where none are chosen yet or one is taken, for tests and second stacks."""
 
 _supervisors: Final[dict[Path, subprocess.Popen[bytes]]] = {}
 """Supervisors that this process started; they are its children, so it has to wait for them when they end."""
@@ -54,10 +54,11 @@ def up(
     """
     env = dict(os.environ if env is None else env)
     home = home_of(target)
-    settings = initialise(home, env, free_ports=free_ports or env.get(PORTS_VARIABLE) == "free")
+    before = read_status(home)
+    wants_free = free_ports or env.get(PORTS_VARIABLE) == "free"
+    settings = initialise(home, env, free_ports=wants_free and not before.running)
     Ports.load(home.ports_file, settings)
     chosen = select(all_parts(settings), parts)
-    before = read_status(home)
     if before.running:
         missing = [p.name for p in chosen if before.part(p.name) is None]
         if parts is not None and missing:

@@ -180,8 +180,8 @@ class PartRunner(threading.Thread):
                 raise UserError(
                     "PORT_TAKEN",
                     f"port {port}, which {self.part.name} needs, is taken by "
-                    f"{processes.listener_name(port) or 'another program'}; stop that, or choose other ports "
-                    "(MUSTER_PORTS=free with an empty home)",
+                    f"{processes.listener_name(port) or 'another program'}; stop that, or let `muster up --free-ports` "
+                    "choose other ports",
                     part=self.part.name,
                     port=port,
                 )

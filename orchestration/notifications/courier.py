@@ -19,6 +19,7 @@ from typing import Final, assert_never
 from orchestration.clock import now_ms
 from orchestration.notifications import mail, signing, webhook
 from orchestration.notifications.outbox import Notification, Outbox
+from orchestration.notifications.targets import ANYWHERE, PrivateTargets
 from orchestration.settings import Settings
 from schemas.errors import FatalError, MusterError
 
@@ -107,6 +108,11 @@ class Courier:
                     raise FatalError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
                 body = json.dumps(dict(row.body), sort_keys=True).encode()
                 key = signing.signing_key(secret, row.tenant)
-                webhook.post(row.address, body, signing.headers(key, row.notification_id, body, int(now_ms() / 1000)))
+                signed = signing.headers(key, row.notification_id, body, int(now_ms() / 1000))
+                # Operators are told where their own settings say.
+                private = (
+                    ANYWHERE if row.tenant is None else PrivateTargets.parse(self._settings.webhook_private_targets)
+                )
+                webhook.post(row.address, body, signed, private=private)
             case _:
                 assert_never(row.channel)

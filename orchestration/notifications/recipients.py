@@ -1,6 +1,5 @@
 """Who is told: addresses are checked where they come in, so that nothing can be smuggled into a header or a request."""
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import recipients
+from orchestration.notifications.targets import ANYWHERE, PrivateTargets, literal, refused
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 
@@ -50,8 +50,11 @@ def email(text: str) -> str:
     return text
 
 
-def webhook(text: str) -> str:
-    """An https URL; http only for this machine itself. Raises `UserError` BAD_RECIPIENT."""
+def webhook(text: str, private: PrivateTargets) -> str:
+    """An https URL that may be called, as far as its text tells; http only for `private`. Raises `UserError`.
+
+    A name is resolved when it is called, and judged then. The code is BAD_RECIPIENT.
+    """
     fault = None
     try:
         url = urlsplit(text)
@@ -62,25 +65,29 @@ def webhook(text: str) -> str:
         fault = "is not a URL"
     elif url.username is not None or url.password is not None or "#" in text:
         fault = "may hold no user, password or fragment"
-    elif url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.hostname)):
-        fault = "is not https"
+    else:
+        fault = _not_callable(url.scheme, url.hostname, port, private)
     if fault is not None:
         raise UserError("BAD_RECIPIENT", f"{text!r} {fault}", address=text)
     return text
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _not_callable(scheme: str, host: str, port: int | None, private: PrivateTargets) -> str | None:
+    https = scheme == "https"
+    if not https and scheme != "http":
+        return "is not https"
+    port = port or (443 if https else 80)
+    if (address := literal(host)) is not None:
+        why = refused(host, port, address, https=https, private=private)
+        return why and f"cannot be called: {why}"
+    return None if https or private.has(host, port) else "is not https, and not in the setting webhook_private_targets"
 
 
 def operators(emails: str, webhooks: str) -> list[Recipient]:
     """The operators of the settings, separated by blanks or commas. Raises `UserError` BAD_RECIPIENT."""
     return [
         *(Recipient(channel="email", address=email(text)) for text in re.split(r"[\s,]+", emails) if text),
-        *(Recipient(channel="webhook", address=webhook(text)) for text in webhooks.split() if text),
+        *(Recipient(channel="webhook", address=webhook(text, ANYWHERE)) for text in webhooks.split() if text),
     ]
 
 

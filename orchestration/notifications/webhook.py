@@ -1,7 +1,9 @@
-"""One POST to one URL. No redirect is followed, no proxy is asked, only the status of the answer is looked at."""
+"""One POST to one URL, at an address that was judged (`targets`).
+
+No redirect is followed, no proxy is asked, only the status of the answer is looked at.
+"""
 
 import http.client
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -9,28 +11,34 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from orchestration.notifications.deadline import OPERATION_S, TOTAL_S, deadline
+from orchestration.notifications.targets import PrivateTargets, resolve
 from schemas.errors import RetriableError
 
 _SUCCESS: Final = range(200, 300)
 
 
 def post(
-    url: str, body: bytes, headers: Mapping[str, str], *, operation_s: float = OPERATION_S, total_s: float = TOTAL_S
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    private: PrivateTargets,
+    operation_s: float = OPERATION_S,
+    total_s: float = TOTAL_S,
 ) -> None:
-    """Deliver. Raises `RetriableError` WEBHOOK_FAILED: no connection, a wrong certificate, any answer but 2xx."""
+    """Deliver to a public address over https, or to one of `private`.
+
+    Raises `RetriableError` WEBHOOK_FAILED: no connection, a wrong certificate, a target that may not be called, any
+    answer but 2xx.
+    """
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, port, timeout=operation_s, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=operation_s)
+    https = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if https else 80)
+    connection = http.client.HTTPConnection(host, parts.port, timeout=operation_s)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         with deadline(lambda: connection.sock, total_s):
-            connection.connect()
-            _refuse_the_machines_own_network(connection.sock)
+            connection.sock = _connected(host, port, https=https, private=private, timeout_s=operation_s)
             connection.request("POST", target, body=body, headers=dict(headers))
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -42,9 +50,16 @@ def post(
         raise RetriableError("WEBHOOK_FAILED", f"{host} answered {status}{redirect}", status=status)
 
 
-def _refuse_the_machines_own_network(connection: socket.socket) -> None:
-    """Link-local addresses are those of metadata services, which hand out credentials."""
-    address = ipaddress.ip_address(str(connection.getpeername()[0]).partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local:
-        raise OSError(f"{mapped} is a link-local address")
+def _connected(host: str, port: int, *, https: bool, private: PrivateTargets, timeout_s: float) -> socket.socket:
+    """A connection to the address that was judged: to ask the resolver again might give another one."""
+    fault: OSError | None = None
+    for family, address in resolve(host, port, https=https, private=private):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout_s)
+            connection.connect(address)
+            return ssl.create_default_context().wrap_socket(connection, server_hostname=host) if https else connection
+        except OSError as exc:
+            connection.close()
+            fault = exc
+    raise fault or OSError(f"{host} has no address")

@@ -22,6 +22,8 @@ from schemas.ids import JobId, Version
 from schemas.layout import (
     IMPORTS_PREFIX,
     audience_prefix,
+    is_lake_key,
+    is_staging_key,
     part_import,
     split_s3_uri,
     staged_import,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 SETTLE_MS: Final = 60_000
 """The sweeper removes what a job has staged within seconds; what is left a minute after its end is a leftover."""
 JOBS: Final = 1_000_000
+FOREIGN_SHOWN: Final = 5
 _IMPORT_MODES: Final = frozenset({"replace", "append", "remove"})
 
 
@@ -91,6 +94,7 @@ def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Rep
         findings += _check_holds(context, audience, repair=repair)
     findings += check_archive(context, repair=repair, deep=deep)
     findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
+    findings += _check_foreign(context)
     return Report(audiences=len(audiences), versions=versions, jobs=len(jobs), findings=tuple(findings))
 
 
@@ -276,3 +280,19 @@ def _check_staging(context: "Context", jobs: dict[JobId, Job], *, repair: bool) 
             message=f"{size} bytes are staged for a job {whose}",
             repaired=repair,
         )
+
+
+def _check_foreign(context: "Context") -> Iterator[Finding]:
+    """Objects in our buckets that Muster could not have written. Nothing reads or removes them."""
+    settings = context.settings
+    for bucket, is_ours in ((settings.staging_bucket, is_staging_key), (settings.lake_bucket, is_lake_key)):
+        foreign = [entry.key for entry in context.objects.list(bucket) if not is_ours(entry.key)]
+        if foreign:
+            shown = ", ".join(repr(key[:80]) for key in foreign[:FOREIGN_SHOWN])
+            yield Finding(
+                severity="note",
+                code="FOREIGN_OBJECTS",
+                subject=f"bucket {bucket}",
+                message=f"{len(foreign)} objects were not written by Muster, which ignores them: {shown}"
+                f"{', ...' if len(foreign) > FOREIGN_SHOWN else ''}",
+            )

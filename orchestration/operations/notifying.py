@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.clock import iso, now_ms
 from orchestration.notifications.recipients import email, webhook
+from orchestration.notifications.targets import PrivateTargets
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, tenant_name
 
@@ -12,15 +13,16 @@ if TYPE_CHECKING:
     from orchestration.context import Context
     from orchestration.notifications.outbox import Notification
     from orchestration.notifications.recipients import Recipient
-    from orchestration.settings import Secret
+    from orchestration.settings import Secret, Settings
 
 
-def check_recipients(emails: Sequence[str], webhooks: Sequence[str]) -> None:
+def check_recipients(settings: "Settings", emails: Sequence[str], webhooks: Sequence[str]) -> None:
     """Raise `UserError` BAD_RECIPIENT for the first one that cannot be told."""
+    private = PrivateTargets.parse(settings.webhook_private_targets)
     for address in emails:
         email(address)
     for address in webhooks:
-        webhook(address)
+        webhook(address, private)
 
 
 def set_recipients(
@@ -36,7 +38,7 @@ def set_recipients(
 
     Raises `UserError` BAD_RECIPIENT, UNKNOWN_TENANT.
     """
-    check_recipients(emails, webhooks)
+    check_recipients(context.settings, emails, webhooks)
     if tenant not in context.audiences.tenants():
         raise UserError("UNKNOWN_TENANT", f"there is no tenant {tenant!r}", tenant=tenant)
     if emails or nobody:

@@ -8,7 +8,7 @@ from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.operations.submit import DEFAULT_TENANT
-from orchestration.steps.exports.places import require_free_of_ours
+from orchestration.steps.exports.places import require_export_prefix
 from orchestration.steps.references import ref_of
 from schemas.errors import UserError
 from schemas.ids import Version, tenant_name
@@ -70,7 +70,7 @@ def export(
     Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, BAD_DESTINATION, and as `export_parquet` does.
     """
     if "://" in destination:
-        require_free_of_ours(context.settings, destination)
+        require_export_prefix(context.settings, destination)
     info, parts = version_files(context, audience, version)
     done = export_parquet(info, parts, destination, s3=context.s3, limits=context.duck_limits, overwrite=overwrite)
     return info, done

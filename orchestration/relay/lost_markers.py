@@ -96,16 +96,19 @@ class LostMarkers:
         _log.error("job %s attempt %d partition %d: %s", *suspect, what)
 
     def _stored(self, suspect: _Suspect) -> PartitionFailed | PartitionMaterialised | None:
-        bucket, key = self._context.settings.staging_bucket, result_key(*suspect)
-        if not any(self._context.objects.list(bucket, key)):
+        key = result_key(*suspect)
+        if not self._is_stored(key):
             return None
-        message = CODEC.decode(self._context.objects.get(bucket, key))
+        message = CODEC.decode(self._context.objects.get(self._context.settings.staging_bucket, key))
         return message if isinstance(message, PartitionFailed | PartitionMaterialised) else None
+
+    def _is_stored(self, key: str) -> bool:
+        """False for an empty object too: SeaweedFS keeps one of a worker that dies before the body of its PUT."""
+        return any(entry.size for entry in self._context.objects.list(self._context.settings.staging_bucket, key))
 
     def _is_to_be_merged(self, topic: str, suspect: _Suspect) -> bool:
         job_id, attempt, partition = suspect
-        key = intent_key(topic, partition, job_id, attempt)
-        return any(self._context.objects.list(self._context.settings.staging_bucket, key))
+        return self._is_stored(intent_key(topic, partition, job_id, attempt))
 
 
 def _lost(job: Job, sent: Mapping[str, Any], place: Place, end: int) -> PartitionFailed:

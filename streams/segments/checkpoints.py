@@ -6,7 +6,7 @@ from zipfile import BadZipFile
 
 from schemas.errors import UserError
 from schemas.ids import Partition
-from schemas.layout import checkpoint_key, checkpoint_prefix
+from schemas.layout import checkpoint_key, checkpoint_prefix, is_checkpoint_key
 from segmentation.partitions.checkpoint import Checkpoint, decode, encode
 from streams.staging import ObjectStore
 
@@ -22,14 +22,14 @@ def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> int:
     key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us, checkpoint.era)
     content = encode(checkpoint)
     store.put_new(bucket, key, content)
-    if old := store.list_keys(bucket, checkpoint_prefix(partition))[:-_KEPT]:
+    if old := _keys(store, bucket, partition)[:-_KEPT]:
         store.delete(bucket, old)
     return len(content)
 
 
 def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint | None:
     """The latest checkpoint; none where there is none, and all of the past has to be read."""
-    for key in reversed(store.list_keys(bucket, checkpoint_prefix(partition))):
+    for key in reversed(_keys(store, bucket, partition)):
         data = store.get(bucket, key)
         try:
             if data is not None:
@@ -37,3 +37,8 @@ def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint 
         except _UNREADABLE as exc:
             _log.warning("checkpoint %s cannot be read, an older one is taken: %r", key, exc)
     return None
+
+
+def _keys(store: ObjectStore, bucket: str, partition: Partition) -> list[str]:
+    """Keys of checkpoints, oldest first. A foreign object would count as the newest, and push real ones out."""
+    return [key for key in store.list_keys(bucket, checkpoint_prefix(partition)) if is_checkpoint_key(key)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestration.local.engine.server import TASK_MODULE
 from tests.engine.support import Engine, running_engine
 from tests.servers.images import build_task_image
 
@@ -21,6 +22,13 @@ def process_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]
 def container_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     image = build_task_image()
     with running_engine(tmp_path_factory.mktemp("engine"), task_runner="docker", task_image=image) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shipped_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One whose tasks are the product's, as in a stack."""
+    with running_engine(tmp_path_factory.mktemp("engine"), task_module=TASK_MODULE) as made:
         yield made
 
 

@@ -59,8 +59,7 @@ class Engine:
             service,  # type: ignore[call-overload]
             endpoint_url=self.settings.engine_url,
             region_name="us-east-1",
-            aws_access_key_id="x",
-            aws_secret_access_key="x",
+            **self.settings.engine_keys(),
         )
 
     def start(self, states: Mapping[str, Any], data: object = None, **top: object) -> str:
@@ -119,14 +118,16 @@ class Engine:
 
 
 @contextmanager
-def running_engine(path: Path, variables: Mapping[str, str] | None = None, **settings: str) -> Iterator[Engine]:
+def running_engine(
+    path: Path, variables: Mapping[str, str] | None = None, *, task_module: str = HANDLERS, **settings: str
+) -> Iterator[Engine]:
     """An engine by itself in the home of this path. `variables` are more of its environment."""
     home = Home(path=path)
     env = stack_environment({f"MUSTER_{name.upper()}": value for name, value in settings.items()})
     made = initialise(home, env, free_ports=True)
     context = Context(home=home, settings=made, ports=Ports.load(home.ports_file, made))
     env = {**environment(context, speaks_aws=True), **env, **made.environment(), **(variables or {})}
-    argv = [sys.executable, "-m", SERVER, "--task-module", HANDLERS]
+    argv = [sys.executable, "-m", SERVER, "--task-module", task_module]
     process = processes.spawn(argv, env=env, output=home.log_file("engine"))
     try:
         wait_for(lambda: _http_ok(made.engine_url + "/muster/health") or None)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.columns import Column, ImportMode, ImportSpec
+from tests.clickstream import NAMES, clickstream
 
 Row = tuple[int | None, str | None]
 """What is kept of a user besides the id: age and country."""
@@ -26,7 +27,6 @@ COLUMNS: Final = (Column(name="age", type="long"), Column(name="country"))
 COUNTRIES: Final = ("JP", "DE", "", "名古屋, 愛知", 'the "old" one', "line\nbreak")
 SIZES: Final = {400: 5, 1_500: 5, 20_000: 3, 80_000: 1}
 """Rows, and how often. The first two go through functions, the last two through tasks, whatever the format."""
-CLICKSTREAM: Final = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
 BAD_AGE: Final = "no number"
 
 
@@ -61,9 +61,9 @@ def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportM
     return _judged(path, spec)
 
 
-def clickstream(folder: Path, seed: int) -> SourceFile:
-    """The users of a real log of clicks, with the platform of their last click; cut at a row that the seed chooses."""
-    lines = gzip.decompress(CLICKSTREAM.read_bytes()).splitlines(keepends=True)
+def clicks(folder: Path, seed: int, name: str = NAMES[-1]) -> SourceFile:
+    """The users of a log of clicks, with the platform of their last click; cut at a row that the seed chooses."""
+    lines = gzip.decompress(clickstream(name)).splitlines(keepends=True)
     rows = random.Random(seed).randrange(len(lines) // 2, len(lines))
     path = folder / f"{seed}-clicks.csv.gz"
     path.write_bytes(gzip.compress(b"".join(lines[: rows + 1]), 1))

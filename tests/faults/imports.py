@@ -48,10 +48,10 @@ class Result:
 
 
 def choose_file(folder: Path, seed: int, base: Members, *, rows: int | None) -> SourceFile:
-    """A file for one import: now and then real clicks, else one of our own; an audience must not become empty."""
+    """A file for one import: now and then a log of clicks, else one of our own; an audience must not become empty."""
     dice = random.Random(seed)
-    if rows is None and dice.random() < 0.15 and files.CLICKSTREAM.exists():
-        return files.clickstream(folder, seed)
+    if rows is None and dice.random() < 0.15:
+        return files.clicks(folder, seed)
     modes: tuple[ImportMode, ...] = ("replace", "append", "remove")
     mode = dice.choices(modes, (4, 3, 1))[0] if base else "replace"
     file = files.make_file(folder, seed, rows=rows, mode=mode)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.files import CLICKSTREAM, SIZES, after, clickstream, make_file
+from tests.clickstream import NAMES
+from tests.faults.files import SIZES, after, clicks, make_file
 from tests.faults.imports import differs, receipt_faults
 from tests.faults.readers import Published, as_table, fault_of
 
@@ -76,9 +77,9 @@ def test_what_an_import_makes_of_the_version_before_it(tmp_path: Path) -> None:
     assert after(base, removed) == {"ann": (2, "DE")} | ({} if "user-1" in removed.members else {"user-1": (1, "JP")})
 
 
-@pytest.mark.skipif(not CLICKSTREAM.exists(), reason="the log of clicks is not part of the repository")
-def test_the_users_of_the_clickstream_are_read_with_their_last_platform(tmp_path: Path) -> None:
-    file = clickstream(tmp_path, 1)
-    assert file.rows > 15_000
-    assert 300 < len(file.members) <= 600
+@pytest.mark.parametrize("name", NAMES)
+def test_the_users_of_the_clickstream_are_read_with_their_last_platform(tmp_path: Path, name: str) -> None:
+    file = clicks(tmp_path, 1, name)
+    assert file.rows > 5_000
+    assert 100 < len(file.members) <= 600
     assert {country for _, country in file.members.values()} == {"desktop", "mobile", "tablet"}

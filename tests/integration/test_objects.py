@@ -24,6 +24,7 @@ from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from orchestration.settings import Settings
 from schemas.errors import MusterError, RetriableError, UserError
+from tests.servers.faulty_s3 import Request, Stall, faulty_proxy
 from tests.unit.sources.reading import collect, spec_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
@@ -130,6 +131,28 @@ def test_a_large_file_is_uploaded_in_parts(store: ObjectStore, bucket: str, pref
     assert content_of(store, store.pin(bucket, prefix + "f")) == file.read_bytes()
     with pytest.raises(UserError, match="SOURCE_GONE"):
         store.put_file(tmp_path / "nope", bucket, prefix + "f")
+
+
+def test_an_upload_outlasts_a_server_that_does_not_answer(
+    stack: Settings, store: ObjectStore, bucket: str, prefix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes(b"user_id\n" + b"u1\n" * 1000)
+
+    def fault(_: Request) -> None:
+        if proxy.count("PUT") <= 2:
+            raise Stall
+
+    with faulty_proxy(stack.s3_endpoint) as proxy:
+        proxy.fault = fault
+        sent: list[int] = []
+        through = store_of(stack, endpoint=proxy.endpoint, timeout_s=0.2, attempts=1)
+        through.put_file(path, bucket, prefix + "f", on_bytes=sent.append)
+    assert store.get(bucket, prefix + "f") == path.read_bytes()
+    assert sum(sent) == path.stat().st_size
+    off = store_of(stack, endpoint=proxy.endpoint, timeout_s=0.2, attempts=1, resume_s=0)
+    with pytest.raises(RetriableError, match="S3_UNAVAILABLE"):
+        off.put_file(path, bucket, prefix + "f")
 
 
 def test_text_is_not_packed_by_the_server(

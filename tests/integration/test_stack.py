@@ -206,6 +206,7 @@ def test_a_taken_port_is_named_with_the_program_that_has_it_and_nothing_is_left(
             local_stack.up(tmp_path, parts=["kafka"], env=stack_environment({}))
 
     assert e.value.code == "PORT_TAKEN"
+    assert "muster up --free-ports" in e.value.message
     assert processes.marked(tmp_path) == []
     assert not local_stack.status(tmp_path).running
 

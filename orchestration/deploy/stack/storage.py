@@ -48,13 +48,14 @@ def make_key(stack: Any, settings: DeploySettings) -> str:
                         "ArnLike": {"kms:EncryptionContext:aws:logs:arn": settings.arn("logs", "log-group:*")}
                     },
                 },
-                # Not every service says for whom it asks; topics and queues themselves let in only ours.
+                # Alarms and rules of this account alone; topics and queues themselves let in only ours.
                 {
                     "Sid": "Messages",
                     "Effect": "Allow",
                     "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
                     "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
                     "Resource": "*",
+                    "Condition": {"StringEquals": {"aws:SourceAccount": settings.account}},
                 },
             ],
         },

@@ -32,6 +32,31 @@ log = logging.getLogger("muster.engine.ecs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRules:
+    """What a RunTask may ask for: the first words of commands, and the variables that overrides may set.
+
+    The state machines ask for nothing else. Without the rules, whoever signs a request would run any program.
+    """
+
+    words: frozenset[str]
+    variables: frozenset[str]
+
+    def broken_by(self, overrides: Mapping[str, Any] | None) -> str | None:
+        """Which rule the overrides of a task break; none: no rule."""
+        for override in (overrides or {}).get("containerOverrides") or ():
+            command = override.get("command")
+            if command and command[0] not in self.words:
+                return f"a task runs {', '.join(sorted(self.words))}, not {str(command[0])[:60]!r}"
+            unknown = {str(variable.get("name")) for variable in override.get("environment") or ()} - self.variables
+            if unknown or override.get("environmentFiles"):
+                return f"overrides set {', '.join(sorted(self.variables))}, not {', '.join(sorted(unknown))[:200]}"
+        return None
+
+
+TASK_RULES: Final = TaskRules(words=frozenset({"task"}), variables=frozenset({"MUSTER_PLACE"}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningContainer:
     """`record` is moto's container, which gets a status and an exit code when `started` has ended."""
 
@@ -61,7 +86,8 @@ class RunningContainer:
 class TaskRunner:
     """Starts and stops the containers of tasks."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Launcher, rules: TaskRules | None = TASK_RULES) -> None:
+        self.rules = rules
         self._launcher = launcher
         self._running: dict[str, tuple[RunningContainer, ...]] = {}
         self._lock = threading.Lock()
@@ -180,6 +206,8 @@ def install(tasks: TaskRunner) -> None:
         overrides = options.get("overrides", args[1] if len(args) > 1 else None)
         if len(json.dumps(overrides)) > OVERRIDES_MAX:
             raise invalid(f"Container Overrides length must be at most {OVERRIDES_MAX}")
+        if tasks.rules is not None and (why := tasks.rules.broken_by(overrides)):
+            raise invalid(why)
         with records:
             started = run_task(self, cluster_str, task_definition_str, *args, **options)
             prune(self.tasks[self._get_cluster(cluster_str).name])

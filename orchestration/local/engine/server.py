@@ -10,6 +10,7 @@
 
 import argparse
 import hmac
+import io
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ from orchestration.local.engine import (
     eventbridge,
     inbox,
     lambda_runtime,
+    signatures,
     stepfunctions_patches,
 )
 from orchestration.local.engine.deploy import deploy
@@ -34,15 +37,18 @@ from orchestration.local.engine.task_containers import DockerLauncher, remove_co
 from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
 from orchestration.local.home import Home
 from orchestration.local.parts import HEALTH_PATH
+from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
 from orchestration.logs import configure
 from orchestration.settings import Settings
 from orchestration.workflow.resources import function_specs
+from schemas.errors import UserError
 
 TASK_MODULE: Final = "orchestration.container"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024
+MOTO_PAGES: Final = "/moto-api"
 
 log = logging.getLogger("muster.engine")
 
@@ -51,22 +57,39 @@ WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class FrontDoor:
-    """WSGI application: our own two pages before moto's."""
+    """WSGI application: our own two pages, and the AWS API of moto for requests that the stack has signed.
 
-    def __init__(self, application: WsgiApp, token: str) -> None:
+    No web page gets through (see `signatures`), and moto's own pages, which reset it, are closed to everybody.
+    """
+
+    def __init__(self, application: WsgiApp, token: str, *, keys: Mapping[str, str], hosts: frozenset[str]) -> None:
         self.ready = threading.Event()
         self.bridge: inbox.InboxBridge | None = None
         self._application = application
         self._token = token
+        self._keys = keys
+        self._hosts = hosts
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        path = environ.get("PATH_INFO")
+        path = environ.get("PATH_INFO", "")
+        if why := signatures.from_a_page(environ, self._hosts):
+            return _denied(start_response, why)
         if path == HEALTH_PATH:
             return _plain(start_response, "200 OK" if self.ready.is_set() else "503 Service Unavailable")
         if path == WEBHOOK_PATH:
             return _plain(start_response, self._webhook(environ))
-        return self._application(environ, start_response)
+        if path.startswith(MOTO_PAGES):
+            return _plain(start_response, "404 Not Found")
+        return self._api(environ, start_response)
+
+    def _api(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        body = _body(environ)
+        if body is None:
+            return _plain(start_response, "413 Content Too Large")
+        if why := signatures.unsigned(environ, body, self._keys, datetime.now(UTC)):
+            return _denied(start_response, why)
+        return self._application({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
 
     def _webhook(self, environ: dict[str, Any]) -> str:
         """An event that cannot be taken now is found again by the next sweep of the inbox."""
@@ -90,13 +113,39 @@ class FrontDoor:
         return "200 OK"
 
 
+def _body(environ: Mapping[str, Any]) -> bytes | None:
+    """The body of a request; none where it is too large, or of a length that nobody says."""
+    try:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return None
+    if environ.get("HTTP_TRANSFER_ENCODING") or not 0 <= length <= BODY_MAX_BYTES:
+        return None
+    return bytes(environ["wsgi.input"].read(length))
+
+
+def _denied(start_response: StartResponse, why: str) -> Iterable[bytes]:
+    """As AWS says it, so that SDKs raise AccessDeniedException."""
+    content = json.dumps({"__type": "AccessDeniedException", "message": why}).encode()
+    headers = [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(content)))]
+    start_response("403 Forbidden", headers)
+    return [content]
+
+
 def _plain(start_response: StartResponse, status: str) -> Iterable[bytes]:
     start_response(status, [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return []
 
 
 def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
-    """Run until SIGTERM. ECS tasks that are processes are `python -m <task_module> COMMAND...`, as in the image."""
+    """Run until SIGTERM. ECS tasks that are processes are `python -m <task_module> COMMAND...`, as in the image.
+
+    Raises `UserError` BAD_SETTINGS without a secret that requests could be signed with.
+    """
+    if not settings.s3_secret_key:
+        raise UserError(
+            "BAD_SETTINGS", "setting s3_secret_key: the engine's own key is derived from it", name="s3_secret_key"
+        )
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -107,7 +156,9 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     env = dict(os.environ)
     pool = lambda_runtime.LambdaPool(spawner=spawner, env=env, output=home.log_file("lambda"))
     remove_containers(home)
-    tasks = ecs_tasks.TaskRunner(_launcher(settings, home, spawner, env, task_module))
+    # Another module, which only the command line of this process can name, has other words.
+    rules = ecs_tasks.TASK_RULES if task_module == TASK_MODULE else None
+    tasks = ecs_tasks.TaskRunner(_launcher(settings, home, spawner, env, task_module), rules)
     functions = function_specs()
     door = _front_door(settings, pool, tasks, port)  # steps 2 and 3
     deploy(settings, functions=functions)  # step 4
@@ -156,9 +207,14 @@ def _front_door(
     lambda_runtime.install(pool)
     ecs_placement.install()
     ecs_tasks.install(tasks)
-    stepfunctions_patches.install(port=port, tasks=tasks)
+    stepfunctions_patches.install(settings, port=port, tasks=tasks)
     eventbridge.install()
-    door = FrontDoor(DomainDispatcherApplication(create_backend_app), webhook_token(settings))
+    door = FrontDoor(
+        DomainDispatcherApplication(create_backend_app),
+        webhook_token(settings),
+        keys=settings.engine_keys(),
+        hosts=frozenset({LOOPBACK, "localhost", urlsplit(settings.engine_url).hostname or LOOPBACK}),
+    )
     server = make_server(settings.listen_host, port, door, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return door

@@ -38,11 +38,12 @@ from orchestration.local.engine import stepfunctions_errors, stepfunctions_execu
 from orchestration.local.engine.ecs_tasks import TaskRunner
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module, replace_everywhere
 from orchestration.local.ports import LOOPBACK
+from orchestration.settings import Settings
 
 
-def install(*, port: int, tasks: TaskRunner) -> None:
+def install(settings: Settings, *, port: int, tasks: TaskRunner) -> None:
     """Apply all of them, before the first request."""
-    _clients(port)
+    _clients(settings, port)
     _parameter_case()
     _json_path()
     _jsonata()
@@ -51,7 +52,7 @@ def install(*, port: int, tasks: TaskRunner) -> None:
     stepfunctions_errors.install()
 
 
-def _clients(port: int) -> None:
+def _clients(settings: Settings, port: int) -> None:
     import boto3
     from botocore.config import Config
 
@@ -66,8 +67,7 @@ def _clients(port: int) -> None:
                     service,
                     endpoint_url=f"http://{LOOPBACK}:{port}",
                     region_name=region,
-                    aws_access_key_id="local",
-                    aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+                    **settings.engine_keys(),
                     config=Config(
                         parameter_validation=False,
                         retries={"total_max_attempts": 1},

@@ -19,14 +19,7 @@ from orchestration.steps.exports.request import ExportRequest
 from orchestration.steps.exports.shapes import shape_at_hand
 from schemas.errors import FatalError, UserError
 from schemas.export_shape import not_in_a_delta
-from schemas.layout import (
-    AUDIENCES_PREFIX,
-    IMPORTS_PREFIX,
-    INTENTS_PREFIX,
-    REJECTS_PREFIX,
-    UPLOADS_PREFIX,
-    split_s3_uri,
-)
+from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, s3_uri, split_s3_uri
 from schemas.manifest import ExportFormat
 
 S3: Final = "s3://"
@@ -69,24 +62,32 @@ def place_of(context: Context, request: ExportRequest) -> Destination:
     profile = None if request.profile is None else profile_of(context, request.profile)
     access = context.s3 if profile is None else profile.access
     if request.to.startswith(S3) and _store(access) == _store(context.s3):
-        require_free_of_ours(context.settings, request.to)
+        require_export_prefix(context.settings, request.to)
     return destination(request.to, context.s3, profile)
 
 
-def require_free_of_ours(settings: Settings, to: str) -> None:
-    """What Muster keeps for itself is no place for exports: the sweeper tidies up there, and the inbox imports.
+def require_export_prefix(settings: Settings, to: str) -> None:
+    """Muster's own buckets take exports below two prefixes only; all else in them is its own data, or imported.
 
     `to` is a prefix or an object on our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
     """
     bucket, key = split_s3_uri(to)
-    ours = (
-        (settings.inbox_bucket, (settings.inbox_prefix,)),
-        (settings.staging_bucket, (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX)),
-        (settings.lake_bucket, (AUDIENCES_PREFIX, REJECTS_PREFIX)),
-    )
-    if any(bucket == own and f"{key}/".startswith(prefixes) for own, prefixes in ours):
+    allowed = {
+        settings.inbox_bucket: "",
+        settings.staging_bucket: DOWNLOADS_PREFIX,
+        settings.lake_bucket: EXPORTS_PREFIX,
+    }
+    if bucket not in allowed:
+        return
+    prefix = allowed[bucket]
+    # A server that resolves dots, as a file system does, would leave the prefix.
+    dotted = any(part in {"", ".", ".."} for part in key.rstrip("/").split("/"))
+    if not prefix or dotted or not f"{key}/".startswith(prefix):
         raise UserError(
-            "BAD_DESTINATION", f"{to[:200]} is where Muster keeps what is its own; name another place", to=to
+            "BAD_DESTINATION",
+            f"{to[:200]} is in a bucket of Muster's own data; exports go to "
+            f"{s3_uri(settings.lake_bucket, EXPORTS_PREFIX)}..., to a bucket of yours, or to a local folder",
+            to=to[:200],
         )
 
 

@@ -63,6 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
             smtp_from="muster@example.com",
             operator_webhooks=operator.url,
             notify_first_retry_s=1,
+            webhook_private_targets="127.0.0.1",
         )
         context = Context(settings)
         context.audiences.add_tenant(TENANT, now_ms=1)

@@ -84,6 +84,9 @@ def test_help_loads_nothing_heavy() -> None:
         ["export", "vip", "--to", "x.parquet", "--columns", "age"],
         ["export", "vip", "--to", "x.parquet", "--row-group-rows", "5000"],
         ["export", "vip", "--to", "x", "--overwrite"],
+        ["export", "vip", "--to", "x.csv", "--format", "csv"],
+        ["export", "vip", "--to", "x.CSV.gz"],
+        ["export", "vip", "--to", "s3://bucket/x.jsonl", "--format", "jsonl"],
         ["export", "vip", "--to", "x", "--version", "2", "--as-of", "2026-11-25"],
         ["export", "vip", "--to", "x", "--as-of", "yesterday"],
         ["dead-letters", "replay"],
@@ -140,7 +143,7 @@ def test_without_a_stack_every_command_says_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
-    for arguments in (["jobs", "list"], ["import", "x.csv", "-a", "vip"], ["sql", "select 1"], ["fsck"]):
+    for arguments in (["jobs", "list"], ["import", "x.csv", "-a", "vip"], ["sql", "select 1"], ["fsck"], ["worker"]):
         assert main(arguments) == ExitCode.SYSTEM_ERROR
         said = capsys.readouterr().err
         assert said.startswith("STACK_NOT_RUNNING: ")

@@ -55,3 +55,10 @@ def test_ages_and_times_are_told_in_one_unit() -> None:
     assert formatting.age(0, 59_999) == "59 s"
     assert formatting.age(0, 7_200_000) == "2 h"
     assert formatting.clock_time(0) == "1970-01-01 00:00:00"
+
+
+def test_control_characters_of_a_cell_become_escapes_and_line_breaks_stay() -> None:
+    assert formatting.without_controls("\x1b[31mred\x07\u202e") == "\\x1b[31mred\\x07\\u202e"
+    assert formatting.without_controls("two\nlines\tand a tab") == "two\nlines\tand a tab"
+    assert formatting.without_controls("名古屋") == "名古屋"
+    assert [formatting.without_controls(value) for value in (7, None, 1.5)] == [7, None, 1.5]

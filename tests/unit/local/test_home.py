@@ -1,6 +1,8 @@
 """The first start of a home: settings, secret, ports, permissions."""
 
+import socket
 import stat
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,23 @@ def test_free_ports_are_remembered_and_all_different(tmp_path: Path) -> None:
     assert first == second
     assert distinct(first)
     assert first != Ports()
+
+
+@pytest.mark.parametrize("part", ["kafka", "s3_filer"])
+def test_free_ports_are_chosen_again_when_another_program_has_taken_one(tmp_path: Path, part: str) -> None:
+    home = Home(path=tmp_path)
+    taken = initialise(home, {}, free_ports=True)
+    before = Ports.load(home.ports_file, taken)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", getattr(before, part)))
+        listener.listen()
+        assert initialise(home, {}, free_ports=False) == taken
+        settings = initialise(home, {}, free_ports=True)
+        after = Ports.load(home.ports_file, settings)
+    assert not set(astuple(before)) & set(astuple(after))
+    assert settings.s3_endpoint == f"http://127.0.0.1:{after.s3}"
+    assert settings.s3_secret_key == taken.s3_secret_key
+    assert initialise(home, {}, free_ports=False) == settings
 
 
 def test_settings_that_a_person_wrote_are_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestration.notifications.recipients import Recipient, email, operators, webhook
+from orchestration.notifications.targets import PrivateTargets
 from schemas.errors import UserError
 
 
@@ -38,10 +39,26 @@ def test_what_is_not_one_plain_address_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["https://acme.example/muster?x=1", "https://10.0.0.7:8443/", "http://127.0.0.1:8000/x", "http://[::1]/"]
+    "text",
+    [
+        "https://acme.example/muster?x=1",
+        "https://8.8.8.8/",
+        "https://10.0.0.7:8443/",
+        "http://127.0.0.1:8000/x",
+        "http://hooks.internal/",
+    ],
 )
-def test_https_is_taken_and_http_only_on_this_machine(text: str) -> None:
-    assert webhook(text) == text
+def test_public_https_is_taken_and_what_the_operator_lists(text: str) -> None:
+    assert webhook(text, PrivateTargets.parse("10.0.0.0/8 127.0.0.1:8000 hooks.internal")) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://10.0.0.7/", "http://127.0.0.1/x", "https://[::1]/", "https://[::ffff:10.0.0.7]/", "http://8.8.8.8/"],
+)
+def test_private_targets_and_plain_http_are_refused_unless_the_operator_lists_them(text: str) -> None:
+    with pytest.raises(UserError, match="BAD_RECIPIENT"):
+        webhook(text, PrivateTargets.parse("127.0.0.1:8000"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +82,7 @@ def test_https_is_taken_and_http_only_on_this_machine(text: str) -> None:
 )
 def test_what_is_not_a_safe_url_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="BAD_RECIPIENT"):
-        webhook(text)
+        webhook(text, PrivateTargets())
 
 
 def test_operators_are_separated_by_blanks_or_commas() -> None:

@@ -52,7 +52,10 @@ def context(tmp_path: Path) -> Iterator[Context]:
 def make_context(home: Path, **settings: Any) -> Context:
     url = Secret(f"sqlite:///{home / 'catalog.db'}")
     migrated(url)
-    made = Context(Settings(home=home, catalog_url=url, webhook_secret=SECRET, **settings))
+    listed = "127.0.0.1"
+    made = Context(
+        Settings(home=home, catalog_url=url, webhook_secret=SECRET, webhook_private_targets=listed, **settings)
+    )
     made.audiences.add_tenant(ACME, 1)
     made.audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
     return made

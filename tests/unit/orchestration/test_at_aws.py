@@ -89,7 +89,7 @@ def test_an_endpoint_of_ones_own_is_addressed_by_path(tmp_path: Path) -> None:
 def test_parts_keep_the_credentials_that_they_find(settings: Settings, tmp_path: Path) -> None:
     assert aws_environment(settings) == {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"}
     local = Settings.load({"MUSTER_HOME": str(tmp_path)})
-    assert aws_environment(local)["AWS_SECRET_ACCESS_KEY"] == "local"
+    assert aws_environment(local)["AWS_SECRET_ACCESS_KEY"] == local.engine_keys()["aws_secret_access_key"]
 
 
 def test_nothing_is_looked_for_on_loopback(settings: Settings, tmp_path: Path) -> None:

@@ -42,20 +42,22 @@ def context(tmp_path: Path) -> Context:
         "s3://staging/uploads/acme",
         "s3://lake/audiences/acme",
         "s3://lake/rejects",
+        "s3://lake/activity/events/data/acme",
+        "s3://staging/segments/checkpoints/00000",
+        "s3://staging/segments/cuts/x",
+        "s3://staging/anything",
+        "s3://lake",
+        "s3://lake/anything",
+        "s3://lake/exportsx",
+        "s3://lake/exports/../audiences",
+        "s3://lake/exports/./../activity",
+        "s3://lake//exports/x",
     ],
 )
 def test_what_muster_keeps_for_itself_is_no_place_for_exports(context: Context, to: str) -> None:
     with pytest.raises(UserError) as caught:
         place_of(context, request(to))
     assert caught.value.code == "BAD_DESTINATION"
-
-
-def test_an_inbox_with_a_prefix_leaves_the_rest_of_its_bucket_free(tmp_path: Path) -> None:
-    context = Context(Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_INBOX_PREFIX": "incoming/"}))
-    for to in ("s3://inbox/incoming", "s3://inbox/incoming/acme"):
-        with pytest.raises(UserError, match="BAD_DESTINATION"):
-            place_of(context, request(to))
-    assert place_of(context, request("s3://inbox/outgoing")).uri("x") == "s3://inbox/outgoing/x"
 
 
 def test_aws_is_one_store_by_whichever_endpoint(tmp_path: Path) -> None:
@@ -93,8 +95,10 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
         reading.export(context, vip, version=1, destination=to, overwrite=True)
 
 
-@pytest.mark.parametrize("to", ["s3://lake/exports/vip", "s3://staging/importsx", "s3://other/imports", "s3://lake"])
-def test_what_lies_beside_it_is(context: Context, to: str) -> None:
+@pytest.mark.parametrize(
+    "to", ["s3://lake/exports/vip", "s3://lake/exports", "s3://staging/download/a", "s3://other/imports"]
+)
+def test_export_prefixes_and_buckets_of_others_take_exports(context: Context, to: str) -> None:
     assert place_of(context, request(to)).uri("x") == f"{to}/x"
 
 

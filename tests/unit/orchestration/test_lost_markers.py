@@ -98,7 +98,7 @@ def test_nothing_is_lost_before_it_was_missed_for_a_minute(deployment: Deploymen
 def test_a_merge_that_is_still_to_be_done_is_not_lost(deployment: Deployment) -> None:
     job = waiting(deployment)
     key = intent_key(IMPORTS_SMALL, Partition(1), job.job_id, job.attempt)
-    deployment.objects.put(STAGING, key, b"")
+    deployment.objects.put(STAGING, key, b"the end marker")
     look(deployment, Position(at=3, end=3), 1, 2.1, 60)
     assert deployment.workflow.said() == ["heartbeat"]
     deployment.objects.delete(STAGING, key)
@@ -116,6 +116,16 @@ def test_an_announcement_that_was_lost_is_taken_from_staging(deployment: Deploym
     assert deployment.workflow.said() == ["success"]
     assert deployment.run(job).state == "READY"
     assert deployment.context.jobs.get(job.job_id).attempt == 1
+
+
+@pytest.mark.parametrize("which", ["result", "intent"])
+def test_an_empty_object_in_staging_is_absent(deployment: Deployment, which: str) -> None:
+    job = waiting(deployment)
+    suspect = (job.job_id, job.attempt, Partition(1))
+    intent = intent_key(IMPORTS_SMALL, Partition(1), job.job_id, job.attempt)
+    deployment.objects.put(STAGING, result_key(*suspect) if which == "result" else intent, b"")
+    look(deployment, Position(at=3, end=3), 1, 2.1)
+    assert deployment.workflow.said() == ["failure"]
 
 
 def test_an_announcement_that_comes_after_all_is_believed(deployment: Deployment) -> None:

@@ -12,8 +12,13 @@ from schemas.layout import (
     activity_prefix,
     archived_users_prefix,
     audience_prefix,
+    checkpoint_key,
+    cut_key,
     intent_key,
     intent_prefix,
+    is_checkpoint_key,
+    is_lake_key,
+    is_staging_key,
     part_import,
     part_name,
     rejects_key,
@@ -52,6 +57,59 @@ def test_every_key_is_where_the_table_says() -> None:
     of_all, of_tenant, of_partition = (), (ARCHIVED.tenant,), (ARCHIVED.tenant, ARCHIVED.partition)
     prefixes = [archived_users_prefix("muster.events", *of) for of in (of_all, of_tenant, of_partition)]
     assert prefixes == [f"activity/events/users/{of}" for of in ("", "acme/", "acme/00007/")]
+
+
+RUN = RunKey(
+    import_id=JOB,
+    attempt=Attempt(3),
+    partition=Partition(7),
+    first_seq=Seq(0),
+    last_seq=Seq(9),
+    content_hash="ab12",
+)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        str(RUN),
+        result_key(JOB, Attempt(3), Partition(7)),
+        intent_key("muster.imports.small", Partition(7), JOB, Attempt(3)),
+        f"uploads/acme/vip/{JOB}/my people (1).csv",
+        checkpoint_key(Partition(7), 12, 345, 1_795_795_364_000_000),
+        checkpoint_key(Partition(7), 12, 345, 1_795_795_364_000_000, era=2),
+        cut_key(JOB, Partition(7), "ab12"),
+        "download/acme/x/part-0.parquet",
+    ],
+)
+def test_every_key_of_the_staging_bucket_is_known_as_ours(key: str) -> None:
+    assert is_staging_key(key)
+    assert not is_staging_key(f"x{key}")
+    assert not is_lake_key(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{audience_prefix(TenantName('acme'), JOB)}data/{part_name(JOB, Attempt(3), Partition(7), 'ab12')}",
+        f"{audience_prefix(TenantName('acme'), JOB)}metadata/00001-ab.metadata.json",
+        rejects_key(TenantName("acme"), JOB),
+        str(ARCHIVED),
+        ARCHIVED.users_key,
+        "activity/events/metadata/00001-ab.metadata.json",
+        "exports/vip/part-0.parquet",
+    ],
+)
+def test_every_key_of_the_lake_bucket_is_known_as_ours(key: str) -> None:
+    assert is_lake_key(key)
+    assert not is_lake_key(f"x{key}")
+    assert not is_staging_key(key)
+
+
+@pytest.mark.parametrize("key", ["segments/checkpoints/00007/x.npz", "segments/checkpoints/7/1-2-3.npz", "x"])
+def test_other_keys_are_no_checkpoints(key: str) -> None:
+    assert not is_checkpoint_key(key)
+    assert not is_staging_key(key)
 
 
 def test_a_file_of_the_archive_is_told_from_other_objects() -> None:

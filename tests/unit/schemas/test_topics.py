@@ -45,6 +45,16 @@ def test_a_topic_as_kafka_is_told() -> None:
     }
 
 
+def test_a_record_of_a_user_outlives_its_retention_by_a_day_at_most() -> None:
+    rolled = {t.name for t in TOPICS if t.config().get("segment.ms") == "86400000"}
+    assert rolled == {
+        *topics.IMPORT_TOPICS,
+        *topics.ACTIVITY_TOPICS,
+        topics.MEMBERSHIP_CHANGES,
+        topics.DEAD_LETTERS,
+    }
+
+
 @pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
 def test_one_replica_may_be_away_and_no_more(replicas: int, in_sync: str) -> None:
     assert TopicSpec(name="t", partitions=None).config(replicas)["min.insync.replicas"] == in_sync

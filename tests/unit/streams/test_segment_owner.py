@@ -17,7 +17,7 @@ from faust.types import TP
 from schemas.columns import RowSchema
 from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Partition, TenantName
-from schemas.layout import split_s3_uri
+from schemas.layout import checkpoint_prefix, split_s3_uri
 from schemas.messages import DeadLetter, EventRecord
 from schemas.metrics import RECOVERY
 from schemas.row_digest import digest_rows
@@ -571,6 +571,23 @@ async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is
     await step(living)
     assert world.received() == {"buyers": {"ann", "bob", "eve"}}
     assert of_type(world, MEMBERSHIP_CHANGES, OwnerStarted)[-1].partition == Partition(0)
+
+
+async def test_foreign_objects_beside_checkpoints_push_none_out_and_are_left_alone() -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    foreign = [f"{checkpoint_prefix(Partition(0))}{name}" for name in ("zone=a/part-0.parquet", "~", "era-9.npz")]
+    for key in foreign:
+        world.store.put_new("staging", key, b"an export")
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    for user in ("ann", "bob", "eve"):
+        world.append(EVENTS, purchase(user), user.encode())
+        world.steady_s += 1.0
+        await step(living)
+    assert len(set(world.store.keys("checkpoints")) - set(foreign)) == 2
+    assert set(foreign) <= set(world.store.keys("checkpoints"))
+    again = await started(world)
+    assert again.owner.segments.place.events == 3
 
 
 async def test_after_close_nothing_is_said_any_more() -> None:

@@ -1,0 +1,76 @@
+"""Who may talk to the engine: requests signed with the stack's own keys (AWS Signature Version 4), and no web page.
+
+moto checks nothing, and whoever may start a task runs code as the owner of the stack. A page in a browser can send
+requests to loopback, by a name of its own too (DNS rebinding): a foreign Host or any Origin is refused before the
+signature is looked at.
+"""
+
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+SKEW: Final = timedelta(minutes=15)
+"""As AWS allows. Bounds how long a request that was overheard could be sent again."""
+TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+
+
+def from_a_page(environ: Mapping[str, Any], hosts: frozenset[str]) -> str | None:
+    """Why a request may come from a web page; none: it does not. `hosts`: the names that the engine goes by."""
+    if environ.get("HTTP_ORIGIN") is not None or environ.get("HTTP_SEC_FETCH_SITE") is not None:
+        return "requests of web pages are refused"
+    host = _name(environ.get("HTTP_HOST", ""))
+    return None if host in hosts else f"this is not {host[:100]!r}"
+
+
+def _name(host: str) -> str:
+    """The host without its port; an IPv6 address keeps its brackets."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).lower()
+
+
+def unsigned(environ: Mapping[str, Any], body: bytes, keys: Mapping[str, str], now: datetime) -> str | None:
+    """Why a request is not signed with `keys` (`aws_access_key_id`, `aws_secret_access_key`); none: it is."""
+    try:
+        given = _parse(str(environ.get("HTTP_AUTHORIZATION", "")))
+        access_key, date, region, service, last = given["Credential"].split("/")
+        names = given["SignedHeaders"].split(";")
+        signed_at = str(environ["HTTP_X_AMZ_DATE"])
+        age = abs(now - datetime.strptime(signed_at, TIME_FORMAT).replace(tzinfo=UTC))
+    except (KeyError, ValueError):
+        return "requests are signed with the keys of the stack (AWS Signature Version 4)"
+    if access_key != keys["aws_access_key_id"] or last != "aws4_request" or not signed_at.startswith(date):
+        return "the key is not that of the stack"
+    if "host" not in names or "x-amz-date" not in names:
+        return "host and x-amz-date are to be signed"
+    if age > SKEW:
+        return "the request was signed too long ago"
+    signer = SigV4Auth(Credentials(access_key, keys["aws_secret_access_key"]), service, region)
+    request = AWSRequest(
+        method=environ["REQUEST_METHOD"],
+        url=f"http://{environ['HTTP_HOST']}{environ.get('RAW_URI', '/')}",
+        headers={name: _header(environ, name) for name in names if name != "host"},
+        data=body,
+    )
+    request.context["timestamp"] = signed_at
+    # The body that came is what counts, not what a header says of it.
+    del request.headers["X-Amz-Content-SHA256"]
+    wanted = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    return None if hmac.compare_digest(wanted, given["Signature"]) else "the signature is not by the key of the stack"
+
+
+def _parse(authorization: str) -> Mapping[str, str]:
+    algorithm, _, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        raise ValueError(algorithm)
+    return dict(part.strip().split("=", 1) for part in rest.split(","))  # type: ignore[misc]  # two each
+
+
+def _header(environ: Mapping[str, Any], name: str) -> str:
+    key = name.upper().replace("-", "_")
+    return str(environ.get(key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}", ""))

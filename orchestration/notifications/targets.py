@@ -1,0 +1,123 @@
+"""Where webhooks may go: over https to public addresses, and to what the operator's setting lists.
+
+The engine, the catalog and metadata services trust whoever reaches them from inside, so a URL of a tenant must not lead
+there: not by its name, not by what the name resolves to, not by an IPv6 address that wraps an IPv4 one. A name is
+resolved once, and the connection goes to the address that was judged.
+"""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from schemas.errors import UserError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_ENTRY: Final = re.compile(r"(?P<host>\[[^\]]+\](/\d+)?|[^:\s]+)(:(?P<port>\d{1,5}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """`network` is none for a name. A `port` of none is every port."""
+
+    host: str
+    network: Network | None
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateTargets:
+    """Targets that are not public and may be called all the same, over plain http too."""
+
+    entries: tuple[_Entry, ...] = ()
+    everything: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`host`, `host:port`, `10.0.0.0/8`, `[fd00::]/8`, separated by blanks or commas. Raises `UserError`."""
+        return cls(entries=tuple(_entry(part) for part in re.split(r"[\s,]+", text) if part))
+
+    def has(self, host: str, port: int, address: Address | None = None) -> bool:
+        """Whether a target is listed, by its name or by its address."""
+        return self.everything or any(
+            entry.port in {None, port}
+            and (
+                entry.host == host.lower()
+                or (entry.network is not None and address is not None and address in entry.network)
+            )
+            for entry in self.entries
+        )
+
+
+ANYWHERE: Final = PrivateTargets(everything=True)
+"""For URLs that are the operator's own."""
+
+
+def _entry(text: str) -> _Entry:
+    if (found := _ENTRY.fullmatch(text)) is None or (found["port"] and not 0 < int(found["port"]) < 65536):
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting webhook_private_targets: {text[:100]!r} is not like host, host:port or 10.0.0.0/8",
+            name="webhook_private_targets",
+        )
+    host = found["host"].replace("[", "").replace("]", "").lower()
+    try:
+        network = ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        network = None
+    return _Entry(host=host, network=network, port=int(found["port"]) if found["port"] else None)
+
+
+def literal(host: str) -> Address | None:
+    """The address that a host is written as; none for a name."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address, and every one that is wrapped in it, is of the public Internet."""
+    return all(one.is_global and not one.is_multicast for one in (address, *_wrapped(address)))
+
+
+def _wrapped(address: Address) -> Iterable[Address]:
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    yield from (one for one in (address.ipv4_mapped, address.sixtofour) if one is not None)
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64:
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+def refused(host: str, port: int, address: Address, *, https: bool, private: PrivateTargets) -> str | None:
+    """Why a target is not called; none: it is."""
+    unwrapped = getattr(address, "ipv4_mapped", None) or address
+    if private.has(host, port, unwrapped):
+        return None
+    if not is_public(address):
+        return f"{address} is no public address; the operator's setting webhook_private_targets does not list it"
+    return None if https else "it is not https"
+
+
+def resolve(
+    host: str, port: int, *, https: bool, private: PrivateTargets
+) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    """The addresses of a host that may be called, in the resolver's order. Raises `OSError` where there is none."""
+    allowed: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
+    why: str | None = None
+    for family, _, _, _, (found, *_) in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        if (address := literal(str(found))) is None:
+            continue
+        if (fault := refused(host, port, address, https=https, private=private)) is None:
+            allowed.append((family, (str(found), port)))
+        else:
+            why = fault
+    if not allowed:
+        raise OSError(why or f"{host} has no address")
+    return allowed

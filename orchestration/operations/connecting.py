@@ -1,0 +1,132 @@
+"""How programs reach a deployment: addresses, and snippets that name variables. Only `keys` has keys."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from orchestration.local.home import write_private
+from orchestration.settings import Settings
+from schemas.errors import UserError
+from schemas.layout import s3_uri
+from schemas.topics import EVENTS, PROFILES
+
+KEYS_HEADER: Final = "# Keys of a Muster deployment, written by `muster connect --write`. Keep it secret.\n"
+SNIPPETS: Final = ("shell", "duckdb", "boto3", "aws")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a deployment is. `s3` is empty at AWS; `catalog` has no password; `metrics`: URL by part."""
+
+    kafka: str
+    s3: str
+    s3_region: str
+    inbox: str
+    lake: str
+    catalog: str
+    topics: tuple[str, ...]
+    metrics: dict[str, str]
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def addresses(settings: Settings) -> Addresses:
+    """Addresses of the settings, and of the parts that serve metrics now."""
+    url = settings.catalog_url.reveal()
+    return Addresses(
+        kafka=settings.kafka_bootstrap.partition("?")[0],
+        s3=settings.s3_endpoint,
+        s3_region=settings.s3_region,
+        inbox=s3_uri(settings.inbox_bucket, f"{settings.inbox_prefix}<tenant>/<audience>/<file>"),
+        lake=s3_uri(settings.lake_bucket, ""),
+        catalog=sa.make_url(url).render_as_string(hide_password=True) if url else "",
+        topics=(EVENTS, PROFILES),
+        metrics=dict(sorted(_metrics(settings.home / "metrics"))),
+    )
+
+
+def _metrics(folder: Path) -> list[tuple[str, str]]:
+    files = folder.iterdir() if folder.is_dir() else ()
+    return [(file.name, f"http://{file.read_text(encoding='utf-8').strip()}/metrics") for file in files]
+
+
+def keys(settings: Settings) -> dict[str, str]:
+    """Variables with the keys that snippets name. Raises `UserError` NO_KEYS where they are those of a role."""
+    if not settings.s3_endpoint or not settings.s3_secret_key:
+        raise UserError(
+            "NO_KEYS",
+            "this deployment has no keys of its own: S3 takes those of your AWS role; leave --write out",
+        )
+    return {"S3_KEY": settings.s3_access_key, "S3_SECRET": settings.s3_secret_key.reveal()}
+
+
+def write_keys(settings: Settings, path: Path) -> None:
+    """Write the keys as a file for a shell, which only its owner may read; one of an earlier call is replaced.
+
+    Raises `UserError` NO_KEYS, DESTINATION_EXISTS for another file, DESTINATION_NOT_WRITABLE.
+    """
+    lines = "".join(f"{name}={value}\n" for name, value in keys(settings).items())
+    try:
+        if path.is_symlink() or (path.exists() and not path.read_text("utf-8", "replace").startswith(KEYS_HEADER)):
+            raise UserError("DESTINATION_EXISTS", f"{path} is another file; name a new one", path=str(path))
+        write_private(path, KEYS_HEADER + lines)
+    except OSError as exc:
+        why = f"{path} cannot be written: {exc.strerror}"
+        raise UserError("DESTINATION_NOT_WRITABLE", why, path=str(path)) from exc
+
+
+def snippet(settings: Settings, kind: str, keys_file: str) -> str:
+    """Lines for a shell, DuckDB, boto3 or the AWS CLI that connect to S3, with keys from the variables of a file."""
+    return {"shell": _shell, "duckdb": _duckdb, "boto3": _boto3, "aws": _aws}[kind](settings, keys_file)
+
+
+def _shell(settings: Settings, keys_file: str) -> str:
+    load = f"set -a; . {keys_file}; set +a\n" if settings.s3_endpoint else ""
+    return (
+        f"{load}export S3_ENDPOINT={settings.s3_endpoint} S3_REGION={settings.s3_region}\n"
+        f"export KAFKA_BOOTSTRAP={addresses(settings).kafka}\n"
+    )
+
+
+def _duckdb(settings: Settings, keys_file: str) -> str:
+    if not settings.s3_endpoint:
+        return f"CREATE SECRET (TYPE s3, PROVIDER credential_chain, REGION '{settings.s3_region}');\n"
+    url = urlsplit(settings.s3_endpoint)
+    return (
+        f"-- in a shell that has read {keys_file}\n"
+        "CREATE SECRET (TYPE s3, KEY_ID getenv('S3_KEY'), SECRET getenv('S3_SECRET'),\n"
+        f"    ENDPOINT '{url.netloc}', USE_SSL {str(url.scheme == 'https').lower()}, URL_STYLE 'path', "
+        f"REGION '{settings.s3_region}');\n"
+    )
+
+
+def _boto3(settings: Settings, keys_file: str) -> str:
+    if not settings.s3_endpoint:
+        return f'import boto3\n\ns3 = boto3.client("s3", region_name="{settings.s3_region}")\n'
+    return (
+        f"# in a shell that has read {keys_file}\n"
+        "import os\n\nimport boto3\n\n"
+        "s3 = boto3.client(\n"
+        '    "s3",\n'
+        f'    endpoint_url="{settings.s3_endpoint}",\n'
+        f'    region_name="{settings.s3_region}",\n'
+        '    aws_access_key_id=os.environ["S3_KEY"],\n'
+        '    aws_secret_access_key=os.environ["S3_SECRET"],\n'
+        ")\n"
+    )
+
+
+def _aws(settings: Settings, keys_file: str) -> str:
+    inbox = s3_uri(settings.inbox_bucket, settings.inbox_prefix)
+    if not settings.s3_endpoint:
+        return f"aws s3 ls {inbox} --region {settings.s3_region}\n"
+    return (
+        f"set -a; . {keys_file}; set +a\n"
+        f'AWS_ACCESS_KEY_ID="$S3_KEY" AWS_SECRET_ACCESS_KEY="$S3_SECRET" AWS_DEFAULT_REGION={settings.s3_region} \\\n'
+        f"    aws --endpoint-url {settings.s3_endpoint} s3 ls {inbox}\n"
+    )

@@ -1,0 +1,77 @@
+"""A shop's log of clicks: generated, and the real one (../shared/data) where it is there.
+
+The generated one has the shape of the real one: sessions of one to some twenty clicks, on up to three platforms, users
+who go from new to returning to loyal, months of cohorts, and ties: clicks of one user in the same second, in no order.
+"""
+
+import csv
+import gzip
+import io
+import random
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+REAL: Final = Path(__file__).parents[2] / "shared" / "data" / "ecom-clickstream.csv.gz"
+NAMES: Final = ("generated", "real") if REAL.exists() else ("generated",)
+"""For a parameter of tests."""
+HEADER: Final = (
+    *("user_id", "session_id", "event", "timestamp"),
+    *("platform", "acquisition_channel", "user_cohort", "user_lifecycle"),
+)
+USERS: Final = 200
+EVENTS: Final = {
+    "product_view": 69,
+    "catalog": 65,
+    "search": 40,
+    "home": 28,
+    "filter_results": 26,
+    "add_to_cart": 13,
+    "cart": 12,
+    "shipping_details": 10,
+    "wishlist_add": 8,
+    "promo_page": 8,
+    "payment_details": 7,
+    "account_page": 7,
+    "purchase": 5,
+    "review_page": 4,
+}
+PLATFORMS: Final = {"desktop": 52, "mobile": 36, "tablet": 12}
+CHANNELS: Final = {"organic": 37, "paid_search": 28, "email": 16, "social": 14, "direct": 5}
+COHORTS: Final = ("2024-01", "2024-02", "2024-03", "2024-04")
+FIRST: Final = datetime(2024, 1, 4, 8)  # noqa: DTZ001 - the real log has no zone either
+TIE: Final = 0.02
+"""How often a click has the second of the one before it. The real log has 0.5 %; more find more."""
+
+
+@cache
+def clickstream(name: str) -> bytes:
+    """The log as CSV, packed with gzip."""
+    return REAL.read_bytes() if name == "real" else _generated()
+
+
+def _generated() -> bytes:
+    dice = random.Random(20_240_104)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    session = 0
+    for number in range(USERS):
+        channel, cohort = _one_of(dice, CHANNELS), dice.choice(COHORTS)
+        favourite = _one_of(dice, PLATFORMS)
+        at = FIRST + timedelta(seconds=dice.randrange(90 * 86_400))
+        for visit in range(dice.randint(3, 9)):
+            session += 1
+            platform = favourite if dice.random() < 0.85 else _one_of(dice, PLATFORMS)
+            lifecycle = ("new", "returning", "loyal")[min(visit // dice.randint(1, 3), 2)]
+            for _ in range(dice.choices(range(1, 25), range(24, 0, -1))[0]):
+                about = (platform, channel, cohort, lifecycle)
+                writer.writerow((f"user_{number:04}", f"sess_{session:06}", _one_of(dice, EVENTS), at, *about))
+                at += timedelta(seconds=0 if dice.random() < TIE else dice.randint(1, 600))
+            at += timedelta(seconds=dice.randrange(86_400 // 5, 18 * 86_400))
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def _one_of(dice: random.Random, weights: dict[str, int]) -> str:
+    return dice.choices([*weights], [*weights.values()])[0]

@@ -1,0 +1,93 @@
+"""`muster connect`: addresses and snippets without keys, keys in a private file alone."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.main import main
+from orchestration.operations.connecting import SNIPPETS
+
+SECRET = "hush-hush-hush"
+PASSWORD = "postgres-password"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "metrics").mkdir(parents=True)
+    (home / "metrics" / "relay").write_text("127.0.0.1:19900\n")
+    monkeypatch.setenv("MUSTER_HOME", str(home))
+    monkeypatch.setenv("MUSTER_S3_SECRET_KEY", SECRET)
+    monkeypatch.setenv("MUSTER_CATALOG_URL", f"postgresql+psycopg://muster:{PASSWORD}@db/muster")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_addresses_are_shown_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["connect", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["s3"], found["kafka"]) == ("http://127.0.0.1:18333", "127.0.0.1:19092")
+    assert found["inbox"] == "s3://inbox/<tenant>/<audience>/<file>"
+    assert found["metrics"] == {"relay": "http://127.0.0.1:19900/metrics"}
+    assert PASSWORD not in str(found)
+    assert main(["connect"]) == 0
+    said = capsys.readouterr()
+    assert "http://127.0.0.1:18333" in said.out
+    assert SECRET not in said.out + said.err
+
+
+@pytest.mark.parametrize("kind", SNIPPETS)
+def test_a_snippet_names_variables_and_holds_no_key(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["connect", f"--{kind}"]) == 0
+    said = capsys.readouterr().out
+    assert "127.0.0.1:18333" in said
+    assert SECRET not in said
+    if kind != "shell":
+        assert "S3_SECRET" in said
+
+
+def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["connect", "--boto3"]) == 0
+    monkeypatch.setenv("S3_KEY", "muster")
+    monkeypatch.setenv("S3_SECRET", SECRET)
+    names: dict[str, object] = {}
+    exec(capsys.readouterr().out, names)
+    assert names["s3"].meta.endpoint_url == "http://127.0.0.1:18333"
+
+
+def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(["connect", "--write", "muster.keys"]) == 0
+    file = tmp_path / "muster.keys"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert f"S3_SECRET={SECRET}\n" in file.read_text()
+    said = capsys.readouterr()
+    assert SECRET not in said.out + said.err
+
+
+def test_no_other_file_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("notes", "link"):
+        assert main(["connect", "--write", name]) == ExitCode.USER_ERROR
+        assert capsys.readouterr().err.startswith("DESTINATION_EXISTS: ")
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_at_aws_the_keys_are_those_of_a_role(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_S3_ENDPOINT", "")
+    assert main(["connect", "--write", "muster.keys"]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("NO_KEYS: ")
+    for kind in SNIPPETS:
+        assert main(["connect", f"--{kind}"]) == 0
+        assert "S3_SECRET" not in capsys.readouterr().out
+
+
+def test_two_forms_at_once_are_a_usage_error() -> None:
+    assert main(["connect", "--shell", "--aws"]) == ExitCode.USAGE
+    assert main(["connect", "--shell", "--json"]) == ExitCode.USAGE
