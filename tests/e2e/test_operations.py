@@ -89,9 +89,9 @@ def test_an_export_verifies_and_one_that_was_changed_does_not(muster: Muster, tm
     since = ("--format", "jsonl", "--delta-from", 1)
     delta = muster("export", "handed-over", "--to", tmp_path / "delta", *since, "--json")
     assert [(file["change"], file["rows"]) for file in delta.json["files"]] == [("added", 2), ("removed", 2)]
-    in_s3 = muster("export", "handed-over", "--version", 1, "--to", "s3://staging/handed-over", "--wait", "--json")
+    in_s3 = muster("export", "handed-over", "--version", 1, "--to", "s3://lake/exports/handed-over", "--wait", "--json")
     addresses = [tmp_path / "whole" / "manifest.json", tmp_path / "delta" / "manifest.json"]
-    for address in (*addresses, "s3://staging/handed-over/manifest.json"):
+    for address in (*addresses, "s3://lake/exports/handed-over/manifest.json"):
         verified = muster("verify", address, "--json")
         assert (verified.code, verified.json["difference"]) == (0, None), verified.err
     assert muster("export", "handed-over", "--to", tmp_path / "whole").code == 3

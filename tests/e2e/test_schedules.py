@@ -71,7 +71,7 @@ def test_a_schedule_that_is_due_imports_a_file_of_events(muster: Muster, context
 def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
     muster: Muster, context: Context, tmp_path: Path
 ) -> None:
-    to = f"s3://{context.settings.staging_bucket}/changes"
+    to = f"s3://{context.settings.lake_bucket}/exports/changes"
     imported(muster, write(tmp_path / "one.csv", "user_id", "u1", "u2"), "changing")
     made = muster(
         *("schedules", "create", "export", "changes", "rate(7 days)", "changing"),
@@ -92,8 +92,8 @@ def test_a_recurring_export_writes_what_has_changed_since_its_last_one(
     manifests = [
         json.loads(
             context.objects.get(
-                context.settings.staging_bucket,
-                f"changes/{last['due'].replace('-', '').replace(':', '').replace('.000', '')}/manifest.json",
+                context.settings.lake_bucket,
+                f"exports/changes/{last['due'].replace('-', '').replace(':', '').replace('.000', '')}/manifest.json",
             )
         )
         for last in (first, second)

@@ -29,11 +29,11 @@ def test_a_part_of_a_version_is_exported_verified_and_imported_again(muster: Mus
     verified = muster("verify", to / "manifest.json", "--json")
     assert (verified.code, verified.json["difference"]) == (0, None), verified.err
 
-    job = muster("export", "people", "--to", "s3://staging/part", *shape, "--format", "csv", "--wait", "--json")
+    job = muster("export", "people", "--to", "s3://lake/exports/part", *shape, "--format", "csv", "--wait", "--json")
     assert job.code == 0, job.err
     outcome = job.json["outcome"]
     assert (outcome["rows"], outcome["rows_filtered"], outcome["rows_suppressed"]) == (8, 21, 1)
-    assert muster("verify", "s3://staging/part/manifest.json").code == 0
+    assert muster("verify", "s3://lake/exports/part/manifest.json").code == 0
 
     file = answer.json["files"][0]
     copy = imported(muster, to / file["key"], "matching", "--manifest", str(to / "manifest.json"))
@@ -56,7 +56,7 @@ def test_what_cannot_be_taken_is_told_before_anything_is_written(muster: Muster,
         answer = muster("export", "few", "--to", tmp_path / "out", *options)
         assert (answer.code, code in answer.err) == (3, True), answer.err
     assert not (tmp_path / "out").exists()
-    failed = muster("export", "few", "--to", "s3://staging/no", "--where", "nothing = 1", "--wait", "--json")
+    failed = muster("export", "few", "--to", "s3://lake/exports/no", "--where", "nothing = 1", "--wait", "--json")
     assert (failed.code, json.loads(failed.out)["error"]["code"]) == (3, "BAD_FILTER")
     export = failed.json["export"]
     again = muster("exports", "retry", export, "--wait", "--json")
