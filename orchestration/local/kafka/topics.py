@@ -1,7 +1,7 @@
 """Topics as `schemas.topics` declares them: created where missing, corrected where their configuration drifted."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
@@ -193,15 +193,20 @@ def _create(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> N
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     _await_leaders(
-        admin, [TopicPartition(s.name, p) for s in specs for p in range(s.partitions or settings.partitions)]
+        lambda: admin_client(settings),
+        [TopicPartition(s.name, p) for s in specs for p in range(s.partitions or settings.partitions)],
     )
 
 
-def _await_leaders(admin: AdminClient, places: list[TopicPartition]) -> None:
-    """The broker has a topic before the leaders of its partitions know that they are, which refuse until then."""
+def _await_leaders(connect: Callable[[], AdminClient], places: list[TopicPartition]) -> None:
+    """The broker has a topic before the leaders of its partitions know that they are, which refuse until then.
+
+    A client that was once told that there is no such topic goes on believing it: each question has one of its own.
+    """
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while places:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        admin = connect()
         asked = admin.list_offsets(dict.fromkeys(places, latest), request_timeout=REQUEST_TIMEOUT_S)
         places = []
         for place, answer in asked.items():

@@ -62,11 +62,12 @@ class Leaders:
 
 def test_a_new_topic_is_there_once_its_leaders_answer() -> None:
     leaders = Leaders(a=KafkaError.NOT_LEADER_FOR_PARTITION, b=KafkaError.UNKNOWN_TOPIC_OR_PART)
-    _await_leaders(leaders, [TopicPartition(name, 0) for name in "abc"])  # type: ignore[arg-type]
+    _await_leaders(lambda: leaders, [TopicPartition(name, 0) for name in "abc"])  # type: ignore[arg-type,return-value]
     assert leaders.asked == [["a", "b", "c"], ["a", "b"]]
 
 
 def test_a_leader_that_refuses_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", -1.0)
+    leaders = Leaders(a=KafkaError.NOT_LEADER_FOR_PARTITION)
     with pytest.raises(KafkaException):
-        _await_leaders(Leaders(a=KafkaError.NOT_LEADER_FOR_PARTITION), [TopicPartition("a", 0)])  # type: ignore[arg-type]
+        _await_leaders(lambda: leaders, [TopicPartition("a", 0)])  # type: ignore[arg-type,return-value]
