@@ -31,7 +31,7 @@ LOST = 1
 @pytest.fixture(scope="module")
 def workers(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     running = Workers(stack, tmp_path_factory.mktemp("workers"), "tests.integration.quick_worker")
-    running.start("a")
+    running.start("a", MUSTER_WORKER_SESSION_TIMEOUT_S="30")
     yield running
     running.close()
 
