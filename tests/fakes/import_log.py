@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -70,11 +71,17 @@ class InMemoryTopicLog:
 
     def decoded(self, partition: int) -> list[Message]:
         """The messages of a partition."""
-        return [CODEC.decode(value) for value in self.messages[partition]]
+        return [_decoded(value) for value in self.messages[partition]]
 
     def kinds(self, partition: int) -> list[str]:
         """Names of the message types of a partition."""
         return [type(message).__name__ for message in self.decoded(partition)]
+
+
+@lru_cache(10_000)
+def _decoded(value: bytes) -> Message:
+    """Tests ask for all messages again and again."""
+    return CODEC.decode(value)
 
 
 @dataclass(slots=True)
