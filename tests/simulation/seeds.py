@@ -37,11 +37,3 @@ REGRESSIONS: Final[Mapping[int, str]] = {}
 
 SEEDS: Final = tuple(sorted({*FIRST, *PINNED, *REGRESSIONS}))
 """What `make test` runs, and by what mutants are judged."""
-
-OTHERS: Final = 1_000_000
-"""From here on, seeds are those of `first_of`: far from what `make test` and `make prove` run."""
-
-
-def first_of(tree: str) -> int:
-    """The first seed for a tree of files, from the hash that git has for it (`git rev-parse HEAD^{tree}`)."""
-    return OTHERS + int(tree[:8], 16)
