@@ -30,5 +30,5 @@ def register() -> None:
 
 def examples(in_check: int, **more: Any) -> settings:
     """So many examples in `check`, and as many times more in another profile as it has more."""
-    usual = settings.get_profile(CHECK).max_examples
-    return settings(max_examples=in_check * settings.default.max_examples // usual, **more)
+    usual, chosen = settings.get_profile(CHECK), settings()
+    return settings(max_examples=in_check * chosen.max_examples // usual.max_examples, **more)
