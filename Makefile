@@ -63,6 +63,7 @@ test: $(STAMP)  ## all tests but those that need Docker, PostgreSQL or Spark
 
 test-faults: $(STAMP)  ## kills, outages and sweeps at length, with production time-outs
 	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest --hypothesis-profile thorough -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile tests/property
 
 test-rotation: $(STAMP)  ## a slice of test-faults in five minutes, another one with every change
 	$(BIN)/python -m tests.rotation

@@ -7,14 +7,16 @@
 
 from typing import Any, Final
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 CHECK: Final = "check"
 THOROUGH: Final = "thorough"
+UNSHRUNK: Final = "unshrunk"
+"""`check` for mutants: that an example fails is enough, and the smallest one takes a hundred times as long to find."""
 
 
 def register() -> None:
-    """Make both known, and `check` the one that counts where `--hypothesis-profile` names no other."""
+    """Make them known, and `check` the one that counts where `--hypothesis-profile` names no other."""
     settings.register_profile(
         CHECK,
         max_examples=100,
@@ -25,10 +27,11 @@ def register() -> None:
         suppress_health_check=[HealthCheck.too_slow],  # seconds; what is refused or too large is still looked at
     )
     settings.register_profile(THOROUGH, settings.get_profile(CHECK), max_examples=1_000, derandomize=False)
+    settings.register_profile(UNSHRUNK, settings.get_profile(CHECK), phases=[Phase.explicit, Phase.generate])
     settings.load_profile(CHECK)
 
 
 def examples(in_check: int, **more: Any) -> settings:
     """So many examples in `check`, and as many times more in another profile as it has more."""
-    usual = settings.get_profile(CHECK).max_examples
-    return settings(max_examples=in_check * settings.default.max_examples // usual, **more)
+    usual, chosen = settings.get_profile(CHECK), settings()
+    return settings(max_examples=in_check * chosen.max_examples // usual.max_examples, **more)

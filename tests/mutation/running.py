@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.examples import UNSHRUNK
 from tests.mutation.mutants import SCHEDULES, Mutant
 from tests.mutation.patches import installed
 from tests.simulation.run import simulator
@@ -47,7 +48,8 @@ def _tests(mutant: Mutant, suite: str) -> Sighting:
             ran = subprocess.run(
                 [
                     *(sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"),
-                    *("-p", "tests.mutation.plugin", "--basetemp", temp, "--durations=0", suite),
+                    *("-p", "tests.mutation.plugin", "--hypothesis-profile", UNSHRUNK),
+                    *("--basetemp", temp, "--durations=0", suite),
                 ],
                 cwd=ROOT,
                 env={**os.environ, "MUSTER_MUTANT": mutant.name},

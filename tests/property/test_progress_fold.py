@@ -310,7 +310,7 @@ def test_a_worker_that_breaks_the_rule_loses_what_the_same_history_keeps(broken:
         play(broken())
 
 
-@pytest.mark.faults("searches up to 3,000 random histories")
+@pytest.mark.faults("searches up to 3,000 random histories", seconds=30)
 @pytest.mark.parametrize("broken", [AckBeforeDurable, AckMarkerBeforeIntent])
 def test_random_histories_find_out_a_worker_that_breaks_the_rule(broken: type[Histories]) -> None:
     with pytest.raises(AssertionError, match="is lost"):

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.sweep import Planned, sweep
 from tests.prove.exhibits import Say
 from tests.rotation.choice import SCHEDULES, Slice
-from tests.simulation.run import replay_command, run_many
+from tests.simulation.run import Result, replay_command, run_seeds
 
 ROOT: Final = Path(__file__).parents[2]
 DEFAULT_SECONDS: Final = 60.0
@@ -97,22 +97,10 @@ def _tests(tests: tuple[str, ...]) -> Iterator[tuple[subprocess.Popen[str], IO[s
 
 
 def _schedules(first: int, say: Say) -> tuple[int, list[str]]:
-    deadline = time.monotonic() + SCHEDULES_S
-    failures = []
-    ran = 0
-    for result in run_many(_seeds(first, deadline)):
-        ran += 1
-        if result.failure is not None:
-            failures.append(f"{result.failure}; again: {replay_command(result.seed)}")
-    say(f"schedules: {ran} of {SCHEDULES} ran, seeds {first} to {first + ran - 1}, {len(failures)} failed")
-    return ran, failures
-
-
-def _seeds(first: int, deadline: float) -> Iterator[int]:
-    for seed in range(first, first + SCHEDULES):
-        if time.monotonic() > deadline:
-            return
-        yield seed
+    ran = list[Result]()
+    failed = run_seeds(first, SCHEDULES, SCHEDULES_S, report=ran.append)
+    say(f"schedules: {len(ran)} of {SCHEDULES} ran, seeds {first} to {first + len(ran) - 1}, {len(failed)} failed")
+    return len(ran), [f"{result.failure}; again: {replay_command(result.seed)}" for result in failed]
 
 
 def _until(chosen: Slice, deadline: float) -> Iterator[Planned]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.faults import KINDS, SEEN
 from tests.simulation.run import replay_command, run_many, run_seeds, simulator
-from tests.simulation.seeds import SEEDS, first_of
+from tests.simulation.seeds import SEEDS
 
 LEAST = 3
 """So often at least everything that can happen does: one history more or less changes nothing."""
@@ -33,10 +33,9 @@ def test_a_seed_gives_the_same_history_again() -> None:
     assert histories[0] == histories[1]
 
 
-def test_a_range_of_seeds_ends_with_its_time_and_its_seeds_come_from_the_tree() -> None:
+def test_a_range_of_seeds_ends_with_its_number_or_its_time() -> None:
     ran = list[int]()
-    first = first_of("0000002a" + "f" * 32)
-    assert run_seeds(first, 2, 600.0, report=lambda result: ran.append(result.seed)) == []
+    assert run_seeds(1_000_042, 2, 600.0, report=lambda result: ran.append(result.seed)) == []
     assert ran == [1_000_042, 1_000_043]
-    assert run_seeds(first, 1_000_000, 0.0, report=lambda result: ran.append(result.seed)) == []
+    assert run_seeds(1_000_042, 1_000_000, 0.0, report=lambda result: ran.append(result.seed)) == []
     assert len(ran) == 2
