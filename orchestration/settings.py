@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict
 
 from schemas.errors import UserError
 from schemas.kafka_address import KafkaAddress, with_credentials
@@ -53,6 +53,13 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class EngineKeys(TypedDict):
+    """Arguments of boto3."""
+
+    aws_access_key_id: str
+    aws_secret_access_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +172,8 @@ class Settings:
             for name, value in values.items()
         }
 
-    def engine_keys(self) -> dict[str, str]:
-        """Arguments of boto3 for a client of the embedded workflow engine, which checks signatures.
+    def engine_keys(self) -> EngineKeys:
+        """Keys for a client of the embedded workflow engine, which checks signatures.
 
         Derived from the secret of the store, so that every home and every container that has it has them too.
         """

@@ -34,4 +34,5 @@ def register() -> None:
 def examples(in_check: int, **more: Any) -> settings:
     """So many examples in `check`, and as many times more in another profile as it has more."""
     usual, chosen = settings.get_profile(CHECK), settings()
+    assert usual is not None
     return settings(max_examples=in_check * chosen.max_examples // usual.max_examples, **more)

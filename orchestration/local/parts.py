@@ -95,8 +95,10 @@ def aws_environment(settings: Settings) -> dict[str, str]:
     """
     if not settings.engine_url:
         return {"AWS_DEFAULT_REGION": settings.aws_region, "AWS_REGION": settings.aws_region}
+    keys = settings.engine_keys()
     return {
-        **{name.upper(): value for name, value in settings.engine_keys().items()},
+        "AWS_ACCESS_KEY_ID": keys["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": keys["aws_secret_access_key"],
         "AWS_DEFAULT_REGION": settings.aws_region,
         "AWS_REGION": settings.aws_region,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -43,9 +43,10 @@ def signed(engine: Engine, *, secret: str | None = None, age: timedelta = timede
         Credentials(keys["aws_access_key_id"], secret or keys["aws_secret_access_key"]), "states", "us-east-1"
     )
     request.context["timestamp"] = (datetime.now(UTC) - age).strftime("%Y%m%dT%H%M%SZ")
-    signer._modify_request_before_signing(request)
+    signer._modify_request_before_signing(request)  # type: ignore[attr-defined]
     canonical = signer.canonical_request(request)
-    signer._inject_signature_to_request(request, signer.signature(signer.string_to_sign(request, canonical), request))
+    signature = signer.signature(signer.string_to_sign(request, canonical), request)
+    signer._inject_signature_to_request(request, signature)  # type: ignore[attr-defined]
     return dict(request.headers.items())
 
 

@@ -41,7 +41,7 @@ from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
 from orchestration.logs import configure
-from orchestration.settings import Settings
+from orchestration.settings import EngineKeys, Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 
@@ -62,7 +62,7 @@ class FrontDoor:
     No web page gets through (see `signatures`), and moto's own pages, which reset it, are closed to everybody.
     """
 
-    def __init__(self, application: WsgiApp, token: str, *, keys: Mapping[str, str], hosts: frozenset[str]) -> None:
+    def __init__(self, application: WsgiApp, token: str, *, keys: EngineKeys, hosts: frozenset[str]) -> None:
         self.ready = threading.Event()
         self.bridge: inbox.InboxBridge | None = None
         self._application = application

@@ -14,6 +14,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from orchestration.settings import EngineKeys
+
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 SKEW: Final = timedelta(minutes=15)
 """As AWS allows. Bounds how long a request that was overheard could be sent again."""
@@ -34,7 +36,7 @@ def _name(host: str) -> str:
     return (name if colon and port.isdecimal() else host).lower()
 
 
-def unsigned(environ: Mapping[str, Any], body: bytes, keys: Mapping[str, str], now: datetime) -> str | None:
+def unsigned(environ: Mapping[str, Any], body: bytes, keys: EngineKeys, now: datetime) -> str | None:
     """Why a request is not signed with `keys` (`aws_access_key_id`, `aws_secret_access_key`); none: it is."""
     try:
         given = _parse(str(environ.get("HTTP_AUTHORIZATION", "")))
@@ -68,7 +70,7 @@ def _parse(authorization: str) -> Mapping[str, str]:
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
         raise ValueError(algorithm)
-    return dict(part.strip().split("=", 1) for part in rest.split(","))  # type: ignore[misc]  # two each
+    return dict(part.strip().split("=", 1) for part in rest.split(","))
 
 
 def _header(environ: Mapping[str, Any], name: str) -> str:

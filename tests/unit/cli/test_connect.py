@@ -3,6 +3,7 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monke
     assert main(["connect", "--boto3"]) == 0
     monkeypatch.setenv("S3_KEY", "muster")
     monkeypatch.setenv("S3_SECRET", SECRET)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(capsys.readouterr().out, names)
     assert names["s3"].meta.endpoint_url == "http://127.0.0.1:18333"
 
