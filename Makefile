@@ -59,11 +59,11 @@ types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
 test: $(STAMP)  ## all tests but those that need Docker, PostgreSQL or Spark
-	$(BIN)/pytest -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-faults: $(STAMP)  ## kills, outages and sweeps at length, with production time-outs
 	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile
-	$(BIN)/pytest --hypothesis-profile thorough -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile tests/property
+	$(BIN)/pytest --hypothesis-profile thorough -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/property
 
 test-rotation: $(STAMP)  ## a slice of test-faults in five minutes, another one with every change
 	$(BIN)/python -m tests.rotation
