@@ -10,6 +10,7 @@ subject is the embedded broker, or no broker at all, are left out.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,12 +20,14 @@ import boto3
 import psutil
 import pytest
 
+from orchestration.catalog import migrate
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import ensure_topics
-from orchestration.settings import Settings
+from orchestration.settings import Secret, Settings
 from tests import examples
 from tests.holding.points import ON_PATH
+from tests.servers.postgres import Postgres, database, delete_rows, postgres_server
 
 examples.register()
 
@@ -157,6 +160,29 @@ def stop_and_check(home: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             left.append(process.cmdline())
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def session_postgres() -> Iterator[Postgres]:
+    """One PostgreSQL server per session; tests take databases of it (`postgres_url`, `empty_postgres_catalog`)."""
+    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
+    with tempfile.TemporaryDirectory() as folder, postgres_server(Path(folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgres_url(session_postgres: Postgres) -> Iterator[Secret]:
+    """An empty database, shared by the tests of a module."""
+    with database(session_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_catalog(postgres_url: Secret) -> Iterator[Secret]:
+    """The database of the module, migrated, without rows; migrations down and up take thirty times as long."""
+    migrate.upgrade(postgres_url)
+    yield postgres_url
+    delete_rows(postgres_url, keep="alembic_version")
 
 
 def unavailable(what: str) -> NoReturn:
