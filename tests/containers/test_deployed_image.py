@@ -28,7 +28,7 @@ from tests.servers.moto_aws import REGION, client, environment, moto_server
 from tests.servers.ports import free_ports
 from tests.servers.silent import silent_server
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
 LAMBDA: Final = (
     "--user=993:990",
@@ -114,7 +114,7 @@ def function(of: FunctionSpec, *env: str) -> Iterator[Function]:
     listen += ["--runtime-api-address", f"127.0.0.1:{runtime_port}"]
     docker("run", *begin, PRODUCT, *listen, *inspect(PRODUCT)["Config"]["Entrypoint"], "lambda", of.handler)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not accepts(port):
             assert time.monotonic() < deadline, docker("logs", name)
             time.sleep(0.05)
@@ -175,7 +175,7 @@ def test_functions_start_where_every_user_may_be() -> None:
 
 def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=90
+        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -233,10 +233,10 @@ def test_a_task_whose_catalog_is_away_may_be_tried_again() -> None:
 
 def test_a_task_behind_an_init_process_ends_on_a_sigterm_that_comes_while_python_starts() -> None:
     with waiting_task("--init", *ECS) as name:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(docker("top", name, "-o", "pid").splitlines()) < 3:  # a title, the init process, Python
             assert time.monotonic() < deadline
-        docker("stop", "--time", "20", name)
+        docker("stop", "--time", "120", name)
         assert inspect(name)["State"]["ExitCode"] == TERMINATED
 
 
@@ -244,8 +244,8 @@ def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
     # Without a handler of its own, process 1 would not notice the signal.
     with waiting_task(*ECS) as name:
         handled = "until grep -q SigCgt:.*4... /proc/1/status; do :; done"  # the bit of SIGTERM
-        subprocess.run(["docker", "exec", name, "sh", "-c", handled], timeout=60, check=True)
-        docker("stop", "--time", "20", name)
+        subprocess.run(["docker", "exec", name, "sh", "-c", handled], timeout=300, check=True)
+        docker("stop", "--time", "120", name)
         assert inspect(name)["State"]["ExitCode"] == TERMINATED
 
 

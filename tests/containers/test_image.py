@@ -38,7 +38,7 @@ sys.exit(subprocess.run(command, env=child_environment() | PARSER_ENVIRONMENT).r
 
 def docker(*arguments: str) -> str:
     done = subprocess.run(
-        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=120
+        ["docker", "run", "--rm", *arguments], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
@@ -58,7 +58,7 @@ def test_it_holds_nothing_of_what_stands_in_for_aws_nor_of_what_deploying_and_te
 @pytest.mark.parametrize(("part", "code"), [("s3", "S3_SERVER_MISSING"), ("engine", "ENGINE_MISSING")])
 def test_a_part_that_stands_in_for_aws_says_that_it_is_not_in_it(part: str, code: str) -> None:
     served = ["docker", "run", "--rm", PRODUCT, "serve", part]
-    done = subprocess.run(served, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(served, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert json.loads(done.stderr.splitlines()[-1])["code"] == code
 

@@ -1,6 +1,5 @@
 """One suite for every database that may hold the catalog."""
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +23,6 @@ from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from segmentation.jobs import Change
 from tests.fakes.catalog import migrated
-from tests.servers.postgres import postgres
 
 ACME, VIP = TenantName("acme"), AudienceName("vip")
 AUDIENCE_ID = JobId("01m87b5fjxy5p23eqzcwh67tr0")
@@ -53,24 +51,14 @@ def new_job(number: int = 1, dedupe_key: str = "k" * 64) -> NewJob:
     )
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[Secret]:
-    # Not below pytest's own folder: that one is closed to other users, and PostgreSQL does not run as root.
-    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
-        yield url
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Secret]:
-    if request.param == "sqlite":
-        secret = Secret(f"sqlite:///{tmp_path / 'new' / 'catalog.db'}")
-        migrated(secret)
-        yield secret
-        return
-    secret = request.getfixturevalue("postgres_url")
-    migrate.upgrade(secret)
-    yield secret
-    migrate.downgrade(secret, "base")
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Secret:
+    if request.param == "postgresql":
+        emptied: Secret = request.getfixturevalue("empty_postgres_catalog")
+        return emptied
+    secret = Secret(f"sqlite:///{tmp_path / 'new' / 'catalog.db'}")
+    migrated(secret)
+    return secret
 
 
 @pytest.fixture

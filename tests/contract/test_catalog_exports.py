@@ -11,9 +11,9 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from segmentation.jobs import Change
 from segmentation.versions import AudienceRef
-from tests.contract.test_catalog import database, postgres_url, url
+from tests.contract.test_catalog import database, url
 
-__all__ = ["database", "postgres_url", "url"]
+__all__ = ["database", "url"]
 
 AUDIENCE = AudienceRef(
     tenant=TenantName("acme"), audience=AudienceName("vip"), audience_id=JobId("01m87b5fjxy5p23eqzcwh67tr0")

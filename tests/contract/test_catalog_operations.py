@@ -20,7 +20,6 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     database,
     job_number,
     new_job,
-    postgres_url,
     url,
 )
 from tests.fakes.catalog import migrated

@@ -5,7 +5,6 @@ states allows, and at most one version. Afterwards the job goes on to a good end
 """
 
 import itertools
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog import migrate
 from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.operations.jobs import cancel
@@ -21,7 +19,6 @@ from orchestration.settings import Secret
 from schemas.errors import UserError
 from segmentation.jobs import Change, change
 from tests.fakes.deployment import Deployment, make_deployment
-from tests.servers.postgres import postgres
 
 FAILURE = {"Error": "MaterialisationFailed", "Cause": "partition 1"}
 HANDLERS = (
@@ -43,21 +40,13 @@ FORESEEN = {"FatalError", "RetriableError"}
 """What a handler may raise when another one was faster: it is told to the workflow, which looks again."""
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[Secret]:
-    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
-        yield url
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
 def deployment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     sqlite = request.param == "sqlite"
-    url = Secret(f"sqlite:///{tmp_path / 'c.db'}") if sqlite else request.getfixturevalue("postgres_url")
+    url = Secret(f"sqlite:///{tmp_path / 'c.db'}") if sqlite else request.getfixturevalue("empty_postgres_catalog")
     made = make_deployment(url, tmp_path, monkeypatch, max_small_jobs=1000, max_small_jobs_per_tenant=1000)
     yield made
     made.context.database.close()
-    if not sqlite:
-        migrate.downgrade(url, "base")
 
 
 def call(deployment: Deployment, job_id: str, execution: str, handler: str) -> str | None:

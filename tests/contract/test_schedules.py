@@ -19,7 +19,6 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     audiences,
     database,
     job_number,
-    postgres_url,
     url,
 )
 

@@ -1,7 +1,6 @@
 """One suite for every `VersionStore`: in memory, and Iceberg on a real S3 server with SQLite or PostgreSQL."""
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +25,6 @@ from segmentation.versions import (
     VersionStore,
 )
 from tests.fakes.version_store import InMemoryVersionStore
-from tests.servers.postgres import postgres
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, object_server, request, users
 
 
@@ -58,13 +56,6 @@ class Bench:
         return sorted(seen)
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
-    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
-        yield url.reveal()
-
-
 @pytest.fixture(
     params=[
         "memory",
@@ -79,7 +70,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         return
     s3 = request.getfixturevalue("s3")
     local = f"sqlite:///{tmp_path / 'catalog.db'}"
-    url = local if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    url = local if request.param == "sqlite" else request.getfixturevalue("postgres_url").reveal()
     store = IcebergVersionStore(catalog_url=url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
     yield Bench(store, Parts(s3))
     store.close()

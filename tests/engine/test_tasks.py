@@ -22,6 +22,10 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return found
 
 
+BEFORE_ANY_LAUNCHER = pytest.mark.parametrize("engine", ["process_engine"], indirect=True)
+"""The engine answers by itself: whether tasks are containers changes nothing."""
+
+
 @pytest.fixture
 def folder(engine: Engine) -> Path:
     """Where the tests and their tasks find the same files: of the host, a container sees the home alone."""
@@ -161,6 +165,7 @@ def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(en
     assert not workers_on(file)
 
 
+@BEFORE_ANY_LAUNCHER
 def test_a_task_that_is_unknown_cannot_be_stopped(engine: Engine) -> None:
     ecs = engine.client("ecs")
     with pytest.raises(ecs.exceptions.InvalidParameterException, match="was not found"):
@@ -213,6 +218,7 @@ def test_a_task_of_which_a_container_cannot_be_started_is_task_failed(
     assert {c["Name"]: c.get("Reason") for c in task["Containers"]} == {"good": None, "bad": task["StoppedReason"]}
 
 
+@BEFORE_ANY_LAUNCHER
 @pytest.mark.parametrize(
     ("parameters", "error"),
     [

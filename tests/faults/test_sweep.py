@@ -11,7 +11,6 @@ from tests.servers.postgres import installed
 
 
 @pytest.mark.integration
-@pytest.mark.embedded("it kills the embedded stack's servers")
 @pytest.mark.timeout(1500)
 def test_twenty_faulted_imports_publish_all_of_the_file_or_nothing_and_readers_see_no_mix() -> None:
     missing = {name: why for name in SLICE if (why := KINDS[name].impossible(postgres=installed()))}

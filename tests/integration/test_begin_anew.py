@@ -18,7 +18,6 @@ from tests.integration.workers import Workers, eventually, s3
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.embedded("about topics, not about brokers"),
     pytest.mark.timeout(600),
     pytest.mark.faults("workers that start again and again while topics are made anew; test_segments.py does it once"),
 ]

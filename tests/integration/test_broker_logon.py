@@ -29,7 +29,7 @@ from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
 from tests.servers.secure_kafka import PLAIN_USER, SecureKafka, secure_kafka
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("needs a broker of its own"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 PARTITIONS = 2
 PASSWORD, WRONG, NEW, PLAIN = "first-hush", "wrong-hush", "second-hush", "plain-hush"
 SECRETS = (PASSWORD, WRONG, NEW, PLAIN)

@@ -48,7 +48,15 @@ def await_more(what: str, count: Callable[[], int], than: int) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("lambda_file_bytes", [1 << 30, -1], ids=["functions", "tasks"])
+@pytest.mark.parametrize(
+    "lambda_file_bytes",
+    [
+        pytest.param(
+            1 << 30, id="functions", marks=pytest.mark.faults("the same outages, met by functions", seconds=60)
+        ),
+        pytest.param(-1, id="tasks"),
+    ],
+)
 def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
     server: Postgres, start_stack: Callable[..., Settings], tmp_path: Path, lambda_file_bytes: int
 ) -> None:

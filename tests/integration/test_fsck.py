@@ -34,7 +34,7 @@ from schemas.topics import EVENTS
 from tests.unit.lake.archiving import Bucket, event
 from tests.unit.lake.support import BUCKET, Parts, object_server, users
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
+pytestmark = pytest.mark.integration
 TENANT = TenantName("acme")
 SCHEMA_ID = ImportSpec().row_schema.schema_id
 

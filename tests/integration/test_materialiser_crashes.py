@@ -89,7 +89,6 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.embedded("it kills the embedded stack's servers")
 @pytest.mark.parametrize("part", ["kafka", "s3"])
 def test_an_outage_in_the_middle_of_an_import_loses_nothing(
     start_stack: Callable[..., Settings], tmp_path: Path, part: str

@@ -27,7 +27,7 @@ from schemas.errors import MusterError, RetriableError, UserError
 from tests.servers.faulty_s3 import Request, Stall, faulty_proxy
 from tests.unit.sources.reading import collect, spec_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
+pytestmark = pytest.mark.integration
 
 MIB = 1 << 20
 

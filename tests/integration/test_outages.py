@@ -35,7 +35,6 @@ from tests.integration.whole_imports import (
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.embedded("it kills the embedded stack's servers"),
     pytest.mark.faults("servers die or are away at each step, disks are full", seconds=60),
 ]
 

@@ -40,7 +40,6 @@ from tests.unit.lake.support import Parts, new_id, request, users
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(180),
-    pytest.mark.embedded("about the archive and its queries, not about brokers"),
 ]
 BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")
 P = 4

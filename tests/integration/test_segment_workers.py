@@ -18,7 +18,6 @@ from tests.integration.workers import Workers, committed, eventually
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.embedded("about workers that die, not about brokers"),
     pytest.mark.faults("kills at random and sessions that time out; test_segments.py kills a worker at a point"),
 ]
 

@@ -45,7 +45,6 @@ from tests.integration.workers import Workers, dead_letters, end_sessions, event
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.embedded("about workers, not about brokers"),
     pytest.mark.timeout(400),
 ]
 P = 2

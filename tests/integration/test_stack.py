@@ -32,7 +32,7 @@ from schemas.topics import JOB_EVENTS
 from tests.conftest import StartStack, stack_environment
 from tests.integration.workers import read_values
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("it is about the embedded stack")]
+pytestmark = pytest.mark.integration
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

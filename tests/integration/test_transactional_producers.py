@@ -18,7 +18,6 @@ from tests.integration.workers import Workers, eventually
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.embedded("about transactions, not about who runs the broker"),
     pytest.mark.faults("workers that end between and within transactions; test_segments.py has one journey"),
 ]
 

@@ -18,7 +18,7 @@ from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from schemas.layout import rejects_key, split_s3_uri
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("no broker in it")]
+pytestmark = pytest.mark.integration
 
 JOB = JobId("01jd0000000000000000000000")
 

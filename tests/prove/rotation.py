@@ -8,8 +8,8 @@ from typing import Final
 from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
 from tests.rotation.choice import slice_of
+from tests.rotation.running import TIER, tests_of_the_tier, tree_hash
 from tests.rotation.running import run as run_slice
-from tests.rotation.running import tests_of_the_tier, tree_hash
 
 NAME: Final = "rotation"
 HEADER: Final = ("date", "tree", "tests", "schedules", "faulted imports", "failures", "minutes")
@@ -26,7 +26,7 @@ def run(scale: Scale, say: Say) -> Section:
     """The slice of the committed tree."""
     del scale
     began = time.monotonic()
-    chosen = slice_of(tree_hash(), tests_of_the_tier())
+    chosen = slice_of(tree_hash(), tests_of_the_tier(TIER))
     outcome = run_slice(chosen, say)
     row = (
         f"{datetime.now(UTC):%Y-%m-%d}",

@@ -5,10 +5,11 @@ anything lands: changing the tree until the slice passes is no repair.
 """
 
 import argparse
+import subprocess
 import sys
 
-from tests.rotation.choice import SCHEDULES, slice_of
-from tests.rotation.running import run, tests_of_the_tier, tree_hash
+from tests.rotation.choice import SCHEDULES, slice_in_containers, slice_of
+from tests.rotation.running import ROOT, TIER, TIER_IN_CONTAINERS, run, tests_of_the_tier, tree_hash
 
 
 def main(arguments: list[str]) -> int:
@@ -16,8 +17,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rotation", description=__doc__)
     parser.add_argument("--tree", help="hash of a tree, as a run has printed it (default: that of HEAD)")
     parser.add_argument("--list", action="store_true", help="print the slice without running it")
+    parser.add_argument("--containers", action="store_true", help="the slice of `make test-container-faults` instead")
     given = parser.parse_args(arguments)
-    chosen = slice_of(given.tree or tree_hash(), tests_of_the_tier())
+    if given.containers:
+        return _in_containers(given.tree or tree_hash(), only_list=given.list)
+    chosen = slice_of(given.tree or tree_hash(), tests_of_the_tier(TIER))
     print(f"slice of tree {chosen.tree}; again: python -m tests.rotation --tree {chosen.tree}")
     print(f"  {SCHEDULES} schedules from seed {chosen.first_schedule}")
     for planned in chosen.imports:
@@ -34,6 +38,17 @@ def main(arguments: list[str]) -> int:
         f"{len(outcome.failures)} failures"
     )
     return 1 if outcome.failures else 0
+
+
+def _in_containers(tree: str, *, only_list: bool) -> int:
+    tests = slice_in_containers(tree, tests_of_the_tier(TIER_IN_CONTAINERS))
+    print(f"slice of tree {tree} in containers; again: python -m tests.rotation --containers --tree {tree}")
+    for test in tests:
+        print(f"  {test}", flush=True)
+    if only_list:
+        return 0
+    command = [sys.executable, "-m", "pytest", "-m", TIER_IN_CONTAINERS, *tests]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from tests.faults.sweep import Planned
 
 TESTS_S: Final = 180.0
 """Seconds of tests in a slice, as their markers declare them."""
+CONTAINERS_S: Final = 60.0
+"""The same, of tests in containers."""
 SCHEDULES: Final = 400
 IMPORTS: Final = 6
 ROWS: Final = 1_500
@@ -37,16 +39,26 @@ def slice_of(tree: str, tests: Mapping[str, float]) -> Slice:
     first = dice.randrange(FIRST_SCHEDULE, LAST_SCHEDULE)
     kinds = dice.sample(sorted(KINDS), IMPORTS)
     imports = tuple(Planned(kind=kind, seed=dice.randrange(2**31), rows=ROWS) for kind in kinds)
+    chosen = _as_many_as_fit(_shuffled(dice, tests), tests, TESTS_S)
+    return Slice(tree=tree, tests=chosen, first_schedule=first, imports=imports)
+
+
+def slice_in_containers(tree: str, tests: Mapping[str, float]) -> tuple[str, ...]:
+    """Of the tests that run in containers, those of the tree's slice."""
+    return _as_many_as_fit(_shuffled(random.Random(f"containers {tree}"), tests), tests, CONTAINERS_S)
+
+
+def _shuffled(dice: random.Random, tests: Mapping[str, float]) -> list[str]:
     order = sorted(tests)
     dice.shuffle(order)
-    return Slice(tree=tree, tests=tuple(_as_many_as_fit(order, tests)), first_schedule=first, imports=imports)
+    return order
 
 
-def _as_many_as_fit(order: Sequence[str], seconds: Mapping[str, float]) -> list[str]:
+def _as_many_as_fit(order: Sequence[str], seconds: Mapping[str, float], limit_s: float) -> tuple[str, ...]:
     chosen: list[str] = []
     used = 0.0
     for test in order:
-        if not chosen or used + seconds[test] <= TESTS_S:
+        if not chosen or used + seconds[test] <= limit_s:
             chosen.append(test)
             used += seconds[test]
-    return chosen
+    return tuple(chosen)

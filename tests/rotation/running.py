@@ -25,6 +25,8 @@ SCHEDULES_S: Final = 120.0
 IMPORTS_S: Final = 120.0
 NOTHING_TO_RUN: Final = 5
 """pytest's exit code."""
+TIER: Final = "faults and not containers"
+TIER_IN_CONTAINERS: Final = "faults and containers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +45,12 @@ def tree_hash() -> str:
     return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def tests_of_the_tier() -> dict[str, float]:
-    """Seconds by test id of every test marked `faults` that needs no container."""
+def tests_of_the_tier(tier: str) -> dict[str, float]:
+    """Seconds by test id of every test of a tier."""
     collector = _Collector()
     # Only files that can hold one: collecting all takes as long as a small slice.
     files = [str(path) for path in ROOT.glob("tests/**/test_*.py") if "mark.faults" in path.read_text(encoding="utf-8")]
-    arguments = ["--collect-only", "-qq", "-m", "faults and not containers", f"--rootdir={ROOT}", *files]
+    arguments = ["--collect-only", "-qq", "-m", tier, f"--rootdir={ROOT}", *files]
     if files and (code := pytest.main(arguments, plugins=[collector])) not in (0, NOTHING_TO_RUN):
         raise RuntimeError(f"pytest could not collect the tests of the tier: exit code {code}")
     return collector.seconds
@@ -87,7 +89,7 @@ def _quoted(test: str) -> str:
 def _tests(tests: tuple[str, ...]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """pytest in a process of its own, and what it says; ended with the block."""
     with TemporaryFile("w+", encoding="utf-8") as output:
-        command = [sys.executable, "-m", "pytest", "-m", "faults and not containers", *tests]
+        command = [sys.executable, "-m", "pytest", "-m", TIER, *tests]
         testing = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True)
         try:
             yield testing, output

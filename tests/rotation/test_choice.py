@@ -2,7 +2,7 @@
 
 from tests.faults.kinds import KINDS
 from tests.prove.rotation import earlier
-from tests.rotation.choice import IMPORTS, TESTS_S, slice_of
+from tests.rotation.choice import CONTAINERS_S, IMPORTS, TESTS_S, slice_in_containers, slice_of
 
 TESTS = {f"tests/test_a.py::test_{n}": 20.0 + n for n in range(40)} | {"tests/test_a.py::test_long": 3 * TESTS_S}
 
@@ -30,6 +30,13 @@ def test_every_test_and_every_kind_of_fault_comes_up_within_two_hundred_changes(
     assert {test for each in slices for test in each.tests} == set(TESTS)
     assert {planned.kind for each in slices for planned in each.imports} == set(KINDS)
     assert all(len(each.imports) == IMPORTS for each in slices)
+
+
+def test_tests_in_containers_move_on_with_the_tree_and_all_come_up() -> None:
+    slices = [slice_in_containers(str(tree), TESTS) for tree in range(200)]
+    assert slices[7] == slice_in_containers("7", dict(reversed(TESTS.items())))
+    assert all(sum(TESTS[test] for test in tests[1:]) <= CONTAINERS_S for tests in slices)
+    assert {test for tests in slices for test in tests} == set(TESTS)
 
 
 def test_rows_of_the_page_are_kept_and_its_header_is_not_one() -> None:

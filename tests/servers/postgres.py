@@ -5,9 +5,12 @@ import pwd
 import shlex
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from orchestration.settings import Secret
 from tests.servers.ports import free_port
@@ -73,10 +76,30 @@ def postgres_server(folder: Path) -> Iterator[Postgres]:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Secret]:
-    """As `postgres_server`; the SQLAlchemy URL alone."""
-    with postgres_server(folder) as server:
-        yield server.url
+def database(server: Postgres) -> Iterator[Secret]:
+    """A new database, removed at the end whoever is still connected; its SQLAlchemy URL."""
+    name = f"test-{uuid.uuid4().hex}"
+    _administer(server.url, f'CREATE DATABASE "{name}"')
+    try:
+        yield Secret(server.url.reveal().removesuffix("/postgres") + f"/{name}")
+    finally:
+        _administer(server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def delete_rows(url: Secret, *, keep: str) -> None:
+    """Empty every table but one; triggers and foreign keys do not object."""
+    engine = sa.create_engine(url.reveal(), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET session_replication_role = replica")
+        for table in sa.inspect(connection).get_table_names():
+            if table != keep:
+                connection.exec_driver_sql(f'DELETE FROM "{table}"')
+
+
+def _administer(url: Secret, statement: str) -> None:
+    engine = sa.create_engine(url.reveal(), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
 
 
 def installed() -> bool:

@@ -40,13 +40,13 @@ class Whole:
 
 
 @pytest.fixture(scope="package")
-def whole(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Whole]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """All parts of the stack, two workers. It is stopped when the last test of the folder has run."""
     folder = tmp_path_factory.mktemp("whole")
     with ExitStack() as started:
         mailbox = started.enter_context(mail_server(folder / "mail"))
         operator = started.enter_context(receiver())
-        start = started.enter_context(stacks(folder, request))
+        start = started.enter_context(stacks(folder))
         settings = start(
             parts=(*PARTS, SEGMENT_WORKER),
             partitions=PARTITIONS,

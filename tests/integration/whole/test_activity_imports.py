@@ -20,7 +20,7 @@ from tests.holding.holding import hold
 from tests.integration.whole.conftest import PARTITIONS
 from tests.integration.whole_imports import TENANT, ended, newest_job_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("about files and importers, not about brokers")]
+pytestmark = pytest.mark.integration
 
 
 def registered(context: Context, job_id: JobId) -> Job:

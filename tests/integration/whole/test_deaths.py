@@ -28,7 +28,7 @@ from tests.integration.whole_imports import (
     write_file,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("it kills parts of the embedded stack")]
+pytestmark = pytest.mark.integration
 
 ROWS = 200
 """So few that every step runs in a function."""

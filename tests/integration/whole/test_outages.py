@@ -23,7 +23,7 @@ from tests.integration.whole_imports import (
     start_append,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.embedded("it kills the embedded stack's servers")]
+pytestmark = pytest.mark.integration
 
 ROWS = 200
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -26,19 +25,19 @@ from schemas.ids import Version
 from schemas.topics import EVENTS
 from segmentation.versions import Published, SupersededBy
 from tests.fakes.catalog import migrated
-from tests.servers.postgres import postgres
+from tests.servers.postgres import database
 from tests.unit.lake.archiving import HERE, Bucket, event
 from tests.unit.lake.support import BUCKET, Parts, audience, object_server, request, users
 
 
 @contextmanager
-def catalog(kind: str, home: Path) -> Iterator[Secret]:
-    """An empty catalog on a server of its own."""
-    with ExitStack() as servers:
+def catalog(kind: str, home: Path, fixtures: pytest.FixtureRequest | None = None) -> Iterator[Secret]:
+    """An empty catalog, a file or a database of its own."""
+    with ExitStack() as databases:
         url = Secret(f"sqlite:///{home / 'catalog.db'}")
-        if kind == "postgresql":  # its user may not look into pytest's folder
-            folder = servers.enter_context(tempfile.TemporaryDirectory())
-            url = servers.enter_context(postgres(Path(folder)))
+        if kind == "postgresql":
+            assert fixtures is not None
+            url = databases.enter_context(database(fixtures.getfixturevalue("session_postgres")))
         migrated(url)
         yield url
 
@@ -62,6 +61,11 @@ def members(store: Any, s3: S3Access, ref: Any, version: int) -> list[str]:
 POSTGRESQL = pytest.mark.containers
 
 
+@pytest.fixture
+def fixtures(request: pytest.FixtureRequest) -> pytest.FixtureRequest:  # `request` is a publish request here
+    return request
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("kind", "source", "target"),
@@ -73,13 +77,13 @@ POSTGRESQL = pytest.mark.containers
     ],
 )
 def test_an_audience_comes_back_with_all_its_versions_and_its_order(
-    tmp_path: Path, kind: str, source: str, target: str
+    tmp_path: Path, fixtures: pytest.FixtureRequest, kind: str, source: str, target: str
 ) -> None:
     (tmp_path / "weed").mkdir()
     with (
         object_server(tmp_path / "weed") as s3,
-        catalog(source, tmp_path / "before") as old,
-        catalog(target, tmp_path / "after") as new,
+        catalog(source, tmp_path / "before", fixtures) as old,
+        catalog(target, tmp_path / "after", fixtures) as new,
     ):
         before = context_of(tmp_path / "before", s3, old)
         before.audiences.add_tenant(audience().tenant, 1)

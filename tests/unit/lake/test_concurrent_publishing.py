@@ -1,9 +1,7 @@
 """Many publishers of one audience, dead ones among them: every read is one version, and the outcomes add up."""
 
 import random
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from segmentation.versions import AlreadyPublished, Published, SupersededBy
-from tests.servers.postgres import postgres
 from tests.unit.lake.crashes import (
     CRASH_POINTS,
     CrashPoint,
@@ -28,18 +25,11 @@ EACH = 4
 KILLS = 15
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
-    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder)) as url:
-        yield url.reveal()
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
 def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalog.db'}"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_url").reveal())
 
 
 def _collect(report: Any, count: int) -> list[Any]:
