@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
@@ -30,7 +30,7 @@ from orchestration.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.topics import JOB_EVENTS
 from tests.conftest import StartStack, stack_environment
-from tests.integration.workers import read_values
+from tests.integration.workers import eventually, read_values
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +52,14 @@ def produce(settings: Settings, value: bytes) -> None:
 
 def assert_kept(settings: Settings, *values: bytes) -> None:
     """The topic has these values, in this order, once each."""
-    assert [value for value in read_values(settings, JOB_EVENTS) if value in values] == list(values)
+
+    def read() -> list[bytes] | None:
+        try:
+            return read_values(settings, JOB_EVENTS)
+        except KafkaException:  # a broker that has just started does not lead its partitions yet
+            return None
+
+    assert [value for value in eventually(read) if value in values] == list(values)
 
 
 def put(settings: Settings, key: str) -> None:

@@ -103,7 +103,7 @@ def grown(context: Context, tmp_path_factory: pytest.TempPathFactory) -> Grown:
     context.audiences.ensure(TENANT, name, new_id=fresh_id(), now_ms=1, spec=ImportSpec(mode="append"))
     jobs: list[Job] = []
     users: set[str] = set()
-    for number, rows in enumerate((420, 100, 40_000)):
+    for number, rows in enumerate((300, 450, 40_000)):
         path = folder / f"{number}.csv"
         users |= write_file(path, number, rows)
         upload(context, path, name)

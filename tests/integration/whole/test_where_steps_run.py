@@ -31,7 +31,7 @@ def told(context: Context, job: Job) -> list[str]:
 def test_the_file_and_what_it_is_merged_with_decide_where_each_step_runs(context: Context, grown: Grown) -> None:
     assert [(job.state, job.error) for job in grown.jobs] == [("READY", None)] * 3
     first, second, third = grown.jobs
-    # 4 kB that are merged with nothing make fewer than 256 members; with those of the next file they are more.
+    # A file of 3 kB that is merged with nothing; the next one is merged with what that has brought.
     assert states(context, first) == list(WORKS)
     assert states(context, second) == ["VerifyFile", "ImportToKafka", "BuildVersionTask", "PublishVersionTask"]
     assert states(context, third) == [work + "Machine" for work in WORKS]  # a file of 500 kB
