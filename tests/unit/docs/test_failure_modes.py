@@ -1,19 +1,29 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 
-def test_every_test_that_the_failure_modes_name_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "failure-modes.md").read_text()))
+@pytest.mark.parametrize(("page", "least"), [("failure-modes.md", 40), ("security.md", 15)])
+def test_every_test_that_a_page_names_exists(page: str, least: int) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text()))
     defined = {
         name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
     }
     assert named - defined == set()
-    assert len(named) > 40
+    assert len(named) > least
 
 
 def test_every_row_of_the_failure_modes_names_a_test() -> None:
     for line in (ROOT / "docs" / "failure-modes.md").read_text().splitlines():
         if line.startswith("| ") and not line.endswith("| shown by |"):
             assert "`test_" in line, line
+
+
+def test_each_of_the_thirty_five_canaries_names_its_test_or_is_open() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 36))
+    assert all("`test_" in shown or shown == "*open*" for _, shown in rows)

@@ -742,6 +742,7 @@ def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exp
     ("changes", "code"),
     [
         ({"to": "kafka://muster.imports"}, "DESTINATION_NOT_WRITABLE"),
+        ({"to": "kafka://__consumer_offsets"}, "DESTINATION_NOT_WRITABLE"),
         ({"to": "kafka://a/b"}, "BAD_URI"),
         ({"to": "kafka://members", "format": ExportFormat(format="csv", null_token="")}, "BAD_FORMAT"),
         ({"to": "kafka://members", "row_group_rows": 5_000}, "BAD_FORMAT"),
