@@ -10,6 +10,7 @@ from tests.faults.sweep import SLICE, plan, sweep
 from tests.servers.postgres import installed
 
 
+@pytest.mark.faults("twenty imports, one after the other; each slice of CI has faulted imports of its own", seconds=350)
 @pytest.mark.integration
 @pytest.mark.timeout(1500)
 def test_twenty_faulted_imports_publish_all_of_the_file_or_nothing_and_readers_see_no_mix() -> None:

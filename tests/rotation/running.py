@@ -1,5 +1,6 @@
 """Runs a slice in two lanes, one a core: tests of the tier beside schedules and faulted imports."""
 
+import json
 import subprocess
 import sys
 import time
@@ -7,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Final
-
-import pytest
 
 from tests.faults.sweep import Planned, sweep
 from tests.prove.exhibits import Say
@@ -18,8 +17,6 @@ from tests.rotation.choice import SCHEDULES, Slice
 from tests.simulation.run import Result, replay_command, run_seeds
 
 ROOT: Final = Path(__file__).parents[2]
-DEFAULT_SECONDS: Final = 60.0
-"""Of a test whose marker declares none."""
 SCHEDULES_S: Final = 120.0
 """No further schedule begins after so long."""
 IMPORTS_S: Final = 120.0
@@ -47,24 +44,17 @@ def tree_hash() -> str:
 
 def tests_of_the_tier(tier: str) -> dict[str, float]:
     """Seconds by test id of every test of a tier."""
-    collector = _Collector()
     # Only files that can hold one: collecting all takes as long as a small slice.
     files = [str(path) for path in ROOT.glob("tests/**/test_*.py") if "mark.faults" in path.read_text(encoding="utf-8")]
-    arguments = ["--collect-only", "-qq", "-m", tier, f"--rootdir={ROOT}", *files]
-    if files and (code := pytest.main(arguments, plugins=[collector])) not in (0, NOTHING_TO_RUN):
-        raise RuntimeError(f"pytest could not collect the tests of the tier: exit code {code}")
-    return collector.seconds
-
-
-class _Collector:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            marker = item.get_closest_marker("faults")
-            assert marker is not None
-            self.seconds[item.nodeid] = float(marker.kwargs.get("seconds", DEFAULT_SECONDS))
+    with TemporaryDirectory() as folder:
+        found = Path(folder) / "seconds.json"
+        plugin = ["-p", "tests.rotation.collecting", f"--seconds-to={found}"]
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-m", tier, *plugin, *files]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, NOTHING_TO_RUN):
+            raise RuntimeError(f"pytest could not collect the tests of the tier:\n{done.stdout}{done.stderr}")
+        seconds: dict[str, float] = json.loads(found.read_text(encoding="utf-8"))
+    return seconds
 
 
 def run(chosen: Slice, say: Say) -> Outcome:
