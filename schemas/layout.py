@@ -9,6 +9,7 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
                  download/...                                                       exports that a client fetches
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
+                 audiences/<tenant>/<audience id>/dropped                what is left of an audience that was deleted
                  rejects/<tenant>/<job>.parquet
                  activity/<events|profiles>/data/<tenant>/<partition>/<first offset>-<end offset>-<content hash>.parquet
                  activity/<events|profiles>/users/<as below data/>       the users of such a file
@@ -82,6 +83,9 @@ AUDIENCES_PREFIX: Final = "audiences/"
 ACTIVITY_PREFIX: Final = "activity/"
 """Below it lie the tables of the archive, in the lake bucket."""
 
+TOMBSTONE: Final = "dropped"
+"""Name of the object that is left in the place of an audience's table that was deleted."""
+
 REJECTS_PREFIX: Final = "rejects/"
 """Below it lie the rejects of all jobs, in the lake bucket."""
 
@@ -107,7 +111,7 @@ _STAGED: Final = re.compile(
     re.ASCII | re.DOTALL,
 )
 _IN_LAKE: Final = re.compile(
-    rf"{AUDIENCES_PREFIX}{NAME_PATTERN.pattern}/{_JOB}/(data|metadata)/.+"
+    rf"{AUDIENCES_PREFIX}{NAME_PATTERN.pattern}/{_JOB}/((data|metadata)/.+|{TOMBSTONE})"
     rf"|{REJECTS_PREFIX}{NAME_PATTERN.pattern}/{_JOB}\.parquet"
     rf"|{ACTIVITY_PREFIX}(events|profiles)/(data|users|metadata)/.+"
     rf"|{EXPORTS_PREFIX}.+",

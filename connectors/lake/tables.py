@@ -7,7 +7,7 @@ the audience id and is what an audience is found by, so a stale name neither mis
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from connectors.lake.access import S3Access, exists
 from connectors.lake.catalog import CATALOG_NAME, OPEN_TRIES, TABLE_PROPERTIES, LakeCatalog
@@ -16,7 +16,7 @@ from connectors.listing import delete_objects, list_objects
 from schemas.columns import ColumnType, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
-from schemas.layout import audience_prefix, s3_uri
+from schemas.layout import TOMBSTONE, audience_prefix, s3_uri
 from segmentation.versions import AudienceRef
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
     from pyiceberg.types import IcebergType
-
-TOMBSTONE: Final = "dropped"
 
 
 class AudienceTables:

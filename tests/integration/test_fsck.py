@@ -172,6 +172,21 @@ def test_a_deployment_without_a_fault_has_no_finding(deployment: Deployment) -> 
     assert (report.audiences, report.versions, report.jobs, report.findings) == (1, 2, 2, ())
 
 
+def test_objects_that_muster_cannot_have_written_are_a_note(deployment: Deployment) -> None:
+    foreign = {BUCKET: "audiences/acme/x.parquet", "staging": "segments/checkpoints/00000/zone=a/part-0.parquet"}
+    for bucket, key in foreign.items():
+        deployment.context.objects.put(bucket, key, b"x")
+    found = [finding for finding in fsck(deployment.context, repair=True).findings if finding.code == "FOREIGN_OBJECTS"]
+    for bucket, key in foreign.items():
+        assert [deployment.context.objects.get(bucket, key)] == [b"x"]
+        deployment.context.objects.delete(bucket, key)
+    assert [(finding.severity, finding.subject) for finding in found] == [
+        ("note", "bucket staging"),
+        ("note", f"bucket {BUCKET}"),
+    ]
+    assert all(key in " ".join(finding.message for finding in found) for key in foreign.values())
+
+
 def test_a_file_of_a_version_that_is_gone_is_named(deployment: Deployment) -> None:
     deployment.published("ann", "bob", "cid")
     [key, *_] = deployment.keys_of(1)

@@ -81,7 +81,7 @@ def _wait_until_it_stores(access: S3Access, process: "subprocess.Popen[bytes]", 
         try:
             for bucket in (BUCKET, PARTNER):
                 access.client().create_bucket(Bucket=bucket)
-            access.client().put_object(Bucket=BUCKET, Key="ready", Body=b"1")
+            access.client().put_object(Bucket=BUCKET, Key="exports/ready", Body=b"1")
         except Exception as exc:
             if process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"SeaweedFS did not start: {log.read_text()[-2000:]}") from exc

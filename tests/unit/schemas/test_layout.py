@@ -93,6 +93,7 @@ def test_every_key_of_the_staging_bucket_is_known_as_ours(key: str) -> None:
     [
         f"{audience_prefix(TenantName('acme'), JOB)}data/{part_name(JOB, Attempt(3), Partition(7), 'ab12')}",
         f"{audience_prefix(TenantName('acme'), JOB)}metadata/00001-ab.metadata.json",
+        f"{audience_prefix(TenantName('acme'), JOB)}dropped",
         rejects_key(TenantName("acme"), JOB),
         str(ARCHIVED),
         ARCHIVED.users_key,
