@@ -3,9 +3,9 @@
 `audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. A child process
 (`connectors.lake.sql_child`) parses the query, asks which files its calls stand for, and runs it over exactly these
 files: no other objects, no local files, no network, no settings, no writes. DuckDB sees to that; below it the system
-holds the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB counts neither all of
-its memory nor looks at the clock in the midst of a function, so the child has a hard limit of memory, and is
-killed when time is up.
+holds the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB counts neither all
+of its memory nor looks at the clock in the midst of a function, so the child has a hard limit of memory, and is killed
+when time is up.
 """
 
 import json
