@@ -79,7 +79,9 @@ class ParquetReader:
             _opened(raw, coerce_int96_timestamp_unit=int96.UNIT) as file,
             pa.PythonFile(_Opened(self._fd), "r") as again,
         ):
-            self._check_ratio(file.metadata, raw.size())
+            stored = raw.size()
+            unpacked = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
+            self._check_ratio(unpacked, stored)  # Arrow unpacks whole pages: a few kilobytes may be one of gigabytes
             names = file.schema_arrow.names
             check_count(len(names))
             if self._choose is not None:
@@ -102,6 +104,8 @@ class ParquetReader:
                         f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
                         limit_bytes=self._max_decoded_bytes,
                     )
+                # A long value of a dictionary stands in a million rows for a few bits each: the footer counts the bits.
+                self._check_ratio(self.bytes_decoded, stored)
                 exact = nanoseconds.exact(batch) if nanoseconds is not None else {}
                 columns = [exact[name] if name in exact else batch.column(name) for name in wanted]
                 yield from self._results(ordinal, columns)
@@ -109,9 +113,7 @@ class ParquetReader:
             if ordinal != promised:
                 raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows and says {promised}")
 
-    def _check_ratio(self, metadata: pq.FileMetaData, stored: int) -> None:
-        """Arrow unpacks a page as a whole, and a page of gigabytes may be a few kilobytes."""
-        unpacked = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+    def _check_ratio(self, unpacked: int, stored: int) -> None:
         if unpacked > RATIO_FREE_BYTES and unpacked > self._max_ratio * stored:
             raise ratio_exceeded(self._max_ratio, stored, unpacked)
 
