@@ -32,6 +32,7 @@ def udp(): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0
 def abstract(): socket.socket(socket.AF_UNIX).connect(G["abstract"])
 def set_uid(): subprocess.run(["/usr/bin/su", "--version"], check=True, stdout=subprocess.DEVNULL)
 def program(): subprocess.run([sys.executable, "-S", "-c", ""], check=True)
+def loader(): subprocess.run([G["loader"], "--help"], check=True, stdout=subprocess.DEVNULL)
 def signal_(): os.kill(G["sibling"], signal.SIGCONT)
 def trace():
     check(C.ptrace(16, G["sibling"], 0, 0))  # PTRACE_ATTACH, PTRACE_DETACH
@@ -84,6 +85,7 @@ def targets(folder: Path, sibling: int) -> Iterator[dict[str, object]]:
             "store": store.getsockname()[1],
             "udp": udp.getsockname()[1],
             "abstract": f"\0muster-probe-{sibling}",
+            "loader": str(next(Path("/").glob("lib*/ld-*so*"))),  # a program that may be read
             "sibling": sibling,
         }
 

@@ -238,6 +238,11 @@ def test_a_look_finds_what_children_of_this_system_have() -> None:
     assert described(sandbox.look()) in {"", "network (user namespaces)"}
 
 
+def test_of_a_clone_only_our_packages_are_readable_and_no_home_in_it() -> None:
+    secrets = (PACKAGE_ROOT / ".muster" / "settings.toml", Path("/etc/passwd"), Path("/tmp/x"), Path("/proc/1/environ"))
+    assert [path for path in sandbox.program_files() if any(secret.is_relative_to(path) for secret in secrets)] == []
+
+
 PLAN = Plan(readable=(Path("/r"),), writable=(Path("/w"),), ports=(443,))
 
 
