@@ -205,6 +205,21 @@ def test_with_all_layers_a_required_sandbox_reads_on(small: Path) -> None:
         assert len(list(parsed)) == 1
 
 
+@needs_all
+def test_with_all_layers_a_required_sandbox_runs_queries(tmp_path: Path) -> None:
+    s3 = S3Access(endpoint="http://127.0.0.1:1", region="x", access_key="a", secret_key="b")
+    nothing = Resolved(files=[], schema=None)
+    with query(
+        "select 1",
+        lambda _: nothing,
+        s3=s3,
+        limits=limits(tmp_path),
+        timeout_s=60,
+        sandbox_required=True,
+    ) as answer:
+        assert list(answer.rows) == [(1,)]
+
+
 def test_a_process_with_another_thread_is_not_taken_for_confined() -> None:
     code = (
         "import threading, time\n"
