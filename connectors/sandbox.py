@@ -227,6 +227,8 @@ class Confinement:
             self.missing |= missing_of(0)
         if C_LIBRARY.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             self.missing |= Layer.PRIVILEGES
+        header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
+        _checked(C_LIBRARY.capset(header, bytes(24)), "capset")  # those of root, and those over its own namespaces
         if self._fd >= 0:
             _checked(C_LIBRARY.syscall(SYS_LANDLOCK_RESTRICT_SELF, self._fd, 0), "landlock_restrict_self")
             os.close(self._fd)
@@ -238,14 +240,12 @@ def enter_namespaces() -> Layer:
     """Put this process and what it forks into namespaces of its own: no network, no shared memory, nothing writable.
 
     What is missing: `Layer.NAMESPACES`, where the system allows no user namespaces or the process has another thread;
-    nothing else has changed then. All capabilities over the new namespaces are given up.
+    nothing else has changed then.
     """
     if C_LIBRARY.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS) != 0:
         return Layer.NAMESPACES
     read_only = struct.pack("=4Q", MOUNT_ATTR_RDONLY, 0, 0, 0)  # struct mount_attr
     result = C_LIBRARY.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, read_only, len(read_only))
-    header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
-    _checked(C_LIBRARY.capset(header, bytes(24)), "capset")
     return NOTHING if result == 0 else Layer.NAMESPACES
 
 

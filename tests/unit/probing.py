@@ -20,6 +20,7 @@ def listing(): os.listdir(os.path.dirname(G["settings"]))
 def init(): open("/proc/1/environ").read()
 def parent(): open(f"/proc/{os.getppid()}/environ").read()
 def sibling(): open(f"/proc/{G['sibling']}/environ").read()
+def command(): open(f"/proc/{G['sibling']}/cmdline").read()
 def write(): open(G["settings"], "a").close()
 def make(): open(G["settings"] + ".new", "w").close()
 def remove(): os.unlink(G["victim"])
@@ -30,14 +31,19 @@ def store(): socket.create_connection(("127.0.0.1", G["store"]), 5).close()
 def bind(): socket.create_server(("127.0.0.1", 0)).close()
 def udp(): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", G["udp"]))
 def abstract(): socket.socket(socket.AF_UNIX).connect(G["abstract"])
-def set_uid(): subprocess.run(["/usr/bin/su", "--version"], check=True, stdout=subprocess.DEVNULL)
+def set_uid(): subprocess.run(["/usr/bin/su", "--version"], check=True, stdout=subprocess.PIPE)
 def program(): subprocess.run([sys.executable, "-S", "-c", ""], check=True)
-def loader(): subprocess.run([G["loader"], "--help"], check=True, stdout=subprocess.DEVNULL)
+def loader(): subprocess.run([G["loader"], "--help"], check=True, stdout=subprocess.PIPE)
 def signal_(): os.kill(G["sibling"], signal.SIGCONT)
 def trace():
     check(C.ptrace(16, G["sibling"], 0, 0))  # PTRACE_ATTACH, PTRACE_DETACH
     os.waitpid(G["sibling"], 0x40000000)
     check(C.ptrace(17, G["sibling"], 0, 0))
+def capabilities():
+    words = (ctypes.c_uint32 * 6)()
+    check(C.capget(struct.pack("=Ii", 0x20080522, 0), words))
+    if not any(words):
+        raise OSError("no capabilities")
 def privileges():
     if C.prctl(39, 0, 0, 0, 0) == 1:  # PR_GET_NO_NEW_PRIVS
         raise OSError("no new privileges")
