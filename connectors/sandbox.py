@@ -117,7 +117,7 @@ class Layer(Flag):
     """One thing that is refused to a child, where the kernel can do it."""
 
     PRIVILEGES = 1
-    """No program gives it rights (no_new_privs)."""
+    """No program gives it rights (no_new_privs), and it has no capabilities."""
     FILES = 2
     """No file but those of its plan, no device, no program; no look into other processes (ptrace)."""
     TRUNCATION = 4
@@ -133,7 +133,7 @@ class Layer(Flag):
 LANDLOCK_LAYERS: Final = ((Layer.FILES, 1), (Layer.TRUNCATION, 3), (Layer.TCP, 4), (Layer.SCOPES, 6))
 """With the ABI that each needs: Linux 5.13, 6.2, 6.7, 6.12."""
 LACKS: Final = {
-    Layer.PRIVILEGES: "privileges (no_new_privs)",
+    Layer.PRIVILEGES: "privileges (no_new_privs, capabilities)",
     Layer.FILES: "files (Landlock, Linux 5.13)",
     Layer.TRUNCATION: "truncation (Landlock, Linux 6.2)",
     Layer.TCP: "TCP (Landlock, Linux 6.7)",
@@ -217,6 +217,13 @@ class Confinement:
         """Descriptors that a fork must keep until it has put the rules on."""
         return {self._fd} - {-1}
 
+    def give_up_rights(self) -> None:
+        """No capabilities from here on, root's among them, and none by a program; also for what is forked."""
+        header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
+        refused = [C_LIBRARY.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), C_LIBRARY.capset(header, bytes(24))]
+        if any(refused):  # by a filter of system calls: the kernel itself allows both
+            self.missing |= Layer.PRIVILEGES
+
     def put_on(self) -> Layer:
         """Confine this thread, which must be the only one, for good; what could not be confined.
 
@@ -225,10 +232,7 @@ class Confinement:
         """
         if not _single_threaded():
             self.missing |= missing_of(0)
-        if C_LIBRARY.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            self.missing |= Layer.PRIVILEGES
-        header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
-        _checked(C_LIBRARY.capset(header, bytes(24)), "capset")  # those of root, and those over its own namespaces
+        self.give_up_rights()
         if self._fd >= 0:
             _checked(C_LIBRARY.syscall(SYS_LANDLOCK_RESTRICT_SELF, self._fd, 0), "landlock_restrict_self")
             os.close(self._fd)

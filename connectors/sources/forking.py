@@ -36,6 +36,7 @@ def main(control: socket.socket) -> int:
     _load()
     confinement = Confinement(Plan(readable=program_files()))
     confinement.missing |= enter_namespaces()
+    confinement.give_up_rights()  # its forks have none either, and what is missing is known before the first
     control.send(b"R", socket.MSG_NOSIGNAL)
     _serve(control, confinement)
     return 0

@@ -33,7 +33,7 @@ EVERYTHING = set(names()) - {"capabilities"}
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 OTHERS_MAY_REFUSE = {"init"} | ({"trace"} if YAMA.exists() and YAMA.read_text().strip() != "0" else set())
 """Process 1 is not one of this user's everywhere, and Yama lets no process look into one that it has not started."""
-ROOTS = {"parent", "sibling", "trace"} if os.geteuid() == 0 else set()
+ROOTS = {"sibling", "trace"} if os.geteuid() == 0 else set()
 """Who has given up capabilities cannot look into a process that has them."""
 NO_NAMESPACES = "sandbox.enter_namespaces = lambda: sandbox.Layer.NAMESPACES\n"
 
@@ -202,6 +202,20 @@ def test_what_is_missing_is_logged_once(
                 list(parsed)
     [message] = [record.getMessage() for record in caplog.records if record.name == "connectors.sandbox"]
     assert "files (Landlock, Linux 5.13)" in message
+
+
+def test_capabilities_that_cannot_be_given_up_are_a_missing_layer() -> None:
+    code = "import connectors.sandbox as s; s.LINUX_CAPABILITY_VERSION_3 = 0; print(s.Confinement(s.Plan()).put_on().value)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
+    assert Layer.PRIVILEGES in Layer(int(found.stdout))
+
+
+def test_rights_that_cannot_be_given_up_are_known_before_a_file_is_given(
+    patched: Callable[[str], None], small: Path
+) -> None:
+    patched("import connectors.sandbox as sandbox\nsandbox.PR_SET_NO_NEW_PRIVS = 0\n")
+    with pytest.raises(FatalError, match=r"SANDBOX_INCOMPLETE.*no_new_privs"):
+        open_parsed(small, ImportSpec(), ParseLimits(sandbox_required=True))
 
 
 @needs_all
