@@ -205,7 +205,11 @@ def test_what_is_missing_is_logged_once(
 
 
 def test_capabilities_that_cannot_be_given_up_are_a_missing_layer() -> None:
-    code = "import connectors.sandbox as s; s.LINUX_CAPABILITY_VERSION_3 = 0; print(s.Confinement(s.Plan()).put_on().value)"
+    code = (
+        "from connectors import sandbox\n"
+        "sandbox.LINUX_CAPABILITY_VERSION_3 = 0\n"
+        "print(sandbox.Confinement(sandbox.Plan()).put_on().value)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
     assert Layer.PRIVILEGES in Layer(int(found.stdout))
 
