@@ -16,7 +16,7 @@ from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
-from orchestration.settings import Settings
+from orchestration.settings import SANDBOX_REQUIRED, Settings
 from orchestration.steps.references import ref_of
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
@@ -231,7 +231,12 @@ class Context:
     def parse_limits(self) -> ParseLimits:
         """Limits of the child process that reads a customer's file."""
         s = self.settings
-        return ParseLimits(memory_bytes=s.parse_memory_bytes, cpu_s=s.parse_cpu_s, wall_s=s.parse_wall_s)
+        return ParseLimits(
+            memory_bytes=s.parse_memory_bytes,
+            cpu_s=s.parse_cpu_s,
+            wall_s=s.parse_wall_s,
+            sandbox_required=s.sandbox == SANDBOX_REQUIRED,
+        )
 
     def data_prefix(self, tenant: TenantName, audience_id: JobId) -> str:
         """Where parts of an audience go: s3://lake/audiences/<tenant>/<id>/data/."""

@@ -23,6 +23,8 @@ SETTINGS_FILE: Final = "settings.toml"
 DESTINATIONS_FILE: Final = "destinations.toml"
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
+SANDBOX_REQUIRED: Final = "required"
+SANDBOXES: Final = ("auto", SANDBOX_REQUIRED)
 PLACES: Final = ("function", "task", "machine")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
 """Docker knows the rest; a name that begins with a dash would be taken for an option."""
@@ -102,6 +104,7 @@ class Settings:
     place: str = "function"  # where this process runs; the state machine tells tasks (`steps.where`)
     task_runner: str = "process"
     task_image: str = "muster:local"
+    sandbox: str = "auto"
     parse_memory_bytes: int = 4096 * MIB
     parse_cpu_s: int = 120
     parse_wall_s: int = 120
@@ -192,6 +195,9 @@ def _check(settings: Settings) -> None:
     if runner not in TASK_RUNNERS:
         known = " or ".join(TASK_RUNNERS)
         raise UserError("BAD_SETTINGS", f"setting task_runner: {runner!r} is not {known}", name="task_runner")
+    if settings.sandbox not in SANDBOXES:
+        known = " or ".join(SANDBOXES)
+        raise UserError("BAD_SETTINGS", f"setting sandbox: {settings.sandbox!r} is not {known}", name="sandbox")
     if settings.place not in PLACES:
         known = ", ".join(PLACES)
         raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is none of {known}", name="place")

@@ -22,6 +22,8 @@ PRECONDITION_FAILED = 412
 SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
 PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 TIMEOUT_S: Final = 60.0
+HTTP_PORT: Final = 80
+HTTPS_PORT: Final = 443
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
 """No arguments besides: an object as the bucket has it by default."""
 ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
@@ -54,6 +56,11 @@ class S3Access:
     def host(self) -> str:
         """Host and port of the endpoint."""
         return urlsplit(self.endpoint).netloc
+
+    @property
+    def port(self) -> int:
+        """TCP port of the endpoint."""
+        return urlsplit(self.endpoint).port or (HTTPS_PORT if self.secure else HTTP_PORT)
 
     @property
     def secure(self) -> bool:

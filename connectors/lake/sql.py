@@ -2,8 +2,10 @@
 
 `audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. A child process
 (`connectors.lake.sql_child`) parses the query, asks which files its calls stand for, and runs it over exactly these
-files: no other objects, no local files, no network, no settings, no writes. DuckDB counts neither all of its memory nor
-looks at the clock in the midst of a function, so the child has a hard limit of memory, and is killed when time is up.
+files: no other objects, no local files, no network, no settings, no writes. DuckDB sees to that; below it the system
+holds the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB counts neither all
+of its memory nor looks at the clock in the midst of a function, so the child has a hard limit of memory, and is killed
+when time is up.
 """
 
 import json
@@ -18,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
+from connectors import sandbox
 from connectors.confinement import child_environment, last_words
 from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
@@ -28,6 +31,9 @@ from schemas.ids import AudienceName, JobId, TenantName, Version
 
 GRACE_S: Final = 2.0
 """What DuckDB has for ending a query by itself once time is up."""
+SQL: Final = "the process of a query"
+SQL_ENVIRONMENT: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}
+"""It has one thread until it is confined."""
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 
 Row = tuple[Any, ...]
@@ -53,11 +59,19 @@ class Answer:
 
 
 @contextmanager
-def query(text: str, resolve: Resolve, *, s3: S3Access, limits: DuckLimits, timeout_s: float) -> Iterator[Answer]:
-    """Run one SELECT.
+def query(
+    text: str,
+    resolve: Resolve,
+    *,
+    s3: S3Access,
+    limits: DuckLimits,
+    timeout_s: float,
+    sandbox_required: bool = False,
+) -> Iterator[Answer]:
+    """Run one SELECT. `sandbox_required`: not where the system cannot confine the child in every way.
 
     Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, SQL_CRASHED, also while rows are fetched, `RetriableError`
-    LAKE_UNAVAILABLE, and what `resolve` raises.
+    LAKE_UNAVAILABLE, `FatalError` SANDBOX_INCOMPLETE, and what `resolve` raises.
     """
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
@@ -68,11 +82,14 @@ def query(text: str, resolve: Resolve, *, s3: S3Access, limits: DuckLimits, time
             {
                 "sql": text,
                 "timeout_s": timeout_s,
+                "sandbox_required": sandbox_required,
                 "s3": asdict(s3.with_keys()),
                 "limits": asdict(limits) | {"temp_directory": temp},
             }
         )
-        calls = [_call(record) for record in child.receive()["calls"]]
+        answer = child.receive()
+        sandbox.warn(SQL, sandbox.Layer(answer["missing"]))
+        calls = [_call(record) for record in answer["calls"]]
         child.send({"views": [_view(resolve(call)) for call in calls]})
         yield Answer(names=tuple(child.receive()["names"]), rows=_rows(child))
 
@@ -165,7 +182,7 @@ def _child(timeout_s: float) -> Iterator[_Child]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=child_environment(),  # no credentials: DuckDB would take them for settings
+            env=child_environment() | SQL_ENVIRONMENT,  # no credentials: DuckDB would take them for settings
         )
         child = _Child(process, stderr, timeout_s)
         try:

@@ -1,7 +1,9 @@
 """The child process of one `muster sql`: `python -m connectors.lake.sql_child PARENT`, spoken to in lines of JSON.
 
-1. in: the query, how the lake is reached, limits. From here on the process has a limit of memory of its own.
-2. out: the calls in the query, in order. in: the files of each.
+1. in: the query, how the lake is reached, limits. From here on the process has a limit of memory of its own, and is
+   confined (`connectors.sandbox`): of files to what Python imports, certificates and its own temporary directory, of
+   TCP to the port of the object store. DuckDB is loaded only now: it starts threads, which would not be confined.
+2. out: the calls in the query, in order, and what the process could not be confined by. in: the files of each call.
 3. The connection sees these files and nothing else from here on.
 4. out: the names of the columns, rows, the end. Or an error, at any time.
 """
@@ -15,19 +17,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
-
-import duckdb
+from typing import TYPE_CHECKING, Any, Final
 
 from connectors.confinement import die_with
 from connectors.lake.access import S3Access
-from connectors.lake.duck import connect, literal, rows_sql
-from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
-from connectors.lake.sql import timed_out, too_big
+from connectors.lake.sql import SQL, timed_out, too_big
 from connectors.lake.sql_tree import Tree, replace_calls
+from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, UserError
+from schemas.sql_text import literal
+
+if TYPE_CHECKING:
+    import duckdb
 
 MIB: Final = 1024 * 1024
 SLACK_BYTES: Final = 512 * MIB
@@ -35,6 +38,9 @@ SLACK_BYTES: Final = 512 * MIB
 on their way out among it."""
 FETCH_ROWS: Final = 1000
 INTERRUPT_S: Final = 0.1
+OWN_GROUP: Final = Path("/proc/self/cgroup")
+GROUPS: Final = Path("/sys/fs/cgroup")
+"""DuckDB asks them how much memory there is, and crashes where it may not read them."""
 
 
 def main() -> int:
@@ -42,9 +48,12 @@ def main() -> int:
     die_with(int(sys.argv[1]))
     order = _receive()
     limits = DuckLimits(**order["limits"] | {"temp_directory": Path(order["limits"]["temp_directory"])})
-    _confine(limits)
+    s3 = S3Access(**order["s3"])
+    missing = _confine(limits, s3)
     try:
-        _run(order["sql"], S3Access(**order["s3"]), limits, order["timeout_s"])
+        if order["sandbox_required"]:
+            require(SQL, missing)
+        _run(order["sql"], s3, limits, order["timeout_s"], missing)
     except MusterError as exc:
         _send({"error": exc.as_record()})
     except MemoryError:
@@ -52,13 +61,19 @@ def main() -> int:
     return 0
 
 
-def _confine(limits: DuckLimits) -> None:
+def _confine(limits: DuckLimits, s3: S3Access) -> Layer:
     most = 2 * limits.memory_bytes + SLACK_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.open(OWN_GROUP, os.O_PATH)  # stays open: the rule is of this very inode, which another look-up could replace
+    readable = (*program_files(), *NAME_FILES, *CERTIFICATE_FILES, OWN_GROUP, GROUPS)
+    return Confinement(Plan(readable=readable, writable=(limits.temp_directory,), ports=(s3.port,))).put_on()
 
 
-def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float) -> None:
+def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing: Layer) -> None:
+    from connectors.lake.duck import connect
+    from connectors.lake.faults import lake_faults
+
     with (
         connect(limits, s3) as connection,
         _time(connection, timeout_s) as expired,
@@ -67,7 +82,7 @@ def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float) -> None:
     ):
         tree = _parse(connection, text)
         views = replace_calls(tree, _system_names(connection))
-        _send({"calls": [asdict(call) for call in views]})
+        _send({"calls": [asdict(call) for call in views], "missing": missing.value})
         _make_views(connection, list(views.values()), _receive()["views"])
         [row] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
         connection.execute(row[0])
@@ -77,7 +92,7 @@ def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float) -> None:
     _send({})
 
 
-def _parse(connection: duckdb.DuckDBPyConnection, text: str) -> Tree:
+def _parse(connection: "duckdb.DuckDBPyConnection", text: str) -> Tree:
     [row] = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
     try:
         tree: Tree = json.loads(row[0])
@@ -92,12 +107,12 @@ def _parse(connection: duckdb.DuckDBPyConnection, text: str) -> Tree:
     return tree
 
 
-def _system_names(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+def _system_names(connection: "duckdb.DuckDBPyConnection") -> frozenset[str]:
     sql = "SELECT view_name FROM duckdb_views() UNION ALL SELECT table_name FROM duckdb_tables()"
     return frozenset(name.lower() for (name,) in connection.execute(sql).fetchall())
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, names: list[str], views: list[dict[str, Any]]) -> None:
+def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views: list[dict[str, Any]]) -> None:
     """One for each call; the connection is locked up when this returns."""
     for name, view in zip(names, views, strict=True):
         connection.execute(f"CREATE TEMP VIEW {name} AS {_select(view)}")
@@ -108,6 +123,8 @@ def _make_views(connection: duckdb.DuckDBPyConnection, names: list[str], views: 
 
 
 def _select(view: dict[str, Any]) -> str:
+    from connectors.lake.duck import rows_sql
+
     files: list[str] = view["files"]
     if view["schema"] is not None:
         return rows_sql(files, RowSchema.from_record(view["schema"]))
@@ -121,7 +138,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _time(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[threading.Event]:
+def _time(connection: "duckdb.DuckDBPyConnection", timeout_s: float) -> Iterator[threading.Event]:
     """Interrupts the connection from then on, again and again: an interrupt between two statements is lost."""
     done, expired = threading.Event(), threading.Event()
 
@@ -143,6 +160,8 @@ def _time(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[t
 
 @contextmanager
 def _query_faults(expired: threading.Event, timeout_s: float) -> Iterator[None]:
+    import duckdb
+
     try:
         yield
     except duckdb.InterruptException as exc:

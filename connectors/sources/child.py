@@ -1,9 +1,10 @@
 """The child process that parses one untrusted file; the fork server makes it.
 
 1. The job comes as JSON over a socket, with the descriptors of the file and of the pipe for frames.
-2. It never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which are set before it looks at a byte of the
+2. It is confined before that (`connectors.sandbox`): no network, and of files only those that Python imports.
+3. It never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which are set before it looks at a byte of the
    file, and dies with the server, which dies with the process that wants the file.
-3. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
+4. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
 """
 
 import json
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
-"""It writes no files but the cache of compiled code and its last words."""
+"""It writes no files but its last words."""
 PARQUET_MAGIC: Final = b"PAR1"
 EXIT_FAULT: Final = 3
 EXIT_MEMORY: Final = 4
@@ -192,12 +193,10 @@ def _reader(
         case "parquet":
             from connectors.sources.parquet_reader import ParquetReader
 
-            path = f"/proc/self/fd/{source_fd}"
-            most = job.limits.max_decoded_bytes
             return ParquetReader(
-                path,
+                source_fd,
                 job.spec,
-                max_decoded_bytes=most,
+                max_decoded_bytes=job.limits.max_decoded_bytes,
                 max_ratio=job.limits.max_ratio,
                 choose=choose,
                 received_at_us=job.received_at_us,

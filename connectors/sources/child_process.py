@@ -14,13 +14,14 @@ from contextlib import suppress
 from typing import Final
 
 from connectors.confinement import kill_process, last_words
+from connectors.sandbox import NOTHING, Layer
 
 BEGIN_MAX_S: Final = 300.0
 """To load everything and fork; to compile it, where no cache of it can be written, takes half a minute."""
 FORK: Final = b"F"
 """A request to the server. With it come the child's end of `control`, the server's of `status`, and stderr."""
-ANSWER: Final = struct.Struct("<i")
-"""What the server says on `status`: 0 with a descriptor of the child's process, or an errno."""
+ANSWER: Final = struct.Struct("<iI")
+"""What the server says on `status`: 0 with a descriptor of the child's process, or an errno; and missing layers."""
 END: Final = struct.Struct("<iQ")
 """What it says there later: the exit code, and the largest memory in bytes."""
 
@@ -34,6 +35,8 @@ class ChildProcess:
         """Negative for a signal; after `wait`."""
         self.peak_bytes = 0
         """Its largest memory, what it shares with the server included; after `wait`."""
+        self.missing = NOTHING
+        """What it is not confined by; once it has begun."""
         self._pidfd = -1
         self._ended = False
         self._signalling, self._waiting = threading.Lock(), threading.Lock()
@@ -54,9 +57,11 @@ class ChildProcess:
         self._status.settimeout(None)
         if not answer:
             return False
+        code, missing = ANSWER.unpack(answer)
         if not fds:
-            code = ANSWER.unpack(answer)[0] or errno.EMFILE  # no descriptor was left for the one that was sent
+            code = code or errno.EMFILE  # no descriptor was left for the one that was sent
             raise OSError(code, os.strerror(code))
+        self.missing = Layer(missing)
         self._pidfd = fds[0]
         return True
 

@@ -1,8 +1,9 @@
 """The fork server itself: `python -m connectors.sources.forking CONTROL_FD`.
 
 1. It loads what parsing needs by parsing rows of its own, in one thread: what is forked has no lock that nobody opens.
-2. Each request over the socket CONTROL_FD is answered by a fork (`ChildProcess` has the messages). It looks at no job.
-3. It ends when the other end of the socket is closed, by whatever death; its children end with it (PR_SET_PDEATHSIG).
+2. It enters namespaces of its own, which its forks share, and makes the rules that each of them puts on.
+3. Each request over the socket CONTROL_FD is answered by a fork (`ChildProcess` has the messages). It looks at no job.
+4. It ends when the other end of the socket is closed, by whatever death; its children end with it (PR_SET_PDEATHSIG).
 """
 
 import errno
@@ -17,6 +18,7 @@ from contextlib import suppress
 from typing import Final, NoReturn
 
 from connectors.confinement import die_with, open_process
+from connectors.sandbox import Confinement, Plan, enter_namespaces, program_files
 from connectors.sources import child
 from connectors.sources.child_process import ANSWER, END
 
@@ -32,8 +34,11 @@ def main(control: socket.socket) -> int:
     sys.meta_path.insert(0, _NoPandas())
     os.close(open_process(os.getpid()))  # where it cannot be done it is said now, and not of a file
     _load()
+    confinement = Confinement(Plan(readable=program_files()))
+    confinement.missing |= enter_namespaces()
+    confinement.give_up_rights()  # its forks have none either, and what is missing is known before the first
     control.send(b"R", socket.MSG_NOSIGNAL)
-    _serve(control)
+    _serve(control, confinement)
     return 0
 
 
@@ -60,7 +65,7 @@ def _load() -> None:
     gc.enable()
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, confinement: Confinement) -> None:
     ready = select.poll()
     ready.register(control, select.POLLIN)
     children: dict[int, tuple[int, socket.socket]] = {}
@@ -81,17 +86,17 @@ def _serve(control: socket.socket) -> None:
             its_control, its_status, stderr = fds
             status = socket.socket(fileno=its_status)
             try:
-                pid, pidfd = _fork(its_control, stderr)
+                pid, pidfd = _fork(its_control, stderr, confinement)
             except OSError as exc:
                 with status:
-                    _tell(status, ANSWER.pack(exc.errno or errno.EAGAIN))
+                    _tell(status, ANSWER.pack(exc.errno or errno.EAGAIN, confinement.missing.value))
                 continue
             finally:
                 os.close(its_control)
                 os.close(stderr)
             children[pidfd] = pid, status
             ready.register(pidfd, select.POLLIN)
-            _tell(status, ANSWER.pack(0), pidfd)
+            _tell(status, ANSWER.pack(0, confinement.missing.value), pidfd)
 
 
 def _tell_end(pid: int, status: socket.socket) -> None:
@@ -105,12 +110,12 @@ def _tell(status: socket.socket, what: bytes, *fds: int) -> None:
         socket.send_fds(status, [what], fds, socket.MSG_NOSIGNAL)
 
 
-def _fork(its_control: int, stderr: int) -> tuple[int, int]:
+def _fork(its_control: int, stderr: int, confinement: Confinement) -> tuple[int, int]:
     """A child that parses what it is told over `its_control`: its process id, and a descriptor of its process."""
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_child(server, its_control, stderr)
+        _be_child(server, its_control, stderr, confinement)
     try:
         return pid, open_process(pid)
     except OSError:
@@ -119,13 +124,15 @@ def _fork(its_control: int, stderr: int) -> tuple[int, int]:
         raise
 
 
-def _be_child(server: int, its_control: int, stderr: int) -> NoReturn:
+def _be_child(server: int, its_control: int, stderr: int, confinement: Confinement) -> NoReturn:
     code = 1
     try:
         for fd in (1, 2):
             os.dup2(stderr, fd)
         die_with(server)
-        _close_all_but({0, 1, 2, its_control})  # it has nothing of its siblings, and cannot ask for children of its own
+        # It has nothing of its siblings, and cannot ask for children of its own.
+        _close_all_but({0, 1, 2, its_control, *confinement.fds})
+        confinement.put_on()
         code = child.run(its_control)
     except MemoryError:
         os.write(2, b"MemoryError\n")  # a traceback would take more of it

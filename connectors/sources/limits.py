@@ -14,7 +14,8 @@ class ParseLimits:
     is stored: processor time (RLIMIT_CPU). `wall_s`: longest time without a sign of life from the child while it has
     bytes to work on; the reader's own pauses and those of the store do not count. `max_decoded_bytes`: bytes after
     decompression; `max_ratio`: how many times larger they may be than the file, beyond the first 64 MiB.
-    `max_file_bytes`: largest Parquet file that is copied to local disk.
+    `max_file_bytes`: largest Parquet file that is copied to local disk. `sandbox_required`: whether no file is read
+    where the system cannot confine the child in every way (`connectors.sandbox`).
     """
 
     memory_bytes: int = 4096 * MIB
@@ -24,3 +25,4 @@ class ParseLimits:
     max_decoded_bytes: int = 256 * 1024 * MIB
     max_ratio: float = 250.0
     max_file_bytes: int = 64 * 1024 * MIB
+    sandbox_required: bool = False

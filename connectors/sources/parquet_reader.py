@@ -1,5 +1,7 @@
 """Parquet through Arrow, checked afterwards: a file is believed only where it speaks against itself."""
 
+import io
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final, assert_never
 
@@ -40,11 +42,12 @@ class ParquetReader:
     An id is text or an integer. Types must fit the spec: a text column is converted as in CSV (without null values), a
     number, date or timestamp only where nothing is lost. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
     DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE, COMPRESSION_BOMB.
+    `fd`: a descriptor of the file, which stays open; a confined child cannot open a path.
     """
 
     def __init__(
         self,
-        path: str,
+        fd: int,
         spec: ImportSpec,
         *,
         max_decoded_bytes: int,
@@ -55,7 +58,7 @@ class ParquetReader:
     ) -> None:
         self._choose = choose
         self._received_at_us = received_at_us
-        self._path = path
+        self._fd = fd
         self._spec = spec
         self._max_decoded_bytes = max_decoded_bytes
         self._max_ratio = max_ratio
@@ -72,11 +75,13 @@ class ParquetReader:
 
     def _read(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         with (
-            pa.OSFile(self._path) as raw,
+            pa.PythonFile(_Opened(self._fd), "r") as raw,
             _opened(raw, coerce_int96_timestamp_unit=int96.UNIT) as file,
-            pa.OSFile(self._path) as again,
+            pa.PythonFile(_Opened(self._fd), "r") as again,
         ):
-            self._check_ratio(file.metadata, raw.size())
+            stored = raw.size()
+            unpacked = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
+            self._check_ratio(unpacked, stored)  # Arrow unpacks whole pages: a few kilobytes may be one of gigabytes
             names = file.schema_arrow.names
             check_count(len(names))
             if self._choose is not None:
@@ -99,6 +104,8 @@ class ParquetReader:
                         f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
                         limit_bytes=self._max_decoded_bytes,
                     )
+                # A long value of a dictionary stands in a million rows for a few bits each: the footer counts the bits.
+                self._check_ratio(self.bytes_decoded, stored)
                 exact = nanoseconds.exact(batch) if nanoseconds is not None else {}
                 columns = [exact[name] if name in exact else batch.column(name) for name in wanted]
                 yield from self._results(ordinal, columns)
@@ -106,9 +113,7 @@ class ParquetReader:
             if ordinal != promised:
                 raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows and says {promised}")
 
-    def _check_ratio(self, metadata: pq.FileMetaData, stored: int) -> None:
-        """Arrow unpacks a page as a whole, and a page of gigabytes may be a few kilobytes."""
-        unpacked = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+    def _check_ratio(self, unpacked: int, stored: int) -> None:
         if unpacked > RATIO_FREE_BYTES and unpacked > self._max_ratio * stored:
             raise ratio_exceeded(self._max_ratio, stored, unpacked)
 
@@ -157,7 +162,47 @@ class ParquetReader:
         yield from reject_batches(rejects + more)
 
 
-def _opened(file: pa.OSFile, **settings: str) -> pq.ParquetFile:
+class _Opened(io.RawIOBase):
+    """A file by its descriptor, with a position of its own."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._position = 0
+        self._size = os.fstat(fd).st_size
+
+    def read(self, size: int = -1) -> bytes:
+        """That many bytes, fewer only at the end."""
+        rest = max(0, self._size - self._position)
+        return self._read(rest if size < 0 else min(size, rest))
+
+    def _read(self, size: int) -> bytes:
+        pieces = []
+        while size and (piece := os.pread(self._fd, size, self._position)):  # at most 2 GiB at once
+            pieces.append(piece)
+            size -= len(piece)
+            self._position += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As `io.RawIOBase`."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """As `io.RawIOBase`."""
+        return self._position
+
+    def readable(self) -> bool:
+        """As `io.RawIOBase`."""
+        return True
+
+    def seekable(self) -> bool:
+        """As `io.RawIOBase`."""
+        return True
+
+
+def _opened(file: pa.NativeFile, **settings: str) -> pq.ParquetFile:
     return pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True, **settings)
 
 

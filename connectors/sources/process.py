@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Final, Protocol
 
+from connectors import sandbox
 from connectors.sources.child_process import ChildProcess
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.detection import detect
@@ -22,6 +23,7 @@ from connectors.sources.limits import ParseLimits
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
+PARSER: Final = "the process that reads a customer's file"
 PIPE_BYTES: Final = 1024 * 1024
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"out of memory")
 
@@ -210,6 +212,9 @@ class ParserProcess:
             partitions=self._partitions,
         )
         self._child = PARSERS.fork()
+        if self._limits.sandbox_required:
+            sandbox.require(PARSER, self._child.missing)
+        sandbox.warn(PARSER, self._child.missing)
         self._assigned = True
         self._started.set()
         if self._killed:

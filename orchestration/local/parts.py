@@ -14,7 +14,7 @@ from orchestration.local import seaweedfs
 from orchestration.local.home import Home
 from orchestration.local.kafka import broker, topics
 from orchestration.local.ports import LOOPBACK, Ports, accepts
-from orchestration.local.processes import HOME_MARK
+from orchestration.local.processes import HOME_MARK, plain_environment
 from orchestration.settings import Settings
 from schemas.errors import UserError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
@@ -60,6 +60,8 @@ class Part:
     prepare: Callable[[Context], None] = _nothing
     command: Callable[[Context], list[str]] | None = None
     directory: Callable[[Context], Path | None] = lambda _: None
+    knows_settings: bool = True
+    """Whether it gets our settings, secrets among them. A server of others has what it needs in its own files."""
     speaks_aws: bool = False
     answers: Callable[[Context], bool] = _always
     settle: Callable[[Context], None] = _nothing
@@ -73,18 +75,21 @@ class Part:
     """What it gets when the supervisor dies; the broker and the S3 server may close their files."""
 
 
-def environment(context: Context, *, speaks_aws: bool) -> dict[str, str]:
-    """Environment of every part: the settings and the mark of the home.
+def environment(context: Context, part: "Part") -> dict[str, str]:
+    """Environment of a part: the settings, if it knows them, and the mark of the home.
 
-    No AWS_* variable comes through: SeaweedFS would make an administrator of the credentials it finds there.
+    A server of others gets what finds programs and files, and no secret. No AWS_* variable of a person's shell comes
+    through to any of them.
     """
+    if not part.knows_settings:
+        return {**plain_environment(), HOME_MARK: str(context.home.path)}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
         **context.settings.environment(),
         HOME_MARK: str(context.home.path),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": f"{LOOPBACK},localhost",
-        **(aws_environment(context.settings) if speaks_aws else {}),
+        **(aws_environment(context.settings) if part.speaks_aws else {}),
     }
 
 
@@ -152,6 +157,7 @@ def _python(module: str) -> Callable[[Context], list[str]]:
 
 S3: Final = Part(
     name="s3",
+    knows_settings=False,
     prepare=lambda c: seaweedfs.prepare(c.home.s3, c.settings),
     command=lambda c: seaweedfs.command(c.ports),
     directory=lambda c: c.home.s3,
@@ -175,6 +181,7 @@ S3: Final = Part(
 )
 KAFKA: Final = Part(
     name="kafka",
+    knows_settings=False,
     prepare=lambda c: broker.prepare(c.home.kafka, c.ports),
     command=lambda c: broker.command(c.home.kafka),
     directory=lambda c: c.home.kafka,

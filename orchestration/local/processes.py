@@ -18,10 +18,16 @@ import psutil
 TETHER: Final = str(Path(__file__).with_name("tether.py"))
 HOME_MARK: Final = "MUSTER_STACK_HOME"
 """Environment variable that every process of an embedded stack carries, grandchildren included."""
+PLAIN: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "TZDIR")
 LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 TAIL_BYTES: Final = 64 * 1024
 EXEC_WAITS_S: Final = (0.0, 0.001, 0.005, 0.02, 0.05)
 """A process that is just becoming another program (`execve`) shows no environment: when it is asked again."""
+
+
+def plain_environment() -> dict[str, str]:
+    """What finds programs and files. Nothing secret, and no JAVA_TOOL_OPTIONS that changes a part behind our back."""
+    return {name: os.environ[name] for name in PLAIN if name in os.environ}
 
 
 def spawn(

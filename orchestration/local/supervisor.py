@@ -131,7 +131,7 @@ class PartRunner(threading.Thread):
             self._check_ports()
             self._process = processes.spawn(
                 argv,
-                env=environment(context, speaks_aws=part.speaks_aws),
+                env=environment(context, part),
                 output=context.home.log_file(part.name),
                 cwd=part.directory(context),
                 death_signal=part.death_signal,

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Final, Literal
 
+from connectors.sandbox import described, look
 from orchestration.clock import now_ms
 from orchestration.context import IMPORT_MACHINE
 from orchestration.local import stack
 from orchestration.local.engine.task_containers import lacking
 from orchestration.local.status import PartState, StackStatus
-from orchestration.settings import Settings
+from orchestration.settings import SANDBOX_REQUIRED, Settings
 from schemas.errors import MusterError, RetriableError
 from schemas.topics import WORKER_GROUP
 
@@ -43,6 +44,7 @@ def diagnose(settings: Settings, context: "Context") -> Iterator[Diagnosis]:
 
     Without an engine of ours the deployment is at AWS, where home and parts are nobody's.
     """
+    yield _sandbox(settings)
     again, log = "`muster down`, then `muster up`", "see engine.log; "
     if settings.engine_url:
         yield from _home(settings)
@@ -87,6 +89,21 @@ def _home(settings: Settings) -> Iterator[Diagnosis]:
             "" if severity == "ok" else "; Kafka and S3 stop when the disk is full"
         )
         yield Diagnosis(severity=severity, subject="disk", text=text)
+
+
+def _sandbox(settings: Settings) -> Diagnosis:
+    """What children that read untrusted files are confined by, on this machine."""
+    try:
+        missing = described(look())
+    except OSError as exc:
+        return Diagnosis(severity="wrong", subject="sandbox", text=f"children cannot be confined: {exc}")
+    if not missing:
+        return Diagnosis(severity="ok", subject="sandbox", text="children that read files and run queries are confined")
+    if settings.sandbox == SANDBOX_REQUIRED:
+        text = f"is required, and this system does not confine {missing}; no file will be read"
+        return Diagnosis(severity="wrong", subject="sandbox", text=text)
+    text = f"children that read files are not confined here by {missing}; see docs/security.md"
+    return Diagnosis(severity="note", subject="sandbox", text=text)
 
 
 def _tasks(settings: Settings) -> Iterator[Diagnosis]:

@@ -8,6 +8,7 @@ from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.operations.submit import DEFAULT_TENANT
+from orchestration.settings import SANDBOX_REQUIRED
 from orchestration.steps.exports.places import require_export_prefix
 from orchestration.steps.references import ref_of
 from schemas.errors import UserError
@@ -34,7 +35,15 @@ def sql(
     def resolve(call: AudienceCall | RejectsCall) -> Resolved:
         return _resolve(context, call, tenant)
 
-    with query(text, resolve, s3=context.s3, limits=context.duck_limits, timeout_s=timeout_s) as answer:
+    required = context.settings.sandbox == SANDBOX_REQUIRED
+    with query(
+        text,
+        resolve,
+        s3=context.s3,
+        limits=context.duck_limits,
+        timeout_s=timeout_s,
+        sandbox_required=required,
+    ) as answer:
         yield answer
 
 

@@ -16,7 +16,7 @@ import psutil
 from orchestration.local import processes
 from orchestration.local.engine.deploy import deploy
 from orchestration.local.home import Home, initialise
-from orchestration.local.parts import Context, _http_ok, environment
+from orchestration.local.parts import ENGINE, Context, _http_ok, environment
 from orchestration.local.ports import Ports
 from orchestration.settings import Settings
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
@@ -126,7 +126,7 @@ def running_engine(
     env = stack_environment({f"MUSTER_{name.upper()}": value for name, value in settings.items()})
     made = initialise(home, env, free_ports=True)
     context = Context(home=home, settings=made, ports=Ports.load(home.ports_file, made))
-    env = {**environment(context, speaks_aws=True), **env, **made.environment(), **(variables or {})}
+    env = {**environment(context, ENGINE), **env, **made.environment(), **(variables or {})}
     argv = [sys.executable, "-m", SERVER, "--task-module", task_module]
     process = processes.spawn(argv, env=env, output=home.log_file("engine"))
     try:

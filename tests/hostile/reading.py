@@ -42,7 +42,9 @@ def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
         detect(path.name, content[:MAGIC_BYTES], "parquet")
     except UserError as exc:
         return Outcome(refusal=exc.code)
-    return outcome_of(lambda: ParquetReader(str(path), spec, max_decoded_bytes=1 << 32, max_ratio=LIMITS.max_ratio))
+    with path.open("rb") as file:
+        fd = file.fileno()
+        return outcome_of(lambda: ParquetReader(fd, spec, max_decoded_bytes=1 << 32, max_ratio=LIMITS.max_ratio))
 
 
 def parquet_verdict(case: Case, folder: Path) -> str:

@@ -194,6 +194,16 @@ def test_down_leaves_no_process_and_the_next_up_finds_the_data(own: Settings) ->
     assert_kept(own, b"before down")
 
 
+@pytest.mark.parametrize("part", ["kafka", "s3"])
+def test_servers_of_others_run_without_our_settings_and_secrets(stack: Settings, part: str) -> None:
+    status = local_stack.status(stack).part(part)
+    assert status is not None
+    assert status.pid is not None
+    found = psutil.Process(status.pid).environ()
+    assert [name for name in found if name.startswith(("MUSTER_", "AWS_"))] == [processes.HOME_MARK]
+    assert stack.s3_secret_key.reveal() not in found.values()
+
+
 def test_two_homes_run_side_by_side(own: Settings, stack: Settings) -> None:
     produce(own, b"of one home")
 

@@ -1,7 +1,6 @@
 """The broker process: its configuration, its one-time format, its command line."""
 
 import base64
-import os
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Final
 from orchestration.local.kafka import class_cache
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.local.processes import plain_environment
 from schemas.errors import FatalError
 from schemas.topics import RETENTION_MS
 
@@ -37,7 +37,7 @@ def prepare(directory: Path, ports: Ports) -> None:
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
     result = subprocess.run(
         [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
-        env=environment(),
+        env=plain_environment(),
         capture_output=True,
         text=True,
         timeout=FORMAT_TIMEOUT_S,
@@ -79,13 +79,6 @@ def _java(directory: Path, *flags: str) -> list[str]:
 
 def _quoted(argument: str) -> str:
     return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def environment() -> dict[str, str]:
-    """Of a JVM: without JAVA_TOOL_OPTIONS and the like, which would change it behind our back."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(("JAVA_", "JDK_", "_JAVA", "KAFKA_"))
-    }
 
 
 def _properties(data: Path, ports: Ports) -> str:

@@ -17,6 +17,7 @@ from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.kafka.topics import broker_answers, ensure_topics
 from orchestration.local.ports import pick_free_ports
+from orchestration.local.processes import plain_environment
 from orchestration.settings import Settings
 from schemas.errors import MusterError
 from schemas.topics import JOB_EVENTS
@@ -49,7 +50,7 @@ def make(cache: Path) -> None:
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [java, f"-XX:AOTCacheOutput={written}", *arguments],
-                env=broker.environment(),
+                env=plain_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

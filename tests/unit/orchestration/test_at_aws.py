@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
+from connectors.sandbox import Layer
 from orchestration import serving
 from orchestration.context import EXPORT_MACHINE, Context
 from orchestration.deploy import settings as deployment
@@ -104,19 +105,21 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "_buckets", lambda _: "buckets can be read")
+    monkeypatch.setattr(doctor, "look", lambda: Layer.NAMESPACES)
     monkeypatch.setattr("orchestration.local.kafka.topics.group_members", lambda *_: 0)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
     told = list(doctor.diagnose(settings, context))
     assert [(d.subject, d.severity) for d in told] == [
+        ("sandbox", "note"),
         ("catalog", "wrong"),
         ("object store", "ok"),
         ("workflow", "ok"),
         ("workers", "wrong"),
     ]
     assert "muster up" not in str(told)
-    assert "docs/deploy.md" in told[0].text
-    assert told[2].text == "prod-ImportAudience is deployed"
+    assert "docs/deploy.md" in told[1].text
+    assert told[3].text == "prod-ImportAudience is deployed"
 
 
 class _Describes:

@@ -37,6 +37,7 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("partitions = ", "is not valid TOML"),
         ("colour = 'blue'", "unknown setting\\(s\\) colour"),
         ("partitions = 'many'", "setting partitions: 'many' is not a whole number"),
+        ("sandbox = 'off'", "setting sandbox: 'off' is not auto or required"),
         ("task_runner = 'podman'", "setting task_runner: 'podman' is not process or docker"),
         ("place = 'elsewhere'", "setting place: 'elsewhere' is none of function, task, machine"),
         ("task_image = '--privileged'", "setting task_image: '--privileged' is not the name of an image"),

@@ -175,6 +175,18 @@ def test_a_page_that_unpacks_to_far_more_than_the_file_is_refused_before_it_is_r
     assert len(read(fits, tmp_path, "note").ids) == 9  # little is no bomb, however well it is packed
 
 
+def test_a_value_in_a_dictionary_that_stands_in_very_many_rows_is_refused_once_it_is_decoded(tmp_path: Path) -> None:
+    rows = 150_000
+    content = written({"user_id": [f"{n}" for n in range(rows)], "note": pa.array(["x" * 8_000]).take([0] * rows)})
+    with pytest.raises(UserError) as caught:
+        read(content, tmp_path, "note")
+    detail = caught.value.detail
+    assert (caught.value.code, detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
+    assert isinstance(detail["decoded_bytes"], int)
+    assert detail["decoded_bytes"] < rows * 8_000  # not all of it
+    assert len(read(content, tmp_path).ids) == rows  # a column that is not kept is not decoded
+
+
 def outcome(content: bytes, tmp_path: Path) -> str:
     try:
         found = read(content, tmp_path)

@@ -1,0 +1,341 @@
+"""What a child that works on untrusted input may still do: a plan, which is pure, and the system calls that enforce it.
+
+A plan names what is allowed. Everything else that this kernel can refuse is refused: files and TCP by Landlock, gaining
+rights by `no_new_privs`, the network by a namespace of its own. What a kernel cannot refuse is a missing layer
+(`Layer`); the caller decides whether to go on without it.
+
+Constants are those of include/uapi/linux/{landlock,prctl,sched,mount,capability}.h; the numbers of system calls are the
+same on every processor that Python runs on but Alpha. Landlock: https://docs.kernel.org/userspace-api/landlock.html.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import struct
+import subprocess
+import sys
+import sysconfig
+import zoneinfo
+from dataclasses import dataclass
+from enum import Flag
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from connectors.confinement import C_LIBRARY, PACKAGE_ROOT, child_environment
+from schemas.errors import FatalError
+
+SYS_LANDLOCK_CREATE_RULESET: Final = 444
+SYS_LANDLOCK_ADD_RULE: Final = 445
+SYS_LANDLOCK_RESTRICT_SELF: Final = 446
+SYS_MOUNT_SETATTR: Final = 442
+LANDLOCK_CREATE_RULESET_VERSION: Final = 1 << 0
+LANDLOCK_RULE_PATH_BENEATH: Final = 1
+LANDLOCK_RULE_NET_PORT: Final = 2
+
+WRITE_FILE: Final = 1 << 1
+READ_FILE: Final = 1 << 2
+READ_DIR: Final = 1 << 3
+REMOVE_DIR: Final = 1 << 4
+REMOVE_FILE: Final = 1 << 5
+MAKE_DIR: Final = 1 << 7
+MAKE_REG: Final = 1 << 8
+REFER: Final = 1 << 13
+TRUNCATE: Final = 1 << 14
+IOCTL_DEV: Final = 1 << 15
+RESOLVE_UNIX: Final = 1 << 16
+ALL_OF_ABI_1: Final = (1 << 13) - 1
+"""EXECUTE (1 << 0) to MAKE_SYM (1 << 12)."""
+FS_RIGHTS: Final = ((1, ALL_OF_ABI_1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV), (9, RESOLVE_UNIX))
+"""Rights over files, by the ABI that has them first."""
+READ: Final = READ_FILE | READ_DIR
+WRITE: Final = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE
+"""All else is allowed nowhere: programs, devices, links, sockets."""
+FILE_RIGHTS: Final = WRITE_FILE | READ_FILE | TRUNCATE
+"""Those of `WRITE` that a rule for a file, rather than a directory, may name."""
+BIND_TCP: Final = 1 << 0
+CONNECT_TCP: Final = 1 << 1
+SCOPE_ABSTRACT_UNIX_SOCKET: Final = 1 << 0
+SCOPE_SIGNAL: Final = 1 << 1
+
+PR_SET_NO_NEW_PRIVS: Final = 38
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWNET: Final = 0x40000000
+AT_FDCWD: Final = -100
+AT_RECURSIVE: Final = 0x8000
+MOUNT_ATTR_RDONLY: Final = 0x1
+LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
+
+OUR_PACKAGES: Final = ("schemas", "segmentation", "connectors")
+SYSTEM_FILES: Final = tuple(
+    Path(place)
+    for place in (
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/nix/store",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/dev/null",
+        "/dev/urandom",
+        "/sys/devices/system/cpu",
+        "/sys/kernel/mm/transparent_hugepage/enabled",  # this and the next: for jemalloc
+        "/proc/sys/vm/overcommit_memory",
+    )
+)
+NAME_FILES: Final = tuple(
+    Path("/etc") / name for name in ("resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf")
+)
+"""What the C library finds the address of a host with."""
+CERTIFICATE_FILES: Final = tuple(
+    Path(place)
+    for place in (
+        "/etc/ssl/certs",
+        "/etc/ssl/cert.pem",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/openssl.cnf",
+        "/etc/pki/tls/certs",
+        "/etc/pki/tls/cert.pem",
+        "/etc/pki/ca-trust/extracted",
+        "/usr/share/ca-certificates",
+        "/usr/local/share/ca-certificates",
+    )
+)
+"""What TLS trusts: no private keys."""
+
+_log = logging.getLogger(__name__)
+
+
+class Layer(Flag):
+    """One thing that is refused to a child, where the kernel can do it."""
+
+    PRIVILEGES = 1
+    """No program gives it rights (no_new_privs), and it has no capabilities."""
+    FILES = 2
+    """No file but those of its plan, no device, no program; no look into other processes (ptrace)."""
+    TRUNCATION = 4
+    """Nor is one truncated by its name."""
+    TCP = 8
+    """No TCP but to the ports of its plan."""
+    SCOPES = 16
+    """No signal, no abstract Unix socket to other processes."""
+    NAMESPACES = 32
+    """A network without interfaces (also no UDP), System V memory of its own, and all mounts read-only (no chmod)."""
+
+
+LANDLOCK_LAYERS: Final = ((Layer.FILES, 1), (Layer.TRUNCATION, 3), (Layer.TCP, 4), (Layer.SCOPES, 6))
+"""With the ABI that each needs: Linux 5.13, 6.2, 6.7, 6.12."""
+LACKS: Final = {
+    Layer.PRIVILEGES: "privileges (no_new_privs, capabilities)",
+    Layer.FILES: "files (Landlock, Linux 5.13)",
+    Layer.TRUNCATION: "truncation (Landlock, Linux 6.2)",
+    Layer.TCP: "TCP (Landlock, Linux 6.7)",
+    Layer.SCOPES: "signals and abstract sockets (Landlock, Linux 6.12)",
+    Layer.NAMESPACES: "network (user namespaces)",
+}
+NOTHING: Final = Layer(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a child may do. Paths that do not exist are left out."""
+
+    readable: tuple[Path, ...] = ()
+    """Files, and directories with all that is in them."""
+    writable: tuple[Path, ...] = ()
+    """Directories in which it may also write, make and remove."""
+    ports: tuple[int, ...] = ()
+    """TCP ports it may connect to, on whatever host: Landlock knows no addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruleset:
+    """A plan in the words of one ABI of Landlock: what is refused by default, and the exceptions."""
+
+    handled_fs: int
+    handled_net: int
+    scoped: int
+    paths: tuple[tuple[Path, int], ...]
+    ports: tuple[tuple[int, int], ...]
+
+    @property
+    def attributes(self) -> bytes:
+        """Struct landlock_ruleset_attr, as long as this ABI knows it."""
+        words = [word for word in (self.handled_fs, self.handled_net, self.scoped) if word]
+        return struct.pack(f"={len(words)}Q", *words)
+
+
+def ruleset(plan: Plan, abi: int) -> Ruleset:
+    """The strictest rules of an ABI (1 or more) under which the plan works."""
+    handled = sum(rights for since, rights in FS_RIGHTS if abi >= since)
+    return Ruleset(
+        handled_fs=handled,
+        handled_net=BIND_TCP | CONNECT_TCP if abi >= 4 else 0,
+        scoped=SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL if abi >= 6 else 0,
+        paths=(*((path, READ) for path in plan.readable), *((path, WRITE & handled) for path in plan.writable)),
+        ports=tuple((port, CONNECT_TCP) for port in plan.ports) if abi >= 4 else (),
+    )
+
+
+def missing_of(abi: int) -> Layer:
+    """The layers that a kernel with this ABI of Landlock (0: none) does not have."""
+    missing = NOTHING
+    for layer, since in LANDLOCK_LAYERS:
+        if abi < since:
+            missing |= layer
+    return missing
+
+
+def described(missing: Layer) -> str:
+    """Layers in words."""
+    return ", ".join(words for layer, words in LACKS.items() if layer in missing)
+
+
+def landlock_abi() -> int:
+    """The kernel's own number; 0 where it has no Landlock, has it switched off, or a filter refuses to say."""
+    return max(0, int(C_LIBRARY.syscall(SYS_LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)))
+
+
+class Confinement:
+    """Rules that are made once and put on by this process, or by each of its forks."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Raises OSError where the kernel has Landlock and does not take the rules."""
+        abi = landlock_abi()
+        self.missing = missing_of(abi)
+        self._fd = _make(ruleset(plan, abi)) if abi else -1
+
+    @property
+    def fds(self) -> set[int]:
+        """Descriptors that a fork must keep until it has put the rules on."""
+        return {self._fd} - {-1}
+
+    def give_up_rights(self) -> None:
+        """No capabilities from here on, root's among them, and none by a program; also for what is forked."""
+        header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
+        refused = [C_LIBRARY.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), C_LIBRARY.capset(header, bytes(24))]
+        if any(refused):  # by a filter of system calls: the kernel itself allows both
+            self.missing |= Layer.PRIVILEGES
+
+    def put_on(self) -> Layer:
+        """Confine this thread, which must be the only one, for good; what could not be confined.
+
+        Each call makes a domain of its own: two forks cannot signal or look into each other. Landlock confines no other
+        thread than the one that asks, so with another one all its layers are missing. Raises OSError.
+        """
+        if not _single_threaded():
+            self.missing |= missing_of(0)
+        self.give_up_rights()
+        if self._fd >= 0:
+            _checked(C_LIBRARY.syscall(SYS_LANDLOCK_RESTRICT_SELF, self._fd, 0), "landlock_restrict_self")
+            os.close(self._fd)
+            self._fd = -1
+        return self.missing
+
+
+def enter_namespaces() -> Layer:
+    """Put this process and what it forks into namespaces of its own: no network, no shared memory, nothing writable.
+
+    What is missing: `Layer.NAMESPACES`, where the system allows no user namespaces or the process has another thread;
+    nothing else has changed then.
+    """
+    if C_LIBRARY.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS) != 0:
+        return Layer.NAMESPACES
+    read_only = struct.pack("=4Q", MOUNT_ATTR_RDONLY, 0, 0, 0)  # struct mount_attr
+    result = C_LIBRARY.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, read_only, len(read_only))
+    return NOTHING if result == 0 else Layer.NAMESPACES
+
+
+def look() -> Layer:
+    """What children of this process could not be confined by. Tries it, in a process that ends with the attempt.
+
+    Raises OSError where Landlock is there and does not take the rules.
+    """
+    command = [sys.executable, "-P", "-m", "connectors.sandbox"]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
+    return Layer(int(done.stdout))
+
+
+@cache
+def warn(who: str, missing: Layer) -> None:
+    """Say in the log, once in a process, what a child is not confined by."""
+    if missing:
+        _log.warning("%s: this system does not confine %s (setting sandbox = auto)", who, described(missing))
+
+
+def require(who: str, missing: Layer) -> None:
+    """Raises `FatalError` SANDBOX_INCOMPLETE where a layer is missing."""
+    if missing:
+        raise FatalError(
+            "SANDBOX_INCOMPLETE",
+            f"sandbox = required, but this system does not confine {described(missing)} of {who}: "
+            "see docs/security.md, or set sandbox = auto",
+            missing=described(missing),
+        )
+
+
+def program_files() -> tuple[Path, ...]:
+    """What a child of this Python reads to go on importing: the interpreter, packages, shared libraries, zone data.
+
+    Of a clone only our packages, not its other files: a home, for one, may lie in it.
+    """
+    sites = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    numpy = find_spec("numpy")
+    sites |= {Path(numpy.origin).parents[1]} if numpy is not None and numpy.origin else set()
+    for package in OUR_PACKAGES:
+        import_module(package)  # the directory that they lie in cannot be listed any more
+    ours = [PACKAGE_ROOT / package for package in OUR_PACKAGES]
+    libraries = [Path(place) for place in os.environ.get("LD_LIBRARY_PATH", "").split(":") if place.startswith("/")]
+    zones = [Path(place) for place in (*zoneinfo.TZPATH, os.environ.get("TZDIR", "")) if place.startswith("/")]
+    python = [Path(sys.base_prefix) / "lib"]
+    return tuple(dict.fromkeys([*sorted(sites), *ours, *python, *libraries, *zones, *SYSTEM_FILES]))
+
+
+def _make(rules: Ruleset) -> int:
+    """A descriptor of the rules."""
+    attributes = rules.attributes
+    made = C_LIBRARY.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
+    fd = _checked(made, "landlock_create_ruleset")
+    for path, rights in rules.paths:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            _allow_path(fd, path, rights)
+    for port, rights in rules.ports:
+        rule = struct.pack("=QQ", rights, port)  # struct landlock_net_port_attr
+        _checked(C_LIBRARY.syscall(SYS_LANDLOCK_ADD_RULE, fd, LANDLOCK_RULE_NET_PORT, rule, 0), "landlock_add_rule")
+    return fd
+
+
+def _allow_path(fd: int, path: Path, rights: int) -> None:
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        allowed = rights if path.is_dir() else rights & FILE_RIGHTS
+        rule = struct.pack("=Qi", allowed, place)  # struct landlock_path_beneath_attr
+        result = C_LIBRARY.syscall(SYS_LANDLOCK_ADD_RULE, fd, LANDLOCK_RULE_PATH_BENEATH, rule, 0)
+        _checked(result, f"landlock_add_rule {path}")
+    finally:
+        os.close(place)
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _single_threaded() -> bool:
+    return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208  # numbers, not paths
+
+
+if __name__ == "__main__":
+    confinement = Confinement(Plan(readable=program_files()))
+    confinement.missing |= enter_namespaces()
+    sys.stdout.write(str(confinement.put_on().value))
