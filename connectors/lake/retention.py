@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from connectors.lake.access import S3Access
 from connectors.lake.holding import held_snapshots
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
-from connectors.lake.tables import TOMBSTONE, AudienceTables
+from connectors.lake.tables import AudienceTables
 from connectors.listing import ObjectInfo, delete_objects, list_objects
 from schemas.errors import RetriableError
 from schemas.ids import JobId, Version
-from schemas.layout import audience_prefix, part_import, s3_uri
+from schemas.layout import TOMBSTONE, audience_prefix, part_import, s3_uri
 from segmentation.publishing import expired_versions
 from segmentation.versions import AudienceRef, Expired, VersionInfo
 

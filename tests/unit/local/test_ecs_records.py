@@ -21,7 +21,7 @@ from orchestration.local.engine import ecs_tasks
 def end_at_once(task, definitions):
     task.process_status = "STOPPED"
 
-ecs_tasks.install(SimpleNamespace(start=end_at_once, stop=None))
+ecs_tasks.install(SimpleNamespace(start=end_at_once, stop=None, rules=None))
 backend = ecs_backends["123456789012"]["us-east-1"]
 backend.create_cluster("c")
 container = {"name": "main", "image": "i", "memory": 1}
