@@ -15,7 +15,7 @@ UNSHRUNK: Final = "unshrunk"
 """`check` for mutants: that an example fails is enough, and the smallest one takes a hundred times as long to find."""
 
 
-def register() -> None:
+def _register() -> None:
     """Make them known, and `check` the one that counts where `--hypothesis-profile` names no other."""
     settings.register_profile(
         CHECK,
@@ -36,3 +36,6 @@ def examples(in_check: int, **more: Any) -> settings:
     usual, chosen = settings.get_profile(CHECK), settings()
     assert usual is not None
     return settings(max_examples=in_check * chosen.max_examples // usual.max_examples, **more)
+
+
+_register()  # whoever imports a property finds them, pytest or not
