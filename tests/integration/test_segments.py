@@ -204,6 +204,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     assert workers.peak_rss - before < 150 * MB
 
 
+@pytest.mark.slow("three transactions of real producers, one of which stays open")
 def test_what_transactions_have_committed_counts_what_they_have_aborted_does_not_and_what_is_open_waits(
     settings: Settings, workers: Workers
 ) -> None:
@@ -250,6 +251,7 @@ def muster(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(said.out)
 
 
+@pytest.mark.slow("topics are made again, and the worker starts three times")
 def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothing_is_lost_or_double(
     settings: Settings, workers: Workers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

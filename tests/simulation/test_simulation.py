@@ -12,6 +12,7 @@ LEAST = 3
 """So often at least everything that can happen does: one history more or less changes nothing."""
 
 
+@pytest.mark.slow("184 schedules, one after the other, in one process")
 @pytest.mark.timeout(900)
 def test_no_schedule_loses_doubles_or_mixes_members_and_every_job_ends() -> None:
     counts: Counter[str] = Counter()

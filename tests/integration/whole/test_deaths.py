@@ -87,6 +87,7 @@ def test_a_relay_that_dies_is_missed_by_no_import_and_no_export(context: Context
     assert_received(context, export)
 
 
+@pytest.mark.slow("an engine is started again, and lost executions are replaced after 10 s")
 def test_what_an_engine_takes_along_goes_on_and_what_was_uploaded_meanwhile_begins(
     context: Context, tmp_path: Path, few: str
 ) -> None:

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 ROWS = 200
 
 
+@pytest.mark.slow("Kafka and S3 are started again, one after the other")
 def test_servers_that_die_during_an_import_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
     before = {server: pid_of(context, server) for server in ("s3", "kafka")}
     with hold(context.settings.home, "importer") as importer:

@@ -58,6 +58,7 @@ def test_marked_processes_are_found_and_ended(tmp_path: Path) -> None:
     assert processes.marked(tmp_path) == []
 
 
+@pytest.mark.slow("looks 300 times at all processes of the machine while one execs")
 def test_a_process_is_found_while_it_becomes_another_program(tmp_path: Path) -> None:
     again = tmp_path / "again.sh"
     again.write_text('exec sh "$0"\n')
