@@ -5,8 +5,6 @@ import subprocess
 from typing import Any, Final
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.servers.images import PRODUCT, ROOT, STACK, docker
 
@@ -47,4 +45,7 @@ def test_an_image_lists_exactly_the_distributions_and_debian_packages_that_are_i
 
 @IMAGES
 def test_the_bill_of_an_image_keeps_to_the_schema_of_cyclonedx(image: str) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill(image)) is None

@@ -22,7 +22,9 @@ NOON: Final = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ACME: Final = TenantName("acme")
 HERE: Final = Partition(3)
 SCHEMAS: Final[Mapping[str, pa.Schema]] = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
-_buckets = itertools.count()
+_numbers = itertools.count()
+_empty: dict[str, list[str]] = {}
+"""Buckets that a test has left, by server: making and deleting one takes longer than most tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +37,16 @@ class Bucket:
     @classmethod
     @contextmanager
     def new(cls, s3: S3Access) -> Iterator["Bucket"]:
-        """It is deleted in the end: each has volumes of its own, and the server has few."""
-        bucket = cls(s3=s3, name=f"lake-{next(_buckets)}")
-        s3.client().create_bucket(Bucket=bucket.name)
+        """An empty one. It is emptied and serves again: each has volumes of its own, and the server has few."""
+        empty = _empty.setdefault(s3.endpoint, [])
+        if not empty:
+            name = f"lake-{next(_numbers)}"
+            s3.client().create_bucket(Bucket=name)
+            empty.append(name)
+        bucket = cls(s3=s3, name=empty.pop())
         yield bucket
         delete_objects(s3.client(), bucket.name, [entry.key for entry in list_objects(s3.client(), bucket.name, "")])
-        s3.client().delete_bucket(Bucket=bucket.name)
+        empty.append(bucket.name)
 
     def write(
         self,

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 PROGRAM: Final = Path(__file__).parents[3] / "docker/sbom.py"
 INVENTORY: Final = {
@@ -98,6 +96,9 @@ def test_a_distribution_depends_on_what_its_metadata_asks_for_on_this_python_wit
 
 
 def test_it_keeps_to_the_schema(made: str) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made) is None
 
 
