@@ -12,7 +12,8 @@ ENV PIP="/opt/pip/bin/pip --python /opt/muster/bin/python --quiet --disable-pip-
 install --no-cache-dir --no-compile --no-deps --no-index --ignore-installed"
 COPY docker/wheels/dependencies /wheels/dependencies
 COPY docker/strip.py /wheels/
-RUN $PIP /wheels/dependencies/*.whl \
+RUN cd /wheels/dependencies && sha256sum --check --quiet SHA256SUMS \
+ && $PIP ./*.whl \
  && cd /opt/muster/lib/python3*/site-packages \
  # For compilers and test suites.
  && find . -depth -type d -name tests -exec rm -rf {} + \
@@ -68,7 +69,8 @@ CMD ["muster", "--help"]
 FROM dependencies AS local
 COPY docker/wheels/local /wheels/local
 # With all services of botocore again: the engine speaks for many.
-RUN $PIP --root /added /wheels/local/*.whl /wheels/dependencies/botocore-*.whl \
+RUN cd /wheels/local && sha256sum --check --quiet SHA256SUMS \
+ && $PIP --root /added ./*.whl /wheels/dependencies/botocore-*.whl \
  && find /added -depth -type d -name tests -exec rm -rf {} + \
  && find /added -name '*.py' -exec touch --date=@1700000000 {} + \
  && { /opt/muster/bin/python -m compileall -q -j 2 -s /added -p / /added || echo "a file of a library is not Python"; }

@@ -101,10 +101,11 @@ wheels() {
 }
 
 requirements() {
-  "$uv" export --quiet --frozen --no-dev --no-emit-project --no-hashes --no-header --no-annotate "$@"
+  "$uv" export --quiet --frozen --no-dev --no-emit-project --no-header --no-annotate "$@"
 }
 
-# fetch SET PYTHON: the wheels of docker/wheels/SET.new, unless they are there.
+# fetch SET PYTHON: the wheels of docker/wheels/SET.new, unless they are there. Each file that an index gives has a hash in
+# the lock. One that is built here from its source gets one now, and the image's build checks all of them.
 fetch() {
   local set=docker/wheels/$1 version=$2 list
   list=$set.new
@@ -112,13 +113,14 @@ fetch() {
   if cmp -s "$list" "$set.txt"; then rm "$list"; return; fi
   rm -rf "$set"
   if [ "$version" = "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then
-    "$python" -m pip wheel --quiet --no-deps --requirement "$list" --wheel-dir "$set"
+    "$python" -m pip wheel --quiet --no-deps --require-hashes --requirement "$list" --wheel-dir "$set"
   else
     local platforms=() minor
     for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
-    "$python" -m pip download --quiet --no-deps --only-binary :all: --python-version "$version" "${platforms[@]}" \
+    "$python" -m pip download --quiet --no-deps --require-hashes --only-binary :all: --python-version "$version" "${platforms[@]}" \
       --platform "manylinux2014_$(uname -m)" --requirement "$list" --dest "$set"
   fi
+  (cd "$set" && sha256sum -- *.whl >SHA256SUMS)
   mv "$list" "$set.txt"
 }
 

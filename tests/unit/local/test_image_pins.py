@@ -1,6 +1,7 @@
 """What a registry gives is named by its digest; what compose and tests run has names that no registry knows."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -41,3 +42,18 @@ def test_the_documentation_names_what_is_pinned() -> None:
 
 def test_no_list_of_manifests_is_built_which_lambda_would_refuse() -> None:
     assert re.search(r"^export BUILDX_NO_DEFAULT_ATTESTATIONS=1$", BUILD, re.MULTILINE)
+
+
+def test_every_file_of_a_lock_has_a_hash_and_images_take_no_other() -> None:
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    ours = [package["name"] for package in packages if package["source"] == {"editable": "."}]
+    assert ours == ["muster"]
+    for package in packages:
+        files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+        assert files or package["name"] in ours, package["name"]
+        assert [file for file in files if not file.get("hash", "").startswith("sha256:")] == [], package["name"]
+    jars = tomllib.loads((ROOT / "orchestration/local/kafka/jgo.lock.toml").read_text())["dependencies"]
+    assert [jar["artifactId"] for jar in jars if len(jar.get("sha256", "")) != 64] == []
+    installs = re.findall(r"pip (?:wheel|download) (.*)", BUILD)
+    assert len(installs) == 2
+    assert all("--require-hashes" in install for install in installs)
