@@ -110,7 +110,8 @@ class PublishRequest:
     """One reconciled import, ready to become a version.
 
     `order_key` is sortable text (LastModified, sequencer, registration). `base_version` is the version that append and
-    remove parts were built on (none = there was no version). `counts` may be missing for a replace only.
+    remove parts were built on (none = there was no version). `counts` come with these two; a replace is counted when it
+    is published.
     `max_shrink_percent`: refuse when more than that share of the current members would go (none = no guard).
     `rule`: of the segment whose snapshot it is; none for files.
     """
@@ -144,8 +145,9 @@ class PublishRequest:
 class VersionInfo:
     """One version, as its snapshot tells it. `source_version` is the one whose members a rollback or compaction took.
 
-    `partitions` is 0 where the files are not cut by partition. `rule`: of the segment whose members at an instant
-    these are; none for all others.
+    `partitions` is 0 where the files are not cut by partition. `counts` are against the version before it; none where
+    counting would have taken more memory and disk than there is, and for versions that were made before replaces and
+    rollbacks were counted. `rule`: of the segment whose members at an instant these are; none for all others.
     """
 
     version: Version

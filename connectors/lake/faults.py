@@ -43,6 +43,13 @@ def translated(exc: Exception, doing: str) -> MusterError | None:
     return None
 
 
+def exceeds_limits(error: MusterError) -> bool:
+    """True if a query needed more memory and disk than its limits allow: it fails again, wherever they are the same."""
+    import duckdb
+
+    return isinstance(error.__cause__, duckdb.OutOfMemoryException)
+
+
 def _duckdb_fault(exc: Exception, text: str, doing: str) -> MusterError:
     """OperationalError is the outside world (I/O, HTTP, memory, disk); the rest is a file that is not as it should."""
     import duckdb  # not every caller has it loaded

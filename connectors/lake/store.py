@@ -1,5 +1,6 @@
 """`VersionStore` on Apache Iceberg: pyiceberg tables in a SQL catalog, files in an S3 bucket."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -19,7 +20,7 @@ from connectors.lake.retention import Retention, expire_table
 from connectors.lake.tables import AudienceTables
 from schemas.columns import RowSchema
 from schemas.digest import Digest
-from schemas.errors import FatalError
+from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, JobId, Version
 from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHECK_THREADS: Final = 2
+
+log = logging.getLogger("muster.lake")
 
 
 class IcebergVersionStore:
@@ -89,8 +92,11 @@ class IcebergVersionStore:
         self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
 
         def plan(history: History) -> PublishOutcome | VersionChange:
-            return decide(history, request) or VersionChange(
-                info=new_version(history, request, PARTITIONER),
+            if outcome := decide(history, request):
+                return outcome
+            info = new_version(history, request, PARTITIONER)
+            return VersionChange(
+                info=self._counted(request.audience, history.current, info, request.parts),
                 parts=request.parts,
                 mark=history.raised(request.order_key, request.import_id),
             )
@@ -172,6 +178,7 @@ class IcebergVersionStore:
                 return outcome
             require_version(now, audience, to_version)
             info = rolled_back(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+            info = self._counted(audience, now.current, info, parts)
             return VersionChange(info=info, parts=parts, mark=now.raised(order_key, operation_id), source=source)
 
         return commit_version(self._tables, audience, plan, source.row_schema, self._sleep)
@@ -237,6 +244,33 @@ class IcebergVersionStore:
         """See `VersionStore.drop`."""
         with lake_faults(f"dropping {audience.audience}"):
             self._tables.drop(audience)
+
+    def _counted(
+        self, audience: AudienceRef, before: VersionInfo | None, info: VersionInfo, parts: Sequence[Part]
+    ) -> VersionInfo:
+        """The version with its counts against the one before it, where it does not have them yet."""
+        if info.counts is not None:
+            return info
+        from connectors.lake.build import BaseVersion, ImportedParts, compare  # DuckDB is slow to import
+        from connectors.lake.faults import exceeds_limits
+
+        replacing = ImportedParts(
+            import_id=info.import_id,
+            attempt=info.attempt,
+            mode="replace",
+            partitions=info.partitions,
+            row_schema=info.row_schema,
+            parts=parts,
+        )
+        base = None if before is None else BaseVersion(info=before, parts=self.files(audience, before.version))
+        try:
+            return replace(info, counts=compare(replacing, base, s3=self._s3, limits=self._limits))
+        except RetriableError as exc:
+            if not exceeds_limits(exc):
+                raise
+            # The members are safe and known: a version is worth more than what it differs in.
+            log.warning("version %d of %s is published without counts: %s", info.version, audience.audience, exc)
+            return info
 
     def _check_parts(
         self,

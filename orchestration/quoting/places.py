@@ -19,7 +19,7 @@ class StagePlaces:
 
 
 def places_of(work: Work, settings: Settings) -> StagePlaces:
-    """By the file, and by the members that building merges and publishing reads again (`steps.view`)."""
+    """By the file, and by the members that building merges and publishing reads (`steps.view`)."""
     by_file = place_of(settings, work.bytes)
     return StagePlaces(
         verify=by_file,
@@ -41,5 +41,5 @@ def allowed_s(work: Work, places: StagePlaces) -> dict[str, int]:
 
 
 def _reread(work: Work) -> int:
-    """Members that publishing counts beside the file: those that were built."""
-    return work.published if work.builds else 0
+    """Members that publishing reads beside the file: those that were built, or that a replace is compared with."""
+    return work.published if work.builds else work.base_members

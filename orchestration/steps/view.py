@@ -45,11 +45,13 @@ def _members(context: Context, job: Job, shown: JobState | str) -> int:
     """Members that a step has to do with besides the file: a hint for where to run and how long, nothing more.
 
     BUILDING merges those of the version that is current, as far as the catalog tells. PUBLISHING re-reads those that
-    were built.
+    were built, and compares a replace with the current ones.
     """
-    if job.audience_id is None or job.segment is not None:  # a snapshot is merged with nothing
+    if job.audience_id is None:
         return 0
-    if shown == "BUILDING":
+    if shown == "BUILDING" and job.segment is None:  # a snapshot is merged with nothing
+        return context.jobs.last_members(job.audience_id)
+    if shown == "PUBLISHING" and job.mode == "replace":
         return context.jobs.last_members(job.audience_id)
     built = job.build.get("parts", ()) if job.build is not None and shown == "PUBLISHING" else ()
     return sum(int(part["rows"]) for part in built)

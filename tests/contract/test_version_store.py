@@ -27,6 +27,8 @@ from segmentation.versions import (
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, object_server, request, users
 
+AGE = RowSchema(columns=(Column(name="age", type="long"),))
+
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Access]:
@@ -112,12 +114,12 @@ def test_publishing_says_how_many_rows_it_has_read_again(bench: Bench) -> None:
 
 def test_a_version_says_what_it_was_made_of(bench: Bench) -> None:
     ref = audience()
-    made = bench.replace(ref, "10", "ann", "bob", counts=counts(0, 2, 0, 0, None))
+    made = bench.replace(ref, "10", "ann", "bob")
     bench.store.publish(made)
     info = bench.store.version(ref, Version(1))
     assert info.import_id == made.import_id
     assert (info.mode, info.order_key, info.partitions, info.partitioner) == ("replace", "10", 2, "murmur2")
-    assert (info.members, info.digest, info.counts) == (2, made.digest, made.counts)
+    assert (info.members, info.digest, info.counts) == (2, made.digest, counts(0, 2, 0, 0, None))
     assert info.published_at == AT
 
 
@@ -128,6 +130,28 @@ def test_a_replace_leaves_the_older_version_readable(bench: Bench) -> None:
     assert bench.members(ref, 1) == ["ann", "bob"]
     assert bench.members(ref, 2) == ["cy"]
     assert [v.version for v in bench.store.versions(ref)] == [1, 2]
+
+
+def test_a_replace_and_a_rollback_count_what_they_do_to_the_version_before(bench: Bench) -> None:
+    ref = audience()
+    names = [f"user-{n:02}" for n in range(40)]
+    ages = [{"user_id": name, "age": 30} for name in names]
+    first = bench.parts.write(ref, new_id(), ages, AGE)
+    bench.store.publish(request(ref, first, "10", row_schema=AGE))
+    # 10 go, 5 come, 10 of the 30 others have another age.
+    changed = [row | {"age": 31} if n < 10 else row for n, row in enumerate(ages[:30])]
+    came = [{"user_id": f"new-{n}"} for n in range(5)]
+    bench.store.publish(request(ref, bench.parts.write(ref, new_id(), changed + came, AGE), "20", row_schema=AGE))
+    bench.store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
+    bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
+    bench.store.publish(bench.replace(ref, "40"))
+    assert [version.counts for version in bench.store.versions(ref)] == [
+        counts(0, 40, 0, 0, None),
+        dataclasses.replace(counts(40, 5, 10, 30, 1), updated=10),
+        counts(35, 0, 0, 35, 2),
+        dataclasses.replace(counts(35, 10, 5, 30, 3), updated=10),
+        counts(40, 0, 40, 0, 4),
+    ]
 
 
 def test_files_carry_the_rows_bytes_digest_and_partition_they_were_published_with(bench: Bench) -> None:
@@ -241,9 +265,6 @@ def test_the_shrink_guard_tells_the_numbers(bench: Bench) -> None:
     assert isinstance(bench.store.publish(bench.replace(ref, "30", "ann", "bob", max_shrink_percent=50.0)), Published)
 
 
-AGE = RowSchema(columns=(Column(name="age", type="long"),))
-
-
 def test_a_replace_may_bring_new_columns_and_leave_old_ones(bench: Bench) -> None:
     ref = audience()
     seen = RowSchema(columns=(Column(name="seen", type="timestamp"),))
@@ -309,10 +330,14 @@ def test_a_part_with_other_rows_than_announced_is_refused(bench: Bench, fault: s
 
 def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
     ref = audience()
-    made = bench.replace(ref, "10", "ann", "bob", counts=counts(0, 3, 0, 0, None))
-    with pytest.raises(FatalError, match="members 3, the parts hold 2") as caught:
-        bench.store.publish(made)
-    assert caught.value.code == "COUNTS_MISMATCH"
+    for mode, wrong, fault in (
+        ("append", counts(0, 3, 0, 0, None), "members 3, the parts hold 2"),
+        ("append", None, "append of .* came without counts"),
+        ("replace", counts(0, 2, 0, 0, None), "replace of .* came with counts"),
+    ):
+        with pytest.raises(FatalError, match=fault) as caught:
+            bench.store.publish(bench.replace(ref, "10", "ann", "bob", mode=mode, counts=wrong))
+        assert caught.value.code == "COUNTS_MISMATCH"
 
 
 def test_parts_of_one_partition_twice_are_refused(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,6 +30,7 @@ from segmentation.versions import (
     AudienceRef,
     BaseMoved,
     Expired,
+    MembershipCounts,
     Part,
     Published,
     PublishOutcome,
@@ -70,7 +72,7 @@ class InMemoryVersionStore:
             read += part.rows
             if on_rows is not None:
                 on_rows(read)
-        info = new_version(history, request, PARTITIONER)
+        info = self._counted(request.audience, new_version(history, request, PARTITIONER), request.parts)
         mark = history.raised(request.order_key, request.import_id)
         return self._add(request.audience, info, request.parts, mark)
 
@@ -147,7 +149,8 @@ class InMemoryVersionStore:
             return BaseMoved(current_version=current)
         info = rolled_back(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
         mark = history.raised(order_key, operation_id)
-        return self._add(audience, info, self._audiences[audience.audience_id].parts[to_version], mark)
+        parts = self._audiences[audience.audience_id].parts[to_version]
+        return self._add(audience, self._counted(audience, info, parts), parts, mark)
 
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
         """See `VersionStore.compact`; the files stay as they are, only their partitions are forgotten."""
@@ -195,6 +198,30 @@ class InMemoryVersionStore:
         """See `VersionStore.drop`."""
         self._audiences.pop(audience.audience_id, None)
         self._dropped.add(audience.audience_id)
+
+    def _counted(self, audience: AudienceRef, info: VersionInfo, parts: Iterable[Part]) -> VersionInfo:
+        """Against the version before it; parts that cannot be read are not counted."""
+        if info.counts is not None or self._read is None:
+            return info
+        before = self._history(audience).current
+        old = {} if before is None else self._rows(self._audiences[audience.audience_id].parts[before.version], before)
+        new = self._rows(parts, info)
+        kept = old.keys() & new.keys()
+        counts = MembershipCounts(
+            base=len(old),
+            added=len(new) - len(kept),
+            removed=len(old) - len(kept),
+            kept=len(kept),
+            members=len(new),
+            updated=sum(new[user] != {name: old[user].get(name) for name in new[user]} for user in kept),
+            base_version=None if before is None else before.version,
+        )
+        return replace(info, counts=counts)
+
+    def _rows(self, parts: Iterable[Part], info: VersionInfo) -> dict[str, dict[str, Any]]:
+        assert self._read is not None
+        batches = (batch for part in parts if part.rows for batch in self._read(part, info.row_schema))
+        return {row["user_id"]: row for batch in batches for row in batch.to_pylist()}
 
     def _history(self, audience: AudienceRef) -> History:
         known = self._audiences.get(audience.audience_id)

@@ -73,6 +73,7 @@ class Versions(RuleBasedStateMachine):
             assert outcome == BaseMoved(current_version=None if base is None else Version(base.number))
         else:
             assert isinstance(outcome, Published)
+            self.counts_are_against(base, self.members_of(writer))
             self.add(outcome, self.members_of(writer), writer.import_id, writer.order_key)
         return writer
 
@@ -91,9 +92,10 @@ class Versions(RuleBasedStateMachine):
         if not self.kept:
             return
         to = data.draw(st.sampled_from(self.kept))
-        operation = new_id()
+        operation, base = new_id(), self.current()
         outcome = self.store.rollback(self.ref, Version(to.number), operation_id=operation, order_key=order, at=AT)
         assert isinstance(outcome, Published)
+        self.counts_are_against(base, to.members)
         self.add(outcome, to.members, operation, order)
 
     @rule(keep=st.integers(1, 4), data=st.data())
@@ -107,6 +109,14 @@ class Versions(RuleBasedStateMachine):
             pins={Version(m.number) for m in pins},
         )
         self.kept = [m for m in self.kept if m in self.kept[-keep:] or m in pins]
+
+    def counts_are_against(self, base: Made | None, after: frozenset[str]) -> None:
+        before, number = (base.members, base.number) if base else (frozenset(), None)
+        current = self.store.current(self.ref)
+        assert current is not None
+        assert current.counts == counts(
+            len(before), len(after - before), len(before - after), len(before & after), number
+        )
 
     def members_of(self, writer: PublishRequest) -> frozenset[str]:
         return frozenset(u for p in writer.parts for u in self.parts.tables[p.uri].column("user_id").to_pylist())

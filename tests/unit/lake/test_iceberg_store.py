@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from connectors.lake.access import S3Access
 from connectors.lake.duck import audience_relation, connect, extension_path
+from connectors.lake.limits import DuckLimits
 from connectors.lake.store import IcebergVersionStore
 from connectors.listing import list_objects
 from schemas.columns import Column, RowSchema
@@ -124,7 +126,21 @@ def test_a_replace_that_loses_the_race_asks_for_the_order_again(
     current = store.current(ref)
     assert current is not None
     assert members_of(store, s3, ref, current.version) == ["mine" if mine > theirs else "theirs"]
+    assert current.counts == counts(1, 1, 1, 0, 2 if mine > theirs else 1)  # against the version that it follows
     other.close()
+
+
+def test_counting_that_takes_more_than_the_limits_allow_stops_no_version(
+    s3: S3Access, catalog_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref, names = audience(), [f"user-{n}" for n in range(5_000)]
+    small = DuckLimits(memory_bytes=2**20, threads=1, temp_directory=tmp_path / "duckdb", temp_bytes=0)
+    with closing(IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=small)) as store:
+        store.publish(_replace(s3, ref, "1", *names))
+        assert isinstance(store.publish(_replace(s3, ref, "2", *names)), Published)
+        assert [version.counts for version in store.versions(ref)] == [counts(0, 5_000, 0, 0, None), None]
+    assert "version 2 of vip" in caplog.text
+    assert "without counts" in caplog.text
 
 
 def test_two_attempts_of_one_import_at_once_make_one_version(
@@ -377,8 +393,7 @@ def test_a_version_survives_the_replacement_of_the_library_objects(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path
 ) -> None:
     ref = audience()
-    made = _replace(s3, ref, "1", "ann", counts=counts(0, 1, 0, 0, None))
-    store.publish(made)
+    store.publish(_replace(s3, ref, "1", "ann"))
     other = IcebergVersionStore(catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path))
     assert other.versions(ref) == store.versions(ref)
     other.close()

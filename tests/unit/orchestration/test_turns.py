@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from orchestration.catalog.tables import jobs
 from orchestration.operations.jobs import cancel
 from orchestration.relay.answers import Answers
 from orchestration.settings import MIB, Settings
@@ -174,6 +175,19 @@ def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -
     assert {limits[n] for n in ("VerifyFile", "ImportToKafka", "BuildVersion", "PublishVersion")} == {900}
     assert max(*timeouts(largest).values(), *timeouts(0, members).values()) <= 900
     assert group_timeout_s(largest) <= limits["WriteExportGroup"]
+
+
+def test_a_replace_is_published_where_it_can_be_compared_with_the_current_members(deployment: Deployment) -> None:
+    context, members = deployment.context, Settings().lambda_file_bytes // MEMBER_BYTES + 1
+    job = deployment.at("PUBLISHING")
+    small = deployment.step(job, "read_outcome")
+    other = deployment.run(deployment.register(deployment.request(key="acme/vip/b.csv")))
+    with context.database.write() as connection:
+        published = jobs.update().where(jobs.c.job_id == other.job_id)
+        connection.execute(published.values(outcome={**(other.outcome or {}), "members": members}))
+    large = deployment.step(job, "read_outcome")
+    assert (small["place"], large["place"]) == ("function", "task")
+    assert large["timeouts"]["publish_s"] - small["timeouts"]["publish_s"] == members // 20_000
 
 
 def test_every_view_has_the_timeouts_of_its_file(deployment: Deployment) -> None:

@@ -70,7 +70,7 @@ def test_states_and_small_functions_are_counted_as_the_definition_has_them(place
         (Work(rows=1, bytes=256 * MIB), ("function", "function", "function")),
         (Work(rows=1, bytes=256 * MIB + 1), ("task", "task", "task")),
         (Work(rows=1, bytes=64 * 1024 * MIB + 1), ("machine", "machine", "machine")),
-        (Work(rows=1, bytes=MIB, base_members=10**10), ("function", "machine", "function")),  # nothing is merged
+        (Work(rows=1, bytes=MIB, base_members=10**10), ("function", "machine", "machine")),  # they are compared
         (Work(rows=1, bytes=MIB, mode="append", base_members=4_000_000), ("function", "function", "function")),
         (Work(rows=1, bytes=MIB, mode="append", base_members=4_200_000), ("function", "task", "task")),
         (Work(rows=1, bytes=MIB, mode="remove", base_members=4_200_000, members=9), ("function", "task", "function")),
