@@ -97,7 +97,7 @@ compose-down: $(STAMP)  ## stop and remove the containers; the volumes keep the 
 	$(COMPOSE) --profile tools down
 
 prove: $(STAMP)  ## the evidence at length: schedules, mutants, faults, hostile files; writes docs/evidence.md
-	$(BIN)/python -m tests.prove $(PROVE)
+	$(BIN)/python -m tests.prove $(PROVE) $(EXHIBIT)
 
 soak: $(STAMP)  ## 200 imports with exports, changes of rules and faults: nothing grows, leaks or lags behind
 	$(BIN)/python -m tests.prove soak --minutes 120 $(PROVE)

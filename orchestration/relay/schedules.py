@@ -1,4 +1,4 @@
-"""Recurring imports and exports, run by the stack as EventBridge Scheduler runs them on AWS.
+"""Recurring imports and exports: runs start when they are due, here and on AWS.
 
 1. A schedule that is due starts its workflow, under a name that follows from the schedule and the due time: two relays,
    or one that died before 2, start one execution. Of several times that were missed, the latest is run and no other.

@@ -2,9 +2,9 @@
 
     {"schedule": {"id": ..., "timezone": ..., "due": "2026-11-25T09:00:00Z"}, "import": {...}}
 
-Or "export", or "snapshot". The request has placeholders in its address, if it has one, and no id. The relay sends it,
-and EventBridge Scheduler sends the same: it puts the due time where `DUE` stands. Both may send it twice, under the
-names of two executions: the id of a run follows from its schedule and its due time, so that it is registered once.
+Or "export", or "snapshot". The request has placeholders in its address, if it has one, and no id. The relay may send it
+twice, under the names of two executions: the id of a run follows from its schedule and its due time, so that it is
+registered once.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,6 @@ from segmentation.cron import FIRST_YEAR
 from segmentation.placeholders import fill
 from segmentation.timetable import time_zone
 
-DUE: Final = "<aws.scheduler.scheduled-time>"
-"""EventBridge Scheduler replaces it: https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html"""
 ADDRESS: Final[Mapping[ScheduleKind, str]] = {"import": "key", "export": "to"}
 """The field of a request that may have placeholders. A snapshot has none."""
 RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "export_id", "snapshot": "job_id"}
@@ -48,9 +46,9 @@ def run_id(schedule_id: JobId, due_ms: int) -> JobId:
     return new_job_id(due_ms, sha256(f"{schedule_id}/{due_ms}".encode()).digest()[:10])
 
 
-def event_of(schedule: Schedule, due_ms: int | None) -> dict[str, Any]:
-    """What the workflow of a schedule is started with; without a time, as EventBridge Scheduler keeps it."""
-    due = DUE if due_ms is None else datetime.fromtimestamp(due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def event_of(schedule: Schedule, due_ms: int) -> dict[str, Any]:
+    """The input of the workflow of a schedule, for one run."""
+    due = datetime.fromtimestamp(due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     occasion = {"id": schedule.schedule_id, "timezone": schedule.timezone, "due": due}
     return {"schedule": occasion, schedule.kind: dict(schedule.request)}
 

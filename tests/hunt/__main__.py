@@ -18,6 +18,7 @@ from typing import Final
 
 from tests.hunt import log
 from tests.hunt.load import busy, tethered
+from tests.trees import working_tree
 
 FOLDER: Final = Path(".hunt")
 SUITE: Final = "not containers and not faults"
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
         folder.mkdir(exist_ok=True)
         suite = [argument for argument in suite if argument != "--"]
         _hunt(folder, suite if "-m" in suite else ["-m", SUITE, *suite], given)
-    return _summary(folder, given.times, _tree() if given.fresh else None)
+    return _summary(folder, given.times, working_tree() if given.fresh else None)
 
 
 def _hunt(folder: Path, suite: Sequence[str], given: argparse.Namespace) -> None:
@@ -61,7 +62,7 @@ def _hunt(folder: Path, suite: Sequence[str], given: argparse.Namespace) -> None
             run = log.Run(
                 seed=seed + round_,
                 load=given.load,
-                tree=_tree(),
+                tree=working_tree(),
                 began_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 arguments=suite,
             )
@@ -111,17 +112,6 @@ def _summary(folder: Path, times: int, tree: str | None) -> int:
     for test, count in missing.items():
         print(f"MISSES {count} of {times} passes without a failure: {test}")
     return 1 if missing or not every else 0
-
-
-def _tree() -> str:
-    """What git makes of the files as they are, changes that are not committed included."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-c", "user.name=hunt", "-c", "user.email=hunt@localhost", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    changed = git("stash", "create")
-    return git("rev-parse", "--short=12", f"{changed or 'HEAD'}^{{tree}}") or "unknown"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""`make prove`, or `python -m tests.prove [NAME ...]`: run exhibits and write docs/evidence.md.
+"""`make prove [EXHIBIT=NAME]`, or `python -m tests.prove [NAME ...]`: run exhibits and write docs/evidence.md.
 
-Exit code 1 when something did not hold; the page says what.
+An exhibit that was stopped goes on where it was, as long as neither the product nor its tests have changed. Exit code 1
+when something did not hold; the page says what.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 
 from tests.prove import evidence
 from tests.prove.exhibits import Scale, Section
+from tests.prove.kept import Kept
 from tests.prove.registry import EXHIBITS
 
 
@@ -24,7 +26,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--schedules", type=int, default=Scale().schedules, help="seeds of the simulator")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=60.0, help="the longest time for each exhibit")
+    parser.add_argument("--behind", action="store_true", help="say how old each exhibit is; runs nothing")
     given = parser.parse_args(arguments)
+    if given.behind:
+        print("\n".join(evidence.ages()))
+        return 0
     if unknown := set(given.exhibits) - set(names):
         parser.error(f"there is no exhibit {', '.join(sorted(unknown))}")
     scale = Scale(schedules=given.schedules, processes=given.processes, deadline_s=60 * given.minutes)
@@ -33,7 +39,8 @@ def main(arguments: list[str]) -> int:
         if exhibit.name not in given.exhibits and (given.exhibits or exhibit.alone):
             continue
         began = time.monotonic()
-        section = exhibit.run(scale, _say)
+        kept = Kept(exhibit.name)
+        section = exhibit.run(scale, _say, kept)
         minutes = (time.monotonic() - began) / 60
         when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} min, {evidence.commit()}, on {evidence.machine()}."
         found[exhibit.name] = section, when
@@ -42,6 +49,8 @@ def main(arguments: list[str]) -> int:
         for failure in section.failures:
             print(f"  FAILED: {failure}")
         evidence.write(EXHIBITS, found)
+        if not section.failures:
+            kept.forget()
     return 1 if any(section.failures for section, _ in found.values()) else 0
 
 

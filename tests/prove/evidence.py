@@ -12,13 +12,16 @@ from typing import Final
 import psutil
 
 from tests.prove.exhibits import Exhibit, Section, Table
+from tests.trees import commits_since
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "evidence.md"
 HEAD: Final = """# Evidence
 
-What Muster promises, shown by running it. `make prove` writes this page; whoever runs it writes it anew. Each section
-says what ran, when, and on what.
+What Muster promises, shown by running it. `make prove` writes this page. Each section says what ran, when and on what,
+and how many commits had changed the product since then when the page was written last; `python -m tests.prove --behind`
+says how many it is now.
 """
+COMMIT: Final = re.compile(r"commit (?P<hash>[0-9a-f]{7,40})(?P<changes> with changes)?(?:, \d+ behind)?\b")
 GIB: Final = 1024**3
 VERSIONS: Final = ("pyarrow", "sqlalchemy", "pyiceberg", "faust-streaming", "numba")
 
@@ -33,7 +36,19 @@ def write(exhibits: Sequence[Exhibit], found: dict[str, tuple[Section, str]], pa
             parts.append(_written(exhibit, section, when))
         elif exhibit.name in before:
             parts.append(before[exhibit.name])
-    page.write_text("\n".join(parts), encoding="utf-8")
+    page.write_text(COMMIT.sub(_aged, "\n".join(parts)), encoding="utf-8")
+
+
+def ages(page: Path = PAGE) -> list[str]:
+    """A line for each exhibit: of which commit it is, and how many have changed the product since."""
+    found = sections(page.read_text(encoding="utf-8"))
+    return [f"{name}: {_aged(commit)}" for name, text in found.items() if (commit := COMMIT.search(text))]
+
+
+def _aged(commit: re.Match[str]) -> str:
+    since = commits_since(commit["hash"])
+    age = {None: "", 0: ""}.get(since, f", {since} behind")
+    return f"commit {commit['hash']}{commit['changes'] or ''}{age}"
 
 
 def machine() -> str:

@@ -6,6 +6,8 @@ A further exhibit is a module with a value of `Exhibit`, and a line in `tests.pr
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tests.prove.kept import Kept
+
 Say = Callable[[str], None]
 """Tells how far an exhibit is, in a line."""
 
@@ -48,5 +50,5 @@ class Exhibit:
 
     name: str
     title: str
-    run: Callable[[Scale, Say], Section]
+    run: Callable[[Scale, Say, Kept], Section]
     alone: bool = False

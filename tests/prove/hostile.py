@@ -7,6 +7,7 @@ from connectors.sources.limits import MIB
 from tests.hostile.running import PARTS, Row
 from tests.hostile.running import run as run_parts
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
+from tests.prove.kept import Kept
 
 ABOUT: Final = (
     "Each fault is put into a clean file whose meaning is known; what is read must be that, named rejects, or an error "
@@ -22,14 +23,16 @@ SHOWN: Final = 10
 """Files of a part that are named when something is wrong."""
 
 
-def run(scale: Scale, say: Say) -> Section:
+def run(scale: Scale, say: Say, kept: Kept) -> Section:
     """All parts, until the time is over."""
     began = time.monotonic()
     rows: list[Row] = []
     for part in PARTS:
-        if time.monotonic() - began > scale.deadline_s:
-            break
-        for row in run_parts("full", only=(part,)):
+        if part not in kept:
+            if time.monotonic() - began > scale.deadline_s:
+                break
+            kept[part] = list(run_parts("full", only=(part,)))
+        for row in kept[part]:
             rows.append(row)
             say(f"{row.part}: {row.files:,} files, {len(row.wrong)} wrong, {row.cpu_s:.0f} s")
     failures = [f"{row.part}: {text}" for row in rows for text in row.wrong[:SHOWN]]

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutation.mutants import MUTANTS, SCHEDULES, Mutant
 from tests.mutation.running import Sighting, sight
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
+from tests.prove.kept import Kept
 from tests.prove.pool import in_processes
 
 PROMISES: Final = {
@@ -23,12 +24,12 @@ def sight_by_name(name: str, suite: str) -> Sighting:
     return sight(next(mutant for mutant in MUTANTS if mutant.name == name), suite)
 
 
-def run(scale: Scale, say: Say) -> Section:
+def run(scale: Scale, say: Say, kept: Kept) -> Section:
     """All of them. A mutant is killed when every suite that must see it has."""
     work = [(mutant.name, suite) for mutant in MUTANTS for suite in mutant.caught_by]
     seen: dict[tuple[str, str], str | None] = {}
     for (name, suite), found in in_processes(
-        sight_by_name, work, processes=scale.processes, deadline_s=scale.deadline_s
+        sight_by_name, work, kept=kept, processes=scale.processes, deadline_s=scale.deadline_s
     ):
         seen[name, suite] = found.how
         say(f"{len(seen)} of {len(work)}: {name}: {'caught' if found.how else 'SURVIVED'} by {suite}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
+from tests.prove.kept import Kept
 from tests.prove.pool import in_processes
 from tests.simulation.faults import KINDS, SEEN
 from tests.simulation.run import replay_command, run_many
@@ -44,11 +45,11 @@ def run_range(start: int, stop: int) -> Tally:
     return tally
 
 
-def run(scale: Scale, say: Say) -> Section:
+def run(scale: Scale, say: Say, kept: Kept) -> Section:
     """All seeds below `scale.schedules`."""
     total = Tally(0, 0, 0, Counter(), [])
     work = [(start, min(start + AT_ONCE, scale.schedules)) for start in range(0, scale.schedules, AT_ONCE)]
-    for _, tally in in_processes(run_range, work, processes=scale.processes, deadline_s=scale.deadline_s):
+    for _, tally in in_processes(run_range, work, kept=kept, processes=scale.processes, deadline_s=scale.deadline_s):
         total.schedules += tally.schedules
         total.steps += tally.steps
         total.versions += tally.versions

@@ -5,6 +5,7 @@ from typing import Final
 from tests.faults.growth import table
 from tests.faults.soak import TURNS, soak
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
+from tests.prove.kept import Kept
 
 ABOUT: Final = (
     "Imports of mixed sizes into three audiences, one after the other, each with a fault of a link or a task; every "
@@ -14,8 +15,9 @@ ABOUT: Final = (
 )
 
 
-def run(scale: Scale, say: Say) -> Section:
+def run(scale: Scale, say: Say, kept: Kept) -> Section:
     """`TURNS` of it, or as many as there is time for, which is a failure."""
+    del kept  # its processes are to live long: it cannot be continued
     done = soak(scale.soak_turns, report=say, minutes=scale.deadline_s / 60)
     failures = done.wrong
     if done.imports < TURNS:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 from tests.rotation.choice import SCHEDULES, slice_in_containers, slice_of
-from tests.rotation.running import ROOT, TIER, TIER_IN_CONTAINERS, run, tests_of_the_tier, tree_hash
+from tests.rotation.running import ROOT, TIER, TIER_IN_CONTAINERS, run, tests_of_the_tier
+from tests.trees import committed_tree
 
 
 def main(arguments: list[str]) -> int:
@@ -20,8 +21,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--containers", action="store_true", help="the slice of `make test-container-faults` instead")
     given = parser.parse_args(arguments)
     if given.containers:
-        return _in_containers(given.tree or tree_hash(), only_list=given.list)
-    chosen = slice_of(given.tree or tree_hash(), tests_of_the_tier(TIER))
+        return _in_containers(given.tree or committed_tree(), only_list=given.list)
+    chosen = slice_of(given.tree or committed_tree(), tests_of_the_tier(TIER))
     print(f"slice of tree {chosen.tree}; again: python -m tests.rotation --tree {chosen.tree}")
     print(f"  {SCHEDULES} schedules from seed {chosen.first_schedule}")
     for planned in chosen.imports:

@@ -36,12 +36,6 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def tree_hash() -> str:
-    """The hash of the committed tree; uncommitted changes do not move the slice on."""
-    git = ("git", "-C", str(ROOT), "rev-parse", "HEAD^{tree}")
-    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def tests_of_the_tier(tier: str) -> dict[str, float]:
     """Seconds by test id of every test of a tier."""
     # Only files that can hold one: collecting all takes as long as a small slice.

@@ -1,11 +1,15 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.mutation.mutants import MUTANTS, SCHEDULES
 from tests.mutation.patches import Patches
 from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Section, Table
+from tests.prove.kept import Kept
 from tests.prove.mutants import PROMISES
+from tests.prove.pool import in_processes
 from tests.prove.registry import EXHIBITS
 from tests.simulation.faults import KINDS, SEEN
 from tests.simulation.seeds import PINNED
@@ -47,7 +51,7 @@ def test_no_mutant_dies_in_the_simulator_alone() -> None:
 
 def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) -> None:
     def exhibit(name: str) -> Exhibit:
-        return Exhibit(name=name, title=name.title(), run=lambda _scale, _say: Section(summary=name))
+        return Exhibit(name=name, title=name.title(), run=lambda _scale, _say, _kept: Section(summary=name))
 
     page, both = tmp_path / "evidence.md", (exhibit("one"), exhibit("two"))
     table = Table(header=("a", "b"), rows=[("1", "2")], text="Numbers:")
@@ -60,6 +64,34 @@ def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) 
     evidence.write(both, {"one": (Section(summary="Anew."), "Now.")}, page)
     assert "First" not in page.read_text()
     assert "**Second.** Later." in page.read_text()
+
+
+def test_a_section_says_how_many_commits_have_changed_the_product_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exhibit = Exhibit(name="one", title="One", run=lambda _scale, _say, _kept: Section(summary="one"))
+    page = tmp_path / "evidence.md"
+    behind = {"abc1234": 0}
+    monkeypatch.setattr(evidence, "commits_since", behind.get)
+    evidence.write([exhibit], {"one": (Section(summary="Held."), "Today, commit abc1234 with changes, on 2.")}, page)
+    for count in (12, 13):
+        behind["abc1234"] = count
+        evidence.write([exhibit], {}, page)
+        assert f"commit abc1234 with changes, {count} behind, on 2." in page.read_text()
+    assert evidence.ages(page) == ["one: commit abc1234 with changes, 13 behind"]
+
+
+def test_an_exhibit_that_was_stopped_goes_on_from_what_it_had(tmp_path: Path) -> None:
+    kept = Kept("one", tmp_path)
+    kept["first",] = "kept"
+    work = [("first",), ("second",)]
+    assert dict(in_processes(str.upper, work, kept=kept, processes=1, deadline_s=60)) == {
+        ("first",): "kept",
+        ("second",): "SECOND",
+    }
+    assert dict(in_processes(str.upper, work, kept=kept, processes=1, deadline_s=0))["second",] == "SECOND"
+    kept.forget()
+    assert dict(in_processes(str.upper, work, kept=kept, processes=1, deadline_s=0)) == {}
 
 
 def test_the_page_has_what_every_exhibit_found_in_a_commit_and_nothing_failed() -> None:

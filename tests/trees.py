@@ -1,0 +1,41 @@
+"""What was tested, as git names it."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+PRODUCT: Final = ("connectors", "orchestration", "schemas", "segmentation", "streams", "pyproject.toml", "uv.lock")
+
+
+def _git(*arguments: str) -> str:
+    """Output of git, empty where it fails."""
+    command = ["git", "-C", str(ROOT), "-c", "user.name=tests", "-c", "user.email=tests@localhost", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def committed_tree() -> str:
+    """The hash of the committed tree, 40 digits; uncommitted changes do not alter it."""
+    return _git("rev-parse", "HEAD^{tree}")
+
+
+def working_tree() -> str:
+    """The hash of the tracked files as they are, 12 digits."""
+    return _git("rev-parse", "--short=12", f"{_with_changes()}^{{tree}}") or "unknown"
+
+
+def tested_code() -> str:
+    """A name for the product and its tests as they are, 12 digits; documentation does not alter it."""
+    trees = _git("rev-parse", *(f"{_with_changes()}:{name}" for name in (*PRODUCT, "tests")))
+    return hashlib.sha256(trees.encode()).hexdigest()[:12]
+
+
+def commits_since(commit: str) -> int | None:
+    """Commits that have changed the product since; none where git does not know the commit."""
+    count = _git("rev-list", "--count", f"{commit}..HEAD", "--", *PRODUCT)
+    return int(count) if count else None
+
+
+def _with_changes() -> str:
+    return _git("stash", "create") or "HEAD"
