@@ -1,17 +1,13 @@
-"""A shop's clicks, late and twice as they come: at hundreds of instants the stream's answers are those of SQL.
-
-1,000 instants outside CI, 200 within.
-"""
+"""A shop's clicks, late and twice as they come: at many instants the stream's answers are those of SQL."""
 
 import csv
 import gzip
+import io
 import json
-import os
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -31,10 +27,11 @@ from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.sql import Relations, members_sql
+from tests.clickstream import NAMES, clickstream
+from tests.examples import examples
 from tests.fakes.segment_world import World
 
-CLICKSTREAM = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
-INSTANTS = 200 if os.environ.get("CI") else 1_000
+INSTANTS = examples(60).max_examples
 SHOP = TenantName("default")
 RULES = {
     "fills-carts": 'count(add_to_cart, 3d) >= 3 and lifecycle = "returning"',
@@ -58,10 +55,10 @@ class Arrival:
     fields: dict[str, Any]
 
 
-def arrivals() -> list[Arrival]:
+def arrivals(name: str) -> list[Arrival]:
     """Most clicks come at once, some within hours, a few after days, one in twenty twice; profiles as they change."""
     dice, found, lifecycles = random.Random(20_263), list[Arrival](), dict[str, str]()
-    with gzip.open(CLICKSTREAM, "rt", encoding="utf-8") as file:
+    with gzip.open(io.BytesIO(clickstream(name)), "rt", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file)):
             occurred_at = datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)
             late = timedelta(seconds=dice.choice([0] * 16 + [60, 3_600, 3 * 86_400, -60]))
@@ -194,21 +191,17 @@ class Batch:
 MOMENT = pa.timestamp("us", "UTC")
 
 
-@pytest.fixture(scope="module")
-def clicks() -> list[Arrival]:
-    if not CLICKSTREAM.exists():
-        pytest.skip(f"{CLICKSTREAM} is not there: the file is not part of the repository")
-    return arrivals()
-
-
 @pytest.mark.timeout(900)
-def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(clicks: list[Arrival]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name: str) -> None:
+    clicks = arrivals(name)
     start, end = clicks[0].at, clicks[-1].at + timedelta(days=40)
     stream, batch = Stream(start), Batch(clicks)
     ever: dict[str, int] = dict.fromkeys(RULES, 0)
     taken = 0
-    for number in range(1, INSTANTS + 1):
-        at = start + (end - start) * number / INSTANTS
+    # Every other one is that of a click, so that what is to count from an instant on counts at it.
+    even = [start + (end - start) * number / INSTANTS for number in range(2, INSTANTS + 1, 2)]
+    for at in sorted([*even, *(arrival.at for arrival in random.Random(60).sample(clicks, INSTANTS // 2))]):
         due = [arrival for arrival in clicks[taken:] if arrival.at <= at]
         for first in range(0, len(due), 97):
             stream.take(due[first : first + 97])
