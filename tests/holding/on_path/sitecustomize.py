@@ -5,6 +5,7 @@ import os
 if home := os.environ.get("MUSTER_STACK_HOME"):
     from pathlib import Path
 
-    from tests.holding.stopping import install
+    from tests.holding import short_lived, stopping
 
-    install(Path(home))
+    stopping.install(Path(home))
+    short_lived.install()

@@ -41,17 +41,23 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_server() -> Iterator[None]:
+    """None of another module's; with the last test it ends, and nothing is left."""
+    PARSERS.stop()
+    yield
+    PARSERS.stop()
+    assert fork_servers() == []
+
+
 @pytest.fixture(autouse=True)
 def server() -> Iterator[psutil.Process]:
-    """A new one, which has loaded everything; with the last test it ends, and nothing is left."""
-    PARSERS.stop()
+    """It has loaded everything. The one of the test before, if that has left it alive."""
     PARSERS.prepare()
     PARSERS.await_ready()
     (server,) = fork_servers()
     yield server
     assert parsers() == []
-    PARSERS.stop()
-    assert fork_servers() == []
 
 
 def ended(process: psutil.Process) -> bool:
