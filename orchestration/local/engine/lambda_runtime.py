@@ -24,10 +24,13 @@ from typing import Any, Final
 
 from orchestration.local import processes
 from orchestration.local.engine import frames, memory
+from orchestration.local.engine.turns import Tenants, Turns
 
 INIT_TIMEOUT_S: Final = 120.0
 """For importing the handler, which AWS does not count as run time either."""
 MAX_WORKERS: Final = 8
+OF_ONE_TENANT: Final = 6
+"""Calls that run at once. The files of one tenant, however many and slow, leave room for those of others."""
 EXIT_WAIT_S: Final = 5.0
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
@@ -109,13 +112,14 @@ class LambdaWorker:
 
 
 class LambdaPool:
-    """Invokes functions. Processes are started when they are needed, at most `MAX_WORKERS`; further calls wait."""
+    """Invokes functions. Processes are started when they are needed, at most `MAX_WORKERS`; others wait for a turn."""
 
     def __init__(self, *, spawner: processes.Spawner, env: Mapping[str, str], output: Path) -> None:
         self._spawner = spawner
         self._env = env
         self._output = output
-        self._slots = threading.BoundedSemaphore(MAX_WORKERS)
+        self._turns = Turns(slots=MAX_WORKERS, of_one=OF_ONE_TENANT)
+        self._tenants = Tenants()
         self._idle: list[LambdaWorker] = []
         self._busy = 0
         self._lock = threading.Lock()
@@ -123,7 +127,7 @@ class LambdaPool:
     def warm(self, functions: Iterable[tuple[str, int]]) -> None:
         """Start a process for each memory size and import a handler's module, so that the first job need not wait."""
         for memory_mb, handler in {memory_mb: handler for handler, memory_mb in functions}.items():
-            with self._slots:
+            with self._turns.turn(""):
                 worker = self._take(memory_mb)
                 try:
                     worker.ask({"handler": handler, "request_id": "warm-up"})
@@ -148,7 +152,7 @@ class LambdaPool:
             "memory_mb": call.memory_mb,
             "timeout_s": call.timeout_s,
         }
-        with self._slots:
+        with self._turns.turn(self._tenants.of(call.event)):
             worker = self._take(call.memory_mb)
             try:
                 reply = worker.ask(request)

@@ -1,0 +1,87 @@
+"""Whose call the pool of functions runs next: no tenant has all of it, and the one with the fewest calls is first."""
+
+import itertools
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+REMEMBERED: Final = 10_000
+"""Executions whose tenant is known: more than run at once."""
+
+
+class Turns:
+    """`slots` calls run at once, `of_one` of them of one tenant. Threads wait in `turn`."""
+
+    def __init__(self, *, slots: int, of_one: int) -> None:
+        self._free = slots
+        self._of_one = of_one
+        self._lock = threading.Lock()
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[int, tuple[str, threading.Event]] = {}
+        self._tickets = itertools.count()
+
+    @contextmanager
+    def turn(self, tenant: str) -> Iterator[None]:
+        """Wait for a slot, and have it meanwhile."""
+        begun = threading.Event()
+        with self._lock:
+            self._waiting[next(self._tickets)] = tenant, begun
+            self._begin()
+        begun.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._free += 1
+                self._running[tenant] -= 1
+                self._begin()
+
+    def _begin(self) -> None:
+        while self._free:
+            calls = ((self._running[tenant], ticket) for ticket, (tenant, _) in self._waiting.items())
+            first = min((call for call in calls if call[0] < self._of_one), default=None)
+            if first is None:
+                return
+            tenant, begun = self._waiting.pop(first[1])
+            self._free -= 1
+            self._running[tenant] += 1
+            begun.set()
+
+
+class Tenants:
+    """Whose an invocation is. Only the first step of a workflow is given its request; later ones name the execution."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, event: Any) -> str:
+        """The tenant; of an execution that began before this engine did, a name that is its own."""
+        if not isinstance(event, Mapping):
+            return ""
+        names = [str(event[key]) for key in ("execution", "job_id", "export_id") if event.get(key)]
+        with self._lock:
+            tenant = _asked_for(event.get("input")) or next((self._known[n] for n in names if n in self._known), None)
+            if tenant is None:
+                return names[0] if names else ""
+            for name in names:
+                self._known[name] = tenant
+                self._known.move_to_end(name)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return tenant
+
+
+def _asked_for(request: Any) -> str | None:
+    """The tenant in the input of a workflow: a request of ours, or the event of an upload to `<tenant>/<audience>/`."""
+    if not isinstance(request, Mapping):
+        return None
+    for kind in ("import", "export", "snapshot"):
+        if isinstance(asked := request.get(kind), Mapping) and isinstance(asked.get("tenant"), str):
+            return str(asked["tenant"])
+    match request:
+        case {"detail": {"object": {"key": str(key)}}}:
+            return key.partition("/")[0]
+    return None
