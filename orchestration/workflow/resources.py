@@ -34,6 +34,7 @@ SUBSTITUTIONS: Final = (
     "TaskCluster",  # ARN of the cluster
     "TaskDefinition",  # TASK_FAMILY
     "MachineTaskDefinition",  # MACHINE_TASK_FAMILY
+    "ExportTaskRole",  # ARN of the role that exports have in place of that of their family
     "MachineCapacity",  # name of the capacity provider
     "TaskSubnets",  # ids, with commas between them
     "TaskSecurityGroups",  # ids, with commas between them

@@ -18,7 +18,7 @@ from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.site import Grant, Service, Site, after, role
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs
 from schemas.errors import FatalError
-from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX, UPLOADS_PREFIX
+from schemas.layout import UPLOADS_PREFIX
 
 LARGE_MB: Final = 2048
 """Functions of this memory work on files, and get the disk for it."""
@@ -90,14 +90,7 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
         case "Versions":
             own = grants.write_objects(site, (buckets.staging, buckets.lake))
         case "Exports":
-            own = (
-                *grants.read_objects(site, (buckets.staging, buckets.lake)),
-                *grants.write_objects(site, (buckets.staging,), DOWNLOADS_PREFIX),
-                *grants.write_objects(site, (buckets.lake,), EXPORTS_PREFIX),
-                # An export leases its version with a tag, which is a commit to the table's metadata.
-                *grants.write_objects(site, (buckets.lake,), f"{AUDIENCES_PREFIX}*/*/metadata/"),
-                *grants.write_objects(site, s.shared.exports),
-            )
+            return grants.export(site)
         case _:
             return ()
     if name == "Await":

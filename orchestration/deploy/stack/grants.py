@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from orchestration.deploy.environment import secrets_of
 from orchestration.deploy.stack.site import Grant, Site
+from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 
 OBJECTS = "names of objects are not known before: one per file, part or version"
 NOBODY_ELSE = "AWS knows no resource for these actions"
@@ -41,6 +42,20 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
         reason=OBJECTS,
     )
     return (*read_objects(site, names, prefix), write)
+
+
+def export(site: Site) -> tuple[Grant, ...]:
+    """Write a version, with what is looked up for it, to where exports go."""
+    buckets, shared = site.settings.buckets, site.settings.shared
+    return (
+        *read_objects(site, (buckets.staging, buckets.lake)),
+        *write_objects(site, (buckets.staging,), DOWNLOADS_PREFIX),
+        *write_objects(site, (buckets.lake,), EXPORTS_PREFIX),
+        # An export leases its version with a tag, which is a commit to the table's metadata.
+        *write_objects(site, (buckets.lake,), f"{AUDIENCES_PREFIX}*/*/metadata/"),
+        *write_objects(site, shared.exports),
+        *use_key(site, *shared.keys),
+    )
 
 
 def use_key(site: Site, *others: str) -> tuple[Grant, ...]:

@@ -32,6 +32,7 @@ def make_machines(site: Site, functions: Mapping[str, Any], cluster: Cluster, se
         "TaskCluster": cluster.arn,
         "TaskDefinition": names.task_family,
         "MachineTaskDefinition": names.machine_task_family,
+        "ExportTaskRole": cluster.export_role_arn,
         "MachineCapacity": names.capacity,
         "TaskSubnets": ",".join(settings.network.subnets),
         "TaskSecurityGroups": security_group,
@@ -45,7 +46,8 @@ def _machine(
     used = set(SUBSTITUTION.findall(machine.definition))
     called = [function.attr_arn for name, function in functions.items() if f"{name}Function" in used]
     logs = log_group(site, f"{machine.name}Logs", site.names.machine_logs(machine.name))
-    policy = [Grant(actions=("lambda:InvokeFunction",), resources=tuple(called)), *_run_tasks(site, cluster)]
+    passed = (*cluster.roles, *([cluster.export_role_arn] if "ExportTaskRole" in used else []))
+    policy = [Grant(actions=("lambda:InvokeFunction",), resources=tuple(called)), *_run_tasks(site, cluster, passed)]
     policy += [_deliver_logs(), *grants.trace(site)]
     machine_role = role(
         site,
@@ -81,7 +83,7 @@ def _machine(
     return after(made, *cluster.families)
 
 
-def _run_tasks(site: Site, cluster: Cluster) -> list[Grant]:
+def _run_tasks(site: Site, cluster: Cluster, roles: tuple[str, ...]) -> list[Grant]:
     settings, names = site.settings, site.names
     in_cluster = {"ArnEquals": {"ecs:cluster": cluster.arn}}
     return [
@@ -102,7 +104,7 @@ def _run_tasks(site: Site, cluster: Cluster) -> list[Grant]:
         ),
         Grant(
             actions=("iam:PassRole",),
-            resources=tuple(cluster.roles),
+            resources=roles,
             condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
         Grant(

@@ -35,6 +35,8 @@ class Cluster:
     families: tuple[Any, ...] = ()
     roles: tuple[str, ...] = ()
     """ARNs that whoever runs tasks of the families passes on."""
+    export_role_arn: str = ""
+    """Of the role that exports have in place of that of their family."""
     relay_logs: Any = None
 
     @property
@@ -54,7 +56,9 @@ def make_cluster(site: Site) -> Cluster:
     )
     logs = {part: _logs(site, part) for part in ("tasks", "setup", "worker", "segment-worker", "relay")}
     execution_role = _execution_role(site)
-    task_role = role(site, "TaskRole", ECS_TASKS, task_grants(site), "Tasks of imports and exports")
+    task_role = role(site, "TaskRole", ECS_TASKS, task_grants(site), "Tasks of imports")
+    export_grants = [*grants.export(site), *grants.read_secrets(site, TASK_SECRETS)]
+    export_role = role(site, "ExportTaskRole", ECS_TASKS, export_grants, "Tasks of exports")
     tasks, machines = settings.tasks, settings.machines
     family = make_family(
         site,
@@ -91,6 +95,7 @@ def make_cluster(site: Site) -> Cluster:
         execution_role=execution_role,
         families=(family, machine_family),
         roles=(task_role.attr_arn, execution_role.attr_arn),
+        export_role_arn=export_role.attr_arn,
         relay_logs=logs["relay"],
     )
 
@@ -119,13 +124,13 @@ def _execution_role(site: Site) -> Any:
 
 
 def task_grants(site: Site) -> list[Grant]:
-    """What the steps of an import or export need that work on files."""
+    """What the steps of an import need that work on files."""
     settings = site.settings
     buckets = settings.buckets
     return [
         *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
         *grants.read_objects(site, settings.shared.imports),
-        *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
+        *grants.write_objects(site, (buckets.staging, buckets.lake)),
         *grants.use_key(site, *settings.shared.keys),
         *grants.read_secrets(site, TASK_SECRETS),
     ]

@@ -58,7 +58,7 @@ def deploy(
     functions = function_specs() if functions is None else functions
     machines = machine_specs() if machines is None else machines
     role = _role(settings)
-    values = {f"{f.name}Function": _function(settings, f, role) for f in functions} | _tasks(settings)
+    values = {f"{f.name}Function": _function(settings, f, role) for f in functions} | _tasks(settings, role)
     sfn = _client(settings, "stepfunctions")
     for machine in machines:
         _machine(sfn, settings, machine, substitute(machine, values), role)
@@ -104,7 +104,7 @@ def _function(settings: Settings, spec: FunctionSpec, role: str) -> str:
     return arn
 
 
-def _tasks(settings: Settings) -> dict[str, str]:
+def _tasks(settings: Settings, role: str) -> dict[str, str]:
     ecs = _client(settings, "ecs")
     cluster = ecs.create_cluster(clusterName=CLUSTER)["cluster"]["clusterArn"]
     _capacity(ecs)
@@ -114,6 +114,7 @@ def _tasks(settings: Settings) -> dict[str, str]:
         "TaskCluster": cluster,
         "TaskDefinition": TASK_FAMILY,
         "MachineTaskDefinition": MACHINE_TASK_FAMILY,
+        "ExportTaskRole": role,
         "MachineCapacity": MACHINE_CAPACITY,
         "TaskSubnets": ",".join(SUBNETS),
         "TaskSecurityGroups": ",".join(SECURITY_GROUPS),

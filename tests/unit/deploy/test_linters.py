@@ -155,10 +155,24 @@ def test_the_inbox_is_written_by_nobody_and_read_below_its_prefix(template: Temp
                 assert resource == f"{inbox}/inbox/*", role
 
 
+@pytest.mark.parametrize("role", ["ExportsFunctionRole", "ExportTaskRole"])
+def test_an_export_writes_where_exports_go_and_the_lease_of_its_version_and_nothing_else(
+    template: Template, role: str
+) -> None:
+    arn, buckets = template.settings.bucket_arn, template.settings.buckets
+    written = [s["Resource"] for s in template.statements(role) if "s3:PutObject" in s["Action"]]
+    assert [resource for resources in written for resource in resources] == [
+        arn(buckets.staging, "download/*"),
+        arn(buckets.lake, "exports/*"),
+        arn(buckets.lake, "audiences/*/*/metadata/*"),
+        *(arn(bucket, "*") for bucket in template.settings.shared.exports),
+    ]
+
+
 def test_a_state_machine_passes_on_the_roles_of_tasks_alone_and_to_ecs_alone(template: Template) -> None:
-    for machine in ("ImportAudience", "ExportAudience"):
+    for machine, more in (("ImportAudience", ()), ("ExportAudience", ("ExportTaskRole",))):
         (passing,) = [s for s in template.statements(f"{machine}Role") if s["Action"] == ["iam:PassRole"]]
-        assert passing["Resource"] == [{"Fn::GetAtt": [role, "Arn"]} for role in ("TaskRole", "ExecutionRole")]
+        assert passing["Resource"] == [{"Fn::GetAtt": [role, "Arn"]} for role in ("TaskRole", "ExecutionRole", *more)]
         assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
 
 

@@ -66,9 +66,16 @@ def _holds_shared_buckets(template: Template) -> None:
 
     for role in ("RegisterFunctionRole", "FilesFunctionRole", "TaskRole", "RelayRole"):
         assert "arn:aws:s3:::theirs/*" in allowed(role, "s3:GetObject"), role
-    for role in ("ExportsFunctionRole", "TaskRole", "RelayRole"):
+    for role in ("ExportsFunctionRole", "ExportTaskRole", "RelayRole"):
         assert "arn:aws:s3:::partner/*" in allowed(role, "s3:PutObject"), role
-    for role in ("RegisterFunctionRole", "FilesFunctionRole", "ExportsFunctionRole", "TaskRole", "RelayRole"):
+    for role in (
+        "RegisterFunctionRole",
+        "FilesFunctionRole",
+        "ExportsFunctionRole",
+        "TaskRole",
+        "ExportTaskRole",
+        "RelayRole",
+    ):
         assert PARTNER_KEY in allowed(role, "kms:GenerateDataKey"), role
     for role in ("WorkerRole", "VersionsFunctionRole"):
         assert PARTNER_KEY not in allowed(role, "kms:GenerateDataKey"), role
