@@ -64,15 +64,14 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Become the program that the first word names; any other word is a program of the system."""
-    if not arguments:
-        sys.stderr.write(f"say what to run: {', '.join(MODULES)}, or a program\n")
+    """Become the program that the first word names."""
+    word, *rest = arguments or [""]
+    if word not in MODULES:
+        said = f", not {word[:60]!r}; docker run --entrypoint runs other programs" if word else ""
+        sys.stderr.write(f"say what to run: {', '.join(MODULES)}{said}\n")
         return USAGE_EXIT_CODE
-    word, *rest = arguments
     signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
     writable_kernels(os.environ)
-    if word not in MODULES:
-        os.execvp(word, [word, *rest])  # noqa: S606  # no shell
     module, *before = MODULES[word]
     try:
         if word == "health":  # often, and beside the program, which has read everything

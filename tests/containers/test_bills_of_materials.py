@@ -17,12 +17,22 @@ IMAGES: Final = pytest.mark.parametrize("image", [PRODUCT, STACK])
 
 
 def bill(image: str) -> str:
-    return docker("run", "--rm", "--user=4711", image, "cat", BILL)
+    return docker("run", "--rm", "--user=4711", "--entrypoint=cat", image, BILL)
 
 
 def inventory(image: str, python: str) -> Any:
     """What one of the image's Pythons finds, and dpkg."""
-    command = ["docker", "run", "--rm", "--interactive", "--network=none", image, "sh", "-c", f"exec {python} -"]
+    command = [
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        "--network=none",
+        "--entrypoint=sh",
+        image,
+        "-c",
+        f"exec {python} -",
+    ]
     return json.loads(subprocess.run(command, input=INVENTORY, check=True, capture_output=True, timeout=300).stdout)
 
 

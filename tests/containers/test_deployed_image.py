@@ -181,7 +181,7 @@ def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_user_of_lambda_can_load_every_function() -> None:
     handlers = [one.handler for one in function_specs()]
-    done = ran(*LAMBDA, "--network=none", PRODUCT, "python", "-c", LOADED, *handlers)
+    done = ran(*LAMBDA, "--network=none", "--entrypoint=python", PRODUCT, "-c", LOADED, *handlers)
     assert done.returncode == 0, done.stderr
 
 
@@ -190,7 +190,7 @@ def test_the_image_knows_every_service_of_aws_that_the_product_calls() -> None:
     called = {service for path in files if not at_home(path) for service in SERVICE.findall(path.read_text())}
     assert {"s3", "stepfunctions"} <= called
     asked = "import botocore.session as b, json; print(json.dumps(b.get_session().get_available_services()))"
-    assert called <= set(json.loads(docker("run", "--rm", PRODUCT, "python", "-c", asked)))
+    assert called <= set(json.loads(docker("run", "--rm", "--entrypoint=python", PRODUCT, "-c", asked)))
 
 
 def at_home(path: Path) -> bool:
@@ -203,7 +203,7 @@ def test_only_the_home_and_the_temporary_folder_are_written_and_volumes_of_ecs_a
     names = [f"muster-test-{uuid.uuid4().hex[:8]}" for _ in declared]
     volumes = [f"--volume={name}:{at}" for name, at in zip(names, declared, strict=True)]
     try:
-        done = ran("--read-only", "--cap-drop=ALL", *volumes, PRODUCT, "python", "-c", WRITABLE)
+        done = ran("--read-only", "--cap-drop=ALL", *volumes, "--entrypoint=python", PRODUCT, "-c", WRITABLE)
         assert done.stdout.strip() == "['/tmp', '/var/lib/muster']", done.stderr
     finally:
         docker("volume", "rm", *names)

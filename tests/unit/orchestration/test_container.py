@@ -48,8 +48,9 @@ def test_kernels_that_are_read_only_are_copied_once(tmp_path: Path, monkeypatch:
     assert len(list((tmp_path / "tmp").iterdir())) == 1
 
 
-def test_nothing_to_run_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == USAGE_EXIT_CODE
+@pytest.mark.parametrize("arguments", [[], [""], ["sh", "-c", "true"], ["python"]])
+def test_what_is_no_word_of_ours_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == USAGE_EXIT_CODE
     assert "lambda, task, worker" in capsys.readouterr().err
 
 
