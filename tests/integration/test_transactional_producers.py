@@ -49,23 +49,9 @@ def test_what_transactions_have_committed_counts_and_what_they_have_aborted_does
     shop.assert_exact()  # a log that was read from its beginning, and ends in markers
     assert_all_acknowledged(settings)
 
-    for n in range(20):  # small ones, aborted and committed by turns, with plain ones and each other between them
-        shop.order(in_transaction(one), USERS[n : n + 5], counts=False)
-        shop.age(one, USERS[n : n + 5], 99 if n % 2 else 1, counts=False)
-        assert one.flush(30) == 0
-        shop.order(in_transaction(two), USERS[n : n + 3])
-        shop.age(two, USERS[n : n + 3], 17 + n % 3)
-        assert two.flush(30) == 0
-        shop.order(shop.plain, USERS[20 : 20 + n % 2])
-        assert shop.plain.flush(30) == 0
-        one.abort_transaction(30)
-        two.commit_transaction(30)
+    shop.interleave(one, two, turns=20)
     shop.assert_exact()
-    for _ in range(5):  # nothing but markers, and what never counts
-        shop.order(in_transaction(one), USERS, counts=False)
-        shop.age(one, USERS, 50, counts=False)
-        assert one.flush(30) == 0
-        one.abort_transaction(30)
+    shop.abort(one, times=5)
     shop.assert_exact()
     assert_all_acknowledged(settings)
     assert workers.restarts == 0

@@ -62,6 +62,28 @@ class TransactionalShop:
             self.ages[user] = age if counts else self.ages[user]
         producer.poll(0)
 
+    def interleave(self, one: Producer, two: Producer, *, turns: int) -> None:
+        """Small transactions: those of one are aborted, those of two committed, and plain records lie between them."""
+        for n in range(turns):
+            self.order(in_transaction(one), USERS[n : n + 5], counts=False)
+            self.age(one, USERS[n : n + 5], 99 if n % 2 else 1, counts=False)
+            assert one.flush(30) == 0
+            self.order(in_transaction(two), USERS[n : n + 3])
+            self.age(two, USERS[n : n + 3], 17 + n % 3)
+            assert two.flush(30) == 0
+            self.order(self.plain, USERS[20 : 20 + n % 2])
+            assert self.plain.flush(30) == 0
+            one.abort_transaction(30)
+            two.commit_transaction(30)
+
+    def abort(self, producer: Producer, *, times: int) -> None:
+        """The log ends with what never counts, and markers."""
+        for _ in range(times):
+            self.order(in_transaction(producer), USERS, counts=False)
+            self.age(producer, USERS, 50, counts=False)
+            assert producer.flush(30) == 0
+            producer.abort_transaction(30)
+
     def members(self, name: str) -> int | None:
         """By the workers, once all partitions have said it of all that there is to be read; none before."""
         for of in self.context.segments.standing(self.tenant):
