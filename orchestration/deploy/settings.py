@@ -33,7 +33,7 @@ class Buckets:
     inbox: str
     staging: str
     lake: str
-    inbox_prefix: str = "inbox/"
+    inbox_prefix: str = ""
     existing: tuple[str, ...] = ()
     key: str = ""
     """ARN of a KMS key for buckets, logs, queues and topics; without one the stack makes it."""

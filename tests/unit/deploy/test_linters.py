@@ -152,7 +152,7 @@ def test_the_inbox_is_written_by_nobody_and_read_below_its_prefix(template: Temp
         for resource in statement["Resource"]:
             if isinstance(resource, str) and resource.startswith(f"{inbox}/"):
                 assert set(statement["Action"]) == {"s3:GetObject", "s3:GetObjectVersion"}, role
-                assert resource == f"{inbox}/inbox/*", role
+                assert resource == f"{inbox}/{template.settings.buckets.inbox_prefix}*", role
 
 
 @pytest.mark.parametrize("role", ["ExportsFunctionRole", "ExportTaskRole"])

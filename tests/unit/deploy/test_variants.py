@@ -16,9 +16,10 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
 
     example = load(EXAMPLE)
     key = "arn:aws:kms:eu-central-1:123456789012:key/0a1b2c3d"
+    buckets = Buckets(inbox="a-inbox", staging="a-staging", lake="a-lake", existing=("lake",), key=key)
     settings = replace(
         example,
-        buckets=Buckets(inbox="a-inbox", staging="a-staging", lake="a-lake", existing=("lake",), key=key),
+        buckets=replace(buckets, inbox_prefix="incoming/"),
         kafka=Kafka(bootstrap="k1:9094,k2:9094"),
         network=replace(example.network, endpoints=("states", "ecr.api", "ecs-agent", "email-smtp")),
         shared=Shared(imports=("theirs",), exports=("partner",), keys=(PARTNER_KEY,)),
@@ -50,6 +51,8 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
     assert template["EcsAgentEndpoint"]["ServiceName"] == "com.amazonaws.eu-central-1.ecs-agent"
     assert template["MailIngress"]["FromPort"] == settings.mail.port, "mail goes to its endpoint by another port"
     _holds_shared_buckets(template)
+    assert template["InboxRule"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "incoming/"}]}
+    assert any("arn:aws:s3:::a-inbox/incoming/*" in s["Resource"] for s in template.statements("FilesFunctionRole"))
     for secret in (settings.mail.secret, settings.notify.webhook_secret):
         assert any(secret in s["Resource"] for s in template.statements("RelayRole"))
     assert any(s["Action"] == ["kms:Decrypt"] and MAIL_KEY in s["Resource"] for s in template.statements("RelayRole"))
