@@ -98,9 +98,13 @@ class Versions(RuleBasedStateMachine):
         self.counts_are_against(base, to.members)
         self.add(outcome, to.members, operation, order)
 
-    @rule(keep=st.integers(1, 4), data=st.data())
-    def expire(self, keep: int, data: st.DataObject) -> None:
-        pins = data.draw(st.frozensets(st.sampled_from(self.kept), max_size=2)) if self.kept else frozenset()
+    @rule(keep=st.integers(1, 3), pinned=st.integers(0, 2), data=st.data())
+    def expire(self, keep: int, pinned: int, data: st.DataObject) -> None:
+        pins = (
+            data.draw(st.frozensets(st.sampled_from(self.kept), min_size=min(pinned, len(self.kept)), max_size=pinned))
+            if self.kept
+            else frozenset()
+        )
         self.store.expire(
             self.ref,
             keep_last=keep,
