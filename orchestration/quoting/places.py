@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from orchestration.quoting.work import Work
 from orchestration.settings import Settings
 from orchestration.steps.timeouts import timeouts
-from orchestration.steps.where import MEMBER_BYTES, Place, place_of
+from orchestration.steps.where import COMPARED, MEMBER_BYTES, Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,4 +42,4 @@ def allowed_s(work: Work, places: StagePlaces) -> dict[str, int]:
 
 def _reread(work: Work) -> int:
     """Members that publishing reads beside the file: those that were built, or that a replace is compared with."""
-    return work.published if work.builds else work.base_members
+    return work.published if work.builds else work.base_members // COMPARED

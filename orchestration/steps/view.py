@@ -5,7 +5,7 @@ from typing import Final
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.steps.timeouts import timeouts
-from orchestration.steps.where import MEMBER_BYTES, place_of
+from orchestration.steps.where import COMPARED, MEMBER_BYTES, place_of
 from schemas.ids import JobId
 from schemas.log_ids import bind
 from schemas.messages import JobState
@@ -52,7 +52,7 @@ def _members(context: Context, job: Job, shown: JobState | str) -> int:
     if shown == "BUILDING" and job.segment is None:  # a snapshot is merged with nothing
         return context.jobs.last_members(job.audience_id)
     if shown == "PUBLISHING" and job.mode == "replace":
-        return context.jobs.last_members(job.audience_id)
+        return context.jobs.last_members(job.audience_id) // COMPARED
     built = job.build.get("parts", ()) if job.build is not None and shown == "PUBLISHING" else ()
     return sum(int(part["rows"]) for part in built)
 

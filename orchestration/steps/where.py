@@ -15,6 +15,8 @@ are processes of this machine, or the latter two containers."""
 MEMBER_BYTES: Final = 64
 """What a member of the version that is merged or published counts for: about its row in a file that brings it anew, a
 user_id of 36 characters and a few attributes. 256 MiB are four million members, 64 GiB a thousand million."""
+COMPARED: Final = 8
+"""Members that are only compared with those of the next version, for each one that is merged: they take as long."""
 
 
 def place_of(settings: Settings, work_bytes: int) -> Place:

@@ -9,7 +9,7 @@ from orchestration.operations.jobs import cancel
 from orchestration.relay.answers import Answers
 from orchestration.settings import MIB, Settings
 from orchestration.steps.timeouts import LONGEST_S, group_timeout_s, timeouts
-from orchestration.steps.where import MEMBER_BYTES
+from orchestration.steps.where import COMPARED, MEMBER_BYTES
 from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 from schemas.ids import TenantName
@@ -178,7 +178,7 @@ def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -
 
 
 def test_a_replace_is_published_where_it_can_be_compared_with_the_current_members(deployment: Deployment) -> None:
-    context, members = deployment.context, Settings().lambda_file_bytes // MEMBER_BYTES + 1
+    context, members = deployment.context, COMPARED * (Settings().lambda_file_bytes // MEMBER_BYTES + 1)
     job = deployment.at("PUBLISHING")
     small = deployment.step(job, "read_outcome")
     other = deployment.run(deployment.register(deployment.request(key="acme/vip/b.csv")))
@@ -187,7 +187,7 @@ def test_a_replace_is_published_where_it_can_be_compared_with_the_current_member
         connection.execute(published.values(outcome={**(other.outcome or {}), "members": members}))
     large = deployment.step(job, "read_outcome")
     assert (small["place"], large["place"]) == ("function", "task")
-    assert large["timeouts"]["publish_s"] - small["timeouts"]["publish_s"] == members // 20_000
+    assert large["timeouts"]["publish_s"] - small["timeouts"]["publish_s"] == members // COMPARED // 20_000
 
 
 def test_every_view_has_the_timeouts_of_its_file(deployment: Deployment) -> None:
