@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import sys
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -45,6 +46,7 @@ from schemas.kafka_address import hosts
 from schemas.topics import EVENTS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
 from tests.conftest import StartStack, stack_environment
 from tests.integration.workers import eventually, read_values
+from tests.servers.certificates import make_certificate
 
 pytestmark = pytest.mark.integration
 
@@ -206,9 +208,10 @@ def test_the_home_is_private(stack: Settings) -> None:
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """Of the store and of the users of Kafka."""
+    """Of the store, inside and outside, and of the users of Kafka."""
     files = [settings.home / "kafka" / f"{user}.json" for user in ("muster", "client")]
-    return [settings.s3_secret_key.reveal(), *(json.loads(file.read_text())["password"] for file in files)]
+    key = (settings.home / "s3" / "key.pem").read_text().splitlines()[1]
+    return [key, settings.s3_secret_key.reveal(), *(json.loads(file.read_text())["password"] for file in files)]
 
 
 def test_the_inbox_keeps_versions_and_the_other_buckets_do_not(stack: Settings) -> None:
@@ -337,14 +340,56 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     ensure_topics(own)
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_the_filer_refuses_writes_without_a_signature_and_s3_goes_on(stack: Settings, method: str) -> None:
-    key = f"written-by-{method}"
-    put(stack, key)
-    port = Ports.load(Home(path=stack.home).ports_file, stack).s3_filer
-    url = f"http://{LOOPBACK}:{port}/buckets/lake/{key}"
+@pytest.mark.parametrize(
+    ("part", "path", "method"),
+    [
+        ("s3_filer", "/buckets/lake/inner", "GET"),
+        ("s3_filer", "/buckets/lake/?limit=9", "GET"),
+        ("s3_filer", "/buckets/lake/inner", "PUT"),
+        ("s3_filer", "/buckets/lake/inner", "DELETE"),
+        ("s3_master", "/dir/assign?collection=lake", "GET"),
+        ("s3_master", "/dir/lookup?volumeId=1&fileId=1,01637037d6&read=yes", "GET"),
+        ("s3_master", "/dir/status", "GET"),
+        ("s3_master", "/col/delete?collection=lake", "GET"),
+        ("s3_master", "/vol/grow?collection=lake&count=1", "GET"),
+        ("s3_volume", "/1,01637037d6", "GET"),
+        ("s3_volume", "/1,01637037d6", "POST"),
+        ("s3_volume", "/1,01637037d6", "DELETE"),
+        ("s3_volume", "/ui/index.html", "GET"),
+    ],
+)
+def test_the_inner_ports_of_s3_serve_nobody_over_http(stack: Settings, part: str, path: str, method: str) -> None:
+    put(stack, "inner")
+    url = f"http://{LOOPBACK}:{getattr(Ports.load(Home(path=stack.home).ports_file, stack), part)}{path}"
 
-    with pytest.raises(HTTPError, match="401"):
-        urlopen(Request(url, method=method, data=b"others" if method == "PUT" else None), timeout=10)
+    with pytest.raises(HTTPError, match=r"401|404"):
+        urlopen(Request(url, method=method, data=b"others" if method in {"PUT", "POST"} else None), timeout=10)
 
-    assert_put(stack, key)
+    assert_put(stack, "inner")
+
+
+@pytest.mark.parametrize("part", ["s3_filer_grpc", "s3_master_grpc", "s3_volume_grpc", "s3_grpc"])
+def test_the_inner_ports_of_s3_speak_to_holders_of_its_certificate_alone(stack: Settings, part: str) -> None:
+    port = getattr(Ports.load(Home(path=stack.home).ports_file, stack), part)
+    folder = stack.home / "s3"
+
+    def speak(prepare: Callable[[ssl.SSLContext], None] | None) -> bytes:
+        with ExitStack() as opened:
+            channel = opened.enter_context(socket.create_connection((LOOPBACK, port), timeout=30))
+            if prepare is not None:
+                context = ssl.create_default_context(cafile=folder / "authority.pem")
+                context.check_hostname = False
+                context.set_alpn_protocols(["h2"])
+                prepare(context)
+                channel = opened.enter_context(context.wrap_socket(channel))
+            channel.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+            return channel.recv(9)
+
+    def with_certificate_of_others(context: ssl.SSLContext) -> None:
+        context.load_cert_chain(*make_certificate(stack.home))
+
+    assert len(speak(lambda c: c.load_cert_chain(folder / "certificate.pem", folder / "key.pem"))) == 9
+    assert speak(None) == b""
+    for refused in (lambda _: None, with_certificate_of_others):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            speak(refused)
