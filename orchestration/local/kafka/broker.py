@@ -17,8 +17,8 @@ from confluent_kafka.admin import AdminClient
 from orchestration.local.home import write_private
 from orchestration.local.kafka import class_cache, users
 from orchestration.local.kafka.jars import classpath
-from orchestration.local.ports import KAFKA_MECHANISM, LOOPBACK, Ports, accepts
-from orchestration.local.processes import plain_environment, spawn, stop
+from orchestration.local.ports import KAFKA_MECHANISM, LOOPBACK, Ports
+from orchestration.local.processes import listens, plain_environment, spawn, stop
 from schemas.errors import FatalError
 from schemas.topics import RETENTION_MS
 
@@ -112,7 +112,7 @@ def _tell(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) ->
     running = spawn(command(directory), env=plain_environment(), output=log, death_signal=signal.SIGTERM)
     try:
         deadline = time.monotonic() + TELL_TIMEOUT_S
-        while not accepts(ports.kafka):
+        while not listens(running.pid, ports.kafka):  # it, and not another program: that would be told the passwords
             if running.poll() is not None or time.monotonic() > deadline:
                 raise _not_stored(directory, "the broker did not start", log)
             time.sleep(POLL_S)
