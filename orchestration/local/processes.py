@@ -131,7 +131,7 @@ def listens(pid: int, port: int) -> bool:
     """Whether this process listens on a TCP port."""
     with contextlib.suppress(psutil.Error, OSError):
         found = psutil.Process(pid).net_connections("tcp")
-        return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in found)
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found)
     return False
 
 

@@ -38,8 +38,9 @@ def test_an_import_through_the_command_line_publishes_exactly_the_file(running: 
 
 @pytest.mark.timeout(1200)
 def test_kafka_takes_users_alone_and_programs_outside_write_events_only(running: Compose, tmp_path: Path) -> None:
-    server = f"127.0.0.1:{running.variables['KAFKA_PORT']}"
-    with socket.create_connection(tuple(server.split(":")), timeout=30) as connection:
+    port = int(running.variables["KAFKA_PORT"])
+    server = f"127.0.0.1:{port}"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         request = bytes.fromhex("0003 0000 00000001 ffff 00000000")  # for metadata
         connection.sendall(len(request).to_bytes(4) + request)
         assert connection.recv(1) == b""
