@@ -106,6 +106,7 @@ def _home_of_before(path: Path, record: bytes) -> Settings:
     return settings
 
 
+@pytest.mark.slow("starts the servers of the release before, then those of this one")
 def test_up_brings_the_home_of_the_release_before_along_with_its_data(tmp_path: Path) -> None:
     record = uuid.uuid4().hex.encode()
     before = _home_of_before(tmp_path / "home", record)
