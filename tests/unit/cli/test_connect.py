@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
@@ -67,7 +68,7 @@ def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setenv("KAFKA_USER", "client")
     monkeypatch.setenv("KAFKA_PASSWORD", SECRET)
     exec(capsys.readouterr().out, names)
-    assert len(names["producer"]) == 0
+    assert isinstance(names["producer"], Producer)
 
 
 def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
