@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import java
+from benchmarks.java_client import client_file
 from benchmarks.measure import KIB, Measured
 from connectors.publishing.producer import BATCH_MAX_BYTES, LINGER_MS, QUEUE_MAX_KIB
 from orchestration.local.kafka.jars import LOCK_FILE
+from schemas.kafka_address import hosts
 from schemas.topics import CHUNK_MAX_ROWS, MESSAGE_MAX_BYTES
 
 HEAP: Final = "-Xmx1g"
@@ -60,15 +62,16 @@ def produce(bootstrap: str, topic: str, payloads: Path, records: int) -> Measure
     Processor time has the start and the warming up in it.
     """
     warm_up, counted = WARM_UP * records, PASSES * records
-    ran = java.run(
-        LOCK_FILE,
-        HEAP,
-        "org.apache.kafka.tools.ProducerPerformance",
-        *("--bootstrap-server", bootstrap, "--topic", topic, "--throughput", "-1"),
-        *("--num-records", str(warm_up + counted), "--warmup-records", str(warm_up)),
-        *("--payload-file", str(payloads), "--payload-delimiter", BETWEEN),
-        *_properties(PRODUCER),
-    )
+    with client_file(bootstrap) as client:
+        ran = java.run(
+            LOCK_FILE,
+            HEAP,
+            "org.apache.kafka.tools.ProducerPerformance",
+            *(*_broker(bootstrap, client), "--topic", topic, "--throughput", "-1"),
+            *("--num-records", str(warm_up + counted), "--warmup-records", str(warm_up)),
+            *("--payload-file", str(payloads), "--payload-delimiter", BETWEEN),
+            *_properties(PRODUCER),
+        )
     return _measured(counted, counted / steady_rate(ran.said), ran)
 
 
@@ -81,12 +84,13 @@ def steady_rate(said: str) -> float:
 
 def consume(bootstrap: str, topic: str, records: int) -> Measured:
     """kafka-consumer-perf-test over a topic with at least so many chunks: its time of fetching, without joining."""
-    ran = java.run(
-        LOCK_FILE,
-        HEAP,
-        "org.apache.kafka.tools.ConsumerPerformance",
-        *("--bootstrap-server", bootstrap, "--topic", topic, "--num-records", str(records)),
-    )
+    with client_file(bootstrap) as client:
+        ran = java.run(
+            LOCK_FILE,
+            HEAP,
+            "org.apache.kafka.tools.ConsumerPerformance",
+            *(*_broker(bootstrap, client), "--topic", topic, "--num-records", str(records)),
+        )
     fetched, fetch_s = fetched_in(ran.said)
     return _measured(fetched, fetch_s, ran)
 
@@ -99,6 +103,10 @@ def fetched_in(said: str) -> tuple[int, float]:
             row = dict(zip(header.split(", "), values.split(", "), strict=True))
             return int(row["data.consumed.in.nMsg"]), int(row["fetch.time.ms"]) / MS
     raise ValueError(f"kafka-consumer-perf-test did not say what it fetched: {said[-1000:]}")
+
+
+def _broker(bootstrap: str, client: Path) -> tuple[str, ...]:
+    return ("--bootstrap-server", ",".join(hosts(bootstrap)), "--command-config", str(client))
 
 
 def _properties(values: dict[str, object]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import csv
 import io
 import shutil
 import subprocess
+import tempfile
 import uuid
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from benchmarks.verify_bench import NoRejects
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
 from connectors.publishing.importer import publish_import
+from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt
 from connectors.sources.limits import ParseLimits
@@ -110,7 +112,7 @@ def publish_per_row(path: Path, bootstrap: str, topic: str, rows: int) -> int:
 
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "enable.idempotence": True,
             "compression.type": "zstd",
             "compression.level": 1,
@@ -141,7 +143,12 @@ def publish_with_kcat(path: Path, bootstrap: str, topic: str, rows: int) -> int:
     """kcat with the key up to the first comma; it checks neither the CSV nor what arrived."""
     options = ["enable.idempotence=true", "partitioner=murmur2_random", "compression.codec=zstd", "compression.level=1"]
     flags = [flag for option in options for flag in ("-X", option)]
-    subprocess.run(["kcat", "-P", "-b", bootstrap, "-t", topic, "-K", ",", *flags, "-l", str(path)], check=True)
+    logon = librdkafka_config(bootstrap)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:  # private
+        file.writelines(f"{name}={value}\n" for name, value in logon.items() if isinstance(value, str))
+        file.flush()
+        command = ["kcat", "-F", file.name, "-P", "-t", topic, "-K", ",", *flags, "-l", str(path)]
+        subprocess.run(command, check=True)
     return rows
 
 
@@ -241,6 +248,6 @@ def on_disk(setting: Setting, topic: str) -> int:
 def new_topic(bootstrap: str, partitions: int) -> str:
     """A topic of its own for a way of publishing."""
     name = f"bench.{uuid.uuid4().hex}"
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    admin = AdminClient({**librdkafka_config(bootstrap), "log_level": 2})
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
     return name

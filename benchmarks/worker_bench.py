@@ -10,6 +10,7 @@ from benchmarks.measure import KIB, Measured, Result, best_of, peak_kib
 from benchmarks.parts import part, stopped
 from benchmarks.publish_bench import IMPORT_ID, evidence_of, new_topic, publish_columnar
 from benchmarks.setting import Setting, warm_parser
+from connectors.publishing.logon import librdkafka_config
 from orchestration.local import stack
 from orchestration.settings import Settings
 from schemas.codec import CODEC
@@ -70,7 +71,7 @@ def _taken(setting: Setting, evidence: dict[str, object]) -> Measured:
 def _await_all(settings: Settings) -> None:
     """Until every partition is materialised. Raises `RuntimeError` where one is not."""
     consumer = Consumer(
-        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "auto.offset.reset": "earliest"}
+        {**librdkafka_config(settings.kafka_bootstrap), "group.id": "bench", "auto.offset.reset": "earliest"}
     )
     consumer.subscribe([IMPORT_PROGRESS])
     waiting = set(range(settings.partitions))

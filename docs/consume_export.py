@@ -1,8 +1,9 @@
 """Read Muster's exports from a Kafka topic without Muster: python consume_export.py BROKER TOPIC SCHEMAS
 
-SCHEMAS is a folder with the .avsc files (schemas/avro). Needs confluent-kafka, fastavro, pyarrow, and verify_export.py
-beside it (xxhash). Prints each export that is there as a whole, once; exit code 1: something is not. The numbers are
-those of consuming.md. Exports are held in memory: a consumer that goes on for ever does what step 8 says.
+SCHEMAS is a folder with the .avsc files (schemas/avro). Needs confluent-kafka, fastavro, pyarrow, and beside it
+verify_export.py (xxhash) and kafka_client.py, which says what BROKER is. Prints each export that is there as a whole,
+once; exit code 1: something is not. The numbers are those of consuming.md. Exports are held in memory: a
+consumer that goes on for ever does what step 8 says.
 """
 
 import io
@@ -10,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+import kafka_client
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from fastavro import parse_schema, schemaless_reader
@@ -101,7 +103,7 @@ def changes(export):
 
 def values(broker, topic):
     """The values of a topic from its beginning to its end now, each partition in order."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "unused", "enable.partition.eof": True})
+    consumer = Consumer({**kafka_client.settings(broker), "group.id": "unused", "enable.partition.eof": True})
     try:
         partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])

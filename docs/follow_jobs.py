@@ -1,13 +1,15 @@
 """Follow Muster's jobs on Kafka without Muster: python follow_jobs.py BROKER SCHEMAS DATABASE
 
-Needs confluent-kafka and fastavro, and consume_export.py beside it. Writes the events that came since the last time to
-an SQLite database, and prints those that are new. The rules are those of consuming.md.
+Needs confluent-kafka and fastavro, and beside it consume_export.py and kafka_client.py, which says what BROKER is.
+Writes the events that came since the last time to an SQLite database, and prints those that are new. The rules are
+those of consuming.md.
 """
 
 import sqlite3
 import sys
 from datetime import UTC, datetime
 
+import kafka_client
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from consume_export import decoder
 
@@ -31,7 +33,7 @@ def main(broker, folder, path, group="job-follower"):
     database.execute(TABLE)
     consumer = Consumer(
         {
-            "bootstrap.servers": broker,
+            **kafka_client.settings(broker),
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

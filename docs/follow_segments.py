@@ -7,7 +7,8 @@ was read: run it again with the same arguments and it goes on, also where it was
 topic, or with a snapshot of one segment and follows that: MANIFEST of a whole export of it, RECEIPT as `muster receipt
 JOB --json` prints it. Prints each change that counts as a line of JSON, up to where the topic ends now; a line may come
 again after a kill. Exit code 1: something contradicts what was told before. Needs confluent-kafka, fastavro, pyarrow,
-and verify_export.py beside it (xxhash). The numbers are those of consuming.md; step 6 for ever is to run it in a loop.
+and beside it verify_export.py (xxhash) and kafka_client.py, which says what BROKER is. The numbers are those of
+consuming.md; step 6 for ever is to run it in a loop.
 """
 
 import io
@@ -16,6 +17,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import kafka_client
 import pyarrow as pa
 import verify_export
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
@@ -118,7 +120,7 @@ class Memberships:
 
 def batches(broker, places):
     """Lists of (partition, offset, value), from these places or the topic's beginning to where it ends now."""
-    settings = {"bootstrap.servers": broker, "group.id": "unused", "enable.auto.commit": False}
+    settings = {**kafka_client.settings(broker), "group.id": "unused", "enable.auto.commit": False}
     # What the topic has forgotten is an error: to go on behind it would lose changes.
     consumer = Consumer({**settings, "enable.partition.eof": True, "auto.offset.reset": "error"})
     try:

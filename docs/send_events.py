@@ -1,11 +1,13 @@
 """Send events or profiles to Muster, without Muster: python send_events.py BROKER TOPIC < records.jsonl
 
-Needs confluent-kafka. Each line is a record as events.md describes it; what Muster would refuse is not found out here.
+Needs confluent-kafka, and kafka_client.py beside it, which says what BROKER is. Each line is a record as
+events.md describes it; what Muster would refuse is not found out here.
 """
 
 import json
 import sys
 
+import kafka_client
 from confluent_kafka import Producer
 
 
@@ -14,7 +16,7 @@ def main(broker, topic, lines):
     failed = []
     producer = Producer(
         {
-            "bootstrap.servers": broker,
+            **kafka_client.settings(broker),
             "partitioner": "murmur2_random",  # of the key, as Java's producers do; librdkafka's own is another
             "enable.idempotence": True,  # a retry is not a second event
             "linger.ms": 20,

@@ -8,6 +8,8 @@
 - SMTP: {username, password} -> MUSTER_SMTP_USER, MUSTER_SMTP_PASSWORD.
 - WEBHOOK_SECRET, METRICS_TOKEN: text -> the setting of that name.
 
+`MUSTER_KAFKA_CREDENTIALS` has what the secret KAFKA_CREDENTIALS holds, where there is no Secrets Manager (compose).
+
 No message has a value in it.
 """
 
@@ -21,6 +23,7 @@ from urllib.parse import quote
 from schemas.errors import RetriableError, UserError
 
 VARIABLE: Final = "MUSTER_SECRETS"
+KAFKA_VARIABLE: Final = "MUSTER_KAFKA_CREDENTIALS"
 KAFKA_FILE: Final = "kafka-credentials.json"
 DATABASE_PORT: Final = 5432
 CONNECT_TIMEOUT_S: Final = 3
@@ -32,7 +35,7 @@ _REFUSED: Final = frozenset({"AccessDeniedException", "DecryptionFailure", "Unre
 
 
 def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None) -> None:
-    """Put what the secrets hold into `env`, which is read and changed. Nothing without `MUSTER_SECRETS`.
+    """Put what the secrets hold into `env`, which is read and changed. Nothing where no secret is named.
 
     `only`: the secrets that are wanted. Raises `UserError` BAD_SECRET, which names variable and ARN, and
     `RetriableError` SECRETS_UNAVAILABLE.
@@ -40,6 +43,8 @@ def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None
     for name, arn in _declared(env).items():
         if only is None or name in only:
             _KINDS[name](env, name, arn, _read(env, name, arn))
+    if (text := env.pop(KAFKA_VARIABLE, None)) is not None:
+        _kafka(env, "KAFKA_CREDENTIALS", KAFKA_VARIABLE, text)
 
 
 def provide_again(env: MutableMapping[str, str]) -> bool:
@@ -51,10 +56,11 @@ def provide_again(env: MutableMapping[str, str]) -> bool:
 
 def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
     """The credentials of Kafka alone, for a check beside the program: the file that this has, or else the secret's."""
-    if "KAFKA_CREDENTIALS" not in _declared(env):
+    if "KAFKA_CREDENTIALS" not in _declared(env) and KAFKA_VARIABLE not in env:
         return
     if (file := _kafka_file(env)).exists():
         env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
+        env.pop(KAFKA_VARIABLE, None)
     else:
         provide(env, only=frozenset({"KAFKA_CREDENTIALS"}))
 

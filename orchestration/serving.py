@@ -26,6 +26,7 @@ from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.logs import configure
 from orchestration.settings import Settings
 from schemas.errors import MusterError, UserError
+from schemas.kafka_address import KafkaAddress
 from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 HEALTH_TIMEOUT_S: Final = 5.0
@@ -43,11 +44,15 @@ def setup(settings: Settings) -> int:
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
     from orchestration.clock import now_ms  # noqa: PLC0415
     from orchestration.context import Context  # noqa: PLC0415
-    from orchestration.local.kafka.topics import ensure_topics  # noqa: PLC0415
+    from orchestration.local.kafka.topics import ensure_rules, ensure_topics  # noqa: PLC0415
     from orchestration.operations.submit import DEFAULT_TENANT  # noqa: PLC0415
 
     upgrade(settings.catalog_url)
     ensure_topics(settings)
+    if (
+        settings.engine_url and KafkaAddress.parse(settings.kafka_bootstrap).with_logon
+    ):  # at AWS the cluster has its own
+        ensure_rules(settings)
     context = Context(settings)
     if settings.s3_endpoint:
         seaweedfs.ensure_buckets(settings)

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any, Final, Self, TypedDict
 
 from schemas.errors import UserError
-from schemas.kafka_address import KafkaAddress, with_credentials
+from schemas.kafka_address import hosts, with_credentials
 
 ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
 DESTINATIONS_FILE: Final = "destinations.toml"
+KAFKA_CREDENTIALS: Final = Path("kafka", "muster.json")
+"""Below the home: user and password of Muster at the embedded broker, which makes them."""
+KAFKA_CLIENT: Final = Path("kafka", "client.json")
+"""The same of programs outside."""
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
 SANDBOX_REQUIRED: Final = "required"
@@ -159,6 +163,8 @@ class Settings:
         if unknown := sorted(values.keys() - known.keys()):
             raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
         settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
+        if settings.kafka_credentials_file == Path() and (home / KAFKA_CREDENTIALS).exists():
+            settings = replace(settings, kafka_credentials_file=home / KAFKA_CREDENTIALS)
         settings = replace(settings, kafka_bootstrap=_with_credentials(settings))
         _check(settings)
         if not settings.catalog_url:
@@ -190,7 +196,7 @@ class Settings:
 
 def _check(settings: Settings) -> None:
     # A process that does not speak to Kafka need not have its credentials; one that does is told when it logs on.
-    KafkaAddress.parse(with_credentials(settings.kafka_bootstrap, "none"))
+    hosts(settings.kafka_bootstrap)
     runner, image = settings.task_runner, settings.task_image
     if runner not in TASK_RUNNERS:
         known = " or ".join(TASK_RUNNERS)

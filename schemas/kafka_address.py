@@ -104,6 +104,11 @@ def with_credentials(text: str, path: str) -> str:
     return f"{text}{'&' if '?' in rest else '?'}credentials={quote(path, safe='/')}"
 
 
+def hosts(text: str) -> tuple[str, ...]:
+    """The `host:port` of an address, also where its credentials are not there yet. Raises as `parse`."""
+    return KafkaAddress.parse(with_credentials(text, "none")).hosts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaCredentials:
     """A user and the password, which is not printed."""

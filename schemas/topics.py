@@ -42,6 +42,8 @@ IMPORT_TOPICS: Final = (IMPORTS, IMPORTS_SMALL)
 ACTIVITY_TOPICS: Final = (EVENTS, PROFILES)
 """What rules are evaluated over; ordinary producers write into them. They have the partitions of the import topics, so
 that a user has one partition number everywhere."""
+OWN_GROUP_PREFIX: Final = "muster-"
+"""Of all consumer groups of Muster itself: programs outside join none of them."""
 WORKER_GROUP: Final = "muster-materialiser"
 """Consumer group id (and Faust app id) of the materialiser."""
 SEGMENT_WORKER_GROUP: Final = "muster-segments"

@@ -10,7 +10,10 @@ import psutil
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from benchmarks import java
+from benchmarks.java_client import client_properties
 from benchmarks.measure import KIB, Measured, peak_kib
+from connectors.private_files import write_private
+from connectors.publishing.logon import librdkafka_config
 
 LOCK: Final = Path(__file__).with_name("jgo.lock.toml")
 MAIN: Final = ("-Xmx1g", "org.apache.kafka.connect.cli.ConnectStandalone")
@@ -33,10 +36,10 @@ def publish_with_connect(file: Path, bootstrap: str, topic: str, lines: int, fol
     """
     folder.mkdir(exist_ok=True)
     worker, connector, log = (folder / name for name in ("worker.properties", "file.properties", "connect.log"))
-    worker.write_text(_properties(_worker(bootstrap, folder / "offsets")), encoding="utf-8")
+    write_private(worker, _properties(_worker(bootstrap, folder / "offsets")).encode())
     connector.write_text(_properties(_connector(file, topic)), encoding="utf-8")
     (folder / "offsets").unlink(missing_ok=True)
-    watching = Consumer({"bootstrap.servers": bootstrap, "group.id": "none", "log_level": 2})
+    watching = Consumer({**librdkafka_config(bootstrap), "group.id": "none", "log_level": 2})
     with log.open("wb") as output:
         process = subprocess.Popen(
             java.command(LOCK, *MAIN, str(worker), str(connector)), stdout=output, stderr=subprocess.STDOUT
@@ -62,8 +65,10 @@ def publish_with_connect(file: Path, bootstrap: str, topic: str, lines: int, fol
 
 
 def _worker(bootstrap: str, offsets: Path) -> dict[str, object]:
+    logon = client_properties(bootstrap)
     return {
-        "bootstrap.servers": bootstrap,
+        **logon,
+        **{f"producer.{name}": value for name, value in logon.items()},
         "key.converter": CONVERTER,
         "value.converter": CONVERTER,
         "offset.storage.file.filename": offsets,

@@ -2,8 +2,11 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import java.io.IOException;
+import java.io.Reader;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -31,7 +34,7 @@ import org.apache.kafka.streams.state.Stores;
  * <p>Of each user the three latest times and whether he is in; members leave at their deadline, by the time of the
  * events. It does less than Muster: no copies of events are recognised, nothing is archived.
  *
- * <p>Arguments: bootstrap, topic, topic of changes, events, directory of state, threads.
+ * <p>Arguments: file with the properties of a client, topic, topic of changes, events, directory of state, threads.
  */
 public final class CartSegment implements Processor<String, byte[], String, String> {
   private static final String USERS = "users";
@@ -171,11 +174,13 @@ public final class CartSegment implements Processor<String, byte[], String, Stri
     return ByteBuffer.allocate(Long.BYTES + id.length).putLong(at + WINDOW_MS).put(id).array();
   }
 
-  public static void main(String[] arguments) throws InterruptedException {
+  public static void main(String[] arguments) throws InterruptedException, IOException {
     events = Long.parseLong(arguments[3]);
     Properties properties = new Properties();
     properties.put(StreamsConfig.APPLICATION_ID_CONFIG, "bench-" + arguments[1]);
-    properties.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0]);
+    try (Reader file = Files.newBufferedReader(Path.of(arguments[0]))) {
+      properties.load(file);
+    }
     properties.put(StreamsConfig.STATE_DIR_CONFIG, arguments[4]);
     properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, arguments[5]);
     properties.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import java
+from benchmarks.java_client import client_file
 from orchestration.local.kafka.jars import classpath
 
 HERE: Final = Path(__file__).parent
@@ -20,5 +21,6 @@ def compile_to(classes: Path) -> None:
 
 def run(classes: Path, bootstrap: str, topic: str, changes: str, events: int, state: Path, threads: int) -> java.Ran:
     """From the first event to the last; one line of JSON is the last that it says."""
-    arguments = (bootstrap, topic, changes, str(events), str(state), str(threads))
-    return java.run(LOCK, HEAP, "CartSegment", *arguments, classes=classes)
+    with client_file(bootstrap) as client:
+        arguments = (str(client), topic, changes, str(events), str(state), str(threads))
+        return java.run(LOCK, HEAP, "CartSegment", *arguments, classes=classes)

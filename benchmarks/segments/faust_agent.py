@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import faust
 
+from streams.logon import faust_options
+
 TIMES: Final = 3
 WINDOW_MS: Final = 3 * 24 * 60 * 60 * 1000
 
@@ -63,7 +65,7 @@ def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int,
     """Until so many events have been taken."""
     app = faust.App(
         f"bench-{topic}",
-        broker=f"kafka://{bootstrap}",
+        **faust_options(bootstrap),
         store="memory://",
         topic_partitions=partitions,
         topic_disable_leader=True,

@@ -10,6 +10,7 @@ from typing import Final
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.segments.events import BEGIN_US, TENANT, Messages, rules
+from connectors.publishing.logon import librdkafka_config
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.topics import EVENTS, PROFILES
@@ -120,7 +121,7 @@ def fold_topic(bootstrap: str, topic: str, changes: str, events: Messages) -> in
     """As `fold_file`, with the first rule, from a topic into a topic."""
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "group.id": "bench",
             "enable.auto.commit": False,
             "fetch.message.max.bytes": 8 << 20,
@@ -128,7 +129,7 @@ def fold_topic(bootstrap: str, topic: str, changes: str, events: Messages) -> in
             "log_level": 2,
         }
     )
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 2})
+    producer = Producer({**librdkafka_config(bootstrap), "enable.idempotence": True, "log_level": 2})
     consumer.assign([TopicPartition(topic, 0, 0)])
     seq = 0
     for told in take_all_events(new_segments(1), _consumed(consumer, events)):

@@ -7,6 +7,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 
 from benchmarks.segments.events import BEGIN_US, Messages, event_batches
+from connectors.publishing.logon import librdkafka_config
 
 POLL_EVERY = 10_000
 
@@ -45,7 +46,7 @@ def _send(bootstrap: str, topic: str, records: Iterator[tuple[str | None, bytes,
 
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "enable.idempotence": True,
             "compression.type": "zstd",
             "compression.level": 1,

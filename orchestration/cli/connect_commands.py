@@ -25,6 +25,7 @@ def connect(
     duckdb: Annotated[bool, typer.Option("--duckdb", help="A secret for DuckDB.")] = False,
     boto3: Annotated[bool, typer.Option("--boto3", help="A client for Python.")] = False,
     aws: Annotated[bool, typer.Option("--aws", help="A command of the AWS CLI.")] = False,
+    kafka: Annotated[bool, typer.Option("--kafka", help="A producer of events for Python.")] = False,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the keys into a file that only you may read.")
     ] = None,
@@ -38,10 +39,10 @@ def connect(
     del json
     from orchestration.operations.connecting import addresses, snippet, write_keys
 
-    given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws}
+    given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
     chosen = [name for name, wanted in given.items() if wanted]
     if len(chosen) > 1 or (chosen and SESSION.json):
-        raise typer.BadParameter("choose one form: --json, --shell, --duckdb, --boto3 or --aws")
+        raise typer.BadParameter("choose one form: --json, --shell, --duckdb, --boto3, --aws or --kafka")
     loaded = settings()
     if write is not None:
         write_keys(loaded, write)
@@ -54,7 +55,10 @@ def connect(
     if SESSION.json:
         print_json(found.as_record())
         return
-    print_line(f"Kafka    {found.kafka}, topics {', '.join(found.topics)}")
+    logon = f", {found.kafka_protocol} with {found.kafka_mechanism}" if found.kafka_mechanism else ""
+    print_line(f"Kafka    {found.kafka}{logon}, topics {', '.join(found.topics)}")
+    if found.kafka_credentials:
+        print_line(f"         user and password of producers: {found.kafka_credentials}")
     print_line(f"S3       {found.s3 or 'AWS'}, region {found.s3_region}")
     print_line(f"inbox    {found.inbox}")
     print_line(f"lake     {found.lake}")
@@ -62,4 +66,7 @@ def connect(
     for part, url in found.metrics.items():
         print_line(f"metrics  {url} ({part})")
     if write is None and found.s3:
-        say(f"`muster connect --write {KEYS_FILE}` writes the keys; --shell, --duckdb, --boto3, --aws show snippets.")
+        say(
+            f"`muster connect --write {KEYS_FILE}` writes the keys; "
+            "--shell, --duckdb, --boto3, --aws, --kafka show snippets."
+        )

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestration.local.ports import Ports, is_free, pick_free_ports
+from orchestration.local.ports import LOOPBACK, Ports, is_free, kafka_address, pick_free_ports
 from orchestration.settings import SETTINGS_FILE, Settings
 from schemas.errors import UserError
 
@@ -100,11 +100,12 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Settings:
+def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: bool = False) -> Settings:
     """Make a home usable and read its settings: directories, random secrets, ports. Idempotent.
 
     What a settings file already says is kept, also its ports: clients may have remembered them. `free_ports` chooses
-    where nothing has been chosen yet, or where another program has taken one: give it for a stopped stack only.
+    where nothing has been chosen yet, or where another program has taken one. `broker`: the embedded broker is about to
+    start; the address that an earlier release had without a logon gets one. Give both for a stopped stack only.
     Raises `UserError` HOME_NOT_WRITABLE, BAD_SETTINGS.
     """
     home.make()
@@ -124,6 +125,10 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool) -> Setti
         ports = pick_free_ports()
         write_private(home.ports_file, ports.as_toml())
         known |= ports.addresses()
+    if broker:
+        address = str(known.get("kafka_bootstrap") or added.get("kafka_bootstrap") or f"{LOOPBACK}:{Ports().kafka}")
+        if "://" not in address:
+            known["kafka_bootstrap"] = kafka_address(address)
     # Topics are created with this number and never get another: a later start must not depend on a variable of today.
     added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}

@@ -151,6 +151,11 @@ def _migrate(context: Context) -> None:
     upgrade(context.settings.catalog_url)
 
 
+def _settle_kafka(context: Context) -> None:
+    topics.ensure_topics(context.settings)
+    topics.ensure_rules(context.settings)
+
+
 def _python(module: str) -> Callable[[Context], list[str]]:
     return lambda _: [sys.executable, "-m", module]
 
@@ -187,7 +192,7 @@ KAFKA: Final = Part(
     directory=lambda c: c.home.kafka,
     # A client that polls a closed port costs more CPU than the broker's start.
     answers=lambda c: accepts(c.ports.kafka) and topics.broker_answers(c.settings),
-    settle=lambda c: topics.ensure_topics(c.settings),
+    settle=_settle_kafka,
     ports=lambda p: (p.kafka, p.kafka_controller),
     stop_timeout_s=30.0,
     death_signal=signal.SIGTERM,

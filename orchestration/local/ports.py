@@ -15,12 +15,18 @@ from urllib.parse import urlsplit
 
 from orchestration.settings import Settings
 from schemas.errors import UserError
-from schemas.kafka_address import KafkaAddress
+from schemas.kafka_address import hosts
 
 LOOPBACK: Final = "127.0.0.1"
 FREE_RANGE: Final = range(10_240, 32_000)
 """Below Linux's ephemeral ports (32768..60999), so that no outgoing connection takes a port between two starts."""
 CLAIM_S: Final = 900.0
+KAFKA_MECHANISM: Final = "SCRAM-SHA-512"
+
+
+def kafka_address(server: str) -> str:
+    """What the setting `kafka_bootstrap` says of the embedded broker at `host:port`."""
+    return f"sasl_plaintext://{server}?mechanism={KAFKA_MECHANISM}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,7 @@ class Ports:
     def addresses(self) -> dict[str, str | int]:
         """The settings that name the ports clients use."""
         return {
-            "kafka_bootstrap": f"{LOOPBACK}:{self.kafka}",
+            "kafka_bootstrap": kafka_address(f"{LOOPBACK}:{self.kafka}"),
             "s3_endpoint": f"http://{LOOPBACK}:{self.s3}",
             "engine_url": f"http://{LOOPBACK}:{self.engine}",
         }
@@ -60,7 +66,7 @@ class Ports:
         except (ValueError, TypeError) as exc:
             raise UserError("BAD_PORTS", f"{path} cannot be read: {exc}", path=str(path)) from exc
         outer = {
-            "kafka": _port("kafka_bootstrap", f"//{KafkaAddress.parse(settings.kafka_bootstrap).hosts[0]}"),
+            "kafka": _port("kafka_bootstrap", f"//{hosts(settings.kafka_bootstrap)[0]}"),
             "s3": _port("s3_endpoint", settings.s3_endpoint),
             "engine": _port("engine_url", settings.engine_url),
         }

@@ -127,6 +127,14 @@ def listener_name(port: int) -> str:
     return ""
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether this process listens on a TCP port."""
+    with contextlib.suppress(psutil.Error, OSError):
+        found = psutil.Process(pid).net_connections("tcp")
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found)
+    return False
+
+
 def rotate(log: Path) -> None:
     """Move a log file aside that has grown past `LOG_LIMIT_BYTES`; one older file is kept."""
     with contextlib.suppress(FileNotFoundError):

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.request import urlopen
@@ -29,13 +29,25 @@ MIN_FREE_MIB: Final = 512
 """Below this the server refuses writes, before the disk that holds the catalog is full too."""
 SIGNATURE_VALID_S: Final = 300
 """Between the assignment of a place and the write to it; the default of 10 s is little for a machine under load."""
+SIGNED: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+AUTHORITY: Final = "authority.pem"
+CERTIFICATE: Final = "certificate.pem"
+KEY: Final = "key.pem"
 _FAILED_WRITE: Final = re.compile(rb"filerldb2/\S+: no space left on device")
 WEBHOOK_PATH: Final = "/muster/s3-events"
 
 
 def prepare(directory: Path, settings: Settings) -> None:
-    """Write the configuration: credentials, inner keys, event notification, volume growth. All files are private."""
+    """Write the configuration: credentials, inner keys, event notification, volume growth. All files are private.
+
+    There is a new certificate at each start, which all of the server's parts share: they are one process.
+    """
+    from orchestration.local.certificates import make_identity  # of the extra `local`
+
     (directory / "data").mkdir(exist_ok=True)
+    identity = make_identity("muster-s3")
+    for name, text in ((AUTHORITY, identity.authority), (CERTIFICATE, identity.certificate), (KEY, identity.key)):
+        write_private(directory / name, text)
     write_private(directory / "s3.json", json.dumps(_identities(settings), indent=1))
     write_private(directory / "notification.toml", _notification(settings))
     write_private(directory / "security.toml", _security(settings))
@@ -68,6 +80,9 @@ def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
         "-filer=true",
         f"-filer.port={ports.s3_filer}",
         f"-filer.port.grpc={ports.s3_filer_grpc}",
+        # The parts talk over gRPC, and with volumes over HTTP. The HTTP of the master signs for whoever asks, and
+        # deletes the volumes of a bucket.
+        "-disableHttp=true",
         # Relative: the path of a Unix socket is limited to 107 bytes.
         "-filer.localSocket=filer.sock",
         "-s3=true",
@@ -144,12 +159,14 @@ def gateway_answers(settings: Settings) -> bool:
 
 
 def storage_registered(ports: Ports) -> bool:
-    """Whether the volume server has joined: the gateway answers before that, but a write then takes seconds."""
-    url = f"http://{LOOPBACK}:{ports.s3_master}/dir/status"
+    """Whether the volume server has joined: the gateway answers before that, but a write then takes seconds.
+
+    The master's page is what it still serves over HTTP; it lists the places of those that have joined.
+    """
     try:
-        with urlopen(url, timeout=2) as response:
-            return bool(json.load(response)["Topology"]["DataCenters"])
-    except (OSError, ValueError, KeyError, TypeError):
+        with urlopen(f"http://{LOOPBACK}:{ports.s3_master}/", timeout=2) as response:
+            return b"DefaultDataCenter" in response.read()
+    except OSError:
         return False
 
 
@@ -218,18 +235,20 @@ def _identities(settings: Settings) -> dict[str, object]:
 
 
 def _security(settings: Settings) -> str:
-    """Keys with which the server signs its own writes, so that its inner ports refuse those of others.
+    """What keeps others out of the server's inner ports, which any user of the machine reaches.
 
-    They protect from accidents, not from an attacker on the machine: the master hands out signatures to whoever asks,
-    reads need none, and gRPC has no keys. The inner ports are on loopback only.
+    HTTP: what is read from and written to volumes is signed. gRPC: both sides show a certificate, and its key is ours
+    alone. The master, which hands out signatures, is asked by gRPC only.
     """
     secret = settings.s3_secret_key.reveal().encode()
-    sections = ("jwt.signing", "jwt.filer_signing")
-    keys = {section: hmac.new(secret, f"muster {section}".encode(), hashlib.sha256).hexdigest() for section in sections}
-    return "\n".join(
-        f"[{section}]\n{as_toml({'key': key, 'expires_after_seconds': SIGNATURE_VALID_S})}"
-        for section, key in keys.items()
-    )
+    keys = {name: hmac.new(secret, f"muster {name}".encode(), hashlib.sha256).hexdigest() for name in SIGNED}
+    shown = {"cert": CERTIFICATE, "key": KEY}
+    sections: dict[str, Mapping[str, object]] = {
+        **{name: {"key": key, "expires_after_seconds": SIGNATURE_VALID_S} for name, key in keys.items()},
+        "grpc": {"ca": AUTHORITY},
+        **{f"grpc.{part}": shown for part in ("master", "volume", "filer", "s3", "client")},
+    }
+    return "\n".join(f"[{name}]\n{as_toml(values)}" for name, values in sections.items())
 
 
 def _notification(settings: Settings) -> str:

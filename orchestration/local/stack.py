@@ -14,11 +14,13 @@ from orchestration.local import processes
 from orchestration.local.doctor import Finding, examine
 from orchestration.local.engine.task_containers import remove_containers
 from orchestration.local.home import Home, initialise
-from orchestration.local.parts import all_parts, select
-from orchestration.local.ports import Ports
+from orchestration.local.kafka import users
+from orchestration.local.parts import KAFKA, all_parts, select
+from orchestration.local.ports import Ports, kafka_address
 from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, StackStatus, read_status
 from orchestration.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.kafka_address import KafkaAddress
 
 START_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 90.0
@@ -56,9 +58,15 @@ def up(
     home = home_of(target)
     before = read_status(home)
     wants_free = free_ports or env.get(PORTS_VARIABLE) == "free"
-    settings = initialise(home, env, free_ports=wants_free and not before.running)
+    broker = not before.running and (parts is None or KAFKA.name in parts)
+    if broker:
+        home.make()
+        users.ensure_passwords(home.kafka)  # which the settings name
+    settings = initialise(home, env, free_ports=wants_free and not before.running, broker=broker)
     Ports.load(home.ports_file, settings)
     chosen = select(all_parts(settings), parts)
+    if broker:
+        _require_logon(settings)
     if before.running:
         missing = [p.name for p in chosen if before.part(p.name) is None]
         if parts is not None and missing:
@@ -93,6 +101,17 @@ def up(
         down(home.path)
         raise
     return settings
+
+
+def _require_logon(settings: Settings) -> None:
+    address = KafkaAddress.parse(settings.kafka_bootstrap)
+    if not address.with_logon:
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting kafka_bootstrap: the embedded broker lets nobody in without a logon; write "
+            f"{kafka_address(address.servers)}, or unset MUSTER_KAFKA_BOOTSTRAP",
+            name="kafka_bootstrap",
+        )
 
 
 def down(target: Settings | Path, *, report: Report | None = None) -> bool:

@@ -124,11 +124,11 @@ class PartRunner(threading.Thread):
     def _start(self) -> None:
         part, context = self.part, self._context
         self._table.set(part.name, PartState.STARTING)
+        self._check_ports()  # also before `prepare`, which may listen there for a moment
         part.prepare(context)
         pid = None
         if part.command is not None:
             argv = part.command(context)
-            self._check_ports()
             self._process = processes.spawn(
                 argv,
                 env=environment(context, part),

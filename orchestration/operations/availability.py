@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from orchestration.settings import Settings
 from schemas.errors import RetriableError
-from schemas.kafka_address import KafkaAddress
+from schemas.kafka_address import hosts
 
 Service = Literal["object store", "workflow engine", "Kafka"]
 CONNECT_TIMEOUT_S: Final = 2.0
@@ -29,7 +29,7 @@ def require_services(settings: Settings, *services: Service) -> None:
     addresses: dict[Service, str] = {
         "object store": settings.s3_endpoint,
         "workflow engine": settings.engine_url,
-        "Kafka": f"//{KafkaAddress.parse(settings.kafka_bootstrap).hosts[0]}",
+        "Kafka": f"//{hosts(settings.kafka_bootstrap)[0]}",
     }
     for service in services:
         parts = urlsplit(addresses[service])

@@ -8,20 +8,28 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from orchestration.local.home import write_private
-from orchestration.settings import Settings
+from orchestration.settings import KAFKA_CLIENT, Settings
 from schemas.errors import UserError
+from schemas.kafka_address import KafkaAddress, KafkaCredentials, with_credentials
 from schemas.layout import s3_uri
 from schemas.topics import EVENTS, PROFILES
 
 KEYS_HEADER: Final = "# Keys of a Muster deployment, written by `muster connect --write`. Keep it secret.\n"
-SNIPPETS: Final = ("shell", "duckdb", "boto3", "aws")
+SNIPPETS: Final = ("shell", "duckdb", "boto3", "aws", "kafka")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where a deployment is. `s3` is empty at AWS; `catalog` has no password; `metrics`: URL by part."""
+    """Where a deployment is. `s3` is empty at AWS; `catalog` has no password; `metrics`: URL by part.
+
+    `kafka` is `host:port,...`; `kafka_protocol` and `kafka_mechanism` say how clients log on; `kafka_credentials` is
+    the file with the user of programs outside, where there is one.
+    """
 
     kafka: str
+    kafka_protocol: str
+    kafka_mechanism: str | None
+    kafka_credentials: str | None
     s3: str
     s3_region: str
     inbox: str
@@ -38,8 +46,12 @@ class Addresses:
 def addresses(settings: Settings) -> Addresses:
     """Addresses of the settings, and of the parts that serve metrics now."""
     url = settings.catalog_url.reveal()
+    kafka, client = _kafka(settings), _client_file(settings)
     return Addresses(
-        kafka=settings.kafka_bootstrap.partition("?")[0],
+        kafka=kafka.servers,
+        kafka_protocol=kafka.protocol,
+        kafka_mechanism=kafka.mechanism,
+        kafka_credentials=str(client) if client else None,
         s3=settings.s3_endpoint,
         s3_region=settings.s3_region,
         inbox=s3_uri(settings.inbox_bucket, f"{settings.inbox_prefix}<tenant>/<audience>/<file>"),
@@ -48,6 +60,16 @@ def addresses(settings: Settings) -> Addresses:
         topics=(EVENTS, PROFILES),
         metrics=dict(sorted(_metrics(settings.home / "metrics"))),
     )
+
+
+def _kafka(settings: Settings) -> KafkaAddress:
+    return KafkaAddress.parse(with_credentials(settings.kafka_bootstrap, "none"))
+
+
+def _client_file(settings: Settings) -> Path | None:
+    """User and password of programs outside; only the embedded broker's are known here."""
+    path = settings.home / KAFKA_CLIENT
+    return path if path.exists() else None
 
 
 def _metrics(folder: Path) -> list[tuple[str, str]]:
@@ -62,7 +84,11 @@ def keys(settings: Settings) -> dict[str, str]:
             "NO_KEYS",
             "this deployment has no keys of its own: S3 takes those of your AWS role; leave --write out",
         )
-    return {"S3_KEY": settings.s3_access_key, "S3_SECRET": settings.s3_secret_key.reveal()}
+    found = {"S3_KEY": settings.s3_access_key, "S3_SECRET": settings.s3_secret_key.reveal()}
+    if (path := _client_file(settings)) is not None:
+        client = KafkaCredentials.read(str(path), lambda name: Path(name).read_bytes())
+        found |= {"KAFKA_USER": client.username, "KAFKA_PASSWORD": client.password}
+    return found
 
 
 def write_keys(settings: Settings, path: Path) -> None:
@@ -81,15 +107,37 @@ def write_keys(settings: Settings, path: Path) -> None:
 
 
 def snippet(settings: Settings, kind: str, keys_file: str) -> str:
-    """Lines for a shell, DuckDB, boto3 or the AWS CLI that connect to S3, with keys from the variables of a file."""
-    return {"shell": _shell, "duckdb": _duckdb, "boto3": _boto3, "aws": _aws}[kind](settings, keys_file)
+    """Lines for a shell, DuckDB, boto3, the AWS CLI or confluent-kafka, with keys from the variables of a file."""
+    forms = {"shell": _shell, "duckdb": _duckdb, "boto3": _boto3, "aws": _aws, "kafka": _python_kafka}
+    return forms[kind](settings, keys_file)
 
 
 def _shell(settings: Settings, keys_file: str) -> str:
     load = f"set -a; . {keys_file}; set +a\n" if settings.s3_endpoint else ""
     return (
         f"{load}export S3_ENDPOINT={settings.s3_endpoint} S3_REGION={settings.s3_region}\n"
-        f"export KAFKA_BOOTSTRAP={addresses(settings).kafka}\n"
+        f"export KAFKA_BOOTSTRAP={_kafka(settings).servers}\n"
+    )
+
+
+def _python_kafka(settings: Settings, keys_file: str) -> str:
+    kafka = _kafka(settings)
+    logon = (
+        f'        "sasl.mechanism": "{kafka.mechanism}",\n'
+        '        "sasl.username": os.environ["KAFKA_USER"],\n'
+        '        "sasl.password": os.environ["KAFKA_PASSWORD"],\n'
+    )
+    return (
+        (f"# in a shell that has read {keys_file}\nimport os\n\n" if kafka.with_logon else "")
+        + "from confluent_kafka import Producer\n\n"
+        "producer = Producer(\n"
+        "    {\n"
+        f'        "bootstrap.servers": "{kafka.servers}",\n'
+        f'        "security.protocol": "{kafka.protocol}",\n'
+        + (logon if kafka.with_logon else "")
+        + '        "partitioner": "murmur2_random",\n'
+        "    }\n"
+        ")\n"
     )
 
 

@@ -26,6 +26,8 @@ class Compose:
 
     def __init__(self, env_file: Path) -> None:
         self.project = f"muster-test-{uuid.uuid4().hex[:8]}"
+        lines = env_file.read_text(encoding="utf-8").splitlines()
+        self.variables = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
         program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
         self.command = [
             *program,

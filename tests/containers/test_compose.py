@@ -1,9 +1,15 @@
 """The stack of docker-compose.yml: an import through the command line, and what kill -9 and a cut network do to it."""
 
+import json
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, Producer
 
+from connectors.publishing.logon import librdkafka_config
+from schemas.topics import EVENTS, IMPORTS
 from segmentation.jobs import FINAL
 from tests.containers.compose import SERVICES, Compose, compose, inspect
 from tests.servers.images import docker
@@ -28,6 +34,24 @@ def users_csv(users: list[str]) -> str:
 @pytest.mark.timeout(1200)
 def test_an_import_through_the_command_line_publishes_exactly_the_file(running: Compose) -> None:
     assert running.members("first") == sorted(FIRST)
+
+
+@pytest.mark.timeout(1200)
+def test_kafka_takes_users_alone_and_programs_outside_write_events_only(running: Compose, tmp_path: Path) -> None:
+    port = int(running.variables["KAFKA_PORT"])
+    server = f"127.0.0.1:{port}"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        request = bytes.fromhex("0003 0000 00000001 ffff 00000000")  # for metadata
+        connection.sendall(len(request).to_bytes(4) + request)
+        assert connection.recv(1) == b""
+    file = tmp_path / "client.json"
+    file.write_text(json.dumps({"username": "client", "password": running.variables["KAFKA_CLIENT_PASSWORD"]}))
+    config = librdkafka_config(f"sasl_plaintext://{server}?mechanism=SCRAM-SHA-512&credentials={file}")
+    producer, reports = Producer(config), {}
+    for topic in (EVENTS, IMPORTS):
+        producer.produce(topic, b"{}", on_delivery=lambda error, m: reports.update({m.topic(): error and error.code()}))
+    assert producer.flush(60) == 0
+    assert reports == {EVENTS: None, IMPORTS: KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
 
 @pytest.mark.timeout(1200)

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.ports import Delivery, TopicLog
 from connectors.publishing.producer import KafkaTopicLog
 from orchestration.settings import Settings
@@ -23,7 +24,7 @@ def new_log(request: pytest.FixtureRequest) -> NewLog:
         return lambda: InMemoryTopicLog(PARTITIONS)
     settings: Settings = request.getfixturevalue("stack")
     topic = f"contract.{uuid.uuid4().hex}"
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap)})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
     return lambda: KafkaTopicLog(settings.kafka_bootstrap, topic)
 

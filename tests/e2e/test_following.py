@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.settings import Settings
 from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
@@ -36,7 +37,7 @@ class Visitors(threading.Thread):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random"})
+        self._producer = Producer({**librdkafka_config(settings.kafka_bootstrap), "partitioner": "murmur2_random"})
         self._dice = random.Random(7)
         self._visits = dict.fromkeys(USERS, 0)
         self._ages: dict[str, int] = {}

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.submit import start
@@ -180,7 +181,7 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     letter = DeadLetter(
         topic=IMPORTS_SMALL, partition=Partition(1), offset=7, key=None, value=b"rubbish", reason="no", failed_at_us=0
     )
-    producer = Producer({"bootstrap.servers": context.settings.kafka_bootstrap})
+    producer = Producer({**librdkafka_config(context.settings.kafka_bootstrap)})
     producer.produce(DEAD_LETTERS, CODEC.encode(letter))
     producer.flush(10)
     listed = muster("dead-letters", "list", "--json").json

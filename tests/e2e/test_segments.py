@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.settings import Settings
 from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
@@ -29,7 +30,7 @@ RULE = "count(purchase, 1d) >= 2 and age >= 25"
 
 def send(settings: Settings, users: int) -> None:
     """Two purchases of each user, all of them 30 years old but each third."""
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random"})
+    producer = Producer({**librdkafka_config(settings.kafka_bootstrap), "partitioner": "murmur2_random"})
     at = datetime.now(UTC) - timedelta(minutes=5)
     for n in range(users):
         user = f"user-{n}"

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from confluent_kafka import Producer
 
+from connectors.publishing.logon import librdkafka_config
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -146,7 +147,7 @@ def send_raw(bootstrap: str, values: Iterable[tuple[int, bytes]], topic: str = I
     """Publish bytes into partitions, and wait for every acknowledgement."""
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_config(bootstrap),
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 5,

@@ -8,6 +8,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.operations.segments import create, edit, find, read_rule, segment_record, turn
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack
@@ -39,7 +40,7 @@ class Visitors:
 
     def __init__(self, stack: FaultedStack) -> None:
         servers = stack.settings.kafka_bootstrap
-        self._producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "log_level": 2})
+        self._producer = Producer({**librdkafka_config(servers), "partitioner": "murmur2_random", "log_level": 2})
         self.seen: set[str] = set()
 
     def visit(self, users: Collection[str], dice: random.Random) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 from confluent_kafka import Producer
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.clock import fresh_id
 from orchestration.settings import Settings
 from schemas.activity_columns import EVENT_COLUMNS
@@ -34,7 +35,7 @@ class Sender:
         """(key, value) of records that come in as few batches as may be."""
         producer = Producer(
             {
-                "bootstrap.servers": self._bootstrap,
+                **librdkafka_config(self._bootstrap),
                 "compression.type": compression,
                 "message.max.bytes": 1_000 * MB,  # of what is not packed yet
                 "queue.buffering.max.kbytes": 2_000_000,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.segment_check import check
@@ -42,7 +43,7 @@ class PlacingShop:
         record: dict[str, Any] = {"user_id": user, "tenant": self.tenant}
         record |= {"event": "order", "occurred_at": now_ms()} if topic == EVENTS else {"attributes": {"age": 30}}
         landed: list[int | None] = []
-        producer = Producer({"bootstrap.servers": self.context.settings.kafka_bootstrap} | conf)
+        producer = Producer({**librdkafka_config(self.context.settings.kafka_bootstrap)} | conf)
         producer.produce(
             topic,
             json.dumps(record).encode(),

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.catalog.segment_records import NewRule
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
@@ -50,7 +51,7 @@ class Shop:
         self.sent = 0
         self.dice = random.Random(20_262)
         self._producer = Producer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
+            {**librdkafka_config(settings.kafka_bootstrap), "partitioner": "murmur2_random", "linger.ms": 5}
         )
 
     def create(self, name: str, text: str) -> None:

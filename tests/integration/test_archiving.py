@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from connectors.lake.access import S3Access
+from connectors.publishing.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.local.kafka.topics import admin_client, ensure_topics
 from orchestration.operations.dead_letters import read as read_dead_letters
@@ -64,7 +65,7 @@ class World:
 
     def told(self) -> dict[str, int]:
         """The ends that were told since the beginning, by key."""
-        consumer = Consumer({"bootstrap.servers": self.settings.kafka_bootstrap, "group.id": "unused"})
+        consumer = Consumer({**librdkafka_config(self.settings.kafka_bootstrap), "group.id": "unused"})
         consumer.assign([TopicPartition(ARCHIVE_COMMITS, 0, self._told_from)])
         found: dict[str, int] = {}
         try:

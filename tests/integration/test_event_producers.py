@@ -13,6 +13,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, Topic
 
 from connectors.publishing.activity_chunking import ActivitySource
 from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
+from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.sources.digested import open_digested
 from connectors.sources.parsing import open_parsed
@@ -51,7 +52,7 @@ class Log:
             consumer.close()
 
     def _consumer(self) -> Consumer:
-        return Consumer({"bootstrap.servers": self.bootstrap, "group.id": f"unused-{uuid.uuid4().hex}"})
+        return Consumer({**librdkafka_config(self.bootstrap), "group.id": f"unused-{uuid.uuid4().hex}"})
 
     def read(self) -> list[list[TopicRecord]]:
         """The records of each partition that came since this was read last."""
@@ -101,7 +102,7 @@ def sent_by_script(log: Log, records: Sequence[str]) -> None:
 
 
 def send_moves(log: Log, moves: Sequence[Move]) -> None:
-    producer = Producer({"bootstrap.servers": log.bootstrap, "enable.idempotence": True})
+    producer = Producer({**librdkafka_config(log.bootstrap), "enable.idempotence": True})
     for move in moves:
         producer.produce(log.topic, move.value, key=move.key, partition=move.partition)
     assert producer.flush(30) == 0
@@ -122,7 +123,7 @@ def test_the_events_of_the_documented_producer_lie_where_their_users_belong(stac
 
 def test_the_events_of_a_producer_with_another_partitioner_count_once_where_they_belong(stack: Settings) -> None:
     log = Log(stack.kafka_bootstrap, EVENTS)
-    producer = Producer({"bootstrap.servers": log.bootstrap})  # librdkafka's default partitioner
+    producer = Producer({**librdkafka_config(log.bootstrap)})  # librdkafka's default partitioner
     for user, line in zip(USERS, lines(uuid.uuid4().hex), strict=True):
         producer.produce(EVENTS, line.encode(), key=user.encode())
     assert producer.flush(30) == 0

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import group_members
@@ -130,7 +131,7 @@ def test_records_that_expired_before_they_were_read_end_the_worker_with_retentio
         eventually(lambda: committed_everything(settings))
         assert workers.stop("a") == 0
         send(settings.kafka_bootstrap, make_import(new_id(), rows, partitions=1).messages)
-        admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+        admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap)})
         for future in admin.delete_records([TopicPartition(IMPORTS, 0, 5)]).values():
             future.result(timeout=30)
         workers.start("a")

@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from connectors.publishing import producer
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
 from connectors.publishing.importer import publish_aborted, publish_import
+from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.ports import Superseded
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.progress import OnProgress
@@ -61,7 +62,7 @@ def topic(stack: Settings) -> str:
 
 
 def create_topic(settings: Settings, name: str, config: dict[str, str]) -> None:
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap)})
     admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config)])[name].result(30)
 
 
@@ -118,7 +119,7 @@ def publish(
 def consumed(settings: Settings, topic: str) -> Iterator[Message]:
     """Every message that the topic holds now; those of a partition in their order."""
     consumer = Consumer(
-        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
+        {**librdkafka_config(settings.kafka_bootstrap), "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
     )
     try:
         places = [TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)]
@@ -171,7 +172,7 @@ def test_what_is_on_the_topic_is_the_file_in_chunks_between_markers(
 
 def test_librdkafkas_murmur2_puts_users_where_we_do(stack: Settings, topic: str) -> None:
     users = [f"user-{n}" for n in range(500)] + ["ユーザー", "🙂", " ", "a" * 191]
-    producer = Producer({"bootstrap.servers": stack.kafka_bootstrap, "partitioner": "murmur2_random"})
+    producer = Producer({**librdkafka_config(stack.kafka_bootstrap), "partitioner": "murmur2_random"})
     for user in users:
         producer.produce(topic, key=user.encode())
     assert producer.flush(30) == 0
@@ -231,7 +232,7 @@ def take_slowly(settings: Settings, topic: str, group: str, done: threading.Even
     """A worker that commits after every message, and notes how many more its partition held at that time."""
     consumer = Consumer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **librdkafka_config(settings.kafka_bootstrap),
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.publishing import producer
 from connectors.publishing.activations import ActivationSender
+from connectors.publishing.logon import librdkafka_config
 from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
 from orchestration.clock import fresh_id, now_ms
@@ -75,7 +76,7 @@ def publish(context: Context, tenant: TenantName, order: str) -> None:
 
 def told(context: Context, tenant: TenantName) -> list[list[Message]]:
     """What is in each partition of the activations for a tenant."""
-    consumer = Consumer({"bootstrap.servers": context.settings.kafka_bootstrap, "group.id": "nobody"})
+    consumer = Consumer({**librdkafka_config(context.settings.kafka_bootstrap), "group.id": "nobody"})
     try:
         places = [TopicPartition(SEGMENT_ACTIVATIONS, p, 0) for p in range(context.settings.partitions)]
         left = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
@@ -229,7 +230,7 @@ def test_a_broker_that_is_away_is_tried_again(
 def test_what_workers_say_comes_into_the_catalog(context: Context, tenant: TenantName) -> None:
     create(context, tenant)
     segment_id = context.segments.get(tenant, BUYERS).segment_id
-    producer = Producer({"bootstrap.servers": context.settings.kafka_bootstrap})
+    producer = Producer({**librdkafka_config(context.settings.kafka_bootstrap)})
     producer.produce(SEGMENT_STATUS, b"nonsense")
     for partition in range(4):
         producer.produce(SEGMENT_STATUS, CODEC.encode(status(tenant, partition, members=partition)))

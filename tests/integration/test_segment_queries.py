@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.lake.access import put_bytes_if_absent
+from connectors.publishing.logon import librdkafka_config
 from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli import session
@@ -185,8 +186,8 @@ class Worker:
         self._members = members
         self._given = given
         bootstrap = world.context.settings.kafka_bootstrap
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "played"})
-        self._producer = Producer({"bootstrap.servers": bootstrap})
+        self._consumer = Consumer({**librdkafka_config(bootstrap), "group.id": "played"})
+        self._producer = Producer({**librdkafka_config(bootstrap)})
         ends = [self._consumer.get_watermark_offsets(TopicPartition(SEGMENT_ACTIVATIONS, p))[1] for p in range(P)]
         self._consumer.assign([TopicPartition(SEGMENT_ACTIVATIONS, p, end) for p, end in enumerate(ends)])
         self._thread = threading.Thread(target=self._run)

@@ -8,6 +8,7 @@ import signal
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.local.kafka.topics import group_members
 from orchestration.settings import Settings
@@ -36,7 +37,7 @@ def taken(settings: Settings) -> int:
 def assert_archived_once(settings: Settings) -> None:
     """The archive's tables have each record of the topics, and none twice."""
     archive = Context(settings).archive
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "tests"})
+    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "tests"})
     try:
         for topic in ACTIVITY_TOPICS:
             ends = {

@@ -1,21 +1,35 @@
 """The embedded stack as a user meets it: up, down, restarts, kill -9, taken ports, and ports that take nothing."""
 
+import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import sys
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    NewTopic,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
+from connectors.private_files import write_private
+from connectors.publishing.logon import librdkafka_config, metadata
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.doctor import examine
@@ -23,14 +37,16 @@ from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.kafka.topics import admin_client, ensure_topics, topic_differences
-from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
 from orchestration.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
-from schemas.topics import JOB_EVENTS
+from schemas.kafka_address import hosts
+from schemas.topics import EVENTS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
 from tests.conftest import StartStack, stack_environment
 from tests.integration.workers import eventually, read_values
+from tests.servers.certificates import make_certificate
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +59,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def produce(settings: Settings, value: bytes) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "acks": "all"})
+    producer = Producer({**librdkafka_config(settings.kafka_bootstrap), "acks": "all"})
     errors: list[object] = []
     producer.produce(JOB_EVENTS, value, on_delivery=lambda error, _: errors.append(error))
     assert producer.flush(30) == 0
@@ -105,6 +121,60 @@ def test_s3_refuses_a_wrong_secret(stack: Settings) -> None:
         stranger.list_buckets()
 
 
+@pytest.mark.parametrize("listener", ["kafka", "kafka_controller"])
+def test_kafka_answers_nobody_who_has_not_logged_on(stack: Settings, listener: str) -> None:
+    port = getattr(Ports.load(Home(path=stack.home).ports_file, stack), listener)
+    asks_for_metadata = bytes.fromhex("0003 0000 00000001 ffff 00000000")
+    with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
+        connection.sendall(len(asks_for_metadata).to_bytes(4) + asks_for_metadata)
+        assert connection.recv(1) == b""
+    with pytest.raises(FatalError, match="LOGON_REFUSED"):
+        metadata(Consumer(as_client(stack, port=port, password="guessed")), None, 30)
+
+
+def as_client(settings: Settings, *, port: int = 0, password: str = "") -> dict[str, Any]:
+    """How a program outside is to reach Kafka; it may guess a password, or try another port."""
+    user = json.loads((settings.home / "kafka" / "client.json").read_text())
+    guessed = settings.home / "guessed.json"
+    write_private(guessed, json.dumps(user | {"password": password or user["password"]}).encode())
+    server = f"{LOOPBACK}:{port}" if port else hosts(settings.kafka_bootstrap)[0]
+    config = librdkafka_config(f"{kafka_address(server)}&credentials={guessed}")
+    return {**config, "group.id": f"outside-{uuid.uuid4().hex}", "auto.offset.reset": "earliest", "log_level": 0}
+
+
+def test_a_program_outside_writes_events_and_reads_what_happened_and_may_do_nothing_else(stack: Settings) -> None:
+    client = {name: value for name, value in as_client(stack).items() if name not in {"group.id", "auto.offset.reset"}}
+    producer, reports = Producer({**client, "enable.idempotence": True}), {}
+    for topic in (EVENTS, PROFILES, IMPORTS, JOB_EVENTS, "muster.none"):
+        producer.produce(topic, b"{}", on_delivery=lambda error, m: reports.update({m.topic(): error and error.code()}))
+    assert producer.flush(30) == 0
+    denied = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert reports == {EVENTS: None, PROFILES: None, IMPORTS: denied, JOB_EVENTS: denied, "muster.none": denied}
+
+    produce(stack, b"for everybody")
+    with closing(Consumer(as_client(stack))) as consumer:
+        consumer.subscribe([JOB_EVENTS])
+        assert eventually(lambda: (found := consumer.poll(1)) and found.error() is None)
+        consumer.commit(asynchronous=False)
+    with closing(Consumer(as_client(stack) | {"group.id": WORKER_GROUP})) as consumer:
+        consumer.subscribe([JOB_EVENTS])
+        found = eventually(lambda: consumer.poll(1))
+        assert found.error().code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+    admin = AdminClient(client)
+    refused = [
+        *admin.create_topics([NewTopic("outside", 1)]).values(),
+        *admin.delete_topics([EVENTS]).values(),
+        *admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion("muster", ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), b"mine")]
+        ).values(),
+    ]
+    codes = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+    for future in refused:
+        with pytest.raises(KafkaException) as denial:
+            future.result(30)
+        assert denial.value.args[0].code() in codes
+
+
 def test_only_loopback_is_listened_on(stack: Settings) -> None:
     listening = [
         connection.laddr.ip
@@ -128,7 +198,20 @@ def test_the_home_is_private(stack: Settings) -> None:
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in [stack.home, stack.home / "settings.toml"]}
 
     assert modes == {"home": 0o700, "settings.toml": 0o600}
-    assert stack.s3_secret_key.reveal() not in (stack.home / "stack.json").read_text()
+    open_to_others = {
+        path.name: [secret for secret in secrets_of(stack) if secret.encode() in path.read_bytes()]
+        for path in stack.home.rglob("*")
+        if path.is_file() and "data" not in path.parts and stat.S_IMODE(path.stat().st_mode) & 0o077
+    }
+    assert "stack.json" in open_to_others
+    assert not any(open_to_others.values())
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Of the store, inside and outside, and of the users of Kafka."""
+    files = [settings.home / "kafka" / f"{user}.json" for user in ("muster", "client")]
+    key = (settings.home / "s3" / "key.pem").read_text().splitlines()[1]
+    return [key, settings.s3_secret_key.reveal(), *(json.loads(file.read_text())["password"] for file in files)]
 
 
 def test_the_inbox_keeps_versions_and_the_other_buckets_do_not(stack: Settings) -> None:
@@ -183,15 +266,26 @@ def test_a_killed_supervisor_leaves_nothing_and_up_continues_on_the_same_data(ow
     assert_put(own, "before-the-supervisor")
 
 
-def test_down_leaves_no_process_and_the_next_up_finds_the_data(own: Settings) -> None:
+def test_down_leaves_no_process_and_the_next_up_finds_the_data_and_takes_new_passwords(own: Settings) -> None:
     produce(own, b"before down")
+    old = {user: (own.home / "kafka" / f"{user}.json").read_text() for user in ("muster", "client")}
 
     assert local_stack.down(own) is True
     assert processes.marked(own.home) == []
     assert local_stack.down(own) is False
+    for user in old:
+        (own.home / "kafka" / f"{user}.json").unlink()
     local_stack.up(own.home, parts=["kafka", "s3"], env=stack_environment({}))
 
     assert_kept(own, b"before down")
+    metadata(Consumer(as_client(own)), None, 30)
+    for text in old.values():
+        write_private(own.home / "old.json", text.encode())
+        address = kafka_address(hosts(own.kafka_bootstrap)[0])
+        with pytest.raises(FatalError, match="LOGON_REFUSED"):
+            metadata(
+                admin_client(own.with_(kafka_bootstrap=f"{address}&credentials={own.home / 'old.json'}")), None, 30
+            )
 
 
 @pytest.mark.parametrize("part", ["kafka", "s3"])
@@ -199,9 +293,10 @@ def test_servers_of_others_run_without_our_settings_and_secrets(stack: Settings,
     status = local_stack.status(stack).part(part)
     assert status is not None
     assert status.pid is not None
-    found = psutil.Process(status.pid).environ()
-    assert [name for name in found if name.startswith(("MUSTER_", "AWS_"))] == [processes.HOME_MARK]
-    assert stack.s3_secret_key.reveal() not in found.values()
+    process = psutil.Process(status.pid)
+    assert [name for name in process.environ() if name.startswith(("MUSTER_", "AWS_"))] == [processes.HOME_MARK]
+    shown = [*process.environ().values(), *process.cmdline()]
+    assert not [secret for secret in secrets_of(stack) if any(secret in text for text in shown)]
 
 
 def test_two_homes_run_side_by_side(own: Settings, stack: Settings) -> None:
@@ -245,14 +340,59 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     ensure_topics(own)
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_the_filer_refuses_writes_without_a_signature_and_s3_goes_on(stack: Settings, method: str) -> None:
-    key = f"written-by-{method}"
-    put(stack, key)
-    port = Ports.load(Home(path=stack.home).ports_file, stack).s3_filer
-    url = f"http://{LOOPBACK}:{port}/buckets/lake/{key}"
+@pytest.mark.parametrize(
+    ("part", "path", "method", "answer"),
+    [
+        ("s3_filer", "/buckets/lake/inner", "GET", 404),
+        ("s3_filer", "/buckets/lake/?limit=9", "GET", 404),
+        ("s3_filer", "/buckets/lake/inner", "PUT", 404),
+        ("s3_filer", "/buckets/lake/inner", "DELETE", 404),
+        ("s3_master", "/dir/assign?collection=lake", "GET", 404),
+        ("s3_master", "/dir/lookup?volumeId=1&fileId=1,01637037d6&read=yes", "GET", 404),
+        ("s3_master", "/dir/status", "GET", 404),
+        ("s3_master", "/col/delete?collection=lake", "GET", 404),
+        ("s3_master", "/vol/grow?collection=lake&count=1", "GET", 404),
+        ("s3_volume", "/1,01637037d6", "GET", 401),
+        ("s3_volume", "/1,01637037d6", "POST", 401),
+        ("s3_volume", "/1,01637037d6", "DELETE", 401),
+        ("s3_volume", "/ui/index.html", "GET", 401),
+    ],
+)
+def test_the_inner_ports_of_s3_serve_nobody_over_http(
+    stack: Settings, part: str, path: str, method: str, answer: int
+) -> None:
+    put(stack, "inner")
+    url = f"http://{LOOPBACK}:{getattr(Ports.load(Home(path=stack.home).ports_file, stack), part)}{path}"
 
-    with pytest.raises(HTTPError, match="401"):
-        urlopen(Request(url, method=method, data=b"others" if method == "PUT" else None), timeout=10)
+    with pytest.raises(HTTPError) as refused:
+        urlopen(Request(url, method=method, data=b"others" if method in {"PUT", "POST"} else None), timeout=10)
 
-    assert_put(stack, key)
+    assert refused.value.code == answer
+    assert_put(stack, "inner")
+
+
+@pytest.mark.parametrize("part", ["s3_filer_grpc", "s3_master_grpc", "s3_volume_grpc", "s3_grpc"])
+def test_the_inner_ports_of_s3_speak_to_holders_of_its_certificate_alone(stack: Settings, part: str) -> None:
+    port = getattr(Ports.load(Home(path=stack.home).ports_file, stack), part)
+    folder = stack.home / "s3"
+
+    def speak(prepare: Callable[[ssl.SSLContext], None] | None) -> bytes:
+        with ExitStack() as opened:
+            channel = opened.enter_context(socket.create_connection((LOOPBACK, port), timeout=30))
+            if prepare is not None:
+                context = ssl.create_default_context(cafile=folder / "authority.pem")
+                context.check_hostname = False
+                context.set_alpn_protocols(["h2"])
+                prepare(context)
+                channel = opened.enter_context(context.wrap_socket(channel))
+            channel.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+            return channel.recv(9)
+
+    def with_certificate_of_others(context: ssl.SSLContext) -> None:
+        context.load_cert_chain(*make_certificate(stack.home))
+
+    assert len(speak(lambda c: c.load_cert_chain(folder / "certificate.pem", folder / "key.pem"))) == 9
+    assert speak(None) == b""
+    for refused in (lambda _: None, with_certificate_of_others):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            speak(refused)

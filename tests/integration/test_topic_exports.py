@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from connectors.publishing import producer
+from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.ports import TopicLog
 from connectors.sinks.kafka_topic import abort, end, open_topic, partitions_of, send_group, start
 from connectors.sinks.topic_export import topic_of, totals
@@ -51,7 +52,7 @@ class Topic:
     name: str
 
     def __post_init__(self) -> None:
-        self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.admin = AdminClient({**librdkafka_config(self.bootstrap)})
 
     def create(self, partitions: int = P, **config: str) -> "Topic":
         options = {name.replace("_", "."): value for name, value in config.items()}
@@ -62,14 +63,14 @@ class Topic:
         return open_topic(self.bootstrap, self.name)
 
     def produce(self, partition: int, values: list[bytes]) -> None:
-        producer = Producer({"bootstrap.servers": self.bootstrap})
+        producer = Producer({**librdkafka_config(self.bootstrap)})
         for value in values:
             producer.produce(self.name, value, partition=partition)
         assert producer.flush(30) == 0
 
     def messages(self) -> int:
         """How many it holds."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "unused"})
+        consumer = Consumer({**librdkafka_config(self.bootstrap), "group.id": "unused"})
         try:
             places = [TopicPartition(self.name, number) for number in range(P)]
             return sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)

@@ -9,6 +9,7 @@ from typing import Final
 from confluent_kafka import IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.operations.segment_check import check
@@ -38,7 +39,7 @@ class TransactionalShop:
             create(self.context, self.tenant, name, read_rule(rule, None), "ann")
 
     def producer(self, transactional_id: str | None = None) -> Producer:
-        conf = {"bootstrap.servers": self.settings.kafka_bootstrap, "partitioner": "murmur2_random", "log_level": 2}
+        conf = {**librdkafka_config(self.settings.kafka_bootstrap), "partitioner": "murmur2_random", "log_level": 2}
         if transactional_id is None:
             return Producer(conf)
         long_ms = 600_000  # nothing here is to be aborted by the broker
@@ -116,7 +117,7 @@ def in_transaction(producer: Producer) -> Producer:
 
 
 def ends(settings: Settings, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> dict[tuple[str, int], int]:
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap)})
     places = [TopicPartition(topic, p) for topic in ACTIVITY_TOPICS for p in range(settings.partitions)]
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     found = admin.list_offsets(dict.fromkeys(places, latest), isolation_level=isolation)

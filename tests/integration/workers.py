@@ -21,6 +21,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connectors.publishing.kafka_errors import kafka_error
+from connectors.publishing.logon import librdkafka_config
 from orchestration.local.kafka.topics import admin_client
 from orchestration.settings import Settings
 from schemas.codec import CODEC
@@ -28,6 +29,7 @@ from schemas.errors import RetriableError
 from schemas.layout import split_s3_uri, staging_prefix
 from schemas.messages import DeadLetter, Message, PartitionFailed, PartitionMaterialised
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORT_TOPICS, WORKER_GROUP
+from streams.logon import aiokafka_options
 
 SESSION_TIMEOUT_S = 6  # the least that a broker grants by default
 ROOT = Path(__file__).parents[2]
@@ -148,7 +150,7 @@ def end_sessions(settings: Settings, group: str, members: Iterable[str]) -> None
     """Do what the broker does when the sessions of members that were killed have timed out."""
 
     async def leave() -> None:
-        client = AIOKafkaClient(bootstrap_servers=settings.kafka_bootstrap)
+        client = AIOKafkaClient(**aiokafka_options(settings.kafka_bootstrap))
         try:
             await client.bootstrap()
             for member in members:
@@ -166,7 +168,7 @@ def read_topic(settings: Settings, topic: str) -> list[Message]:
 
 def read_values(settings: Settings, topic: str, partition: int = 0) -> list[bytes]:
     """All values of one partition."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "tests"})
+    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "tests"})
     try:
         here = TopicPartition(topic, partition, 0)
         first, end = consumer.get_watermark_offsets(here, timeout=10)
@@ -249,7 +251,7 @@ def staged(settings: Settings, import_id: str) -> list[str]:
 
 def committed_everything(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> bool:
     """Whether the workers have acknowledged all records of their topics."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group})
+    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": group})
     try:
         found = _committed(consumer, settings, topics)
         ends = [consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in found]
@@ -260,7 +262,7 @@ def committed_everything(settings: Settings, group: str = WORKER_GROUP, topics: 
 
 def committed(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> int:
     """How many records of their topics the workers have acknowledged."""
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": group})
+    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": group})
     try:
         return sum(max(0, tp.offset) for tp in _committed(consumer, settings, topics))
     finally:

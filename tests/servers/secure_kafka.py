@@ -105,7 +105,7 @@ class SecureKafka:
 
 @contextmanager
 def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
-    """Start one in an empty folder. SCRAM has no users yet; PLAIN has one, with this password.
+    """Start one in an empty folder. SCRAM has those of the embedded broker; PLAIN has one, with this password.
 
     It has an authorizer: everybody may do everything, but with what has rules (`allow_group`).
     """
@@ -126,7 +126,7 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
         "advertised.listeners": advertised,
         "listener.security.protocol.map": ",".join(f"{name}:{name}" for name in listeners) + ",CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "",
         "allow.everyone.if.no.acl.found": "true",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": keystore,

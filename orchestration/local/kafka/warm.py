@@ -12,14 +12,16 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from orchestration.local.kafka import broker
+from connectors.publishing.logon import librdkafka_config
+from orchestration.local.kafka import broker, users
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
-from orchestration.local.kafka.topics import broker_answers, ensure_topics
-from orchestration.local.ports import pick_free_ports
+from orchestration.local.kafka.topics import broker_answers, ensure_rules, ensure_topics
+from orchestration.local.ports import LOOPBACK, kafka_address, pick_free_ports
 from orchestration.local.processes import plain_environment
 from orchestration.settings import Settings
 from schemas.errors import MusterError
+from schemas.kafka_address import with_credentials
 from schemas.topics import JOB_EVENTS
 
 UP_TIMEOUT_S: Final = 120.0
@@ -42,10 +44,11 @@ def main() -> int:
 def make(cache: Path) -> None:
     """Write the cache. Raises what `main` catches where that is not possible."""
     ports = pick_free_ports()
-    settings = Settings(kafka_bootstrap=f"127.0.0.1:{ports.kafka}", partitions=1)
     with tempfile.TemporaryDirectory(prefix="muster-kafka-") as folder:
         home, written = Path(folder), Path(folder) / cache.name
         broker.prepare(home, ports)
+        address = with_credentials(kafka_address(f"{LOOPBACK}:{ports.kafka}"), str(users.credentials_file(home)))
+        settings = Settings(kafka_bootstrap=address, partitions=1)
         java, *arguments = broker.command(home)
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -75,7 +78,8 @@ def make(cache: Path) -> None:
 def work(settings: Settings) -> None:
     """Let the broker load what it needs for topics, a transaction and a group."""
     ensure_topics(settings)
-    address = {"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2}
+    ensure_rules(settings)
+    address = {**librdkafka_config(settings.kafka_bootstrap), "log_level": 2}
     producer = Producer({**address, "transactional.id": "warm"})
     producer.init_transactions(WORK_TIMEOUT_S)
     producer.begin_transaction()

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import cancel
@@ -72,7 +73,7 @@ def test_receivers_of_a_topic_get_every_member_once_though_a_writer_dies(
 ) -> None:
     topic = f"members-{cancelled}".lower()
     bootstrap = context.settings.kafka_bootstrap
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({**librdkafka_config(bootstrap)})
     admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(30)
     with hold(context.settings.home, "sender") as sender:
         request = start(context, few, to=f"kafka://{topic}", format=ExportFormat(format="parquet"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from connectors.publishing.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.settings import Settings
@@ -78,7 +79,7 @@ def assert_a_group_that_takes_no_job_events_is_told(settings: Settings) -> None:
     def stalled_s() -> float:
         return scraped(settings, "relay")["muster_job_events_stalled_seconds", ()]
 
-    with closing(Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": READERS})) as consumer:
+    with closing(Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": READERS})) as consumer:
 
         def stalled_after_the_last_s() -> float:
             end = consumer.get_watermark_offsets(TopicPartition(JOB_EVENTS, 0), timeout=10)[1]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
@@ -20,6 +21,10 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     (home / "metrics").mkdir(parents=True)
     (home / "metrics" / "relay").write_text("127.0.0.1:19900\n")
+    (home / "kafka").mkdir()
+    for user in ("muster", "client"):
+        (home / "kafka" / f"{user}.json").write_text(json.dumps({"username": user, "password": f"{user}-{SECRET}"}))
+    monkeypatch.setenv("MUSTER_KAFKA_BOOTSTRAP", "sasl_plaintext://127.0.0.1:19092?mechanism=SCRAM-SHA-512")
     monkeypatch.setenv("MUSTER_HOME", str(home))
     monkeypatch.setenv("MUSTER_S3_SECRET_KEY", SECRET)
     monkeypatch.setenv("MUSTER_CATALOG_URL", f"postgresql+psycopg://muster:{PASSWORD}@db/muster")
@@ -32,7 +37,10 @@ def test_addresses_are_shown_and_no_secret(capsys: pytest.CaptureFixture[str]) -
     assert (found["s3"], found["kafka"]) == ("http://127.0.0.1:18333", "127.0.0.1:19092")
     assert found["inbox"] == "s3://inbox/<tenant>/<audience>/<file>"
     assert found["metrics"] == {"relay": "http://127.0.0.1:19900/metrics"}
+    assert (found["kafka_protocol"], found["kafka_mechanism"]) == ("sasl_plaintext", "SCRAM-SHA-512")
+    assert found["kafka_credentials"].endswith("/home/kafka/client.json")
     assert PASSWORD not in str(found)
+    assert SECRET not in str(found)
     assert main(["connect"]) == 0
     said = capsys.readouterr()
     assert "http://127.0.0.1:18333" in said.out
@@ -43,10 +51,10 @@ def test_addresses_are_shown_and_no_secret(capsys: pytest.CaptureFixture[str]) -
 def test_a_snippet_names_variables_and_holds_no_key(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["connect", f"--{kind}"]) == 0
     said = capsys.readouterr().out
-    assert "127.0.0.1:18333" in said
+    assert ("127.0.0.1:19092" if kind == "kafka" else "127.0.0.1:18333") in said
     assert SECRET not in said
     if kind != "shell":
-        assert "S3_SECRET" in said
+        assert ("KAFKA_PASSWORD" if kind == "kafka" else "S3_SECRET") in said
 
 
 def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +64,11 @@ def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monke
     names: dict[str, Any] = {}
     exec(capsys.readouterr().out, names)
     assert names["s3"].meta.endpoint_url == "http://127.0.0.1:18333"
+    assert main(["connect", "--kafka"]) == 0
+    monkeypatch.setenv("KAFKA_USER", "client")
+    monkeypatch.setenv("KAFKA_PASSWORD", SECRET)
+    exec(capsys.readouterr().out, names)
+    assert isinstance(names["producer"], Producer)
 
 
 def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +76,7 @@ def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys
         assert main(["connect", "--write", "muster.keys"]) == 0
     file = tmp_path / "muster.keys"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert f"S3_SECRET={SECRET}\n" in file.read_text()
+    assert f"S3_SECRET={SECRET}\nKAFKA_USER=client\nKAFKA_PASSWORD=client-{SECRET}\n" in file.read_text()
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestration.local.home import Home, initialise
+from orchestration.local.kafka.users import ensure_passwords
 from orchestration.local.ports import Ports, distinct
 from schemas.errors import UserError
+from schemas.kafka_address import KafkaAddress
 
 
 def test_the_first_start_makes_a_secret_that_later_starts_keep(tmp_path: Path) -> None:
@@ -59,6 +61,30 @@ def test_free_ports_are_chosen_again_when_another_program_has_taken_one(tmp_path
     assert settings.s3_endpoint == f"http://127.0.0.1:{after.s3}"
     assert settings.s3_secret_key == taken.s3_secret_key
     assert initialise(home, {}, free_ports=False) == settings
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "127.0.0.1:19092"),
+        ('kafka_bootstrap = "localhost:21000"\n', "localhost:21000"),
+        ('kafka_bootstrap = "sasl_plaintext://127.0.0.1:21000?mechanism=SCRAM-SHA-512"\n', "127.0.0.1:21000"),
+    ],
+)
+def test_the_address_of_an_earlier_release_gets_a_logon_when_the_broker_is_to_start(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    home = Home(path=tmp_path)
+    home.make()
+    home.settings_file.write_text(before)
+    ensure_passwords(home.kafka)
+    initialise(home, {}, free_ports=False)
+    assert before in home.settings_file.read_text()
+
+    for _ in range(2):
+        address = KafkaAddress.parse(initialise(home, {}, free_ports=False, broker=True).kafka_bootstrap)
+        assert (address.servers, address.protocol, address.mechanism) == (after, "sasl_plaintext", "SCRAM-SHA-512")
+        assert address.credentials == str(tmp_path / "kafka" / "muster.json")
 
 
 def test_settings_that_a_person_wrote_are_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from orchestration.local import ports as local_ports
 from orchestration.local import seaweedfs
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
-from orchestration.local.kafka import broker, jars, topics
+from orchestration.local.kafka import broker, jars, topics, users
 from orchestration.local.parts import Context, Part, all_parts, select
 from orchestration.local.ports import Ports, pick_free_ports
 from orchestration.local.status import PartState, read_status, take_lock
@@ -34,6 +34,8 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def settings(home: Home) -> Settings:
+    home.make()
+    users.ensure_passwords(home.kafka)
     return initialise(home, {}, free_ports=True)
 
 
@@ -104,6 +106,18 @@ def test_an_s3_server_that_is_not_installed_is_named(tmp_path: Path, monkeypatch
 def test_a_broker_that_is_away_is_an_outage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", 0.5)
     assert code_of(RetriableError, lambda: topics.topic_differences(settings)) == "BROKER_UNAVAILABLE"
+
+
+def test_storage_that_no_broker_can_tell_its_users_is_fatal(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "meta.properties").write_text("rubbish")
+    assert code_of(FatalError, lambda: broker.prepare(tmp_path, pick_free_ports())) == "USERS_NOT_STORED"
+    assert "password=" not in (tmp_path / "users.log").read_text()
+
+
+def test_an_embedded_broker_without_a_logon_is_refused(home: Home) -> None:
+    with pytest.raises(UserError, match=r"write sasl_plaintext://127\.0\.0\.1:9092\?mechanism=SCRAM-SHA-512, or unset"):
+        local_stack.up(home.path, env={"MUSTER_KAFKA_BOOTSTRAP": "127.0.0.1:9092"})
 
 
 def test_a_supervisor_that_ends_at_once_fails_the_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,21 @@ def test_the_credentials_of_kafka_are_a_file_that_nobody_else_reads(secrets: Any
     assert Settings.load(env).kafka_bootstrap.endswith(f"&credentials={file}")
 
 
+def test_the_credentials_of_kafka_may_be_in_a_variable_that_children_do_not_inherit(tmp_path: Path) -> None:
+    text = json.dumps({"username": "muster", "password": HUSH})
+    for read in (provide, point_to_kafka_credentials, point_to_kafka_credentials):
+        env = {"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_CREDENTIALS": text}
+        read(env)
+        file = Path(env["MUSTER_KAFKA_CREDENTIALS_FILE"])
+        assert (json.loads(file.read_text())["password"], stat.S_IMODE(file.stat().st_mode)) == (HUSH, 0o600)
+        assert "MUSTER_KAFKA_CREDENTIALS" not in env
+        if read is provide:
+            file.unlink()
+    with pytest.raises(UserError, match="MUSTER_KAFKA_CREDENTIALS is not JSON") as refused:
+        provide({"MUSTER_HOME": str(tmp_path), "MUSTER_KAFKA_CREDENTIALS": HUSH})
+    assert HUSH not in str(refused.value)
+
+
 def test_a_check_takes_the_file_of_the_program_beside_it(secrets: Any, tmp_path: Path) -> None:
     arn = kept(secrets, {"username": "muster", "password": "first"})
     env = provided(tmp_path, KAFKA_CREDENTIALS=arn)

@@ -1,0 +1,31 @@
+"""How Java programs of others reach the broker: what clients read from a file of properties."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from schemas.kafka_address import KafkaAddress, KafkaCredentials
+
+SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
+
+
+def client_properties(bootstrap: str) -> dict[str, str]:
+    """Properties of a client. They hold the password: never print them."""
+    address = KafkaAddress.parse(bootstrap)
+    properties = {"bootstrap.servers": address.servers, "security.protocol": address.protocol.upper()}
+    if address.credentials is None or address.mechanism is None:
+        return properties
+    user = KafkaCredentials.read(address.credentials, lambda path: Path(path).read_bytes())
+    jaas = f'{SCRAM} required username="{user.username}" password="{user.password}";'
+    return properties | {"sasl.mechanism": address.mechanism, "sasl.jaas.config": jaas}
+
+
+@contextmanager
+def client_file(bootstrap: str, **more: object) -> Iterator[Path]:
+    """A private file with the properties, and more of them, for the time of a run."""
+    with tempfile.NamedTemporaryFile("w", prefix="muster-client-", suffix=".properties", encoding="utf-8") as file:
+        file.write("".join(f"{name}={value}\n" for name, value in (client_properties(bootstrap) | more).items()))
+        file.flush()
+        yield Path(file.name)

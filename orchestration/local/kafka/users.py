@@ -1,0 +1,113 @@
+"""The users of the embedded broker: their passwords in private files, and what each may do.
+
+`muster` is the user of the broker itself and of everything in Muster, and may do everything. `client` is for programs
+outside: it writes events and profiles, and reads job events and membership changes. A password that is missing is made
+at the next start; to change one, remove its file while the stack is stopped.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialUpsertion,
+)
+
+from orchestration.local.home import write_private
+from schemas.kafka_address import KafkaCredentials
+from schemas.topics import EVENTS, JOB_EVENTS, MEMBERSHIP_CHANGES, OWN_GROUP_PREFIX, PROFILES
+
+OWN: Final = "muster"
+CLIENT: Final = "client"
+USERS: Final = (OWN, CLIENT)
+ITERATIONS: Final = 4096
+"""Passwords are random and long, so that more rounds would protect nothing and only slow each connection."""
+PASSWORD_BYTES: Final = 30
+REQUEST_TIMEOUT_S: Final = 15.0
+_STORED: Final = "users.stored"
+
+
+def credentials_file(directory: Path, user: str = OWN) -> Path:
+    """The file with a user's name and password, in the broker's directory; mode 0600."""
+    return directory / f"{user}.json"
+
+
+def ensure_passwords(directory: Path) -> None:
+    """Make the passwords that are missing."""
+    for user in USERS:
+        path = credentials_file(directory, user)
+        if not path.exists():
+            made = {"username": user, "password": secrets.token_urlsafe(PASSWORD_BYTES)}
+            write_private(path, json.dumps(made) + "\n")
+
+
+def passwords(directory: Path) -> dict[str, str]:
+    """Password by user. Raises `FatalError` CREDENTIALS_UNUSABLE."""
+    files = {user: str(credentials_file(directory, user)) for user in USERS}
+    return {
+        user: KafkaCredentials.read(path, lambda name: Path(name).read_bytes()).password for user, path in files.items()
+    }
+
+
+def stored(directory: Path, users: Mapping[str, str]) -> bool:
+    """Whether the broker's storage has these passwords."""
+    try:
+        return bool(json.loads((directory / _STORED).read_text(encoding="utf-8")) == _digests(users))
+    except (OSError, ValueError):
+        return False
+
+
+def remember_stored(directory: Path, users: Mapping[str, str]) -> None:
+    """Note that the broker's storage has these passwords."""
+    write_private(directory / _STORED, json.dumps(_digests(users)) + "\n")
+
+
+def _digests(users: Mapping[str, str]) -> dict[str, str]:
+    return {user: hashlib.sha256(password.encode()).hexdigest() for user, password in users.items()}
+
+
+def store(admin: AdminClient, users: Mapping[str, str]) -> None:
+    """Have a running broker take these passwords. Raises `KafkaException`."""
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
+    changes: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(user, info, password.encode()) for user, password in users.items()
+    ]
+    for done in admin.alter_user_scram_credentials(changes).values():
+        done.result(REQUEST_TIMEOUT_S)
+
+
+def ensure_rules(admin: AdminClient) -> None:
+    """Have a running broker know what `client` may do. Idempotent. Raises `KafkaException`."""
+    for done in admin.create_acls(list(_rules()), request_timeout=REQUEST_TIMEOUT_S).values():
+        done.result(REQUEST_TIMEOUT_S)
+
+
+def _rules() -> Iterator[AclBinding]:
+    allow, deny = AclPermissionType.ALLOW, AclPermissionType.DENY
+    literal, prefixed = ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED
+    for topic in (EVENTS, PROFILES):  # which allows to describe it, too
+        yield _rule(ResourceType.TOPIC, topic, literal, AclOperation.WRITE, allow)
+    for topic in (JOB_EVENTS, MEMBERSHIP_CHANGES):
+        yield _rule(ResourceType.TOPIC, topic, literal, AclOperation.READ, allow)
+    yield _rule(ResourceType.TRANSACTIONAL_ID, "*", literal, AclOperation.WRITE, allow)
+    yield _rule(ResourceType.GROUP, "*", literal, AclOperation.READ, allow)
+    # A stranger in a group of ours would be given partitions of it. A refusal overrides every permission.
+    yield _rule(ResourceType.GROUP, OWN_GROUP_PREFIX, prefixed, AclOperation.ALL, deny)
+
+
+def _rule(
+    kind: ResourceType, name: str, pattern: ResourcePatternType, what: AclOperation, permission: AclPermissionType
+) -> AclBinding:
+    return AclBinding(kind, name, pattern, f"User:{CLIENT}", "*", what, permission)
