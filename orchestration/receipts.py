@@ -177,7 +177,7 @@ def _version_checks(receipt: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         )
         checks["distinct = members"] = (receipt["distinct"], receipt["members"])
         checks["digest of the partitions = digest of the members"] = (str(total), receipt["digest"])
-    if (counts := receipt["membership"]) is not None:
+    if (counts := receipt.get("membership")) is not None:
         checks["base = removed + kept"] = (counts["base"], counts["removed"] + counts["kept"])
         checks["members = added + kept"] = (receipt["members"], counts["added"] + counts["kept"])
     return checks

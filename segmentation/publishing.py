@@ -108,7 +108,7 @@ def new_version(history: History, request: PublishRequest, partitioner: str) -> 
         digest=request.digest,
         base_version=request.base_version,
         source_version=None,
-        counts=request.counts,
+        counts=None if request.mode == "replace" else request.counts,  # whatever version it was built on
         published_at=request.published_at,
         rule=request.rule,
     )
@@ -198,10 +198,10 @@ def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: 
 def check_request(request: PublishRequest) -> None:
     """What must hold before anything is read. Raises `FatalError` COUNTS_MISMATCH or PART_MISMATCH."""
     counts = request.counts
-    if (counts is None) is not (request.mode == "replace"):
-        how = "without" if counts is None else "with"
-        raise FatalError("COUNTS_MISMATCH", f"{request.mode} of import {request.import_id} came {how} counts")
-    if counts is not None and (fault := counts.fault() or _counts_fault(counts, request)):
+    if counts is None:
+        if request.mode != "replace":
+            raise FatalError("COUNTS_MISMATCH", f"{request.mode} of import {request.import_id} came without counts")
+    elif fault := counts.fault() or _counts_fault(counts, request):
         raise FatalError("COUNTS_MISMATCH", f"counts of import {request.import_id}: {fault}", counts=counts.as_record())
     if doubled := sorted(uri for uri, parts in groupby(sorted(p.uri for p in request.parts)) if len(list(parts)) > 1):
         raise FatalError("PART_MISMATCH", f"part {doubled[0]} is listed twice", parts=doubled)
@@ -217,7 +217,7 @@ def check_request(request: PublishRequest) -> None:
 def _counts_fault(counts: MembershipCounts, request: PublishRequest) -> str | None:
     if counts.members != request.members:
         return f"members {counts.members}, the parts hold {request.members}"
-    if counts.base_version != request.base_version:
+    if request.mode != "replace" and counts.base_version != request.base_version:
         return f"counted against version {counts.base_version}, built on {request.base_version}"
     if request.mode == "append" and counts.removed:
         return f"an append removed {counts.removed}"

@@ -55,7 +55,8 @@ class Part:
 class MembershipCounts:
     """What a version does to the members of `base_version` (none = there was no version), exactly.
 
-    base = removed + kept; members = added + kept; `updated` of the kept ones have other attributes.
+    base = removed + kept; members = added + kept; `updated` of the kept ones have other attributes (none = these were not
+    compared).
     """
 
     base: int
@@ -63,18 +64,18 @@ class MembershipCounts:
     removed: int
     kept: int
     members: int
-    updated: int = 0
+    updated: int | None = 0
     base_version: Version | None = None
 
     def fault(self) -> str | None:
         """Which of the sums does not add up, or none."""
-        if min(self.base, self.added, self.removed, self.kept, self.members, self.updated) < 0:
+        if min(self.base, self.added, self.removed, self.kept, self.members, self.updated or 0) < 0:
             return "a count is negative"
         if self.removed + self.kept != self.base:
             return f"removed {self.removed} + kept {self.kept} is not base {self.base}"
         if self.added + self.kept != self.members:
             return f"added {self.added} + kept {self.kept} is not members {self.members}"
-        return f"updated {self.updated} is above kept {self.kept}" if self.updated > self.kept else None
+        return f"updated {self.updated} is above kept {self.kept}" if (self.updated or 0) > self.kept else None
 
     def as_record(self) -> dict[str, int | None]:
         """Plain JSON data."""

@@ -264,7 +264,7 @@ class IcebergVersionStore:
         )
         base = None if before is None else BaseVersion(info=before, parts=self.files(audience, before.version))
         try:
-            return replace(info, counts=compare(replacing, base, s3=self._s3, limits=self._limits))
+            return replace(info, counts=compare(replacing, base, s3=self._s3, limits=self._limits, attributes=False))
         except RetriableError as exc:
             if not exceeds_limits(exc):
                 raise

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pyarrow as pa
 
@@ -204,24 +203,24 @@ class InMemoryVersionStore:
         if info.counts is not None or self._read is None:
             return info
         before = self._history(audience).current
-        old = {} if before is None else self._rows(self._audiences[audience.audience_id].parts[before.version], before)
-        new = self._rows(parts, info)
-        kept = old.keys() & new.keys()
+        known = self._audiences.get(audience.audience_id)
+        old = set() if before is None or known is None else self._users(known.parts[before.version], before)
+        new = self._users(parts, info)
         counts = MembershipCounts(
             base=len(old),
-            added=len(new) - len(kept),
-            removed=len(old) - len(kept),
-            kept=len(kept),
+            added=len(new - old),
+            removed=len(old - new),
+            kept=len(old & new),
             members=len(new),
-            updated=sum(new[user] != {name: old[user].get(name) for name in new[user]} for user in kept),
+            updated=0 if before is None else None,
             base_version=None if before is None else before.version,
         )
         return replace(info, counts=counts)
 
-    def _rows(self, parts: Iterable[Part], info: VersionInfo) -> dict[str, dict[str, Any]]:
+    def _users(self, parts: Iterable[Part], info: VersionInfo) -> set[str]:
         assert self._read is not None
         batches = (batch for part in parts if part.rows for batch in self._read(part, info.row_schema))
-        return {row["user_id"]: row for batch in batches for row in batch.to_pylist()}
+        return {user for batch in batches for user in batch.column("user_id").to_pylist()}
 
     def _history(self, audience: AudienceRef) -> History:
         known = self._audiences.get(audience.audience_id)

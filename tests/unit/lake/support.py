@@ -180,12 +180,15 @@ def request(ref: AudienceRef, parts: tuple[Part, ...], order: str, **changes: An
     return PublishRequest(**(values | changes))
 
 
-def counts(base: int, added: int, removed: int, kept: int, base_version: int | None) -> MembershipCounts:
+def counts(
+    base: int, added: int, removed: int, kept: int, base_version: int | None, updated: int | None = 0
+) -> MembershipCounts:
     return MembershipCounts(
         base=base,
         added=added,
         removed=removed,
         kept=kept,
         members=added + kept,
+        updated=updated,
         base_version=None if base_version is None else Version(base_version),
     )
