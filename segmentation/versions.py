@@ -113,6 +113,7 @@ class PublishRequest:
     remove parts were built on (none = there was no version). `counts` come with these two; a replace is counted when it
     is published.
     `max_shrink_percent`: refuse when more than that share of the current members would go (none = no guard).
+    `drop_columns`, `retype_columns`: names of columns that may go, or change their type.
     `rule`: of the segment whose snapshot it is; none for files.
     """
 
@@ -129,6 +130,8 @@ class PublishRequest:
     max_shrink_percent: float | None
     published_at: datetime
     rule: SegmentRule | None = None
+    drop_columns: Set[str] = frozenset()
+    retype_columns: Set[str] = frozenset()
 
     @property
     def members(self) -> int:
@@ -228,7 +231,7 @@ class VersionStore(Protocol):
         """Re-read and check every part, then make the version in one commit.
 
         `on_rows` is told, from any thread, how many rows have been re-read so far; a part may be read in its midst.
-        Raises `UserError` AUDIENCE_WOULD_SHRINK, SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError` PART_MISMATCH,
+        Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError` PART_MISMATCH,
         PART_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others kept winning.
         """
 

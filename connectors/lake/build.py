@@ -8,7 +8,7 @@ their value.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class BaseVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedParts:
-    """The reconciled parts of one import: at most one a partition."""
+    """The reconciled parts of one import: at most one a partition. `drop`: columns of the base that go."""
 
     import_id: JobId
     attempt: Attempt
@@ -54,6 +54,7 @@ class ImportedParts:
     partitions: int
     row_schema: RowSchema
     parts: Sequence[Part]
+    drop: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +171,8 @@ def compare(imported: ImportedParts, base: BaseVersion | None, *, s3: S3Access, 
 
 def result_schema(imported: ImportedParts, base: BaseVersion) -> RowSchema:
     """Columns of the version to come: a remove keeps those of the base, an append adds its own."""
-    if imported.mode == "remove":
-        return base.info.row_schema
-    return merged_schema(base.info.row_schema, imported.row_schema)
+    incoming = RowSchema() if imported.mode == "remove" else imported.row_schema
+    return merged_schema(base.info.row_schema, incoming, imported.drop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
