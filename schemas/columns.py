@@ -162,9 +162,10 @@ class ImportSpec:
         return RowSchema(columns=self.columns)
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """This spec with some keys changed. Without new `columns`, those stay that `changes` does not drop.
+        """The spec with some keys changed. Without new `columns`, those stay that `changes` does not drop.
 
-        What may be dropped or retyped adds up; a column that is named again is not dropped. Raises `UserError` BAD_SPEC.
+        What may be dropped or retyped adds up; a column that is named again is not dropped. Raises `UserError`
+        BAD_SPEC, BAD_COLUMN.
         """
         record = {**self.as_record(), **changes}
         dropped = set(changes.get("drop_columns", ()))

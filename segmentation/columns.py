@@ -1,6 +1,6 @@
 """How the columns of an audience change: what a version adds, drops and retypes, and what may change at all."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -60,12 +60,13 @@ def check_change(audience: str, before: RowSchema, after: RowSchema, *, drop: Se
         return
     what = [f"the audience {audience} would lose {', '.join(f'{c.name} ({c.type})' for c in lost)}"] if lost else []
     what += [f"{c.name} would change from {c.before} to {c.after}" for c in retyped]
-    kept = " ".join(f"--column {name}:{type_}" for name, type_ in _kept(lost, retyped))
+    kept = _options([*((c.name, c.type) for c in lost), *((c.name, c.before) for c in retyped)])
     said = " ".join([*(f"--drop-column {c.name}" for c in lost), *(f"--retype {c.name}" for c in retyped)])
+    new = _options([(c.name, c.type) for c in after.columns]) + " " if retyped else ""
     raise UserError(
         "COLUMNS_WOULD_CHANGE",
-        f"{', and '.join(what)}. Import with {kept} to keep what there is. If the change is what you want, say {said}; "
-        f"for files in the inbox, schedules and snapshots, `muster audiences configure {audience} {said}`",
+        f"{', and '.join(what)}. Import with {kept} to keep what there is. If the change is what you want, add {said}; "
+        f"for files in the inbox, schedules and snapshots, `muster audiences configure {audience} {new}{said}`",
         audience=audience,
         lost=[c.name for c in lost],
         retyped=[c.name for c in retyped],
@@ -123,5 +124,5 @@ def with_columns_of(kept: ImportSpec, version: RowSchema, imported: ImportSpec |
     return replace(kept, columns=(*columns, *(c for c in kept.columns if c.name not in known)))
 
 
-def _kept(lost: list[Column], retyped: list[Retyped]) -> list[tuple[str, str]]:
-    return [*((c.name, c.type) for c in lost), *((c.name, c.before) for c in retyped)]
+def _options(columns: Iterable[tuple[str, ColumnType]]) -> str:
+    return " ".join(f"--column {name}:{type_}" for name, type_ in columns)

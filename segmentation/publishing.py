@@ -185,6 +185,11 @@ def require_version(history: History, audience: AudienceRef, number: Version) ->
     return version
 
 
+def version_before(versions: Iterable[VersionInfo], info: VersionInfo) -> VersionInfo | None:
+    """The version that `info` followed; none for the first, and where expiry has forgotten it."""
+    return next((v for v in versions if v.version == info.version - 1), None)
+
+
 def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: float | None) -> None:
     """Refuse a version that has too few of the members there were. Raises `UserError` AUDIENCE_WOULD_SHRINK."""
     if current is None or max_shrink_percent is None or current.members == 0:
@@ -242,7 +247,7 @@ def merged_schema(base: RowSchema, incoming: RowSchema, drop: Set[str] = frozens
 
 
 def check_columns(existing: RowSchema, incoming: RowSchema) -> None:
-    """An append keeps rows, so no column may change its type or the case of its name. Raises `UserError` SCHEMA_MISMATCH."""
+    """Rows stay, so no column changes its type or the case of its name. Raises `UserError` SCHEMA_MISMATCH."""
     known = {c.name.lower(): c for c in existing.columns}
     for column in incoming.columns:
         old = known.get(column.name.lower())

@@ -7,7 +7,7 @@ from orchestration.cli import exits
 from orchestration.cli.console import print_json, print_line, print_pairs, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
-from orchestration.cli.rendering import job_line, job_lines
+from orchestration.cli.rendering import column_pairs, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.cli.session import SESSION
 from schemas.ids import JobId
@@ -142,6 +142,8 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     if (counts := receipt.get("membership")) is not None:
         shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed", "kept")]
         pairs.append(("change", ", ".join(shown)))
+    if "columns" in receipt:  # not in receipts of earlier releases
+        pairs += column_pairs(receipt["columns"], receipt["column_changes"])
     pairs += [
         ("members", number(receipt["members"])),
         ("digest", receipt["digest"]),

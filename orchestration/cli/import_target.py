@@ -36,6 +36,11 @@ def target_of(
             f"with --kind {kind}, --audience, --manifest (of an export of members), --max-shrink and --allow-shrink "
             "have no meaning"
         )
+    if "drop_columns" in changes:
+        raise typer.BadParameter(
+            f"{kind} lose no column by an import; `muster audiences configure _{kind}` forgets a type",
+            param_hint="--drop-column",
+        )
     if only_columns:
         changes = {**changes, "other_columns": False}
     activity = next(name for name in RESERVED if name == kind)

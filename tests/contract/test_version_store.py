@@ -292,9 +292,11 @@ def test_a_replace_brings_new_columns_and_leaves_old_ones_that_it_may_drop(bench
 def test_a_column_changes_its_type_only_where_that_is_said_and_a_rollback_brings_it_back(bench: Bench) -> None:
     ref = audience()
     text = RowSchema(columns=(Column(name="age", type="string"),))
-    bench.store.publish(request(ref, bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": 30}], AGE), "10", row_schema=AGE))
+    bench.store.publish(
+        request(ref, bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": 30}], AGE), "10", row_schema=AGE)
+    )
     retyped = bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": "old"}], text)
-    with pytest.raises(UserError, match="age would change from long to string.*--retype age") as caught:
+    with pytest.raises(UserError, match=r"age would change from long to string.*--retype age") as caught:
         bench.store.publish(request(ref, retyped, "20", row_schema=text))
     assert (caught.value.code, caught.value.detail["retyped"]) == ("COLUMNS_WOULD_CHANGE", ["age"])
     bench.store.publish(request(ref, retyped, "20", row_schema=text, retype_columns=frozenset({"age"})))

@@ -142,7 +142,9 @@ def test_a_time_without_an_offset_fails_the_import_and_names_line_and_column(dep
 
 def dry(deployment: Deployment, path: Path, content: str, **overrides: Any) -> ActivityDryRun:
     path.write_bytes(content.encode())
-    return activity_dry_run(deployment.context, path, kind="events", overrides=overrides, on_progress=lambda _: None)
+    return activity_dry_run(
+        deployment.context, path, tenant=ACME, kind="events", overrides=overrides, on_progress=lambda _: None
+    )
 
 
 def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deployment, tmp_path: Path) -> None:
@@ -162,6 +164,7 @@ def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment
         activity_dry_run(
             deployment.context,
             tmp_path / "a.csv.gz",
+            tenant=ACME,
             kind="events",
             overrides={"other_columns": False},
             on_progress=lambda _: None,
