@@ -48,10 +48,13 @@ class ColumnChanges:
         }
 
 
-def check_change(audience: str, before: RowSchema, after: RowSchema, *, drop: Set[str], retype: Set[str]) -> None:
+def check_change(
+    audience: str, before: RowSchema, after: RowSchema, *, drop: Set[str], retype: Set[str], of_file: bool = True
+) -> None:
     """Refuse columns that would go, or change their type, and are not in `drop` or `retype`.
 
-    Raises `UserError` COLUMNS_WOULD_CHANGE.
+    `of_file`: whether the new members come from a file, which may have columns. Raises `UserError`
+    COLUMNS_WOULD_CHANGE.
     """
     changes = ColumnChanges.between(before, after)
     lost = [c for c in changes.dropped if c.name not in drop]
@@ -63,10 +66,16 @@ def check_change(audience: str, before: RowSchema, after: RowSchema, *, drop: Se
     kept = _options([*((c.name, c.type) for c in lost), *((c.name, c.before) for c in retyped)])
     said = " ".join([*(f"--drop-column {c.name}" for c in lost), *(f"--retype {c.name}" for c in retyped)])
     new = _options([(c.name, c.type) for c in after.columns]) + " " if retyped else ""
+    configure = f"`muster audiences configure {audience} {new}{said}`"
+    hint = (
+        f"Import with {kept} to keep what there is. If the change is what you want, add {said}; for files in the inbox "
+        f"and for schedules, {configure}"
+        if of_file
+        else f"A snapshot has no columns: give it an audience of its own, or, if that is what you want, {configure}"
+    )
     raise UserError(
         "COLUMNS_WOULD_CHANGE",
-        f"{', and '.join(what)}. Import with {kept} to keep what there is. If the change is what you want, add {said}; "
-        f"for files in the inbox, schedules and snapshots, `muster audiences configure {audience} {new}{said}`",
+        f"{', and '.join(what)}. {hint}",
         audience=audience,
         lost=[c.name for c in lost],
         retyped=[c.name for c in retyped],

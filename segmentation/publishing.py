@@ -90,6 +90,7 @@ def decide(history: History, request: PublishRequest) -> AlreadyPublished | Supe
             request.row_schema,
             drop=request.drop_columns,
             retype=request.retype_columns,
+            of_file=request.rule is None,
         )
     return None
 

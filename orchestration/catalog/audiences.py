@@ -144,13 +144,19 @@ class AudienceStore:
         with self._database.read() as connection:
             return [_audience(row) for row in connection.execute(query).mappings()]
 
-    def configure(self, audience_id: JobId, *, spec: ImportSpec, retention: Retention) -> None:
-        """Replace the import spec and retention of an audience; running jobs keep those they were registered with."""
+    def configure(
+        self, audience_id: JobId, *, spec: ImportSpec, retention: Retention, with_columns: bool = True
+    ) -> None:
+        """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
+
+        Without `with_columns`, one whose columns were never kept stays so.
+        """
+        state = {"state": "standing"} if with_columns else {}
         with self._database.write() as connection:
             connection.execute(
                 audiences.update()
                 .where(audiences.c.audience_id == audience_id)
-                .values(spec=spec.as_record(), retention=retention.as_record(), state="standing")
+                .values(spec=spec.as_record(), retention=retention.as_record(), **state)
             )
 
     def keep_spec(self, audience_id: JobId, after: Callable[[Audience], ImportSpec]) -> None:

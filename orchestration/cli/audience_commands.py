@@ -104,7 +104,7 @@ def configure(
     check_recipients(settings(), notify_email or (), notify_webhook or ())
     from orchestration.operations import audiences as operations
 
-    context = lake_context()
+    context = catalog_context() if operations.COLUMN_KEYS.isdisjoint(changes) else lake_context()
     if (kind := kind_of_target(name)) != "audience":
         if keep_versions or keep_days or notify_email or notify_webhook or notify_nobody:
             raise typer.BadParameter(f"{name} has import settings alone: neither versions nor recipients of its own")

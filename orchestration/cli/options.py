@@ -99,9 +99,7 @@ DropColumns = Annotated[
 ]
 Retyped = Annotated[
     list[str] | None,
-    typer.Option(
-        "--retype", metavar="NAME", help="Column that may get another type, by --column; once for each."
-    ),
+    typer.Option("--retype", metavar="NAME", help="Column that may get another type, by --column; once for each."),
 ]
 OutputPath = Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Write to this file.")]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from segmentation.versions import VersionInfo
 
 COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
+COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
+"""Keys of an import spec that are held against the versions there are."""
 
 
 def find(context: "Context", tenant: str, name: str) -> Audience:
@@ -51,29 +53,34 @@ def configure(
     Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
     """
     audience = find(context, tenant, name)
+    kept_versions = changed_retention(audience.retention, retention)
+    spec, with_columns = audience.spec.changed(changes), not COLUMN_KEYS.isdisjoint(changes)
+    if with_columns:
+        spec = _with_changed_columns(context, audience, changes)
+    context.audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
+    return find(context, tenant, name)
+
+
+def _with_changed_columns(context: "Context", audience: Audience, changes: Mapping[str, Any]) -> ImportSpec:
     current, kept = context.versions.current(ref_of(audience)), present_spec(context, audience)
     spec, before = kept.changed(changes), RowSchema() if current is None else current.row_schema
     named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
     if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
         raise UserError(
             "NO_SUCH_COLUMN",
-            f"audience {name} has no column {', '.join(unknown)}; it has "
+            f"audience {audience.name} has no column {', '.join(unknown)}; it has "
             f"{', '.join(c.name for c in (kept.columns or before.columns)) or 'none'}",
-            audience=name,
+            audience=audience.name,
             columns=unknown,
         )
     check_change(audience.name, before, spec.row_schema, drop={*spec.drop_columns}, retype={*spec.retype_columns})
     due = ColumnChanges.between(before, spec.row_schema)
-    spec = replace(
+    return replace(
         spec,
         columns=ordered(spec.columns, kept.columns),
         drop_columns=tuple(c.name for c in due.dropped),
         retype_columns=tuple(c.name for c in due.retyped),
     )
-    context.audiences.configure(
-        audience.audience_id, spec=spec, retention=changed_retention(audience.retention, retention)
-    )
-    return find(context, tenant, name)
 
 
 def configure_activity(context: "Context", tenant: str, kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:

@@ -48,7 +48,7 @@ def publish(context: Context, job_id: JobId) -> View:
     rows, place = sum(part.rows for part in request.parts), context.settings.place
     report = StageReport(context.progress, job_id, "publish", total=rows, unit="rows", place=place)
     try:
-        context.audiences.check_publishable(request.audience.audience_id)
+        context.audiences.check_publishable(audience_ref(job).audience_id)
         outcome = context.versions.publish(request, lambda read: report.update(done=read, rows=read))  # 2
     except (UserError, FatalError) as exc:  # refused before the commit: there is no version
         _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), unpublished=True)

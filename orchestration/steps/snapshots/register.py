@@ -33,7 +33,7 @@ def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> 
     into = context.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
     kept = present_spec(context, into)
     drop = frozenset(kept.drop_columns)
-    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset())
+    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), of_file=False)
     shrink = None if request.allow_shrink else kept.max_shrink_percent
     order_ms = max(now_ms(), request.at_ms or 0)
     return replace(
