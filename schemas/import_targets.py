@@ -1,6 +1,6 @@
 """Where an import goes: to an audience by its name, or to all events or profiles of a tenant by a reserved one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,16 +31,18 @@ def activity_spec(kind: ImportKind, changes: Mapping[str, Any], kept: ImportSpec
     """The import spec of a file of events or profiles: `kept` for the tenant, with the keys that were given.
 
     Of the columns only those need be given that have another type than text, or another name than in the file, and
-    that are not known. Raises `UserError` BAD_SPEC, BAD_COLUMN.
+    that are not known. Those that are given are known from then on, unless `changes` says itself which are: it is then
+    the record of a spec that was completed by a file. Raises `UserError` BAD_SPEC, BAD_COLUMN.
     """
     if changes.get("kind", kind) != kind:
         raise UserError("BAD_SPEC", f"{changes['kind']} cannot be imported as {kind}", kind=changes["kind"])
-    given = ImportSpec.from_record({"columns": changes.get("columns", [])}).columns
+    given = _columns(changes.get("columns", []))
     named = {column.name for column in given}
     own = () if kept is None else tuple(column for column in kept.columns if column.name not in named)
     columns = columns_of(kind, (*own, *given))
     known = {column.name: column for column in (() if kept is None else kept.known_columns)}
-    known |= {column.name: column for column in columns if not is_fixed(kind, column.name)}
+    learned = _columns(changes["known_columns"]) if "known_columns" in changes else columns
+    known |= {column.name: column for column in learned if not is_fixed(kind, column.name)}
     record = {
         "mode": "append",
         "other_columns": True,
@@ -69,6 +71,10 @@ def configured_spec(kept: ImportSpec | None, kind: ImportKind, changes: Mapping[
     spec = activity_spec(kind, changes, kept)
     fixed = tuple(column for column in spec.columns if is_fixed(kind, column.name))
     return replace(spec, columns=fixed, drop_columns=(), retype_columns=())
+
+
+def _columns(records: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    return ImportSpec.from_record({"columns": records}).columns
 
 
 def _record(column: Column) -> dict[str, Any]:

@@ -141,11 +141,20 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
         key=str(job.source["key"]),
         version_id=job.source.get("version_id"),
         sequencer=str(job.source.get("sequencer") or ""),
-        # A job that was refused at registration has no spec of its own, only what was asked for.
-        overrides=job.source["overrides"] if "overrides" in job.source else job.spec.as_record(),
+        overrides=_options_of(job),
         retry_of=job.job_id,
     )
     return start(context, request)
+
+
+def _options_of(job: "Job") -> Mapping[str, Any]:
+    """What an earlier job was asked for; one that was refused at registration has no spec of its own."""
+    if "overrides" in job.source:
+        asked: Mapping[str, Any] = job.source["overrides"]
+        return asked
+    # Columns that came from the file itself were not named by anybody.
+    named = {} if job.kind == "audience" else {"known_columns": []}
+    return {**named, **job.spec.as_record()}
 
 
 def start(context: "Context", request: ImportRequest) -> JobId:
