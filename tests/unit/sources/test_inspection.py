@@ -115,7 +115,7 @@ def test_hints_say_what_to_do(tmp_path: Path) -> None:
     )
     assert inspected(tmp_path, "f.csv", b"user_id,at,x,x\na,2024-01-01 00:00,,\n").hints == (
         "columns that are there more than once cannot be kept: 'x'",
-        "timestamps without an offset need a time zone in the spec: 'at'",
+        "times without an offset are read as UTC: 'at'; say their --timezone",
     )
 
 
