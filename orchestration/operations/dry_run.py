@@ -264,8 +264,8 @@ def _guards(
     try:
         if spec.mode == "append":
             check_columns(current.row_schema, spec.row_schema)
-        may = {"drop": {*spec.drop_columns}, "retype": {*spec.retype_columns}}
-        check_change(audience, current.row_schema, _columns_of(spec, current.row_schema), **may)
+        after, drop, retype = _columns_of(spec, current.row_schema), {*spec.drop_columns}, {*spec.retype_columns}
+        check_change(audience, current.row_schema, after, drop=drop, retype=retype)
     except UserError as exc:
         problems.append(exc)
     return problems

@@ -35,8 +35,8 @@ def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> Im
     if untyped := sorted(set(overrides.get("retype_columns", ())) - {column.name for column in spec.columns}):
         raise UserError("BAD_SPEC", f"say the new type: --column {untyped[0]}:TYPE", columns=untyped)
     if spec.mode == "replace":
-        may = {"drop": {*spec.drop_columns}, "retype": {*spec.retype_columns}}
-        check_change(name, kept.row_schema, spec.row_schema, **may)
+        drop, retype = {*spec.drop_columns}, {*spec.retype_columns}
+        check_change(name, kept.row_schema, spec.row_schema, drop=drop, retype=retype)
     elif spec.mode == "append":
         check_columns(kept.row_schema, spec.row_schema)
     return spec

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.records import Audience, Job
+from orchestration.catalog.records import Audience, Job, JobError
 from orchestration.clock import now_ms
 from orchestration.operations import audiences as operations
 from orchestration.operations.mending import mend
@@ -154,6 +154,49 @@ def test_an_audience_from_before_has_the_columns_of_its_newest_version(deploymen
     assert (vip(deployment).state, vip(deployment).spec.columns) == ("standing", (AGE, SEEN))
     from_before(ImportSpec(columns=(CITY,)))
     assert operations.configure(context, ACME, VIP, {"drop_columns": ["seen"]}, {}).spec.columns == (AGE, CITY)
+
+
+def at_fault(deployment: Deployment, number: int, **overrides: Any) -> Job:
+    """An import whose file was at fault."""
+    request = deployment.request(key=f"acme/vip/{number}.csv", overrides=overrides)
+    job = deployment.run(deployment.register(request), until="IMPORTING")
+    error = JobError(kind="user", code="TOO_MANY_REJECTS", message="no", detail={})
+    return deployment.context.jobs.fail(job.job_id, error, now_ms=now_ms())[1]
+
+
+def test_a_retry_takes_the_settings_that_the_audience_has_meanwhile(deployment: Deployment) -> None:
+    context = deployment.context
+    imported(deployment, 1, columns=columns(AGE))
+    job = at_fault(deployment, 2)
+    for options in ({}, {"with_audience_settings": True}):  # which are those of the job
+        with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*configure vip -t acme` and add --with-audience-sett"):
+            deployment.retry(job, **options)
+    operations.configure(context, ACME, VIP, {"max_reject_share": 0.1}, {})
+    with pytest.raises(UserError, match="--with-audience-settings takes what the audience is set to now") as refused:
+        deployment.retry(job)
+    assert refused.value.detail["settings_changed"] is True
+    again = deployment.retry(job, with_audience_settings=True)
+    assert (again.retry_of, again.spec) == (job.job_id, vip(deployment).spec)
+    assert deployment.run(again).state == "READY"
+
+
+def test_a_retry_of_a_first_import_has_settings_once_somebody_has_made_its_audience(deployment: Deployment) -> None:
+    job = at_fault(deployment, 1, columns=columns(CITY))
+    with pytest.raises(UserError, match=r"NO_SETTINGS: there is no audience 'vip'.*audiences create vip -t acme"):
+        deployment.retry(job, with_audience_settings=True)
+    with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*audiences create vip -t acme"):
+        deployment.retry(job)
+    made = operations.create(deployment.context, ACME, VIP, {"columns": columns(AGE)}, {})
+    assert made.audience_id == job.audience_id
+    assert deployment.retry(job, with_audience_settings=True).spec.columns == (AGE,)
+
+
+def test_a_refused_import_is_retried_with_the_settings_of_its_audience(deployment: Deployment) -> None:
+    imported(deployment, 1, columns=columns(AGE))
+    refused = imported(deployment, 2, columns=[])
+    assert code_of(refused) == "COLUMNS_WOULD_CHANGE"
+    again = deployment.retry(refused, with_audience_settings=True)
+    assert deployment.run(again).state == "READY"
 
 
 def test_columns_are_compared_by_name_and_type() -> None:
