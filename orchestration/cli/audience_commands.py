@@ -1,6 +1,7 @@
 """`muster audiences`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -148,6 +149,7 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
     del json
     from orchestration.operations.audiences import activity_settings, find
     from orchestration.steps.references import ref_of
+    from orchestration.steps.specs import present_spec
     from schemas.import_targets import kind_of_target
 
     if (kind := kind_of_target(name)) != "audience":
@@ -156,6 +158,7 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
     context = lake_context()
     audience = find(context, tenant, name)
     ref = ref_of(audience)
+    audience = replace(audience, spec=present_spec(context, audience))
     _print_audience(context, audience, context.versions.current(ref), context.versions.address(ref))
 
 
