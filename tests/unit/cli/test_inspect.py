@@ -1,6 +1,7 @@
 """`muster inspect`: what it suggests, `muster import` takes, to the last option."""
 
 import gzip
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,20 @@ def test_what_is_suggested_is_accepted(
         Path(source), spec, partitions=2, limits=ParseLimits(), rejects=NoRejects(), on_progress=lambda _: None
     )
     assert (of, source, found.rows, found.rejected) == (kind, str(file), rows, rejected)
+
+
+def test_numbers_of_events_are_numbers_and_what_has_a_meaning_of_its_own_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "o.csv").write_text(ORDERS)
+    assert main(["inspect", str(tmp_path / "o.csv"), "--kind", "events", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert shlex.split(said["import"])[3:] == [
+        *("--kind", "events", "--id-column", "uid", "--column", "event=Event Name"),
+        *("--column", "occurred_at:timestamp=ts", "--column", "total:double"),
+        *("--timezone", "UTC", "--max-reject-share", "0.5000"),
+    ]
+    assert said["hints"] == ["times without an offset are read as UTC: 'ts'; say their --timezone"]
 
 
 def test_what_looks_like_no_event_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
