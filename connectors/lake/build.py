@@ -138,7 +138,8 @@ def compare(imported: ImportedParts, base: BaseVersion | None, *, s3: S3Access, 
     """
     if base is None:
         return _first_version(imported).counts
-    merged_schema(base.info.row_schema, imported.row_schema)
+    if imported.mode != "replace":  # of which no row is merged with one of the base
+        merged_schema(base.info.row_schema, imported.row_schema)
     groups: list[tuple[list[str], list[str]]]
     if base.aligned(imported.partitions):
         groups = [
@@ -187,11 +188,15 @@ class _Sides:
     def overlap(self, connection: duckdb.DuckDBPyConnection) -> _Overlap:
         if not self.incoming or not self.base:
             return _Overlap(matched=0, updated=0)
-        known = set(self.base_schema.names)
-        changes = [
-            differs(column, "i", "b") if column.name in known else f"i.{identifier(column.name)} IS NOT NULL"
-            for column in self.incoming_schema.columns
-        ]
+        types = {column.name: column.type for column in self.base_schema.columns}
+        changes = []
+        for column in self.incoming_schema.columns:
+            name = identifier(column.name)
+            if types.get(column.name) == column.type:
+                changes.append(differs(column, "i", "b"))
+            else:  # a value of another type is another value
+                changes.append(f"i.{name} IS NOT NULL")
+                changes += [f"b.{name} IS NOT NULL"] if column.name in types else []
         [row] = connection.execute(
             f"SELECT count(*), count(*) FILTER ({' OR '.join(changes) or 'false'}) "  # noqa: S608  # names are quoted
             f"FROM {self._incoming} AS i JOIN {self._base} AS b USING ({USER_ID})"

@@ -149,7 +149,7 @@ def test_a_replace_and_a_rollback_count_what_they_do_to_the_version_before(bench
     bench.store.publish(request(ref, bench.parts.write(ref, new_id(), changed + came, AGE), "20", row_schema=AGE))
     bench.store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
     bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
-    bench.store.publish(bench.replace(ref, "40"))
+    bench.store.publish(bench.replace(ref, "40", drop_columns=frozenset({"age"})))
     assert [version.counts for version in bench.store.versions(ref)] == [
         counts(0, 40, 0, 0, None),
         dataclasses.replace(counts(40, 5, 10, 30, 1), updated=10),
@@ -304,6 +304,7 @@ def test_a_column_changes_its_type_only_where_that_is_said_and_a_rollback_brings
     bench.store.rollback(ref, Version(2), operation_id=new_id(), order_key="40", at=AT)
     assert [v.row_schema.columns[0].type for v in bench.store.versions(ref)] == ["long", "string", "long", "string"]
     assert [bench.values(ref, n, "age") for n in (1, 2, 3, 4)] == [[30], ["old"], [30], ["old"]]
+    assert [v.counts and (v.counts.kept, v.counts.updated) for v in bench.store.versions(ref)][1:] == [(1, 1)] * 3
 
 
 def test_a_dropped_column_comes_back_with_another_type_or_case_only_where_that_is_said(bench: Bench) -> None:
