@@ -177,7 +177,7 @@ def inspect(
         rejects=tuple(rejects),
         columns=() if layout is None or spec is None else _columns(layout["names"], spec, seen),
         fault=fault,
-        hints=tuple(_hints(layout, local)),
+        hints=tuple(_hints(layout)),
         local_times=local,
         spec=spec,
     )
@@ -224,7 +224,7 @@ def _local_times(spec: ImportSpec, seen: dict[str, _Seen]) -> tuple[str, ...]:
     return tuple(c.file_name for c in times if seen[c.name].local_time)
 
 
-def _hints(layout: dict[str, Any] | None, local: tuple[str, ...]) -> list[str]:
+def _hints(layout: dict[str, Any] | None) -> list[str]:
     hints: list[str] = []
     if layout is None:
         return hints
@@ -234,6 +234,4 @@ def _hints(layout: dict[str, Any] | None, local: tuple[str, ...]) -> list[str]:
             hints.append(f"the columns seem to be separated by {word}; only commas are read")
     if doubled := sorted(n for n, times in Counter(names).items() if times > 1):
         hints.append(f"columns that are there more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
-    if local:
-        hints.append(f"times without an offset are read as UTC: {', '.join(map(repr, local))}; say their --timezone")
     return hints

@@ -60,7 +60,7 @@ class DryRun:
     rejected_by_code: dict[str, int]
     duplicates: int
     counts: MembershipCounts
-    columns: RowSchema = RowSchema()  # noqa: RUF009  # frozen
+    columns: RowSchema = field(default_factory=RowSchema)
     column_changes: ColumnChanges | None = None
     problems: tuple[UserError, ...] = ()
     examples: tuple[Reject, ...] = field(default=())

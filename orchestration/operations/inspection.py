@@ -75,6 +75,9 @@ def inspect_source(
         hints = (*hints, *more)
         words += ["--only-columns"] if only else []
     words += _options(spec, rows=rows, rejected=rejected)
+    if spec.timezone is not None:
+        local = ", ".join(map(repr, found.local_times))
+        hints = (*hints, f"times without an offset are read as {spec.timezone}: {local}; say their --timezone")
     return found, Suggestion(command=" ".join(map(shlex.quote, words)), hints=hints)
 
 
@@ -107,7 +110,7 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
     lost = [column.name for column in found.columns if column.type is None]
     own: list[Column] = []
     for name, column in kept.items():
-        if name in {fixed.file_name for fixed in named}:
+        if name in {fixed.file_name for fixed in named} or is_fixed(kind, name):
             continue
         type_: ColumnType = "double" if column.type == "long" else column.type
         if type_ not in types:
@@ -122,12 +125,12 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
     if not only:
         own = [c for c in own if c.source is not None or (found.format == "csv" and c.type != "string")]
     columns = (*named, *own[:room])
-    zone = "UTC" if {column.file_name for column in columns} & set(found.local_times) else None
+    times = {column.file_name for column in columns_of(kind, columns) if column.type == "timestamp"}
     record = {
         "id_column": found.spec.id_column,
         "format": found.spec.format,
         "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in columns],
-        "timezone": zone,
+        "timezone": "UTC" if times & set(found.local_times) else None,
         "other_columns": not only,
     }
     hints = (f"{kind} cannot keep these columns: {', '.join(map(repr, lost[:10]))}",) if lost else ()

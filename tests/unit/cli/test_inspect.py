@@ -49,6 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any
     [
         ("times.csv", TIMES, "audience", 2, 0),
         ("times.csv", TIMES, "profiles", 2, 0),
+        ("plain.csv", "user_id,event,occurred_at\nu1,e,2026-01-01T10:00:00\n", "events", 1, 0),
         ("orders.csv", ORDERS, "audience", 2, 0),
         ("orders.csv", ORDERS, "events", 2, 1),
         ("orders.csv", ORDERS, "profiles", 2, 0),
