@@ -36,7 +36,7 @@ from orchestration.operations.export_jobs import follow, submit
 from orchestration.operations.exports import verify_export
 from orchestration.operations.follow import JobView, look
 from orchestration.operations.rejects import read_rejects, rejects_file
-from orchestration.operations.spec import changed_spec, spec_changes
+from orchestration.operations.spec import spec_changes
 from orchestration.operations.submit import DEFAULT_TENANT, submit_file
 from orchestration.settings import Settings
 from orchestration.steps.exports.request import ExportRequest
@@ -169,7 +169,7 @@ def _prepare(context: Context) -> None:
     for name, share in ((LARGE, 0.01), (SMALL, 0.0)):
         changes = spec_changes(columns=["age:long", "country"], max_reject_share=share, allow_shrink=True)
         audience = context.audiences.ensure(DEFAULT_TENANT, name, new_id=fresh_id(), now_ms=now_ms())
-        spec = changed_spec(ImportSpec(), changes)
+        spec = ImportSpec().changed(changes)
         context.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention)
 
 

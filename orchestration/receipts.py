@@ -9,12 +9,18 @@ from orchestration.catalog.records import Job
 from orchestration.clock import iso
 from schemas.digest import Digest
 from schemas.errors import FatalError
+from segmentation.columns import ColumnChanges
 from segmentation.completion import Complete
 from segmentation.versions import VersionInfo
 
 
-def make_receipt(job: Job, found: Complete, version: VersionInfo, *, finished_at_ms: int) -> dict[str, Any]:
-    """The receipt as plain JSON data. Raises `FatalError` RECEIPT_DOES_NOT_ADD_UP naming the sum."""
+def make_receipt(
+    job: Job, found: Complete, version: VersionInfo, before: VersionInfo | None, *, finished_at_ms: int
+) -> dict[str, Any]:
+    """The receipt as plain JSON data; `before` is the version that `version` followed, if it is kept.
+
+    Raises `FatalError` RECEIPT_DOES_NOT_ADD_UP naming the sum.
+    """
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
     evidence = Evidence.from_record(job.evidence)
@@ -31,6 +37,8 @@ def make_receipt(job: Job, found: Complete, version: VersionInfo, *, finished_at
         "digest": str(version.digest),
         "membership": None if version.counts is None else version.counts.as_record(),
         "schema": job.spec.row_schema.as_record(),
+        "columns": version.row_schema.as_record(),
+        "column_changes": column_changes(before, version),
         "partitions": [
             {
                 "partition": message.partition,
@@ -91,6 +99,11 @@ def make_activity_receipt(
 def activity_outcome(receipt: Mapping[str, Any]) -> dict[str, Any]:
     """What the record of a READY job says of the events or changes that it has brought."""
     return {name: receipt[name] for name in ("stored", "duplicates", "attempt")}
+
+
+def column_changes(before: VersionInfo | None, version: VersionInfo) -> dict[str, Any] | None:
+    """What became of the columns since the version before; none for a first version, or where that one is not kept."""
+    return None if before is None else ColumnChanges.between(before.row_schema, version.row_schema).as_record()
 
 
 def _head(job: Job) -> dict[str, Any]:

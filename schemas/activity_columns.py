@@ -23,6 +23,11 @@ ATTRIBUTE_TYPES: Final[tuple[ColumnType, ...]] = (*PROPERTY_TYPES, "date", "time
 """Of those for attributes of profiles."""
 
 
+def is_fixed(kind: ImportKind, name: str) -> bool:
+    """Whether a column of files of that kind has a meaning of its own, and is no property or attribute."""
+    return name in ({EVENT, OCCURRED_AT, EVENT_ID} if kind == "events" else {DELETED})
+
+
 def columns_of(kind: ImportKind, given: Sequence[Column]) -> tuple[Column, ...]:
     """The columns of an import spec of that kind: those given, with the fixed ones in their place."""
     if kind == "audience":

@@ -1,9 +1,10 @@
 """Where an import goes: to an audience by its name, or to all events or profiles of a tenant by a reserved one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from schemas.activity_columns import columns_of
+from schemas.activity_columns import columns_of, is_fixed
 from schemas.columns import Column, ImportKind, ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, audience_name
@@ -26,24 +27,54 @@ def target_name(text: str) -> AudienceName:
     return AudienceName(text) if text in _KINDS else audience_name(text)
 
 
-def activity_spec(kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
-    """The import spec of a file of events or profiles, by the keys that were given; nothing is configured for them.
+def activity_spec(kind: ImportKind, changes: Mapping[str, Any], kept: ImportSpec | None = None) -> ImportSpec:
+    """The import spec of a file of events or profiles: `kept` for the tenant, with the keys that were given.
 
-    Of the columns only those need be given that have another type than text, or another name than in the file. Raises
-    `UserError` BAD_SPEC, BAD_COLUMN.
+    Of the columns only those need be given that have another type than text, or another name than in the file, and
+    that are not known. Those that are given are known from then on, unless `changes` says itself which are: it is then
+    the record of a spec that was completed by a file. Raises `UserError` BAD_SPEC, BAD_COLUMN.
     """
     if changes.get("kind", kind) != kind:
         raise UserError("BAD_SPEC", f"{changes['kind']} cannot be imported as {kind}", kind=changes["kind"])
-    given = ImportSpec.from_record({"columns": changes.get("columns", [])}).columns
-    columns = columns_of(kind, given)
+    given = _columns(changes.get("columns", []))
+    named = {column.name for column in given}
+    own = () if kept is None else tuple(column for column in kept.columns if column.name not in named)
+    columns = columns_of(kind, (*own, *given))
+    known = {column.name: column for column in (() if kept is None else kept.known_columns)}
+    learned = _columns(changes["known_columns"]) if "known_columns" in changes else columns
+    known |= {column.name: column for column in learned if not is_fixed(kind, column.name)}
     record = {
         "mode": "append",
         "other_columns": True,
+        **({} if kept is None else kept.as_record()),
         **changes,
         "kind": kind,
         "columns": [_record(column) for column in columns],
+        "known_columns": [_record(c) for c in known.values() if c.name not in changes.get("drop_columns", ())],
     }
     return ImportSpec.from_record(record)
+
+
+def learned_spec(kept: ImportSpec | None, imported: ImportSpec) -> ImportSpec:
+    """What a tenant keeps for its events or profiles after an import: also the types of the columns that it named.
+
+    A type that was known stays, unless the import was told to change it.
+    """
+    base = activity_spec(imported.kind, {}) if kept is None else kept
+    known = {column.name: column for column in base.known_columns}
+    known |= {c.name: c for c in imported.known_columns if c.name not in known or c.name in imported.retype_columns}
+    return replace(base, known_columns=tuple(known.values()))
+
+
+def configured_spec(kept: ImportSpec | None, kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
+    """What a tenant keeps for its events or profiles once that was said of all files. Raises as `activity_spec`."""
+    spec = activity_spec(kind, changes, kept)
+    fixed = tuple(column for column in spec.columns if is_fixed(kind, column.name))
+    return replace(spec, columns=fixed, drop_columns=(), retype_columns=())
+
+
+def _columns(records: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    return ImportSpec.from_record({"columns": records}).columns
 
 
 def _record(column: Column) -> dict[str, Any]:

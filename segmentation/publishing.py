@@ -11,6 +11,7 @@ from itertools import groupby
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId, Version
+from segmentation.columns import check_change
 from segmentation.versions import (
     AlreadyPublished,
     AudienceRef,
@@ -71,7 +72,7 @@ class History:
 def decide(history: History, request: PublishRequest) -> AlreadyPublished | SupersededBy | BaseMoved | None:
     """The outcome that the history dictates, or none: the request may be committed on this history, if on no other.
 
-    Raises `UserError` AUDIENCE_WOULD_SHRINK.
+    Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE.
     """
     if mine := history.find_import(request.import_id):
         return already(mine)
@@ -82,6 +83,15 @@ def decide(history: History, request: PublishRequest) -> AlreadyPublished | Supe
     elif (current.version if current else None) != request.base_version:
         return BaseMoved(current_version=current.version if current else None)
     check_shrink(current, request.members, request.max_shrink_percent)
+    if current is not None:
+        check_change(
+            request.audience.audience,
+            current.row_schema,
+            request.row_schema,
+            drop=request.drop_columns,
+            retype=request.retype_columns,
+            of_file=request.rule is None,
+        )
     return None
 
 
@@ -176,6 +186,11 @@ def require_version(history: History, audience: AudienceRef, number: Version) ->
     return version
 
 
+def version_before(versions: Iterable[VersionInfo], info: VersionInfo) -> VersionInfo | None:
+    """The version that `info` followed; none for the first, and where expiry has forgotten it."""
+    return next((v for v in versions if v.version == info.version - 1), None)
+
+
 def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: float | None) -> None:
     """Refuse a version that has too few of the members there were. Raises `UserError` AUDIENCE_WOULD_SHRINK."""
     if current is None or max_shrink_percent is None or current.members == 0:
@@ -224,23 +239,24 @@ def _counts_fault(counts: MembershipCounts, request: PublishRequest) -> str | No
     return f"a remove added {counts.added}" if request.mode == "remove" and counts.added else None
 
 
-def merged_schema(base: RowSchema, incoming: RowSchema) -> RowSchema:
-    """Columns of the base, then the new ones of an append. Raises `UserError` SCHEMA_MISMATCH."""
+def merged_schema(base: RowSchema, incoming: RowSchema, drop: Set[str] = frozenset()) -> RowSchema:
+    """Columns of the base but those to `drop`, then the new ones of an append. Raises `UserError` SCHEMA_MISMATCH."""
     check_columns(base, incoming)
     known = {c.name for c in base.columns}
-    return RowSchema(columns=(*base.columns, *(c for c in incoming.columns if c.name not in known)))
+    kept = (c for c in base.columns if c.name not in drop)
+    return RowSchema(columns=(*kept, *(c for c in incoming.columns if c.name not in known)))
 
 
 def check_columns(existing: RowSchema, incoming: RowSchema) -> None:
-    """No column may change its type or the case of its name. Raises `UserError` SCHEMA_MISMATCH."""
+    """Rows stay, so no column changes its type or the case of its name. Raises `UserError` SCHEMA_MISMATCH."""
     known = {c.name.lower(): c for c in existing.columns}
     for column in incoming.columns:
         old = known.get(column.name.lower())
         if old is not None and (old.name, old.type) != (column.name, column.type):
             raise UserError(
                 "SCHEMA_MISMATCH",
-                f"column {column.name} comes as {column.type}, the audience has {old.name} as {old.type}; give the "
-                "new values a column name of their own",
+                f"column {column.name} comes as {column.type}, the audience has {old.name} as {old.type}, and its "
+                "members keep their values; give the new values a column name of their own, or replace the audience",
                 column=column.name,
                 type=column.type,
                 existing_column=old.name,

@@ -55,7 +55,7 @@ class Part:
 class MembershipCounts:
     """What a version does to the members of `base_version` (none = there was no version), exactly.
 
-    base = removed + kept; members = added + kept; `updated` of the kept ones have other attributes (none = these were not
+    base = removed + kept; members = added + kept; `updated` of the kept ones have other attributes (none = not
     compared).
     """
 
@@ -114,6 +114,7 @@ class PublishRequest:
     remove parts were built on (none = there was no version). `counts` come with these two; a replace is counted when it
     is published.
     `max_shrink_percent`: refuse when more than that share of the current members would go (none = no guard).
+    `drop_columns`, `retype_columns`: names of columns that may go, or change their type.
     `rule`: of the segment whose snapshot it is; none for files.
     """
 
@@ -130,6 +131,8 @@ class PublishRequest:
     max_shrink_percent: float | None
     published_at: datetime
     rule: SegmentRule | None = None
+    drop_columns: Set[str] = frozenset()
+    retype_columns: Set[str] = frozenset()
 
     @property
     def members(self) -> int:
@@ -229,8 +232,9 @@ class VersionStore(Protocol):
         """Re-read and check every part, then make the version in one commit.
 
         `on_rows` is told, from any thread, how many rows have been re-read so far; a part may be read in its midst.
-        Raises `UserError` AUDIENCE_WOULD_SHRINK, SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError` PART_MISMATCH,
-        PART_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others kept winning.
+        Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH or AUDIENCE_DELETED,
+        `FatalError` PART_MISMATCH, PART_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others kept
+        winning.
         """
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:

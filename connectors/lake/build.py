@@ -8,7 +8,7 @@ their value.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class BaseVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedParts:
-    """The reconciled parts of one import: at most one a partition."""
+    """The reconciled parts of one import: at most one a partition. `drop`: columns of the base that go."""
 
     import_id: JobId
     attempt: Attempt
@@ -54,6 +54,7 @@ class ImportedParts:
     partitions: int
     row_schema: RowSchema
     parts: Sequence[Part]
+    drop: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,8 @@ def compare(
     """
     if base is None:
         return _first_version(imported).counts
-    merged_schema(base.info.row_schema, imported.row_schema)
+    if imported.mode != "replace":  # of which no row is merged with one of the base
+        merged_schema(base.info.row_schema, imported.row_schema)
     groups: list[tuple[list[str], list[str]]]
     if base.aligned(imported.partitions):
         groups = [
@@ -174,9 +176,8 @@ def compare(
 
 def result_schema(imported: ImportedParts, base: BaseVersion) -> RowSchema:
     """Columns of the version to come: a remove keeps those of the base, an append adds its own."""
-    if imported.mode == "remove":
-        return base.info.row_schema
-    return merged_schema(base.info.row_schema, imported.row_schema)
+    incoming = RowSchema() if imported.mode == "remove" else imported.row_schema
+    return merged_schema(base.info.row_schema, incoming, imported.drop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,11 +192,15 @@ class _Sides:
     def overlap(self, connection: duckdb.DuckDBPyConnection, *, attributes: bool = True) -> _Overlap:
         if not self.incoming or not self.base:
             return _Overlap(matched=0, updated=0)
-        known = set(self.base_schema.names)
-        changes = [
-            differs(column, "i", "b") if column.name in known else f"i.{identifier(column.name)} IS NOT NULL"
-            for column in (self.incoming_schema.columns if attributes else ())
-        ]
+        types = {column.name: column.type for column in self.base_schema.columns}
+        changes = []
+        for column in self.incoming_schema.columns if attributes else ():
+            name = identifier(column.name)
+            if types.get(column.name) == column.type:
+                changes.append(differs(column, "i", "b"))
+            else:  # a value of another type is another value
+                changes.append(f"i.{name} IS NOT NULL")
+                changes += [f"b.{name} IS NOT NULL"] if column.name in types else []
         [row] = connection.execute(
             f"SELECT count(*), count(*) FILTER ({' OR '.join(changes) or 'false'}) "  # noqa: S608  # names are quoted
             f"FROM {self._incoming} AS i JOIN {self._base} AS b USING ({USER_ID})"

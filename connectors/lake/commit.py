@@ -8,7 +8,7 @@
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,13 +33,15 @@ BACKOFF_MAX_S: Final = 2.0
 class VersionChange:
     """A version to be made and its files. No `mark` leaves the high-water mark as it is.
 
-    `source`: a version whose files are taken over, which must therefore still exist when this one is committed.
+    `source`: a version whose files are taken over, which must therefore still exist when this one is committed; its
+    columns come back as they were. `retype`: columns that may get another type than the table has them with.
     """
 
     info: VersionInfo
     parts: Sequence[Part]
     mark: HighWater | None
     source: VersionInfo | None = None
+    retype: Set[str] = frozenset()
 
 
 Plan = Callable[[History], PublishOutcome | VersionChange]
@@ -97,7 +99,8 @@ def commit_once(table: "Table", change: VersionChange) -> int:
 
     info = change.info
     transaction = table.transaction()
-    evolve_schema(transaction, info.row_schema)
+    back = {column.name for column in info.row_schema.columns} if change.source is not None else set()
+    evolve_schema(transaction, info.row_schema, change.retype | back)
     before = data_files(table, table.metadata.current_snapshot_id)
     after = _new_files(table, transaction, change, before)
     summary = summary_properties(info, change.parts, table.location() + "/")
@@ -122,26 +125,38 @@ def commit_once(table: "Table", change: VersionChange) -> int:
     return overwrite.snapshot_id
 
 
-def evolve_schema(transaction: "Transaction", schema: RowSchema) -> None:
-    """Add columns that the table does not have yet. Raises `UserError` SCHEMA_MISMATCH when a type would change."""
+def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str] = frozenset()) -> None:
+    """Add columns that the table does not have yet, and make those anew that may be retyped.
+
+    Iceberg knows a column by its id: one of another type gets another id, and earlier snapshots keep the old one.
+    Raises `UserError` SCHEMA_MISMATCH when the type of another column would change.
+    """
     existing = {field.name.lower(): field for field in transaction.table_metadata.schema().fields}
     missing: list[Column] = []
+    gone: list[str] = []
     for column in schema.columns:
         field = existing.get(column.name.lower())
         if field is None:
             missing.append(column)
-        elif (field.name, field.field_type) != (column.name, iceberg_type(column.type)):
+        elif (field.name, field.field_type) == (column.name, iceberg_type(column.type)):
+            continue
+        elif column.name in retype:
+            gone.append(field.name)
+            missing.append(column)
+        else:
             raise UserError(
                 "SCHEMA_MISMATCH",
                 f"column {column.name} comes as {column.type}, the audience has had {field.name} as "
-                f"{field.field_type}; give the new values a column name of their own",
+                f"{field.field_type}; say --retype {column.name}, or give the new values a column name of their own",
                 column=column.name,
                 type=column.type,
                 existing_column=field.name,
                 existing_type=str(field.field_type),
             )
     if missing:
-        with transaction.update_schema() as update:
+        with transaction.update_schema(allow_incompatible_changes=bool(gone)) as update:
+            for name in gone:
+                update.delete_column(name)
             for column in missing:
                 update.add_column(column.name, iceberg_type(column.type))
 

@@ -13,12 +13,14 @@ from connectors.lake.activity_relations import Activity
 from connectors.lake.duck import connect, identifier, literal
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
-from schemas.columns import USER_ID
+from schemas.activity import PROPERTIES
+from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
 from segmentation.expressions.sql import PARAMETERS
 from segmentation.rules.nodes import Kind, OfEvents, Rule
-from segmentation.rules.references import evaluation_order, names
+from segmentation.rules.references import Operand, evaluation_order, names, operands
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.typed import OF_EVENTS, OF_PROFILES
 
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
@@ -61,6 +63,19 @@ class Explained:
     values: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistyped:
+    """An operand of a rule that no value can be compared with: how many values there are, by their types."""
+
+    operand: Operand
+    found: Mapping[ColumnType, int]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        o = self.operand
+        return {"event": o.event, "name": o.name, "compared_as": o.type, "values": dict(self.found)}
+
+
 class SegmentQueries:
     """Every question has a connection of its own.
 
@@ -90,6 +105,18 @@ class SegmentQueries:
                 return [name for name in asked if not connection.execute(sql, (name,)).fetchall()[0][0]]
 
             return missing(event, named.events), missing(attribute, named.attributes)
+
+    def mistyped(self, question: Question) -> Sequence[Mistyped]:
+        """What the rule compares with a type that no value has: of attributes, none that users have now."""
+        compared, found = operands(question.rule), list[Mistyped]()
+        with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
+            values = _types_of_attributes(connection, activity, question.rule, compared)
+            for operand in compared:
+                if operand.event is not None:
+                    values[operand] = _types_of_property(connection, activity, operand)
+                if values[operand] and not values[operand].keys() & set(operand.fitting):
+                    found.append(Mistyped(operand=operand, found=values[operand]))
+        return found
 
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not; none for one who is not known."""
@@ -214,6 +241,39 @@ def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rul
     sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {PARAMETERS['string']}"  # noqa: S608  # ours
     found = connection.execute(sql, (*profiles.parameters, user_id)).fetchone() or (None,) * len(attributes)
     return {name: _set(value) for name, value in zip(attributes, found, strict=True)}
+
+
+def _types_of_attributes(
+    connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, compared: Sequence[Operand]
+) -> dict[Operand, Mapping[ColumnType, int]]:
+    """Of each attribute that is compared: how many users have it as which type, in one look at their profiles."""
+    attributes = [operand for operand in compared if operand.event is None]
+    if not attributes:
+        return {}
+    relations = activity.relations(rule)
+    profiles = relations.profiles
+    assert not isinstance(profiles, str)  # noqa: S101  # a query
+    counts = [f"count({relations.of_profile(o.name, type_).text})" for o in attributes for type_ in OF_PROFILES]
+    sql = f"SELECT {', '.join(counts)} FROM ({profiles.text})"  # noqa: S608  # ours
+    found = iter(connection.execute(sql, profiles.parameters).fetchone() or ())
+    return {o: {type_: n for type_, n in zip(OF_PROFILES, found, strict=False) if n} for o in attributes}
+
+
+def _types_of_property(
+    connection: duckdb.DuckDBPyConnection, activity: Activity, operand: Operand
+) -> Mapping[ColumnType, int]:
+    """How many values of a property have which type; of one that has a type that fits, that it does is enough."""
+    text = PARAMETERS["string"]
+    rows = f"FROM ({activity.event_rows()}) WHERE event = {text}"
+    value = f"{PROPERTIES}[{text}]"
+    fits = " OR ".join(f"{value}.{identifier(type_)} IS NOT NULL" for type_ in operand.fitting)
+    given = (operand.event, *(operand.name for _ in operand.fitting))
+    if connection.execute(f"SELECT EXISTS ({rows} AND ({fits}))", given).fetchall()[0][0]:
+        return {operand.type: 1}
+    counts = ", ".join(f"count({value}.{identifier(type_)})" for type_ in OF_EVENTS)
+    sql = f"SELECT {counts} {rows}"
+    [found] = connection.execute(sql, (*(operand.name for _ in OF_EVENTS), operand.event)).fetchall()
+    return {type_: n for type_, n in zip(OF_EVENTS, found, strict=True) if n}
 
 
 def _set(value: Mapping[str, object] | None) -> object:

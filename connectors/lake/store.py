@@ -99,6 +99,7 @@ class IcebergVersionStore:
                 info=self._counted(request.audience, history.current, info, request.parts),
                 parts=request.parts,
                 mark=history.raised(request.order_key, request.import_id),
+                retype=request.retype_columns,
             )
 
         return commit_version(self._tables, request.audience, plan, request.row_schema, self._sleep)

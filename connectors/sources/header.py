@@ -12,6 +12,8 @@ from schemas.errors import UserError
 MAX_COLUMNS: Final = 20_000
 NAMES_SHOWN: Final = 50
 NAME_SHOWN_CHARACTERS: Final = 100
+SETTINGS: Final = "for this file or in `muster audiences configure`"
+"""Where an option can be said: an upload into the inbox has no command line."""
 
 
 def shown(names: Sequence[str]) -> str:
@@ -33,7 +35,8 @@ def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
         hint = f" Did you mean {shown(near)}?" if near else ""
         raise UserError(
             "MISSING_COLUMN",
-            f"the file has no column {shown(missing)}; it has {shown(names)}.{hint}",
+            f"the file has no column {shown(missing)}; it has {shown(names)}.{hint} --id-column and --column say "
+            f"what is read from which column, {SETTINGS}.",
             missing=missing,
             columns=[n[:NAME_SHOWN_CHARACTERS] for n in names[:NAMES_SHOWN]],
         )

@@ -44,7 +44,10 @@ class InspectedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What `muster inspect` shows. `fault` refuses the whole file; `rejects` are the first `FAULTS_SHOWN`."""
+    """What `muster inspect` shows. `fault` refuses the whole file; `rejects` are the first `FAULTS_SHOWN`.
+
+    `local_times`: columns of the file with times that have no offset; the spec then has a time zone to read them by.
+    """
 
     name: str
     size: int
@@ -58,6 +61,7 @@ class Inspection:
     columns: tuple[InspectedColumn, ...]
     fault: UserError | None
     hints: tuple[str, ...]
+    local_times: tuple[str, ...]
     spec: ImportSpec | None
 
     def as_record(self) -> dict[str, object]:
@@ -158,6 +162,9 @@ def inspect(
         fault = exc
     layout = parsed.layout if parsed is not None else None
     spec = None if layout is None else _refined(layout["spec"], seen)
+    local = () if spec is None else _local_times(spec, seen)
+    if spec is not None and local:
+        spec = replace(spec, timezone="UTC")
     return Inspection(
         name=name,
         size=size,
@@ -170,7 +177,8 @@ def inspect(
         rejects=tuple(rejects),
         columns=() if layout is None or spec is None else _columns(layout["names"], spec, seen),
         fault=fault,
-        hints=tuple(_hints(layout, spec, seen)),
+        hints=tuple(_hints(layout)),
+        local_times=local,
         spec=spec,
     )
 
@@ -211,9 +219,14 @@ def _columns(names: list[str], spec: ImportSpec, seen: dict[str, _Seen]) -> tupl
     return tuple(shown)
 
 
-def _hints(layout: dict[str, Any] | None, spec: ImportSpec | None, seen: dict[str, _Seen]) -> list[str]:
+def _local_times(spec: ImportSpec, seen: dict[str, _Seen]) -> tuple[str, ...]:
+    times = (c for c in spec.columns if c.type == "timestamp" and c.name in seen)
+    return tuple(c.file_name for c in times if seen[c.name].local_time)
+
+
+def _hints(layout: dict[str, Any] | None) -> list[str]:
     hints: list[str] = []
-    if layout is None or spec is None:
+    if layout is None:
         return hints
     names: list[str] = layout["names"]
     for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
@@ -221,7 +234,4 @@ def _hints(layout: dict[str, Any] | None, spec: ImportSpec | None, seen: dict[st
             hints.append(f"the columns seem to be separated by {word}; only commas are read")
     if doubled := sorted(n for n, times in Counter(names).items() if times > 1):
         hints.append(f"columns that are there more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
-    local = [c.file_name for c in spec.columns if c.type == "timestamp" and c.name in seen and seen[c.name].local_time]
-    if local:
-        hints.append(f"timestamps without an offset need a time zone in the spec: {', '.join(map(repr, local))}")
     return hints

@@ -44,12 +44,20 @@ def suggest(layout: Layout) -> ImportSpec:
 
 
 def completed(layout: Layout, spec: ImportSpec) -> ImportSpec:
-    """The spec with the columns that it does not name, as values: under their own names, as what they are.
+    """The spec with the columns that it does not name, as values: as known, or else under their own names, as they are.
 
     Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE, BAD_SPEC (too many, or two that differ by case alone).
     """
-    known = {spec.id_column, *(column.file_name for column in spec.columns)}
-    others = [_value(name, type_, spec) for name, type_ in dict(layout.columns).items() if name not in known]
+    named = {spec.id_column, *(column.file_name for column in spec.columns)}
+    taken = {column.name for column in spec.columns}
+    known = {key: c for c in spec.known_columns if c.name not in taken for key in (c.name, c.file_name)}
+    others = [
+        replace(known[name], source=None if name == known[name].name else name)
+        if name in known
+        else _value(name, type_, spec)
+        for name, type_ in dict(layout.columns).items()
+        if name not in named
+    ]
     return replace(spec, columns=columns_of(spec.kind, (*spec.columns, *others)))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from connectors.sources.header import SETTINGS
 from connectors.sources.rejects import Reject, RejectCode
 from connectors.verification.evidence import Evidence
 from schemas.columns import ImportSpec
@@ -11,8 +12,8 @@ from schemas.errors import UserError
 EXAMPLES: Final = 5
 """Rejects that are shown with the error, each of another code; all others are in the rejects file."""
 REMEDIES: Final[Mapping[str, str]] = {
-    RejectCode.NO_TIMEZONE: "--timezone is `timezone` in the import spec, and those with an offset keep theirs",
-    RejectCode.BAD_VALUE: "Correct them; a column of your own may be of another type, see --column",
+    RejectCode.NO_TIMEZONE: f"Say their zone with --timezone, {SETTINGS}; those with an offset keep theirs",
+    RejectCode.BAD_VALUE: f"Correct them, or give the column another type with --column, {SETTINGS}",
     RejectCode.FIELD_COUNT: "A field that holds a comma or a line end stands in double quotes",
     RejectCode.BARE_QUOTE: 'A field that holds a quote stands in double quotes, and the quote is written twice ("")',
     RejectCode.TEXT_AFTER_QUOTE: 'A quote within a field is written twice ("")',
@@ -21,7 +22,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     RejectCode.INVALID_UTF8: "Save the file as UTF-8",
     RejectCode.UNKNOWN_MEMBER: "Name it with --column",
 }
-OTHERWISE: Final = "Correct them, or allow a share of rejects with --max-reject-share"
+OTHERWISE: Final = f"Correct them, or allow a share of rejects with --max-reject-share, {SETTINGS}"
 
 
 def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None) -> None:
@@ -31,7 +32,7 @@ def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], re
     """
     if evidence.rows == 0 and not spec.allow_empty:
         raise UserError(
-            "EMPTY_FILE", "the file holds no rows; allow an empty audience in its import spec if that is meant"
+            "EMPTY_FILE", f"the file holds no rows; allow that with --allow-empty, {SETTINGS}, if it is meant"
         )
     # Divided, not multiplied: 29 / 100 is 0.29, but 0.29 * 100 is less than 29.
     if evidence.rows and evidence.rejected / evidence.rows > spec.max_reject_share:

@@ -1,15 +1,16 @@
 """Tenants and audiences in the catalog."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.names import lock_tenant, refuse_segment, require_tenant
-from orchestration.catalog.records import Audience, Retention
-from orchestration.catalog.tables import activated_audiences, audiences, pins, recipients, tenants
-from schemas.columns import ImportSpec
+from orchestration.catalog.names import STANDS, awaited_by_a_job, lock_tenant, refuse_segment, require_tenant
+from orchestration.catalog.records import Audience, AudienceState, Retention
+from orchestration.catalog.tables import activated_audiences, activity_specs, audiences, pins, recipients, tenants
+from orchestration.catalog.upsert import upsert
+from schemas.columns import ImportKind, ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 
@@ -43,45 +44,88 @@ class AudienceStore:
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
         """
-        try:
-            return self._ensure(tenant, name, new_id=new_id, now_ms=now_ms, spec=spec)
-        except sa.exc.IntegrityError:  # another process created it between our look and our insert
-            return self.get(tenant, name)
+        return self._made(tenant, name, new_id, now_ms, "standing", spec or ImportSpec())[0]
 
-    def _ensure(
-        self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec | None
+    def create(
+        self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec
     ) -> Audience:
+        """A new audience; the one that first imports of that name await becomes it.
+
+        Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN, AUDIENCE_EXISTS.
+        """
+        audience, made = self._made(tenant, name, new_id, now_ms, "standing", spec)
+        if not made:
+            raise UserError(
+                "AUDIENCE_EXISTS",
+                f"tenant {tenant} already has an audience {name!r}; `muster audiences configure` changes it",
+                tenant=tenant,
+                audience=name,
+            )
+        return audience
+
+    def expect(self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int) -> Audience:
+        """The audience that an import goes to: where there is none, one that is `awaited` until a version is published.
+
+        Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
+        """
+        return self._made(tenant, name, new_id, now_ms, "awaited", ImportSpec())[0]
+
+    def _made(
+        self, tenant: TenantName, name: AudienceName, new_id: JobId, now_ms: int, state: AudienceState, spec: ImportSpec
+    ) -> tuple[Audience, bool]:
+        """The audience of that name, and whether it is new in that state."""
+        try:
+            return self._make(tenant, name, new_id, now_ms, state, spec)
+        except sa.exc.IntegrityError:  # another process created it between our look and our insert
+            return self._make(tenant, name, new_id, now_ms, state, spec)
+
+    def _make(
+        self, tenant: TenantName, name: AudienceName, new_id: JobId, now_ms: int, state: AudienceState, spec: ImportSpec
+    ) -> tuple[Audience, bool]:
         with self._database.write() as connection:
             row: Mapping[Any, Any] | None = connection.execute(_by_name(tenant, name)).mappings().first()
-            if row is None:
-                lock_tenant(connection, tenant)
-                refuse_segment(connection, tenant, name)
-                row = {
-                    "audience_id": new_id,
-                    "tenant": tenant,
-                    "name": name,
-                    "spec": (spec or ImportSpec()).as_record(),
-                    "retention": Retention().as_record(),
-                    "created_at_ms": now_ms,
-                }
-                connection.execute(audiences.insert().values(**row))
-            return _audience(row)
+            if row is not None and row["state"] != "awaited":
+                return _audience(row), False
+            lock_tenant(connection, tenant)
+            refuse_segment(connection, tenant, name)
+            if row is not None and state == "awaited":
+                return _audience(row), False
+            values = {"spec": spec.as_record(), "state": state, "created_at_ms": now_ms}
+            if row is not None:
+                mine = audiences.c.audience_id == row["audience_id"]
+                connection.execute(audiences.update().where(mine).values(**values))
+                return _audience({**row, **values}), True
+            row = {
+                "audience_id": new_id,
+                "tenant": tenant,
+                "name": name,
+                "retention": Retention().as_record(),
+                **values,
+            }
+            connection.execute(audiences.insert().values(**row))
+            return _audience(row), True
+
+    def find(self, tenant: TenantName, name: AudienceName) -> Audience | None:
+        """The audience of that name, if there is one."""
+        with self._database.read() as connection:
+            row = connection.execute(_by_name(tenant, name)).mappings().first()
+        return None if row is None or row["state"] == "awaited" else _audience(row)
 
     def get(self, tenant: TenantName, name: AudienceName) -> Audience:
         """The audience of that name. Raises `UserError` UNKNOWN_AUDIENCE."""
         with self._database.read() as connection:
             row = connection.execute(_by_name(tenant, name)).mappings().first()
-        if row is None:
-            raise UserError(
-                "UNKNOWN_AUDIENCE",
-                f"tenant {tenant} has no audience {name!r}; `muster audiences list` shows those that exist",
-                tenant=tenant,
-                audience=name,
-            )
-        return _audience(row)
+        if row is not None and row["state"] != "awaited":
+            return _audience(row)
+        hint = "`muster audiences list` shows those that exist"
+        if row is not None:
+            hint = f"nothing was published under that name yet; `muster jobs list --audience {name}` shows its imports"
+        raise UserError(
+            "UNKNOWN_AUDIENCE", f"tenant {tenant} has no audience {name!r}; {hint}", tenant=tenant, audience=name
+        )
 
     def by_id(self, audience_id: JobId) -> Audience | None:
-        """The audience of an id, or none when it was deleted."""
+        """The audience of an id, also one that is awaited, or none when it was deleted."""
         with self._database.read() as connection:
             row = (
                 connection.execute(sa.select(audiences).where(audiences.c.audience_id == audience_id))
@@ -90,22 +134,64 @@ class AudienceStore:
             )
         return None if row is None else _audience(row)
 
-    def all(self, tenant: TenantName | None = None) -> list[Audience]:
-        """All audiences [of a tenant], by tenant and name."""
+    def all(self, tenant: TenantName | None = None, *, awaited: bool = False) -> list[Audience]:
+        """All audiences [of a tenant], by tenant and name. `awaited`: also those that only jobs know of."""
         query = sa.select(audiences).order_by(audiences.c.tenant, audiences.c.name)
+        if not awaited:
+            query = query.where(STANDS)
         if tenant is not None:
             query = query.where(audiences.c.tenant == tenant)
         with self._database.read() as connection:
             return [_audience(row) for row in connection.execute(query).mappings()]
 
-    def configure(self, audience_id: JobId, *, spec: ImportSpec, retention: Retention) -> None:
-        """Replace the import spec and retention of an audience; running jobs keep those they were registered with."""
+    def configure(
+        self, audience_id: JobId, *, spec: ImportSpec, retention: Retention, with_columns: bool = True
+    ) -> None:
+        """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
+
+        Without `with_columns`, one whose columns were never kept stays so.
+        """
+        state = {"state": "standing"} if with_columns else {}
         with self._database.write() as connection:
             connection.execute(
                 audiences.update()
                 .where(audiences.c.audience_id == audience_id)
-                .values(spec=spec.as_record(), retention=retention.as_record())
+                .values(spec=spec.as_record(), retention=retention.as_record(), **state)
             )
+
+    def keep_spec(self, audience_id: JobId, after: Callable[[Audience], ImportSpec]) -> None:
+        """Let an audience stand with the spec that follows from the one it has. One that was deleted stays so."""
+        query = sa.select(audiences).where(audiences.c.audience_id == audience_id).with_for_update()
+        with self._database.write() as connection:
+            if (row := connection.execute(query).mappings().first()) is not None:
+                values = {"spec": after(_audience(row)).as_record(), "state": "standing"}
+                connection.execute(audiences.update().where(audiences.c.audience_id == audience_id).values(**values))
+
+    def check_publishable(self, audience_id: JobId) -> None:
+        """Raises `UserError` AUDIENCE_DELETED, or NAME_TAKEN where a segment has the name of one that is awaited."""
+        audience = self.by_id(audience_id)
+        if audience is None:
+            raise UserError("AUDIENCE_DELETED", "the audience has been deleted", audience=audience_id)
+        if audience.state == "awaited":
+            self.check_free(audience.tenant, audience.name)
+
+    def activity_spec(self, tenant: TenantName, kind: ImportKind) -> ImportSpec | None:
+        """How files of events or of profiles of a tenant are read; none where nothing was ever said of them."""
+        a = activity_specs.c
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(a.spec).where(a.tenant == tenant, a.kind == kind)).scalar()
+        return None if found is None else ImportSpec.from_record(found)
+
+    def keep_activity_spec(
+        self, tenant: TenantName, kind: ImportKind, after: Callable[[ImportSpec | None], ImportSpec]
+    ) -> None:
+        """Read files of that kind by the spec that follows from the kept one. Raises `UserError` UNKNOWN_TENANT."""
+        a = activity_specs.c
+        with self._database.write() as connection:
+            lock_tenant(connection, tenant)
+            found = connection.execute(sa.select(a.spec).where(a.tenant == tenant, a.kind == kind)).scalar()
+            spec = after(None if found is None else ImportSpec.from_record(found))
+            upsert(connection, activity_specs, {"tenant": tenant, "kind": kind}, {"spec": spec.as_record()})
 
     def check_free(self, tenant: TenantName, name: AudienceName) -> None:
         """Raises `UserError` NAME_TAKEN where a segment has the name."""
@@ -118,6 +204,9 @@ class AudienceStore:
             with self._database.write() as connection:
                 lock_tenant(connection, tenant)
                 refuse_segment(connection, tenant, name)
+                row = connection.execute(_by_name(tenant, name)).mappings().first()
+                if row is not None and row["state"] == "awaited" and not awaited_by_a_job(connection, tenant, name):
+                    connection.execute(audiences.delete().where(audiences.c.audience_id == row["audience_id"]))
                 connection.execute(audiences.update().where(audiences.c.audience_id == audience_id).values(name=name))
         except sa.exc.IntegrityError as exc:
             raise UserError(
@@ -173,4 +262,5 @@ def _audience(row: Mapping[Any, Any]) -> Audience:
         spec=ImportSpec.from_record(row["spec"]),
         retention=Retention(**row["retention"]),
         created_at_ms=row["created_at_ms"],
+        state=row["state"],
     )

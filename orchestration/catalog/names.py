@@ -1,12 +1,16 @@
 """The names of a tenant: a rule says `in audience x` or `in segment x`, and x is one of the two."""
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.catalog.tables import audiences, segments, tenants
+from orchestration.catalog.tables import audiences, jobs, segments, tenants
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
+from segmentation.jobs import FINAL
+
+STANDS: Final = audiences.c.state != "awaited"
+"""Of an audience that others than its own jobs know."""
 
 
 def require_tenant(connection: sa.Connection, tenant: TenantName) -> None:
@@ -30,9 +34,28 @@ def _require(connection: sa.Connection, found: sa.Select[Any], tenant: TenantNam
 
 
 def refuse_audience(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> None:
-    """Raises `UserError` NAME_TAKEN where an audience has the name."""
-    taken = sa.select(audiences.c.name).where(audiences.c.tenant == tenant, audiences.c.name == name)
+    """Raises `UserError` NAME_TAKEN where an audience has the name, or an import that runs will give it to one."""
+    taken = sa.select(audiences.c.name).where(audiences.c.tenant == tenant, audiences.c.name == name, STANDS)
     _refuse(connection, taken, tenant, name, "audience")
+    if awaited_by_a_job(connection, tenant, name):
+        raise UserError(
+            "NAME_TAKEN",
+            f"an import into the new audience {name!r} of tenant {tenant} is running, and audiences and segments share "
+            "their names; take another one",
+            tenant=tenant,
+            name=name,
+            by="audience",
+        )
+
+
+def awaited_by_a_job(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> bool:
+    """Whether a job that runs will make the audience of that name."""
+    query = (
+        sa.select(jobs.c.job_id)
+        .join(audiences, audiences.c.audience_id == jobs.c.audience_id)
+        .where(audiences.c.tenant == tenant, audiences.c.name == name, ~STANDS, jobs.c.state.not_in(FINAL))
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def refuse_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from schemas.columns import ImportKind, ImportMode, ImportSpec
 from schemas.errors import MusterError, UserError
@@ -10,6 +10,10 @@ from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.messages import JobState
 from segmentation.export_jobs import ExportState
 from segmentation.versions import AudienceRef
+
+AudienceState = Literal["awaited", "before", "standing"]
+"""awaited: its first import runs or has failed, and only jobs know of it. before: it is from a release that did not
+keep the columns of imports (`orchestration.steps.specs` finds them). standing: all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """A named set of users of a tenant. `audience_id` stays when it is renamed; its import spec holds the defaults."""
+    """A named set of users of a tenant. `audience_id` stays when it is renamed; `spec` says how its files are read."""
 
     audience_id: JobId
     tenant: TenantName
@@ -34,6 +38,7 @@ class Audience:
     spec: ImportSpec
     retention: Retention
     created_at_ms: int
+    state: AudienceState = "standing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.names import lock_tenant, refuse_audience
+from orchestration.catalog.names import STANDS, lock_tenant, refuse_audience
 from orchestration.catalog.segment_records import (
     ActivationKind,
     NewRule,
@@ -243,7 +243,7 @@ def queue(
 def _check(
     connection: sa.Connection, tenant: TenantName, name: AudienceName, rules: Mapping[str, Rule], new: NewRule
 ) -> None:
-    known = connection.scalars(sa.select(audiences.c.name).where(audiences.c.tenant == tenant))
+    known = connection.scalars(sa.select(audiences.c.name).where(audiences.c.tenant == tenant, STANDS))
     check_members(name, {**rules, name: new.rule}, set(known), new.written)
 
 

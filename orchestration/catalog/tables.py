@@ -33,7 +33,18 @@ audiences: Final = sa.Table(
     sa.Column("spec", JSON, nullable=False),
     sa.Column("retention", JSON, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    # See `records.AudienceState`.
+    sa.Column("state", sa.String(8), nullable=False, server_default="before"),
     sa.UniqueConstraint("tenant", "name"),
+)
+
+# How files of events and of profiles of a tenant are read.
+activity_specs: Final = sa.Table(
+    "activity_specs",
+    metadata,
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), primary_key=True),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("spec", JSON, nullable=False),
 )
 
 pins: Final = sa.Table(

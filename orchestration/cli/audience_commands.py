@@ -1,5 +1,7 @@
 """`muster audiences`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +22,7 @@ from orchestration.cli.session import SESSION, catalog_context, lake_context, se
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
+    from schemas.columns import Column, ImportSpec
     from segmentation.versions import TableAddress, VersionInfo
 
 audiences = group(
@@ -58,7 +61,7 @@ def create(
 ) -> None:
     """Create an audience.
 
-    An import into an unknown name does the same with the defaults.
+    An import into an unknown name does the same once its version is published.
     """
     del json
     from orchestration.operations import audiences as operations
@@ -73,6 +76,8 @@ def create(
     "configure",
     "muster audiences configure vip --mode append --max-shrink 20",
     "muster audiences configure vip --column age:long --column city",
+    "muster audiences configure vip --drop-column city",
+    "muster audiences configure _profiles --column age:double",
 )
 @with_import_settings
 def configure(
@@ -90,15 +95,22 @@ def configure(
     """Change the settings of an audience.
 
     How its files are imported, which versions are kept, who is told. What is not said stays; --column and
-    --notify-* replace all of their kind. Running jobs keep what they have.
+    --notify-* replace all of their kind. Running jobs keep what they have. _events and _profiles are those of
+    the tenant: a --column is then added.
     """
     del json
     from orchestration.operations.notifying import check_recipients
+    from schemas.import_targets import kind_of_target
 
     check_recipients(settings(), notify_email or (), notify_webhook or ())
     from orchestration.operations import audiences as operations
 
-    context = catalog_context()
+    context = catalog_context() if operations.COLUMN_KEYS.isdisjoint(changes) else lake_context()
+    if (kind := kind_of_target(name)) != "audience":
+        if keep_versions or keep_days or notify_email or notify_webhook or notify_nobody:
+            raise typer.BadParameter(f"{name} has import settings alone: neither versions nor recipients of its own")
+        _print_activity(tenant, name, operations.configure_activity(context, tenant, kind, changes))
+        return
     changed = operations.configure(context, tenant, name, changes, _retention(keep_versions, keep_days))
     change_recipients(context, changed, notify_email, notify_webhook, nobody=notify_nobody)
     _print_audience(context, changed, None)
@@ -135,12 +147,18 @@ def list_(
 def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
     """Show an audience: version and settings."""
     del json
-    from orchestration.operations.audiences import find
+    from orchestration.operations.audiences import activity_settings, find
     from orchestration.steps.references import ref_of
+    from orchestration.steps.specs import present_spec
+    from schemas.import_targets import kind_of_target
 
+    if (kind := kind_of_target(name)) != "audience":
+        _print_activity(tenant, name, activity_settings(catalog_context(), tenant, kind))
+        return
     context = lake_context()
     audience = find(context, tenant, name)
     ref = ref_of(audience)
+    audience = replace(audience, spec=present_spec(context, audience))
     _print_audience(context, audience, context.versions.current(ref), context.versions.address(ref))
 
 
@@ -207,7 +225,6 @@ def _print_audience(
         print_json({**audience_record(audience, current), **table, "told": recipients_record(told)})
         return
     spec = audience.spec
-    columns = ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in spec.columns)
     shrink = "any" if spec.max_shrink_percent is None else f"at most {spec.max_shrink_percent:g} %"
     pairs: list[tuple[str, object]] = [("audience", f"{audience.tenant}/{audience.name}")]
     if current is not None:
@@ -217,7 +234,9 @@ def _print_audience(
     pairs += [
         ("mode", spec.mode),
         ("id column", spec.id_column),
-        ("columns", columns or "none"),
+        ("columns", _columns(spec.columns)),
+        *([("may drop", ", ".join(spec.drop_columns))] if spec.drop_columns else []),
+        *([("may retype", ", ".join(spec.retype_columns))] if spec.retype_columns else []),
         ("format", spec.format or "by the name of the file"),
         ("time zone", spec.timezone or "none: times need an offset"),
         ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
@@ -227,3 +246,26 @@ def _print_audience(
         ("told", ", ".join(r.shown for r in told) or "nobody"),
     ]
     print_pairs(pairs)
+
+
+def _print_activity(tenant: str, name: str, spec: "ImportSpec") -> None:
+    """How files of events or profiles are read; columns that are not known are kept as the file has them."""
+    if SESSION.json:
+        print_json({"tenant": tenant, "audience": name, "spec": spec.as_record()})
+        return
+    print_pairs(
+        [
+            (spec.kind, f"of {tenant}"),
+            ("id column", spec.id_column),
+            ("columns", _columns(spec.columns)),
+            ("known types", _columns(spec.known_columns)),
+            ("format", spec.format or "by the name of the file"),
+            ("time zone", spec.timezone or "none: times need an offset"),
+            ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
+            ("empty file", "accepted" if spec.allow_empty else "refused"),
+        ]
+    )
+
+
+def _columns(columns: "Sequence[Column]") -> str:
+    return ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in columns) or "none"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.cli.console import print_json, print_line, print_pairs
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
+from orchestration.cli.rendering import column_pairs
 from orchestration.cli.session import SESSION
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
                 context, pinned, tenant=names[0], audience=names[1], overrides=overrides, on_progress=report
             )
         else:
-            result = activity_dry_run(context, pinned, kind=kind, overrides=overrides, on_progress=report)
+            result = activity_dry_run(
+                context, pinned, tenant=names[0], kind=kind, overrides=overrides, on_progress=report
+            )
     quoted = quote_of(context, pinned, result, prices)
     if SESSION.json:
         print_json({**result.as_record(), "quote": quoted.as_record()})
@@ -95,6 +98,10 @@ def _print_dry_run(result: "DryRun") -> None:
             ("removed", number(counts.removed)),
             ("kept", number(counts.kept)),
             ("members", f"{number(counts.members)}, now {number(counts.base)}"),
+            *column_pairs(
+                result.columns.as_record(),
+                None if result.column_changes is None else result.column_changes.as_record(),
+            ),
         ]
     )
     for problem in result.problems:

@@ -1,16 +1,32 @@
 """Follows a job on the screen until it has ended, and says how it ended."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.cli import exits
 from orchestration.cli.console import print_json, print_line, print_pairs, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
-from orchestration.cli.rendering import job_line, job_lines
+from orchestration.cli.rendering import column_pairs, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.cli.session import SESSION
 from schemas.ids import JobId
+
+OF_SETTINGS: Final = frozenset(
+    {
+        "AUDIENCE_WOULD_SHRINK",
+        "BAD_COLUMN",
+        "BAD_COLUMN_TYPE",
+        "BAD_TIMEZONE",
+        "DUPLICATE_COLUMN",
+        "EMPTY_FILE",
+        "MISSING_COLUMN",
+        "NO_TIMEZONE",
+        "TOO_MANY_REJECTS",
+        "UNKNOWN_FORMAT",
+    }
+)
+"""Errors of files that other settings may cure."""
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
@@ -105,8 +121,23 @@ def print_result(context: "Context", view: "JobView") -> None:
         print_line(f"{job.error.code}: {safe(job.error.message)}")
         if job.error.detail.get("rejects"):
             print_line(f"`muster rejects {job.job_id}` shows the rejects.")
+        if (remedy := settings_remedy(job)) is not None:
+            print_line(remedy)
     elif job.state == "SUPERSEDED" and job.outcome is not None:
         print_line(f"version {job.outcome['version']} of the newer import {job.outcome['superseded_by']} is published")
+
+
+def settings_remedy(job: "Job") -> str | None:
+    """How settings may help a job that failed by what it was told of its file; none where they do not."""
+    from orchestration.operations.submit import DEFAULT_TENANT
+
+    if job.error is None or job.error.code not in OF_SETTINGS or job.segment is not None:
+        return None
+    name = safe(job.audience) if job.tenant == DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
+    return (
+        f"If the file is right, change how it is read with `muster audiences configure {name}` (`create` where it is "
+        f"not there yet), then `muster jobs retry {job.job_id} --with-audience-settings`."
+    )
 
 
 def print_receipt(receipt: dict[str, Any]) -> None:
@@ -142,6 +173,8 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     if (counts := receipt.get("membership")) is not None:
         shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed", "kept")]
         pairs.append(("change", ", ".join(shown)))
+    if "columns" in receipt:  # not in receipts of earlier releases
+        pairs += column_pairs(receipt["columns"], receipt["column_changes"])
     pairs += [
         ("members", number(receipt["members"])),
         ("digest", receipt["digest"]),

@@ -12,13 +12,14 @@ from orchestration.cli.console import print_json, print_line, print_pairs, print
 from orchestration.cli.dry_runs import run_dry
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, size
-from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
+from orchestration.cli.import_target import Audience, Kind, OnlyColumns, checked_kind, target_of
 from orchestration.cli.options import command, with_import_settings
 from orchestration.cli.session import SESSION, lake_context, stack_context
 
 if TYPE_CHECKING:
     from connectors.sources.inspection import Inspection
     from orchestration.context import Context
+    from orchestration.operations.inspection import Suggestion
     from schemas.ids import JobId
 
 REGISTRATION_LOOK_S: Final = 5.0
@@ -39,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
         "muster import vip-3.csv --audience copy --manifest manifest.json",
         "muster import orders.csv --kind events --column total:double --timezone Europe/Berlin",
     )(import_)
-    command(app, "inspect", "muster inspect people.csv", "muster inspect people.csv.gz --json")(inspect)
+    command(app, "inspect", "muster inspect people.csv", "muster inspect orders.csv.gz --kind events --json")(inspect)
 
 
 @with_import_settings
@@ -160,6 +161,7 @@ def _registered(context: "Context", job_id: "JobId") -> ExitCode:
 def inspect(
     *,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
+    kind: Kind = "audience",
     format_: options.Format = None,
     json: options.Json = False,
 ) -> None:
@@ -170,18 +172,18 @@ def inspect(
     del json
     from orchestration.operations.inspection import inspect_source
 
-    found = inspect_source(source, format_=format_, context=lake_context() if source.startswith("s3://") else None)
+    context = lake_context() if source.startswith("s3://") else None
+    found, suggested = inspect_source(source, kind=checked_kind(kind), format_=format_, context=context)
     if SESSION.json:
-        print_json(found.as_record())
+        print_json({**found.as_record(), "hints": list(suggested.hints), "import": suggested.command})
     else:
-        _print_inspection(source, found, format_)
+        _print_inspection(found, suggested)
     if found.fault is not None:
         raise typer.Exit(ExitCode.USER_ERROR)
 
 
-def _print_inspection(source: str, found: "Inspection", format_: str | None) -> None:
+def _print_inspection(found: "Inspection", suggested: "Suggestion") -> None:
     from connectors.verification.policy import describe
-    from orchestration.operations.inspection import import_command
 
     packed = "" if found.compression in (None, "none") else f", {found.compression}"
     print_pairs(
@@ -206,9 +208,9 @@ def _print_inspection(source: str, found: "Inspection", format_: str | None) -> 
         print_line(safe(describe(reject)))
     if found.rejected > INSPECT_FAULTS:
         print_line(", ".join(f"{code} {number(n)}" for code, n in found.rejected_by_code.items()))
-    for hint in found.hints:
+    for hint in suggested.hints:
         print_line(f"note: {safe(hint)}")
     if found.fault is not None:
         print_line(f"{found.fault.code}: {safe(found.fault.message)}", style="red")
-    elif found.spec is not None:
-        print_line(import_command(source, found, format_))
+    elif suggested.command is not None:
+        print_line(suggested.command)

@@ -1,14 +1,26 @@
 """Where an import goes, as `muster import` and `muster schedules create import` are told: an audience, or a kind."""
 
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
+
+if TYPE_CHECKING:
+    from schemas.columns import ImportKind
 
 Audience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")]
 Kind = Annotated[str, typer.Option("--kind", metavar="audience|events|profiles", help="What its rows are [audience].")]
 OnlyColumns = Annotated[
     bool, typer.Option("--only-columns", help="Of events and profiles: keep no columns but --column.")
 ]
+
+
+def checked_kind(kind: str) -> "ImportKind":
+    """Raises `typer.BadParameter` for a kind that there is not."""
+    from schemas.columns import ImportKind
+
+    if kind not in get_args(ImportKind):
+        raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
+    return cast("ImportKind", kind)
 
 
 def target_of(
@@ -18,12 +30,10 @@ def target_of(
 
     Raises `typer.BadParameter` for options that contradict each other; `UserError` BAD_SPEC, BAD_COLUMN.
     """
-    from schemas.columns import ImportKind
     from schemas.import_targets import RESERVED, activity_spec, kind_of_target
 
-    if kind not in get_args(ImportKind):
-        raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
-    if kind == "audience":
+    activity = checked_kind(kind)
+    if activity == "audience":
         if only_columns:
             raise typer.BadParameter("audiences keep no other columns anyway", param_hint="--only-columns")
         if audience is None:
@@ -36,8 +46,12 @@ def target_of(
             f"with --kind {kind}, --audience, --manifest (of an export of members), --max-shrink and --allow-shrink "
             "have no meaning"
         )
+    if "drop_columns" in changes:
+        raise typer.BadParameter(
+            f"{kind} lose no column by an import; `muster audiences configure _{kind}` forgets a type",
+            param_hint="--drop-column",
+        )
     if only_columns:
         changes = {**changes, "other_columns": False}
-    activity = next(name for name in RESERVED if name == kind)
     activity_spec(activity, changes)
     return RESERVED[activity], changes

@@ -67,6 +67,7 @@ def list_(
 def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     """Show a job: history, progress, cause."""
     del json
+    from orchestration.cli.following import settings_remedy
     from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line
     from orchestration.clock import now_ms
     from orchestration.operations.follow import look
@@ -103,6 +104,8 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
         pairs.append(("ran", ran))
     if found.error is not None:
         pairs.append(("error", f"{found.error.code}: {found.error.message}"))
+    if (remedy := settings_remedy(found)) is not None:
+        pairs.append(("settings", remedy))
     if found.retry_of is not None:
         pairs.append(("retry of", found.retry_of))
     print_pairs(pairs)
@@ -161,10 +164,13 @@ def cancel(*, job: options.JobArgument, json: options.Json = False) -> None:
         say(warning)
 
 
-@command(jobs, "retry", "muster jobs retry JOB --wait")
+@command(jobs, "retry", "muster jobs retry JOB --wait", "muster jobs retry JOB --with-audience-settings --wait")
 def retry(
     *,
     job: options.JobArgument,
+    with_audience_settings: Annotated[
+        bool, typer.Option("--with-audience-settings", help="With what the audience is set to now.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also a file that was at fault; it will fail again.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the new job.")] = False,
     timeout: options.Timeout = None,
@@ -172,14 +178,14 @@ def retry(
 ) -> None:
     """Run a FAILED or CANCELLED job again.
 
-    A new job for the same file and the same options.
+    A new job for the same file and the same options, or the present settings of its audience.
     """
     del json
     from orchestration.cli.following import wait_for
     from orchestration.operations.jobs import retry as retry_job
 
     context = stack_context()
-    new = SESSION.job = retry_job(context, job_id(job), force=force)
+    new = SESSION.job = retry_job(context, job_id(job), force=force, with_audience_settings=with_audience_settings)
     if wait:
         raise typer.Exit(wait_for(context, new, timeout_s=timeout))
     if SESSION.json:

@@ -93,6 +93,14 @@ NullValues = Annotated[
     list[str] | None,
     typer.Option("--null", metavar="TEXT", help='Text that means "no value" in extra columns, once for each [""].'),
 ]
+DropColumns = Annotated[
+    list[str] | None,
+    typer.Option("--drop-column", metavar="NAME", help="Column that the audience may lose, once for each."),
+]
+Retyped = Annotated[
+    list[str] | None,
+    typer.Option("--retype", metavar="NAME", help="Column that may get another type, by --column; once for each."),
+]
 OutputPath = Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Write to this file.")]
 
 
@@ -108,6 +116,8 @@ def import_settings(
     allow_shrink: AllowShrink = False,
     max_shrink: MaxShrink = None,
     null: NullValues = None,
+    drop_column: DropColumns = None,
+    retype: Retyped = None,
 ) -> dict[str, Any]:
     """What was said of an import spec. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
     from orchestration.operations.spec import spec_changes
@@ -125,6 +135,8 @@ def import_settings(
         allow_shrink=allow_shrink,
         max_shrink=max_shrink,
         null_values=null or (),
+        drop_columns=drop_column or (),
+        retype_columns=retype or (),
     )
 
 

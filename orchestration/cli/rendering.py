@@ -1,6 +1,6 @@
 """Progress as text: a block for a terminal of 80 columns, and one line for a log. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orchestration.cli.formatting import bar, duration, number, percent, rate, safe, shorten, size
@@ -125,6 +125,18 @@ def job_line(view: JobView) -> str:
             share = percent(p.taken, p.expected).strip()
             cells.append(", ".join([f"partition {p.partition} {share}", *_pace(p)]))
     return "; ".join(cells)
+
+
+def column_pairs(
+    columns: Sequence[Mapping[str, str]], changes: Mapping[str, Sequence[Mapping[str, str]]] | None
+) -> list[tuple[str, str]]:
+    """Columns of a version, and what it changes of the one before; the changes are none where that is not known."""
+    pairs = [("columns", ", ".join(f"{c['name']}:{c['type']}" for c in columns) or "none")]
+    if changes is not None:
+        said = [f"{word} {c['name']}:{c['type']}" for word in ("added", "dropped") for c in changes[word]]
+        said += [f"{c['name']} from {c['from']} to {c['to']}" for c in changes["retyped"]]
+        pairs.append(("column changes", ", ".join(said) or "none"))
+    return pairs
 
 
 def upload_line(done: int, total: int, elapsed_s: float) -> str:

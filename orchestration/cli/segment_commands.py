@@ -1,7 +1,7 @@
 """`muster segments`: sets of users that rules describe."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,7 @@ from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context
 
 if TYPE_CHECKING:
+    from connectors.lake.segment_queries import Mistyped
     from orchestration.catalog.segment_records import NewRule, Segment
     from orchestration.context import Context
 
@@ -31,6 +32,14 @@ Zone = Annotated[
 ]
 WIDTH = 60
 """Of a rule in a list."""
+TYPE_WORDS: Final = {
+    "double": ("a number", "numbers"),
+    "string": ("a text", "text"),
+    "boolean": ("true or false", "true or false"),
+    "date": ("a date", "dates"),
+    "timestamp": ("a time", "times"),
+}
+"""Of the types that a value may have: one, and several."""
 UNSEEN_SHOWN = 20
 """Names that nobody has ever had, of either kind: a rule may have a thousand."""
 
@@ -204,25 +213,44 @@ def versions(*, name: Name, tenant: options.Tenant = "default", json: options.Js
     )
 
 
-def say_unseen(events: Sequence[str], attributes: Sequence[str]) -> None:
-    """Names of a rule that may be slips of the pen."""
+def say_unseen(events: Sequence[str], attributes: Sequence[str], mistyped: "Sequence[Mistyped]" = ()) -> None:
+    """Names of a rule that may be slips of the pen, and values that it cannot be compared with."""
     for what, names in (("event", events), ("attribute", attributes)):
         for name in names[:UNSEEN_SHOWN]:
             say(f"Note: nobody has ever had the {what} {safe(name)!r}.")
         if len(names) > UNSEEN_SHOWN:
             say(f"Note: nor any of {number(len(names) - UNSEEN_SHOWN)} more {what}s.")
+    for one in mistyped[:UNSEEN_SHOWN]:
+        say(f"Note: {_mistyped_text(one)}")
+    if len(mistyped) > UNSEEN_SHOWN:
+        say(f"Note: so it is with {number(len(mistyped) - UNSEEN_SHOWN)} more comparisons.")
+
+
+def _mistyped_text(one: "Mistyped") -> str:
+    """`the rule compares age with a number, and all 300 values of age are text`, and what helps."""
+    name, event = safe(one.operand.name), one.operand.event
+    of = name if event is None else f"{name} of {safe(event)}"
+    total, kind = sum(one.found.values()), "profiles" if event is None else "events"
+    what = f"all {number(total)} values of {of} are {TYPE_WORDS[next(iter(one.found))][1]}"
+    if len(one.found) > 1:
+        counts = ", ".join(f"{number(n)} {TYPE_WORDS[type_][1]}" for type_, n in one.found.items())
+        what = f"none of the {number(total)} values of {of} is that: {counts}"
+    return (
+        f"the rule compares {of} with {TYPE_WORDS[one.operand.type][0]}, and {what}. `muster audiences configure "
+        f"_{kind} --column {name}:{one.operand.type}` gives files that are imported from then on that type."
+    )
 
 
 def _say_what_is_unseen(context: "Context", tenant: str, given: "NewRule") -> None:
     """Only where the lake can be asked: the segment has been made."""
     from orchestration.operations.availability import require_services
     from orchestration.operations.segment_queries import unseen
-    from schemas.errors import RetriableError
+    from schemas.errors import RetriableError, UserError
 
     try:
         require_services(context.settings, "object store")
         say_unseen(*unseen(context, tenant, given.rule))
-    except RetriableError:
+    except (RetriableError, UserError):  # RULE_TOO_BIG
         say("Whether anybody has ever had what the rule names could not be looked up now.")
 
 

@@ -54,12 +54,13 @@ def preview(
                 "as_of": found.at.isoformat(),
                 "unseen_events": found.unseen_events,
                 "unseen_attributes": found.unseen_attributes,
+                "mistyped": [one.as_record() for one in found.mistyped],
                 "paused": found.paused,
             }
         )
         return
     print_line(f"{number(found.members)} {'user' if found.members == 1 else 'users'}")
-    say_unseen(found.unseen_events, found.unseen_attributes)
+    say_unseen(found.unseen_events, found.unseen_attributes, found.mistyped)
     for name in found.paused:
         say(f"Note: segment {name} is paused, and is counted as if it were not.")
 

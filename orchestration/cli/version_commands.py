@@ -70,8 +70,8 @@ def diff(
     audience = find(context, tenant, name)
     sides = [pinned(context, audience, version=number_) for number_ in (earlier, later)]
     found = compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
-    of = found.counts
-    counts = {"added": of.added, "removed": of.removed, "changed": of.updated, "kept": of.kept - of.updated}
+    of, changed = found.counts, found.counts.updated or 0
+    counts = {"added": of.added, "removed": of.removed, "changed": changed, "kept": of.kept - changed}
     if SESSION.json:
         samples = {"sample": {kind: list(ids) for kind, ids in found.sample.items()}} if sample else {}
         print_json({"audience": name, "tenant": tenant, "earlier": earlier, "later": later, **counts, **samples})

@@ -12,9 +12,10 @@ from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject
 from connectors.verification.verifier import verify_digested
 from orchestration.operations.dry_run import POLICY, FirstRejects
+from orchestration.steps.specs import activity_import_spec
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
-from schemas.import_targets import activity_spec
+from schemas.ids import TenantName
 
 if TYPE_CHECKING:
     from orchestration.context import Context
@@ -57,12 +58,14 @@ def activity_dry_run(
     context: "Context",
     source: SourceObject | Path,
     *,
+    tenant: TenantName,
     kind: ImportKind,
     overrides: dict[str, Any],
     on_progress: Callable[[ParseProgress], None],
 ) -> ActivityDryRun:
     """Verify and count. Raises what verification raises about a file that cannot be read to its end."""
-    spec, limits, store = activity_spec(kind, overrides), context.parse_limits(), context.objects
+    spec = activity_import_spec(context, tenant, kind, overrides)
+    limits, store = context.parse_limits(), context.objects
     if spec.other_columns:
         spec = complete_spec(source, spec, limits, store)
     problems: list[UserError] = []

@@ -1,16 +1,20 @@
 """What people do to audiences and their versions. The lake is changed before the catalog, which only describes it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.records import Audience, Retention
 from orchestration.clock import fresh_id, iso, now_ms
-from orchestration.operations.spec import changed_spec
-from orchestration.operations.submit import check_names
+from orchestration.operations.submit import check_names, require_tenant
 from orchestration.steps.references import ref_of
+from orchestration.steps.specs import activity_import_spec, present_spec
+from schemas.columns import ImportKind, ImportSpec, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, Version, audience_name, tenant_name
+from schemas.import_targets import activity_spec, configured_spec
+from segmentation.columns import ColumnChanges, check_change, ordered
 from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Published, PublishOutcome, SupersededBy
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from segmentation.versions import VersionInfo
 
 COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
+COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
+"""Keys of an import spec that are held against the versions there are."""
 
 
 def find(context: "Context", tenant: str, name: str) -> Audience:
@@ -30,19 +36,9 @@ def create(
 ) -> Audience:
     """A new audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
     tenant_, name_ = check_names(context, tenant, name)
-    from schemas.columns import ImportSpec  # loads Arrow
-
-    spec = changed_spec(ImportSpec(), changes)
+    spec = replace(ImportSpec().changed(changes), drop_columns=(), retype_columns=())
     kept = changed_retention(Retention(), retention)
-    new_id = fresh_id()
-    audience = context.audiences.ensure(tenant_, name_, new_id=new_id, now_ms=now_ms(), spec=spec)
-    if audience.audience_id != new_id:
-        raise UserError(
-            "AUDIENCE_EXISTS",
-            f"tenant {tenant} already has an audience {name!r}; `muster audiences configure` changes it",
-            tenant=tenant,
-            audience=name,
-        )
+    audience = context.audiences.create(tenant_, name_, new_id=fresh_id(), now_ms=now_ms(), spec=spec)
     if retention:
         context.audiences.configure(audience.audience_id, spec=spec, retention=kept)
     return context.audiences.get(tenant_, name_)
@@ -51,14 +47,59 @@ def create(
 def configure(
     context: "Context", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
 ) -> Audience:
-    """Change spec and retention; running jobs keep theirs. Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC."""
+    """Change spec and retention; running jobs keep theirs.
+
+    What the current version has and the new settings have not must be named: it may then be dropped or retyped once.
+    Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
+    """
     audience = find(context, tenant, name)
-    context.audiences.configure(
-        audience.audience_id,
-        spec=changed_spec(audience.spec, changes),
-        retention=changed_retention(audience.retention, retention),
-    )
+    kept_versions = changed_retention(audience.retention, retention)
+    spec, with_columns = audience.spec.changed(changes), not COLUMN_KEYS.isdisjoint(changes)
+    if with_columns:
+        spec = _with_changed_columns(context, audience, changes)
+    context.audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
     return find(context, tenant, name)
+
+
+def _with_changed_columns(context: "Context", audience: Audience, changes: Mapping[str, Any]) -> ImportSpec:
+    current, kept = context.versions.current(ref_of(audience)), present_spec(context, audience)
+    spec, before = kept.changed(changes), RowSchema() if current is None else current.row_schema
+    named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
+    if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
+        raise UserError(
+            "NO_SUCH_COLUMN",
+            f"audience {audience.name} has no column {', '.join(unknown)}; it has "
+            f"{', '.join(c.name for c in (kept.columns or before.columns)) or 'none'}",
+            audience=audience.name,
+            columns=unknown,
+        )
+    check_change(audience.name, before, spec.row_schema, drop={*spec.drop_columns}, retype={*spec.retype_columns})
+    due = ColumnChanges.between(before, spec.row_schema)
+    return replace(
+        spec,
+        columns=ordered(spec.columns, kept.columns),
+        drop_columns=tuple(c.name for c in due.dropped),
+        retype_columns=tuple(c.name for c in due.retyped),
+    )
+
+
+def configure_activity(context: "Context", tenant: str, kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
+    """Change how all files of events or profiles of a tenant are read; what it is afterwards.
+
+    Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
+    """
+    tenant_ = tenant_name(tenant)
+    require_tenant(context, tenant_)
+    activity_import_spec(context, tenant_, kind, changes)
+    context.audiences.keep_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
+    return activity_settings(context, tenant, kind)
+
+
+def activity_settings(context: "Context", tenant: str, kind: ImportKind) -> ImportSpec:
+    """How files of events or profiles of a tenant are read. Raises `UserError` UNKNOWN_TENANT."""
+    tenant_ = tenant_name(tenant)
+    require_tenant(context, tenant_)
+    return context.audiences.activity_spec(tenant_, kind) or activity_spec(kind, {})
 
 
 def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Retention:

@@ -25,12 +25,13 @@ from connectors.sources.rejects import Reject, RejectBatch
 from connectors.verification.policy import EXAMPLES
 from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
-from orchestration.operations.spec import changed_spec
 from orchestration.steps.references import ref_of
+from orchestration.steps.specs import import_spec, present_spec
 from schemas.columns import USER_ID, ImportMode, ImportSpec, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
-from segmentation.publishing import check_columns, check_shrink
+from segmentation.columns import ColumnChanges, check_change
+from segmentation.publishing import check_columns, check_shrink, merged_schema
 from segmentation.versions import MembershipCounts, Part, VersionInfo
 
 if TYPE_CHECKING:
@@ -39,13 +40,18 @@ if TYPE_CHECKING:
 
 POLICY: Final = frozenset({"TOO_MANY_REJECTS", "NO_TIMEZONE", "EMPTY_FILE"})
 """What verification says about a file that it has read to its end: the numbers can still be told."""
+CHANGES: Final = frozenset({"COLUMNS_WOULD_CHANGE", "SCHEMA_MISMATCH"})
+"""What is said of columns: the rest of the file can be looked at all the same."""
 IDS: Final = pa.schema([pa.field(USER_ID, pa.string(), nullable=False)])
 GROUP_ROWS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What an import would come to. `problems`: why it would be refused; none = it would publish."""
+    """What an import would come to. `problems`: why it would be refused; none = it would publish.
+
+    `columns` are those of the version to come, `column_changes` what that changes of the current version's.
+    """
 
     mode: ImportMode
     rows: int
@@ -54,6 +60,8 @@ class DryRun:
     rejected_by_code: dict[str, int]
     duplicates: int
     counts: MembershipCounts
+    columns: RowSchema = field(default_factory=RowSchema)
+    column_changes: ColumnChanges | None = None
     problems: tuple[UserError, ...] = ()
     examples: tuple[Reject, ...] = field(default=())
 
@@ -69,6 +77,8 @@ class DryRun:
             "duplicates": self.duplicates,
             "distinct": self.accepted - self.duplicates,
             "membership": {k: v for k, v in self.counts.as_record().items() if k != "updated"},
+            "columns": self.columns.as_record(),
+            "column_changes": None if self.column_changes is None else self.column_changes.as_record(),
             "problems": [problem.as_record() for problem in self.problems],
             "rejects": [{name: getattr(r, name) for name in r.__dataclass_fields__} for r in self.examples],
         }
@@ -84,9 +94,15 @@ def dry_run(
     on_progress: Callable[[ParseProgress], None],
 ) -> DryRun:
     """Verify and compare. Raises what verification raises about a file that cannot be read to its end."""
-    known = next((a for a in context.audiences.all(tenant) if a.name == audience), None)
-    spec = changed_spec(known.spec if known is not None else ImportSpec(), overrides)
-    problems: list[UserError] = []
+    known = context.audiences.find(tenant, audience)
+    base, kept = _base(context, known), ImportSpec() if known is None else present_spec(context, known)
+    spec, problems = kept.changed(overrides), []
+    try:
+        spec = import_spec(audience, kept, overrides)
+    except UserError as exc:
+        if exc.code not in CHANGES:
+            raise
+        problems.append(exc)
     with TemporaryDirectory(prefix="muster-dry-run-") as directory:
         ids = Path(directory) / "ids.parquet"
         with (
@@ -101,7 +117,6 @@ def dry_run(
                     raise
                 problems.append(exc)
             summary = tee.summary
-        base = _base(context, known)
         counts, distinct = compare(
             ids,
             base,
@@ -110,7 +125,9 @@ def dry_run(
             limits=replace(context.duck_limits, temp_directory=Path(directory) / "spill"),
         )
     current = base.info if base is not None else None
-    problems += _guards(spec, current, counts)
+    problems += [p for p in _guards(audience, spec, current, counts) if p.code not in {q.code for q in problems}]
+    before = None if current is None else current.row_schema
+    columns = _columns_of(spec, before)
     return DryRun(
         mode=spec.mode,
         rows=summary.rows,
@@ -119,6 +136,8 @@ def dry_run(
         rejected_by_code=dict(summary.rejected_by_code),
         duplicates=summary.accepted - distinct,
         counts=counts,
+        columns=columns,
+        column_changes=None if before is None else ColumnChanges.between(before, columns),
         problems=tuple(problems),
         examples=tuple(rejects.first),
     )
@@ -218,15 +237,35 @@ def _base(context: "Context", audience: "Audience | None") -> Base | None:
     return Base(info=info, parts=tuple(context.versions.files(ref_of(audience), info.version)))
 
 
-def _guards(spec: ImportSpec, current: VersionInfo | None, counts: MembershipCounts) -> list[UserError]:
-    """What publishing would say."""
+def _columns_of(spec: ImportSpec, before: RowSchema | None) -> RowSchema:
+    """Columns of the version to come; those of the file where they do not fit the current ones."""
+    if before is None or spec.mode == "replace":
+        return spec.row_schema
+    try:
+        incoming = RowSchema() if spec.mode == "remove" else spec.row_schema
+        return merged_schema(before, incoming, {*spec.drop_columns})
+    except UserError:
+        return spec.row_schema
+
+
+def _guards(
+    audience: AudienceName, spec: ImportSpec, current: VersionInfo | None, counts: MembershipCounts
+) -> list[UserError]:
+    """What building and publishing would say."""
     problems = []
     if spec.mode == "remove" and current is None:
         problems.append(UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version to remove users from"))
     try:
         check_shrink(current, counts.members, spec.max_shrink_percent)
-        if current is not None and spec.mode != "remove":  # a remove looks at ids alone
+    except UserError as exc:
+        problems.append(exc)
+    if current is None:
+        return problems
+    try:
+        if spec.mode == "append":
             check_columns(current.row_schema, spec.row_schema)
+        after, drop, retype = _columns_of(spec, current.row_schema), {*spec.drop_columns}, {*spec.retype_columns}
+        check_change(audience, current.row_schema, after, drop=drop, retype=retype)
     except UserError as exc:
         problems.append(exc)
     return problems

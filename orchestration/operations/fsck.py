@@ -76,7 +76,7 @@ def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Rep
     by_audience: dict[JobId | None, list[Job]] = defaultdict(list)
     for job in jobs:
         by_audience[job.audience_id].append(job)
-    audiences = context.audiences.all()
+    audiences = context.audiences.all(awaited=True)
     findings: list[Finding] = []
     versions = 0
     for audience in audiences:
@@ -95,7 +95,8 @@ def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Rep
     findings += check_archive(context, repair=repair, deep=deep)
     findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
     findings += _check_foreign(context)
-    return Report(audiences=len(audiences), versions=versions, jobs=len(jobs), findings=tuple(findings))
+    standing = sum(audience.state != "awaited" for audience in audiences)
+    return Report(audiences=standing, versions=versions, jobs=len(jobs), findings=tuple(findings))
 
 
 def check_versions(

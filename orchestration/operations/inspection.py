@@ -1,42 +1,160 @@
 """Looking into a file before it is imported, and the command line that would import it."""
 
 import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
+from connectors.pinned import SourceObject
+from connectors.sources.completion import complete_spec
 from connectors.sources.inspection import Inspection, inspect
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
+from connectors.sources.rejects import RejectBatch
 from orchestration.operations.submit import check_readable
-from schemas.columns import USER_ID, Column, FileFormat
+from schemas.activity_columns import (
+    ATTRIBUTE_TYPES,
+    EVENT,
+    EVENT_COLUMNS,
+    OCCURRED_AT,
+    PROPERTY_TYPES,
+    columns_of,
+    is_fixed,
+)
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, FileFormat, ImportKind, ImportSpec
+from schemas.errors import UserError
+from schemas.import_targets import activity_spec
 from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
     from orchestration.context import Context
 
+LIKELY: Final = {
+    EVENT: ("event_name", "eventname", "event_type", "name", "type", "action"),
+    OCCURRED_AT: ("timestamp", "time", "ts", "event_time", "created_at", "date"),
+}
+"""Columns that may be what every event has, likeliest first; compared without case and spaces."""
 
-def inspect_source(source: str, *, format_: str | None, context: "Context | None") -> Inspection:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """The `muster import` that keeps what can be kept, quoted for a shell; none where there is none. What to mind."""
+
+    command: str | None
+    hints: tuple[str, ...]
+
+
+def inspect_source(
+    source: str, *, kind: ImportKind, format_: str | None, context: "Context | None"
+) -> tuple[Inspection, Suggestion]:
     """Inspect a local file, or an object when there is a `context`. Raises `UserError` SOURCE_GONE, EMPTY_FILE."""
     wanted = cast("FileFormat | None", format_)
+    file: SourceObject | Path
     if context is None:
         check_readable(Path(source))
-        return inspect(Path(source), format=wanted)
-    pinned = context.objects.pin(*split_s3_uri(source))
-    return inspect(pinned, store=context.objects, limits=context.parse_limits(), format=wanted)
-
-
-def import_command(source: str, found: Inspection, format_: str | None = None) -> str:
-    """The `muster import` that keeps every column, quoted for a shell. `format_` was asked for, so it is said again."""
-    spec = found.spec
-    words = ["muster", "import", source, "--audience", "NAME"]
-    if format_ is not None:
+        file, store, limits = Path(source), None, ParseLimits()
+    else:
+        file, store, limits = context.objects.pin(*split_s3_uri(source)), context.objects, context.parse_limits()
+    found = inspect(file, store=store, limits=limits, format=wanted)
+    words = ["muster", "import", source, *(("--audience", "NAME") if kind == "audience" else ("--kind", kind))]
+    if format_ is not None:  # it was asked for, so it is said again
         words += ["--format", format_]
-    if spec is not None:
-        if spec.id_column != USER_ID:
-            words += ["--id-column", spec.id_column]
-        for column in spec.columns:
+    if found.fault is not None or found.spec is None:
+        return found, Suggestion(command=None, hints=found.hints)
+    rows, rejected, hints = found.rows, found.rejected, found.hints
+    if kind == "audience":
+        spec = found.spec
+    else:
+        try:
+            spec, only, more = activity_columns(kind, found)
+            read = complete_spec(file, spec, limits, store) if not only else spec
+            with open_parsed(file, replace(read, other_columns=False), limits, store) as parsed:
+                rejected = sum(batch.batch.num_rows for batch in parsed if isinstance(batch, RejectBatch))
+        except UserError as exc:
+            return found, Suggestion(command=None, hints=(*hints, f"as {kind}: {exc.message}"))
+        hints = (*hints, *more)
+        words += ["--only-columns"] if only else []
+    words += _options(spec, rows=rows, rejected=rejected)
+    if spec.timezone is not None:
+        local = ", ".join(map(repr, found.local_times))
+        hints = (*hints, f"times without an offset are read as {spec.timezone}: {local}; say their --timezone")
+    return found, Suggestion(command=" ".join(map(shlex.quote, words)), hints=hints)
+
+
+def _options(spec: ImportSpec, *, rows: int, rejected: int) -> list[str]:
+    """The options that say a spec for a file of so many rows."""
+    words = []
+    if spec.id_column != USER_ID:
+        words += ["--id-column", spec.id_column]
+    for column in spec.columns:
+        if spec.kind == "audience" or column not in EVENT_COLUMNS:
             words += ["--column", column_option(column)]
-        if found.rejected:
-            words += ["--max-reject-share", f"{min(found.rejected / found.rows + 0.00005, 1):.4f}"]
-    return " ".join(map(shlex.quote, words))
+    if spec.timezone is not None:
+        words += ["--timezone", spec.timezone]
+    if rejected:
+        words += ["--max-reject-share", f"{min(rejected / rows + 0.00005, 1):.4f}"]
+    if rejected == rows:
+        words.append("--allow-empty")
+    return words
+
+
+def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, bool, tuple[str, ...]]:
+    """The spec of a file as events or profiles, whether it must name all columns that are kept, and what to mind.
+
+    Raises `UserError` BAD_SPEC.
+    """
+    assert found.spec is not None  # noqa: S101  # a file without a fault
+    kept = {column.file_name: column for column in found.spec.columns}
+    named = _fixed(kind, kept)
+    types = PROPERTY_TYPES if kind == "events" else ATTRIBUTE_TYPES
+    lost = [column.name for column in found.columns if column.type is None]
+    own: list[Column] = []
+    for name, column in kept.items():
+        if name in {fixed.file_name for fixed in named} or is_fixed(kind, name):
+            continue
+        type_: ColumnType = "double" if column.type == "long" else column.type
+        if type_ not in types:
+            if found.format == "parquet":  # a column of a type is not read as another one
+                lost.append(name)
+                continue
+            type_ = "string"
+        own.append(replace(column, type=type_))
+    room = MAX_EXTRA_COLUMNS - len(columns_of(kind, named))
+    lost += [column.file_name for column in own[room:]]
+    only = bool(lost)
+    if not only:
+        own = [c for c in own if c.source is not None or (found.format == "csv" and c.type != "string")]
+    columns = (*named, *own[:room])
+    times = {column.file_name for column in columns_of(kind, columns) if column.type == "timestamp"}
+    record = {
+        "id_column": found.spec.id_column,
+        "format": found.spec.format,
+        "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in columns],
+        "timezone": "UTC" if times & set(found.local_times) else None,
+        "other_columns": not only,
+    }
+    hints = (f"{kind} cannot keep these columns: {', '.join(map(repr, lost[:10]))}",) if lost else ()
+    return activity_spec(kind, record), only, hints
+
+
+def _fixed(kind: ImportKind, kept: dict[str, Column]) -> list[Column]:
+    """The columns of the file that have a meaning of their own, where they do not have its name or are not required."""
+    fixed = [replace(column, source=None) for name, column in kept.items() if is_fixed(kind, name)]
+    if kind == "profiles":
+        return [replace(column, type="boolean") for column in fixed]
+    folded = {name.casefold().replace(" ", "_"): name for name in reversed(kept)}
+    named = [Column(name=column.name) for column in fixed if column not in EVENT_COLUMNS]
+    for column in EVENT_COLUMNS:
+        if column.name in kept:
+            continue
+        likely = [folded[name] for name in LIKELY[column.name] if name in folded]
+        times = [name for name, one in kept.items() if one.type == "timestamp"] if column.name == OCCURRED_AT else []
+        if not (source := next(iter([*likely, *times]), None)):
+            raise UserError(
+                "BAD_SPEC", f"no column looks like {column.name}: name it with --column {column.name}=NAME_IN_THE_FILE"
+            )
+        named.append(replace(column, source=source))
+    return [column for column in named if column not in EVENT_COLUMNS]
 
 
 def column_option(column: Column) -> str:

@@ -53,9 +53,10 @@ def cancel(context: "Context", job_id: JobId) -> Cancelled:
     return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
 
 
-def retry(context: "Context", job_id: JobId, *, force: bool = False) -> JobId:
-    """A new job for the source and spec of an old one. Raises as `resubmit`, and `UserError` UNKNOWN_JOB."""
-    return resubmit(context, context.jobs.get(job_id), force=force)
+def retry(context: "Context", job_id: JobId, *, force: bool = False, with_audience_settings: bool = False) -> JobId:
+    """A new job for the source of an old one. Raises as `resubmit`, and `UserError` UNKNOWN_JOB."""
+    job = context.jobs.get(job_id)
+    return resubmit(context, job, force=force, with_audience_settings=with_audience_settings)
 
 
 def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3

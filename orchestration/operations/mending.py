@@ -6,6 +6,9 @@ from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.receipts import make_receipt, outcome_of
 from orchestration.steps.materialised import complete
+from orchestration.steps.references import audience_ref
+from orchestration.steps.specs import keep_spec
+from segmentation.publishing import version_before
 from segmentation.versions import VersionInfo
 
 if TYPE_CHECKING:
@@ -20,7 +23,11 @@ def mend(context: "Context", job: Job, info: VersionInfo) -> None:
     """
     published_ms = int(info.published_at.timestamp() * 1000)
     finished_ms = job.finished_at_ms if job.state == "READY" and job.finished_at_ms is not None else published_ms
-    receipt = make_receipt(job, complete(context, job, attempt=info.attempt), info, finished_at_ms=finished_ms)
+    before = version_before(context.versions.versions(audience_ref(job)), info)
+    receipt = make_receipt(job, complete(context, job, attempt=info.attempt), info, before, finished_at_ms=finished_ms)
+    audience = context.audiences.by_id(audience_ref(job).audience_id)
+    if audience is not None and audience.state == "awaited":
+        keep_spec(context, job)
     context.jobs.mend(
         job.job_id,
         receipt=receipt,

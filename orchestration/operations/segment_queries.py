@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.activity_relations import Activity
-from connectors.lake.segment_queries import Explained, Question, SegmentQueries
+from connectors.lake.segment_queries import Explained, Mistyped, Question, SegmentQueries
 from orchestration.catalog.segment_records import NewRule
 from orchestration.operations.segments import find
 from orchestration.operations.submit import require_tenant
@@ -28,12 +28,16 @@ SHOWN_EVENTS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """How many users a rule finds at an instant in what is archived, and which of its names were never seen there."""
+    """How many users a rule finds at an instant in what is archived.
+
+    And which of its names were never seen there, or never with a value of the type that they are compared with.
+    """
 
     members: int
     at: datetime
     unseen_events: tuple[str, ...]
     unseen_attributes: tuple[str, ...]
+    mistyped: tuple[Mistyped, ...]
     paused: tuple[str, ...]  # segments that it names, which are counted by their rules as if they were not paused
 
 
@@ -70,15 +74,22 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
         at=at,
         unseen_events=tuple(events),
         unseen_attributes=tuple(attributes),
+        mistyped=tuple(queries.mistyped(question)),
         paused=meaning.paused,
     )
 
 
-def unseen(context: "Context", tenant: str, rule: Rule) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(events, attributes) that a rule names and nobody has ever had, by what is archived."""
+def unseen(
+    context: "Context", tenant: str, rule: Rule
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Mistyped, ...]]:
+    """(events, attributes) that a rule names and nobody has ever had, and what no value can be compared with.
+
+    By what is archived.
+    """
     question = Question(rule=rule, activity=activity_of(context, tenant_name(tenant)), segments={}, audiences={})
-    events, attributes = queries_of(context).unseen(question)
-    return tuple(events), tuple(attributes)
+    queries = queries_of(context)
+    events, attributes = queries.unseen(question)
+    return tuple(events), tuple(attributes), tuple(queries.mistyped(question))
 
 
 def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:

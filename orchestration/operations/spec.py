@@ -1,6 +1,6 @@
 """What was said on the command line about an import, as changes of an audience's import spec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from schemas.columns import Column, ImportSpec
@@ -18,6 +18,8 @@ def spec_changes(
     allow_shrink: bool = False,
     max_shrink: float | None = None,
     null_values: Sequence[str] = (),
+    drop_columns: Sequence[str] = (),
+    retype_columns: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The keys of an import spec that were given, as plain data; what was not given is left to the audience.
 
@@ -33,17 +35,14 @@ def spec_changes(
         "allow_empty": allow_empty,
         "max_shrink_percent": max_shrink,
         "null_values": list(null_values) or None,
+        "drop_columns": sorted(set(drop_columns)) or None,
+        "retype_columns": sorted(set(retype_columns)) or None,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if allow_shrink:
         changes["max_shrink_percent"] = None
-    changed_spec(ImportSpec(), changes)
+    ImportSpec().changed(changes)
     return changes
-
-
-def changed_spec(spec: ImportSpec, changes: Mapping[str, Any]) -> ImportSpec:
-    """The spec with some keys changed. Raises `UserError` BAD_SPEC."""
-    return ImportSpec.from_record({**spec.as_record(), **changes})
 
 
 def _column(text: str) -> dict[str, Any]:

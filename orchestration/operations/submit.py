@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,9 @@ from orchestration.context import IMPORT_MACHINE
 from orchestration.operations.starting import start_machine
 from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.steps.specs import activity_import_spec, present_spec
+from schemas.activity_columns import is_fixed
+from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
 from schemas.import_targets import target_name
@@ -110,10 +114,12 @@ def _start_pinned(
     return start(context, request)
 
 
-def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
-    """A new job for the source and spec of a failed or cancelled one; its id.
+def resubmit(context: "Context", job: "Job", *, force: bool = False, with_audience_settings: bool = False) -> JobId:
+    """A new job for the source of a failed or cancelled one; its id.
 
-    Raises `UserError` NOT_RETRIABLE (it runs or was published), FILE_AT_FAULT (a user error, and not `force`).
+    With the spec of that job, or with what its audience (its tenant, of events and profiles) keeps now. Raises
+    `UserError` NOT_RETRIABLE (it runs or was published), NO_SETTINGS, FILE_AT_FAULT (a user error, and neither `force`
+    nor other settings).
     """
     if job.state not in {"FAILED", "CANCELLED"}:
         raise UserError(
@@ -122,17 +128,28 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
             job=job.job_id,
             state=job.state,
         )
-    if job.segment is None and job.error is not None and job.error.kind == "user" and not force:
+    require_tenant(context, tenant_name(job.tenant))
+    if job.segment is not None:  # it takes the settings of its audience anyway
+        return start_snapshot(context, _snapshot_again(job))
+    settings = _settings_of(context, job)
+    if with_audience_settings and settings is None:
+        raise UserError(
+            "NO_SETTINGS",
+            f"there is no audience {job.audience!r}, so it has no settings: `muster audiences create {_named(job)}` "
+            "takes the options of an import",
+            job=job.job_id,
+            audience=job.audience,
+        )
+    same = settings is None or ("overrides" not in job.source and settings == _asked_spec(job))
+    if job.error is not None and job.error.kind == "user" and not force and (same or not with_audience_settings):
         raise UserError(
             "FILE_AT_FAULT",
-            f"job {job.job_id} failed with {job.error.code}, and the same file would fail again; correct the file and "
-            "import that, or use --force",
+            f"job {job.job_id} failed with {job.error.code}, and the same file would fail again with the same options: "
+            f"{_way_out(job, same=same, new=settings is None)} correct the file and import that, or use --force",
             job=job.job_id,
             error=job.error.code,
+            settings_changed=not same,
         )
-    require_tenant(context, tenant_name(job.tenant))
-    if job.segment is not None:
-        return start_snapshot(context, _snapshot_again(job))
     request = ImportRequest(
         job_id=fresh_id(),
         tenant=job.tenant,
@@ -141,11 +158,48 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False) -> JobId:
         key=str(job.source["key"]),
         version_id=job.source.get("version_id"),
         sequencer=str(job.source.get("sequencer") or ""),
-        # A job that was refused at registration has no spec of its own, only what was asked for.
-        overrides=job.source["overrides"] if "overrides" in job.source else job.spec.as_record(),
+        overrides={} if with_audience_settings else _options_of(job),
         retry_of=job.job_id,
     )
     return start(context, request)
+
+
+def _settings_of(context: "Context", job: "Job") -> ImportSpec | None:
+    """What an import of the job's file would be read by if nothing were said of it; none without an audience."""
+    if job.kind != "audience":
+        return activity_import_spec(context, job.tenant, job.kind, {})
+    audience = context.audiences.find(job.tenant, job.audience)
+    return None if audience is None else present_spec(context, audience)
+
+
+def _asked_spec(job: "Job") -> ImportSpec:
+    """The spec of a job as it was before its file had a say in it."""
+    if not job.spec.other_columns:
+        return job.spec
+    named = {column.name for column in job.spec.known_columns}
+    kept = tuple(c for c in job.spec.columns if c.name in named or is_fixed(job.kind, c.name))
+    return replace(job.spec, columns=kept)
+
+
+def _named(job: "Job") -> str:
+    return job.audience if job.tenant == DEFAULT_TENANT else f"{job.audience} -t {job.tenant}"
+
+
+def _way_out(job: "Job", *, same: bool, new: bool) -> str:
+    if not same:
+        return "--with-audience-settings takes what the audience is set to now, which is something else. Or"
+    verb = "create" if new else "configure"
+    return f"change its settings with `muster audiences {verb} {_named(job)}` and add --with-audience-settings,"
+
+
+def _options_of(job: "Job") -> Mapping[str, Any]:
+    """What an earlier job was asked for; one that was refused at registration has no spec of its own."""
+    if "overrides" in job.source:
+        asked: Mapping[str, Any] = job.source["overrides"]
+        return asked
+    # Columns that came from the file itself were not named by anybody.
+    named: dict[str, Any] = {} if job.kind == "audience" else {"known_columns": []}
+    return {**named, **job.spec.as_record()}
 
 
 def start(context: "Context", request: ImportRequest) -> JobId:

@@ -88,7 +88,7 @@ class Sweeper:
             self._forgot_ms = now_ms
 
     def _expire_one(self, now_ms: int) -> None:
-        audiences = self._context.audiences.all()
+        audiences = self._context.audiences.all(awaited=True)  # what failed may have left files
         self._expired_ms = {a.audience_id: self._expired_ms.get(a.audience_id, 0) for a in audiences}
         due = next((a for a in audiences if now_ms - self._expired_ms[a.audience_id] > EXPIRE_EVERY_MS), None)
         if due is None:

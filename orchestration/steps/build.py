@@ -33,6 +33,7 @@ def build(context: Context, job_id: JobId) -> View:
             partitions=job.partitions,
             row_schema=job.spec.row_schema,
             parts=parts_of(found),
+            drop=frozenset(job.spec.drop_columns),
         ),
         None if current is None else BaseVersion(info=current, parts=context.versions.files(audience, current.version)),
         s3=context.s3,

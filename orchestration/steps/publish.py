@@ -3,7 +3,8 @@
 1. AWAITING -> PUBLISHING (BuildVersion has done it already): from here nobody can cancel, and the job only rolls
    forward, unless it is refused in 2.
 2. The publish itself: every part re-read, guards, one commit (`segmentation.versions.VersionStore.publish`).
-3. The receipt, derived from the snapshot; then READY or SUPERSEDED.
+3. The receipt, derived from the snapshot; the audience stands, with the columns that it has now; then READY. Or
+   SUPERSEDED.
 A repeat after a crash between 2 and 3 finds its own import id in a snapshot and goes on with 3.
 """
 
@@ -16,12 +17,14 @@ from orchestration.receipts import make_receipt, outcome_of
 from orchestration.stage_reports import StageReport
 from orchestration.steps.materialised import complete, part_from_record, parts_of
 from orchestration.steps.references import audience_ref
+from orchestration.steps.specs import keep_spec
 from orchestration.steps.stored import settle
 from orchestration.steps.view import View, view
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId
 from segmentation.completion import Complete
+from segmentation.publishing import version_before
 from segmentation.versions import (
     AlreadyPublished,
     BaseMoved,
@@ -45,6 +48,7 @@ def publish(context: Context, job_id: JobId) -> View:
     rows, place = sum(part.rows for part in request.parts), context.settings.place
     report = StageReport(context.progress, job_id, "publish", total=rows, unit="rows", place=place)
     try:
+        context.audiences.check_publishable(audience_ref(job).audience_id)
         outcome = context.versions.publish(request, lambda read: report.update(done=read, rows=read))  # 2
     except (UserError, FatalError) as exc:  # refused before the commit: there is no version
         _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), unpublished=True)
@@ -55,7 +59,9 @@ def publish(context: Context, job_id: JobId) -> View:
             info = context.versions.version(audience_ref(job), outcome.version)
             found = complete(context, job, attempt=info.attempt)  # a later attempt may have become whole meanwhile
             finished = now_ms()
-            context.jobs.put_receipt(job_id, make_receipt(job, found, info, finished_at_ms=finished))  # 3
+            before = version_before(context.versions.versions(audience_ref(job)), info)
+            context.jobs.put_receipt(job_id, make_receipt(job, found, info, before, finished_at_ms=finished))  # 3
+            keep_spec(context, job)
             _, job = context.jobs.move(
                 job_id,
                 "READY",
@@ -99,4 +105,6 @@ def _request(job: Job, found: Complete) -> PublishRequest:
         max_shrink_percent=job.spec.max_shrink_percent,
         published_at=datetime.now(UTC),
         rule=None if build is None or "rule" not in build else SegmentRule.from_record(build["rule"]),
+        drop_columns=frozenset(job.spec.drop_columns),
+        retype_columns=frozenset(job.spec.retype_columns),
     )

@@ -18,6 +18,7 @@ from orchestration.steps.events import ImportRequest, read_event
 from orchestration.steps.scheduled import resolve
 from orchestration.steps.snapshots.register import new_snapshot, refused_snapshot
 from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.steps.specs import activity_import_spec, import_spec, present_spec
 from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
@@ -111,15 +112,11 @@ def _require_in_inbox(settings: Settings, request: ImportRequest) -> None:
 def _spec(
     context: Context, tenant: TenantName, target: AudienceName, overrides: Mapping[str, Any]
 ) -> tuple[ImportSpec, JobId | None]:
-    """What is asked for: with the configuration of the audience, which is made if there is none; others have none."""
+    """What is asked for, on top of what is kept; the audience is awaited where there is none."""
     if (kind := kind_of_target(target)) != "audience":
-        context.audiences.require_tenant(tenant)
-        return activity_spec(kind, overrides), None
-    kept = context.audiences.ensure(tenant, target, new_id=fresh_id(), now_ms=now_ms())
-    spec = ImportSpec.from_record({**kept.spec.as_record(), **overrides})
-    if spec.kind != "audience":
-        raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
-    return spec, kept.audience_id
+        return activity_import_spec(context, tenant, kind, overrides), None
+    audience = context.audiences.expect(tenant, target, new_id=fresh_id(), now_ms=now_ms())
+    return import_spec(target, present_spec(context, audience), overrides), audience.audience_id
 
 
 def _evidence_of_earlier(

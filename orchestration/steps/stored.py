@@ -2,7 +2,8 @@
 
 1. AWAITING -> PUBLISHING: nobody can cancel any more, and there is nothing to be undone.
 2. Rows of the file in the archive, by the object and their number.
-3. The receipt, in which accepted = stored + duplicates; then READY, or FAILED where that does not hold.
+3. The receipt, in which accepted = stored + duplicates; then READY, or FAILED where that does not hold. What the file
+   was told of its columns is known from then on.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from orchestration.context import Context
 from orchestration.receipts import activity_outcome, make_activity_receipt
 from orchestration.stage_reports import StageReport
 from orchestration.steps.send import activity_source, import_topic
+from orchestration.steps.specs import learn_columns
 from orchestration.steps.view import View, view
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import JobId, Partition
@@ -61,6 +63,7 @@ def settle(context: Context, job_id: JobId) -> View:
         return view(context, job)
     report.finish(rows=int(receipt["stored"]))
     context.jobs.put_receipt(job_id, receipt)  # 3
+    learn_columns(context, job)
     _, job = context.jobs.move(
         job_id,
         "READY",

@@ -1,9 +1,10 @@
 """What rules name: events, properties, attributes, audiences and other segments."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
+from schemas.columns import ColumnType
 from schemas.errors import UserError
 from segmentation.expressions.lexer import tokens
 from segmentation.expressions.nodes import Comparison, OneOf, Presence
@@ -44,6 +45,34 @@ def names(rule: Rule) -> Names:
         audiences=tuple(sorted(members["audience"])),
         segments=tuple(sorted(members["segment"])),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """What a rule compares: a property of an event, or an attribute (`event` none), with values of a type."""
+
+    event: str | None
+    name: str
+    type: ColumnType
+
+    @property
+    def fitting(self) -> tuple[ColumnType, ...]:
+        """Types that a value must have to be compared at all: a timestamp lies on a day."""
+        return ("date", "timestamp") if self.type == "date" and self.event is None else (self.type,)
+
+
+def operands(rule: Rule) -> tuple[Operand, ...]:
+    """The operands of a rule, each once, in the order of the rule; whether a value is set at all compares nothing."""
+    found: dict[Operand, None] = {}
+    for condition in rule.conditions:
+        event: str | None = None
+        tests: Sequence[object] = (condition,)
+        if isinstance(condition, Count | Ever | Never | Seen):
+            event, tests = condition.events.event, condition.events.where
+        for test in tests:
+            if isinstance(test, Comparison | OneOf):
+                found[Operand(event=event, name=test.column, type=test.type)] = None
+    return tuple(found)
 
 
 def cycle(rules: Mapping[str, Rule]) -> tuple[str, ...] | None:

@@ -21,6 +21,7 @@ from orchestration.settings import Secret
 from schemas.columns import Column, ImportSpec
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.import_targets import activity_spec
 from segmentation.jobs import Change
 from tests.fakes.catalog import migrated
 
@@ -94,7 +95,7 @@ def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
     engine.dispose()
     migrate.upgrade(url)
     current, head = migrate.revisions(url)
-    assert current == head == "0007"
+    assert current == head == "0008"
 
 
 def test_a_registered_job_comes_back_as_it_was_given(jobs: JobStore) -> None:
@@ -411,3 +412,57 @@ def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error
     assert failed == []
     assert jobs.receipt(job_number(1)) == {"rows": 1}
     assert progress.partitions(job_number(1)) == [row]
+
+
+def test_an_audience_of_the_release_before_is_known_as_such(url: Secret, audiences: AudienceStore) -> None:
+    made = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5, spec=ImportSpec(id_column="id"))
+    audiences.expect(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
+    migrate.downgrade(url, "0007")
+    migrate.upgrade(url)
+    assert audiences.all(awaited=True) == [replace(made, state="before")]
+
+
+def test_an_audience_that_is_awaited_is_known_to_its_imports_alone(audiences: AudienceStore, jobs: JobStore) -> None:
+    first = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    assert audiences.expect(ACME, VIP, new_id=job_number(7), now_ms=6) == first
+    assert (first.state, audiences.all(), audiences.find(ACME, VIP)) == ("awaited", [], None)
+    assert audiences.by_id(AUDIENCE_ID) == first
+    with pytest.raises(UserError, match="`muster jobs list --audience vip` shows its imports"):
+        audiences.get(ACME, VIP)
+    audiences.keep_spec(AUDIENCE_ID, lambda found: replace(found.spec, id_column="id"))
+    kept = audiences.get(ACME, VIP)
+    assert (kept.state, kept.spec.id_column) == ("standing", "id")
+    audiences.delete(AUDIENCE_ID)
+    audiences.keep_spec(AUDIENCE_ID, lambda found: found.spec)
+    with pytest.raises(UserError, match="AUDIENCE_DELETED"):
+        audiences.check_publishable(AUDIENCE_ID)
+
+
+def test_people_may_take_the_name_of_an_awaited_audience(audiences: AudienceStore, jobs: JobStore) -> None:
+    gold = AudienceName("gold")
+    audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    jobs.register(new_job())
+    made = audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec(id_column="id"))
+    assert (made.audience_id, made.state, audiences.get(ACME, VIP)) == (AUDIENCE_ID, "standing", made)
+    with pytest.raises(UserError, match="AUDIENCE_EXISTS"):
+        audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec())
+    audiences.expect(ACME, gold, new_id=job_number(4), now_ms=5)
+    audiences.rename(AUDIENCE_ID, ACME, gold)  # no job awaits that name
+    assert [a.name for a in audiences.all(awaited=True)] == [gold]
+
+
+def test_what_is_known_of_the_files_of_events_is_kept_for_each_tenant_and_kind(audiences: AudienceStore) -> None:
+    assert audiences.activity_spec(ACME, "events") is None
+    spec = activity_spec("events", {"columns": [{"name": "total", "type": "double"}], "timezone": "UTC"})
+    seen: list[ImportSpec | None] = []
+
+    def after(kept: ImportSpec | None) -> ImportSpec:
+        seen.append(kept)
+        return spec
+
+    for _ in range(2):
+        audiences.keep_activity_spec(ACME, "events", after)
+    assert (seen, audiences.activity_spec(ACME, "events")) == ([None, spec], spec)
+    assert audiences.activity_spec(ACME, "profiles") is None
+    with pytest.raises(UserError, match="UNKNOWN_TENANT"):
+        audiences.keep_activity_spec(TenantName("nobody"), "events", after)

@@ -10,6 +10,7 @@ from orchestration.catalog import segments as segments_module
 from orchestration.catalog.activations import ActivationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.segment_records import NewRule, Segment
 from orchestration.catalog.segments import SegmentStore
 from schemas.errors import UserError
@@ -19,10 +20,12 @@ from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_from_json
 from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     ACME,
+    AUDIENCE_ID,
     VIP,
     audiences,
     database,
     job_number,
+    new_job,
     url,
 )
 
@@ -98,6 +101,26 @@ def test_a_segment_and_an_audience_do_not_have_one_name(store: SegmentStore, aud
     audiences.rename(job_number(7), ACME, BUYERS)
     with pytest.raises(UserError, match="NAME_TAKEN"):
         create(store, number=2)
+
+
+def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
+    database: Database,  # noqa: F811
+    store: SegmentStore,
+    audiences: AudienceStore,  # noqa: F811
+) -> None:
+    jobs = JobStore(database)
+    awaited = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
+    with pytest.raises(UserError, match="there is no such audience"):
+        create(store, LOYAL, "in audience vip")
+    jobs.register(new_job())
+    with pytest.raises(UserError, match="NAME_TAKEN: an import into the new audience 'vip' of tenant acme is running"):
+        create(store, VIP)
+    jobs.move(job_number(1), "CANCELLED", now_ms=2)
+    create(store, VIP)
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has a segment 'vip'"):
+        audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=3)
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has a segment 'vip'"):
+        audiences.check_publishable(awaited.audience_id)
 
 
 def test_of_an_audience_and_a_segment_of_one_name_that_are_made_at_once_one_is(

@@ -57,6 +57,11 @@ class Bench:
             seen += self.parts.tables[part.uri].column("user_id").to_pylist()
         return sorted(seen)
 
+    def values(self, ref: AudienceRef, version: int, column: str) -> list[Any]:
+        """The values of a column in a version's files."""
+        tables = [self.parts.tables[part.uri] for part in self.store.files(ref, Version(version))]
+        return [value for table in tables for value in table.column(column).to_pylist()]
+
 
 @pytest.fixture(
     params=[
@@ -142,7 +147,7 @@ def test_a_replace_and_a_rollback_count_what_they_do_to_the_version_before(bench
     bench.store.publish(request(ref, bench.parts.write(ref, new_id(), ages[:30] + came, AGE), "20", row_schema=AGE))
     bench.store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
     bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
-    bench.store.publish(bench.replace(ref, "40"))
+    bench.store.publish(bench.replace(ref, "40", drop_columns=frozenset({"age"})))
     assert [version.counts for version in bench.store.versions(ref)] == [
         counts(0, 40, 0, 0, None),
         counts(40, 5, 10, 30, 1, updated=None),
@@ -263,13 +268,18 @@ def test_the_shrink_guard_tells_the_numbers(bench: Bench) -> None:
     assert isinstance(bench.store.publish(bench.replace(ref, "30", "ann", "bob", max_shrink_percent=50.0)), Published)
 
 
-def test_a_replace_may_bring_new_columns_and_leave_old_ones(bench: Bench) -> None:
+def test_a_replace_brings_new_columns_and_leaves_old_ones_that_it_may_drop(bench: Bench) -> None:
     ref = audience()
     seen = RowSchema(columns=(Column(name="seen", type="timestamp"),))
     bench.store.publish(bench.replace(ref, "10", "ann"))
     with_age = bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": 30}, {"user_id": "bob"}], AGE)
     bench.store.publish(request(ref, with_age, "20", row_schema=AGE))
-    bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("cy"), seen), "30", row_schema=seen))
+    without = request(ref, bench.parts.write(ref, new_id(), users("cy"), seen), "30", row_schema=seen)
+    with pytest.raises(UserError, match=r"would lose age \(long\).*--column age:long.*--drop-column age") as caught:
+        bench.store.publish(without)
+    assert (caught.value.code, caught.value.detail["lost"]) == ("COLUMNS_WOULD_CHANGE", ["age"])
+    assert [v.version for v in bench.store.versions(ref)] == [1, 2]
+    bench.store.publish(dataclasses.replace(without, drop_columns=frozenset({"age"})))
     assert [v.row_schema.names for v in bench.store.versions(ref)] == [
         ("user_id",),
         ("user_id", "age"),
@@ -277,15 +287,36 @@ def test_a_replace_may_bring_new_columns_and_leave_old_ones(bench: Bench) -> Non
     ]
 
 
-@pytest.mark.parametrize("column", [Column(name="age", type="string"), Column(name="Age", type="long")])
-def test_a_column_cannot_change_its_type_or_the_case_of_its_name(bench: Bench, column: Column) -> None:
+def test_a_column_changes_its_type_only_where_that_is_said_and_a_rollback_brings_it_back(bench: Bench) -> None:
     ref = audience()
-    other = RowSchema(columns=(column,))
+    text = RowSchema(columns=(Column(name="age", type="string"),))
+    bench.store.publish(
+        request(ref, bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": 30}], AGE), "10", row_schema=AGE)
+    )
+    retyped = bench.parts.write(ref, new_id(), [{"user_id": "ann", "age": "old"}], text)
+    with pytest.raises(UserError, match=r"age would change from long to string.*--retype age") as caught:
+        bench.store.publish(request(ref, retyped, "20", row_schema=text))
+    assert (caught.value.code, caught.value.detail["retyped"]) == ("COLUMNS_WOULD_CHANGE", ["age"])
+    bench.store.publish(request(ref, retyped, "20", row_schema=text, retype_columns=frozenset({"age"})))
+    bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
+    bench.store.rollback(ref, Version(2), operation_id=new_id(), order_key="40", at=AT)
+    assert [v.row_schema.columns[0].type for v in bench.store.versions(ref)] == ["long", "string", "long", "string"]
+    assert [bench.values(ref, n, "age") for n in (1, 2, 3, 4)] == [[30], ["old"], [30], ["old"]]
+    assert [v.counts and (v.counts.kept, v.counts.updated) for v in bench.store.versions(ref)][1:] == [(1, 1)] * 3
+
+
+def test_a_dropped_column_comes_back_with_another_type_or_case_only_where_that_is_said(bench: Bench) -> None:
+    ref = audience()
     bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("ann"), AGE), "10", row_schema=AGE))
-    with pytest.raises(UserError, match="age as long") as caught:
-        bench.store.publish(request(ref, bench.parts.write(ref, new_id(), users("ann"), other), "20", row_schema=other))
-    assert caught.value.code == "SCHEMA_MISMATCH"
-    assert [v.version for v in bench.store.versions(ref)] == [1]
+    bench.store.publish(dataclasses.replace(bench.replace(ref, "20", "ann"), drop_columns=frozenset({"age"})))
+    for order, column in (("30", Column(name="age", type="string")), ("40", Column(name="Age", type="long"))):
+        other = RowSchema(columns=(column,))
+        again = request(ref, bench.parts.write(ref, new_id(), users("ann"), other), order, row_schema=other)
+        with pytest.raises(UserError, match="age as long") as caught:
+            bench.store.publish(again)
+        assert caught.value.code == "SCHEMA_MISMATCH"
+    bench.store.publish(dataclasses.replace(again, retype_columns=frozenset({"Age"})))
+    assert [v.row_schema.names[1:] for v in bench.store.versions(ref)] == [("age",), (), ("Age",)]
 
 
 def _table(*names: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +68,36 @@ def test_append_and_remove_change_exactly_what_the_dry_run_said(
         assert said.json["duplicates"] == done.json["receipt"]["duplicates"]
         assert ids_of(context, "modes") == ids
     assert ids_of(context, "modes", version=1) == ["u1", "u2", "u3"]
+
+
+def test_columns_stay_until_somebody_lets_them_go(muster: Muster, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "user_id,age,city", "u1,20,Ulm", "u2,30,Bonn")
+    more = write(tmp_path / "b.csv", "user_id,age", "u3,40")
+
+    def version(number: int) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = muster(
+            "sql", f"select * from audience('cols', version => {number}) order by user_id", "--json"
+        ).json
+        return rows
+
+    both = ("--column", "age:long", "--column", "city")
+    assert muster("import", file, "-a", "cols", *both, "--wait").code == 0
+    said = muster("import", more, "-a", "cols", "--column", "age:long", "--dry-run", "--json")
+    assert (said.code, said.json["problems"][0]["code"]) == (3, "COLUMNS_WOULD_CHANGE")
+    assert said.json["column_changes"]["dropped"] == [{"name": "city", "type": "string"}]
+    refused = muster("import", more, "-a", "cols", "--column", "age:long", "--wait")
+    assert (refused.code, "COLUMNS_WOULD_CHANGE" in refused.out) == (3, True)
+    # The creating import has said how the files of the audience are read.
+    appended = muster("import", more, "-a", "cols", "--mode", "append", "--drop-column", "city", "--wait")
+    assert (appended.code, "column changes  dropped city:string" in appended.out) == (0, True), appended.err
+    assert version(2) == [{"user_id": f"u{n}", "age": 10 * (n + 1)} for n in (1, 2, 3)]
+    assert muster("import", file, "-a", "cols", "--column", "age:double", "--retype", "age", "--wait").code == 0
+    assert version(3) == [{"user_id": "u1", "age": 20.0}, {"user_id": "u2", "age": 30.0}]
+    assert version(1) == [{"user_id": "u1", "age": 20, "city": "Ulm"}, {"user_id": "u2", "age": 30, "city": "Bonn"}]
+    assert muster("audiences", "rollback", "cols", "--to", "1").code == 0
+    assert version(4) == version(1)
+    shown = muster("audiences", "show", "cols", "--json").json
+    assert [(c["name"], c["type"]) for c in shown["spec"]["columns"]] == [("age", "double")]
 
 
 def test_a_dry_run_leaves_no_trace(muster: Muster, tmp_path: Path) -> None:

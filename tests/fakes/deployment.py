@@ -51,9 +51,12 @@ HANDLER_OF = {
 }
 
 
-def row_batch(*users: str) -> pa.RecordBatch:
+def row_batch(schema: RowSchema, *users: str) -> pa.RecordBatch:
+    """Users of whom nothing is known."""
+    arrow = schema.arrow(ordinal=True)
+    unknown = [pa.nulls(len(users), field.type) for field in list(arrow)[2:]]
     return pa.RecordBatch.from_arrays(
-        [pa.array(range(len(users)), pa.int64()), pa.array(users, pa.string())], schema=RowSchema().arrow(ordinal=True)
+        [pa.array(range(len(users)), pa.int64()), pa.array(users, pa.string()), *unknown], schema=arrow
     )
 
 
@@ -85,13 +88,14 @@ class Deployment:
         log.topic = topic
         return log
 
-    def verify_file(self, *_: Any, **__: Any) -> Evidence:
+    def verify_file(self, _source: object, spec: ImportSpec, **_: Any) -> Evidence:
         self.scans += 1
-        return verify_rows(GivenRows(row_batch(*self.users)), ImportSpec(), partitions=PARTITIONS, rejects=NoRejects())
+        rows = GivenRows(row_batch(spec.row_schema, *self.users))
+        return verify_rows(rows, spec, partitions=PARTITIONS, rejects=NoRejects())
 
     @contextmanager
-    def open_parsed(self, *_: Any) -> Iterator[GivenRows]:
-        yield GivenRows(row_batch(*self.users))
+    def open_parsed(self, _source: object, spec: ImportSpec, *_: Any) -> Iterator[GivenRows]:
+        yield GivenRows(row_batch(spec.row_schema, *self.users))
 
     # What a test does.
 

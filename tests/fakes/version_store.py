@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from schemas.columns import RowSchema
+from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Version
 from schemas.partitioning import PARTITIONER
@@ -19,7 +19,6 @@ from segmentation.publishing import (
     compacted,
     decide,
     expired_versions,
-    merged_schema,
     new_version,
     require_version,
     rolled_back,
@@ -44,7 +43,7 @@ ReadPart = Callable[[Part, RowSchema], Iterable[pa.RecordBatch]]
 @dataclass(slots=True, kw_only=True)
 class _Audience:
     name: AudienceName
-    columns: RowSchema
+    columns: dict[str, Column]  # that any version has had, by name in lower case
     history: History
     parts: dict[Version, tuple[Part, ...]]
 
@@ -73,7 +72,7 @@ class InMemoryVersionStore:
                 on_rows(read)
         info = self._counted(request.audience, new_version(history, request, PARTITIONER), request.parts)
         mark = history.raised(request.order_key, request.import_id)
-        return self._add(request.audience, info, request.parts, mark)
+        return self._add(request.audience, info, request.parts, mark, request.retype_columns)
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:
         """See `VersionStore.current`."""
@@ -149,7 +148,8 @@ class InMemoryVersionStore:
         info = rolled_back(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
         mark = history.raised(order_key, operation_id)
         parts = self._audiences[audience.audience_id].parts[to_version]
-        return self._add(audience, self._counted(audience, info, parts), parts, mark)
+        info = self._counted(audience, info, parts)
+        return self._add(audience, info, parts, mark, {c.name for c in info.row_schema.columns})
 
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
         """See `VersionStore.compact`; the files stay as they are, only their partitions are forgotten."""
@@ -222,6 +222,14 @@ class InMemoryVersionStore:
         batches = (batch for part in parts if part.rows for batch in self._read(part, info.row_schema))
         return {user for batch in batches for user in batch.column("user_id").to_pylist()}
 
+    def _evolve(self, known: _Audience, info: VersionInfo, retype: Set[str]) -> None:
+        for column in info.row_schema.columns:
+            old = known.columns.setdefault(column.name.lower(), column)
+            if (old.name, old.type) != (column.name, column.type):
+                if column.name not in retype:
+                    raise UserError("SCHEMA_MISMATCH", f"the audience has had {old.name} as {old.type}")
+                known.columns[column.name.lower()] = column
+
     def _history(self, audience: AudienceRef) -> History:
         known = self._audiences.get(audience.audience_id)
         return known.history if known is not None else History()
@@ -231,15 +239,20 @@ class InMemoryVersionStore:
             raise UserError("AUDIENCE_NAME_TAKEN", f"another audience is called {name}; choose another name")
 
     def _add(
-        self, audience: AudienceRef, info: VersionInfo, parts: Iterable[Part], mark: HighWater | None
+        self,
+        audience: AudienceRef,
+        info: VersionInfo,
+        parts: Iterable[Part],
+        mark: HighWater | None,
+        retype: Set[str] = frozenset(),
     ) -> PublishOutcome:
         if audience.audience_id in self._dropped:
             raise UserError("AUDIENCE_DELETED", f"audience {audience.audience} has been deleted")
         known = self._audiences.get(audience.audience_id)
         if known is None:
             self._refuse_taken(audience, audience.audience)
-            known = _Audience(name=audience.audience, columns=RowSchema(), history=History(), parts={})
-        known.columns = merged_schema(known.columns, info.row_schema)
+            known = _Audience(name=audience.audience, columns={}, history=History(), parts={})
+        self._evolve(known, info, retype)
         made = replace(info, snapshot_id=int(info.version))
         known.history = replace(
             known.history,

@@ -147,6 +147,20 @@ def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.Cap
     assert capsys.readouterr().err == "Note: nobody has ever had the event 'purchse'.\n"
 
 
+def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.archive(PROFILES, [change(0, user, attributes=values({"age": "30"})) for user in ("ann", "dan")])
+    shop.archive(EVENTS, [purchase("ann", 1, 9, amount="120")])
+    rule = 'age >= 25 and age is set and age != "x" and ever(purchase where amount > 1 and amount = true)'
+    found = answer(shop, capsys, "segments", "preview", rule)
+    amount = {"event": "purchase", "name": "amount", "compared_as": "boolean", "values": {"double": 4, "string": 1}}
+    age = {"event": None, "name": "age", "compared_as": "double", "values": {"string": 2}}  # the numbers are of before
+    assert (found["members"], found["mistyped"]) == (0, [age, amount])
+    assert main(["segments", "create", "grown", "--rule", rule, "-t", shop.tenant]) == 0
+    said = capsys.readouterr().err
+    assert "the rule compares age with a number, and all 2 values of age are text. `muster audiences configure" in said
+    assert "none of the 5 values of amount of purchase is that: 4 numbers, 1 text" in said
+
+
 def test_before_anything_is_archived_nobody_is_in(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(world, capsys, "segments", "preview", "never(purchase) and not age >= 3")["members"] == 0
     assert main(["segments", "preview", "in audience vip", "-t", world.tenant]) == 3

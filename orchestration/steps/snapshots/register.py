@@ -9,32 +9,39 @@ from orchestration.catalog.segment_records import RuleVersion
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
 from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.steps.specs import present_spec
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, audience_name, segment_name, tenant_name
 from schemas.topics import HOUR_MS
+from segmentation.columns import check_change
+from segmentation.cuts import CUT_ROWS
 
 AHEAD_MAX_MS: Final = HOUR_MS
 """A job that waits for its instant takes the place of another one in its lane."""
 
 
 def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> NewJob:
-    """The job of a request, and the audience where there is none of that name.
+    """The job of a request; its audience is awaited where there is none of that name.
 
-    Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_TENANT, NAME_TAKEN.
+    Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_TENANT, NAME_TAKEN,
+    COLUMNS_WOULD_CHANGE.
     """
     tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
     check_time(request.at_ms, now_ms())
     current_rule(context, tenant, segment_name(request.segment))
-    kept = context.audiences.ensure(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
-    shrink = None if request.allow_shrink else kept.spec.max_shrink_percent
+    into = context.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
+    kept = present_spec(context, into)
+    drop = frozenset(kept.drop_columns)
+    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), of_file=False)
+    shrink = None if request.allow_shrink else kept.max_shrink_percent
     order_ms = max(now_ms(), request.at_ms or 0)
     return replace(
         refused_snapshot(context, request, execution),
         tenant=tenant,
         audience=audience,
-        audience_id=kept.audience_id,
-        spec=ImportSpec(max_shrink_percent=shrink, allow_empty=True),
+        audience_id=into.audience_id,
+        spec=ImportSpec(max_shrink_percent=shrink, allow_empty=True, drop_columns=kept.drop_columns),
         order_key=f"{order_ms:015d}/{'':0>32}/{request.job_id}",
     )
 

@@ -113,7 +113,7 @@ def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Co
     context.audiences.configure(audience.audience_id, spec=audience.spec, retention=Retention(versions=1, days=0))
 
     sweeper, at_ms = Sweeper(context), now_ms()
-    for look in range(1, len(context.audiences.all()) + 1):  # one audience a look
+    for look in range(1, len(context.audiences.all(awaited=True)) + 1):  # one audience a look
         sweeper.look(at_ms + look * (LOOK_EVERY_MS + 1))
 
     assert [v.version for v in context.versions.versions(ref_of(audience))] == [2]

@@ -12,7 +12,7 @@ from orchestration.operations.dry_run import counts_of
 from orchestration.operations.follow import submitted_ms
 from orchestration.operations.fsck import check_snapshots, check_versions, receipt_problem
 from orchestration.operations.inspection import column_option
-from orchestration.operations.spec import changed_spec, spec_changes
+from orchestration.operations.spec import spec_changes
 from orchestration.operations.submit import upload_key
 from schemas.columns import Column, ImportMode, ImportSpec, RowSchema
 from schemas.digest import Digest
@@ -26,7 +26,7 @@ from tests.unit.cli.jobs import JOB, job
 def test_only_what_was_said_changes_the_spec() -> None:
     kept = ImportSpec(id_column="email", max_reject_share=0.1)
     changes = spec_changes(columns=["age:long=Age"], mode="append")
-    assert changed_spec(kept, changes) == ImportSpec(
+    assert kept.changed(changes) == ImportSpec(
         id_column="email", max_reject_share=0.1, mode="append", columns=(Column(name="age", type="long", source="Age"),)
     )
 

@@ -17,6 +17,7 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
 from orchestration.notifications.mail import wording
+from orchestration.operations import audiences as operations
 from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
 from orchestration.operations.jobs import cancel
 from orchestration.relay.answers import Answers
@@ -142,7 +143,9 @@ def test_a_time_without_an_offset_fails_the_import_and_names_line_and_column(dep
 
 def dry(deployment: Deployment, path: Path, content: str, **overrides: Any) -> ActivityDryRun:
     path.write_bytes(content.encode())
-    return activity_dry_run(deployment.context, path, kind="events", overrides=overrides, on_progress=lambda _: None)
+    return activity_dry_run(
+        deployment.context, path, tenant=ACME, kind="events", overrides=overrides, on_progress=lambda _: None
+    )
 
 
 def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deployment, tmp_path: Path) -> None:
@@ -162,6 +165,7 @@ def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment
         activity_dry_run(
             deployment.context,
             tmp_path / "a.csv.gz",
+            tenant=ACME,
             kind="events",
             overrides={"other_columns": False},
             on_progress=lambda _: None,
@@ -220,6 +224,83 @@ def test_profiles_are_sent_into_theirs_in_the_order_of_the_file(deployment: Depl
     request = deployment.request("_profiles", key="acme/_profiles/plans.csv", overrides=plan)
     deployment.run(deployment.register(request), until="AWAITING")
     assert sum(chunk.count for chunk in sent(deployment, PROFILES)) == 3
+
+
+def plans(deployment: Deployment, number: int, *columns: dict[str, Any], **overrides: Any) -> Job:
+    """The import of a file of profiles that has name, score and plan, all of them texts to the eye; to its end."""
+    content = f"user_id,name,score,plan\nalice,Al,{number},gold\n"
+    key = f"acme/_profiles/{number}.csv"
+    deployment.objects.put("inbox", key, content.encode())
+    given = {"columns": list(columns), **overrides} if columns else overrides
+    if given:
+        job = deployment.register(deployment.request("_profiles", key=key, overrides=given))
+    else:
+        job = deployment.uploaded(key)
+    job = deployment.run(job, until="AWAITING")
+    if job.state == "AWAITING":
+        archive(deployment).take(PROFILES)
+        job = settled(deployment, job)
+    return job
+
+
+SCORE = {"name": "score", "type": "double", "source": None}
+
+
+def types(job: Job) -> dict[str, str]:
+    return {column.name: column.type for column in job.spec.columns}
+
+
+def test_a_file_in_the_inbox_has_the_types_that_an_import_before_it_was_told(deployment: Deployment) -> None:
+    assert types(plans(deployment, 1)) == {"name": "string", "score": "string", "plan": "string"}
+    assert plans(deployment, 2, SCORE).state == "READY"
+    inbox = plans(deployment, 3)
+    assert (inbox.state, types(inbox)) == ("READY", {"name": "string", "score": "double", "plan": "string"})
+    known = deployment.context.audiences.activity_spec(ACME, "profiles")
+    assert known is not None
+    assert [(c.name, c.type) for c in known.known_columns] == [("score", "double")]
+    assert plans(deployment, 4).spec.known_columns == known.known_columns  # columns of files teach nothing
+
+
+def test_a_type_that_is_known_changes_only_where_that_is_said(deployment: Deployment) -> None:
+    plans(deployment, 1, SCORE)
+    text = {**SCORE, "type": "string"}
+    refused = plans(deployment, 2, text)
+    assert refused.error is not None
+    assert refused.error.code == "COLUMNS_WOULD_CHANGE"
+    assert "score would change from double to string" in refused.error.message
+    assert plans(deployment, 2, text, retype_columns=["score"]).state == "READY"
+    assert types(plans(deployment, 3))["score"] == "string"
+
+
+def test_what_failed_teaches_nothing_and_neither_does_its_retry(deployment: Deployment) -> None:
+    job = plans(deployment, 1, SCORE, mode="replace")
+    assert job.state == "FAILED"
+    deployment.objects.put("inbox", "acme/_profiles/2.csv", b"user_id,name,score,plan\na,Al,x,gold\n")
+    request = deployment.request("_profiles", key="acme/_profiles/2.csv", overrides={"other_columns": True})
+    job = deployment.run(deployment.register(request), until="IMPORTING")
+    cancel(deployment.context, job.job_id)
+    again = deployment.retry(job)
+    assert (again.spec, again.spec.known_columns) == (job.spec, ())
+    assert deployment.context.audiences.activity_spec(ACME, "profiles") is None
+
+
+def test_what_is_configured_for_a_kind_holds_for_all_files_of_it(deployment: Deployment) -> None:
+    context = deployment.context
+
+    def configure(*columns: dict[str, Any], **changes: Any) -> ImportSpec:
+        given = {"columns": list(columns), **changes} if columns else changes
+        return operations.configure_activity(context, ACME, "events", given)
+
+    configure(TOTAL, {"name": "occurred_at", "type": "string", "source": "ts"}, timezone="Asia/Tokyo")
+    configure({"name": "rush", "type": "boolean", "source": None})
+    with pytest.raises(UserError, match=r"total would change from double to string.*configure _events"):
+        configure({**TOTAL, "type": "string"})
+    key = "acme/_events/a.csv"
+    deployment.objects.put("inbox", key, b"user_id,event,ts,total\nalice,order,2026-01-01T10:00:00,5\n")
+    job = deployment.run(deployment.uploaded(key), until="AWAITING")
+    assert (job.error, types(job)) == (None, {"event": "string", "occurred_at": "timestamp", "total": "double"})
+    assert [c.name for c in configure(drop_columns=["total"]).known_columns] == ["rush"]
+    assert operations.activity_settings(context, ACME, "profiles").known_columns == ()
 
 
 def test_a_retry_of_a_refused_request_asks_for_what_it_asked_for(deployment: Deployment) -> None:

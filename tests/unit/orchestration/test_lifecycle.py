@@ -1,5 +1,7 @@
 """Every state of a job and what may happen to it there: docs/lifecycle.md names these tests."""
 
+from typing import Any
+
 import pytest
 
 from orchestration.catalog.records import Job
@@ -160,7 +162,7 @@ def test_a_zombie_importer_of_an_earlier_attempt_changes_nothing(
     sending = deployment.open_parsed
     overtaken = False
 
-    def overtake(*arguments: object) -> object:
+    def overtake(*arguments: Any) -> object:
         nonlocal overtaken
         if not overtaken:  # while the first one opens the file, a retry of the step does all of its work
             overtaken = True

@@ -93,7 +93,7 @@ FOUND = Complete(attempt=Attempt(2), partitions=PARTITIONS)
 
 
 def test_a_receipt_says_what_was_in_the_file_and_what_became_of_it() -> None:
-    receipt = make_receipt(JOB_ROW, FOUND, VERSION, finished_at_ms=1500)
+    receipt = make_receipt(JOB_ROW, FOUND, VERSION, None, finished_at_ms=1500)
     assert {k: receipt[k] for k in ("rows", "accepted", "rejected", "duplicates", "distinct", "members")} == {
         "rows": 7,
         "accepted": 6,
@@ -121,7 +121,7 @@ def test_a_receipt_says_what_was_in_the_file_and_what_became_of_it() -> None:
 )
 def test_a_version_that_is_not_what_the_stream_said_has_no_receipt(change: dict[str, Any], fault: str) -> None:
     with pytest.raises(FatalError, match=f"RECEIPT_DOES_NOT_ADD_UP.*{fault}"):
-        make_receipt(JOB_ROW, FOUND, replace(VERSION, **change), finished_at_ms=1)
+        make_receipt(JOB_ROW, FOUND, replace(VERSION, **change), None, finished_at_ms=1)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_version_that_is_not_what_the_stream_said_has_no_receipt(change: dict[
     ],
 )
 def test_every_sum_of_a_receipt_is_checked(key: str, value: object, fault: str) -> None:
-    receipt = make_receipt(JOB_ROW, FOUND, VERSION, finished_at_ms=1)
+    receipt = make_receipt(JOB_ROW, FOUND, VERSION, None, finished_at_ms=1)
     assert receipt_fault(receipt) is None
     assert receipt_fault({**receipt, key: value}) == fault
 
@@ -142,6 +142,6 @@ def test_every_sum_of_a_receipt_is_checked(key: str, value: object, fault: str) 
 def test_the_receipt_of_an_append_adds_up_from_its_base() -> None:
     counts = MembershipCounts(base=10, added=2, removed=0, kept=10, members=12, base_version=Version(1))
     version = replace(VERSION, version=Version(2), mode="append", members=12, digest=digest(12, 1), counts=counts)
-    receipt = make_receipt(replace(JOB_ROW, mode="append"), FOUND, version, finished_at_ms=1)
+    receipt = make_receipt(replace(JOB_ROW, mode="append"), FOUND, version, None, finished_at_ms=1)
     assert receipt["membership"]["added"] == 2
     assert receipt_fault({**receipt, "members": 13}) == "members = added + kept does not hold: 13 is not 12"

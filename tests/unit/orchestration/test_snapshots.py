@@ -33,7 +33,7 @@ from orchestration.steps.references import audience_ref
 from orchestration.steps.scheduled import event_of
 from orchestration.steps.snapshots.cuts import put_cuts
 from orchestration.steps.snapshots.request import SnapshotRequest
-from schemas.columns import USER_ID, RowSchema
+from schemas.columns import USER_ID, Column, ImportSpec, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition
 from schemas.layout import cut_key
@@ -460,6 +460,20 @@ def test_a_version_that_has_lost_too_many_is_refused_unless_that_is_allowed(depl
     assert (refused.state, refused.error.code) == ("FAILED", "AUDIENCE_WOULD_SHRINK")
     allowed = shrunk(allow_shrink=True)
     assert (allowed.state, deployment.versions(allowed)) == ("READY", [1, 2])
+
+
+def test_columns_of_an_audience_are_not_lost_to_a_snapshot_unless_that_is_said(deployment: Deployment) -> None:
+    context, name = deployment.context, AudienceName("buyers-snapshot")
+    age = Column(name="age", type="long")
+    made = context.audiences.ensure(ACME, name, new_id=fresh_id(), now_ms=1, spec=ImportSpec(columns=(age,)))
+    refused = register(deployment, request())
+    assert refused.error is not None
+    assert refused.error.code == "COLUMNS_WOULD_CHANGE"
+    assert "A snapshot has no columns: give it an audience of its own" in refused.error.message
+    spec = ImportSpec(drop_columns=("age",))  # as `muster audiences configure --drop-column age` leaves it
+    context.audiences.configure(made.audience_id, spec=spec, retention=made.retention)
+    job = published(deployment)
+    assert (job.spec.drop_columns, context.audiences.get(ACME, name).spec.drop_columns) == (("age",), ())
 
 
 def test_one_that_was_asked_for_later_is_not_replaced_by_one_of_before(deployment: Deployment) -> None:

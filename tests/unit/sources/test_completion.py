@@ -1,5 +1,6 @@
 """Columns of a file that its import spec does not name."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def test_columns_of_a_table_that_are_not_named_are_texts(tmp_path: Path) -> None
     content = f"coupon,event,ts,user_id,total,event_id\nX,order,{AT},alice,1,o-1\n"
     found = complete(tmp_path, "a.csv", content, asked("events", "total:double", "occurred_at=ts"))
     assert found == ["event:string", "occurred_at:timestamp=ts", "event_id:string", "total:double", "coupon:string"]
+
+
+def test_a_column_that_is_known_has_its_type_under_any_of_its_names_and_need_not_be_there(tmp_path: Path) -> None:
+    known = asked("events", "total:double=Total", "rush:boolean", "gone:double")
+    spec = replace(asked("events", "rush=Rush"), known_columns=known.known_columns)
+    head = "user_id,event,occurred_at"
+    assert complete(tmp_path, "a.csv", f"{head},Total,Rush\n", spec) == [
+        *EVENT,
+        "rush:string=Rush",
+        "total:double=Total",
+    ]
+    assert complete(tmp_path, "a.csv", f"{head},total,Rush\n", spec) == [*EVENT, "rush:string=Rush", "total:double"]
+    once = complete_spec(tmp_path / "a.csv", spec, ParseLimits())
+    assert complete_spec(tmp_path / "a.csv", once, ParseLimits()) == once
 
 
 def test_an_empty_table_has_columns_too(tmp_path: Path) -> None:

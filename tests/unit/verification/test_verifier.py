@@ -96,7 +96,8 @@ def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_pat
     assert error.value.code == "TOO_MANY_REJECTS"
     assert error.value.message.startswith(
         "4 of 5 rows were rejected (id_empty 2, bare_quote 1, field_count 1). Mostly line 3, column user_id: id_empty: "
-        "the id is empty. Correct them, or allow a share of rejects with --max-reject-share. Others: line 5, column "
+        "the id is empty. Correct them, or allow a share of rejects with --max-reject-share, for this file or in "
+        "`muster audiences configure`. Others: line 5, column "
     )
     assert error.value.message.endswith("At most 0.00% are allowed. All of them: s3://lake/rejects/acme/job.parquet")
     assert [example.split(":")[0] for example in cast("list[str]", error.value.detail["examples"])] == [

@@ -1,0 +1,137 @@
+"""How the columns of an audience change: what a version adds, drops and retypes, and what may change at all."""
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
+from typing import Self
+
+from schemas.columns import Column, ColumnType, ImportSpec, RowSchema
+from schemas.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retyped:
+    """A column that has another type than before."""
+
+    name: str
+    before: ColumnType
+    after: ColumnType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnChanges:
+    """What became of the columns between two versions, each in the order of its schema."""
+
+    added: tuple[Column, ...] = ()
+    dropped: tuple[Column, ...] = ()
+    retyped: tuple[Retyped, ...] = ()
+
+    @classmethod
+    def between(cls, before: RowSchema, after: RowSchema) -> Self:
+        """Names are compared with their case."""
+        old, new = ({c.name: c for c in schema.columns} for schema in (before, after))
+        return cls(
+            added=tuple(c for name, c in new.items() if name not in old),
+            dropped=tuple(c for name, c in old.items() if name not in new),
+            retyped=tuple(
+                Retyped(name=name, before=c.type, after=new[name].type)
+                for name, c in old.items()
+                if name in new and new[name].type != c.type
+            ),
+        )
+
+    def as_record(self) -> dict[str, list[dict[str, str]]]:
+        """Plain JSON data."""
+        return {
+            "added": RowSchema(columns=self.added).as_record(),
+            "dropped": RowSchema(columns=self.dropped).as_record(),
+            "retyped": [{"name": c.name, "from": c.before, "to": c.after} for c in self.retyped],
+        }
+
+
+def check_change(
+    audience: str, before: RowSchema, after: RowSchema, *, drop: Set[str], retype: Set[str], of_file: bool = True
+) -> None:
+    """Refuse columns that would go, or change their type, and are not in `drop` or `retype`.
+
+    `of_file`: whether the new members come from a file, which may have columns. Raises `UserError`
+    COLUMNS_WOULD_CHANGE.
+    """
+    changes = ColumnChanges.between(before, after)
+    lost = [c for c in changes.dropped if c.name not in drop]
+    retyped = [c for c in changes.retyped if c.name not in retype]
+    if not lost and not retyped:
+        return
+    what = [f"the audience {audience} would lose {', '.join(f'{c.name} ({c.type})' for c in lost)}"] if lost else []
+    what += [f"{c.name} would change from {c.before} to {c.after}" for c in retyped]
+    kept = _options([*((c.name, c.type) for c in lost), *((c.name, c.before) for c in retyped)])
+    said = " ".join([*(f"--drop-column {c.name}" for c in lost), *(f"--retype {c.name}" for c in retyped)])
+    new = _options([(c.name, c.type) for c in after.columns]) + " " if retyped else ""
+    configure = f"`muster audiences configure {audience} {new}{said}`"
+    hint = (
+        f"Import with {kept} to keep what there is. If the change is what you want, add {said}; for files in the inbox "
+        f"and for schedules, {configure}"
+        if of_file
+        else f"A snapshot has no columns: give it an audience of its own, or, if that is what you want, {configure}"
+    )
+    raise UserError(
+        "COLUMNS_WOULD_CHANGE",
+        f"{', and '.join(what)}. {hint}",
+        audience=audience,
+        lost=[c.name for c in lost],
+        retyped=[c.name for c in retyped],
+    )
+
+
+def ordered(columns: tuple[Column, ...], like: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns in the order that an audience has; new ones come last."""
+    places = {c.name: number for number, c in enumerate(like)}
+    return tuple(sorted(columns, key=lambda c: places.get(c.name, len(places))))
+
+
+def first_spec(imported: ImportSpec) -> ImportSpec:
+    """What an audience keeps of the import that creates it: how its files are read, and what they do.
+
+    What the import tolerated - rejects, an empty file, members that go - was said of its file alone.
+    """
+    return ImportSpec(
+        id_column=imported.id_column,
+        columns=imported.columns,
+        format=imported.format,
+        mode=imported.mode,
+        timezone=imported.timezone,
+        null_values=imported.null_values,
+    )
+
+
+def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
+    """What an audience keeps once the version of an import is published: its columns are those of its versions.
+
+    What else is kept stays, also what was configured while the import ran. What the import was allowed to drop or
+    retype is done, so it is not allowed any more.
+    """
+    given = {} if imported.mode == "remove" else {c.name: c for c in imported.columns}
+    retyped = set(imported.retype_columns) & given.keys()
+    columns = [given[c.name] if c.name in retyped else c for c in kept.columns if c.name not in imported.drop_columns]
+    known = {c.name for c in columns}
+    columns += [c for c in given.values() if c.name not in known]
+    return replace(
+        kept,
+        columns=tuple(columns),
+        drop_columns=tuple(name for name in kept.drop_columns if name not in imported.drop_columns),
+        retype_columns=tuple(name for name in kept.retype_columns if name not in retyped),
+    )
+
+
+def with_columns_of(kept: ImportSpec, version: RowSchema, imported: ImportSpec | None) -> ImportSpec:
+    """The spec of an audience that never kept its columns: those of its newest version, then those it was given.
+
+    `imported`: the spec of the import that made the version, for the names of the columns in its files.
+    """
+    sources = {c.name: c.source for spec in (imported, kept) if spec is not None for c in spec.columns}
+    columns = [replace(c, source=sources.get(c.name)) for c in version.columns if c.name not in kept.drop_columns]
+    known = {c.name for c in columns}
+    return replace(kept, columns=(*columns, *(c for c in kept.columns if c.name not in known)))
+
+
+def _options(columns: Iterable[tuple[str, ColumnType]]) -> str:
+    return " ".join(f"--column {name}:{type_}" for name, type_ in columns)
