@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from connectors.sources.inspection import Inspection, inspect
-from orchestration.operations.submit import check_readable
+from orchestration.operations.submit import check_readable, source_of
 from schemas.columns import USER_ID, Column, FileFormat
-from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
     from orchestration.context import Context
 
 
 def inspect_source(source: str, *, format_: str | None, context: "Context | None") -> Inspection:
-    """Inspect a local file, or an object when there is a `context`. Raises `UserError` SOURCE_GONE, EMPTY_FILE."""
+    """Inspect a local file, or an object when there is a `context`.
+
+    Raises `UserError` SOURCE_GONE, EMPTY_FILE, BAD_SOURCE.
+    """
     wanted = cast("FileFormat | None", format_)
     if context is None:
         check_readable(Path(source))
         return inspect(Path(source), format=wanted)
-    pinned = context.objects.pin(*split_s3_uri(source))
+    pinned = context.objects.pin(*source_of(context, None, source))
     return inspect(pinned, store=context.objects, limits=context.parse_limits(), format=wanted)
 
 

@@ -21,6 +21,7 @@ from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
 from schemas.topics import DEAD_LETTERS, IMPORTS_SMALL
+from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, command_line, ended, environment, ids_of, imported, put_in_order, write
 from tests.faults.waiting import until
 from tests.integration.whole_imports import WORKER, held
@@ -159,7 +160,7 @@ def test_a_file_at_fault_is_not_retried_unless_forced(muster: Muster, tmp_path: 
 
 
 def test_two_imports_at_the_same_time_never_mix(muster: Muster, context: Context) -> None:
-    bucket = context.settings.staging_bucket
+    bucket = SOURCES
     members = {name: [f"{name}{n:05}" for n in range(5_000)] for name in ("a", "b")}
     put_in_order(context, {f"tests/race-{n}.csv": "\n".join(["user_id", *m, ""]).encode() for n, m in members.items()})
     older, newer = (
