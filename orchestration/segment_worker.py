@@ -9,6 +9,7 @@ from orchestration.archived_logs import archived_logs
 from orchestration.context import Context
 from orchestration.faust_process import end, run, store_config
 from orchestration.settings import Settings
+from schemas.ids import TenantName
 from streams.segments.app import SegmentWorker
 from streams.segments.config import SegmentWorkerConfig
 
@@ -43,7 +44,13 @@ def main() -> int:
 
 def _worker(settings: Settings, number: int) -> SegmentWorker:
     context = Context(settings)
-    return SegmentWorker(segment_worker_config(settings, number), context.history, lambda: archived_logs(context))
+
+    def tenants() -> dict[TenantName, int]:
+        return {tenant: at_ms * 1000 for tenant, at_ms in context.audiences.tenants_since().items()}
+
+    return SegmentWorker(
+        segment_worker_config(settings, number), context.history, lambda: archived_logs(context), tenants
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Jobs, versions and audiences through the command line: cancel, retry, rollback, rename, delete, export, fsck."""
 
 import gzip
+import json
 import random
 import re
 import signal
@@ -20,7 +21,7 @@ from orchestration.steps.events import ImportRequest
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
-from schemas.topics import DEAD_LETTERS, IMPORTS_SMALL
+from schemas.topics import DEAD_LETTERS, EVENTS, IMPORTS_SMALL
 from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, command_line, ended, environment, ids_of, imported, put_in_order, write
 from tests.faults.waiting import until
@@ -184,13 +185,19 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     )
     producer = Producer({**librdkafka_config(context.settings.kafka_bootstrap)})
     producer.produce(DEAD_LETTERS, CODEC.encode(letter))
+    visit = {"user_id": "u1", "event": "visit", "occurred_at": "2026-01-01T00:00:00Z", "tenant": "ghost"}
+    producer.produce(EVENTS, json.dumps(visit).encode(), key=b"u1")
     producer.flush(10)
     listed = muster("dead-letters", "list", "--json").json
     mine = next(entry for entry in listed if entry["reason"] == "no")
     assert (mine["topic"], mine["partition"], mine["offset"], mine["bytes"]) == (IMPORTS_SMALL, 1, 7, 7)
     assert muster("dead-letters", "replay", mine["dead_letter"], "--json").json == {"sent": 1}
     assert muster("dead-letters", "replay", 999_999).code == 3
-    until(lambda: len(muster("dead-letters", "list", "--json").json) >= 2, "the letter, rejected once more")
+    until(lambda: len(muster("dead-letters", "list", "--json").json) >= 3, "the letter, rejected once more")
+    reasons = {
+        (entry["topic"], entry["reason"].split(":")[0]) for entry in muster("dead-letters", "list", "--json").json
+    }
+    assert (EVENTS, "unknown_tenant") in reasons
     one = muster("dead-letters", "list", "--limit", 1, "--json")
     assert (len(one.json), one.err) == (1, "The newest 1; there are more, --limit shows them.\n")
     assert muster("dead-letters", "list").err == ""
