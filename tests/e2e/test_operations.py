@@ -239,6 +239,33 @@ def test_status_and_doctor_find_nothing_wrong(muster: Muster) -> None:
     assert doctor.code == 0
 
 
+def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
+    muster: Muster, context: Context, tmp_path: Path
+) -> None:
+    home = context.settings.home
+    metrics = (home / "metrics" / "worker-1").read_text()
+
+    def names() -> list[str]:
+        return [worker["worker"] for worker in muster("status", "--json").json["workers"]]
+
+    assert names() == ["worker-1", "segment-worker-1"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command_line(["worker"]), env=environment(home), stdout=log, stderr=log)
+        try:
+            until(lambda: names() == ["worker-1", "worker-2", "segment-worker-1"], "both workers in their group")
+            assert "worker-2" in muster("status").out
+            assert (home / "metrics" / "worker-2").exists()
+            assert (home / "metrics" / "worker-1").read_text() == metrics
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+    first, *lines = (tmp_path / "log").read_text().splitlines()
+    assert (code, first) == (0, "A worker starts; Ctrl-C ends it.")
+    assert [json.loads(line)["level"] for line in lines] == ["INFO"] * len(lines)
+    assert not (home / "metrics" / "worker-2").exists()
+    until(lambda: names() == ["worker-1", "segment-worker-1"], "the first worker alone")
+
+
 GROUPS = ("audiences", "dead-letters", "exports", "jobs", "notifications", "schedules", "segments", "tenants")
 
 
