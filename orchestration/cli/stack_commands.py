@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,13 +10,13 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_table, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import safe
+from orchestration.cli.formatting import number, safe
 from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, plain_context, settings
+from orchestration.cli.session import SESSION, catalog_context, plain_context, settings
 
 if TYPE_CHECKING:
     from orchestration.local.status import PartStatus
-    from orchestration.operations.workers import RunningWorker
+    from orchestration.operations.workers import RunningWorker, WaitingJobs
     from orchestration.settings import Settings
 
 
@@ -81,10 +82,10 @@ def status(*, json: options.Json = False) -> None:
     from orchestration.local import stack
 
     loaded = settings()
-    now, workers = stack.status(loaded), _workers(loaded)
+    now, workers, waiting = stack.status(loaded), _workers(loaded), _waiting()
     if SESSION.json:
         shown = None if workers is None else [one.as_record() for one in workers]
-        print_json({**now.as_record(), "workers": shown})
+        print_json({**now.as_record(), "workers": shown, "waiting": None if waiting is None else asdict(waiting)})
     elif not now.running:
         print_line(f"not running (home {now.home}); `muster up` starts it")
     else:
@@ -101,6 +102,11 @@ def status(*, json: options.Json = False) -> None:
                 print_line(f"{part.name}: {safe(part.error.get('message'))}")
     if not SESSION.json:
         _print_workers(workers)
+        if waiting is not None:
+            from orchestration.cli.rendering import waiting_text
+
+            jobs = f"{number(waiting.jobs)} {'job' if waiting.jobs == 1 else 'jobs'}"
+            print_line(f"{jobs} {waiting_text(waiting.no_worker_s)}")
     if not now.ready:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -112,6 +118,18 @@ def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
 
     try:
         return running_workers(loaded)
+    except MusterError:
+        return None
+
+
+def _waiting() -> "WaitingJobs | None":
+    """None also where the catalog cannot be read; the parts say why."""
+    from orchestration.clock import now_ms
+    from orchestration.operations.workers import waiting_jobs
+    from schemas.errors import MusterError
+
+    try:
+        return waiting_jobs(catalog_context(), now_ms())
     except MusterError:
         return None
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.operations.availability import require_services
+from orchestration.operations.follow import without_worker_s
 from orchestration.settings import Settings
 from orchestration.worker_identity import WorkerIdentity
 from schemas.errors import RetriableError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
 
 TIMEOUT_S: Final = 5.0
 
@@ -51,6 +55,25 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
         raise RetriableError("KAFKA_UNAVAILABLE", "asking for the workers: the broker does not answer") from exc
     found = [_worker(group, member) for group, of in described.items() for member in of.members]
     return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingJobs:
+    """Jobs whose partitions no worker has, and for how long, of the one that waits longest."""
+
+    jobs: int
+    no_worker_s: float
+
+
+def waiting_jobs(context: "Context", now_ms: int) -> WaitingJobs | None:
+    """None where no job waits so. Raises `RetriableError` CATALOG_UNAVAILABLE."""
+    waits = [
+        stood_s
+        for job in context.jobs.live()
+        if job.state == "AWAITING"
+        and (stood_s := without_worker_s(job, context.progress.stages(job.job_id), now_ms)) is not None
+    ]
+    return WaitingJobs(jobs=len(waits), no_worker_s=max(waits)) if waits else None
 
 
 def ranges(numbers: Iterable[int]) -> str:
