@@ -39,7 +39,7 @@ class RunningWorker:
 def running_workers(settings: Settings) -> list[RunningWorker]:
     """By group, then by what they are called. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # not in its __all__
+    from confluent_kafka.admin import AdminClient
 
     from connectors.publishing.kafka_errors import kafka_error
     from connectors.publishing.logon import answer, librdkafka_config

@@ -38,7 +38,8 @@ class WorkerGroup:
 
     def _described(self) -> ConsumerGroupDescription:
         described = self._admin.describe_consumer_groups([self.name], request_timeout=TIMEOUT_S)[self.name]
-        return answer(self._admin, described, TIMEOUT_S + 1)
+        found: ConsumerGroupDescription = answer(self._admin, described, TIMEOUT_S + 1)
+        return found
 
     def committed(self) -> Mapping[Place, int]:
         """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""

@@ -269,8 +269,8 @@ def _manifests(s3: S3Access, ref: AudienceRef) -> dict[str, bytes]:
 
 def _bounds(manifests: Mapping[str, bytes]) -> set[bytes]:
     """Ids that manifests say."""
-    entries = [entry for content in manifests.values() for entry in fastavro.reader(io.BytesIO(content))]
-    named = [entry["data_file"][name] or () for entry in entries for name in ("lower_bounds", "upper_bounds")]  # type: ignore[index, call-overload]
+    entries: list[Any] = [entry for content in manifests.values() for entry in fastavro.reader(io.BytesIO(content))]
+    named = [entry["data_file"][name] or () for entry in entries for name in ("lower_bounds", "upper_bounds")]
     return {bound["value"] for bounds in named for bound in bounds}
 
 
