@@ -84,9 +84,12 @@ def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """Of each audience of a rule, how many members no rule asks about; nothing for those with none."""
     if outside is None:
         return ["not counted"]
-    return [
-        f"{number(one['users'])} members of {one['audience']} (no event, no profile)" for one in outside if one["users"]
-    ]
+    shown = [(one["users"], one["audience"]) for one in outside if one["users"]]
+    return [f"{_members(users)} of {audience} (no event, no profile)" for users, audience in shown]
+
+
+def _members(users: int) -> str:
+    return f"{number(users)} {'member' if users == 1 else 'members'}"
 
 
 def safe(text: object) -> str:

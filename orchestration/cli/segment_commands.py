@@ -224,7 +224,8 @@ def say_outside(outside: Sequence[dict[str, Any]]) -> None:
     """Members of audiences whom no rule asks about: they vanish from the segment."""
     for one in outside:
         if one["users"]:
-            say(f"Note: {number(one['users'])} members of {one['audience']} are outside (no event, no profile).")
+            are = "member of {} is" if one["users"] == 1 else "members of {} are"
+            say(f"Note: {number(one['users'])} {are.format(one['audience'])} outside (no event, no profile).")
 
 
 def _say_what_is_not_there(context: "Context", tenant: str, given: "NewRule") -> None:
