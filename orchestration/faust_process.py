@@ -17,8 +17,9 @@ import pyarrow as pa
 from mode import Worker as ModeWorker
 
 from orchestration.logs import configure
-from orchestration.metrics import Read, serve_metrics
+from orchestration.metrics import Read, forget_metrics, serve_metrics
 from orchestration.settings import Settings
+from orchestration.worker_identity import WorkerIdentity, take_identity
 from schemas.errors import FatalError, UserError
 from streams.config import StoreConfig
 from streams.faust_app import CRASH_EXIT_CODE, FaustApp
@@ -57,32 +58,36 @@ def store_config(settings: Settings) -> StoreConfig:
     )
 
 
-def run(part: str, first_port: int, make: Callable[[Settings, int], FaustWorker]) -> int:
-    """Run one worker, number `sys.argv[1]` of its kind, until it is told to stop or cannot go on. The exit code.
+def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], FaustWorker]) -> int:
+    """Run one worker until it is told to stop or cannot go on. The exit code.
 
-    It serves its metrics as `part`-number on `metrics_port` + `first_port` + number.
+    `sys.argv[1]` is its number, or `2+`: the first free one from 2 on; by default the first one that is free. It serves
+    its metrics under its name on `metrics_port` + `first_port` + number.
     """
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     try:
         settings = Settings.load()
         configure(settings)
         _bound_heaps()
+        identity = take_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        worker = make(settings, number)
-        serve_metrics(settings, f"{part}-{number}", settings.metrics_port + first_port + number, worker.samples)
+        worker = make(settings, identity)
+        serve_metrics(settings, identity.name, settings.metrics_port + first_port + identity.number, worker.samples)
     except UserError as exc:
         sys.stderr.write(f"{exc}\n")
         return USAGE_EXIT_CODE
     except FatalError as exc:
         _log.critical("worker ends: %s", exc)
         return CRASH_EXIT_CODE
+    _log.info("%s has begun", identity)
     app = worker.faust.app
-    runner = ModeWorker(app, loop=loop, override_logging=False, redirect_stdouts=False)
+    runner = ModeWorker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     try:
         runner.execute_from_commandline()
     except SystemExit as exc:  # its way to return; after a crash it has written the traceback
         if not exc.code and worker.faust.error is None and runner.crash_reason is None and app.crash_reason is None:
+            forget_metrics(settings, identity.name)
+            _log.info("%s has ended", identity)
             return 0
     return CRASH_EXIT_CODE
 

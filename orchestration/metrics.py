@@ -73,6 +73,11 @@ def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> Threa
     return server
 
 
+def forget_metrics(settings: Settings, part: str) -> None:
+    """A part that ends in order serves nothing more."""
+    (settings.home / "metrics" / part).unlink(missing_ok=True)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

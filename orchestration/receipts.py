@@ -136,6 +136,7 @@ def _snapshot(job: Job, partitions: Iterable[Mapping[str, Any]]) -> dict[str, An
     cuts = {cut["partition"]: cut for cut in build["cuts"]}
     return {
         "snapshot": build["rule"],
+        **({"outside": build["outside"]} if "outside" in build else {}),  # an earlier release did not count
         "partitions": [{**partition, **cuts[partition["partition"]]} for partition in partitions],
     }
 

@@ -113,7 +113,7 @@ class Settings:
     parse_cpu_s: int = 120
     parse_wall_s: int = 120
     worker_buffer_bytes: int = 64 * MIB
-    worker_session_timeout_s: int = 30
+    worker_session_timeout_s: int = 10  # a killed worker's partitions wait so long; Kafka grants no less than 6
     segment_checkpoint_s: int = 60
     segment_check_minutes: int = 10  # 0: never
     duckdb_memory_bytes: int = 512 * MIB

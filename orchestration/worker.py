@@ -1,4 +1,7 @@
-"""Entry point of the materialiser: `python -m orchestration.worker [NUMBER]`. Ends with 0 on SIGTERM, else non-zero."""
+"""Entry point of the materialiser: `python -m orchestration.worker [NUMBER|FIRST+]`.
+
+Ends with 0 on SIGTERM, else non-zero.
+"""
 
 from orchestration.faust_process import end, run, store_config
 from orchestration.settings import Settings
@@ -6,9 +9,10 @@ from streams.app import Worker
 from streams.config import WorkerConfig
 
 
-def worker_config(settings: Settings) -> WorkerConfig:
+def worker_config(settings: Settings, identity: str) -> WorkerConfig:
     """What the worker needs of the settings."""
     return WorkerConfig(
+        identity=identity,
         bootstrap=settings.kafka_bootstrap,
         store=store_config(settings),
         staging_bucket=settings.staging_bucket,
@@ -24,7 +28,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
 
 def main() -> int:
     """Run one worker. The exit code."""
-    return run("worker", 0, lambda settings, _: Worker(worker_config(settings)))
+    return run("worker", 0, lambda settings, identity: Worker(worker_config(settings, str(identity))))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class WorkerConfig:
     staging_bucket: str
     temp: Path
     group: str = WORKER_GROUP
+    identity: str = ""  # what Kafka calls it, by which people find it
     import_topic: str = IMPORTS
     small_import_topic: str = IMPORTS_SMALL
     progress_topic: str = IMPORT_PROGRESS

@@ -42,6 +42,10 @@ class AppConfig(Protocol):
         """Consumer group, and id of the app."""
 
     @property
+    def identity(self) -> str:
+        """The `client.id` by which the consumer group lists it; empty: that of Faust."""
+
+    @property
     def temp(self) -> Path:
         """A directory that it may write into."""
 
@@ -131,6 +135,7 @@ def _app(config: AppConfig) -> faust.App:
     return faust.App(
         config.group,
         **faust_options(config.bootstrap),
+        broker_client_id=config.identity or None,
         store="memory://",
         datadir=config.temp,
         topic_allow_declare=False,

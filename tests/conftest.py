@@ -27,6 +27,8 @@ from tests.servers.postgres import Postgres, database, delete_rows, postgres_ser
 
 pytest_plugins = ["tests.budgets"]
 StartStack = Callable[..., Settings]
+SOURCES: Final = "customer"
+"""A bucket of a customer's, whose objects are imported: Muster's own buckets are no source."""
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
 
 

@@ -91,6 +91,10 @@ class Activity:
         """All changes of profiles."""
         return _rows(PROFILES, self.profiles, self.profiles_below)
 
+    def unknown(self, users: str) -> str:
+        """Those of a query of users who are not known: no event, no change of the profile."""
+        return f"SELECT user_id FROM ({users}) ANTI JOIN ({self._seen()}) USING (user_id)"  # noqa: S608  # ours
+
     def _members(self, named: Names) -> str:
         """Members of an audience need not be known: those who are not are left out."""
         asked: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]

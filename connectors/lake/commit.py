@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from connectors.lake.bounds import COUNTS
 from connectors.lake.faults import lake_faults, translated
 from connectors.lake.snapshots import history_properties, read_history, summary_properties, tag_name
 from connectors.lake.tables import AudienceTables, iceberg_type
@@ -99,6 +100,8 @@ def commit_once(table: "Table", change: VersionChange) -> int:
 
     info = change.info
     transaction = table.transaction()
+    if not COUNTS.items() <= table.metadata.properties.items():  # of an earlier release
+        transaction.set_properties(COUNTS)
     back = {column.name for column in info.row_schema.columns} if change.source is not None else set()
     evolve_schema(transaction, info.row_schema, change.retype | back)
     before = data_files(table, table.metadata.current_snapshot_id)

@@ -4,12 +4,14 @@ The order matters. A rollback needs the tag of its source to commit, so after th
 files can appear; what is deleted is what the table as it is *after* that commit does not refer to.
 """
 
+import logging
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connectors.lake.access import S3Access
+from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS, strip_manifests
 from connectors.lake.holding import held_snapshots
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import AudienceTables
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table, Transaction
 
 EXPIRE_TRIES = 5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,11 @@ class Retention:
 def expire_table(
     tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
 ) -> Expired:
-    """Expire versions, then delete unreferenced objects. Raises `RetriableError` EXPIRE_CONFLICT."""
+    """Expire versions, then delete unreferenced objects. Raises `RetriableError` EXPIRE_CONFLICT.
+
+    Manifests of an earlier release lose the ids that they hold as bounds.
+    """
+    _forget_bounds(tables, s3, audience)
     expired = _expire_versions(tables, audience, retention)
     garbage = unreferenced_objects(tables, s3, bucket, audience, retention)
     delete_objects(s3.client(), bucket, [entry.key for entry in garbage])
@@ -122,6 +129,22 @@ def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: R
     _commit(tables, audience, untag)
     _commit(tables, audience, forget)
     return expired
+
+
+def _forget_bounds(tables: AudienceTables, s3: S3Access, audience: AudienceRef) -> None:
+    """Until a pass has found none: a commit that was under way during one has taken bounds along."""
+
+    def mark(table: "Table") -> "Transaction | None":
+        if WITHOUT_BOUNDS.items() <= table.metadata.properties.items():
+            return None
+        if found := strip_manifests(table, s3):
+            _log.info("%s: %d manifests held ids as bounds", audience.audience, found)
+            return None
+        transaction = table.transaction()
+        transaction.set_properties({**COUNTS, **WITHOUT_BOUNDS})
+        return transaction
+
+    _commit(tables, audience, mark)
 
 
 def _commit(tables: AudienceTables, audience: AudienceRef, stage: "Callable[[Table], Transaction | None]") -> None:

@@ -118,6 +118,25 @@ class SegmentQueries:
                     found.append(Mistyped(operand=operand, found=values[operand]))
         return found
 
+    def outside(self, question: Question) -> dict[str, int]:
+        """Of each audience, how many members are not known, so that no rule asks about them."""
+        with self._connected() as connection:
+            return {
+                name: _number(
+                    connection.execute(f"SELECT count(*) FROM ({question.activity.unknown(_users_of(uris))})")  # noqa: S608  # ours
+                )
+                for name, uris in question.audiences.items()
+            }
+
+    def audiences_of(self, question: Question, user_id: str) -> list[str]:
+        """The audiences that a user is a member of."""
+        with self._connected() as connection:
+            return [
+                name
+                for name, uris in question.audiences.items()
+                if connection.execute(f"FROM ({_users_of(uris)}) WHERE user_id = ?", (user_id,)).fetchone()
+            ]
+
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not; none for one who is not known."""
         with self._asked(question, at) as (connection, activity):

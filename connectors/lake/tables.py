@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from connectors.lake.access import S3Access, exists
+from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS
 from connectors.lake.catalog import CATALOG_NAME, OPEN_TRIES, TABLE_PROPERTIES, LakeCatalog
 from connectors.lake.snapshots import AUDIENCE_ID, LAST_VERSION
 from connectors.listing import delete_objects, list_objects
@@ -85,6 +86,8 @@ class AudienceTables:
         iceberg_schema = to_iceberg(schema)
         properties = {
             **TABLE_PROPERTIES,
+            **COUNTS,
+            **WITHOUT_BOUNDS,
             AUDIENCE_ID: ref.audience_id,
             "schema.name-mapping.default": iceberg_schema.name_mapping.model_dump_json(),
         }

@@ -32,6 +32,12 @@ class AudienceStore:
         with self._database.read() as connection:
             return [TenantName(name) for name in connection.scalars(sa.select(tenants.c.name).order_by(tenants.c.name))]
 
+    def tenants_since(self) -> dict[TenantName, int]:
+        """When each tenant was created, in milliseconds."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(tenants.c.name, tenants.c.created_at_ms))
+            return {TenantName(name): int(at_ms) for name, at_ms in rows}
+
     def require_tenant(self, tenant: TenantName) -> None:
         """Raises `UserError` UNKNOWN_TENANT."""
         with self._database.read() as connection:

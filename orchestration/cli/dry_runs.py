@@ -26,15 +26,14 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
     from orchestration.operations.dry_run import DryRun, dry_run
     from orchestration.operations.follow import StageView
     from orchestration.operations.quoting import prices_of, quote_of
-    from orchestration.operations.submit import check_readable
+    from orchestration.operations.submit import check_readable, source_of
     from schemas.ids import tenant_name
     from schemas.import_targets import kind_of_target, target_name
-    from schemas.layout import split_s3_uri
 
     kind = kind_of_target(audience)
     names = tenant_name(tenant), target_name(audience)
     if source.startswith("s3://"):
-        pinned: Any = context.objects.pin(*split_s3_uri(source))
+        pinned: Any = context.objects.pin(*source_of(context, names[0], source))
     else:
         pinned = Path(source)
         check_readable(pinned)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestration.cli import exits
 from orchestration.cli.console import print_json, print_line, print_pairs, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, safe
+from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.rendering import column_pairs, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.cli.session import SESSION
@@ -193,6 +193,7 @@ def _print_snapshot(receipt: dict[str, Any]) -> None:
             ("segment", f"{rule['segment']}, rule version {rule['rule_version']}"),
             ("as of", rule["as_of"]),
             ("members", number(receipt["members"])),
+            *(("outside", text) for text in outside_texts(receipt.get("outside", ()))),
             ("digest", receipt["digest"]),
             ("snapshot", receipt["snapshot_id"]),
             ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}"),

@@ -1,7 +1,8 @@
 """Numbers, sizes, times and outside text as people read them. Pure."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -77,6 +78,18 @@ def percent(done: int, total: int) -> str:
     """Whole percent, right-aligned in five characters; 100 only when all is done."""
     share = 100 if total <= 0 or done >= total else min(99, done * 100 // total)
     return f"{share:3d} %"
+
+
+def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """Of each audience of a rule, how many members no rule asks about; nothing for those with none."""
+    if outside is None:
+        return ["not counted"]
+    shown = [(one["users"], one["audience"]) for one in outside if one["users"]]
+    return [f"{_members(users)} of {audience} (no event, no profile)" for users, audience in shown]
+
+
+def _members(users: int) -> str:
+    return f"{number(users)} {'member' if users == 1 else 'members'}"
 
 
 def safe(text: object) -> str:

@@ -16,6 +16,7 @@ from schemas.ids import job_id
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
+    from orchestration.operations.follow import JobView
 
 jobs = group("jobs", "Import jobs: list, show, wait for, cancel, retry.", "muster jobs list", "muster jobs show JOB")
 
@@ -94,7 +95,7 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
         ("audience", f"{found.tenant}/{found.audience}")
         if found.kind == "audience"
         else (found.kind, f"of {found.tenant}"),
-        ("state", found.state if found.attempt < 2 else f"{found.state}, attempt {found.attempt}"),
+        ("state", _state(found.state if found.attempt < 2 else f"{found.state}, attempt {found.attempt}", view)),
         ("mode", found.mode),
         ("source", found.origin),
         ("rows", _rows(found)),
@@ -275,6 +276,12 @@ def _place(row: dict[str, object]) -> str:
     if row["line"] is not None:
         return str(row["line"])
     return "" if row["ordinal"] is None else f"row {int(str(row['ordinal'])) + 1}"
+
+
+def _state(text: str, view: "JobView") -> str:
+    from orchestration.cli.rendering import waiting_text
+
+    return f"{text}, {waits}" if (waits := waiting_text(view.no_worker_s)) else text
 
 
 def _rows(job: "Job") -> str:

@@ -24,7 +24,14 @@ def job_lines(view: JobView) -> list[str]:
         "  " + shorten(f"{safe(job.tenant)}/{safe(job.audience)}, {job.mode}, {source}", COLUMNS - 2),
     ]
     lines += [stage_line(stage) for stage in view.stages]
+    if waits := waiting_text(view.no_worker_s):
+        lines.append(f"  {waits}")
     return lines + partition_lines(view.partitions, done_word(view))
+
+
+def waiting_text(no_worker_s: float | None) -> str:
+    """`waiting: no worker for 14 s`; empty while a worker has the partitions."""
+    return "" if no_worker_s is None else f"waiting: no worker for {duration(no_worker_s)}"
 
 
 def stage_line(stage: StageView) -> str:
@@ -106,6 +113,8 @@ def job_line(view: JobView) -> str:
     cells = [f"job {view.job.job_id} {view.job.state}"]
     if view.queue_position is not None:
         cells.append(f"place {view.queue_position} in the queue")
+    if waits := waiting_text(view.no_worker_s):
+        cells.append(waits)
     for stage in view.stages:
         if stage.state != "running":
             continue

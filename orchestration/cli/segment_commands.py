@@ -7,13 +7,13 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
-from orchestration.cli.formatting import clock_time, duration, number, safe, shorten
+from orchestration.cli.formatting import clock_time, duration, number, outside_texts, safe, shorten
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context
 
 if TYPE_CHECKING:
     from connectors.lake.segment_queries import Mistyped
-    from orchestration.catalog.segment_records import NewRule, Segment
+    from orchestration.catalog.segment_records import NewRule, Segment, Standing
     from orchestration.context import Context
 
 segments = group(
@@ -74,7 +74,7 @@ def create(
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
     _print_made(operations.create(context, tenant, name, given, SESSION.actor))
-    _say_what_is_unseen(context, tenant, given)
+    _say_what_is_not_there(context, tenant, given)
 
 
 @command(segments, "list", "muster segments list", "muster segments list --tenant acme --json")
@@ -118,7 +118,11 @@ def list_(
 
 @command(segments, "show", "muster segments show buyers", "muster segments show buyers --json")
 def show(*, name: Name, tenant: options.Tenant = "default", json: options.Json = False) -> None:
-    """Show a segment: its rule, how many are in it, and as of when."""
+    """Show a segment: its rule, how many are in it, and as of when.
+
+    Of a rule that names audiences also how many of their members are outside:
+    without an event or a profile, no rule asks about them.
+    """
     del json
     from orchestration.clock import now_ms
     from orchestration.operations import segments as operations
@@ -127,6 +131,7 @@ def show(*, name: Name, tenant: options.Tenant = "default", json: options.Json =
     standing = operations.find(context, tenant, name)
     record = operations.segment_record(standing, context.settings.partitions, now_ms())
     record["behind"] = operations.behind(context, standing.partitions.values())
+    record["outside"] = _outside(context, standing)
     record["of_partitions"] = [operations.partition_record(one) for one in standing.partitions.values()]
     if SESSION.json:
         print_json(record)
@@ -141,6 +146,7 @@ def show(*, name: Name, tenant: options.Tenant = "default", json: options.Json =
             *([("time zone", record["timezone"])] if record["timezone"] else []),
             ("rule version", f"{record['rule_version']}, of {clock_time(standing.rule.created_at_ms)} UTC"),
             ("members", _members(record)),
+            *(("outside", text) for text in outside_texts(record["outside"])),
             ("as of", (record["as_of"] or "-") + (f", {_lag(record)} ago" if record["as_of"] else "") + behind),
             ("complete", "yes" if record["complete"] else reported),
         ]
@@ -170,6 +176,7 @@ def edit(
     if not changed:
         say("The rule says the same: nothing has changed.")
     _print_made(made)
+    _say_what_is_not_there(context, tenant, given)
 
 
 @command(segments, "pause", "muster segments pause buyers")
@@ -241,17 +248,38 @@ def _mistyped_text(one: "Mistyped") -> str:
     )
 
 
-def _say_what_is_unseen(context: "Context", tenant: str, given: "NewRule") -> None:
+def say_outside(outside: Sequence[dict[str, Any]]) -> None:
+    """Members of audiences whom no rule asks about: they vanish from the segment."""
+    for one in outside:
+        if one["users"]:
+            are = "member of {} is" if one["users"] == 1 else "members of {} are"
+            say(f"Note: {number(one['users'])} {are.format(one['audience'])} outside (no event, no profile).")
+
+
+def _say_what_is_not_there(context: "Context", tenant: str, given: "NewRule") -> None:
     """Only where the lake can be asked: the segment has been made."""
     from orchestration.operations.availability import require_services
-    from orchestration.operations.segment_queries import unseen
+    from orchestration.operations.segment_queries import outside, unseen
     from schemas.errors import RetriableError, UserError
 
     try:
         require_services(context.settings, "object store")
         say_unseen(*unseen(context, tenant, given.rule))
+        say_outside([one.as_record() for one in outside(context, tenant, given.rule)])
     except (RetriableError, UserError):  # RULE_TOO_BIG
         say("Whether anybody has ever had what the rule names could not be looked up now.")
+
+
+def _outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
+    """None where it cannot be counted now. Of a rule without audiences nobody is outside."""
+    from orchestration.operations.segment_queries import outside
+    from schemas.errors import MusterError
+
+    try:
+        return [one.as_record() for one in outside(context, standing.segment.tenant, standing.rule.parsed)]
+    except MusterError as exc:
+        say(f"Note: how many members of its audiences are outside could not be counted now: {exc}")
+        return None
 
 
 def _turn(tenant: str, name: str, what: str) -> None:

@@ -8,9 +8,9 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, safe
+from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.options import command
-from orchestration.cli.segment_commands import Name, Zone, say_unseen, segments
+from orchestration.cli.segment_commands import Name, Zone, say_outside, say_unseen, segments
 from orchestration.cli.session import SESSION, lake_context, stack_context
 
 
@@ -39,7 +39,8 @@ def preview(
 ) -> None:
     """Count how many users a rule finds now, exactly.
 
-    By what is archived: some seconds behind what was sent.
+    By what is archived: some seconds behind what was sent. Members of audiences
+    without an event or a profile are in no segment; how many is told.
     """
     del json
     from orchestration.operations.segment_queries import preview as preview_it
@@ -47,6 +48,7 @@ def preview(
 
     given = read_rule(rule, timezone)
     found = preview_it(lake_context(), tenant, given)
+    outside = [one.as_record() for one in found.outside]
     if SESSION.json:
         print_json(
             {
@@ -56,11 +58,13 @@ def preview(
                 "unseen_attributes": found.unseen_attributes,
                 "mistyped": [one.as_record() for one in found.mistyped],
                 "paused": found.paused,
+                "outside": outside,
             }
         )
         return
     print_line(f"{number(found.members)} {'user' if found.members == 1 else 'users'}")
     say_unseen(found.unseen_events, found.unseen_attributes, found.mistyped)
+    say_outside(outside)
     for name in found.paused:
         say(f"Note: segment {name} is paused, and is counted as if it were not.")
 
@@ -83,7 +87,7 @@ def check(
     from orchestration.operations.segment_check import check as check_it
 
     found = check_it(stack_context(), tenant, name, timeout)
-    compared = found.comparison
+    compared, outside = found.comparison, [one.as_record() for one in found.outside]
     if SESSION.json:
         print_json(
             {
@@ -97,6 +101,7 @@ def check(
                 "by_stream": compared.by_stream,
                 "missing": {"users": compared.missing, "some": compared.missing_users},
                 "extra": {"users": compared.extra, "some": compared.extra_users},
+                "outside": outside,
             }
         )
     else:
@@ -107,6 +112,7 @@ def check(
                 ("by the stream", number(compared.by_stream)),
                 ("missing", _sample(compared.missing, compared.missing_users)),
                 ("too many", _sample(compared.extra, compared.extra_users)),
+                *(("outside", text) for text in outside_texts(outside)),
                 ("", "equal" if compared.equal else "DIFFERENT"),
             ]
         )
@@ -134,6 +140,9 @@ def explain(
         return
     is_in = "is in" if found["member"] else "is not in"
     print_line(f"{safe(user)} {is_in} {name} as of {found['as_of']} (partition {found['partition']})")
+    if found["outside"]:
+        audiences = ", ".join(found["outside"])
+        print_line(f"outside: a member of {audiences} without an event or a profile; no rule asks about those")
     for part in found["groups"]:
         print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
         for condition in part["conditions"]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,12 +10,14 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_table, say
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import safe
+from orchestration.cli.formatting import number, safe
 from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, plain_context, settings
+from orchestration.cli.session import SESSION, catalog_context, plain_context, settings
 
 if TYPE_CHECKING:
     from orchestration.local.status import PartStatus
+    from orchestration.operations.workers import RunningWorker, WaitingJobs
+    from orchestration.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -71,16 +74,18 @@ def down(*, json: options.Json = False) -> None:
 
 
 def status(*, json: options.Json = False) -> None:
-    """Show the parts of the embedded stack.
+    """Show the parts of the embedded stack, and all workers, wherever they run.
 
-    Exit code 7 when it is not ready.
+    Exit code 7 when the stack is not ready.
     """
     del json
     from orchestration.local import stack
 
-    now = stack.status(settings())
+    loaded = settings()
+    now, workers, waiting = stack.status(loaded), _workers(loaded), _waiting()
     if SESSION.json:
-        print_json(now.as_record())
+        shown = None if workers is None else [one.as_record() for one in workers]
+        print_json({**now.as_record(), "workers": shown, "waiting": None if waiting is None else asdict(waiting)})
     elif not now.running:
         print_line(f"not running (home {now.home}); `muster up` starts it")
     else:
@@ -95,8 +100,54 @@ def status(*, json: options.Json = False) -> None:
         for part in now.parts:
             if part.error is not None:
                 print_line(f"{part.name}: {safe(part.error.get('message'))}")
+    if not SESSION.json:
+        _print_workers(workers)
+        if waiting is not None:
+            from orchestration.cli.rendering import waiting_text
+
+            jobs = f"{number(waiting.jobs)} {'job' if waiting.jobs == 1 else 'jobs'}"
+            print_line(f"{jobs} {waiting_text(waiting.no_worker_s)}")
     if not now.ready:
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
+    """None where Kafka cannot be asked; the parts say why."""
+    from orchestration.operations.workers import running_workers
+    from schemas.errors import MusterError
+
+    try:
+        return running_workers(loaded)
+    except MusterError:
+        return None
+
+
+def _waiting() -> "WaitingJobs | None":
+    """None also where the catalog cannot be read; the parts say why."""
+    from orchestration.clock import now_ms
+    from orchestration.operations.workers import waiting_jobs
+    from schemas.errors import MusterError
+
+    try:
+        return waiting_jobs(catalog_context(), now_ms())
+    except MusterError:
+        return None
+
+
+def _print_workers(workers: "list[RunningWorker] | None") -> None:
+    from orchestration.operations.workers import ranges
+
+    if workers is None:
+        return
+    print_line("")
+    if not workers:
+        print_line("no worker is in its group")
+        return
+    print_table(
+        ("WORKER", "HOST", "PID", "PARTITIONS"),
+        [(safe(w.worker), safe(w.host), w.pid or "", ranges(w.partitions) or "-") for w in workers],
+        right=("PID",),
+    )
 
 
 def doctor(*, json: options.Json = False) -> None:
@@ -123,8 +174,10 @@ def worker(
 ) -> None:
     """Run one worker in the foreground.
 
-    Several share the partitions. SIGTERM or Ctrl-C ends it.
+    Several share the partitions; `muster status` lists them, wherever they run.
+    SIGTERM or Ctrl-C ends it.
     """
+    from orchestration.local import stack
     from orchestration.operations.availability import require_services
 
     loaded = settings()
@@ -134,7 +187,10 @@ def worker(
     sys.stdout.flush()
     sys.stderr.flush()
     module = "orchestration.segment_worker" if segments else "orchestration.worker"
-    os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606  # no shell
+    of_stack = loaded.segment_workers if segments else loaded.workers
+    first = of_stack + 1 if stack.status(loaded).running else 1  # the numbers before are those of the stack
+    arguments = ["-m", "orchestration.foreground", module, f"{first}+"]
+    os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606  # no shell
 
 
 def _tell(part: "PartStatus") -> None:

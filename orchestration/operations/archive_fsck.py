@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from connectors.lake.archive_tables import ArchivedFile
 from orchestration.operations.findings import Finding
 from schemas.errors import FatalError
+from schemas.ids import DEFAULT_TENANT
 from schemas.layout import activity_prefix, split_s3_uri
 from schemas.topics import ACTIVITY_TOPICS
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 def check_archive(context: "Context", *, repair: bool, deep: bool) -> Iterator[Finding]:
     """Every file is there, and the offsets of no two of a tenant and partition overlap; lists of users are right.
 
+    Files of unknown tenants are noted: earlier releases stored such records.
+
     Raises `RetriableError` CATALOG_UNAVAILABLE, LAKE_UNAVAILABLE.
     """
+    known = {DEFAULT_TENANT, *context.audiences.tenants()}
     for topic in ACTIVITY_TOPICS:
         subject = f"archive of {topic}"
         try:
@@ -41,6 +45,9 @@ def check_archive(context: "Context", *, repair: bool, deep: bool) -> Iterator[F
             if same and after.key.first_offset < before.key.end_offset:
                 message = f"{after.uri} begins before the end of {before.uri}: records are there twice"
                 yield Finding(severity="wrong", code="OFFSETS_OVERLAP", subject=subject, message=message)
+        for tenant in sorted({file.key.tenant for file in files} - known):
+            message = f"there is no tenant {tenant}, whose records are stored; it would have them if it were created"
+            yield Finding(severity="note", code="TENANT_MISSING", subject=subject, message=message)
         yield from _check_users(context, subject, files, repair=repair, deep=deep)
 
 

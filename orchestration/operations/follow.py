@@ -18,6 +18,11 @@ PartitionState = Literal["materialised", "failed", "archived"]
 """`archived`: of events and profiles, that the archive has them; no end marker is judged."""
 StageState = Literal["waiting", "running", "done", "stopped"]
 STAGES: Final[tuple[StageName, ...]] = ("verify", "import", "materialise", "build", "publish")
+ABSENCE: Final = "no_worker"
+"""Beside the stages of a job: since when no worker has had the partitions that it waits for."""
+ABSENCE_FRESH_MS: Final = 15_000
+ABSENCE_SHOWN_S: Final = 3.0
+"""Partitions that are shared out anew, as when a worker comes, have nobody for a moment."""
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
 """How long an execution may run before its job is in the catalog: the first handler may start cold on a busy host."""
@@ -70,6 +75,7 @@ class JobView:
     """A job and how far it is. `duplicate_of` is set when the job asked for was a duplicate: then `job` is its twin.
 
     `queue_position`: which one of the jobs that wait for their turn in its lane it is, from 1; none when it has begun.
+    `no_worker_s`: how long no worker has had the partitions that it waits for; none while some have.
     """
 
     job: "Job"
@@ -77,6 +83,7 @@ class JobView:
     partitions: tuple[PartitionView, ...]
     duplicate_of: JobId | None = None
     queue_position: int | None = None
+    no_worker_s: float | None = None
 
     @property
     def final(self) -> bool:
@@ -98,7 +105,17 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
         partitions=partition_views(job, reports, announced, now_ms),
         duplicate_of=job.job_id if job.job_id != job_id else None,
         queue_position=context.jobs.queue_position(job.job_id) if job.state == "REGISTERED" else None,
+        no_worker_s=without_worker_s(job, reports, now_ms),
     )
+
+
+def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:
+    """As the relay has noted lately, for a job that waits for workers."""
+    noted = reports.get(ABSENCE)
+    if job.state != "AWAITING" or noted is None or noted.record["since_ms"] is None:
+        return None
+    stood_s = (now_ms - int(noted.record["since_ms"])) / 1000
+    return stood_s if stood_s >= ABSENCE_SHOWN_S and now_ms - noted.at_ms < ABSENCE_FRESH_MS else None
 
 
 def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:

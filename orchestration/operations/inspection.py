@@ -11,7 +11,7 @@ from connectors.sources.inspection import Inspection, inspect
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
-from orchestration.operations.submit import check_readable
+from orchestration.operations.submit import check_readable, source_of
 from schemas.activity_columns import (
     ATTRIBUTE_TYPES,
     EVENT,
@@ -24,7 +24,6 @@ from schemas.activity_columns import (
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, FileFormat, ImportKind, ImportSpec
 from schemas.errors import UserError
 from schemas.import_targets import activity_spec
-from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
     from orchestration.context import Context
@@ -47,14 +46,18 @@ class Suggestion:
 def inspect_source(
     source: str, *, kind: ImportKind, format_: str | None, context: "Context | None"
 ) -> tuple[Inspection, Suggestion]:
-    """Inspect a local file, or an object when there is a `context`. Raises `UserError` SOURCE_GONE, EMPTY_FILE."""
+    """Inspect a local file, or an object when there is a `context`.
+
+    Raises `UserError` SOURCE_GONE, EMPTY_FILE, BAD_SOURCE.
+    """
     wanted = cast("FileFormat | None", format_)
     file: SourceObject | Path
     if context is None:
         check_readable(Path(source))
         file, store, limits = Path(source), None, ParseLimits()
     else:
-        file, store, limits = context.objects.pin(*split_s3_uri(source)), context.objects, context.parse_limits()
+        pinned = context.objects.pin(*source_of(context, None, source))
+        file, store, limits = pinned, context.objects, context.parse_limits()
     found = inspect(file, store=store, limits=limits, format=wanted)
     words = ["muster", "import", source, *(("--audience", "NAME") if kind == "audience" else ("--kind", kind))]
     if format_ is not None:  # it was asked for, so it is said again

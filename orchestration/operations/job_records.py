@@ -44,6 +44,7 @@ def view_record(
     return {
         **job_record(view.job),
         "queue_position": view.queue_position,
+        "no_worker_s": view.no_worker_s,
         "history": [
             {"sequence": t.sequence, "state": t.state, "attempt": t.attempt, "cause": t.cause, "at": iso(t.at_ms)}
             for t in history

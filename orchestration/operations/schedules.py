@@ -8,7 +8,7 @@ from orchestration.catalog.schedules import Schedule, ScheduleKind
 from orchestration.clock import fresh_id, iso
 from orchestration.context import EXPORT_MACHINE, IMPORT_MACHINE
 from orchestration.operations.starting import start_machine
-from orchestration.operations.submit import check_names, check_target, require_tenant
+from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
 from orchestration.steps.exports.places import S3, check_request
 from orchestration.steps.exports.recurring import SINCE_LAST
 from orchestration.steps.exports.request import ExportRequest
@@ -19,7 +19,6 @@ from schemas.errors import UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
 from schemas.import_targets import activity_spec, kind_of_target
-from schemas.layout import split_s3_uri
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
@@ -54,12 +53,10 @@ def schedule_import(
     """Import an object again and again, and keep that in the catalog. The object need not be there yet.
 
     `audience`: its name, or the reserved one of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
-    BAD_URI, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS.
+    BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS.
     """
     names, times = check_target(context, tenant, audience), timetable(expression, timezone, now_ms)
-    bucket, key = split_s3_uri(uri)
-    if not key:
-        raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
+    bucket, key = source_of(context, names[0], uri)
     check_placeholders(key)
     request = {
         "tenant": names[0],

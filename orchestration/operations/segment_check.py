@@ -11,8 +11,8 @@ Step by step, once workers were told all that the catalog says (else a rule mean
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +20,8 @@ from connectors.lake.activity_relations import Activity, Below
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import Segment
 from orchestration.clock import fresh_id, now_ms
-from orchestration.operations.segment_queries import Meaning, activity_of, meaning_of, queries_of
 from orchestration.operations.segments import find
+from orchestration.segment_meaning import Meaning, Outside, activity_of, meaning_of, outside_of, queries_of
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
@@ -44,12 +44,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What a check has found: both sizes and the difference, and of which cut."""
+    """What a check has found: both sizes and the difference, and of which cut.
+
+    `outside`: at the offsets of the cut; none is counted where one partition is checked.
+    """
 
     cut_id: JobId
     rule_version: int
     at: datetime
     comparison: Comparison
+    outside: tuple[Outside, ...] = ()
 
 
 def check(
@@ -76,7 +80,12 @@ def check(
         at_us=(now_ms() + AHEAD_S * 1000) * 1000,
     )
     try:
-        return _compared(context, segment, meaning, _cuts(context, request, deadline, only), deadline, sleep)  # 1, 2
+        cuts = _cuts(context, request, deadline, only)  # 1, 2
+        found = _compared(context, segment, meaning, cuts, deadline, sleep)
+        if only is not None:
+            return found
+        everything = _below(activity_of(context, segment.tenant), cuts)
+        return replace(found, outside=outside_of(context, segment.tenant, meaning, everything))
     finally:
         _remove(context, request)  # 5
 
@@ -124,17 +133,7 @@ def _compared(
     for cut in cuts:
         by_instant[cut.at_us].append(cut)
     questions = [
-        (
-            meaning.question(
-                Activity(
-                    events=activity.events,
-                    profiles=activity.profiles,
-                    events_below=Below(ends={cut.partition: cut.events for cut in some}),
-                    profiles_below=Below(ends={cut.partition: cut.profiles for cut in some}),
-                )
-            ),
-            EPOCH + timedelta(microseconds=at_us),
-        )
+        (meaning.question(_below(activity, some)), EPOCH + timedelta(microseconds=at_us))
         for at_us, some in by_instant.items()
     ]
     parts = [cut.part for cut in cuts if cut.part is not None]
@@ -148,6 +147,15 @@ def _compared(
         rule_version=segment.rule_version,
         at=EPOCH + timedelta(microseconds=max(by_instant)),
         comparison=comparison,
+    )
+
+
+def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
+    """What the partitions of these cuts had taken in."""
+    return replace(
+        activity,
+        events_below=Below(ends={cut.partition: cut.events for cut in cuts}),
+        profiles_below=Below(ends={cut.partition: cut.profiles for cut in cuts}),
     )
 
 

@@ -1,18 +1,17 @@
 """Rules asked of the archive: counting a draft, explaining a user."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.lake.activity_relations import Activity
-from connectors.lake.segment_queries import Explained, Mistyped, Question, SegmentQueries
+from connectors.lake.segment_queries import Explained, Mistyped, Question
 from orchestration.catalog.segment_records import NewRule
+from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.operations.submit import require_tenant
-from orchestration.steps.references import ref_of
+from orchestration.segment_meaning import Outside, activity_of, meaning_of, outside_of, queries_of
 from schemas.errors import UserError
-from schemas.ids import AudienceName, Partition, TenantName, Version, tenant_name
+from schemas.ids import Partition, tenant_name
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
 from segmentation.rules.nodes import Count, Ever, Group, Member, Never, Rule, RuleCondition, Seen
@@ -39,22 +38,7 @@ class Preview:
     unseen_attributes: tuple[str, ...]
     mistyped: tuple[Mistyped, ...]
     paused: tuple[str, ...]  # segments that it names, which are counted by their rules as if they were not paused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
-    """A rule with everything that it depends on, as it is now."""
-
-    rule: Rule
-    segments: Mapping[str, Rule]
-    versions: Mapping[str, tuple[Version, tuple[str, ...]]]  # of audiences, with their files
-    paused: tuple[str, ...]
-    changed_ms: tuple[int, ...]  # when each of the segments was edited, paused or resumed last
-
-    def question(self, activity: Activity) -> Question:
-        """The rule, to be asked of some activity."""
-        audiences = {name: files for name, (_, files) in self.versions.items()}
-        return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
+    outside: tuple[Outside, ...]
 
 
 def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
@@ -76,6 +60,7 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
         unseen_attributes=tuple(attributes),
         mistyped=tuple(queries.mistyped(question)),
         paused=meaning.paused,
+        outside=outside_of(context, tenant_, meaning, activity),
     )
 
 
@@ -92,8 +77,22 @@ def unseen(
     return tuple(events), tuple(attributes), tuple(queries.mistyped(question))
 
 
+def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
+    """Members of the audiences that a rule depends on whom it cannot ask about, by what is archived.
+
+    Raises `RetriableError` STACK_NOT_RUNNING where there are such audiences and no lake, and as `SegmentQueries`.
+    """
+    if not (names(rule).audiences or names(rule).segments):
+        return ()
+    require_services(context.settings, "object store")
+    tenant_ = tenant_name(tenant)
+    return outside_of(context, tenant_, meaning_of(context, tenant_, rule))
+
+
 def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:
     """Why a user is in a segment or not, by what is archived, as plain JSON data.
+
+    `outside` names the audiences of the rule that have the user as a member while nothing else is known.
 
     Raises `UserError` UNKNOWN_SEGMENT, UNKNOWN_USER.
     """
@@ -101,8 +100,10 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
     segment = standing.segment
     meaning = meaning_of(context, segment.tenant, standing.rule.parsed)
     at = as_of or datetime.now(UTC)
-    found = queries_of(context).explain(meaning.question(activity_of(context, segment.tenant)), at, user_id)
-    if found is None:
+    queries, question = queries_of(context), meaning.question(activity_of(context, segment.tenant))
+    found = queries.explain(question, at, user_id)
+    audiences = queries.audiences_of(question, user_id) if found is None else ()
+    if found is None and not audiences:
         raise UserError(
             "UNKNOWN_USER",
             f"the archive has neither an event nor a change of the profile of {user_id!r}",
@@ -115,50 +116,15 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
         "segment": segment.name,
         "rule_version": segment.rule_version,
         "user": user_id,
-        "member": found.member,
+        "member": found is not None and found.member,
+        "outside": audiences,
         "as_of": at.isoformat(),
         "partition": partition,
         "archived_to": {topic: context.archive.archived_to(topic).get(partition, 0) for topic in (EVENTS, PROFILES)},
         "paused": [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused],
-        "groups": _groups(meaning.rule, found),
-        "attributes": {name: _plain(value) for name, value in found.values.items()},
+        "groups": [] if found is None else _groups(meaning.rule, found),
+        "attributes": {} if found is None else {name: _plain(value) for name, value in found.values.items()},
     }
-
-
-def queries_of(context: "Context") -> SegmentQueries:
-    """Who asks the archive."""
-    return SegmentQueries(context.s3, context.duck_limits)
-
-
-def activity_of(context: "Context", tenant: TenantName, partition: Partition | None = None) -> Activity:
-    """Events and profiles of a tenant [in one partition], as far as they are archived."""
-    events, profiles = (
-        context.archive.files(topic, tenant=tenant, partition=partition, with_users=True)
-        for topic in (EVENTS, PROFILES)
-    )
-    return Activity(events=events, profiles=profiles)
-
-
-def meaning_of(context: "Context", tenant: TenantName, rule: Rule) -> Meaning:
-    """As workers have it: by the version of an audience that they were told, else the current one."""
-    standing = {one.segment.name: one for one in context.segments.standing(tenant)}
-    segments: dict[str, Rule] = {}
-    waiting = list(names(rule).segments)
-    while waiting:
-        if (name := waiting.pop()) not in segments:
-            segments[name] = standing[AudienceName(name)].rule.parsed
-            waiting += names(segments[name]).segments
-    versions = {}
-    for name in sorted({a for one in (rule, *segments.values()) for a in names(one).audiences}):
-        audience = context.audiences.get(tenant, AudienceName(name))
-        ref, told = ref_of(audience), context.activations.audience(audience.audience_id)
-        current = None if told is not None else context.versions.current(ref)
-        number = told.version if told is not None else None if current is None else current.version
-        files = () if number is None else tuple(part.uri for part in context.versions.files(ref, number))
-        versions[name] = (number or Version(0), files)
-    paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))
-    changed = tuple(standing[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
-    return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
 
 
 def _groups(rule: Rule, found: Explained) -> list[dict[str, Any]]:

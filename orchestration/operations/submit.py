@@ -15,6 +15,7 @@ from orchestration.context import IMPORT_MACHINE
 from orchestration.operations.starting import start_machine
 from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.steps.sources import require_source
 from orchestration.steps.specs import activity_import_spec, present_spec
 from schemas.activity_columns import is_fixed
 from schemas.columns import ImportSpec
@@ -82,11 +83,12 @@ def submit_file(
 def submit_object(
     context: "Context", uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
 ) -> JobId:
-    """Start the import of an object where it is; the id of the new job. Raises `UserError` BAD_URI, SOURCE_GONE."""
+    """Start the import of an object where it is; the id of the new job.
+
+    Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
+    """
     names = check_target(context, tenant, audience)
-    bucket, key = split_s3_uri(uri)
-    if not key:
-        raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
+    bucket, key = source_of(context, names[0], uri)
     return _start_pinned(context, fresh_id(), names, (bucket, key), overrides, again=again)
 
 
@@ -224,6 +226,15 @@ def _snapshot_again(job: "Job") -> SnapshotRequest:
         allow_shrink=bool(job.source.get("allow_shrink")),
         retry_of=job.job_id,
     )
+
+
+def source_of(context: "Context", tenant: str | None, uri: str) -> tuple[str, str]:
+    """(bucket, key) of an object that the tenant may import, or any tenant. Raises `UserError` BAD_URI, BAD_SOURCE."""
+    bucket, key = split_s3_uri(uri)
+    if not key:
+        raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
+    require_source(context.settings, tenant, bucket, key)
+    return bucket, key
 
 
 def check_readable(path: Path) -> None:

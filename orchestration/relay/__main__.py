@@ -12,6 +12,7 @@ from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.logs import configure
 from orchestration.metrics import serve_metrics
+from orchestration.relay.absence import WorkerAbsence
 from orchestration.relay.activations import Activations
 from orchestration.relay.answers import Answers
 from orchestration.relay.archiving import ArchiveConsumer
@@ -116,7 +117,7 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
         topics=ACTIVITY_TOPICS,
     )
     answers = Answers(context, WorkerLiveness(group), WorkerLiveness(activity))
-    lag = StreamLag(context, group, activity)
+    lag, absence = StreamLag(context, group, activity), WorkerAbsence(context, group, activity)
     markers, events, sweeper = LostMarkers(context, group), JobEvents(context), Sweeper(context)
     schedules = Schedules(context)
     _log.info("ready")
@@ -132,6 +133,7 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
                     answers.give(job, now_ms())
             answers.forget_all_but(live)
             lag.look(live, now_ms())
+            absence.look(live, now_ms())
             markers.look(live, now_ms())
             events.announce()
             schedules.look(now_ms())

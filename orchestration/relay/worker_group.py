@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
 from connectors.publishing.logon import answer, librdkafka_config
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
@@ -29,8 +29,17 @@ class WorkerGroup:
 
     def members(self) -> int:
         """How many share the partitions."""
+        return len(self._described().members)
+
+    def serving(self) -> bool:
+        """Whether members have the partitions: not without any, nor while partitions are being shared out."""
+        found = self._described()
+        return bool(found.members) and found.state is ConsumerGroupState.STABLE
+
+    def _described(self) -> ConsumerGroupDescription:
         described = self._admin.describe_consumer_groups([self.name], request_timeout=TIMEOUT_S)[self.name]
-        return len(answer(self._admin, described, TIMEOUT_S + 1).members)
+        found: ConsumerGroupDescription = answer(self._admin, described, TIMEOUT_S + 1)
+        return found
 
     def committed(self) -> Mapping[Place, int]:
         """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""

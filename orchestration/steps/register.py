@@ -13,11 +13,11 @@ from orchestration.auditing import record_automatic
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
-from orchestration.settings import Settings
 from orchestration.steps.events import ImportRequest, read_event
 from orchestration.steps.scheduled import resolve
 from orchestration.steps.snapshots.register import new_snapshot, refused_snapshot
 from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.steps.sources import require_in_inbox, require_source
 from orchestration.steps.specs import activity_import_spec, import_spec, present_spec
 from orchestration.steps.view import NOT_MINE, View, view
 from schemas.columns import ImportSpec
@@ -71,8 +71,9 @@ def _judged(
 
 def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
     if request.by_event:
-        _require_in_inbox(context.settings, request)
+        require_in_inbox(context.settings, request.bucket, request.key)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
+    require_source(context.settings, tenant, request.bucket, request.key)
     source = context.objects.pin(request.bucket, request.key, request.version_id)
     spec, audience_id = _spec(context, tenant, target, request.overrides)
     # An object that came by an event keeps its place in the order when it is imported again.
@@ -96,17 +97,6 @@ def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob
         created_at_ms=now_ms(),
         evidence=_evidence_of_earlier(context, request, source, spec),
     )
-
-
-def _require_in_inbox(settings: Settings, request: ImportRequest) -> None:
-    if request.bucket != settings.inbox_bucket or not request.key.startswith(settings.inbox_prefix):
-        raise UserError(
-            "NOT_IN_INBOX",
-            f"s3://{request.bucket}/{request.key} is not in the inbox, s3://{settings.inbox_bucket}/"
-            f"{settings.inbox_prefix}; `muster import` takes objects from elsewhere",
-            bucket=request.bucket,
-            key=request.key,
-        )
 
 
 def _spec(

@@ -26,6 +26,7 @@ from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.identity import chunk_identities, record_identities
 from segmentation.intake.json_records import event_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
+from segmentation.intake.tenants import Existed, any_tenant, require_tenant
 from segmentation.intake.topic_record import Move, TopicRecord
 from segmentation.intake.value_maps import maps_of_records, maps_without_nulls
 from segmentation.intake.values import check_event
@@ -40,12 +41,15 @@ class EventIntake:
     refusals: tuple[Refusal, ...]
 
 
-def take_events(records: Sequence[TopicRecord], partitions: int) -> EventIntake:
-    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic."""
+def take_events(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> EventIntake:
+    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic.
+
+    Raises what `existed` raises.
+    """
     batches: list[pa.RecordBatch] = []
     moves: list[Move] = []
     refusals: list[Refusal] = []
-    for single, some in groupby(_messages(records, refusals), key=lambda one: isinstance(one[1], EventRecord)):
+    for single, some in groupby(_messages(records, refusals, existed), key=lambda one: isinstance(one[1], EventRecord)):
         if not single:
             for found in rows_of_chunks(cast(list[tuple[TopicRecord, EventChunk]], list(some)), partitions):
                 if isinstance(found, ChunkRows):
@@ -75,12 +79,14 @@ def take_events(records: Sequence[TopicRecord], partitions: int) -> EventIntake:
 
 
 def _messages(
-    records: Sequence[TopicRecord], refusals: list[Refusal]
+    records: Sequence[TopicRecord], refusals: list[Refusal], existed: Existed
 ) -> Iterator[tuple[TopicRecord, EventRecord | EventChunk]]:
     """Those that are messages; the others become refusals."""
     for record in records:
         try:
-            yield record, _event_message(record)
+            message = _event_message(record)
+            require_tenant(message.tenant, record.received_at_us, existed)
+            yield record, message
         except Refused as refused:
             refusals.append(refused.at(record.offset))
 

@@ -22,6 +22,7 @@ from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.json_records import profile_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
 from segmentation.intake.row_faults import deleted_rows
+from segmentation.intake.tenants import Existed, any_tenant, require_tenant
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.intake.value_maps import maps_of_columns, maps_of_records
 from segmentation.intake.values import check_profile
@@ -38,11 +39,16 @@ class ProfileIntake:
     refusals: tuple[Refusal, ...]
 
 
-def take_profiles(records: Sequence[TopicRecord], partitions: int) -> ProfileIntake:
-    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic."""
+def take_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
+    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic.
+
+    Raises what `existed` raises.
+    """
     batches: list[pa.RecordBatch] = []
     refusals: list[Refusal] = []
-    for single, some in groupby(_messages(records, refusals), key=lambda one: isinstance(one[1], ProfileRecord)):
+    for single, some in groupby(
+        _messages(records, refusals, existed), key=lambda one: isinstance(one[1], ProfileRecord)
+    ):
         if not single:
             for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(some)), partitions):
                 if isinstance(found, ChunkRows):
@@ -62,12 +68,14 @@ def take_profiles(records: Sequence[TopicRecord], partitions: int) -> ProfileInt
 
 
 def _messages(
-    records: Sequence[TopicRecord], refusals: list[Refusal]
+    records: Sequence[TopicRecord], refusals: list[Refusal], existed: Existed
 ) -> Iterator[tuple[TopicRecord, ProfileRecord | ProfileChunk]]:
     """Those that are messages; the others become refusals."""
     for record in records:
         try:
-            yield record, _profile_message(record)
+            message = _profile_message(record)
+            require_tenant(message.tenant, record.received_at_us, existed)
+            yield record, message
         except Refused as refused:
             refusals.append(refused.at(record.offset))
 

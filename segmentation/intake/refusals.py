@@ -15,6 +15,7 @@ class RefusalCode(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     UNKNOWN_MEMBER = "unknown_member"
     BAD_TENANT = "bad_tenant"
+    UNKNOWN_TENANT = "unknown_tenant"
     BAD_USER_ID = "bad_user_id"
     KEY_MISMATCH = "key_mismatch"
     WRONG_PARTITION = "wrong_partition"

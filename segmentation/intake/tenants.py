@@ -1,6 +1,6 @@
-"""Rows of one partition are of several tenants: taken apart, each in the order of the log."""
+"""Records of one partition belong to several tenants: which tenants there are, and the rows of each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pyarrow as pa
@@ -8,8 +8,31 @@ import pyarrow.compute as pc
 
 from schemas.activity import TENANT
 from schemas.ids import TenantName
+from segmentation.intake.refusals import RefusalCode, Refused
+from segmentation.intake.values import check_tenant
 
 Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
+Existed = Callable[[TenantName, int], bool]
+"""Whether a tenant existed when a record was received (microseconds since 1970 UTC).
+
+The answer for a record must never change, however often the record is read: a refused one must not be taken later.
+"""
+
+
+def any_tenant(tenant: TenantName, received_at_us: int) -> bool:
+    """Where tenants have been checked before, or do not matter."""
+    del tenant, received_at_us
+    return True
+
+
+def require_tenant(tenant: TenantName, received_at_us: int, existed: Existed) -> None:
+    """Raises `Refused` UNKNOWN_TENANT, BAD_TENANT."""
+    if not existed(tenant, received_at_us):
+        check_tenant(tenant)
+        raise Refused(
+            RefusalCode.UNKNOWN_TENANT,
+            f"there was no tenant {tenant!r} when the record came; `muster tenants create` it, then replay this letter",
+        )
 
 
 def by_tenant(rows: Rows) -> Iterator[tuple[TenantName, Rows]]:

@@ -41,6 +41,7 @@ from streams.segments.holes import Holes, without_holes
 from streams.segments.log_reader import LogEnds, LogReader
 from streams.segments.owner import Owner
 from streams.segments.ports import Ports
+from streams.segments.tenants import FindTenants, Tenants
 from streams.staging import S3Store
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,11 @@ class SegmentWorker:
     """
 
     def __init__(
-        self, config: SegmentWorkerConfig, history: History, find_logs: Callable[[], Mapping[str, ArchivedLog]]
+        self,
+        config: SegmentWorkerConfig,
+        history: History,
+        find_logs: Callable[[], Mapping[str, ArchivedLog]],
+        find_tenants: FindTenants,
     ) -> None:
         self._config = config
         self._store = S3Store(config.store)
@@ -77,6 +82,7 @@ class SegmentWorker:
             history=history,
             archived=self._archived,
             archived_logs=self._archived_logs,
+            tenants=Tenants(find_tenants),
             counters=self._counters,
             in_thread=self._background.in_thread,
             now_us=lambda: time.time_ns() // 1000,

@@ -27,6 +27,7 @@ class SegmentWorkerConfig:
     temp: Path
     name: str
     group: str = SEGMENT_WORKER_GROUP
+    identity: str = ""  # what Kafka calls it, by which people find it
     step_s: float = 0.2  # how long records are gathered before they are taken together
     gather_bytes: int = MIB  # ... unless they come to this much
     step_bytes: int = 8 * MIB

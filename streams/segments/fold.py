@@ -12,6 +12,7 @@ from schemas.segment_messages import AudienceActivated, CutRequested, RuleActiva
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS
 from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
+from segmentation.intake.tenants import Existed
 from segmentation.intake.topic_record import Move, TopicRecord
 from segmentation.partitions.partition import PartitionSegments, Told
 from segmentation.partitions.tenant import Past
@@ -35,19 +36,20 @@ def fold_records(
     inputs: Mapping[str, Input],
     partitions: int,
     now_us: int,
+    existed: Existed,
 ) -> Outcome:
-    """Take records of both topics, then let time go on to now."""
+    """Take records of both topics, then let time go on to now. Raises what `existed` raises."""
     out = Outcome()
     events, profiles = batches[EVENTS].records, batches[PROFILES].records
     if (end := batches[EVENTS].end) > inputs[EVENTS].taken:
-        taken = take_events(events, partitions)
+        taken = take_events(events, partitions, existed)
         out.told += segments.take_events(taken.rows, end, now_us)
         inputs[EVENTS].took(batches[EVENTS], taken.rows)
         out.taken.append((EVENTS, len(events), taken.rows.num_rows))
         out.moves += [(EVENTS, move) for move in taken.moves]
         out.letters += _letters(events, taken.refusals, now_us, inputs[EVENTS].base)
     if (end := batches[PROFILES].end) > inputs[PROFILES].taken:
-        changed = take_profiles(profiles, partitions)
+        changed = take_profiles(profiles, partitions, existed)
         out.told += segments.take_profiles(changed.rows, end, now_us)
         inputs[PROFILES].took(batches[PROFILES], changed.rows)
         out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))

@@ -137,7 +137,7 @@ class Owner:
         self._changed.set()
 
     async def run(self) -> None:
-        """Until `close`. Raises as S3 and Kafka do, and TOPIC_REPLACED.
+        """Until `close`. Raises as S3, Kafka and the catalog do, and TOPIC_REPLACED.
 
         `FatalError` OWNER_REPLACED, OTHER_LOG, ARCHIVE_GAP, CLOCK_SKEW.
         """
@@ -173,7 +173,13 @@ class Owner:
         if self._has_enough():
             self._changed.set()
         outcome = await self._ports.in_thread(
-            fold_records, self._segments, batches, self._inputs, self._config.partitions, self._ports.now_us()
+            fold_records,
+            self._segments,
+            batches,
+            self._inputs,
+            self._config.partitions,
+            self._ports.now_us(),
+            self._ports.tenants.for_records_at_hand(),
         )
         if not self.live:
             return

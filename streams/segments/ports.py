@@ -10,6 +10,7 @@ from schemas.messages import Message
 from segmentation.archived import ArchivedLog
 from segmentation.history import History
 from streams.counters import Counters
+from streams.segments.tenants import Tenants
 from streams.staging import ObjectStore
 
 Archived = Mapping[tuple[str, int], int]
@@ -58,6 +59,7 @@ class Ports:
     history: History
     archived: Archived
     archived_logs: Callable[[], Awaitable[Mapping[str, ArchivedLog]]]
+    tenants: Tenants
     counters: Counters
     in_thread: Callable[..., Awaitable[Any]]
     now_us: Callable[[], int]

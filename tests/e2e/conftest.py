@@ -25,7 +25,7 @@ from orchestration.context import Context
 from orchestration.settings import Settings
 from orchestration.steps.references import ref_of
 from schemas.ids import AudienceName, TenantName, Version
-from tests.conftest import stack_environment, stop_and_check
+from tests.conftest import SOURCES, stack_environment, stop_and_check
 from tests.faults.waiting import until
 
 COMMAND_TIMEOUT_S = 240
@@ -66,6 +66,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def context(deployment: Settings) -> Iterator[Context]:
     """Stores and clients of the deployment, for what a test has to arrange or look up behind the command line."""
     context = Context(deployment)
+    context.s3.client().create_bucket(Bucket=SOURCES)
     yield context
     context.close()
 
@@ -156,13 +157,13 @@ def ended(muster: Muster, job: str) -> Answer:
 
 
 def put_in_order(context: Context, objects: Mapping[str, bytes]) -> None:
-    """Objects in the staging bucket, each newer than the one before by S3's clock, which knows whole seconds."""
+    """Objects in the customer's bucket, each newer than the one before by S3's clock, which knows whole seconds."""
     newest = datetime.fromtimestamp(0, UTC)
     for key, content in objects.items():
 
         def put_later(key: str = key, content: bytes = content, before: datetime = newest) -> datetime | None:
-            context.objects.put(context.settings.staging_bucket, key, content)
-            made = context.objects.pin(context.settings.staging_bucket, key).last_modified
+            context.objects.put(SOURCES, key, content)
+            made = context.objects.pin(SOURCES, key).last_modified
             return made if made > before else None
 
         newest = until(put_later, f"{key} later than {newest}")

@@ -19,6 +19,7 @@ from orchestration.steps.events import ImportRequest
 from orchestration.steps.register import register_import
 from schemas.errors import FatalError
 from schemas.layout import audience_prefix
+from tests.conftest import SOURCES
 from tests.e2e.conftest import Answer, Muster, ended, ids_of, put_in_order, submitted, write
 from tests.faults.waiting import until
 
@@ -99,7 +100,7 @@ def test_an_import_that_cannot_be_registered_is_told_to_the_operators(context: C
 
 
 def test_an_older_object_after_a_newer_one_is_superseded_and_says_so(muster: Muster, context: Context) -> None:
-    bucket = context.settings.staging_bucket
+    bucket = SOURCES
     put_in_order(context, {f"tests/order-{name}.csv": f"user_id\n{name}\n".encode() for name in ("old", "new")})
     newer = muster("import", f"s3://{bucket}/tests/order-new.csv", "-a", "order", "--wait", "--json")
     older = muster("import", f"s3://{bucket}/tests/order-old.csv", "-a", "order", "--wait", "--json")
@@ -112,7 +113,7 @@ def test_an_older_object_after_a_newer_one_is_superseded_and_says_so(muster: Mus
 def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_error(
     muster: Muster, context: Context
 ) -> None:
-    bucket, jobs = context.settings.staging_bucket, {}
+    bucket, jobs = SOURCES, {}
     for what in ("overwritten", "vanishing"):
         key = f"tests/{what}.csv"
         context.objects.put(bucket, key, b"user_id\nu1\n")
@@ -188,7 +189,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 
 
 def test_hostile_files_are_refused_with_their_codes(muster: Muster, context: Context) -> None:
-    bucket, jobs = context.settings.staging_bucket, {}
+    bucket, jobs = SOURCES, {}
     for name, (content, _) in HOSTILE.items():
         context.objects.put(bucket, f"tests/hostile/{name}", content)
         jobs[name] = submitted(muster, f"s3://{bucket}/tests/hostile/{name}", "-a", "hostile")

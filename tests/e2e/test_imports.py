@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.context import Context
+from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, ended, ids_of, submitted, write
 from tests.faults.waiting import until
 
@@ -118,8 +119,8 @@ def test_a_dry_run_quotes_the_file_of_any_kind_and_place(muster: Muster, tmp_pat
     ]
     table = pa.table({"user_id": ["u1"], "event": ["e"], "occurred_at": ["2026-01-01T00:00:00Z"]})
     pq.write_table(table, tmp_path / "events.parquet")
-    context.objects.put_file(tmp_path / "events.parquet", context.settings.staging_bucket, "quoted/events.parquet")
-    source = f"s3://{context.settings.staging_bucket}/quoted/events.parquet"
+    context.objects.put_file(tmp_path / "events.parquet", SOURCES, "quoted/events.parquet")
+    source = f"s3://{SOURCES}/quoted/events.parquet"
     answer = muster("import", source, "--kind", "events", "--dry-run", "--json")
     assert answer.code == 0, answer.err
     quote = answer.json["quote"]
@@ -160,8 +161,8 @@ def test_bad_rows_refuse_the_file_and_every_one_is_named(muster: Muster, tmp_pat
 def test_the_same_object_is_imported_once_unless_again_is_said(
     muster: Muster, context: Context, tmp_path: Path
 ) -> None:
-    context.objects.put(context.settings.staging_bucket, "tests/twice.csv", b"user_id\nu1\n")
-    uri = f"s3://{context.settings.staging_bucket}/tests/twice.csv"
+    context.objects.put(SOURCES, "tests/twice.csv", b"user_id\nu1\n")
+    uri = f"s3://{SOURCES}/tests/twice.csv"
     first = muster("import", uri, "-a", "twice", "--wait", "--json")
     second = muster("import", uri, "-a", "twice", "--wait", "--json")
     assert (first.code, second.code) == (0, 0), first.err + second.err
@@ -206,9 +207,12 @@ def test_an_unknown_tenant_is_refused_and_a_created_one_is_not(muster: Muster, t
 
 
 def test_a_missing_file_and_a_missing_object_are_user_errors(muster: Muster, tmp_path: Path) -> None:
-    for source in (tmp_path / "none.csv", "s3://staging/none.csv", "s3://no-such-bucket/x.csv", "s3://"):
+    for source in (tmp_path / "none.csv", f"s3://{SOURCES}/none.csv", "s3://no-such-bucket/x.csv", "s3://"):
         answer = muster("import", source, "-a", "missing")
         assert answer.code == 3, answer.err
+    for options in ((), ("--dry-run",)):
+        answer = muster("import", "s3://lake/none.csv", "-a", "missing", *options)
+        assert (answer.code, answer.err.split(":")[0]) == (3, "BAD_SOURCE")
 
 
 def test_an_inbox_upload_starts_by_itself_and_a_bad_key_is_a_failed_job(muster: Muster, context: Context) -> None:

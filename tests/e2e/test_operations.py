@@ -1,6 +1,7 @@
 """Jobs, versions and audiences through the command line: cancel, retry, rollback, rename, delete, export, fsck."""
 
 import gzip
+import json
 import random
 import re
 import signal
@@ -20,7 +21,8 @@ from orchestration.steps.events import ImportRequest
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
-from schemas.topics import DEAD_LETTERS, IMPORTS_SMALL
+from schemas.topics import DEAD_LETTERS, EVENTS, IMPORTS_SMALL
+from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, command_line, ended, environment, ids_of, imported, put_in_order, write
 from tests.faults.waiting import until
 from tests.integration.whole_imports import WORKER, held
@@ -159,7 +161,7 @@ def test_a_file_at_fault_is_not_retried_unless_forced(muster: Muster, tmp_path: 
 
 
 def test_two_imports_at_the_same_time_never_mix(muster: Muster, context: Context) -> None:
-    bucket = context.settings.staging_bucket
+    bucket = SOURCES
     members = {name: [f"{name}{n:05}" for n in range(5_000)] for name in ("a", "b")}
     put_in_order(context, {f"tests/race-{n}.csv": "\n".join(["user_id", *m, ""]).encode() for n, m in members.items()})
     older, newer = (
@@ -183,13 +185,19 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     )
     producer = Producer({**librdkafka_config(context.settings.kafka_bootstrap)})
     producer.produce(DEAD_LETTERS, CODEC.encode(letter))
+    visit = {"user_id": "u1", "event": "visit", "occurred_at": "2026-01-01T00:00:00Z", "tenant": "ghost"}
+    producer.produce(EVENTS, json.dumps(visit).encode(), key=b"u1")
     producer.flush(10)
     listed = muster("dead-letters", "list", "--json").json
     mine = next(entry for entry in listed if entry["reason"] == "no")
     assert (mine["topic"], mine["partition"], mine["offset"], mine["bytes"]) == (IMPORTS_SMALL, 1, 7, 7)
     assert muster("dead-letters", "replay", mine["dead_letter"], "--json").json == {"sent": 1}
     assert muster("dead-letters", "replay", 999_999).code == 3
-    until(lambda: len(muster("dead-letters", "list", "--json").json) >= 2, "the letter, rejected once more")
+    until(lambda: len(muster("dead-letters", "list", "--json").json) >= 3, "the letter, rejected once more")
+    reasons = {
+        (entry["topic"], entry["reason"].split(":")[0]) for entry in muster("dead-letters", "list", "--json").json
+    }
+    assert (EVENTS, "unknown_tenant") in reasons
     one = muster("dead-letters", "list", "--limit", 1, "--json")
     assert (len(one.json), one.err) == (1, "The newest 1; there are more, --limit shows them.\n")
     assert muster("dead-letters", "list").err == ""
@@ -229,6 +237,33 @@ def test_status_and_doctor_find_nothing_wrong(muster: Muster) -> None:
     doctor = muster("doctor", "--json")
     assert [d for d in doctor.json if d["severity"] == "wrong"] == []
     assert doctor.code == 0
+
+
+def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
+    muster: Muster, context: Context, tmp_path: Path
+) -> None:
+    home = context.settings.home
+    metrics = (home / "metrics" / "worker-1").read_text()
+
+    def names() -> list[str]:
+        return [worker["worker"] for worker in muster("status", "--json").json["workers"]]
+
+    assert names() == ["worker-1", "segment-worker-1"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command_line(["worker"]), env=environment(home), stdout=log, stderr=log)
+        try:
+            until(lambda: names() == ["worker-1", "worker-2", "segment-worker-1"], "both workers in their group")
+            assert "worker-2" in muster("status").out
+            assert (home / "metrics" / "worker-2").exists()
+            assert (home / "metrics" / "worker-1").read_text() == metrics
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+    first, *lines = (tmp_path / "log").read_text().splitlines()
+    assert (code, first) == (0, "A worker starts; Ctrl-C ends it.")
+    assert [json.loads(line)["level"] for line in lines] == ["INFO"] * len(lines)
+    assert not (home / "metrics" / "worker-2").exists()
+    until(lambda: names() == ["worker-1", "segment-worker-1"], "the first worker alone")
 
 
 GROUPS = ("audiences", "dead-letters", "exports", "jobs", "notifications", "schedules", "segments", "tenants")

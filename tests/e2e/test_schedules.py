@@ -9,6 +9,7 @@ import pytest
 
 from orchestration.context import Context
 from orchestration.operations.schedules import find, schedule_import, schedule_record
+from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, ended, ids_of, imported, write
 from tests.faults.waiting import until
 
@@ -33,9 +34,9 @@ def finished_job(muster: Muster, context: Context, name: str) -> str:
 
 
 def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context) -> None:
-    context.objects.put("staging", "crm/vip.csv", b"user_id\nu1\nu2\n")
+    context.objects.put(SOURCES, "crm/vip.csv", b"user_id\nu1\nu2\n")
     made = muster(
-        *("schedules", "create", "import", "often", "rate(7 days)", "s3://staging/crm/vip.csv"),
+        *("schedules", "create", "import", "often", "rate(7 days)", f"s3://{SOURCES}/crm/vip.csv"),
         *("-a", "recurring", "--mode", "append", "--json"),
     )
     assert made.code == 0, made.err
@@ -56,9 +57,9 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
 
 def test_a_schedule_that_is_due_imports_a_file_of_events(muster: Muster, context: Context) -> None:
     row = b"u1,order,2026-01-01 10:00:00,12.5\n"
-    context.objects.put("staging", "shop/orders.csv", b"user_id,event,occurred_at,total\n" + row + b"u2" + row[2:])
+    context.objects.put(SOURCES, "shop/orders.csv", b"user_id,event,occurred_at,total\n" + row + b"u2" + row[2:])
     made = muster(
-        *("schedules", "create", "import", "orders", "rate(7 days)", "s3://staging/shop/orders.csv"),
+        *("schedules", "create", "import", "orders", "rate(7 days)", f"s3://{SOURCES}/shop/orders.csv"),
         *("--kind", "events", "--column", "total:double", "--timezone", "Europe/Berlin", "--json"),
     )
     assert made.code == 0, made.err
@@ -109,11 +110,11 @@ def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muste
     now = time.time()
     soon = time.gmtime(now + 1)
     day, clock = time.strftime("%Y-%m-%d", soon), time.strftime("%H:%M:%S", soon)
-    context.objects.put("staging", f"crm/{day}-{clock.replace(':', '')}.csv", b"user_id\nu3\n")
+    context.objects.put(SOURCES, f"crm/{day}-{clock.replace(':', '')}.csv", b"user_id\nu3\n")
     schedule_import(
         context,
         "once",
-        "s3://staging/crm/{date}-{time}.csv",
+        f"s3://{SOURCES}/crm/{{date}}-{{time}}.csv",
         expression=f"at({day}T{clock})",
         timezone="UTC",
         tenant="default",

@@ -33,6 +33,7 @@ from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.owner import Owner
 from streams.segments.ports import Ports
+from streams.segments.tenants import Tenants
 from tests.fakes.object_store import InMemoryObjectStore
 
 HERE = Partition(0)
@@ -59,6 +60,7 @@ class World:
         self.tables = {topic: [schema.empty_table()] for topic, schema in _SCHEMAS.items()}
         self.versions: dict[tuple[str, int], list[str]] = {}
         self.counters = Counters()
+        self.tenants: dict[TenantName, int] = {}  # besides the default one, and when each was created
         self._announced = 0
         values: dict[str, Any] = {
             "bootstrap": "",
@@ -184,6 +186,7 @@ class LivingOwner:
                 history=_FakeHistory(world),
                 archived=world.archived,
                 archived_logs=self._archived_logs,
+                tenants=Tenants(lambda: world.tenants),
                 counters=world.counters,
                 in_thread=self._in_thread,
                 now_us=lambda: world.now_us,

@@ -365,6 +365,14 @@ def test_an_archive_without_a_fault_has_no_finding(deployment: Deployment, s3: S
     assert deployment.found() == {}
 
 
+def test_records_of_a_tenant_that_does_not_exist_are_noted(deployment: Deployment, s3: S3Access) -> None:
+    bucket, _ = archived(deployment, s3)
+    deployment.context.archive.append(EVENTS, [bucket.write(20, 30, [{**event(21), "tenant": TenantName("ghost")}])])
+    found = deployment.found()
+    assert {code: one.severity for code, one in found.items()} == {"TENANT_MISSING": "note"}
+    assert "there is no tenant ghost" in found["TENANT_MISSING"].message
+
+
 def test_files_of_the_archive_that_are_gone_or_changed_are_named(deployment: Deployment, s3: S3Access) -> None:
     _, keys = archived(deployment, s3)
     deployment.context.objects.delete(BUCKET, keys[0])

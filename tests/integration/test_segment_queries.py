@@ -135,6 +135,47 @@ def test_a_draft_is_counted(shop: World, capsys: pytest.CaptureFixture[str]) -> 
     assert {rule: answer(shop, capsys, "segments", "preview", rule)["members"] for rule in DRAFTS} == DRAFTS
 
 
+def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
+    shop: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vip = shop.context.audiences.ensure(shop.tenant, VIP, new_id=fresh_id(), now_ms=1)
+    parts = Parts(shop.context.s3).write(ref_of(vip), new_id(), users("bob", *(f"stranger-{n}" for n in range(1_700))))
+    shop.context.versions.publish(request(ref_of(vip), parts, "1"))
+    told = [{"audience": "vip", "version": 1, "users": 1_700}]
+    note = "Note: 1,700 members of vip are outside (no event, no profile).\n"
+    row = "outside        1,700 members of vip (no event, no profile)\n"
+
+    found = answer(shop, capsys, "segments", "preview", "in audience vip")
+    assert (found["members"], found["outside"]) == (1, told)
+    assert answer(shop, capsys, "segments", "preview", "ever(purchase)")["outside"] == []
+    assert main(["segments", "preview", "in audience vip", "-t", shop.tenant]) == 0
+    assert capsys.readouterr() == ("1 user\n", note)
+
+    shop.create("in audience vip", "strict")
+    assert main(["segments", "create", "buyers", "--rule", "in segment strict", "-t", shop.tenant]) == 0
+    assert capsys.readouterr().err == note
+    for one in shop.context.activations.unsent():
+        shop.context.activations.sent(one, [0] * P, now_ms())
+    assert answer(shop, capsys, "segments", "show", "buyers")["outside"] == told
+    assert main(["segments", "show", "buyers", "-t", shop.tenant]) == 0
+    assert row.replace(" " * 8, " " * 7, 1) in capsys.readouterr().out
+
+    with Worker(shop, ["bob"]):
+        assert main(["segments", "check", "buyers", "-t", shop.tenant]) == 0
+    assert row in capsys.readouterr().out
+    shop.ends = dict.fromkeys(shop.ends, 0)  # of before anybody was known
+    with Worker(shop, []):
+        assert answer(shop, capsys, "segments", "check", "buyers")["outside"][0]["users"] == 1_701
+
+    found = answer(shop, capsys, "explain", "buyers", "stranger-7")
+    assert (found["member"], found["outside"], found["groups"]) == (False, ["vip"], [])
+    assert main(["explain", "buyers", "stranger-7", "-t", shop.tenant]) == 0
+    assert "outside: a member of vip without an event or a profile" in capsys.readouterr().out
+    assert answer(shop, capsys, "explain", "buyers", "bob")["outside"] == []
+    assert main(["explain", "buyers", "nobody", "-t", shop.tenant]) == 3
+    assert capsys.readouterr().err.startswith("UNKNOWN_USER: ")
+
+
 def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     rule = "ever(purchase) or ever(purchse) or age >= 18 or height >= 2"
     found = answer(shop, capsys, "segments", "preview", rule)

@@ -130,6 +130,9 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
         "allow.everyone.if.no.acl.found": "true",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": keystore,
+        # Retention is looked at each five minutes by default.
+        "log.retention.check.interval.ms": 500,
+        "log.initial.task.delay.ms": 500,
     }
     for name in ("sasl_ssl", "sasl_plaintext"):
         module = "org.apache.kafka.common.security"

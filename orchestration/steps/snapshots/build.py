@@ -1,23 +1,29 @@
 """BuildVersion, for a snapshot: the members that every partition has written down become parts in the lake."""
 
+import logging
 from datetime import timedelta
+from typing import Any, Final
 
 from connectors.lake.cut_parts import parts_of_cut
 from connectors.verification.evidence import Evidence
+from orchestration.catalog.records import Job
 from orchestration.clock import now_ms
 from orchestration.context import Context
+from orchestration.segment_meaning import meaning_of, outside_of
 from orchestration.stage_reports import StageReport
 from orchestration.steps.materialised import part_record, parts_of
 from orchestration.steps.references import audience_ref
 from orchestration.steps.snapshots.ask import asked_of, segment_of
 from orchestration.steps.snapshots.cuts import cut_completion_of, places
 from orchestration.steps.view import View, view
-from schemas.errors import FatalError
+from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 from segmentation.completion import Complete
 from segmentation.cuts import CUT_ROWS, members_of
 from segmentation.expressions.literals import EPOCH
 from segmentation.versions import SegmentRule
+
+_log: Final = logging.getLogger(__name__)
 
 
 def build_snapshot(context: Context, job_id: JobId) -> View:
@@ -61,6 +67,7 @@ def build_snapshot(context: Context, job_id: JobId) -> View:
         "counts": None,
         "rule": rule.as_record(),
         "cuts": cuts,
+        "outside": _outside(context, job),
     }
     _, job = context.jobs.move(
         job_id,
@@ -72,6 +79,20 @@ def build_snapshot(context: Context, job_id: JobId) -> View:
         evidence=_evidence(found).as_record(),
     )
     return view(context, job)
+
+
+def _outside(context: Context, job: Job) -> list[dict[str, Any]] | None:
+    """Members of the rule's audiences of whom nothing is archived by now; none where they cannot be counted.
+
+    It is a note in the receipt: that the catalog has changed meanwhile, or memory is short, is no fault of the job.
+    """
+    try:
+        segment = context.segments.get(job.tenant, segment_of(job))
+        rule = context.segments.versions(segment.segment_id)[asked_of(job)["rule_version"] - 1].parsed
+        return [one.as_record() for one in outside_of(context, job.tenant, meaning_of(context, job.tenant, rule))]
+    except UserError as exc:
+        _log.warning("who is outside of the snapshot of %s was not counted: %s", job.segment, exc)
+        return None
 
 
 def _evidence(found: Complete) -> Evidence:

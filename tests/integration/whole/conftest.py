@@ -17,7 +17,7 @@ from orchestration.context import Context
 from orchestration.local.parts import SEGMENT_WORKER
 from schemas.columns import ImportSpec
 from schemas.ids import AudienceName
-from tests.conftest import PARTS, stacks
+from tests.conftest import PARTS, SOURCES, stacks
 from tests.integration.whole_imports import TENANT, ended, job_of, newest_job_of, upload, write_file
 from tests.servers.mail import Mailbox, mail_server
 from tests.servers.webhooks import Receiver, receiver
@@ -66,6 +66,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
             webhook_private_targets="127.0.0.1",
         )
         context = Context(settings)
+        context.s3.client().create_bucket(Bucket=SOURCES)
         context.audiences.add_tenant(TENANT, now_ms=1)
         yield Whole(context=context, mailbox=mailbox, operator=operator)
         context.database.close()

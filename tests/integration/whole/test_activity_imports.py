@@ -15,6 +15,7 @@ from orchestration.steps.send import activity_source
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri
 from schemas.topics import EVENTS, PROFILES
+from tests.conftest import SOURCES
 from tests.faults.waiting import until
 from tests.holding.holding import hold
 from tests.integration.whole.conftest import PARTITIONS
@@ -68,9 +69,8 @@ def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_import
 ) -> None:
     audiences = context.audiences.all(TENANT)
     write_orders(tmp_path / "orders.csv", 200)  # for functions
-    key = "elsewhere/orders.csv"
-    context.objects.put_file(tmp_path / "orders.csv", context.settings.lake_bucket, key)
-    uri = f"s3://{context.settings.lake_bucket}/{key}"
+    context.objects.put_file(tmp_path / "orders.csv", SOURCES, "orders.csv")
+    uri = f"s3://{SOURCES}/orders.csv"
     job_id = submit_object(context, uri, tenant=TENANT, audience="_events", overrides=ORDERS)
     job = registered(context, job_id)
     receipt = ready(context, job)

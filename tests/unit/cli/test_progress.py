@@ -177,3 +177,10 @@ def test_a_log_gets_no_line_twice(lines: list[str]) -> None:
         for line in lines:
             screen.show([], line)
     assert written == ["a"]
+
+
+def test_a_job_that_no_worker_works_for_says_so_on_the_screen_and_in_the_log() -> None:
+    waiting = JobView(job=job(state="AWAITING"), stages=(), partitions=(), no_worker_s=14.2)
+    assert job_lines(waiting)[-1] == "  waiting: no worker for 14 s"
+    assert job_line(waiting).endswith("AWAITING; waiting: no worker for 14 s")
+    assert "waiting" not in job_line(replace(waiting, no_worker_s=None))

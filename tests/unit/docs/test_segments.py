@@ -19,7 +19,7 @@ def test_the_commands_of_the_page_exist_and_none_is_left_out() -> None:
 
 def test_the_rules_of_the_page_are_rules_and_the_limit_is_that_of_the_code() -> None:
     rules = re.findall(r'(?:preview|--rule) "(.*?)"', PAGE)
-    assert len(rules) == 2
+    assert len(rules) == 3
     for rule in rules:
         parse_rule(rule)
     assert f"at most {MAX_SEGMENTS} segments" in TEXT

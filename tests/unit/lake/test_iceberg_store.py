@@ -1,6 +1,7 @@
 """What only the Iceberg adapter does: unknown outcomes, races of maintenance, files, and what other engines see."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
@@ -258,6 +260,72 @@ def test_metadata_that_nothing_refers_to_goes_and_the_table_still_works(
     assert len(_keys(s3, ref, "metadata/")) < before
     store.publish(_replace(s3, ref, "9", "user-9"))
     assert members_of(store, s3, ref, 9) == ["user-9"]
+
+
+def _manifests(s3: S3Access, ref: AudienceRef) -> dict[str, bytes]:
+    keys = [key for key in _keys(s3, ref, "metadata/") if key.endswith(".avro") and "/snap-" not in key]
+    return {key: s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+
+
+def _bounds(manifests: Mapping[str, bytes]) -> set[bytes]:
+    """Ids that manifests say."""
+    entries: list[Any] = [entry for content in manifests.values() for entry in fastavro.reader(io.BytesIO(content))]
+    named = [entry["data_file"][name] or () for entry in entries for name in ("lower_bounds", "upper_bounds")]
+    return {bound["value"] for bounds in named for bound in bounds}
+
+
+def test_no_manifest_holds_an_id_as_the_bound_of_a_file(s3: S3Access, store: IcebergVersionStore) -> None:
+    ref = audience()
+    for order, names in enumerate((("ann", "bob"), ("bob", "cid"), ("cid", "dan"))):
+        store.publish(_replace(s3, ref, str(order), *names))
+    assert len(manifests := _manifests(s3, ref)) >= 3
+    assert _bounds(manifests) == set()
+
+
+def test_manifests_of_an_earlier_release_lose_the_ids_that_they_hold_and_every_version_is_read_as_before(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ref = audience()
+    with monkeypatch.context() as earlier:
+        earlier.setattr("connectors.lake.tables.COUNTS", {})
+        earlier.setattr("connectors.lake.tables.WITHOUT_BOUNDS", {})
+        earlier.setattr("connectors.lake.commit.COUNTS", {})
+        base = store.publish(_replace(s3, ref, "1", "ann", "bob"))
+        assert isinstance(base, Published)
+        added = counts(base=2, added=1, removed=0, kept=2, base_version=1)
+        parts = Parts(s3).write(ref, new_id(), users("ann", "bob", "zoe"))
+        store.publish(request(ref, parts, "2", mode="append", counts=added, base_version=Version(1)))
+        store.publish(_replace(s3, ref, "3", *(f"user-{n:04}" for n in range(500))))
+    before = _manifests(s3, ref)
+    assert {b"ann", b"zoe", b"user-0000"} <= _bounds(before)
+    store.publish(_replace(s3, ref, "4", "eve"))
+    assert b"eve" not in _bounds(_manifests(s3, ref))
+
+    def expire() -> str:
+        store.expire(ref, keep_last=10, keep_younger_than=timedelta(days=30), now=datetime.now(UTC))
+        table = store._tables.find(ref)
+        assert table is not None
+        return table.metadata_location
+
+    expire()
+    after = _manifests(s3, ref)
+    assert _bounds(after) == set()
+    assert {key: len(after[key]) for key in before} == {key: len(content) for key, content in before.items()}
+    assert [key for key in _keys(s3, ref) if key.endswith(".stripped")] == []
+    assert [members_of(store, s3, ref, Version(n)) for n in (1, 2, 4)] == [
+        ["ann", "bob"],
+        ["ann", "bob", "zoe"],
+        ["eve"],
+    ]
+    marked = expire()
+    assert expire() == marked, "once nothing is found, nothing is looked for"
+    with connect(limits(tmp_path), s3) as connection:
+        for name in ("avro", "iceberg"):
+            connection.execute(f"LOAD '{extension_path(name)}'")
+        for version, rows in ((1, 2), (2, 3), (3, 500), (4, 1)):
+            snapshot = store.version(ref, Version(version)).snapshot_id
+            scan = f"select count(*) from iceberg_scan('{marked}', snapshot_from_id = {snapshot})"
+            assert connection.execute(scan).fetchall() == [(rows,)]
 
 
 def test_files_of_an_unfinished_publish_survive_expiry_while_young_or_alive(

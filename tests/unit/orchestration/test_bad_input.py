@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 
 from orchestration.local.engine.s3_events import ObjectCreated
+from orchestration.operations.inspection import inspect_source
+from orchestration.operations.schedules import schedule_import
+from orchestration.operations.submit import submit_object
 from orchestration.settings import Secret
 from orchestration.steps.events import ImportRequest, read_event
+from schemas.errors import UserError
 from schemas.ids import JobId
+from schemas.layout import split_s3_uri
 from tests.fakes.deployment import EXECUTION, HANDLER_OF, Deployment, make_deployment
 
 ID = "01m87b5fjxy5p23eqzcwh67tr0"
@@ -119,6 +124,47 @@ def test_an_event_of_another_bucket_is_a_failed_job(deployment: Deployment) -> N
     job = deployment.uploaded("acme/vip/a.csv", bucket="lake")
     assert job.error is not None
     assert (job.state, job.error.code) == ("FAILED", "NOT_IN_INBOX")
+
+
+IMPORT = "01m8f7z9qm1wk5cdjzjw3bjawg"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"s3://lake/audiences/other/{IMPORT}/data/{IMPORT}-000001-p00000-ab.parquet",
+        f"s3://lake/rejects/other/{IMPORT}.parquet",
+        "s3://lake/exports/acme/vip-1/0.csv",
+        f"s3://staging/imports/{IMPORT}/000001/00000/000000000000-000000000000-ab.arrow",
+        "s3://staging/download/0.csv",
+        f"s3://staging/uploads/other/vip/{IMPORT}/a.csv",
+        f"s3://staging/uploads/acme/../other/vip/{IMPORT}/a.csv",
+        "s3://staging/uploads/acme2/vip/a.csv",
+    ],
+)
+def test_what_muster_keeps_of_any_tenant_is_no_source_of_an_import(deployment: Deployment, uri: str) -> None:
+    bucket, key = split_s3_uri(uri)
+    job = deployment.register(deployment.request(bucket=bucket, key=key))
+    assert job.error is not None
+    assert (job.state, job.error.code, job.audience_id) == ("FAILED", "BAD_SOURCE", None)
+    for ask in (
+        lambda: submit_object(deployment.context, uri, tenant="acme", audience="vip", overrides={}),
+        lambda: inspect_source(uri, kind="audience", format_=None, context=deployment.context),
+        lambda: schedule_import(
+            deployment.context,
+            "nightly",
+            uri,
+            expression="rate(1 day)",
+            timezone="UTC",
+            tenant="acme",
+            audience="vip",
+            overrides={},
+            again=False,
+            now_ms=1,
+        ),
+    ):
+        with pytest.raises(UserError, match="BAD_SOURCE"):
+            ask()
 
 
 def test_tenant_and_audience_come_after_the_prefix_of_the_inbox(

@@ -8,7 +8,11 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.operations.follow import without_worker_s
+from orchestration.operations.workers import waiting_jobs
+from orchestration.relay.absence import WorkerAbsence
 from orchestration.relay.lag import LOOK_EVERY_MS, StreamLag, lag_record, taken
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Secret, Settings
@@ -104,3 +108,52 @@ def test_an_outage_of_kafka_costs_the_relay_nothing_but_the_progress(context: Co
         [job(state="AWAITING", attempt=Attempt(1))], LOOK_EVERY_MS
     )
     assert "materialise" not in context.progress.stages(JOB.job_id)
+
+
+class GroupServing:
+    """A `WorkerGroup` whose members have the partitions or not."""
+
+    def __init__(self) -> None:
+        self.has: bool | None = False
+
+    def serving(self) -> bool:
+        if self.has is None:
+            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return self.has
+
+
+def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(context: Context) -> None:
+    group, of_segments = GroupServing(), GroupServing()
+    absence = WorkerAbsence(context, cast(WorkerGroup, group), cast(WorkerGroup, of_segments))
+    waiting, at_ms = job(state="AWAITING", attempt=Attempt(1)), 100_000
+
+    def told(after_s: int) -> float | None:
+        return without_worker_s(waiting, context.progress.stages(JOB.job_id), at_ms + after_s * 1000)
+
+    def look(after_s: int, *jobs: Job) -> None:
+        absence.look(jobs, at_ms + after_s * 1000)
+
+    assert told(0) is None
+    look(0, replace(waiting, state="IMPORTING"))
+    assert told(0) is None
+    look(1, waiting)
+    assert told(2) is None  # partitions that are shared out anew
+    assert told(9) == 8.0
+    look(7, waiting)
+    assert told(15) == 14.0
+    assert told(23) is None  # the relay has said nothing for a while
+    group.has = None
+    look(24, waiting)
+    group.has = False
+    look(25, waiting)
+    assert told(25) == 24.0
+    group.has = True
+    look(26, waiting)
+    assert told(26) is None
+    group.has = False
+    look(30, waiting)
+    assert told(40) == 10.0
+    assert (
+        without_worker_s(replace(waiting, state="READY"), context.progress.stages(JOB.job_id), at_ms + 40_000) is None
+    )
+    assert waiting_jobs(context, at_ms + 40_000) is None  # it is in no catalog

@@ -29,13 +29,14 @@ from orchestration.relay.answers import Answers
 from orchestration.relay.lost_markers import LostMarkers
 from orchestration.relay.orphans import Orphans
 from orchestration.relay.sweeper import Sweeper
+from orchestration.segment_meaning import Outside
 from orchestration.steps.references import audience_ref
 from orchestration.steps.scheduled import event_of
 from orchestration.steps.snapshots.cuts import put_cuts
 from orchestration.steps.snapshots.request import SnapshotRequest
 from schemas.columns import USER_ID, Column, ImportSpec, RowSchema
 from schemas.errors import FatalError, UserError
-from schemas.ids import AudienceName, JobId, Partition
+from schemas.ids import AudienceName, JobId, Partition, Version
 from schemas.layout import cut_key
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
@@ -190,6 +191,33 @@ def test_the_receipt_adds_up_and_says_from_where_changes_follow(
         {"partition": 0, "records": 2, "changes": 100, "generation": 7, "events": 10},
         {"partition": 1, "records": 1, "changes": 101, "generation": 7, "events": 11},
     ]
+
+
+def test_the_receipt_says_how_many_members_of_audiences_are_outside(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (deployment.context.jobs.receipt(published(deployment).job_id) or {})["outside"] == []
+    outside = Outside(audience="vip", version=Version(3), users=1_700)
+    monkeypatch.setattr("orchestration.steps.snapshots.build.outside_of", lambda *_: (outside,))
+    receipt = deployment.context.jobs.receipt(published(deployment).job_id)
+    assert receipt is not None
+    assert receipt["outside"] == [{"audience": "vip", "version": 3, "users": 1_700}]
+    print_receipt(dict(receipt))
+    assert "outside   1,700 members of vip (no event, no profile)\n" in capsys.readouterr().out
+
+
+def test_a_snapshot_whose_outside_cannot_be_counted_is_published_all_the_same(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_big(*_: Any) -> Any:
+        raise UserError("RULE_TOO_BIG", "no memory")
+
+    monkeypatch.setattr("orchestration.steps.snapshots.build.outside_of", too_big)
+    receipt = deployment.context.jobs.receipt(published(deployment).job_id)
+    assert receipt is not None
+    assert (receipt["state"], receipt["outside"]) == ("READY", None)
+    print_receipt(dict(receipt))
+    assert "outside   not counted\n" in capsys.readouterr().out
 
 
 def test_a_large_segment_is_built_in_a_task_of_its_own(deployment: Deployment) -> None:

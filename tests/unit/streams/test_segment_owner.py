@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faust.types import TP
@@ -18,7 +19,7 @@ from schemas.columns import RowSchema
 from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Partition, TenantName
 from schemas.layout import checkpoint_prefix, split_s3_uri
-from schemas.messages import DeadLetter, EventRecord
+from schemas.messages import DeadLetter, EventRecord, ProfileRecord
 from schemas.metrics import RECOVERY
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import (
@@ -46,6 +47,7 @@ from segmentation.rules.records import rule_record
 from streams.config import StoreConfig
 from streams.segments.app import SegmentWorker
 from streams.segments.inputs import RECORD_BYTES
+from streams.segments.tenants import Tenants
 from tests.fakes.fetches import fetched
 from tests.fakes.segment_world import HERE, DiedError, LivingOwner, World
 
@@ -53,6 +55,7 @@ pytestmark = pytest.mark.anyio
 
 NOW_US = 1_795_608_000_000_000
 SHOP, BUYERS = TenantName("default"), AudienceName("buyers")
+GHOST = TenantName("ghost")
 CUT = JobId("0" * 26)
 STORE = StoreConfig(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="a", secret_key="b")
 NO_HISTORY: Any = None
@@ -162,6 +165,49 @@ async def test_what_cannot_be_an_event_becomes_a_dead_letter_and_is_acknowledged
     world.archive()
     await step(living)
     assert world.committed[EVENTS] == 1
+
+
+async def test_records_of_an_unknown_tenant_are_dead_letters_that_do_not_come_alive_with_the_tenant() -> None:
+    world = World(NOW_US, archive_after_s=60.0)
+    living = await started(world)
+    of_ghost = replace(purchase("ann"), tenant=GHOST)
+    world.append(EVENTS, of_ghost, b"ann")
+    world.append(PROFILES, ProfileRecord(user_id="ann", attributes={"age": 3.0}, tenant=GHOST), b"ann")
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await step(living)
+    letters = of_type(world, DEAD_LETTERS, DeadLetter)
+    assert [(letter.topic, letter.offset) for letter in letters] == [(EVENTS, 0), (PROFILES, 0)]
+    assert {letter.reason.split(",")[0] for letter in letters} == {
+        "unknown_tenant: there was no tenant 'ghost' when the record came; `muster tenants create` it"
+    }
+    world.now_us += 1_000_000
+    world.tenants[GHOST] = world.now_us
+    world.config = replace(world.config, archive_after_s=0.0)
+    again = await started(world)  # which reads the same records again: nothing was acknowledged
+    world.append(EVENTS, of_ghost, b"ann")  # as a replay of the letter does
+    await step(again)
+    world.archive()
+    rows = pa.concat_tables(world.tables[EVENTS]).select(["tenant", "offset"]).to_pylist()
+    assert rows == [{"tenant": "default", "offset": 1}, {"tenant": "ghost", "offset": 2}]
+    assert pa.concat_tables(world.tables[PROFILES]).num_rows == 0
+
+
+async def test_a_tenant_created_between_two_records_is_found_by_one_look() -> None:
+    world = World(NOW_US)
+    looks: list[int] = []
+
+    def find() -> dict[TenantName, int]:
+        looks.append(world.now_us)
+        return dict(world.tenants)
+
+    tenants = Tenants(find)
+    assert not any(tenants.for_records_at_hand()(name, NOW_US) for name in (GHOST, TenantName("other")))
+    world.tenants[GHOST] = NOW_US + 1
+    existed = tenants.for_records_at_hand()
+    assert [existed(GHOST, at_us) for at_us in (NOW_US, NOW_US + 1, NOW_US + 2)] == [False, True, True]
+    assert existed(SHOP, 0)
+    assert not tenants.for_records_at_hand()(GHOST, NOW_US)
+    assert len(looks) == 3  # one for each of the first two records, one after the tenant was there
 
 
 async def test_a_rule_is_told_with_all_of_its_past_then_event_by_event() -> None:
@@ -678,7 +724,9 @@ async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
-    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs)
+    worker = SegmentWorker(
+        replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs, lambda: world.tenants
+    )
     errors: list[FatalError] = []
     monkeypatch.setattr(worker.faust, "fail", errors.append)
     worker.on_rewound({TP(EVENTS, 0): 0}, 1)
@@ -690,7 +738,9 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
     tmp_path: Path,
 ) -> None:
     world = World(NOW_US, temp=tmp_path, bootstrap="127.0.0.1:1")
-    worker = SegmentWorker(replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs)
+    worker = SegmentWorker(
+        replace(world.config, store=STORE), NO_HISTORY, lambda: world.archived_logs, lambda: world.tenants
+    )
     worker.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
     asked: list[tuple[int, int]] = []
 

@@ -1,0 +1,100 @@
+"""Which workers there are, wherever they run: the members of their consumer groups, as Kafka knows them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.operations.availability import require_services
+from orchestration.operations.follow import without_worker_s
+from orchestration.settings import Settings
+from orchestration.worker_identity import WorkerIdentity
+from schemas.errors import RetriableError
+from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningWorker:
+    """One member. `worker`, `host` and `pid` are what it says of itself; `address` is where Kafka sees it.
+
+    `partitions`: those of its topics that it has now; none while they are being shared out.
+    """
+
+    worker: str
+    host: str
+    pid: int | None
+    address: str
+    group: str
+    partitions: tuple[int, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**asdict(self), "partitions": list(self.partitions)}
+
+
+def running_workers(settings: Settings) -> list[RunningWorker]:
+    """By group, then by what they are called. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    from connectors.publishing.kafka_errors import kafka_error
+    from connectors.publishing.logon import answer, librdkafka_config
+
+    require_services(settings, "Kafka")
+    admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap), "log_level": 2})
+    try:
+        asked = admin.describe_consumer_groups([WORKER_GROUP, SEGMENT_WORKER_GROUP], request_timeout=TIMEOUT_S)
+        described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in asked.items()}
+    except KafkaException as exc:
+        raise kafka_error(exc, "asking for the workers") from exc
+    except TimeoutError as exc:
+        raise RetriableError("KAFKA_UNAVAILABLE", "asking for the workers: the broker does not answer") from exc
+    found = [_worker(group, member) for group, of in described.items() for member in of.members]
+    return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingJobs:
+    """Jobs whose partitions no worker has, and for how long, of the one that waits longest."""
+
+    jobs: int
+    no_worker_s: float
+
+
+def waiting_jobs(context: "Context", now_ms: int) -> WaitingJobs | None:
+    """None where no job waits so. Raises `RetriableError` CATALOG_UNAVAILABLE."""
+    waits = [
+        stood_s
+        for job in context.jobs.live()
+        if job.state == "AWAITING"
+        and (stood_s := without_worker_s(job, context.progress.stages(job.job_id), now_ms)) is not None
+    ]
+    return WaitingJobs(jobs=len(waits), no_worker_s=max(waits)) if waits else None
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """0, 1, 2, 5 -> 0-2, 5."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ", ".join("-".join(map(str, span)) for span in spans)
+
+
+def _worker(group: str, member: Any) -> RunningWorker:
+    identity, address = WorkerIdentity.parse(member.client_id), member.host.removeprefix("/")
+    assigned = () if member.assignment is None else member.assignment.topic_partitions
+    return RunningWorker(
+        worker=member.client_id if identity is None else identity.name,
+        host=address if identity is None else identity.host,
+        pid=None if identity is None else identity.pid,
+        address=address,
+        group=group,
+        partitions=tuple(sorted({place.partition for place in assigned})),
+    )

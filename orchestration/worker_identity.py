@@ -1,0 +1,76 @@
+"""Who a worker is: `host/worker-2/4711`, its machine, its name in its home, its process.
+
+Kafka knows it by that (`client.id`), so that the consumer group lists every worker wherever it runs. A lock holds the
+name for as long as the process lives: two workers of a home never have the same one, nor each other's metrics file.
+"""
+
+import fcntl
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from schemas.errors import UserError
+
+NUMBERS: Final = 1_000
+_WANTED: Final = re.compile(r"([1-9][0-9]{0,5})(\+?)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerIdentity:
+    """`part` is worker or segment-worker, `number` counts them in a home."""
+
+    host: str
+    part: str
+    number: int
+    pid: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in its home."""
+        return f"{self.part}-{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}/{self.pid}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Inverse of `str`; none for the client id of something else, as of a worker of an earlier release."""
+        host, _, rest = text.partition("/")
+        name, _, pid = rest.partition("/")
+        part, _, number = name.rpartition("-")
+        if not (host and part and number.isdecimal() and pid.isdecimal()):
+            return None
+        return cls(host=host, part=part, number=int(number), pid=int(pid))
+
+
+def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
+    """Take a number for this process, for life. `wanted`: `2` is that number, `2+` the first free one from there on.
+
+    Raises `UserError` BAD_NUMBER, WORKER_RUNS.
+    """
+    match = _WANTED.fullmatch(wanted)
+    if match is None:
+        raise UserError(
+            "BAD_NUMBER", f"{wanted!r} is no number of a worker, like 2, or 2+ for a free one from there on"
+        )
+    first = int(match[1])
+    folder = home / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + NUMBERS if match[2] else first + 1):
+        if _lock(folder / f"{part}-{number}"):
+            return WorkerIdentity(host=socket.gethostname(), part=part, number=number, pid=os.getpid())
+    raise UserError("WORKER_RUNS", f"{part}-{wanted} runs already in {home}", part=part, number=wanted)
+
+
+def _lock(path: Path) -> bool:
+    """The descriptor stays open: the system ends the lock with the process, however that ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True

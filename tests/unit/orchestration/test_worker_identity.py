@@ -1,0 +1,57 @@
+"""Names of workers: unique in a home for as long as their process lives, and readable in Kafka's list of members."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from orchestration.operations.workers import _worker, ranges
+from orchestration.worker_identity import WorkerIdentity, take_identity
+from schemas.errors import UserError
+from schemas.topics import WORKER_GROUP
+
+TAKES = "import sys; from pathlib import Path; from orchestration.worker_identity import take_identity as t; "
+HOLDS = f"{TAKES}print(t(Path(sys.argv[1]), 'worker', '1').name, flush=True); sys.stdin.read()"
+
+
+def test_each_worker_of_a_home_has_a_name_of_its_own_until_its_process_ends(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "worker-1\n"
+        with pytest.raises(UserError, match=r"WORKER_RUNS: worker-1 runs already in "):
+            take_identity(tmp_path, "worker", "1")
+        assert take_identity(tmp_path, "worker", "1+").name == "worker-2"
+        assert take_identity(tmp_path, "worker", "1+").name == "worker-3"
+        assert take_identity(tmp_path, "segment-worker", "1").name == "segment-worker-1"
+        first.kill()
+        first.wait()
+    assert take_identity(tmp_path, "worker", "1").name == "worker-1"
+
+
+@pytest.mark.parametrize("wanted", ["", "0", "x", "-1", "1++", "01"])
+def test_what_is_no_number_is_refused(tmp_path: Path, wanted: str) -> None:
+    with pytest.raises(UserError, match="BAD_NUMBER"):
+        take_identity(tmp_path, "worker", wanted)
+
+
+def test_kafka_tells_the_identity_and_what_it_has(tmp_path: Path) -> None:
+    identity = take_identity(tmp_path, "worker", "7+")
+    assert str(identity) == f"{socket.gethostname()}/worker-7/{os.getpid()}"
+    assert WorkerIdentity.parse(str(identity)) == identity
+    places = [SimpleNamespace(topic=topic, partition=p) for topic in "ab" for p in (0, 1, 2, 5)]
+    member = SimpleNamespace(
+        client_id=str(identity), host="/10.0.0.7", assignment=SimpleNamespace(topic_partitions=places)
+    )
+    found = _worker(WORKER_GROUP, member)
+    assert (found.worker, found.host, found.pid, found.address) == ("worker-7", identity.host, os.getpid(), "10.0.0.7")
+    assert ranges(found.partitions) == "0-2, 5"
+
+
+def test_a_worker_of_an_earlier_release_is_listed_as_kafka_knows_it() -> None:
+    found = _worker(WORKER_GROUP, SimpleNamespace(client_id="faust-0.15.3", host="/10.0.0.7", assignment=None))
+    assert (found.worker, found.host, found.pid, found.partitions) == ("faust-0.15.3", "10.0.0.7", None, ())
