@@ -78,13 +78,14 @@ TASK: dict[str, Any] = {
             }
         },
         "Overrides": {
+            "TaskRoleArn": "${ExportTaskRole}",
             "ContainerOverrides": [
                 {
                     "Name": "muster",
                     "Command.$": "States.Array('exit', $.code)",
                     "Environment": [{"Name": "COLOUR", "Value": "blue"}],
                 }
-            ]
+            ],
         },
     },
     "ResultSelector": {"code.$": "$.Containers[0].ExitCode", "stop.$": "$.StopCode", "why.$": "$.StoppedReason"},
@@ -321,6 +322,7 @@ def test_a_failed_task_is_task_failed_with_the_description_of_the_task_as_cause(
     }
     override = task["Overrides"]["ContainerOverrides"][0]
     assert (override["Command"], override["Environment"]) == (["exit", "3"], [{"Name": "COLOUR", "Value": "blue"}])
+    assert task["Overrides"]["TaskRoleArn"] == engine.values["ExportTaskRole"]
     assert {"TaskArn", "ClusterArn", "TaskDefinitionArn"} <= task.keys()
 
 

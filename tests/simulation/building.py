@@ -43,6 +43,21 @@ def users_of(store: ObjectStore, parts: tuple[Part, ...] | list[Part]) -> dict[i
     return found
 
 
+def compare(store: ObjectStore, imported: ImportedParts, base: BaseVersion | None, **_: Any) -> MembershipCounts:
+    """`connectors.lake.build.compare` of a replace, small and slow."""
+    new = set().union(*users_of(store, list(imported.parts)).values())
+    old = set() if base is None else set().union(*users_of(store, list(base.parts)).values())
+    return MembershipCounts(
+        base=len(old),
+        added=len(new - old),
+        removed=len(old - new),
+        kept=len(old & new),
+        members=len(new),
+        updated=None,
+        base_version=None if base is None else base.info.version,
+    )
+
+
 def build_version(
     store: ObjectStore, imported: ImportedParts, base: BaseVersion | None, *, data_prefix: str, **_: Any
 ) -> BuiltVersion:

@@ -16,7 +16,7 @@ import orchestration.relay.__main__ as relay
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
-from tests.simulation.building import build_version, part_rows
+from tests.simulation.building import build_version, compare, part_rows
 from tests.simulation.catalog import required
 from tests.simulation.log import Backlog, Consumer, Producer
 from tests.simulation.parsing import SimulatedFile
@@ -131,6 +131,7 @@ def patched() -> Iterator[Holder]:
         "connectors.lake.store.read_part": lambda _, part, schema: part_rows(holder.now.store, part, schema),
         "connectors.lake.store.ThreadPoolExecutor": InlinePool,
         "orchestration.steps.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
+        "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
         # what only tells people: a report that is not written, and a mail that is not sent, decide nothing
         "orchestration.steps.verify.StageReport": Idle,
         "orchestration.steps.send.StageReport": Idle,
@@ -141,7 +142,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.relay.sweeper.Sweeper._expire_one": lambda *_: None,
         "orchestration.relay.sweeper.ExportSweeper": Idle,
     }
-    for name in ("StreamLag", "JobEvents", "Schedules"):
+    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules"):
         replaced[f"{relay.__name__}.{name}"] = Idle
     replaced[f"{relay.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
     with ExitStack() as stack:
