@@ -40,8 +40,10 @@ WEBHOOK_PATH: Final = "/muster/s3-events"
 def prepare(directory: Path, settings: Settings) -> None:
     """Write the configuration: credentials, inner keys, event notification, volume growth. All files are private.
 
-    There is a new certificate at each start, which all of the server's parts share: they are one process.
+    There is a new certificate at each start, which all of the server's parts share: they are one process. Raises
+    `UserError` S3_SERVER_MISSING.
     """
+    _executable()
     from orchestration.local.certificates import make_identity  # of the extra `local`
 
     (directory / "data").mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from connectors.lake.store import IcebergVersionStore
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
+from orchestration.local.kafka import users
 from orchestration.local.ports import Ports
 from orchestration.settings import Settings
 from tests.conftest import stack_environment, stop_and_check
@@ -78,7 +79,9 @@ def faulted_stack(folder: Path, *, segments: bool = False) -> Iterator[FaultedSt
             server = Postgres(folder / "database")
             database = {"command": server.foreground, "port": server.port, "url": server.url.reveal()}
             env["MUSTER_CATALOG_URL"] = database["url"]
-        settings = initialise(home, env, free_ports=True)
+        home.make()
+        users.ensure_passwords(home.kafka)
+        settings = initialise(home, env, free_ports=True, broker=True)
         ports = Ports.load(home.ports_file, settings)
         links = [
             Link(name="kafka", protocol="kafka", target=ports.kafka),

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from orchestration.local import parts, seaweedfs, supervisor
+from orchestration.local.kafka.broker import LISTENER
 from orchestration.local.parts import Context, Part
-from orchestration.local.ports import LOOPBACK, accepts
+from orchestration.local.ports import LOOPBACK, accepts, kafka_address
 from orchestration.settings import Settings
 
 VARIABLE: Final = "FAULTS"
@@ -32,7 +33,7 @@ def proxied(settings: Settings) -> tuple[Part, ...]:
     for part in parts.all_parts(settings):
         match part.name:
             case "kafka":
-                listeners = f"advertised.listeners=PLAINTEXT://{LOOPBACK}:{ports['kafka']}"
+                listeners = f"advertised.listeners={LISTENER}://{LOOPBACK}:{ports['kafka']}"
                 changed.append(_command(part, {}, ["--override", listeners]))
             case "s3":
                 engine = f"http://{LOOPBACK}:{ports['engine']}"
@@ -53,7 +54,7 @@ def proxied(settings: Settings) -> tuple[Part, ...]:
 def client_environment(ports: dict[str, int], database: dict[str, Any] | None) -> dict[str, str]:
     """Settings of whoever is to go through the proxy."""
     through = {
-        "MUSTER_KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports['kafka']}",
+        "MUSTER_KAFKA_BOOTSTRAP": kafka_address(f"{LOOPBACK}:{ports['kafka']}"),
         "MUSTER_S3_ENDPOINT": f"http://{LOOPBACK}:{ports['s3']}",
         "MUSTER_ENGINE_URL": f"http://{LOOPBACK}:{ports['engine']}",
     }
