@@ -29,6 +29,19 @@ from segmentation.versions import MembershipCounts, Part, VersionInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedParts:
+    """The reconciled parts of one import: at most one a partition. `drop`: columns of the base that go."""
+
+    import_id: JobId
+    attempt: Attempt
+    mode: ImportMode
+    partitions: int
+    row_schema: RowSchema
+    parts: Sequence[Part]
+    drop: Set[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BaseVersion:
     """The pinned version that an import is merged with, and its files (`VersionStore.files`)."""
 
@@ -43,18 +56,16 @@ class BaseVersion:
             and all(part.partition is not None for part in self.parts)
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedParts:
-    """The reconciled parts of one import: at most one a partition. `drop`: columns of the base that go."""
-
-    import_id: JobId
-    attempt: Attempt
-    mode: ImportMode
-    partitions: int
-    row_schema: RowSchema
-    parts: Sequence[Part]
-    drop: Set[str] = frozenset()
+    def as_replace(self) -> ImportedParts:
+        """The import that would have made it by replacing all."""
+        return ImportedParts(
+            import_id=self.info.import_id,
+            attempt=self.info.attempt,
+            mode="replace",
+            partitions=self.info.partitions,
+            row_schema=self.info.row_schema,
+            parts=self.parts,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -252,20 +252,13 @@ class IcebergVersionStore:
         """The version with its counts against the one before it, where it does not have them yet."""
         if info.counts is not None:
             return info
-        from connectors.lake.build import BaseVersion, ImportedParts, compare  # DuckDB is slow to import
+        from connectors.lake.build import BaseVersion, compare  # DuckDB is slow to import
         from connectors.lake.faults import exceeds_limits
 
-        replacing = ImportedParts(
-            import_id=info.import_id,
-            attempt=info.attempt,
-            mode="replace",
-            partitions=info.partitions,
-            row_schema=info.row_schema,
-            parts=parts,
-        )
+        new = BaseVersion(info=info, parts=parts).as_replace()
         base = None if before is None else BaseVersion(info=before, parts=self.files(audience, before.version))
         try:
-            return replace(info, counts=compare(replacing, base, s3=self._s3, limits=self._limits, attributes=False))
+            return replace(info, counts=compare(new, base, s3=self._s3, limits=self._limits, attributes=False))
         except RetriableError as exc:
             if not exceeds_limits(exc):
                 raise

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from connectors.lake.access import S3Access
-from connectors.lake.build import BaseVersion, ImportedParts
+from connectors.lake.build import BaseVersion
 from connectors.lake.build import compare as compare_parts
 from connectors.lake.duck import connect, differs, rows_sql
 from connectors.lake.faults import lake_faults
@@ -39,15 +39,8 @@ def compare(
     Raises `UserError` SCHEMA_MISMATCH, `RetriableError` LAKE_UNAVAILABLE.
     """
     common_schema(later, earlier)
-    replacing = ImportedParts(
-        import_id=later.info.import_id,
-        attempt=later.info.attempt,
-        mode="replace",
-        partitions=later.info.partitions,
-        row_schema=later.info.row_schema,
-        parts=later.parts,
-    )
-    counts = compare_parts(replacing, BaseVersion(info=earlier.info, parts=earlier.parts), s3=s3, limits=limits)
+    base, new = (BaseVersion(info=version.info, parts=version.parts) for version in (earlier, later))
+    counts = compare_parts(new.as_replace(), base, s3=s3, limits=limits)
     return Comparison(counts=counts, sample=_sample(earlier, later, s3, limits, sample) if sample else {})
 
 
