@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from connectors.lake import archive_users
 from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import read_footer
-from orchestration.catalog import migrate
 from orchestration.catalog.records import Audience, Job, JobError, NewJob, Retention
 from orchestration.catalog.tables import jobs as job_table
 from orchestration.catalog.tables import partition_progress
@@ -31,6 +30,7 @@ from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Ver
 from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
 from schemas.topics import EVENTS
+from tests.fakes.catalog import migrated
 from tests.unit.lake.archiving import Bucket, event
 from tests.unit.lake.support import BUCKET, Parts, object_server, users
 
@@ -146,7 +146,7 @@ class Deployment:
 @pytest.fixture
 def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     settings = Settings(
         home=tmp_path,
         catalog_url=url,

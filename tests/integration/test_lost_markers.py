@@ -8,7 +8,6 @@ import pytest
 
 from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.verification.evidence import Evidence
-from orchestration.catalog import migrate
 from orchestration.catalog.records import Job, NewJob
 from orchestration.clock import now_ms
 from orchestration.context import Context
@@ -21,6 +20,7 @@ from schemas.ids import Attempt, JobId, new_job_id
 from schemas.messages import ImportEnded
 from schemas.topics import IMPORTS
 from segmentation.completion import Broken, Waiting
+from tests.fakes.catalog import migrated
 from tests.fakes.importer import SCHEMA, FakeImport, make_import, send, users
 from tests.integration.workers import Workers, announced, committed_everything, eventually
 
@@ -97,7 +97,7 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     stack: Settings, workers: Workers, tmp_path: Path, *, passed: bool
 ) -> None:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     context = Context(stack.with_(catalog_url=url, home=tmp_path))
     group = WorkerGroup(stack.kafka_bootstrap, stack.partitions)
     imported = make_import(new_job_id(now_ms(), random.randbytes(10)), users(2_000), partitions=stack.partitions)

@@ -11,7 +11,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from connectors.publishing import producer
 from connectors.publishing.activations import ActivationSender
 from connectors.publishing.logon import librdkafka_config
-from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
 from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
@@ -32,6 +31,7 @@ from schemas.segment_messages import (
 )
 from schemas.topics import SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
+from tests.fakes.catalog import migrated
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.integration.workers import eventually
 from tests.unit.lake.support import Parts, new_id, request, users
@@ -50,7 +50,7 @@ def tenant() -> TenantName:
 @pytest.fixture
 def context(stack: Settings, tmp_path: Path, tenant: TenantName) -> Iterator[Context]:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     made = Context(stack.with_(catalog_url=url, home=tmp_path))
     made.__dict__["versions"] = InMemoryVersionStore()
     made.audiences.add_tenant(tenant, 1)

@@ -15,7 +15,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.lake.access import put_bytes_if_absent
 from connectors.publishing.logon import librdkafka_config
-from orchestration.catalog import migrate
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli import session
 from orchestration.cli.main import main
@@ -34,6 +33,7 @@ from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
+from tests.fakes.catalog import migrated
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.lake.archiving import Bucket, change, event, values
 from tests.unit.lake.support import Parts, new_id, request, users
@@ -80,7 +80,7 @@ class World:
 @pytest.fixture
 def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
-    migrate.upgrade(url)
+    migrated(url)
     context = Context(stack.with_(catalog_url=url, home=tmp_path))
     context.__dict__["versions"] = InMemoryVersionStore()
     for made in ("lake_context", "stack_context", "catalog_context"):

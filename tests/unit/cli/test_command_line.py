@@ -12,11 +12,11 @@ import psutil
 import pytest
 import typer.main
 
-from orchestration.catalog import migrate
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import app, main
 from orchestration.cli.session import SESSION, Session
 from orchestration.settings import Secret
+from tests.fakes.catalog import migrated
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -172,7 +172,7 @@ def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
-    migrate.upgrade(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
+    migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
     assert main(["--as", "ann", "--debug", "tenants", "create", "acme"]) == ExitCode.OK
     assert main(["tenants", "list", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out.partition("\n")[2]) == ["acme"]
