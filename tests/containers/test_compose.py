@@ -59,13 +59,25 @@ def test_the_demo_finds_no_difference_between_its_files_and_what_the_containers_
     assert "every number agrees: nobody was lost" in running.run("run", "--rm", "demo")
 
 
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_part_that_is_killed_comes_back_by_itself_with_its_data(running: Compose, service: str) -> None:
-    running.kill(service)
-    running.await_working(running.containers(service)[0])
+ALL_AT_ONCE = pytest.param(SERVICES, id="all")
+ALONE = [
+    pytest.param((service,), id=service, marks=pytest.mark.faults("each part alone", seconds=50))
+    for service in SERVICES
+]
 
-    after, users = f"after-{service}", [f"{service}-{n}" for n in range(2_000)]
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("services", [ALL_AT_ONCE, *ALONE])
+def test_parts_that_are_killed_come_back_by_themselves_with_their_data(
+    running: Compose, services: tuple[str, ...]
+) -> None:
+    for service in services:
+        running.kill(service)
+    for service in services:
+        running.await_working(running.containers(service)[0])
+
+    after = f"after-{'-'.join(services)}"
+    users = [f"{after}-{n}" for n in range(2_000)]
     path = running.put(f"{after}.csv", users_csv(users))
     running.muster("import", path, "--audience", after, "--wait", "--timeout", "600")
     assert running.members("first", after) == sorted(FIRST + users)
