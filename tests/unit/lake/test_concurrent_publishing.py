@@ -120,6 +120,7 @@ def test_a_publisher_that_dies_and_is_repeated_makes_one_version(
     assert sorted(members_of(store, s3, ref, outcome.version)) == ["ann", "bob"]
 
 
+@pytest.mark.faults("kills at random moments", seconds=15)
 def test_publishers_killed_at_random_moments_and_repeated_make_one_version_each(
     s3: S3Access, store: IcebergVersionStore, catalog_url: str, tmp_path: Path
 ) -> None:
