@@ -31,7 +31,7 @@ from tests.clickstream import NAMES, clickstream
 from tests.examples import examples
 from tests.fakes.segment_world import World
 
-INSTANTS = examples(60).max_examples
+INSTANTS = examples(40).max_examples
 SHOP = TenantName("default")
 RULES = {
     "fills-carts": 'count(add_to_cart, 3d) >= 3 and lifecycle = "returning"',
