@@ -49,6 +49,8 @@ PARTITIONS = 2
 PASSWORD, WRONG, NEW, PLAIN = "first-hush", "wrong-hush", "second-hush", "plain-hush"
 SECRETS = (PASSWORD, WRONG, NEW, PLAIN)
 SHORT_MS: Final = 1_000
+NO_OP: Final = bytes.fromhex("01 08 01140000 00")
+"""A record without a key or headers whose value is a NoOpRecord, as a controller writes that shows it is there."""
 
 
 @pytest.fixture(scope="module")
@@ -338,6 +340,7 @@ def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_withi
         assert eventually(first) > 0
         assert time.monotonic() - began > SHORT_MS / 1000
         assert _first(consumer, "of-before") == 0  # its one segment stays open for a week
+        assert NO_OP not in (kafka.folder / "data" / "__cluster_metadata-0" / f"{0:020}.log").read_bytes()
     finally:
         consumer.close()
         ensure_topics(settings, [declared])
