@@ -1,9 +1,7 @@
-"""Fixtures that start real parts: one broker and one S3 server a session, whole stacks on demand.
+"""Fixtures that start real parts. They use free ports and a temporary home, and check that no process is left.
 
-`stack`        settings of a running Kafka and S3 (topics and buckets made), shared by all tests of the session:
-               use ids, tenants and keys of your own.
 `start_stack`  starts a stack of its own with chosen parts and settings, stopped at the end of the test.
-Both use free ports and a temporary home, and check that no process is left.
+Stacks that many tests share are fixtures of their folders (`SHARED_STACKS`): a stack costs while it only runs.
 """
 
 import os
@@ -32,7 +30,7 @@ SOURCES: Final = "customer"
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
 
 
-SHARED_STACKS: Final = ("tests/integration/whole", "tests/e2e")
+SHARED_STACKS: Final = ("tests/integration/shared", "tests/integration/whole", "tests/e2e")
 """Folders whose files share one stack: with several processes of pytest, one process runs all of a folder."""
 
 
@@ -75,13 +73,6 @@ def _forget_credentials() -> None:
     # Not `get_credentials()`: it would look for some.
     if session is not None and session._session._credentials is not None:  # type: ignore[attr-defined]
         boto3.DEFAULT_SESSION = None
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Kafka and S3 for the whole session."""
-    with stacks(tmp_path_factory.mktemp("stack")) as start:
-        yield start(partitions=4)
 
 
 @pytest.fixture

@@ -67,6 +67,8 @@ class Part:
     settle: Callable[[Context], None] = _nothing
     ill: Callable[[Context], Callable[[], str | None]] = lambda _: lambda: None
     ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
+    ask_every_s: float = 0.05
+    """Pause between two questions whether it answers."""
     settled_for_s: float = 0.0
     """How long the process must have lived before it counts as ready, where it answers nothing."""
     ready_timeout_s: float = 90.0
@@ -229,6 +231,7 @@ def _member(kind: str, number: int, module: str, group: str) -> Part:
         needs=("kafka", "s3", "catalog"),
         command=lambda _: [sys.executable, "-m", module, str(number)],
         answers=lambda c: topics.group_members(c.settings, group) >= 1,
+        ask_every_s=0.25,  # each question is a client of its own, which logs on
         settled_for_s=1.0,
         stop_timeout_s=30.0,
     )

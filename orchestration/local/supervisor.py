@@ -158,7 +158,7 @@ class PartRunner(threading.Thread):
                     f"{self.part.name} did not become ready within {self.part.ready_timeout_s:.0f} s",
                     part=self.part.name,
                 )
-            self._stopping.wait(POLL_S)
+            self._stopping.wait(self.part.ask_every_s)
 
     def _watch(self, look: Callable[[], str | None]) -> None:
         next_look = time.monotonic()

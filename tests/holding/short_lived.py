@@ -1,8 +1,10 @@
 """Brokers of tests live for minutes: what the second compiler of the JVM makes of them costs more than it saves."""
 
-from typing import Any
+from typing import Any, Final
 
 from tests.holding.patching import when_imported
+
+ONE_COMPILER: Final = "-XX:TieredStopAtLevel=1"
 
 
 def install() -> None:
@@ -11,4 +13,4 @@ def install() -> None:
 
 
 def _one_compiler(broker: Any) -> None:
-    broker.JVM_FLAGS = (*broker.JVM_FLAGS, "-XX:TieredStopAtLevel=1")
+    broker.JVM_FLAGS = (*broker.JVM_FLAGS, ONE_COMPILER)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.settings import Settings
-from tests.integration.workers import Workers
+from tests.integration.workers import Workers, readers_are_kept
 
 
 @pytest.fixture
@@ -15,3 +15,10 @@ def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
     running = Workers(settings, tmp_path, "orchestration.segment_worker")
     yield running
     running.close()
+
+
+@pytest.fixture
+def kept_readers() -> Iterator[None]:
+    """What a test asks of Kafka again and again costs it few consumers."""
+    with readers_are_kept():
+        yield

@@ -45,6 +45,7 @@ from tests.integration.workers import Workers, dead_letters, end_sessions, event
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.usefixtures("kept_readers"),
     pytest.mark.timeout(400),
 ]
 P = 2

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,44 @@ def end_sessions(settings: Settings, group: str, members: Iterable[str]) -> None
     asyncio.run(leave())
 
 
+_kept: dict[tuple[str, str], Consumer] | None = None
+"""Consumers that go on to the next question, by address and group; none outside of `readers_are_kept`."""
+
+
+@contextmanager
+def readers_are_kept() -> Iterator[None]:
+    """Meanwhile the functions below ask by the same few consumers, in one thread.
+
+    One that is made for a question costs 40 ms of processor time, half of it the broker's, and `eventually` asks on and
+    on. Where a broker is killed, each question is to have a consumer of its own.
+    """
+    global _kept  # noqa: PLW0603 - a fixture's
+    _kept = {}
+    try:
+        yield
+    finally:
+        for consumer in _kept.values():
+            consumer.close()
+        _kept = None
+
+
+@contextmanager
+def _reader(settings: Settings, group: str = "tests") -> Iterator[Consumer]:
+    at = (settings.kafka_bootstrap, group)
+    if _kept is not None and at in _kept:
+        yield _kept[at]
+        return
+    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": group})
+    if _kept is not None:
+        _kept[at] = consumer
+        yield consumer
+        return
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
 def read_topic(settings: Settings, topic: str) -> list[Message]:
     """All messages of a topic with one partition."""
     return [CODEC.decode(value) for value in read_values(settings, topic)]
@@ -168,8 +207,7 @@ def read_topic(settings: Settings, topic: str) -> list[Message]:
 
 def read_values(settings: Settings, topic: str, partition: int = 0) -> list[bytes]:
     """All values of one partition."""
-    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "tests"})
-    try:
+    with _reader(settings) as consumer:
         here = TopicPartition(topic, partition, 0)
         first, end = consumer.get_watermark_offsets(here, timeout=10)
         here.offset = first
@@ -180,9 +218,8 @@ def read_values(settings: Settings, topic: str, partition: int = 0) -> list[byte
             assert message is not None, f"{topic} ends at {end}, {len(values)} read"
             assert message.error() is None, message.error()
             values.append(message.value() or b"")
+        consumer.unassign()
         return values
-    finally:
-        consumer.close()
 
 
 def dead_letters(settings: Settings) -> list[DeadLetter]:
@@ -251,22 +288,16 @@ def staged(settings: Settings, import_id: str) -> list[str]:
 
 def committed_everything(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> bool:
     """Whether the workers have acknowledged all records of their topics."""
-    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": group})
-    try:
+    with _reader(settings, group) as consumer:
         found = _committed(consumer, settings, topics)
         ends = [consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in found]
         return all(tp.offset == end or (end == 0 and tp.offset < 0) for tp, end in zip(found, ends, strict=True))
-    finally:
-        consumer.close()
 
 
 def committed(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> int:
     """How many records of their topics the workers have acknowledged."""
-    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": group})
-    try:
+    with _reader(settings, group) as consumer:
         return sum(max(0, tp.offset) for tp in _committed(consumer, settings, topics))
-    finally:
-        consumer.close()
 
 
 def _committed(consumer: Consumer, settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:

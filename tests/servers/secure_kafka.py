@@ -30,6 +30,7 @@ from orchestration.local.kafka import broker
 from orchestration.local.kafka.topics import broker_answers
 from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.settings import Settings
+from tests.holding.short_lived import ONE_COMPILER
 from tests.integration.workers import eventually
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
@@ -146,7 +147,8 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     kept = [line for line in properties.read_text().splitlines() if line.partition("=")[0] not in changed]
     properties.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in changed.items()), ""]))
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(broker.command(folder), stdout=log, stderr=log)
+        java, *arguments = broker.command(folder)
+        process = subprocess.Popen([java, ONE_COMPILER, *arguments], stdout=log, stderr=log)
     try:
         eventually(lambda: broker_answers(Settings(kafka_bootstrap=listeners["PLAINTEXT"])))
         yield SecureKafka(

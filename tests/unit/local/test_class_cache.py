@@ -27,15 +27,19 @@ def test_a_cache_is_named_after_the_jvm_and_the_jars(cache: Path, monkeypatch: p
     assert len({cache, of_other_jars, class_cache.cache_path(jars)}) == 3
 
 
-@pytest.mark.parametrize("content", [None, b"", b"rubbish", b"\0" * 100_000])
-def test_storage_is_formatted_without_a_cache_and_with_one_that_is_none(
-    cache: Path, content: bytes | None, tmp_path: Path
-) -> None:
-    if content is not None:
-        cache.write_bytes(content)
-        assert f"-XX:AOTCache={cache}" in broker.command(tmp_path)
+def test_storage_is_formatted_without_a_cache(cache: Path, tmp_path: Path) -> None:
+    assert not cache.exists()
     broker.prepare(tmp_path, pick_free_ports())
     assert (tmp_path / "data" / "meta.properties").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"\0" * 100_000])
+def test_the_jvm_starts_with_a_cache_that_is_none(cache: Path, content: bytes, tmp_path: Path) -> None:
+    cache.write_bytes(content)
+    *jvm, _, _ = broker.command(tmp_path)
+    assert f"-XX:AOTCache={cache}" in jvm
+    started = subprocess.run([*jvm, "-version"], capture_output=True, text=True, check=True)
+    assert "aot" not in started.stdout + started.stderr
 
 
 def test_setup_goes_on_where_no_cache_can_be_made(

@@ -180,3 +180,15 @@ def test_a_part_that_does_not_come_up_is_in_the_status_with_its_reason(
         runner.join(30)
         os.close(lock)
     assert (found.state, found.error["code"]) == (PartState.FAILED, code)
+
+
+def test_a_worker_is_asked_for_its_group_four_times_a_second_until_it_is_there(
+    home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    worker = replace(all_parts(settings)[-1], settled_for_s=0, answers=lambda _: len(pauses) == 3)
+    context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
+    runner = PartRunner(worker, context, StateTable(context, [worker]))
+    monkeypatch.setattr(runner._stopping, "wait", pauses.append)
+    runner._await_answer()
+    assert pauses == [0.25] * 3

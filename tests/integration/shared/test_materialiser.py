@@ -34,7 +34,7 @@ from tests.integration.workers import (
     staged,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kept_readers")]
 
 SESSION = {"MUSTER_WORKER_SESSION_TIMEOUT_S": "30"}
 _counter = iter(range(1, 1_000_000))

@@ -8,8 +8,9 @@ import ssl
 import stat
 import sys
 import time
+import tomllib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from orchestration.local.doctor import examine
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
-from orchestration.local.kafka.topics import admin_client, ensure_topics, topic_differences
+from orchestration.local.kafka.topics import admin_client, broker_answers, ensure_topics, topic_differences
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
@@ -44,7 +45,8 @@ from orchestration.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.kafka_address import hosts
 from schemas.topics import EVENTS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
-from tests.conftest import StartStack, stack_environment
+from tests.conftest import stack_environment, stop_and_check
+from tests.integration.shared.former_home import RECORD, SECRET, make_former_home
 from tests.integration.workers import eventually, read_values
 from tests.servers.certificates import make_certificate
 
@@ -230,9 +232,33 @@ def test_a_changed_number_of_partitions_is_refused(stack: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def own(start_module_stack: StartStack) -> Settings:
-    """A broker and an S3 server that may be killed and stopped: they run again at the end of each test."""
-    return start_module_stack()
+def former(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home of the release before, whose servers let everybody in; none of them runs."""
+    return make_former_home(tmp_path_factory.mktemp("former") / "home")
+
+
+@pytest.fixture(scope="module")
+def own(former: Settings) -> Iterator[Settings]:
+    """The same home, brought up. Its servers may be killed and stopped: they run again at the end of each test."""
+    try:
+        yield local_stack.up(former.home, parts=["kafka", "s3"], env=stack_environment({}))
+        assert local_stack.down(former.home) is True
+        assert processes.marked(former.home) == []
+        assert local_stack.down(former.home) is False
+    finally:
+        stop_and_check(former.home)
+
+
+@pytest.mark.slow("starts the servers of the release before, then those of this one")
+def test_up_brings_the_home_of_the_release_before_along_with_its_data(former: Settings, own: Settings) -> None:
+    assert_kept(own, RECORD)
+    assert s3_client(own).get_object(Bucket="lake", Key="kept")["Body"].read() == RECORD
+    kept = tomllib.loads((own.home / "settings.toml").read_text())
+    assert kept["kafka_bootstrap"] == f"sasl_plaintext://{former.kafka_bootstrap}?mechanism=SCRAM-SHA-512"
+    assert (kept["s3_secret_key"], kept["partitions"]) == (SECRET, 2)
+    assert not broker_answers(former, timeout_s=2)
+    for name in ("kafka/server.properties", "kafka/muster.json", "kafka/client.json", "s3/security.toml"):
+        assert stat.S_IMODE((own.home / name).stat().st_mode) == 0o600, name
 
 
 @pytest.mark.parametrize("part", ["kafka", "s3"])
@@ -251,35 +277,27 @@ def test_a_killed_part_comes_back_by_itself_with_its_data(own: Settings, part: s
     assert part_of(own, part).restarts == old.restarts + 1
 
 
-def test_a_killed_supervisor_leaves_nothing_and_up_continues_on_the_same_data(own: Settings) -> None:
+def test_a_killed_supervisor_leaves_nothing_and_up_goes_on_with_its_data_and_takes_new_passwords(
+    own: Settings,
+) -> None:
     produce(own, b"before the supervisor")
     put(own, "before-the-supervisor")
+    passwords = [own.home / "kafka" / f"{user}.json" for user in ("muster", "client")]
+    old = [path.read_text() for path in passwords]
     supervisor = local_stack.status(own).supervisor_pid
     assert supervisor is not None
 
     os.kill(supervisor, signal.SIGKILL)
     wait_until(lambda: not local_stack.status(own).running)
     assert {p.state for p in local_stack.status(own).parts} == {PartState.STOPPED}
+    for path in passwords:
+        path.unlink()
     local_stack.up(own.home, parts=["kafka", "s3"], env=stack_environment({}))
 
     assert_kept(own, b"before the supervisor")
     assert_put(own, "before-the-supervisor")
-
-
-def test_down_leaves_no_process_and_the_next_up_finds_the_data_and_takes_new_passwords(own: Settings) -> None:
-    produce(own, b"before down")
-    old = {user: (own.home / "kafka" / f"{user}.json").read_text() for user in ("muster", "client")}
-
-    assert local_stack.down(own) is True
-    assert processes.marked(own.home) == []
-    assert local_stack.down(own) is False
-    for user in old:
-        (own.home / "kafka" / f"{user}.json").unlink()
-    local_stack.up(own.home, parts=["kafka", "s3"], env=stack_environment({}))
-
-    assert_kept(own, b"before down")
     metadata(Consumer(as_client(own)), None, 30)
-    for text in old.values():
+    for text in old:
         write_private(own.home / "old.json", text.encode())
         address = kafka_address(hosts(own.kafka_bootstrap)[0])
         with pytest.raises(FatalError, match="LOGON_REFUSED"):

@@ -1,14 +1,28 @@
-"""A broker with TLS, users and an authorizer: who may, may; who may not ends soon and says why; no password is said."""
+"""A broker with TLS, users and an authorizer: who may, may; who may not ends soon and says why; no password is said.
+
+It looks at the retention of its topics twice a second: here is also how long a record outlives that.
+"""
 
 import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from connectors.publishing.log_ends import log_ends
 from connectors.publishing.producer import KafkaTopicLog
@@ -19,8 +33,9 @@ from orchestration.local.kafka.topics import ensure_topics, group_members, topic
 from orchestration.relay.worker_group import WorkerGroup
 from orchestration.settings import Secret, Settings
 from orchestration.topic_ids import TopicIds
+from schemas import topics
 from schemas.errors import FatalError, MusterError, RetriableError
-from schemas.topics import IMPORTS, SEGMENT_WORKER_GROUP, WORKER_GROUP
+from schemas.topics import DEAD_LETTERS, IMPORTS, SEGMENT_WORKER_GROUP, TOPICS, WORKER_GROUP
 from streams.segments.log_reader import LogReader
 from tests.conftest import StartStack
 from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
@@ -33,6 +48,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 PARTITIONS = 2
 PASSWORD, WRONG, NEW, PLAIN = "first-hush", "wrong-hush", "second-hush", "plain-hush"
 SECRETS = (PASSWORD, WRONG, NEW, PLAIN)
+SHORT_MS: Final = 1_000
+NO_OP: Final = bytes.fromhex("01 08 01140000 00")
+"""A record without a key or headers whose value is a NoOpRecord, as a controller writes that shows it is there."""
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +302,53 @@ def test_a_command_that_kafka_refuses_ends_and_says_why(
     said = capsys.readouterr()
     assert code in says_no_secret(said.out + said.err)
     assert "Traceback" not in said.err
+
+
+def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_within_a_segment_of_their_retention(
+    kafka: SecureKafka,
+) -> None:
+    settings = Settings(kafka_bootstrap=kafka.plaintext, partitions=PARTITIONS)
+    admin = AdminClient({"bootstrap.servers": kafka.plaintext})
+    producer = Producer({"bootstrap.servers": kafka.plaintext})
+    consumer = Consumer({"bootstrap.servers": kafka.plaintext, "group.id": "looks"})
+    declared = next(spec for spec in TOPICS if spec.name == DEAD_LETTERS)
+    assert declared.holds_users
+    spec = replace(declared, retention_ms=SHORT_MS)
+    of_before = {name: value for name, value in spec.config().items() if name != "segment.ms"}
+    entries = [ConfigEntry(n, v, incremental_operation=AlterConfigOpType.SET) for n, v in of_before.items()]
+    entries.append(ConfigEntry("segment.ms", "", incremental_operation=AlterConfigOpType.DELETE))
+    changed = [ConfigResource(ResourceType.TOPIC, spec.name, incremental_configs=entries)]
+    for done in (
+        *admin.incremental_alter_configs(changed).values(),
+        *admin.create_topics([NewTopic("of-before", 1, 1, config=of_before)]).values(),
+    ):
+        done.result(30)
+    assert {d.setting for d in topic_differences(settings) if d.topic == spec.name} >= {"segment.ms"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topics, "USERS_SEGMENT_MS", SHORT_MS)
+        ensure_topics(settings, [spec])
+
+    began = time.monotonic()
+
+    def first() -> int:  # both topics are busy all the time
+        for topic in (spec.name, "of-before"):
+            producer.produce(topic, b"ann")
+        assert producer.flush(10) == 0
+        return _first(consumer, spec.name)
+
+    try:
+        assert eventually(first) > 0
+        assert time.monotonic() - began > SHORT_MS / 1000
+        assert _first(consumer, "of-before") == 0  # its one segment stays open for a week
+        assert NO_OP not in (kafka.folder / "data" / "__cluster_metadata-0" / f"{0:020}.log").read_bytes()
+    finally:
+        consumer.close()
+        ensure_topics(settings, [declared])
+
+
+def _first(consumer: Consumer, topic: str) -> int:
+    """The offset of the first record that is there."""
+    return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[0])
 
 
 def _ends(settings: Settings, logs: Path, module: str) -> str:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.integration
 
 P = 4
 USERS = [f"user-{n}" for n in range(150)] + [f"利用者-{n}" for n in range(150)]
-SCRIPT = Path(__file__).parents[2] / "docs" / "send_events.py"
+SCRIPT = Path(__file__).parents[3] / "docs" / "send_events.py"
 
 
 class Log:

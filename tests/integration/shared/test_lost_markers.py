@@ -24,7 +24,7 @@ from tests.fakes.catalog import migrated
 from tests.fakes.importer import SCHEMA, FakeImport, make_import, send, users
 from tests.integration.workers import Workers, announced, committed_everything, eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kept_readers")]
 LOST = 1
 
 

@@ -18,7 +18,7 @@ from orchestration.settings import Settings
 from schemas.messages import UserChunk
 from schemas.topics import IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from tests.fakes.importer import interleave, make_import, send, users
-from tests.integration.test_materialiser import assert_materialised, new_id
+from tests.integration.shared.test_materialiser import assert_materialised, new_id
 from tests.integration.workers import Workers, committed, committed_everything, eventually, staged
 
 pytestmark = [

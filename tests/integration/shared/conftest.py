@@ -1,0 +1,15 @@
+"""One broker and one S3 server for all tests of this folder: use ids, tenants, topics and keys of your own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestration.settings import Settings
+from tests.conftest import stacks
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Kafka and S3, with their topics and buckets. They are stopped when the last test of the folder has run."""
+    with stacks(tmp_path_factory.mktemp("stack")) as start:
+        yield start(partitions=4)
