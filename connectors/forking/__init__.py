@@ -1,1 +1,1 @@
-"""Processes that are forked from one that has loaded what all of them need: a fork costs milliseconds, a start seconds."""
+"""Processes that are forked from one that has loaded what they need: milliseconds instead of seconds each."""

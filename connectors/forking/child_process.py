@@ -83,15 +83,18 @@ class ChildProcess:
                 with suppress(ProcessLookupError):
                     kill_process(self._pidfd)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        with self._signalling:
+            return self._pidfd >= 0 and not _ends(self._pidfd, 0)
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Until it has ended. False if it has not after `timeout_s`."""
         with self._waiting:
             if self._ended or self._pidfd < 0:
                 return True
-            ends = select.poll()
-            ends.register(self._pidfd, select.POLLIN)
-            # Not only until the server tells: it may have died.
-            if not ends.poll(None if timeout_s is None else timeout_s * 1000):
+            if not _ends(self._pidfd, timeout_s):  # not only until the server tells: it may have died
                 return False
             told = self._status.recv(END.size)
             # Where the server has died nobody knows: the child was killed with it.
@@ -114,3 +117,10 @@ class ChildProcess:
         self.control.close()
         self._status.close()
         self._output.close()
+
+
+def _ends(pidfd: int, timeout_s: float | None) -> bool:
+    """Whether a process ends within that time."""
+    ends = select.poll()
+    ends.register(pidfd, select.POLLIN)
+    return bool(ends.poll(None if timeout_s is None else timeout_s * 1000))

@@ -103,7 +103,7 @@ class Forks:
     """Children of one server at a time. Safe to share between threads."""
 
     def __init__(self, start: Start, died: Callable[[ForkServerDiedError], None] = lambda _: None) -> None:
-        """`died` is told of a server that has ended since it was used last, before it is replaced."""
+        """`died` is told of a server that has ended while nobody asked it for a child, before it is replaced."""
         self._start = start
         self._died = died
         self._lock = threading.Lock()
@@ -122,22 +122,28 @@ class Forks:
     def fork(self, output: IO[bytes] | None = None) -> ChildProcess:
         """A child that waits for its work. As `ForkServer.fork`."""
         with self._lock:
-            return self._living().fork(output)
+            try:
+                return self._living().fork(output)
+            except ForkServerDiedError:
+                self._close()
+                raise
 
     def stop(self) -> None:
         """End the server, and every child that still runs."""
         if (server := self._server) is not None:
             server.kill()  # who waits until it has loaded holds the lock
         with self._lock:
-            server, self._server = self._server, None
-        if server is not None:
-            server.close()
+            self._close()
 
     def _living(self) -> ForkServer:
         if self._server is not None and not self._server.alive:
             self._died(self._server.death())
-            self._server.close()
-            self._server = None
+            self._close()
         if self._server is None:
             self._server = ForkServer(self._start)
         return self._server
+
+    def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None

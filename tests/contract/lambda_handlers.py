@@ -12,6 +12,10 @@ from typing import Any
 LOADED = str(time.time_ns())
 
 
+def warm() -> None:
+    """Nothing is imported for these but their own module."""
+
+
 def echo(event: Any, context: Any) -> Any:
     return event
 
@@ -40,6 +44,23 @@ def sleep(event: Any, context: Any) -> Any:
 
 def leave(event: Any, context: Any) -> Any:
     os._exit(7)
+
+
+def leave_a_child(event: Any, context: Any) -> Any:
+    """End without waiting for a child, whose process id is in a file then."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(event["pid"]).write_text(str(child.pid))
+    os._exit(7)
+
+
+def query(event: Any, context: Any) -> Any:
+    """With several threads in a database of its own, which the module had imported before."""
+    loaded = "duckdb" in sys.modules
+    import duckdb  # noqa: PLC0415  # not needed by the others
+
+    with duckdb.connect(config={"threads": 4}) as database:
+        answer = database.execute("SELECT sum(number)::INTEGER FROM range(10) AS t(number)").fetchall()
+    return {"answer": answer, "loaded_before": loaded}
 
 
 def kill_itself(event: Any, context: Any) -> Any:

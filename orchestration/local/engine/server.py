@@ -32,6 +32,7 @@ from orchestration.local.engine import (
     stepfunctions_patches,
 )
 from orchestration.local.engine.deploy import deploy
+from orchestration.local.engine.lambda_processes import FunctionProcesses
 from orchestration.local.engine.s3_events import object_created
 from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
 from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
@@ -46,6 +47,7 @@ from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 
 TASK_MODULE: Final = "orchestration.container"
+FUNCTIONS_WARM: Final = "orchestration.workflow.warm"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024
 MOTO_PAGES: Final = "/moto-api"
@@ -154,7 +156,9 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     os.environ |= {"MOTO_PORT": str(port), "MOTO_ACCOUNT_ID": settings.account_id}  # step 1
     spawner = Spawner()
     env = dict(os.environ)
-    pool = lambda_runtime.LambdaPool(spawner=spawner, env=env, output=home.log_file("lambda"))
+    pool = lambda_runtime.LambdaPool(
+        FunctionProcesses(spawner, env=env, output=home.log_file("lambda"), warm=FUNCTIONS_WARM)
+    )
     remove_containers(home)
     # Another module, which only the command line of this process can name, has other words.
     rules = ecs_tasks.TASK_RULES if task_module == TASK_MODULE else None
