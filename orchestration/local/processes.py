@@ -46,17 +46,16 @@ def spawn(
     """
     tethered = [sys.executable, "-I", "-S", TETHER, str(int(death_signal)), str(os.getpid()), *argv]
     with contextlib.ExitStack() as stack:
-        file = output
         if isinstance(output, Path):
             rotate(output)
-            file = stack.enter_context(output.open("ab"))
+            output = stack.enter_context(output.open("ab"))
         return subprocess.Popen(
             tethered,
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT if file is not None else None,
+            stdout=output,
+            stderr=subprocess.STDOUT if output is not None else None,
             start_new_session=True,
             pass_fds=pass_fds,
         )

@@ -55,7 +55,8 @@ def run(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: P
             else:
                 limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
                 runner = EmulatorRunner(handler, **limits, folder=tmp_path, env=environment)
-            return stack.enter_context(runner)
+            stack.enter_context(runner)
+            return runner
 
         yield start
 

@@ -33,6 +33,7 @@ from orchestration.local.engine import (
 )
 from orchestration.local.engine.deploy import deploy
 from orchestration.local.engine.lambda_processes import FunctionProcesses
+from orchestration.local.engine.moto_parts import imported_lightly
 from orchestration.local.engine.s3_events import object_created
 from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
 from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
@@ -196,23 +197,25 @@ def _launcher(settings: Settings, home: Home, spawner: Spawner, env: Mapping[str
 def _front_door(
     settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskRunner, port: int
 ) -> FrontDoor:
-    from moto.core.config import default_user_config
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
     from werkzeug.serving import make_server
 
+    with imported_lightly():
+        from moto.core.config import default_user_config
+        from moto.moto_server.werkzeug_app import (
+            DomainDispatcherApplication,
+            MotoRequestHandler,
+            create_backend_app,
+        )
+
+        lambda_runtime.install(pool)
+        ecs_placement.install()
+        ecs_tasks.install(tasks)
+        stepfunctions_patches.install(settings, port=port, tasks=tasks)
+        eventbridge.install()
     default_user_config["stepfunctions"]["execute_state_machine"] = True
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # It dumps the whole state machine at each failed state; the history of the execution says it better.
     logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
-    lambda_runtime.install(pool)
-    ecs_placement.install()
-    ecs_tasks.install(tasks)
-    stepfunctions_patches.install(settings, port=port, tasks=tasks)
-    eventbridge.install()
     door = FrontDoor(
         DomainDispatcherApplication(create_backend_app),
         webhook_token(settings),
