@@ -79,7 +79,8 @@ def take_memory(event: Any, context: Any) -> Any:
     """Touches `megabytes`, in itself or in a child, and holds it for `seconds`."""
     if event.get("in_child"):
         source = f"import time; taken = bytearray({event['megabytes']} << 20); time.sleep({event['seconds']})"
-        return subprocess.run([sys.executable, "-c", source], check=False).returncode
+        # In a session of its own, which no signal to the group of the function reaches.
+        return subprocess.run([sys.executable, "-c", source], check=False, start_new_session=True).returncode
     taken = bytearray(event["megabytes"] << 20)
     Path(event["started"]).touch()
     time.sleep(event["seconds"])

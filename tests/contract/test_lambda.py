@@ -231,7 +231,7 @@ def test_children_count_and_die_with_the_function_here(functions: FunctionProces
     """Locally only: the emulator limits no memory, and in the tests above the test itself does it for it."""
     handler = f"{HANDLERS}.take_memory"
     with LocalRunner(functions, handler, timeout_s=30, memory_mb=256) as function:
-        error = function.invoke({"megabytes": 403, "seconds": 20, "in_child": True}).error
+        error = function.invoke({"megabytes": 403, "seconds": 600, "in_child": True}).error
 
     assert error is not None
     assert error["errorMessage"].endswith("signal: killed")

@@ -77,6 +77,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_replaced(
         until(functions._forks._lock.locked)
         first.kill()
         assert asked.result() == 2
+    assert server().pid != first.pid
     assert caplog.messages == [REPLACED + "it said nothing"]
 
 
