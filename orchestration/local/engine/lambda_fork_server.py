@@ -10,16 +10,9 @@ import importlib
 import os
 import socket
 import sys
-from typing import Final
 
 from connectors.forking.server import Children, main
 from orchestration.local.engine.lambda_worker import serve
-
-ENVIRONMENT: Final = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Keeps libraries from starting threads when they are imported."""
 
 
 class ThreadsError(Exception):

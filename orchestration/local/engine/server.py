@@ -4,7 +4,7 @@
 2. moto, patched: Lambda in a pool of processes, ECS tasks as processes or as containers, of which an earlier engine
    may have left some that are ended first, rules that start state machines;
 3. the HTTP server: the AWS API, the S3 webhook, a health page;
-4. the workflow registered, one Lambda process warmed, the inbox compared with what is known;
+4. the workflow registered, the Lambda processes warmed, the inbox compared with what is known;
 5. on SIGTERM: tasks get SIGTERM, then everything ends. What runs is in memory; jobs are in the catalog.
 """
 
