@@ -25,7 +25,7 @@ SAMPLE_S = 0.25
 TENANT = TenantName("bench")
 ROLES = {
     # Files up to `lambda_file_bytes` are verified, sent and published by the functions, larger ones sent by a task.
-    "importer": ("orchestration.container task import", "lambda_worker"),
+    "importer": ("orchestration.container task import", "lambda_fork_server"),
     "worker": ("orchestration.worker",),
 }
 GOAL_RATE = 0.25  # within 4x of the baseline's time

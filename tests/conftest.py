@@ -30,8 +30,8 @@ SOURCES: Final = "customer"
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
 
 
-SHARED_STACKS: Final = ("tests/integration/shared", "tests/integration/whole", "tests/e2e")
-"""Folders whose files share one stack: with several processes of pytest, one process runs all of a folder."""
+SHARED_STACKS: Final = ("tests/integration/shared", "tests/integration/whole", "tests/e2e", "tests/engine")
+"""Folders whose files share one stack or engine: with several processes of pytest, one process runs all of a folder."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Final, Protocol
 
 from connectors import sandbox
-from connectors.sources.child_process import ChildProcess
+from connectors.forking.child_process import ChildProcess
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.detection import detect
 from connectors.sources.fork_server import PARSERS
@@ -212,9 +212,10 @@ class ParserProcess:
             partitions=self._partitions,
         )
         self._child = PARSERS.fork()
+        missing = sandbox.Layer(self._child.about)
         if self._limits.sandbox_required:
-            sandbox.require(PARSER, self._child.missing)
-        sandbox.warn(PARSER, self._child.missing)
+            sandbox.require(PARSER, missing)
+        sandbox.warn(PARSER, missing)
         self._assigned = True
         self._started.set()
         if self._killed:

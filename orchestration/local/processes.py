@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
@@ -34,28 +34,28 @@ def spawn(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
-    output: Path | None = None,
+    output: Path | IO[bytes] | None = None,
     cwd: Path | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own; it gets `death_signal` when the calling thread ends.
 
-    Output is appended to a file (moved aside first where it has grown past `LOG_LIMIT_BYTES`), or inherited.
+    Output is appended to the file of a path (moved aside first where it has grown past `LOG_LIMIT_BYTES`), goes to an
+    open file, or is inherited.
     """
     tethered = [sys.executable, "-I", "-S", TETHER, str(int(death_signal)), str(os.getpid()), *argv]
     with contextlib.ExitStack() as stack:
-        file = None
-        if output is not None:
+        if isinstance(output, Path):
             rotate(output)
-            file = stack.enter_context(output.open("ab"))
+            output = stack.enter_context(output.open("ab"))
         return subprocess.Popen(
             tethered,
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT if file is not None else None,
+            stdout=output,
+            stderr=subprocess.STDOUT if output is not None else None,
             start_new_session=True,
             pass_fds=pass_fds,
         )
@@ -165,7 +165,7 @@ class Spawner:
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
-        output: Path | None = None,
+        output: Path | IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         """`processes.spawn` on the long-lived thread. Blocks until the child is started; raises `OSError`."""

@@ -12,6 +12,10 @@ from typing import Any
 LOADED = str(time.time_ns())
 
 
+def warm() -> None:
+    """Nothing is imported for these but their own module."""
+
+
 def echo(event: Any, context: Any) -> Any:
     return event
 
@@ -42,6 +46,23 @@ def leave(event: Any, context: Any) -> Any:
     os._exit(7)
 
 
+def leave_a_child(event: Any, context: Any) -> Any:
+    """End without waiting for a child, whose process id is in a file then."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(event["pid"]).write_text(str(child.pid))
+    os._exit(7)
+
+
+def query(event: Any, context: Any) -> Any:
+    """With several threads in a database of its own, which the module had imported before."""
+    loaded = "duckdb" in sys.modules
+    import duckdb  # noqa: PLC0415  # not needed by the others
+
+    with duckdb.connect(config={"threads": 4}) as database:
+        answer = database.execute("SELECT sum(number)::INTEGER FROM range(10) AS t(number)").fetchall()
+    return {"answer": answer, "loaded_before": loaded}
+
+
 def kill_itself(event: Any, context: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -58,7 +79,8 @@ def take_memory(event: Any, context: Any) -> Any:
     """Touches `megabytes`, in itself or in a child, and holds it for `seconds`."""
     if event.get("in_child"):
         source = f"import time; taken = bytearray({event['megabytes']} << 20); time.sleep({event['seconds']})"
-        return subprocess.run([sys.executable, "-c", source], check=False).returncode
+        # In a session of its own, which no signal to the group of the function reaches.
+        return subprocess.run([sys.executable, "-c", source], check=False, start_new_session=True).returncode
     taken = bytearray(event["megabytes"] << 20)
     Path(event["started"]).touch()
     time.sleep(event["seconds"])

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.request import Request, urlopen
 
 from orchestration.local import processes
 from orchestration.local.engine import memory
+from orchestration.local.engine.lambda_processes import FunctionProcesses
 from orchestration.local.engine.lambda_runtime import LambdaCall, LambdaPool
 from orchestration.local.ports import accepts
 from tests.servers.lambda_emulator import emulator
@@ -40,11 +42,21 @@ class Runner(Protocol):
         """Wait for the answer."""
 
 
+@contextmanager
+def function_processes(warm: str, env: Mapping[str, str], folder: Path) -> Iterator[FunctionProcesses]:
+    """Processes of functions, which end at the end."""
+    made = FunctionProcesses(processes.Spawner(), env=env, output=folder / "lambda.log", warm=warm)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
 class LocalRunner:
     """The runtime of the engine."""
 
-    def __init__(self, handler: str, *, timeout_s: int, memory_mb: int, folder: Path, env: Mapping[str, str]) -> None:
-        self._pool = LambdaPool(spawner=processes.Spawner(), env=env, output=folder / "lambda.log")
+    def __init__(self, functions: FunctionProcesses, handler: str, *, timeout_s: int, memory_mb: int) -> None:
+        self._pool = LambdaPool(functions)
         self._call = LambdaCall(
             function_name=NAME, function_arn=ARN, handler=handler, timeout_s=timeout_s, memory_mb=memory_mb, event=None
         )

@@ -10,25 +10,53 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestration.local.engine.lambda_processes import FunctionProcesses
+from orchestration.local.engine.server import FUNCTIONS_WARM
 from orchestration.workflow.resources import function_specs
 from tests.conftest import stack_environment
-from tests.contract.lambda_runners import NAME, EmulatorRunner, LocalRunner, Runner
+from tests.contract.lambda_runners import NAME, EmulatorRunner, LocalRunner, Runner, function_processes
 
 HANDLERS = "tests.contract.lambda_handlers"
 Run = Callable[..., Runner]
 
 
-@pytest.fixture(params=[LocalRunner, EmulatorRunner], ids=["local", "emulator"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    return stack_environment({"COLOUR": "blue"})
+
+
+@pytest.fixture(scope="module")
+def functions(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionProcesses]:
+    """Where the local runtime has its processes from."""
+    with function_processes(HANDLERS, environment, tmp_path_factory.mktemp("functions")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def real_functions(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FunctionProcesses]:
+    """As the engine of a stack has them."""
+    with function_processes(FUNCTIONS_WARM, environment, tmp_path_factory.mktemp("real")) as made:
+        yield made
+
+
+@pytest.fixture(params=["local", "emulator"])
+def run(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
     """`run("echo", timeout_s=5, memory_mb=256)` makes a function of a handler; all are ended after the test."""
-    env = stack_environment({"COLOUR": "blue"})
     with ExitStack() as stack:
 
-        def start(name: str, *, timeout_s: int = 20, memory_mb: int = 256) -> Runner:
+        def start(name: str, *, timeout_s: int = 20, memory_mb: int = 256, real: bool = False) -> Runner:
             handler = name if "." in name else f"{HANDLERS}.{name}"
-            runner = request.param(handler, timeout_s=timeout_s, memory_mb=memory_mb, folder=tmp_path, env=env)
-            entered: Runner = stack.enter_context(runner)
-            return entered
+            runner: LocalRunner | EmulatorRunner
+            if request.param == "local":
+                functions = request.getfixturevalue("real_functions" if real else "functions")
+                runner = LocalRunner(functions, handler, timeout_s=timeout_s, memory_mb=memory_mb)
+            else:
+                limits = {"timeout_s": timeout_s, "memory_mb": memory_mb}
+                runner = EmulatorRunner(handler, **limits, folder=tmp_path, env=environment)
+            stack.enter_context(runner)
+            return runner
 
         yield start
 
@@ -175,7 +203,8 @@ def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:
 def test_the_real_handlers_of_a_memory_size_load_within_it_and_answer(run: Run, memory_mb: int) -> None:
     """All in one process, as locally, where the one that loads most has the least room."""
     functions = [function for function in function_specs() if function.memory_mb == memory_mb]
-    process = run("call_another", timeout_s=max(function.timeout_s for function in functions), memory_mb=memory_mb)
+    timeout_s = max(function.timeout_s for function in functions)
+    process = run("call_another", timeout_s=timeout_s, memory_mb=memory_mb, real=True)
 
     for function in functions:
         error = process.invoke({"handler": function.handler}).error
@@ -191,18 +220,18 @@ def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
     record = {"kind": "user", "code": "EMPTY_FILE", "message": "no rows", "detail": {"rows": 0}}
     cause = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(record)})
 
-    answer = run("orchestration.handlers.extract_cause", memory_mb=512).invoke(
+    answer = run("orchestration.handlers.extract_cause", memory_mb=512, real=True).invoke(
         {"job_id": "j", "failure": {"Error": "UserError", "Cause": cause}}
     )
 
     assert answer.result == {"job_id": "j", "error": record}
 
 
-def test_children_count_and_die_with_the_function_here(tmp_path: Path) -> None:
+def test_children_count_and_die_with_the_function_here(functions: FunctionProcesses) -> None:
     """Locally only: the emulator limits no memory, and in the tests above the test itself does it for it."""
     handler = f"{HANDLERS}.take_memory"
-    with LocalRunner(handler, timeout_s=30, memory_mb=256, folder=tmp_path, env=stack_environment({})) as function:
-        error = function.invoke({"megabytes": 403, "seconds": 20, "in_child": True}).error
+    with LocalRunner(functions, handler, timeout_s=30, memory_mb=256) as function:
+        error = function.invoke({"megabytes": 403, "seconds": 600, "in_child": True}).error
 
     assert error is not None
     assert error["errorMessage"].endswith("signal: killed")

@@ -1,7 +1,4 @@
-"""One engine for all tests of the session; another one, whose tasks are containers, for those of tasks.
-
-Not one for each package: files of others come between those of this one, and an engine for each file is eight.
-"""
+"""One engine for all tests of this folder, which one process runs (`tests.conftest`); others for some of them."""
 
 from collections.abc import Iterator
 
@@ -12,7 +9,7 @@ from tests.engine.support import Engine, running_engine
 from tests.servers.images import build_task_image
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def process_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with running_engine(tmp_path_factory.mktemp("engine")) as made:
         yield made
@@ -25,13 +22,13 @@ def container_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engin
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shipped_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One whose tasks are the product's, as in a stack."""
     with running_engine(tmp_path_factory.mktemp("engine"), task_module=TASK_MODULE) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine(process_engine: Engine) -> Engine:
     return process_engine

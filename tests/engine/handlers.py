@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from schemas.errors import UserError
 from tests.contract.lambda_handlers import kill_itself, leave, return_unserialisable, sleep
 
@@ -60,6 +58,8 @@ def keep_token(event: Any, context: Any) -> Any:
 
 
 def _step_functions(url: str) -> Any:
+    import boto3  # noqa: PLC0415  # a third of a second for every task, and only one function needs it
+
     return boto3.client("stepfunctions", endpoint_url=url)
 
 

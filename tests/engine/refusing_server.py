@@ -7,11 +7,13 @@ error that its API declares, and one that it does not.
 from collections import Counter
 from typing import Any
 
-from moto.core.exceptions import JsonRESTError
-from moto.core.responses import ActionResult
-from moto.ecs.responses import EC2ContainerServiceResponse
-
 from orchestration.local.engine import server
+from orchestration.local.engine.moto_parts import imported_lightly
+
+with imported_lightly():
+    from moto.core.exceptions import JsonRESTError
+    from moto.core.responses import ActionResult
+    from moto.ecs.responses import EC2ContainerServiceResponse
 
 ANSWERS = {
     "ECS.AmazonECSException": (400, "ThrottlingException", "Rate exceeded"),

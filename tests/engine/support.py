@@ -130,7 +130,8 @@ def running_engine(
     argv = [sys.executable, "-m", SERVER, "--task-module", task_module]
     process = processes.spawn(argv, env=env, output=home.log_file("engine"))
     try:
-        wait_for(lambda: _http_ok(made.engine_url + "/muster/health") or None)
+        wait_for(lambda: (process.poll() is not None or _http_ok(made.engine_url + "/muster/health")) or None, 300)
+        assert process.poll() is None, processes.tail(home.log_file("engine"))
         yield Engine(made, deploy(made, functions=FUNCTIONS, machines=[STARTED_BY_EVENT]), process)
     finally:
         processes.stop(process, timeout_s=10)

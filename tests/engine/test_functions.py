@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestration.local.engine.lambda_processes import SERVER
 from tests.engine.support import Engine
 
 pytestmark = pytest.mark.integration
@@ -18,11 +19,9 @@ def test_a_function_gets_its_event_and_context_in_another_process(engine: Engine
     output = engine.run({"Call": state}, {"a": "é"})["output"]
 
     assert (output["event"], output["function"]) == ({"a": "é"}, "muster-Echo")
-    assert psutil.Process(output["pid"]).cmdline()[:3] == [
-        sys.executable,
-        "-m",
-        "orchestration.local.engine.lambda_worker",
-    ]
+    process = psutil.Process(output["pid"])
+    assert process.cmdline()[:3] == [sys.executable, "-m", SERVER]
+    assert process.parent() == next(p for p in psutil.Process(engine.process.pid).children() if SERVER in p.cmdline())
 
 
 def test_a_user_error_is_caught_by_the_name_of_its_class(engine: Engine) -> None:

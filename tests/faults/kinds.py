@@ -26,7 +26,7 @@ from tests.faults.task import armed
 from tests.faults.tracing import Tracer, available, fail_with, hits, kill_at
 from tests.faults.waiting import until
 from tests.faults.wire import kafka_head
-from tests.integration.whole_imports import FUNCTIONS, running
+from tests.integration.whole_imports import function_pids
 
 Struck = Callable[[], int]
 Fault = Callable[[FaultedStack, int], Iterator[Struck]]
@@ -101,8 +101,7 @@ def _killed_worker(most: int, stack: FaultedStack, seed: int) -> Iterator[Struck
 
 
 def _killed_functions(most: int, stack: FaultedStack, seed: int) -> Iterator[Struck]:
-    pids = [process.pid for process in running(stack.context, FUNCTIONS)]
-    yield from _traced(kill_at(1 + seed % most), pids, stack)
+    yield from _traced(kill_at(1 + seed % most), function_pids(stack.context), stack)
 
 
 def _failing_disk(error: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
@@ -197,7 +196,7 @@ def _one_worker(stack: FaultedStack, seed: int) -> list[int]:
 
 
 def _all_functions(stack: FaultedStack, seed: int) -> list[int]:
-    return [process.pid for process in running(stack.context, FUNCTIONS)]
+    return function_pids(stack.context)
 
 
 def _processes() -> Iterator[Kind]:

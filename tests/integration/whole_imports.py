@@ -20,6 +20,7 @@ from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
+from orchestration.local.engine.lambda_processes import SERVER
 from orchestration.steps.references import audience_ref
 from schemas.columns import ImportSpec
 from schemas.ids import AudienceName, TenantName, Version
@@ -35,7 +36,6 @@ STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING",
 """The states of an append, without REGISTERED: where there is room, the job is admitted as it is registered."""
 IMPORTER, WORKER = "orchestration.container task import", "orchestration.worker"
 VERIFIER, RELAY, ENGINE = "orchestration.container task verify", "orchestration.relay", "engine.server"
-FUNCTIONS = "orchestration.local.engine.lambda_worker"
 
 
 def write_file(path: Path, seed: int, rows: int) -> set[str]:
@@ -153,6 +153,12 @@ def running(context: Context, *names: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def function_pids(context: Context) -> list[int]:
+    """Processes of functions; not the one that they are forked from."""
+    found = running(context, SERVER)
+    return [process.pid for process in found if process.parent() in found]
 
 
 @contextmanager

@@ -4,26 +4,20 @@ A process serves all functions of one memory size, since all of them live in one
 counts against the next one of its size only. On AWS each function has sandboxes of its own.
 """
 
-import contextlib
 import importlib
 import json
 import logging
-import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from orchestration.local import processes
 from orchestration.local.engine import frames, memory
+from orchestration.local.engine.lambda_processes import FunctionProcess, FunctionProcesses
 from orchestration.local.engine.turns import Tenants, Turns
 
 INIT_TIMEOUT_S: Final = 120.0
@@ -31,7 +25,6 @@ INIT_TIMEOUT_S: Final = 120.0
 MAX_WORKERS: Final = 8
 OF_ONE_TENANT: Final = 6
 """Calls that run at once. The files of one tenant, however many and slow, leave room for those of others."""
-EXIT_WAIT_S: Final = 5.0
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
 """Lambda's limit for a synchronous answer, to the byte."""
@@ -60,16 +53,17 @@ class LambdaResult:
 
 
 class LambdaWorker:
-    """One process and the socket to it."""
+    """One process, and how it is asked."""
 
-    def __init__(self, spawner: processes.Spawner, env: Mapping[str, str], output: Path, memory_mb: int) -> None:
+    def __init__(self, process: FunctionProcess, memory_mb: int) -> None:
         self.memory_mb = memory_mb
-        self._connection, theirs = socket.socketpair()
-        with theirs:
-            argv = [sys.executable, "-m", "orchestration.local.engine.lambda_worker", str(theirs.fileno())]
-            self._process: subprocess.Popen[bytes] = spawner.spawn(
-                argv, env=env, output=output, pass_fds=(theirs.fileno(),)
-            )
+        self._process = process
+        self._connection = process.connection
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.alive
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Load the handler and, where the request has an event, run it.
@@ -93,31 +87,18 @@ class LambdaWorker:
                 raise TimeoutError
             if (used := memory.used_bytes(self._process.pid)) > limit_bytes:
                 log.warning("process %d has %d of %d MB", self._process.pid, used >> 20, self.memory_mb)
-                self._kill()
-
-    def _kill(self) -> None:
-        for pid in reversed(list(memory.descendants(self._process.pid))):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        processes.signal_group(self._process.pid, signal.SIGKILL)
+                self._process.kill()
 
     def end(self) -> int:
         """Kill the process; returns its exit code, negative for a signal."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if self._process.poll() is None:
-                self._process.wait(0.05)  # it may just be ending: its own code says more than ours
-        self._kill()
-        self._connection.close()
-        return self._process.wait(EXIT_WAIT_S)
+        return self._process.end()
 
 
 class LambdaPool:
     """Invokes functions. Processes are started when they are needed, at most `MAX_WORKERS`; others wait for a turn."""
 
-    def __init__(self, *, spawner: processes.Spawner, env: Mapping[str, str], output: Path) -> None:
-        self._spawner = spawner
-        self._env = env
-        self._output = output
+    def __init__(self, processes: FunctionProcesses) -> None:
+        self._processes = processes
         self._turns = Turns(slots=MAX_WORKERS, of_one=OF_ONE_TENANT)
         self._tenants = Tenants()
         self._idle: list[LambdaWorker] = []
@@ -182,15 +163,20 @@ class LambdaPool:
     def _take(self, memory_mb: int) -> LambdaWorker:
         with self._lock:
             self._busy += 1
-            for worker in reversed(self._idle):
-                if worker.memory_mb == memory_mb:
-                    self._idle.remove(worker)
-                    return worker
-            in_the_way = self._idle.pop(0) if self._busy + len(self._idle) > MAX_WORKERS else None
-        if in_the_way is not None:
-            in_the_way.end()
+            unwanted = [worker for worker in self._idle if not worker.alive]
+            for worker in unwanted:
+                self._idle.remove(worker)
+            found = next((worker for worker in reversed(self._idle) if worker.memory_mb == memory_mb), None)
+            if found is not None:
+                self._idle.remove(found)
+            elif self._busy + len(self._idle) > MAX_WORKERS:
+                unwanted.append(self._idle.pop(0))
+        for worker in unwanted:
+            worker.end()
+        if found is not None:
+            return found
         try:
-            return LambdaWorker(self._spawner, self._env, self._output, memory_mb)
+            return LambdaWorker(self._processes.make(), memory_mb)
         except OSError:
             with self._lock:
                 self._busy -= 1

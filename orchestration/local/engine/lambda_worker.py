@@ -1,4 +1,4 @@
-"""One warm Lambda sandbox: `python -m orchestration.local.engine.lambda_worker FD`.
+"""One warm Lambda sandbox: a fork of `lambda_fork_server`, or `python -m orchestration.local.engine.lambda_worker FD`.
 
 Invocations come over the socket FD, one at a time, and are handled by the code that runs in AWS's image: this is
 awslambdaric with our socket in the place of Lambda's runtime API, so that results, error documents and the context are

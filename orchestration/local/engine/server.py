@@ -4,7 +4,7 @@
 2. moto, patched: Lambda in a pool of processes, ECS tasks as processes or as containers, of which an earlier engine
    may have left some that are ended first, rules that start state machines;
 3. the HTTP server: the AWS API, the S3 webhook, a health page;
-4. the workflow registered, one Lambda process warmed, the inbox compared with what is known;
+4. the workflow registered, the Lambda processes warmed, the inbox compared with what is known;
 5. on SIGTERM: tasks get SIGTERM, then everything ends. What runs is in memory; jobs are in the catalog.
 """
 
@@ -32,6 +32,8 @@ from orchestration.local.engine import (
     stepfunctions_patches,
 )
 from orchestration.local.engine.deploy import deploy
+from orchestration.local.engine.lambda_processes import FunctionProcesses
+from orchestration.local.engine.moto_parts import imported_lightly
 from orchestration.local.engine.s3_events import object_created
 from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
 from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
@@ -46,6 +48,7 @@ from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 
 TASK_MODULE: Final = "orchestration.container"
+FUNCTIONS_WARM: Final = "orchestration.workflow.warm"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024
 MOTO_PAGES: Final = "/moto-api"
@@ -154,7 +157,9 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     os.environ |= {"MOTO_PORT": str(port), "MOTO_ACCOUNT_ID": settings.account_id}  # step 1
     spawner = Spawner()
     env = dict(os.environ)
-    pool = lambda_runtime.LambdaPool(spawner=spawner, env=env, output=home.log_file("lambda"))
+    pool = lambda_runtime.LambdaPool(
+        FunctionProcesses(spawner, env=env, output=home.log_file("lambda"), warm=FUNCTIONS_WARM)
+    )
     remove_containers(home)
     # Another module, which only the command line of this process can name, has other words.
     rules = ecs_tasks.TASK_RULES if task_module == TASK_MODULE else None
@@ -192,23 +197,25 @@ def _launcher(settings: Settings, home: Home, spawner: Spawner, env: Mapping[str
 def _front_door(
     settings: Settings, pool: lambda_runtime.LambdaPool, tasks: ecs_tasks.TaskRunner, port: int
 ) -> FrontDoor:
-    from moto.core.config import default_user_config
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
     from werkzeug.serving import make_server
 
+    with imported_lightly():
+        from moto.core.config import default_user_config
+        from moto.moto_server.werkzeug_app import (
+            DomainDispatcherApplication,
+            MotoRequestHandler,
+            create_backend_app,
+        )
+
+        lambda_runtime.install(pool)
+        ecs_placement.install()
+        ecs_tasks.install(tasks)
+        stepfunctions_patches.install(settings, port=port, tasks=tasks)
+        eventbridge.install()
     default_user_config["stepfunctions"]["execute_state_machine"] = True
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # It dumps the whole state machine at each failed state; the history of the execution says it better.
     logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
-    lambda_runtime.install(pool)
-    ecs_placement.install()
-    ecs_tasks.install(tasks)
-    stepfunctions_patches.install(settings, port=port, tasks=tasks)
-    eventbridge.install()
     door = FrontDoor(
         DomainDispatcherApplication(create_backend_app),
         webhook_token(settings),

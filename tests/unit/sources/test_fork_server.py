@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from connectors.confinement import PACKAGE_ROOT
-from connectors.sources import child_process, fork_server
-from connectors.sources.child_process import ChildProcess
+from connectors.forking import child_process, owner
+from connectors.forking.child_process import ChildProcess
+from connectors.sources import fork_server
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -239,7 +240,7 @@ def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(tmp_path / "never")))
     monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
-    monkeypatch.setattr(fork_server, "END_MAX_S", 0.2)
+    monkeypatch.setattr(owner, "END_MAX_S", 0.2)
     with pytest.raises(RetriableError, match="PARSER_KILLED"):
         open_parsed(small, spec_of())
 

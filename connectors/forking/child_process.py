@@ -1,4 +1,4 @@
-"""One confined child of the fork server: how it is given its file, ended, and asked why it died."""
+"""One child of a fork server: how it is given its work, ended, and asked why it died."""
 
 import errno
 import json
@@ -11,39 +11,40 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import IO, Final
 
 from connectors.confinement import kill_process, last_words
-from connectors.sandbox import NOTHING, Layer
 
 BEGIN_MAX_S: Final = 300.0
 """To load everything and fork; to compile it, where no cache of it can be written, takes half a minute."""
 FORK: Final = b"F"
-"""A request to the server. With it come the child's end of `control`, the server's of `status`, and stderr."""
-ANSWER: Final = struct.Struct("<iI")
-"""What the server says on `status`: 0 with a descriptor of the child's process, or an errno; and missing layers."""
+"""A request to the server. With it come the child's end of `control`, the server's of `status`, and its output."""
+ANSWER: Final = struct.Struct("<iiI")
+"""What the server says on `status`: 0 with a descriptor of the child's process, or an errno; process id; `about`."""
 END: Final = struct.Struct("<iQ")
 """What it says there later: the exit code, and the largest memory in bytes."""
 
 
 class ChildProcess:
-    """A child that waits for its job, once it has begun. Safe to share between threads."""
+    """A child that waits for its work, once it has begun. Safe to share between threads."""
 
-    def __init__(self, server: socket.socket) -> None:
-        """Ask the server for it."""
+    def __init__(self, server: socket.socket, output: IO[bytes] | None = None) -> None:
+        """Ask the server for it. It writes to `output`, which is closed with it; without one, `last_words` has it."""
         self.exit_code = 0
         """Negative for a signal; after `wait`."""
         self.peak_bytes = 0
         """Its largest memory, what it shares with the server included; after `wait`."""
-        self.missing = NOTHING
-        """What it is not confined by; once it has begun."""
+        self.about = 0
+        """What the server says of all its children; once it has begun."""
+        self.pid = 0
+        """Another process may have it once this one has ended: `kill` takes no other for it."""
         self._pidfd = -1
         self._ended = False
         self._signalling, self._waiting = threading.Lock(), threading.Lock()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
-        self._control, its_control = socket.socketpair()
+        self._output = output or tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
+        self.control, its_control = socket.socketpair()
         self._status, its_status = socket.socketpair()
-        given = [its_control.fileno(), its_status.fileno(), self._stderr.fileno()]
+        given = [its_control.fileno(), its_status.fileno(), self._output.fileno()]
         with its_control, its_status, suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(server, [FORK], given)
 
@@ -57,23 +58,23 @@ class ChildProcess:
         self._status.settimeout(None)
         if not answer:
             return False
-        code, missing = ANSWER.unpack(answer)
+        code, pid, about = ANSWER.unpack(answer)
         if not fds:
             code = code or errno.EMFILE  # no descriptor was left for the one that was sent
             raise OSError(code, os.strerror(code))
-        self.missing = Layer(missing)
+        self.pid, self.about = pid, about
         self._pidfd = fds[0]
         return True
 
-    def assign(self, job: Mapping[str, object], source_fd: int, frames_fd: int) -> None:
-        """Give it its file and where to write frames to; it gets copies of the descriptors. Once only.
+    def assign(self, job: Mapping[str, object], *fds: int) -> None:
+        """Give it its job with copies of descriptors, and nothing later.
 
-        A child that has died says so by its frames, not here.
+        A child that has died says so by what it does not write, not here.
         """
         with suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._control, [b"J"], [source_fd, frames_fd])
-            self._control.sendall(json.dumps(job).encode())
-            self._control.shutdown(socket.SHUT_WR)
+            socket.send_fds(self.control, [b"J"], fds)
+            self.control.sendall(json.dumps(job).encode())
+            self.control.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
         """End it at once."""
@@ -82,22 +83,28 @@ class ChildProcess:
                 with suppress(ProcessLookupError):
                     kill_process(self._pidfd)
 
-    def wait(self) -> None:
-        """Until it has ended."""
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        with self._signalling:
+            return self._pidfd >= 0 and not _ends(self._pidfd, 0)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Until it has ended. False if it has not after `timeout_s`."""
         with self._waiting:
             if self._ended or self._pidfd < 0:
-                return
-            ends = select.poll()
-            ends.register(self._pidfd, select.POLLIN)
-            ends.poll()  # not only until the server tells: it may have died
+                return True
+            if not _ends(self._pidfd, timeout_s):  # not only until the server tells: it may have died
+                return False
             told = self._status.recv(END.size)
             # Where the server has died nobody knows: the child was killed with it.
             self.exit_code, self.peak_bytes = END.unpack(told) if told else (-signal.SIGKILL, 0)
             self._ended = True
+            return True
 
     def last_words(self) -> bytes:
-        """The end of what it wrote to standard error; after `wait`."""
-        return last_words(self._stderr)
+        """The end of what it wrote; after `wait`."""
+        return last_words(self._output)
 
     def close(self) -> None:
         """Kill it if it still runs and give everything back. May be called twice."""
@@ -107,6 +114,13 @@ class ChildProcess:
             if self._pidfd >= 0:
                 os.close(self._pidfd)
                 self._pidfd = -1
-        self._control.close()
+        self.control.close()
         self._status.close()
-        self._stderr.close()
+        self._output.close()
+
+
+def _ends(pidfd: int, timeout_s: float | None) -> bool:
+    """Whether a process ends within that time."""
+    ends = select.poll()
+    ends.register(pidfd, select.POLLIN)
+    return bool(ends.poll(None if timeout_s is None else timeout_s * 1000))

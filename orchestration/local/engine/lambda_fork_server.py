@@ -1,0 +1,41 @@
+"""The process that functions are forked from: `python -m orchestration.local.engine.lambda_fork_server FD MODULE`.
+
+`MODULE.warm()` imports what functions need; no function runs here. Each process of the pool is a fork of it, and a
+sandbox as `lambda_worker` is: it costs milliseconds instead of seconds, and shares the pages of what is imported.
+
+It ends where it would fork with more than one thread; then processes are started instead (`lambda_processes`).
+"""
+
+import importlib
+import os
+import socket
+import sys
+
+from connectors.forking.server import Children, main
+from orchestration.local.engine.lambda_worker import serve
+
+
+class ThreadsError(Exception):
+    """What was imported has started threads, which would be missing in a fork."""
+
+
+def load() -> Children:
+    """Let the module that the second argument names import what functions need."""
+    importlib.import_module(sys.argv[2]).warm()
+    if (threads := len(os.listdir("/proc/self/task"))) > 1:  # noqa: PTH208  # numbers, not paths
+        raise ThreadsError(f"after {sys.argv[2]}.warm() there are {threads} threads: a fork would have one of them")
+    return Children(run=_run, lead_groups=True)
+
+
+def _run(control_fd: int) -> int:
+    try:
+        serve(socket.socket(fileno=control_fd))
+    except SystemExit as exc:  # a handler may end its process
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    finally:
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    main(load)

@@ -1,0 +1,183 @@
+"""The processes of functions: forked from one that has imported everything, or started where that is not possible."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from connectors.forking.child_process import ChildProcess
+from connectors.forking.owner import Forks, ForkServerDiedError
+from orchestration.local import processes
+from orchestration.local.engine import memory
+
+WORKER: Final = "orchestration.local.engine.lambda_worker"
+SERVER: Final = "orchestration.local.engine.lambda_fork_server"
+SERVER_ENVIRONMENT: Final = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Keeps libraries from starting threads when they are imported."""
+ENDING_S: Final = 0.05
+"""For a process that may just be ending: its own exit code says more than that of a kill."""
+EXIT_WAIT_S: Final = 5.0
+SERVERS: Final = 2
+"""That one process is asked of: where they are killed again and again, it is started."""
+
+log = logging.getLogger("muster.engine.lambda")
+
+
+class FunctionProcess(Protocol):
+    """One process that answers calls over `connection`."""
+
+    connection: socket.socket
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+
+    def kill(self) -> None:
+        """End it at once, with all that it has started."""
+
+    def end(self) -> int:
+        """As `kill`, and give everything back. Its exit code, negative for a signal; its own if it was just ending."""
+
+
+class StartedProcess:
+    """One that imports by itself what it is asked for."""
+
+    def __init__(self, spawner: processes.Spawner, env: Mapping[str, str], output: Path) -> None:
+        self.connection, theirs = socket.socketpair()
+        with theirs:
+            argv = [sys.executable, "-m", WORKER, str(theirs.fileno())]
+            self._process: subprocess.Popen[bytes] = spawner.spawn(
+                argv, env=env, output=output, pass_fds=(theirs.fileno(),)
+            )
+
+    @property
+    def pid(self) -> int:
+        """As `FunctionProcess`."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """As `FunctionProcess`."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """As `FunctionProcess`. Its number is its own until it is waited for."""
+        _kill(list(memory.descendants(self._process.pid)))
+        processes.signal_group(self._process.pid, signal.SIGKILL)
+
+    def end(self) -> int:
+        """As `FunctionProcess`."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING_S)
+        self.kill()
+        self.connection.close()
+        return self._process.wait(EXIT_WAIT_S)
+
+
+class ForkedProcess:
+    """A fork of the server."""
+
+    def __init__(self, child: ChildProcess) -> None:
+        self._child = child
+        self.connection = child.control
+
+    @property
+    def pid(self) -> int:
+        """As `FunctionProcess`."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """As `FunctionProcess`."""
+        return self._child.alive
+
+    def kill(self) -> None:
+        """As `FunctionProcess`. What is in its group is ended by the server."""
+        started = [pid for pid in memory.descendants(self._child.pid) if pid != self._child.pid] if self.alive else []
+        self._child.kill()
+        _kill(started)
+
+    def end(self) -> int:
+        """As `FunctionProcess`."""
+        self._child.wait(ENDING_S)
+        self.kill()
+        self._child.close()
+        return self._child.exit_code
+
+
+class FunctionProcesses:
+    """Makes processes of functions, with what the module `warm` imports. Safe to share between threads.
+
+    A server that was ended from outside is replaced. One that cannot load ends by itself and would do so again: from
+    then on processes are started. Both are logged.
+    """
+
+    def __init__(self, spawner: processes.Spawner, *, env: Mapping[str, str], output: Path, warm: str) -> None:
+        self._spawner = spawner
+        self._env = env
+        self._output = output
+        self._warm = warm
+        self._can_fork = sys.platform == "linux"
+        self._forks = Forks(self._start_server, died=_log_replaced)
+
+    def make(self) -> FunctionProcess:
+        """A process. Blocks until all is imported; raises `OSError` when the system has room for no other."""
+        for _ in range(SERVERS):
+            if not self._can_fork:
+                break
+            try:
+                return self._fork()
+            except ForkServerDiedError as died:
+                if died.from_outside:
+                    _log_replaced(died)
+                else:
+                    self._can_fork = False
+                    log.error("functions are started one by one, %s", _described(died))
+        return StartedProcess(self._spawner, self._env, self._output)
+
+    def stop(self) -> None:
+        """End all that were forked."""
+        self._forks.stop()
+
+    def _start_server(self, control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", SERVER, str(control_fd), self._warm]
+        env = {**self._env, **SERVER_ENVIRONMENT}
+        return self._spawner.spawn(argv, env=env, output=output, pass_fds=(control_fd,))
+
+    def _fork(self) -> ForkedProcess:
+        processes.rotate(self._output)
+        output = self._output.open("ab")
+        try:
+            return ForkedProcess(self._forks.fork(output))
+        except BaseException:
+            output.close()
+            raise
+
+
+def _log_replaced(died: ForkServerDiedError) -> None:
+    log.error("another process is started, %s", _described(died))
+
+
+def _described(died: ForkServerDiedError) -> str:
+    code = died.exit_code
+    how = f"by a signal ({(signal.strsignal(-code) or str(-code)).lower()})" if code < 0 else f"with code {code}"
+    return f"as the one that functions are forked from ended {how}: {died.words.strip() or 'it said nothing'}"
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in reversed(pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
