@@ -32,6 +32,7 @@ ISOLATION: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security
 CLIENT_TIMEOUT_S: Final = 15.0
 """A Docker that is silent must be given up before RunTask is: the SDK asks again after 60 s, for one more task."""
 REMOVE_TIMEOUT_S: Final = 60.0
+REMOVING_S: Final = 0.2
 ASK_AGAIN_S: Final = 1.0
 OUTPUT_TIMEOUT_S: Final = 5.0
 OUT_OF_MEMORY: Final = "OutOfMemoryError: Container killed due to memory usage"
@@ -91,15 +92,27 @@ def lacking(image: str) -> Lack | None:
 
 
 def remove_containers(home: Home) -> None:
-    """End all task containers of a home. Asks Docker only where some were ever started; never raises."""
+    """End all task containers of a home, and return when none is left.
+
+    Asks Docker only where some were ever started. Never raises: containers that stay are logged.
+    """
     if not home.containers_mark.exists():
         return
-    listed = docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={HOME_LABEL}={home.path}")
-    if listed.returncode == 0 and (left := listed.stdout.split()):
-        log.warning("%d container(s) of tasks are ended", len(left))
-        listed = docker("rm", "--force", "--volumes", *left, timeout_s=REMOVE_TIMEOUT_S)
-    if listed.returncode != 0:  # a container that is just being removed counts, too
-        log.warning("containers of tasks may be left: %s", _said(listed))
+    deadline = time.monotonic() + CLIENT_TIMEOUT_S
+    while True:
+        listed = docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={HOME_LABEL}={home.path}")
+        left = listed.stdout.split() if listed.returncode == 0 else []
+        if listed.returncode == 0 and not left:
+            return
+        removed = docker("rm", "--force", "--volumes", *left, timeout_s=REMOVE_TIMEOUT_S) if left else listed
+        if removed.returncode == 0:
+            log.warning("%d container(s) of tasks were ended", len(left))
+            return
+        # Docker refuses to remove what it is just removing.
+        if not left or time.monotonic() > deadline:
+            log.warning("containers of tasks may be left: %s", _said(removed))
+            return
+        time.sleep(REMOVING_S)
 
 
 class TaskContainer:

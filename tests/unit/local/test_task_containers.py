@@ -192,6 +192,25 @@ def test_a_home_that_never_had_a_container_asks_docker_for_none(
     assert fake.calls("rm")[0]["arguments"][-2:] == ["0a1b", "2c3d"]
 
 
+def test_containers_that_are_just_being_removed_are_waited_for(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = (1, "removal of container 0a1b is already in progress")
+    fake = FakeDocker(tmp_path, monkeypatch, ps=(0, "0a1b"), rm=refused)
+    home.containers_mark.touch()
+    with ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(remove_containers, home)
+        while not fake.calls("rm"):
+            assert not removing.done()
+            time.sleep(0.01)
+        asked = len(fake.calls("ps"))
+
+        fake.answer(ps=(0, ""), rm=refused)
+
+        removing.result(60)
+    assert len(fake.calls("ps")) > asked
+
+
 def test_a_docker_that_goes_away_while_a_container_runs_is_asked_until_it_tells_the_exit_code(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
