@@ -32,7 +32,7 @@ class Sender:
         self.users = [user for user in USERS if partition_of(user, settings.partitions) == 0]
 
     def send(self, *records: tuple[bytes | None, bytes], compression: str = "zstd") -> None:
-        """(key, value) of records that come in as few batches as may be."""
+        """(key, value) of records that come as one batch: the producer holds all of them back until it is flushed."""
         producer = Producer(
             {
                 **librdkafka_config(self._bootstrap),
@@ -40,9 +40,10 @@ class Sender:
                 "message.max.bytes": 1_000 * MB,  # of what is not packed yet
                 "queue.buffering.max.kbytes": 2_000_000,
                 "batch.size": 1_000 * MB,
-                "linger.ms": 200,
+                "linger.ms": 200_000,  # less than `message.timeout.ms`; to flush ends it
             }
         )
+        producer.list_topics(EVENTS, 60)  # records for a topic that is not known yet would come to its queue one by one
         reports: list[object] = []
         for key, value in records:
             producer.produce(EVENTS, value, key, partition=0, on_delivery=lambda error, _: reports.append(error))
