@@ -126,6 +126,12 @@ class Shop:
         standing = self.context.segments.standing(self.tenant)
         return +Counter({str(of.segment.name): sum(p.members for p in of.partitions.values()) for of in standing})
 
+    def paused(self, segment: str) -> bool:
+        """Whether every partition has said that it leaves the members of a segment as they are."""
+        [of] = [of for of in self.context.segments.standing(self.tenant) if of.segment.name == segment]
+        parts = of.partitions.values()
+        return len(parts) == self.context.settings.partitions and all(part.paused for part in parts)
+
 
 def new_rule(text: str) -> NewRule:
     return NewRule(text=text, timezone=None, rule=parse_rule(text))
@@ -144,7 +150,7 @@ def assert_followed(shop: Shop, expected: Members) -> None:
         eventually(lambda: shop.counted() == sizes(expected), timeout_s=120)
     with suppress(AssertionError):
         eventually(known, timeout_s=20)
-    assert sizes(found) == sizes(expected)
+    assert sizes(found) == sizes(expected), f"{sizes(found)}, and not {sizes(expected)}"
     assert found == expected
 
 
