@@ -24,6 +24,11 @@ PASSED: Final = (
     "TMPDIR",
     "TZDIR",
 )
+ONE_THREAD: Final = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # Arrow starts it although nothing is taken from jemalloc
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Keeps libraries from starting threads when they are imported: for what is confined or forked afterwards."""
 
 
 def child_environment() -> dict[str, str]:

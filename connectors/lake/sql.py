@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
 from connectors import sandbox
-from connectors.confinement import child_environment, last_words
+from connectors.confinement import ONE_THREAD, child_environment, last_words
 from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
@@ -32,7 +32,7 @@ from schemas.ids import AudienceName, JobId, TenantName, Version
 GRACE_S: Final = 2.0
 """What DuckDB has for ending a query by itself once time is up."""
 SQL: Final = "the process of a query"
-SQL_ENVIRONMENT: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}
+SQL_ENVIRONMENT: Final = {**ONE_THREAD}
 """It has one thread until it is confined."""
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 

@@ -5,17 +5,16 @@ import subprocess
 import sys
 from typing import IO, Final
 
-from connectors.confinement import child_environment
+from connectors.confinement import ONE_THREAD, child_environment
 from connectors.forking.child_process import ChildProcess
 from connectors.forking.owner import Forks, ForkServerDiedError
 from schemas.errors import FatalError, MusterError, RetriableError
 
 PARSER_ENVIRONMENT: Final = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # RLIMIT_AS and the arenas of mimalloc do not go together
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # Arrow starts it although nothing is taken from jemalloc
     "NUMBA_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
-    "OPENBLAS_NUM_THREADS": "1",
+    **ONE_THREAD,
 }
 
 

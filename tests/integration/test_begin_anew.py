@@ -50,9 +50,13 @@ def checkpoints(settings: Settings, partition: int) -> list[str]:
     return [entry["Key"] for entry in found.get("Contents", ())]
 
 
+def all_checkpoints(settings: Settings) -> dict[int, list[str]]:
+    return {partition: checkpoints(settings, partition) for partition in range(settings.partitions)}
+
+
 def run_and_stop(settings: Settings, workers: Workers, shop: Shop, expected: Members) -> None:
     """A worker takes all that was sent, its archive has all of it, and so have its checkpoints."""
-    kept = {p: checkpoints(settings, p) for p in range(settings.partitions)}
+    kept = all_checkpoints(settings)
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     stop_once_followed(settings, workers, shop, expected, kept)
 
@@ -131,7 +135,7 @@ def test_all_of_kafka_may_be_made_anew_beside_a_lake_that_stands(settings: Setti
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     # A worker that finds records when it begins may know them before it hears that "calm" is paused.
     eventually(lambda: shop.paused("calm"), 120)
-    kept = {p: checkpoints(settings, p) for p in range(settings.partitions)}
+    kept = all_checkpoints(settings)
     shop.send(600)
     before = {"buyers": shop.ordered(2)}
     stop_once_followed(settings, workers, shop, before, kept)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, Protocol
 
+from connectors.confinement import ONE_THREAD
 from connectors.forking.child_process import ChildProcess
 from connectors.forking.owner import Forks, ForkServerDiedError
 from orchestration.local import processes
@@ -18,11 +19,6 @@ from orchestration.local.engine import memory
 
 WORKER: Final = "orchestration.local.engine.lambda_worker"
 SERVER: Final = "orchestration.local.engine.lambda_fork_server"
-SERVER_ENVIRONMENT: Final = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Keeps libraries from starting threads when they are imported."""
 ENDING_S: Final = 0.05
 """For a process that may just be ending: its own exit code says more than that of a kill."""
 EXIT_WAIT_S: Final = 5.0
@@ -154,7 +150,7 @@ class FunctionProcesses:
 
     def _start_server(self, control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", SERVER, str(control_fd), self._warm]
-        env = {**self._env, **SERVER_ENVIRONMENT}
+        env = {**self._env, **ONE_THREAD}
         return self._spawner.spawn(argv, env=env, output=output, pass_fds=(control_fd,))
 
     def _fork(self) -> ForkedProcess:

@@ -100,17 +100,17 @@ def remove_containers(home: Home) -> None:
         return
     deadline = time.monotonic() + CLIENT_TIMEOUT_S
     while True:
-        listed = docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={HOME_LABEL}={home.path}")
-        left = listed.stdout.split() if listed.returncode == 0 else []
-        if listed.returncode == 0 and not left:
-            return
-        removed = docker("rm", "--force", "--volumes", *left, timeout_s=REMOVE_TIMEOUT_S) if left else listed
-        if removed.returncode == 0:
-            log.warning("%d container(s) of tasks were ended", len(left))
+        done = docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={HOME_LABEL}={home.path}")
+        left = done.stdout.split() if done.returncode == 0 else []
+        if left:
+            done = docker("rm", "--force", "--volumes", *left, timeout_s=REMOVE_TIMEOUT_S)
+            if done.returncode == 0:
+                log.warning("%d container(s) of tasks were ended", len(left))
+        if done.returncode == 0:
             return
         # Docker refuses to remove what it is just removing.
         if not left or time.monotonic() > deadline:
-            log.warning("containers of tasks may be left: %s", _said(removed))
+            log.warning("containers of tasks may be left: %s", _said(done))
             return
         time.sleep(REMOVING_S)
 
