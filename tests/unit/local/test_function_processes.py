@@ -34,8 +34,15 @@ def functions(tmp_path: Path) -> Iterator[FunctionProcesses]:
     assert processes.marked(tmp_path) == []
 
 
+def is_server(process: psutil.Process) -> bool:
+    try:
+        return lambda_processes.SERVER in process.cmdline()
+    except psutil.NoSuchProcess:  # it has ended, such as what another test has started and not waited for
+        return False
+
+
 def server() -> psutil.Process:
-    (found,) = [p for p in psutil.Process().children() if lambda_processes.SERVER in p.cmdline()]
+    (found,) = [p for p in psutil.Process().children() if is_server(p)]
     return found
 
 
