@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 UV_VERSION := 0.13
-# Files of tests run beside each other, each process with a stack of its own: one more than processors, since a part of
+# Files of tests run beside each other, each process with a stack of its own: two for each processor, since a part of
 # their time is waiting.
-TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 # Without bytecode, every command and every process of the stack compiles all that it imports: twice the time.
 export PYTHONDONTWRITEBYTECODE :=
 # For make hunt: passes that each test needs, runnable processes, and arguments for pytest (the suite of make test).

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def archived_log(context: "Context", topic: str) -> ArchivedLog:
-    """Of one topic. Raises `RetriableError` TOPIC_REPLACED, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
+    """Of one topic. Raises `RetriableError` TOPIC_REPLACED, TOPIC_MISSING, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
     return context.archive.log(topic, topic_id=TopicIds(context.settings.kafka_bootstrap).of(topic))
 
 

@@ -93,6 +93,7 @@ def start(settings: Settings, workers: Workers, **extra: str) -> None:
     eventually(lambda: workers.log("a").count("assigned partitions=") > begun, 60)
 
 
+@pytest.mark.slow("a worker is killed, and its successor waits until the session is over")
 def test_a_worker_that_is_killed_goes_on_from_its_checkpoint_and_loses_and_doubles_no_change(
     settings: Settings, stopped: Workers
 ) -> None:
@@ -160,6 +161,7 @@ def code_of(letter: DeadLetter) -> str:
     return letter.reason.partition(":")[0]
 
 
+@pytest.mark.slow("each of many harmful records is met by a worker that must take the good ones beside it")
 def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     settings: Settings, workers: Workers
 ) -> None:

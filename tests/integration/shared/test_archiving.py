@@ -195,5 +195,7 @@ def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
     assert ids.of(spec.name) == first
     admin.delete_topics([spec.name])[spec.name].result(30)
     eventually(lambda: made() is None)
+    with pytest.raises(RetriableError, match="TOPIC_MISSING"):  # the committer waits for it, and does not end the relay
+        ids.of(spec.name)
     ensure_topics(stack, [spec])
     assert eventually(made) != first
