@@ -1,5 +1,5 @@
 # Two images. `product` is everything that runs at AWS: Lambda functions, tasks, workers, relay, setup, command line; the
-# first word of the command says which (orchestration/container.py). `stack` adds what stands in for AWS on one machine:
+# first word of the command says which (orchestration/entrypoints/container.py). `stack` adds what stands in for AWS on one machine:
 # the workflow engine and the S3 server. `make images` fills docker/wheels and builds both, without network.
 # The classic builder makes every stage before its target, so those of `stack` come last.
 # docs/containers.md says where the digest is from, and how to take a later one.
@@ -63,7 +63,7 @@ WORKDIR /
 # What is written where the rest of the file system is read-only. A volume of ECS takes owner and mode from here; it
 # would be root's.
 VOLUME ["/var/lib/muster", "/tmp"]
-ENTRYPOINT ["python", "-m", "orchestration.container"]
+ENTRYPOINT ["python", "-m", "orchestration.entrypoints.container"]
 CMD ["muster", "--help"]
 
 FROM dependencies AS local

@@ -49,7 +49,7 @@ status: $(STAMP)  ## what runs
 	$(BIN)/muster status
 
 demo: $(STAMP)  ## two imports, their receipts, rejects, versions and an export
-	$(BIN)/python -m orchestration.demo
+	$(BIN)/python -m orchestration.entrypoints.demo
 
 lint: $(STAMP)  ## ruff, formatting, import contracts (the workflow's linter runs with the tests)
 	$(BIN)/ruff check .

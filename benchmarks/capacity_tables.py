@@ -6,6 +6,8 @@ from typing import Final
 
 from orchestration.cli.formatting import duration, number, size, usd
 from orchestration.deploy.environment import COPIES, FUNCTION_DISK_MIB, FUNCTION_DISK_MOST_MIB
+from orchestration.kinds.timeouts import LONGEST_S, timeouts
+from orchestration.platform.settings import Settings
 from orchestration.quoting.bills import GB, hour_price
 from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, threshold
 from orchestration.quoting.deployment import (
@@ -22,8 +24,6 @@ from orchestration.quoting.quote import RETENTION_DAYS, Quote, quote
 from orchestration.quoting.rates import Assumed, ByteRate, Rates, StageRate
 from orchestration.quoting.stages import Quoting
 from orchestration.quoting.work import Work
-from orchestration.settings import Settings
-from orchestration.steps.timeouts import LONGEST_S, timeouts
 from schemas.columns import ImportMode
 
 SIZES: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)

@@ -10,7 +10,6 @@ from typing import Final
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import Setting, warm_parser
 from benchmarks.versions import ROW_SCHEMA, TENANT, Versions, make_versions
-from connectors.lake.access import S3Access
 from connectors.lake.duck import connect, rows_sql
 from connectors.lake.limits import DuckLimits
 from connectors.sinks.checking import check
@@ -19,8 +18,9 @@ from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
-from orchestration.clock import fresh_id
+from connectors.storage.access import S3Access
 from orchestration.context import Context
+from orchestration.platform.clock import fresh_id
 from schemas.columns import FileFormat
 from schemas.manifest import MANIFEST_NAME, ExportFormat
 from schemas.warm import warm

@@ -9,12 +9,12 @@ import psutil
 
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import SPEC, Setting
-from orchestration.clock import fresh_id
 from orchestration.context import Context
+from orchestration.control.executions import start_execution
+from orchestration.kinds.events import ImportRequest
 from orchestration.local import processes
-from orchestration.relay.executions import start_execution
-from orchestration.settings import Settings
-from orchestration.steps.events import ImportRequest
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 
@@ -25,8 +25,8 @@ SAMPLE_S = 0.25
 TENANT = TenantName("bench")
 ROLES = {
     # Files up to `lambda_file_bytes` are verified, sent and published by the functions, larger ones sent by a task.
-    "importer": ("orchestration.container task import", "lambda_fork_server"),
-    "worker": ("orchestration.worker",),
+    "importer": ("orchestration.entrypoints.container task import", "lambda_fork_server"),
+    "worker": ("orchestration.entrypoints.worker",),
 }
 GOAL_RATE = 0.25  # within 4x of the baseline's time
 

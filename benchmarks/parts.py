@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psutil
 
 from orchestration.local import processes
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 
 def part(settings: Settings, module: str) -> psutil.Process:

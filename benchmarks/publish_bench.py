@@ -25,10 +25,10 @@ from benchmarks.kafka_connect.running import publish_with_connect
 from benchmarks.measure import Result, best_of
 from benchmarks.setting import SPEC, Setting, warm_parser
 from benchmarks.verify_bench import NoRejects
+from connectors.kafka.logon import librdkafka_config
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
 from connectors.publishing.importer import publish_import
-from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt
 from connectors.sources.limits import ParseLimits

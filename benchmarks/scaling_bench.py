@@ -18,7 +18,7 @@ from benchmarks.setting import Setting
 from orchestration.context import Context
 from orchestration.local import stack
 from orchestration.local.kafka.topics import group_members
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.topics import WORKER_GROUP
 
 WORKERS: Final = (2, 3)

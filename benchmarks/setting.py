@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.measure import Result
 from connectors.sources.fork_server import PARSERS
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.columns import Column, ImportSpec
 from schemas.warm import warm
 

@@ -14,10 +14,10 @@ from benchmarks.measure import Result, best_of
 from benchmarks.setting import SPEC, Setting
 from benchmarks.versions import TENANT, make_parts, replacing
 from connectors.lake.build import BaseVersion, ImportedParts, build_version
-from orchestration.clock import fresh_id
+from orchestration.catalog.references import ref_of
 from orchestration.context import Context
-from orchestration.settings import Settings
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.settings import Settings
 from schemas.ids import Attempt, AudienceName
 from schemas.warm import warm
 from segmentation.versions import AudienceRef, Part, Published

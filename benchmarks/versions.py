@@ -12,9 +12,9 @@ import pyarrow as pa
 from benchmarks.generate import users, uuids
 from connectors.lake.parts import store_part, write_rows
 from connectors.sinks.selection import PinnedVersion
-from orchestration.clock import fresh_id
+from orchestration.catalog.references import ref_of
 from orchestration.context import Context
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import fresh_id
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.partitioning import partition_users

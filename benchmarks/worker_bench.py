@@ -10,16 +10,16 @@ from benchmarks.measure import KIB, Measured, Result, best_of, peak_kib
 from benchmarks.parts import part, stopped
 from benchmarks.publish_bench import IMPORT_ID, evidence_of, new_topic, publish_columnar
 from benchmarks.setting import Setting, warm_parser
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.local import stack
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.messages import PartitionMaterialised
 from schemas.topics import CHUNK_MAX_ROWS, IMPORT_PROGRESS, IMPORTS
 
 PARTS: Final = ("s3", "kafka", "catalog", "worker")
 """No relay: the catalog does not know the job whose chunks these are."""
-WORKER: Final = "orchestration.worker"
+WORKER: Final = "orchestration.entrypoints.worker"
 LIMIT: Final = "the broker's limit (consumer-perf-test)"
 TIMEOUT_S: Final = 1800
 

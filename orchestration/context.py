@@ -4,20 +4,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
 from connectors.sources.limits import ParseLimits
+from connectors.storage.access import S3Access
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
+from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
-from orchestration.settings import SANDBOX_REQUIRED, Settings
-from orchestration.steps.references import ref_of
+from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
 from segmentation.admission import LaneLimit, Lanes
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from connectors.lake.activity_receipts import ActivityReceipts
     from connectors.lake.archive import ActivityArchive
-    from connectors.objects import ObjectStore
+    from connectors.storage.objects import ObjectStore
     from orchestration.catalog.activations import ActivationStore
     from orchestration.catalog.segments import SegmentStore
     from segmentation.history import History
@@ -109,7 +109,7 @@ class Context:
     @cached_property
     def objects(self) -> "ObjectStore":
         """The object store."""
-        from connectors.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
+        from connectors.storage.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
 
         s = self.settings
         return ObjectStore(

@@ -1,7 +1,7 @@
 """Names of all metrics, typed: the one place that declares them. docs/metrics.md lists the same, a test compares.
 
-Workers and the relay serve them to Prometheus (`orchestration.metrics`); a worker also writes its own as one log record
-a minute (`metrics name{label="value"}=number ...`).
+Workers and the relay serve them to Prometheus (`orchestration.platform.metrics`); a worker also writes its own as one
+log record a minute (`metrics name{label="value"}=number ...`).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a worker needs to know, as plain values; `orchestration.worker` fills it from the settings."""
+"""What a worker needs to know, as plain values; `orchestration.entrypoints.worker` fills it from the settings."""
 
 from dataclasses import dataclass
 from pathlib import Path

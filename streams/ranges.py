@@ -18,8 +18,8 @@ from schemas.columns import USER_ID
 from segmentation.sorting import sort_strings
 
 RANGE_BYTES: Final = 4 * 1024 * 1024
-"""Rows that are sorted at one time: the default run of staging is four times as large. No column of so many rows is so
-large that its memory goes back to the system (`orchestration.faust_process`), to be made anew for the next range."""
+"""Bytes of rows that are sorted at one time: the default run of staging is four times as large. No column of so many
+rows is so large that its memory goes back to the system (`orchestration.entrypoints.faust_process`) between ranges."""
 TOO_LARGE: Final = 4
 """A range of so many times its planned size is cut again."""
 RANGES_MAX: Final = 256

@@ -18,7 +18,7 @@ import pytest
 from orchestration.catalog import migrate
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from tests import examples  # noqa: F401 - registers the profiles of Hypothesis
 from tests.holding.points import ON_PATH
 from tests.servers.postgres import Postgres, database, delete_rows, postgres_server

@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from benchmarks import java
 from benchmarks.java_client import client_properties
 from benchmarks.measure import KIB, Measured, peak_kib
+from connectors.kafka.logon import librdkafka_config
 from connectors.private_files import write_private
-from connectors.publishing.logon import librdkafka_config
 
 LOCK: Final = Path(__file__).with_name("jgo.lock.toml")
 MAIN: Final = ("-Xmx1g", "org.apache.kafka.connect.cli.ConnectStandalone")

@@ -10,7 +10,7 @@ from typing import Final
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.segments.events import BEGIN_US, TENANT, Messages, rules
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.topics import EVENTS, PROFILES

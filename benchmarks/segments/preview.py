@@ -12,11 +12,11 @@ from benchmarks.measure import Result, best_of
 from benchmarks.segments.events import SPAN_US, TENANT, Messages, user_ids, write_events, write_profiles
 from benchmarks.segments.fold import STEP_CHUNKS
 from benchmarks.setting import Setting
-from connectors.lake.access import put_bytes_if_absent
+from connectors.storage.access import put_bytes_if_absent
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.operations.segment_queries import preview
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import Partition
 from schemas.layout import s3_uri
 from schemas.segment_messages import ArchiveWritten

@@ -7,7 +7,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 
 from benchmarks.segments.events import BEGIN_US, Messages, event_batches
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 
 POLL_EVERY = 10_000
 

@@ -15,12 +15,12 @@ from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
 from orchestration.operations.segments import create, read_rule
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import JobId
 from schemas.metrics import ACTIVITY_ROWS
 from schemas.topics import EVENTS
 
-WORKER: Final = "orchestration.segment_worker"
+WORKER: Final = "orchestration.entrypoints.segment_worker"
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 1800
 

@@ -6,12 +6,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_reading import BATCH_ROWS, archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
 from connectors.lake.row_groups import batches_of, opened
+from connectors.storage.access import S3Access
 from schemas.activity import EVENT_ROWS, OFFSET, PROFILE_ROWS
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.columns import USER_ID

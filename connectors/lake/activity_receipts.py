@@ -7,12 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.duck import connect, identifier, literal
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
+from connectors.storage.access import S3Access
 from schemas.activity import IDENTITY, OFFSET, SOURCE, SOURCE_ORDINAL
 from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.columns import USER_ID

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
 from connectors.lake.archive_eras import begin_anew
@@ -25,6 +24,7 @@ from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapsh
 from connectors.lake.archive_users import find_users, users_fault, write_users
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
+from connectors.storage.access import S3Access
 from schemas.ids import Partition, TenantName
 from schemas.segment_messages import ArchiveWritten
 from segmentation.archived import ArchivedLog

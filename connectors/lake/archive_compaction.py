@@ -21,11 +21,11 @@ from typing import Final
 
 import pyarrow as pa
 
-from connectors.lake.access import S3Access, put_file
 from connectors.lake.archive_commit import BACKOFF_MAX_S, BACKOFF_S, COMMIT_TRIES, read_footer
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
+from connectors.storage.access import S3Access, put_file
 from schemas.errors import FatalError, RetriableError
 from schemas.layout import s3_uri
 from segmentation.archiving import ARCHIVE_SCHEMAS, archive_writer

@@ -5,10 +5,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
 from connectors.lake.row_groups import batches_of, opened
+from connectors.storage.access import S3Access
 
 BATCH_ROWS: Final = 65_536
 """Rows of 500 B of properties each are 32 MiB."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive_tables import ArchiveTables, archived_to
 from connectors.lake.retention import referenced_uris
-from connectors.listing import ObjectInfo, delete_objects, list_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from schemas.ids import Partition
 from schemas.layout import ArchiveKey, activity_prefix, s3_uri
 

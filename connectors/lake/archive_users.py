@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.lake.access import S3Access, put_file
 from connectors.lake.archive_compaction import AT_ONCE_BYTES, SMALL_BYTES
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
-from connectors.listing import list_objects
+from connectors.storage.access import S3Access, put_file
+from connectors.storage.listing import list_objects
 from schemas.activity import EVENT_ROWS
 from schemas.columns import USER_ID
 from schemas.errors import FatalError

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import fastavro
 
-from connectors.lake.access import S3Access
-from connectors.listing import delete_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects
 from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:

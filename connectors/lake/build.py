@@ -14,12 +14,12 @@ from pathlib import Path
 
 import duckdb
 
-from connectors.lake.access import S3Access
 from connectors.lake.duck import batches, connect, differs, identifier, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import store_part, write_rows
 from connectors.lake.recut import recut
+from connectors.storage.access import S3Access
 from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition, Version

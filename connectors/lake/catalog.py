@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.lake.access import S3Access
+from connectors.storage.access import S3Access
 from schemas.layout import s3_uri
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
+from connectors.storage.access import S3Access
 from schemas.columns import USER_ID, Column, ColumnType, RowSchema
 from schemas.errors import FatalError
 from schemas.sql_text import identifier as identifier  # noqa: PLC0414  # found here by those who build SQL over the lake

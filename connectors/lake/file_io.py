@@ -15,8 +15,8 @@ from pyarrow.fs import FileSystem
 from pyiceberg.io import InputFile, OutputFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from connectors.lake.access import S3Access
-from connectors.listing import delete_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects
 from schemas.layout import split_s3_uri
 
 IMPLEMENTATION: Final = f"{__name__}.SharedFileIO"

@@ -8,9 +8,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.access import S3Access, put_file_if_absent
 from connectors.lake.faults import lake_faults
 from connectors.lake.row_groups import batches_of, opened
+from connectors.storage.access import S3Access, put_file_if_absent
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.access import S3Access
 from connectors.lake.parts import nullable, read_part
+from connectors.storage.access import S3Access
 from schemas.columns import USER_ID, RowSchema
 from schemas.ids import Partition
 from schemas.partitioning import partition_users

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from connectors.lake.access import S3Access
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS, strip_manifests
 from connectors.lake.holding import held_snapshots
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import AudienceTables
-from connectors.listing import ObjectInfo, delete_objects, list_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from schemas.errors import RetriableError
 from schemas.ids import JobId, Version
 from schemas.layout import TOMBSTONE, audience_prefix, part_import, s3_uri

@@ -15,7 +15,7 @@ import duckdb
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
-from connectors.lake.access import S3Access
+from connectors.storage.access import S3Access
 from schemas.sql_text import literal
 
 RENEW_EVERY_S: Final = 60.0

@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.access import S3Access
+from connectors.storage.access import S3Access
 
 HELD_BYTES: Final = 16 * 1024 * 1024
 """Of packed columns that are fetched together: requests are large, and a file of any size takes as much memory."""

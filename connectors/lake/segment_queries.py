@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import duckdb
 
-from connectors.lake.access import S3Access
 from connectors.lake.activity_relations import Activity
 from connectors.lake.duck import connect, identifier, literal
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
+from connectors.storage.access import S3Access
 from schemas.activity import PROPERTIES
 from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError

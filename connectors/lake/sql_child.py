@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.confinement import die_with
-from connectors.lake.access import S3Access
 from connectors.lake.limits import DuckLimits
 from connectors.lake.sql import SQL, timed_out, too_big
 from connectors.lake.sql_tree import Tree, replace_calls
 from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
+from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, UserError
 from schemas.sql_text import literal

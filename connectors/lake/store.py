@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connectors.lake.access import S3Access
 from connectors.lake.commit import VersionChange, commit_version, load_history
 from connectors.lake.compaction import merge_files
 from connectors.lake.faults import lake_faults
@@ -18,6 +17,7 @@ from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
 from connectors.lake.tables import AudienceTables
+from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, RetriableError

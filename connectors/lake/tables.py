@@ -9,11 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from connectors.lake.access import S3Access, exists
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS
 from connectors.lake.catalog import CATALOG_NAME, OPEN_TRIES, TABLE_PROPERTIES, LakeCatalog
 from connectors.lake.snapshots import AUDIENCE_ID, LAST_VERSION
-from connectors.listing import delete_objects, list_objects
+from connectors.storage.access import S3Access, exists
+from connectors.storage.listing import delete_objects, list_objects
 from schemas.columns import ColumnType, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName

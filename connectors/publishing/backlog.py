@@ -8,8 +8,8 @@ from typing import Final
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from connectors.publishing.kafka_errors import kafka_error
-from connectors.publishing.logon import answer, librdkafka_config
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import answer, librdkafka_config
 from connectors.publishing.ports import Delivery
 from schemas.ids import Partition
 from schemas.topics import WORKER_GROUP

@@ -4,8 +4,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.publishing.kafka_errors import delivery_error, kafka_error
-from connectors.publishing.logon import librdkafka_config, metadata
+from connectors.kafka.errors import delivery_error, kafka_error
+from connectors.kafka.logon import librdkafka_config, metadata
 from connectors.publishing.ports import Delivery
 from schemas.errors import FatalError, MusterError
 from schemas.ids import Partition

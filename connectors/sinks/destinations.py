@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from connectors.lake.access import S3Access
 from connectors.sinks.addresses import local_path
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.profiles import DestinationProfile
 from connectors.sinks.s3_prefix import S3Prefix
+from connectors.storage.access import S3Access
 from schemas.errors import UserError
 
 

@@ -16,7 +16,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from connectors.lake.access import S3Access
 from connectors.lake.duck import BATCH_ROWS
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
@@ -27,6 +26,7 @@ from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
+from connectors.storage.access import S3Access
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from connectors.lake.access import S3Access, put_file, put_file_if_absent
 from connectors.lake.duck import batches, connect, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
@@ -16,6 +15,7 @@ from connectors.private_files import FILE_MODE, make_private_folder
 from connectors.sinks.addresses import local_path, s3_object
 from connectors.sinks.refusals import room_at_destination, room_for_scratch
 from connectors.sinks.s3_faults import Place, destination_faults
+from connectors.storage.access import S3Access, put_file, put_file_if_absent
 from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from connectors.lake.access import S3Access
 from connectors.sinks.addresses import s3_prefix
+from connectors.storage.access import S3Access
 from schemas.errors import UserError
 
 OTHERS: Final = 0o077

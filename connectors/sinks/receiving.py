@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectors.lake.access import S3Access
-from connectors.object_errors import translated
 from connectors.sinks.checking import Files
 from connectors.sinks.refusals import room_for_scratch
+from connectors.storage.access import S3Access
+from connectors.storage.errors import translated
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 from schemas.manifest import MAX_MANIFEST_BYTES, Manifest

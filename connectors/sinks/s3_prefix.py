@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from connectors.lake.access import PLAIN, S3Access, may_write, put_bytes_if_absent, put_file_if_absent
 from connectors.lake.parts import file_sha256
-from connectors.listing import list_objects
 from connectors.sinks.addresses import s3_prefix
 from connectors.sinks.held_folder import held_folder
 from connectors.sinks.refusals import key_taken, room_for_scratch
 from connectors.sinks.s3_faults import DENIED, Place, destination_faults
+from connectors.storage.access import PLAIN, S3Access, may_write, put_bytes_if_absent, put_file_if_absent
+from connectors.storage.listing import list_objects
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 

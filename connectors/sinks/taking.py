@@ -6,7 +6,6 @@ from typing import Final
 
 import pyarrow as pa
 
-from connectors.lake.access import S3Access
 from connectors.lake.duck import batches, connect
 from connectors.lake.limits import DuckLimits
 from connectors.sinks.accounting import Accounting
@@ -14,6 +13,7 @@ from connectors.sinks.held_folder import held_folder
 from connectors.sinks.selection import Group
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
+from connectors.storage.access import S3Access
 from schemas.manifest_selection import Account, Change
 
 BATCHES_AHEAD: Final = 2

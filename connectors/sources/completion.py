@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, source_file
 from connectors.sources.typed_columns import check_timezone
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError
 

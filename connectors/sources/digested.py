@@ -10,13 +10,13 @@ Publishing needs the rows themselves: `parsing.open_parsed`.
 from collections.abc import Iterator
 from pathlib import Path
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, source_file
 from connectors.sources.process import FileBytes
 from connectors.sources.rejects import RejectBatch
 from connectors.sources.typed_columns import check_timezone
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from schemas.columns import ImportSpec
 from schemas.digest import Digest
 from schemas.errors import FatalError

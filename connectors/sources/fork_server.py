@@ -6,8 +6,8 @@ import sys
 from typing import IO, Final
 
 from connectors.confinement import ONE_THREAD, child_environment
-from connectors.forking.child_process import ChildProcess
-from connectors.forking.owner import Forks, ForkServerDiedError
+from connectors.fork_server.child_process import ChildProcess
+from connectors.fork_server.owner import Forks, ForkServerDiedError
 from schemas.errors import FatalError, MusterError, RetriableError
 
 PARSER_ENVIRONMENT: Final = {

@@ -8,7 +8,7 @@ It sees no file. Each file has a child of its own, which has seen no other.
 
 import sys
 
-from connectors.forking.server import Children, main
+from connectors.fork_server.server import Children, main
 from connectors.sandbox import Confinement, Plan, enter_namespaces, program_files
 from connectors.sources import child
 

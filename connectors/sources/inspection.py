@@ -12,13 +12,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, source_file
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.sources.typed_columns import convert_text
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from schemas.columns import USER_ID, Column, ColumnType, FileFormat, ImportSpec
 from schemas.errors import UserError
 

@@ -22,14 +22,14 @@ from typing import IO, Any, Final, Self
 
 import pyarrow as pa
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.frames import FrameKind, FrameReader, read_batch, read_checked
 from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits
 from connectors.sources.process import FileBytes, ParserProcess
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
 from connectors.sources.typed_columns import check_timezone
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from schemas.columns import ImportSpec
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Final, Protocol
 
 from connectors import sandbox
-from connectors.forking.child_process import ChildProcess
+from connectors.fork_server.child_process import ChildProcess
 from connectors.sources.compression import MAGIC_BYTES
 from connectors.sources.detection import detect
 from connectors.sources.fork_server import PARSERS

@@ -8,8 +8,8 @@ from typing import Final, Protocol, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.objects import ObjectStore
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
+from connectors.storage.objects import ObjectStore
 from schemas.layout import s3_uri
 
 REJECTS_KEPT: Final = 1_000_000

@@ -7,12 +7,12 @@ child and one row group of rejects here, whatever the size of the file.
 from collections import Counter
 from pathlib import Path
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.digested import open_digested
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ProgressListener
 from connectors.sources.rejects import Reject, RejectBatch
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.policy import refuse
 from connectors.verification.rejects_file import RejectsSink

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from orchestration.catalog import migrate
 from orchestration.catalog.engine import Database, create_engine
 from orchestration.catalog.tables import metadata
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 
 ICEBERG_TABLES: Final = ("iceberg_tables", "iceberg_namespace_properties")
 BATCH: Final = 1000

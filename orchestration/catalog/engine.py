@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from schemas.errors import RetriableError
 
 LOCK_TIMEOUT_S: Final = 30

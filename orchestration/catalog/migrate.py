@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from orchestration.catalog.engine import create_engine
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

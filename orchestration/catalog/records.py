@@ -13,7 +13,7 @@ from segmentation.versions import AudienceRef
 
 AudienceState = Literal["awaited", "before", "standing"]
 """awaited: its first import runs or has failed, and only jobs know of it. before: it is from a release that did not
-keep the columns of imports (`orchestration.steps.specs` finds them). standing: all others."""
+keep the columns of imports (`orchestration.kinds.specs` finds them). standing: all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,9 +124,9 @@ def list_(
 ) -> None:
     """List audiences with their current version."""
     del json
-    from orchestration.clock import now_ms
+    from orchestration.catalog.references import ref_of
     from orchestration.operations.audiences import audience_record
-    from orchestration.steps.references import ref_of
+    from orchestration.platform.clock import now_ms
     from schemas.ids import tenant_name
 
     context = lake_context()
@@ -147,9 +147,9 @@ def list_(
 def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
     """Show an audience: version and settings."""
     del json
+    from orchestration.catalog.references import ref_of
+    from orchestration.kinds.specs import present_spec
     from orchestration.operations.audiences import activity_settings, find
-    from orchestration.steps.references import ref_of
-    from orchestration.steps.specs import present_spec
     from schemas.import_targets import kind_of_target
 
     if (kind := kind_of_target(name)) != "audience":

@@ -29,8 +29,8 @@ def audit(
     """Show who did what: people, and Muster by itself."""
     del json
     from orchestration.cli.formatting import clock_time
-    from orchestration.clock import iso, now_ms
     from orchestration.operations.audits import since_ms
+    from orchestration.platform.clock import iso, now_ms
 
     found = catalog_context().audit.search(
         object_=None if audience is None else f"{tenant}/{audience}",

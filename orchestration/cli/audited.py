@@ -182,7 +182,7 @@ def _look_within(context: "Context", path: str, given: Mapping[str, Any]) -> Map
 
 
 def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | None, error: str | None) -> None:
-    from orchestration.auditing import record
+    from orchestration.catalog.auditing import record
     from orchestration.cli.console import say
     from schemas.ids import JobId
 

@@ -18,7 +18,7 @@ from orchestration.cli.session import SESSION, lake_context, receiver_context, s
 
 if TYPE_CHECKING:
     from orchestration.context import Context
-    from orchestration.steps.exports.request import ExportRequest
+    from orchestration.kinds.export.request import ExportRequest
 
 NULL: Final = "\\N"
 ONE_FILE: Final = ".parquet"
@@ -191,9 +191,9 @@ def _folder(context: "Context", request: "ExportRequest") -> None:
 
 
 def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> None:
+    from orchestration.kinds.export.versions import resolve_version
     from orchestration.operations import reading
     from orchestration.operations.audiences import find
-    from orchestration.steps.exports.versions import resolve_version
 
     audience = find(context, request.tenant, request.audience)
     version = resolve_version(context, audience, version=request.version, as_of=request.moment)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import typer
 
 if TYPE_CHECKING:
-    from orchestration.steps.exports.request import ExportRequest
+    from orchestration.kinds.export.request import ExportRequest
     from schemas.export_shape import ExportShape
 
 MIB: Final = 1024 * 1024
@@ -71,8 +71,8 @@ def export_request(
     profile: str | None = None,
 ) -> "ExportRequest":
     """What the options of an export ask for. Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
-    from orchestration.clock import fresh_id
-    from orchestration.steps.exports.request import ExportRequest
+    from orchestration.kinds.export.request import ExportRequest
+    from orchestration.platform.clock import fresh_id
     from schemas.columns import FileFormat
     from schemas.manifest import Compression, ExportFormat, FormulaPolicy
 

@@ -41,8 +41,8 @@ def list_(
     del json
     from typing import cast
 
-    from orchestration.clock import now_ms
     from orchestration.operations.export_jobs import export_record
+    from orchestration.platform.clock import now_ms
     from segmentation.export_jobs import EXPORT_STATES, ExportState
 
     if unknown := [s for s in state or () if s.upper() not in EXPORT_STATES]:

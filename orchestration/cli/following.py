@@ -62,8 +62,8 @@ def wait_for(
 
 
 def _follow(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> "JobView | None":
-    from orchestration.clock import now_ms
     from orchestration.operations.follow import follow
+    from orchestration.platform.clock import now_ms
 
     began = time.monotonic()
     last: JobView | None = None

@@ -138,8 +138,8 @@ def _registered(context: "Context", job_id: "JobId") -> ExitCode:
     """Without --wait: the job's id, and what can be told of it at once."""
     from orchestration.cli.exits import of_job
     from orchestration.cli.following import duplicate_text, result_record
-    from orchestration.clock import now_ms
     from orchestration.operations.follow import look
+    from orchestration.platform.clock import now_ms
 
     deadline = time.monotonic() + REGISTRATION_LOOK_S
     while (view := look(context, job_id, now_ms())) is None and time.monotonic() < deadline:

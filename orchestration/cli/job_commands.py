@@ -41,8 +41,8 @@ def list_(
     del json
     from typing import cast
 
-    from orchestration.clock import now_ms
     from orchestration.operations.job_records import job_record
+    from orchestration.platform.clock import now_ms
     from schemas.messages import JobState
     from segmentation.jobs import STATES
 
@@ -70,10 +70,10 @@ def show(*, job: options.JobArgument, json: options.Json = False) -> None:
     del json
     from orchestration.cli.following import settings_remedy
     from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line
-    from orchestration.clock import now_ms
     from orchestration.operations.follow import look
     from orchestration.operations.job_records import view_record
     from orchestration.operations.notifying import notification_record
+    from orchestration.platform.clock import now_ms
 
     context = catalog_context()
     wanted = job_id(job)
@@ -130,8 +130,8 @@ def wait(*, job: options.JobArgument, timeout: options.Timeout = None, json: opt
     """
     del json
     from orchestration.cli.following import wait_for
-    from orchestration.clock import now_ms
     from orchestration.operations.follow import require_job
+    from orchestration.platform.clock import now_ms
 
     context = catalog_context()
     wanted = job_id(job)
@@ -148,10 +148,10 @@ def cancel(*, job: options.JobArgument, json: options.Json = False) -> None:
     del json
     import time
 
-    from orchestration.clock import now_ms
     from orchestration.operations.follow import await_registration
     from orchestration.operations.job_records import job_record
     from orchestration.operations.jobs import cancel as cancel_job
+    from orchestration.platform.clock import now_ms
 
     context = catalog_context()
     wanted = job_id(job)

@@ -86,8 +86,8 @@ def resume(*, name: Name, tenant: options.Tenant = "default", json: options.Json
     What it has missed is not made up for.
     """
     del json
-    from orchestration.clock import now_ms
     from orchestration.operations.schedules import resume as resume_it
+    from orchestration.platform.clock import now_ms
 
     context = catalog_context()
     print_made(context, resume_it(context, tenant, name, now_ms()))
@@ -100,8 +100,8 @@ def run(*, name: Name, tenant: options.Tenant = "default", json: options.Json = 
     Placeholders are filled as if it were due now.
     """
     del json
-    from orchestration.clock import now_ms
     from orchestration.operations.schedules import find, run_now
+    from orchestration.platform.clock import now_ms
 
     context = stack_context()
     kind = find(context, tenant, name).kind

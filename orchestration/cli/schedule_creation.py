@@ -48,8 +48,8 @@ def create_import(
     changed since its last import is left alone.
     """
     del json
-    from orchestration.clock import now_ms
     from orchestration.operations.schedules import schedule_import
+    from orchestration.platform.clock import now_ms
 
     target, changes = target_of(kind, audience, changes, only_columns=only_columns)
     context = catalog_context()
@@ -106,9 +106,9 @@ def create_export(
     so an address of files has placeholders such as {date}, {time} or {due}.
     """
     del json
-    from orchestration.clock import now_ms
+    from orchestration.kinds.export.recurring import SINCE_LAST
     from orchestration.operations.schedules import schedule_export
-    from orchestration.steps.exports.recurring import SINCE_LAST
+    from orchestration.platform.clock import now_ms
 
     if delta_from not in {None, SINCE_LAST}:
         raise typer.BadParameter("a recurring export begins from its last one, or is whole", param_hint="--delta-from")

@@ -85,8 +85,8 @@ def list_(
 ) -> None:
     """List segments, with their sizes."""
     del json
-    from orchestration.clock import now_ms
     from orchestration.operations.segments import segment_record
+    from orchestration.platform.clock import now_ms
     from schemas.ids import tenant_name
 
     context = catalog_context()
@@ -124,8 +124,8 @@ def show(*, name: Name, tenant: options.Tenant = "default", json: options.Json =
     without an event or a profile, no rule asks about them.
     """
     del json
-    from orchestration.clock import now_ms
     from orchestration.operations import segments as operations
+    from orchestration.platform.clock import now_ms
 
     context = catalog_context()
     standing = operations.find(context, tenant, name)

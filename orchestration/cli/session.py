@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestration.context import Context
     from orchestration.operations.availability import Service
-    from orchestration.settings import Settings
+    from orchestration.platform.settings import Settings
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ SESSION = Session()
 
 def settings() -> "Settings":
     """The settings of this process. Raises `UserError` BAD_SETTINGS."""
-    from orchestration.settings import Settings
+    from orchestration.platform.settings import Settings
 
     return Settings.load()
 

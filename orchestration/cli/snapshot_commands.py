@@ -88,10 +88,10 @@ def create_snapshot(
     WHEN is an expression of EventBridge Scheduler.
     """
     del json
-    from orchestration.clock import now_ms
+    from orchestration.kinds.snapshot.request import SnapshotRequest
     from orchestration.operations.schedules import schedule_snapshot
     from orchestration.operations.snapshots import audience_of
-    from orchestration.steps.snapshots.request import SnapshotRequest
+    from orchestration.platform.clock import now_ms
     from schemas.ids import JobId
 
     context = catalog_context()

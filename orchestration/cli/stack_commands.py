@@ -17,7 +17,7 @@ from orchestration.cli.session import SESSION, catalog_context, plain_context, s
 if TYPE_CHECKING:
     from orchestration.local.status import PartStatus
     from orchestration.operations.workers import RunningWorker, WaitingJobs
-    from orchestration.settings import Settings
+    from orchestration.platform.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,9 +44,9 @@ def up(
     del json
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.engine import Database
-    from orchestration.clock import now_ms
     from orchestration.local import stack
     from orchestration.operations.submit import DEFAULT_TENANT
+    from orchestration.platform.clock import now_ms
 
     ready = stack.up(settings(), free_ports=free_ports, report=_tell)
     database = Database(ready.catalog_url)
@@ -124,8 +124,8 @@ def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
 
 def _waiting() -> "WaitingJobs | None":
     """None also where the catalog cannot be read; the parts say why."""
-    from orchestration.clock import now_ms
     from orchestration.operations.workers import waiting_jobs
+    from orchestration.platform.clock import now_ms
     from schemas.errors import MusterError
 
     try:
@@ -186,10 +186,10 @@ def worker(
     say("A worker starts; Ctrl-C ends it.")
     sys.stdout.flush()
     sys.stderr.flush()
-    module = "orchestration.segment_worker" if segments else "orchestration.worker"
+    module = "orchestration.entrypoints.segment_worker" if segments else "orchestration.entrypoints.worker"
     of_stack = loaded.segment_workers if segments else loaded.workers
     first = of_stack + 1 if stack.status(loaded).running else 1  # the numbers before are those of the stack
-    arguments = ["-m", "orchestration.foreground", module, f"{first}+"]
+    arguments = ["-m", "orchestration.entrypoints.foreground", module, f"{first}+"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606  # no shell
 
 

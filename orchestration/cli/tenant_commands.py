@@ -24,7 +24,7 @@ def create_tenant(*, name: Annotated[str, typer.Argument(metavar="TENANT", help=
 
     Nothing happens when there is one of that name.
     """
-    from orchestration.clock import now_ms
+    from orchestration.platform.clock import now_ms
     from schemas.ids import tenant_name
 
     catalog_context().audiences.add_tenant(tenant_name(name), now_ms())

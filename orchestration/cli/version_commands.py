@@ -21,8 +21,8 @@ def add_to(app: typer.Typer) -> None:
 def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
     """List the kept versions, the newest first."""
     del json
+    from orchestration.catalog.references import ref_of
     from orchestration.operations.audiences import find, version_record
-    from orchestration.steps.references import ref_of
 
     context = lake_context()
     audience = find(context, tenant, name)

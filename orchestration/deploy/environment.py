@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestration.deploy.names import JOB_EVENTS_GROUP, names_of
 from orchestration.deploy.settings import GIB, DeploySettings
-from orchestration.settings import ENV_PREFIX, MIB
+from orchestration.platform.settings import ENV_PREFIX, MIB
 
 FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and is alone there
 CONTAINER_HOME: Final = "/var/lib/muster"

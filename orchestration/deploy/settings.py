@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestration.deploy.reading import Finding, read, read_toml, refuse
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 GIB: Final = 1024**3
 _PRODUCT: Final = Settings()

@@ -16,7 +16,7 @@ from orchestration.local.kafka.topics import topic_differences
 from orchestration.local.parts import all_parts
 from orchestration.local.ports import Ports, accepts, is_free
 from orchestration.local.status import PartState, StackStatus, read_status
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import machine_specs
 from schemas.errors import MusterError
 

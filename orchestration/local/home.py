@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestration.local.ports import LOOPBACK, Ports, is_free, kafka_address, pick_free_ports
-from orchestration.settings import SETTINGS_FILE, Settings
+from orchestration.platform.settings import SETTINGS_FILE, Settings
 from schemas.errors import UserError
 
 PRIVATE_DIRECTORY: Final = 0o700

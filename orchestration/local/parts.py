@@ -15,7 +15,7 @@ from orchestration.local.home import Home
 from orchestration.local.kafka import broker, topics
 from orchestration.local.ports import LOOPBACK, Ports, accepts
 from orchestration.local.processes import HOME_MARK, plain_environment
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
@@ -211,18 +211,18 @@ ENGINE: Final = Part(
 RELAY: Final = Part(
     name="relay",
     needs=("kafka", "s3", "catalog", "engine"),
-    command=_python("orchestration.relay"),
+    command=_python("orchestration.control"),
     speaks_aws=True,
     settled_for_s=1.0,
 )
 
 
 def _worker(number: int) -> Part:
-    return _member(WORKER, number, "orchestration.worker", WORKER_GROUP)
+    return _member(WORKER, number, "orchestration.entrypoints.worker", WORKER_GROUP)
 
 
 def _segment_worker(number: int) -> Part:
-    return _member(SEGMENT_WORKER, number, "orchestration.segment_worker", SEGMENT_WORKER_GROUP)
+    return _member(SEGMENT_WORKER, number, "orchestration.entrypoints.segment_worker", SEGMENT_WORKER_GROUP)
 
 
 def _member(kind: str, number: int, module: str, group: str) -> Part:

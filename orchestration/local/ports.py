@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.kafka_address import hosts
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 from orchestration.local.home import as_toml, write_private
 from orchestration.local.ports import LOOPBACK, Ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
 
 if TYPE_CHECKING:

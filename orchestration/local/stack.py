@@ -18,7 +18,7 @@ from orchestration.local.kafka import users
 from orchestration.local.parts import KAFKA, all_parts, select
 from orchestration.local.ports import Ports, kafka_address
 from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, StackStatus, read_status
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.kafka_address import KafkaAddress
 

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from orchestration.clock import iso, now_ms
 from orchestration.local import processes, seaweedfs
 from orchestration.local.home import Home
 from orchestration.local.parts import RESTART_BACKOFF_S, Context, Part, all_parts, environment, select
 from orchestration.local.ports import Ports, is_free
 from orchestration.local.status import ALREADY_RUNNING, PartState, PartStatus, take_lock, write_status
-from orchestration.settings import Settings
+from orchestration.platform.clock import iso, now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 POLL_S: Final = 0.05

@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from orchestration.clock import now_ms
 from orchestration.notifications import mail, signing, webhook
 from orchestration.notifications.outbox import Notification, Outbox
 from orchestration.notifications.targets import ANYWHERE, PrivateTargets
-from orchestration.settings import Settings
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError
 
 AT_ONCE_S: Final = 5.0

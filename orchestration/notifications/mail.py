@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Any, Final
 
 from orchestration.notifications.deadline import OPERATION_S, TOTAL_S, deadline
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, RetriableError
 
 SECURITY: Final = ("starttls", "tls", "none")

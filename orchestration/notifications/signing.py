@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from schemas.ids import TenantName
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestration.catalog.records import Export, Job
-from orchestration.clock import iso
 from orchestration.context import Context
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.outbox import Notification, Outcome
 from orchestration.notifications.recipients import Recipient, operators
+from orchestration.platform.clock import iso
 from schemas.errors import UserError
 from schemas.ids import JobId
 

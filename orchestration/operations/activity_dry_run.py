@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connectors.pinned import SourceObject
 from connectors.sources.completion import complete_spec
 from connectors.sources.digested import open_digested
 from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject
+from connectors.storage.pinned import SourceObject
 from connectors.verification.verifier import verify_digested
+from orchestration.kinds.specs import activity_import_spec
 from orchestration.operations.dry_run import POLICY, FirstRejects
-from orchestration.steps.specs import activity_import_spec
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
 from schemas.ids import TenantName

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.records import Audience, Retention
-from orchestration.clock import fresh_id, iso, now_ms
+from orchestration.catalog.references import ref_of
+from orchestration.kinds.specs import activity_import_spec, present_spec
 from orchestration.operations.submit import check_names, require_tenant
-from orchestration.steps.references import ref_of
-from orchestration.steps.specs import activity_import_spec, present_spec
+from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.columns import ImportKind, ImportSpec, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, Version, audience_name, tenant_name

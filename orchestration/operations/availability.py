@@ -4,7 +4,7 @@ import socket
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError
 from schemas.kafka_address import hosts
 

@@ -24,10 +24,10 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from orchestration.backup_place import BackupPlace, backup_place
 from orchestration.catalog import copying, migrate
 from orchestration.catalog.records import JobError
-from orchestration.clock import iso, now_ms
+from orchestration.operations.backup_place import BackupPlace, backup_place
+from orchestration.platform.clock import iso, now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.layout import split_s3_uri
 

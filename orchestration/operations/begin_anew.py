@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.clock import now_ms
-from orchestration.relay.worker_group import WorkerGroup
-from orchestration.topic_ids import TopicIds
+from connectors.kafka.topic_ids import TopicIds
+from orchestration.control.worker_group import WorkerGroup
+from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Partition
 from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_WORKER_GROUP
@@ -128,7 +128,7 @@ def _wait_until_told(context: "Context", sleep: Callable[[float], None]) -> None
 
 
 def _topic(context: "Context", topic: str) -> TopicFound:
-    from connectors.publishing.log_ends import log_ends, log_starts
+    from connectors.kafka.log_ends import log_ends, log_starts
 
     bootstrap, partitions = context.settings.kafka_bootstrap, context.settings.partitions
     topic_id, known = TopicIds(bootstrap).of(topic), context.archive.topic_id(topic)
@@ -145,7 +145,7 @@ def _topic(context: "Context", topic: str) -> TopicFound:
 
 
 async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]:
-    from orchestration.faust_process import store_config
+    from orchestration.entrypoints.faust_process import store_config
     from streams.segments import checkpoints
     from streams.segments.log_identity import is_of
     from streams.segments.log_reader import LogReader

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from orchestration.local.home import write_private
-from orchestration.settings import KAFKA_CLIENT, Settings
+from orchestration.platform.settings import KAFKA_CLIENT, Settings
 from schemas.errors import UserError
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, with_credentials
 from schemas.layout import s3_uri

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from connectors.publishing.kafka_errors import kafka_error
-from connectors.publishing.logon import librdkafka_config, metadata, refusals_of
-from orchestration.clock import iso, now_ms
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import librdkafka_config, metadata, refusals_of
+from orchestration.platform.clock import iso, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError, UserError
 from schemas.messages import DeadLetter

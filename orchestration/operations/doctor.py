@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Final, Literal
 
 from connectors.sandbox import described, look
-from orchestration.clock import now_ms
 from orchestration.context import IMPORT_MACHINE
 from orchestration.local import stack
 from orchestration.local.engine.task_containers import lacking
 from orchestration.local.status import PartState, StackStatus
-from orchestration.settings import SANDBOX_REQUIRED, Settings
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from schemas.errors import MusterError, RetriableError
 from schemas.topics import WORKER_GROUP
 

@@ -15,18 +15,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.access import S3Access
 from connectors.lake.duck import connect, literal, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.limits import DuckLimits
-from connectors.pinned import SourceObject
 from connectors.sources.parsing import ParseProgress, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
+from connectors.storage.access import S3Access
+from connectors.storage.pinned import SourceObject
 from connectors.verification.policy import EXAMPLES
 from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
-from orchestration.steps.references import ref_of
-from orchestration.steps.specs import import_spec, present_spec
+from orchestration.catalog.references import ref_of
+from orchestration.kinds.specs import import_spec, present_spec
 from schemas.columns import USER_ID, ImportMode, ImportSpec, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestration.clock import fresh_id, iso, now_ms
 from orchestration.context import EXPORT_MACHINE
+from orchestration.kinds.export.places import check_request
+from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.starting import start_machine
 from orchestration.operations.submit import require_tenant
-from orchestration.steps.exports.places import check_request
-from orchestration.steps.exports.request import ExportRequest
+from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, audience_name, tenant_name
 from segmentation.export_jobs import ENDED

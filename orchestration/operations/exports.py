@@ -9,13 +9,13 @@ from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
 from connectors.sources.fork_server import PARSERS
-from orchestration.clock import iso, now_ms
+from orchestration.kinds.export.places import place_of, profile_of
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.export.shapes import pinned_shape, shape_at_hand
+from orchestration.kinds.export.versions import resolve_version
 from orchestration.operations.audiences import find
 from orchestration.operations.reading import version_files
-from orchestration.steps.exports.places import place_of, profile_of
-from orchestration.steps.exports.request import ExportRequest
-from orchestration.steps.exports.shapes import pinned_shape, shape_at_hand
-from orchestration.steps.exports.versions import resolve_version
+from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
 from schemas.export_shape import AudienceVersion
 from schemas.manifest import Manifest

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from orchestration.catalog.records import Audience, Job
-from orchestration.clock import now_ms
+from orchestration.catalog.references import ref_of
+from orchestration.kinds.receipts import receipt_fault
 from orchestration.operations.archive_fsck import check_archive
 from orchestration.operations.findings import Finding
 from orchestration.operations.mending import mend
-from orchestration.receipts import receipt_fault
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId, Version
 from schemas.layout import (

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from connectors.pinned import SourceObject
 from connectors.sources.completion import complete_spec
 from connectors.sources.inspection import Inspection, inspect
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
+from connectors.storage.pinned import SourceObject
 from orchestration.operations.submit import check_readable, source_of
 from schemas.activity_columns import (
     ATTRIBUTE_TYPES,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestration.clock import iso
+from orchestration.platform.clock import iso
 from schemas.ids import Attempt
 
 if TYPE_CHECKING:

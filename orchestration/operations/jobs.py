@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestration.clock import now_ms
+from orchestration.kinds.send import import_topic
 from orchestration.operations.submit import resubmit
-from orchestration.steps.send import import_topic
+from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId
 from segmentation.jobs import Change

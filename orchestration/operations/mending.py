@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from orchestration.catalog.records import Job
-from orchestration.clock import now_ms
-from orchestration.receipts import make_receipt, outcome_of
-from orchestration.steps.materialised import complete
-from orchestration.steps.references import audience_ref
-from orchestration.steps.specs import keep_spec
+from orchestration.catalog.references import audience_ref
+from orchestration.kinds.materialised import complete
+from orchestration.kinds.receipts import make_receipt, outcome_of
+from orchestration.kinds.specs import keep_spec
+from orchestration.platform.clock import now_ms
 from segmentation.publishing import version_before
 from segmentation.versions import VersionInfo
 

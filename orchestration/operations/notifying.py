@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestration.clock import iso, now_ms
 from orchestration.notifications.recipients import email, webhook
 from orchestration.notifications.targets import PrivateTargets
+from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, tenant_name
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
     from orchestration.notifications.outbox import Notification
     from orchestration.notifications.recipients import Recipient
-    from orchestration.settings import Secret, Settings
+    from orchestration.platform.settings import Secret, Settings
 
 
 def check_recipients(settings: "Settings", emails: Sequence[str], webhooks: Sequence[str]) -> None:

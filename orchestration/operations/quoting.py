@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connectors.pinned import SourceObject
 from connectors.sources.detection import PARQUET_MAGIC
+from connectors.storage.pinned import SourceObject
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.operations.dry_run import DryRun
 from orchestration.quoting.deployment import Deployment
@@ -15,7 +15,7 @@ from orchestration.quoting.work import Work
 
 if TYPE_CHECKING:
     from orchestration.context import Context
-    from orchestration.settings import Settings
+    from orchestration.platform.settings import Settings
 
 
 def prices_of(settings: "Settings") -> Prices:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
+from orchestration.catalog.references import ref_of
+from orchestration.kinds.export.places import require_export_prefix
 from orchestration.operations.submit import DEFAULT_TENANT
-from orchestration.settings import SANDBOX_REQUIRED
-from orchestration.steps.exports.places import require_export_prefix
-from orchestration.steps.references import ref_of
+from orchestration.platform.settings import SANDBOX_REQUIRED
 from schemas.errors import UserError
 from schemas.ids import Version, tenant_name
 from schemas.layout import rejects_key, s3_uri

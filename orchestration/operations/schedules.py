@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.schedules import Schedule, ScheduleKind
-from orchestration.clock import fresh_id, iso
 from orchestration.context import EXPORT_MACHINE, IMPORT_MACHINE
+from orchestration.kinds.export.places import S3, check_request
+from orchestration.kinds.export.recurring import SINCE_LAST
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.scheduled import event_of, run_id
+from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.starting import start_machine
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
-from orchestration.steps.exports.places import S3, check_request
-from orchestration.steps.exports.recurring import SINCE_LAST
-from orchestration.steps.exports.request import ExportRequest
-from orchestration.steps.scheduled import event_of, run_id
-from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.platform.clock import fresh_id, iso
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.export_shape import not_in_a_delta

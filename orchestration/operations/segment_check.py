@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from connectors.lake.activity_relations import Activity, Below
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import Segment
-from orchestration.clock import fresh_id, now_ms
+from orchestration.kinds.segment_meaning import Meaning, Outside, activity_of, meaning_of, outside_of, queries_of
 from orchestration.operations.segments import find
-from orchestration.segment_meaning import Meaning, Outside, activity_of, meaning_of, outside_of, queries_of
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
@@ -176,9 +176,9 @@ def _cuts(context: "Context", request: CutRequested, deadline: float, only: Part
     """Steps 1 and 2. Of a partition that was cut twice, the last."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+    from connectors.kafka.errors import kafka_error
+    from connectors.kafka.logon import librdkafka_config, refusals_of
     from connectors.publishing.activations import ActivationSender
-    from connectors.publishing.kafka_errors import kafka_error
-    from connectors.publishing.logon import librdkafka_config, refusals_of
 
     settings = context.settings
     consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.segment_queries import Explained, Mistyped, Question
 from orchestration.catalog.segment_records import NewRule
+from orchestration.kinds.segment_meaning import Outside, activity_of, meaning_of, outside_of, queries_of
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.operations.submit import require_tenant
-from orchestration.segment_meaning import Outside, activity_of, meaning_of, outside_of, queries_of
 from schemas.errors import UserError
 from schemas.ids import Partition, tenant_name
 from schemas.partitioning import partition_of

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, Standing
-from orchestration.clock import fresh_id, iso, now_ms
 from orchestration.operations.submit import require_tenant
+from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Partition, segment_name, tenant_name
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
@@ -136,7 +136,7 @@ def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | N
     from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
-    from connectors.publishing.logon import answer, librdkafka_config
+    from connectors.kafka.logon import answer, librdkafka_config
 
     said = list(partitions)
     admin = AdminClient({**librdkafka_config(context.settings.kafka_bootstrap), "log_level": 2})

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from orchestration.clock import fresh_id, now_ms
+from orchestration.kinds.snapshot.register import check_time, current_rule
+from orchestration.kinds.snapshot.request import SUFFIX, SnapshotRequest
 from orchestration.operations.submit import check_names, start_snapshot
-from orchestration.steps.snapshots.register import check_time, current_rule
-from orchestration.steps.snapshots.request import SUFFIX, SnapshotRequest
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId, segment_name
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import IMPORT_MACHINE
+from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
+from orchestration.kinds.snapshot.request import SnapshotRequest
+from orchestration.kinds.sources import require_source
+from orchestration.kinds.specs import activity_import_spec, present_spec
 from orchestration.operations.starting import start_machine
-from orchestration.steps.events import KEY_MAX_BYTES, ImportRequest
-from orchestration.steps.snapshots.request import SnapshotRequest
-from orchestration.steps.sources import require_source
-from orchestration.steps.specs import activity_import_spec, present_spec
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.activity_columns import is_fixed
 from schemas.columns import ImportSpec
 from schemas.errors import UserError

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
-from orchestration.settings import Settings
-from orchestration.worker_identity import WorkerIdentity
+from orchestration.platform.settings import Settings
+from orchestration.platform.worker_identity import WorkerIdentity
 from schemas.errors import RetriableError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
@@ -41,8 +41,8 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    from connectors.publishing.kafka_errors import kafka_error
-    from connectors.publishing.logon import answer, librdkafka_config
+    from connectors.kafka.errors import kafka_error
+    from connectors.kafka.logon import answer, librdkafka_config
 
     require_services(settings, "Kafka")
     admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap), "log_level": 2})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from orchestration.kinds.where import Place
 from orchestration.quoting.bills import GB
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
 from orchestration.quoting.pace import workers_seconds
@@ -13,7 +14,6 @@ from orchestration.quoting.quote import DAY_S
 from orchestration.quoting.rates import Rates
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
-from orchestration.steps.where import Place
 
 MOST_ROWS: Final = 10**12
 READING: Final = ("verify", "import")

@@ -7,8 +7,8 @@ from typing import Final
 from connectors.publishing.backlog import BacklogLimit
 from orchestration.deploy.environment import FUNCTION_DISK_MIB, function_disk_mib
 from orchestration.deploy.settings import Machines, Relay, Service, Tasks
-from orchestration.settings import Settings
-from orchestration.steps.where import Place
+from orchestration.kinds.where import Place
+from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from orchestration.kinds.timeouts import LONGEST_S
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
 from orchestration.quoting.places import StagePlaces, allowed_s
 from orchestration.quoting.stages import StageQuote
 from orchestration.quoting.work import Work
-from orchestration.steps.timeouts import LONGEST_S
 from schemas.topics import MAX_JOB_AGE_S
 
 ObstacleCode = Literal["OVER_15_MINUTES", "OVER_TIMEOUT", "OVER_24_HOURS", "OVER_JOB_AGE", "OVER_DISK"]

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from orchestration.kinds.timeouts import timeouts
+from orchestration.kinds.where import COMPARED, MEMBER_BYTES, Place, place_of
+from orchestration.platform.settings import Settings
 from orchestration.quoting.work import Work
-from orchestration.settings import Settings
-from orchestration.steps.timeouts import timeouts
-from orchestration.steps.where import COMPARED, MEMBER_BYTES, Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class StagePlaces:
 
 
 def places_of(work: Work, settings: Settings) -> StagePlaces:
-    """By the file, and by the members that building merges and publishing reads (`steps.view`)."""
+    """By the file, and by the members that building merges and publishing reads (`kinds.view`)."""
     by_file = place_of(settings, work.bytes)
     return StagePlaces(
         verify=by_file,

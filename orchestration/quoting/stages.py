@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any, Final, Literal
 
 from connectors.lake.row_groups import HELD_BYTES
+from orchestration.kinds.where import Place
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
 from orchestration.quoting.pace import held_up, seconds, workers_seconds
@@ -17,7 +18,6 @@ from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates, StageRate
 from orchestration.quoting.work import Work
-from orchestration.steps.where import Place
 
 Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build", "publish"]
 Where = Place | Literal["functions", "workers"]

@@ -61,7 +61,7 @@ class MachineSpec:
 
 
 EVENT_FUNCTION: Final = FunctionSpec(
-    name="JobEvents", handler="orchestration.job_event_handler.publish", timeout_s=60, memory_mb=256
+    name="JobEvents", handler="orchestration.entrypoints.job_event_handler.publish", timeout_s=60, memory_mb=256
 )
 """Hands job events from Kafka on to SNS. No state machine calls it: an event source mapping does, on AWS alone."""
 

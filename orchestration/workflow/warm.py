@@ -12,7 +12,7 @@ from typing import Final
 import boto3
 import duckdb
 
-from orchestration import steps
+from orchestration import kinds as steps
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing
 

@@ -1,4 +1,4 @@
-"""What a segment worker needs to know, as plain values; `orchestration.segment_worker` fills it from the settings."""
+"""Settings of a segment worker as plain values. `orchestration.entrypoints.segment_worker` fills them in."""
 
 from dataclasses import dataclass
 from pathlib import Path

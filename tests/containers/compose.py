@@ -62,7 +62,9 @@ class Compose:
 
     def muster(self, *arguments: str) -> Any:
         """The JSON answer of one command."""
-        return json.loads(self._in_engine("python", "-m", "orchestration.container", "muster", *arguments, "--json"))
+        return json.loads(
+            self._in_engine("python", "-m", "orchestration.entrypoints.container", "muster", *arguments, "--json")
+        )
 
     def put(self, name: str, content: str) -> str:
         """Put a file into the engine's container; its path there."""

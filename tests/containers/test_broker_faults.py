@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.local.kafka.topics import ensure_topics
-from orchestration.settings import Settings
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
 from schemas.messages import JobState
 from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL

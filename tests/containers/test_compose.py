@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, Producer
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from schemas.topics import EVENTS, IMPORTS
 from segmentation.jobs import FINAL
 from tests.containers.compose import SERVICES, Compose, compose, inspect

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 
-from orchestration.container import SECRETS_EXIT_CODE, TERMINATED, USAGE_EXIT_CODE
+from orchestration.entrypoints.container import SECRETS_EXIT_CODE, TERMINATED, USAGE_EXIT_CODE
 from orchestration.local.ports import accepts
 from orchestration.workflow.resources import FunctionSpec, function_specs
 from tests.containers.compose import inspect
@@ -91,7 +91,9 @@ class Function:
     def runtimes(self) -> list[str]:
         """Process ids of the runtime."""
         lines = docker("top", self.name, "-o", "pid,args").splitlines()
-        return [line.split()[0] for line in lines if "orchestration.container" in line and "rie" not in line]
+        return [
+            line.split()[0] for line in lines if "orchestration.entrypoints.container" in line and "rie" not in line
+        ]
 
 
 @contextmanager

@@ -29,7 +29,7 @@ print(sum(sum(d.stats.cache_hits.values()) for d in used), sum(sum(d.stats.cache
 """
 WRITABLE_KERNELS = """
 import os
-from orchestration.container import writable_kernels
+from orchestration.entrypoints.container import writable_kernels
 writable_kernels(os.environ)
 """
 IN_A_PARSER = f"""

@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from segmentation.jobs import FINAL
 from tests.integration.whole_imports import (
     ENGINE,
@@ -27,8 +27,8 @@ from tests.servers.images import PRODUCT, docker
 
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
 
-IMPORTER = "orchestration.container task import"
-PROCESS = f"{sys.executable} -m orchestration.container task"
+IMPORTER = "orchestration.entrypoints.container task import"
+PROCESS = f"{sys.executable} -m orchestration.entrypoints.container task"
 """A task that is no container: the image calls its Python otherwise."""
 
 

@@ -17,7 +17,7 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import JobError, NewJob, PartitionProgress, Retention
 from orchestration.catalog.tables import metadata
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from schemas.columns import Column, ImportSpec
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from connectors.lake.access import S3Access
 from connectors.lake.catalog import LakeCatalog
-from orchestration import container_secrets, handlers
+from connectors.storage.access import S3Access
 from orchestration.catalog import migrate
 from orchestration.catalog.engine import Database
-from orchestration.settings import Secret, Settings
+from orchestration.entrypoints import container_secrets, handlers
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, TenantName
 from segmentation.versions import AudienceRef

@@ -14,7 +14,7 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import Recipient, RecipientStore
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     ACME,
     database,

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.clock import now_ms
 from orchestration.operations.jobs import cancel
-from orchestration.settings import Secret
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from segmentation.jobs import Change, change
 from tests.fakes.deployment import Deployment, make_deployment

@@ -220,7 +220,7 @@ def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
     record = {"kind": "user", "code": "EMPTY_FILE", "message": "no rows", "detail": {"rows": 0}}
     cause = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(record)})
 
-    answer = run("orchestration.handlers.extract_cause", memory_mb=512, real=True).invoke(
+    answer = run("orchestration.entrypoints.handlers.extract_cause", memory_mb=512, real=True).invoke(
         {"job_id": "j", "failure": {"Error": "UserError", "Cause": cause}}
     )
 

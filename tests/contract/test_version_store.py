@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, AudienceName, Version

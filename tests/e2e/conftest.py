@@ -20,10 +20,10 @@ from unittest.mock import patch
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration.catalog.references import ref_of
 from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.settings import Settings
-from orchestration.steps.references import ref_of
+from orchestration.platform.settings import Settings
 from schemas.ids import AudienceName, TenantName, Version
 from tests.conftest import SOURCES, stack_environment, stop_and_check
 from tests.faults.waiting import until

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.lake.access import S3Access
-from orchestration.settings import Settings
+from connectors.storage.access import S3Access
+from orchestration.platform.settings import Settings
 from tests.e2e.conftest import Muster, write
 from tests.unit.lake.support import PARTNER, object_server, secret_of
 

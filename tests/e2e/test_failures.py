@@ -9,14 +9,14 @@ from unittest.mock import patch
 
 import pytest
 
-from orchestration.clock import fresh_id
 from orchestration.context import Context
+from orchestration.control.executions import start_execution
+from orchestration.kinds.events import ImportRequest
+from orchestration.kinds.register import register_import
 from orchestration.local import stack as local_stack
 from orchestration.operations.submit import start
-from orchestration.relay.executions import start_execution
-from orchestration.settings import Settings
-from orchestration.steps.events import ImportRequest
-from orchestration.steps.register import register_import
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
 from schemas.layout import audience_prefix
 from tests.conftest import SOURCES

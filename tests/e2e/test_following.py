@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from connectors.publishing.logon import librdkafka_config
-from orchestration.settings import Settings
+from connectors.kafka.logon import librdkafka_config
+from orchestration.platform.settings import Settings
 from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
 from tests.integration.workers import ROOT, eventually

@@ -10,7 +10,7 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home
 from orchestration.local.ports import Ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

@@ -12,12 +12,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.publishing.logon import librdkafka_config
-from orchestration.clock import fresh_id, now_ms
+from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
+from orchestration.kinds.events import ImportRequest
 from orchestration.operations.submit import start
-from orchestration.settings import Settings
-from orchestration.steps.events import ImportRequest
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.messages import DeadLetter

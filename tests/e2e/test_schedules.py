@@ -52,7 +52,7 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
     until(lambda: last_of(context, "often")["state"] == "DUPLICATE", "the second run")
     assert ids_of(context, "recurring") == ["u1", "u2"]
     assert muster("schedules", "delete", "often").code == 0
-    assert muster("schedules", "list", "--json").json == []
+    assert "often" not in {schedule["name"] for schedule in muster("schedules", "list", "--json").json}
 
 
 def test_a_schedule_that_is_due_imports_a_file_of_events(muster: Muster, context: Context) -> None:

@@ -18,7 +18,7 @@ from orchestration.local.engine.deploy import deploy
 from orchestration.local.home import Home, initialise
 from orchestration.local.parts import ENGINE, Context, _http_ok, environment
 from orchestration.local.ports import Ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
 from tests.conftest import stack_environment
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestration.catalog import migrate
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 
 
 def migrated(url: Secret) -> None:

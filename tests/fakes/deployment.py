@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,15 @@ import pytest
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
-from orchestration import handlers
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.entrypoints import handlers
+from orchestration.kinds.events import ImportRequest
+from orchestration.kinds.materialised import as_row
 from orchestration.operations.jobs import retry
-from orchestration.settings import Secret, Settings
-from orchestration.steps.events import ImportRequest
-from orchestration.steps.materialised import as_row
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Secret, Settings
 from schemas.columns import ImportSpec, RowSchema
 from schemas.errors import RetriableError
 from schemas.ids import JobId, TenantName
@@ -236,13 +237,17 @@ class Deployment:
 
     def versions(self, job: Job) -> list[int]:
         """Numbers of the versions that the job's audience has."""
-        from orchestration.steps.references import audience_ref  # noqa: PLC0415
+        from orchestration.catalog.references import audience_ref  # noqa: PLC0415
 
         return [int(v.version) for v in self.context.versions.versions(audience_ref(job))]
 
     def later(self, **time: float) -> int:
-        """Now and some time later, in milliseconds."""
-        return now_ms() + int(timedelta(**time).total_seconds() * 1000)
+        """Some time after the first call, in milliseconds: however long the test itself takes."""
+        return self._first_call_ms + int(timedelta(**time).total_seconds() * 1000)
+
+    @cached_property
+    def _first_call_ms(self) -> int:
+        return now_ms()
 
 
 def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Deployment:
@@ -255,19 +260,19 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
     archive = InMemoryArchive(deployment.logs)
     vars(context).update(archive=archive, activity_receipts=archive)
     monkeypatch.setattr(handlers, "process_context", lambda: context)
-    monkeypatch.setattr("orchestration.steps.verify.verify_file", deployment.verify_file)
-    monkeypatch.setattr("orchestration.steps.verify.upload_rejects", lambda *_: lambda _path: None)
-    monkeypatch.setattr("orchestration.steps.send.open_parsed", deployment.open_parsed)
+    monkeypatch.setattr("orchestration.kinds.verify.verify_file", deployment.verify_file)
+    monkeypatch.setattr("orchestration.kinds.verify.upload_rejects", lambda *_: lambda _path: None)
+    monkeypatch.setattr("orchestration.kinds.send.open_parsed", deployment.open_parsed)
     monkeypatch.setattr(
-        "orchestration.steps.send.KafkaBacklog",
+        "orchestration.kinds.send.KafkaBacklog",
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
-    monkeypatch.setattr("orchestration.steps.send.archived_log", lambda _, topic: archive.log(topic))
-    for module in ("orchestration.steps.send", "orchestration.relay.archived"):
+    monkeypatch.setattr("orchestration.kinds.send.archived_log", lambda _, topic: archive.log(topic))
+    for module in ("orchestration.kinds.send", "orchestration.control.archived"):
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
         )
-    for module in ("orchestration.steps.send", "orchestration.relay.sweeper", "connectors.publishing.producer"):
+    for module in ("orchestration.kinds.send", "orchestration.control.sweeper", "connectors.publishing.producer"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from confluent_kafka import Producer
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest

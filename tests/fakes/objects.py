@@ -1,11 +1,11 @@
-"""The object store of `connectors.objects` in memory: what the steps, the relay and the sweeper ask of it."""
+"""The object store of `connectors.storage.objects` in memory: what the steps, the relay and the sweeper ask of it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import md5
 
-from connectors.listing import ObjectInfo
-from connectors.pinned import SourceObject
+from connectors.storage.listing import ObjectInfo
+from connectors.storage.pinned import SourceObject
 from schemas.errors import UserError
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestration.clock import fresh_id
+from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.export_jobs import submit
-from orchestration.steps.exports.request import ExportRequest
+from orchestration.platform.clock import fresh_id
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat
 from segmentation.export_jobs import ENDED

@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 from orchestration.catalog.records import Job, Retention
-from orchestration.clock import fresh_id
+from orchestration.platform.clock import fresh_id
 from schemas.columns import ImportMode
 from schemas.ids import AudienceName
 from schemas.layout import staging_prefix

@@ -16,7 +16,7 @@ import sqlalchemy.exc as sa_exc
 from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import NoSuchTableError
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from tests.faults.files import Members
 
 TRIES: Final = 30

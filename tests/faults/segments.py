@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.operations.segments import create, edit, find, read_rule, segment_record, turn
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from connectors.listing import ObjectInfo, list_objects
-from orchestration.steps.references import ref_of
+from connectors.storage.listing import ObjectInfo, list_objects
+from orchestration.catalog.references import ref_of
 from schemas.ids import AudienceName
 from schemas.layout import audience_prefix
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP

@@ -16,7 +16,7 @@ from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka import users
 from orchestration.local.ports import Ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from tests.conftest import stack_environment, stop_and_check
 from tests.faults.proxy import Link, Proxy
 from tests.faults.supervisor import VARIABLE

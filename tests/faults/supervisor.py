@@ -16,7 +16,7 @@ from orchestration.local import parts, seaweedfs, supervisor
 from orchestration.local.kafka.broker import LISTENER
 from orchestration.local.parts import Context, Part
 from orchestration.local.ports import LOOPBACK, accepts, kafka_address
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 VARIABLE: Final = "FAULTS"
 TASKS: Final = "tests.faults.task"

@@ -13,7 +13,7 @@ from typing import Final
 from tests.faults.tracing import STRACE_OPTIONS
 
 FOLDER: Final = "faults"
-MODULE: Final = "orchestration.tasks"
+MODULE: Final = "orchestration.entrypoints.tasks"
 
 
 def armed(home: Path, task: str) -> Path:

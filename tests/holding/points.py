@@ -22,7 +22,7 @@ class Point:
 
 POINTS: Final[Mapping[str, Point]] = {
     # The evidence is there, the job is still VERIFYING.
-    "verifier": Point(module="orchestration.steps.verify", call="verify_file", when="after"),
+    "verifier": Point(module="orchestration.kinds.verify", call="verify_file", when="after"),
     # Every chunk is acknowledged by the broker, no end marker is sent; of events and profiles, nothing is said of it.
     "importer": Point(module="connectors.publishing.importer", call="compare", when="before"),
     "activity importer": Point(module="connectors.publishing.activity_importer", call="compare", when="before"),
@@ -33,8 +33,8 @@ POINTS: Final[Mapping[str, Point]] = {
     # The version is committed, the job is still PUBLISHING.
     "publisher": Point(module="connectors.lake.store", call="IcebergVersionStore.publish", when="after"),
     # The files of a group are written, or its rows sent to a topic; the catalog does not know.
-    "writer": Point(module="orchestration.steps.exports.write", call="write_group", when="after"),
-    "sender": Point(module="orchestration.steps.exports.write", call="send", when="after"),
+    "writer": Point(module="orchestration.kinds.export.write", call="write_group", when="after"),
+    "sender": Point(module="orchestration.kinds.export.write", call="send", when="after"),
 }
 
 

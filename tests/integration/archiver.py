@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from connectors.lake.archive import ActivityArchive
 from orchestration.context import Context
-from orchestration.relay import archiving
-from orchestration.relay.archiving import ArchiveConsumer
-from orchestration.relay.sending import RelayProducer
-from orchestration.settings import Settings
+from orchestration.control import archiving
+from orchestration.control.archiving import ArchiveConsumer
+from orchestration.control.sending import RelayProducer
+from orchestration.platform.settings import Settings
 from streams.counters import Counters
 from tests.integration.quick import QUICK_S
 

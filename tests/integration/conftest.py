@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from tests.integration.workers import Workers, readers_are_kept
 
 
 @pytest.fixture
 def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
     """Workers of segments beside the stack of the file; files about imports have their own."""
-    running = Workers(settings, tmp_path, "orchestration.segment_worker")
+    running = Workers(settings, tmp_path, "orchestration.entrypoints.segment_worker")
     yield running
     running.close()
 

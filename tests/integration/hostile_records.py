@@ -7,9 +7,9 @@ from typing import Any, Final
 import pyarrow as pa
 from confluent_kafka import Producer
 
-from connectors.publishing.logon import librdkafka_config
-from orchestration.clock import fresh_id
-from orchestration.settings import Settings
+from connectors.kafka.logon import librdkafka_config
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.settings import Settings
 from schemas.activity_columns import EVENT_COLUMNS
 from schemas.columns import RowSchema
 from schemas.ids import Partition, Seq, TenantName

@@ -9,12 +9,12 @@ from typing import Any, Final
 from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectors.publishing.logon import librdkafka_config
-from orchestration.clock import fresh_id, now_ms
+from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.operations.segment_check import check
 from orchestration.operations.segments import create, read_rule
-from orchestration.settings import Settings
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
 from schemas.metrics import ACTIVITY
 from schemas.partitioning import partition_of

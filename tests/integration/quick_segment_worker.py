@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-from orchestration import segment_worker
-from orchestration.faust_process import end
+from orchestration.entrypoints import segment_worker
+from orchestration.entrypoints.faust_process import end
 from schemas.segment_messages import MembershipChanges
 from streams.segments import checkpoints, owner
 from streams.segments.ports import send_all

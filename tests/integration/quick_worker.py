@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from orchestration import worker
-from orchestration.faust_process import end
+from orchestration.entrypoints import worker
+from orchestration.entrypoints.faust_process import end
 from streams.staging import S3Store
 from tests.integration.quick import quick, reached
 

@@ -16,16 +16,16 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
+from connectors.kafka.topic_ids import TopicIds
 from orchestration.catalog.segment_records import NewRule
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.control.activations import Activations
+from orchestration.control.archiving import ArchiveConsumer
+from orchestration.control.segment_status import status_fold
 from orchestration.local.kafka.topics import admin_client, ensure_topics
-from orchestration.relay.activations import Activations
-from orchestration.relay.archiving import ArchiveConsumer
-from orchestration.relay.segment_status import status_fold
-from orchestration.settings import Settings
-from orchestration.topic_ids import TopicIds
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, TenantName
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, TOPICS

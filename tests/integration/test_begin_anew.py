@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import Partition
 from schemas.layout import checkpoint_prefix
 from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, TOPICS

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from connectors.lake.store import IcebergVersionStore
-from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home
-from orchestration.settings import Settings
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
 from schemas.messages import JobState
 from tests.integration.whole_imports import (
     STEPS,

@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from segmentation.jobs import FINAL
 from tests.integration.whole_imports import (
     IMPORTER,

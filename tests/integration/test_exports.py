@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.context import Context
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from segmentation.export_jobs import ENDED
 from tests.faults.waiting import until
 from tests.integration.whole.exporting import assert_received, attempts, start
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.faults("writers are killed at random moments, again and again", seconds=60),
 ]
 
-WRITER = "orchestration.container task export"
+WRITER = "orchestration.entrypoints.container task export"
 ROWS = 120_000
 
 

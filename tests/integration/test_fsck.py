@@ -10,20 +10,20 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.lake import archive_users
-from connectors.lake.access import S3Access
 from connectors.lake.archive_commit import read_footer
+from connectors.storage.access import S3Access
 from orchestration.catalog.records import Audience, Job, JobError, NewJob, Retention
+from orchestration.catalog.references import ref_of
 from orchestration.catalog.tables import jobs as job_table
 from orchestration.catalog.tables import partition_progress
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.kinds.materialised import as_row
+from orchestration.kinds.publish import publish
 from orchestration.operations import audiences as operations
 from orchestration.operations.findings import Finding
 from orchestration.operations.fsck import SETTLE_MS, fsck
-from orchestration.settings import Secret, Settings
-from orchestration.steps.materialised import as_row
-from orchestration.steps.publish import publish
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Secret, Settings
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.context import Context
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 from tests.integration.whole_imports import TENANT, assert_published, upload, write_file

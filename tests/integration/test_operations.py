@@ -9,7 +9,7 @@ import pytest
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
 from orchestration.local.status import PartState, PartStatus
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
 from tests.conftest import StartStack
 from tests.integration.whole_imports import assert_published, ended, job_of

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.catalog.references import audience_ref
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
-from orchestration.settings import Settings
-from orchestration.steps.references import audience_ref
+from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.messages import JobState
 from tests.conftest import unavailable

@@ -8,10 +8,10 @@ import signal
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.local.kafka.topics import group_members
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from tests.conftest import StartStack
 from tests.integration.segment_shop import Shop, assert_followed

@@ -16,12 +16,12 @@ import pytest
 
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
+from orchestration.control import archiving
 from orchestration.operations import begin_anew
 from orchestration.operations.segment_check import check
-from orchestration.relay import archiving
-from orchestration.settings import Settings
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName

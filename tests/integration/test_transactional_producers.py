@@ -5,7 +5,7 @@ The workers are held against the rule by the archive (`muster segments check`), 
 
 import pytest
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from tests.conftest import StartStack
 from tests.integration.transactional_shop import (
     USERS,

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import LOCK_TIMEOUT_S
 from orchestration.catalog.records import Job
-from orchestration.clock import fresh_id
+from orchestration.catalog.references import audience_ref
 from orchestration.context import Context
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.engine.lambda_processes import SERVER
-from orchestration.steps.references import audience_ref
+from orchestration.platform.clock import fresh_id
 from schemas.columns import ImportSpec
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.layout import split_s3_uri
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 TENANT = TenantName("default")
 STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 """The states of an append, without REGISTERED: where there is room, the job is admitted as it is registered."""
-IMPORTER, WORKER = "orchestration.container task import", "orchestration.worker"
-VERIFIER, RELAY, ENGINE = "orchestration.container task verify", "orchestration.relay", "engine.server"
+IMPORTER, WORKER = "orchestration.entrypoints.container task import", "orchestration.entrypoints.worker"
+VERIFIER, RELAY, ENGINE = "orchestration.entrypoints.container task verify", "orchestration.control", "engine.server"
 
 
 def write_file(path: Path, seed: int, rows: int) -> set[str]:

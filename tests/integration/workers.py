@@ -21,10 +21,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from connectors.publishing.kafka_errors import kafka_error
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import librdkafka_config
 from orchestration.local.kafka.topics import admin_client
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.errors import RetriableError
 from schemas.layout import split_s3_uri, staging_prefix
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 class Workers:
     """Worker processes that are started again when they end by themselves, as a process supervisor would."""
 
-    def __init__(self, settings: Settings, logs: Path, module: str = "orchestration.worker") -> None:
+    def __init__(self, settings: Settings, logs: Path, module: str = "orchestration.entrypoints.worker") -> None:
         self._module = module
         self._settings = settings
         self._logs = logs

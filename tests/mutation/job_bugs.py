@@ -25,12 +25,12 @@ def unpinned_object(patches: Patches) -> None:
 
         return open_
 
-    patches.replace("connectors.pinned:PinnedBody._open", make)
+    patches.replace("connectors.storage.pinned:PinnedBody._open", make)
 
 
 def fence_ignored(patches: Patches) -> None:
     """An importer does not ask whether its attempt is still the one."""
-    patches.replace("orchestration.steps.send:CatalogFence.check", lambda _: lambda _self: None)
+    patches.replace("orchestration.kinds.send:CatalogFence.check", lambda _: lambda _self: None)
 
 
 def markers_before_acks(patches: Patches) -> None:
@@ -155,7 +155,7 @@ def cancel_while_publishing(patches: Patches) -> None:
 
 def ends_early(patches: Patches) -> None:
     """The longest life of a job is within what clocks may be wrong by: a skew ends it early."""
-    patches.replace("orchestration.relay.sweeper:MAX_JOB_AGE_S", lambda _: 300)
+    patches.replace("orchestration.control.sweeper:MAX_JOB_AGE_S", lambda _: 300)
 
 
 def wrong_duplicates(patches: Patches) -> None:
@@ -167,7 +167,7 @@ def wrong_duplicates(patches: Patches) -> None:
 
         return make_receipt
 
-    patches.replace("orchestration.receipts:make_receipt", make)
+    patches.replace("orchestration.kinds.receipts:make_receipt", make)
 
 
 # --- the other promises ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import load_prices
@@ -13,7 +14,6 @@ from orchestration.quoting.quote import Quote, quote
 from orchestration.quoting.rates import shipped_rates
 from orchestration.quoting.stages import Quoting
 from orchestration.quoting.work import Work
-from orchestration.settings import Settings
 from schemas.columns import ImportKind, ImportMode
 
 PRICES = load_prices()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from tests.servers.ports import free_port
 
 USER = "postgres"

@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.selection import PinnedVersion
+from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.manifest import ExportFormat

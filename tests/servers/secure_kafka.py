@@ -29,7 +29,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from orchestration.local.kafka import broker
 from orchestration.local.kafka.topics import broker_answers
 from orchestration.local.ports import LOOPBACK, Ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from tests.holding.short_lived import ONE_COMPILER
 from tests.integration.workers import eventually
 from tests.servers.certificates import make_certificate

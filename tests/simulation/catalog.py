@@ -14,7 +14,7 @@ from connectors.lake.commit import VersionChange
 from connectors.lake.store import IcebergVersionStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import metadata
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from schemas.columns import RowSchema
 from schemas.errors import RetriableError
 from schemas.ids import JobId, Version

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from connectors.publishing.ports import Delivery
-from orchestration.relay.worker_group import Place
+from orchestration.control.worker_group import Place
 from schemas.errors import RetriableError
 from schemas.ids import Partition
 from tests.simulation.ports import Ports

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import sqlalchemy as sa
 
 from orchestration.catalog.tables import jobs, partition_progress, receipts
-from orchestration.relay.worker_group import Place
+from orchestration.control.worker_group import Place
 from schemas.codec import CODEC
 from schemas.ids import JobId, Version
 from schemas.layout import split_s3_uri

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from connectors.pinned import PinnedBody, SourceObject
+from connectors.storage.pinned import PinnedBody, SourceObject
 from schemas.columns import RowSchema
 from tests.fakes.import_log import GivenSummary
 from tests.simulation.stores import S3Client

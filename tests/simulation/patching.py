@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import orchestration.relay.__main__ as relay
+import orchestration.control.__main__ as relay
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
@@ -98,8 +98,8 @@ def patched() -> Iterator[Holder]:
     clock: Any = SimpleNamespace(monotonic=monotonic, time_ns=time_ns, sleep=time.sleep)
     replaced: dict[str, Any] = {
         # time and randomness
-        "orchestration.clock.time": clock,
-        "orchestration.clock.os": SimpleNamespace(urandom=urandom),
+        "orchestration.platform.clock.time": clock,
+        "orchestration.platform.clock.os": SimpleNamespace(urandom=urandom),
         "streams.materialiser.time": clock,
         "streams.flushing.time": clock,
         "streams.merges.time": clock,
@@ -107,22 +107,22 @@ def patched() -> Iterator[Holder]:
         "streams.materialiser._REPORT_S": 1e9,
         "connectors.lake.commit.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),
         # a process has its context from its world; nothing is parsed by children
-        "orchestration.handlers.process_context": lambda: holder.now.context,
-        "orchestration.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
-        "orchestration.steps.verify.verify_file": verify_file,
-        "orchestration.steps.verify.upload_rejects": lambda *_: lambda _path: None,
-        "orchestration.steps.send.open_parsed": open_parsed,
-        "orchestration.steps.send.publish_import": partial(importer.publish_import, clock=monotonic),
+        "orchestration.entrypoints.handlers.process_context": lambda: holder.now.context,
+        "orchestration.entrypoints.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
+        "orchestration.kinds.verify.verify_file": verify_file,
+        "orchestration.kinds.verify.upload_rejects": lambda *_: lambda _path: None,
+        "orchestration.kinds.send.open_parsed": open_parsed,
+        "orchestration.kinds.send.publish_import": partial(importer.publish_import, clock=monotonic),
         "connectors.publishing.importer.Chunker": partial(Chunker, max_rows=CHUNK_ROWS),
-        "orchestration.steps.notify.courier": lambda _: SimpleNamespace(deliver_at_once=lambda _rows: None),  # threads
+        "orchestration.kinds.notify.courier": lambda _: SimpleNamespace(deliver_at_once=lambda _rows: None),  # threads
         # Kafka
-        "orchestration.steps.send.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
-        "orchestration.relay.sweeper.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
+        "orchestration.kinds.send.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
+        "orchestration.control.sweeper.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
         "connectors.publishing.producer.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
-        "orchestration.steps.send.KafkaBacklog": lambda _, topic, __, *, group: Backlog(
+        "orchestration.kinds.send.KafkaBacklog": lambda _, topic, __, *, group: Backlog(
             holder.now.broker, topic, group
         ),
-        "orchestration.relay.folding.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
+        "orchestration.control.folding.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
         # the lake: tables, and DuckDB
         "connectors.lake.commit.read_history": lambda state: state.history,
         "connectors.lake.commit.commit_once": lambda table, change: table.lake.commit(table, change),
@@ -130,17 +130,17 @@ def patched() -> Iterator[Holder]:
         "connectors.lake.store.parts_of": lambda table, _, info: table.metadata.parts[info.version],
         "connectors.lake.store.read_part": lambda _, part, schema: part_rows(holder.now.store, part, schema),
         "connectors.lake.store.ThreadPoolExecutor": InlinePool,
-        "orchestration.steps.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
+        "orchestration.kinds.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
         "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
         # what only tells people: a report that is not written, and a mail that is not sent, decide nothing
-        "orchestration.steps.verify.StageReport": Idle,
-        "orchestration.steps.send.StageReport": Idle,
-        "orchestration.steps.build.StageReport": Idle,
-        "orchestration.steps.publish.StageReport": Idle,
-        "orchestration.steps.notify.tell": lambda *_: [],
+        "orchestration.kinds.verify.StageReport": Idle,
+        "orchestration.kinds.send.StageReport": Idle,
+        "orchestration.kinds.build.StageReport": Idle,
+        "orchestration.kinds.publish.StageReport": Idle,
+        "orchestration.kinds.notify.tell": lambda *_: [],
         # parts of the relay that imports do not need
-        "orchestration.relay.sweeper.Sweeper._expire_one": lambda *_: None,
-        "orchestration.relay.sweeper.ExportSweeper": Idle,
+        "orchestration.control.sweeper.Sweeper._expire_one": lambda *_: None,
+        "orchestration.control.sweeper.ExportSweeper": Idle,
     }
     for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules"):
         replaced[f"{relay.__name__}.{name}"] = Idle

@@ -3,8 +3,8 @@
 from typing import Any
 
 from orchestration.context import Context
-from orchestration.relay.__main__ import _go_round
-from orchestration.relay.progress import progress_fold
+from orchestration.control.__main__ import _go_round
+from orchestration.control.progress import progress_fold
 from tests.simulation.kernel import Kernel, Process
 
 SLOWER = 50

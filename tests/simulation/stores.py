@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from connectors.listing import ObjectInfo
-from connectors.pinned import SourceObject
+from connectors.storage.listing import ObjectInfo
+from connectors.storage.pinned import SourceObject
 from schemas.errors import RetriableError, UserError
 from tests.simulation.ports import Ports
 
@@ -103,7 +103,7 @@ class ObjectStore:
 
 
 class StepObjects:
-    """What `connectors.objects.ObjectStore` is to steps, relay and sweeper."""
+    """What `connectors.storage.objects.ObjectStore` is to steps, relay and sweeper."""
 
     def __init__(self, store: ObjectStore, ports: Ports) -> None:
         self._store = store
@@ -157,7 +157,7 @@ class StepObjects:
 
 
 class S3Client:
-    """`get_object`, as `connectors.pinned.PinnedBody` calls it; conditions are the server's to check."""
+    """`get_object`, as `connectors.storage.pinned.PinnedBody` calls it; conditions are the server's to check."""
 
     def __init__(self, store: ObjectStore, ports: Ports) -> None:
         self._store = store

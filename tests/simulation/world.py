@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from orchestration import handlers
 from orchestration.catalog.tables import jobs
 from orchestration.context import Context
-from orchestration.settings import Secret, Settings
-from orchestration.tasks import run as run_task
+from orchestration.entrypoints import handlers
+from orchestration.entrypoints.tasks import run as run_task
+from orchestration.platform.settings import Secret, Settings
 from schemas.ids import JobId, TenantName, job_id, new_job_id
 from schemas.topics import IMPORTS, IMPORTS_SMALL
 from segmentation.jobs import FINAL

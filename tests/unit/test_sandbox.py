@@ -13,15 +13,15 @@ import pytest
 from connectors import sandbox
 from connectors.confinement import PACKAGE_ROOT
 from connectors.lake import sql
-from connectors.lake.access import S3Access
 from connectors.lake.sql import Resolved, query
 from connectors.sandbox import Layer, Plan, described, landlock_abi, missing_of, ruleset
 from connectors.sources import fork_server
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
+from connectors.storage.access import S3Access
 from orchestration.operations import doctor
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError
 from tests.unit.lake.support import limits

@@ -8,11 +8,11 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sns as sns
 
+from orchestration.control.summary import FIELD
 from orchestration.deploy.stack.logs import metric_filter, namespace
 from orchestration.deploy.stack.queues import make_topic
 from orchestration.deploy.stack.site import Site
-from orchestration.job_event_handler import NAMESPACE, UNDECODABLE
-from orchestration.relay.summary import FIELD
+from orchestration.entrypoints.job_event_handler import NAMESPACE, UNDECODABLE
 from schemas import metrics
 from schemas.metrics import Metric
 

@@ -13,7 +13,7 @@ from orchestration.deploy.stack.functions import function_role, make_function
 from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.queues import make_queue, make_topic
 from orchestration.deploy.stack.site import Grant, Site
-from orchestration.settings import ENV_PREFIX
+from orchestration.platform.settings import ENV_PREFIX
 from orchestration.workflow.resources import EVENT_FUNCTION
 from schemas.topics import JOB_EVENTS
 

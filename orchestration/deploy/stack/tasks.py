@@ -177,7 +177,7 @@ def make_family(
             for volume, path in VOLUMES.items()
         ],
         health_check=definition.HealthCheckProperty(
-            command=["CMD", "python", "-m", "orchestration.container", "health", health],
+            command=["CMD", "python", "-m", "orchestration.entrypoints.container", "health", health],
             interval=HEALTH_PERIOD_S,
             timeout=20,
             retries=8,

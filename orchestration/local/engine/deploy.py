@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import (
     CLUSTER,
     CONTAINER,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestration.local.engine.s3_events import ObjectCreated
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 ENTRIES_MAX: Final = 10
 PLACEHOLDER: Final = re.compile(r'("?)<([\w-]+)>("?)')

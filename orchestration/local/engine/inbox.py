@@ -15,7 +15,7 @@ from typing import Final
 
 from orchestration.local.engine.s3_events import ObjectCreated, sequencer
 from orchestration.local.seaweedfs import s3_client
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 SWEEP_S: Final = 60.0
 RETRY_S: Final = 2.0

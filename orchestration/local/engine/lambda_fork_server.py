@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 
-from connectors.forking.server import Children, main
+from connectors.fork_server.server import Children, main
 from orchestration.local.engine.lambda_worker import serve
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from connectors.confinement import ONE_THREAD
-from connectors.forking.child_process import ChildProcess
-from connectors.forking.owner import Forks, ForkServerDiedError
+from connectors.fork_server.child_process import ChildProcess
+from connectors.fork_server.owner import Forks, ForkServerDiedError
 from orchestration.local import processes
 from orchestration.local.engine import memory
 

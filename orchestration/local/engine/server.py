@@ -42,12 +42,12 @@ from orchestration.local.parts import HEALTH_PATH
 from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
-from orchestration.logs import configure
-from orchestration.settings import EngineKeys, Settings
+from orchestration.platform.logs import configure
+from orchestration.platform.settings import EngineKeys, Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 
-TASK_MODULE: Final = "orchestration.container"
+TASK_MODULE: Final = "orchestration.entrypoints.container"
 FUNCTIONS_WARM: Final = "orchestration.workflow.warm"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024

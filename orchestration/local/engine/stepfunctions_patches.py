@@ -38,7 +38,7 @@ from orchestration.local.engine import stepfunctions_errors, stepfunctions_execu
 from orchestration.local.engine.ecs_tasks import TaskRunner
 from orchestration.local.engine.moto_parts import PARSER, SERVICE, module, replace_everywhere
 from orchestration.local.ports import LOOPBACK
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 
 def install(settings: Settings, *, port: int, tasks: TaskRunner) -> None:

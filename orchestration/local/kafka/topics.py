@@ -18,9 +18,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     TopicMetadata,
 )
 
-from connectors.publishing.logon import librdkafka_config, metadata
+from connectors.kafka.logon import librdkafka_config, metadata
 from orchestration.local.kafka import users
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
 

@@ -12,14 +12,14 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.local.kafka import broker, users
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.kafka.topics import broker_answers, ensure_rules, ensure_topics
 from orchestration.local.ports import LOOPBACK, kafka_address, pick_free_ports
 from orchestration.local.processes import plain_environment
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.kafka_address import with_credentials
 from schemas.topics import JOB_EVENTS

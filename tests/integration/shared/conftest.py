@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from tests.conftest import stacks
 
 

@@ -15,7 +15,7 @@ from orchestration.local.home import Home
 from orchestration.local.kafka import broker
 from orchestration.local.kafka.topics import broker_answers, ensure_topics
 from orchestration.local.ports import LOOPBACK, Ports, pick_free_ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.topics import JOB_EVENTS
 from tests.conftest import stack_environment
 from tests.fakes.importer import send_raw

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from connectors.lake.access import S3Access
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
+from connectors.kafka.topic_ids import TopicIds
+from connectors.storage.access import S3Access
 from orchestration.context import Context
+from orchestration.control import archiving
+from orchestration.control.archiving import ArchiveConsumer
+from orchestration.control.worker_group import WorkerGroup
 from orchestration.local.kafka.topics import admin_client, ensure_topics
 from orchestration.operations.dead_letters import read as read_dead_letters
-from orchestration.relay import archiving
-from orchestration.relay.archiving import ArchiveConsumer
-from orchestration.relay.worker_group import WorkerGroup
-from orchestration.settings import Secret, Settings
-from orchestration.topic_ids import TopicIds
+from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.segment_messages import ArchiveCommitted, ArchiveWritten

@@ -24,15 +24,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
-from connectors.publishing.log_ends import log_ends
+from connectors.kafka.log_ends import log_ends
+from connectors.kafka.topic_ids import TopicIds
 from connectors.publishing.producer import KafkaTopicLog
 from orchestration.catalog import migrate
 from orchestration.cli.main import main
 from orchestration.context import Context
+from orchestration.control.worker_group import WorkerGroup
 from orchestration.local.kafka.topics import ensure_topics, group_members, topic_differences
-from orchestration.relay.worker_group import WorkerGroup
-from orchestration.settings import Secret, Settings
-from orchestration.topic_ids import TopicIds
+from orchestration.platform.settings import Secret, Settings
 from schemas import topics
 from schemas.errors import FatalError, MusterError, RetriableError
 from schemas.topics import DEAD_LETTERS, IMPORTS, SEGMENT_WORKER_GROUP, TOPICS, WORKER_GROUP
@@ -192,8 +192,8 @@ def test_a_broker_that_is_not_there_is_an_outage(
 ) -> None:
     for waits in (
         "connectors.publishing.producer.METADATA_TIMEOUT_S",
-        "connectors.publishing.log_ends.REQUEST_TIMEOUT_S",
-        "orchestration.topic_ids.TIMEOUT_S",
+        "connectors.kafka.log_ends.REQUEST_TIMEOUT_S",
+        "connectors.kafka.topic_ids.TIMEOUT_S",
     ):
         monkeypatch.setattr(waits, 0.5)
     address = kafka.address(kafka.credentials("right", PASSWORD)).replace(kafka.sasl_ssl, f"127.0.0.1:{free_port()}")
@@ -232,11 +232,17 @@ def test_an_importer_with_a_wrong_password_fails_its_job_and_the_next_one_reads_
         kafka.credentials(logon.stem, PASSWORD)
 
 
-WORKERS = {"orchestration.worker": WORKER_GROUP, "orchestration.segment_worker": SEGMENT_WORKER_GROUP}
+WORKERS = {
+    "orchestration.entrypoints.worker": WORKER_GROUP,
+    "orchestration.entrypoints.segment_worker": SEGMENT_WORKER_GROUP,
+}
 AGAIN = pytest.mark.faults("the same of another program, which takes seconds to load")
 
 
-@pytest.mark.parametrize("module", ["orchestration.worker", pytest.param("orchestration.segment_worker", marks=AGAIN)])
+@pytest.mark.parametrize(
+    "module",
+    ["orchestration.entrypoints.worker", pytest.param("orchestration.entrypoints.segment_worker", marks=AGAIN)],
+)
 def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: Path, module: str) -> None:
     workers = Workers(settings, tmp_path, module)
     try:
@@ -251,10 +257,10 @@ def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: 
 @pytest.mark.parametrize(
     ("module", "code"),
     [
-        pytest.param("orchestration.worker", "LOGON_REFUSED", marks=AGAIN),
-        ("orchestration.segment_worker", "LOGON_REFUSED"),
-        pytest.param("orchestration.worker", "BROKER_NOT_TRUSTED", marks=AGAIN),
-        pytest.param("orchestration.segment_worker", "CREDENTIALS_UNUSABLE", marks=AGAIN),
+        pytest.param("orchestration.entrypoints.worker", "LOGON_REFUSED", marks=AGAIN),
+        ("orchestration.entrypoints.segment_worker", "LOGON_REFUSED"),
+        pytest.param("orchestration.entrypoints.worker", "BROKER_NOT_TRUSTED", marks=AGAIN),
+        pytest.param("orchestration.entrypoints.segment_worker", "CREDENTIALS_UNUSABLE", marks=AGAIN),
     ],
 )
 def test_a_worker_that_kafka_refuses_ends_and_says_why(
@@ -264,7 +270,10 @@ def test_a_worker_that_kafka_refuses_ends_and_says_why(
     assert f"worker ends: {code}: " in says_no_secret(said)
 
 
-@pytest.mark.parametrize("module", ["orchestration.worker", pytest.param("orchestration.segment_worker", marks=AGAIN)])
+@pytest.mark.parametrize(
+    "module",
+    ["orchestration.entrypoints.worker", pytest.param("orchestration.entrypoints.segment_worker", marks=AGAIN)],
+)
 def test_a_worker_that_its_group_does_not_take_ends_and_says_what_it_needs(
     settings: Settings, kafka: SecureKafka, tmp_path: Path, module: str
 ) -> None:
@@ -280,7 +289,7 @@ def test_a_relay_that_kafka_refuses_ends_and_says_why(
 ) -> None:
     refused = settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path), metrics_port=free_port())
     environment = os.environ | refused.environment() | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "orchestration.relay"]
+    command = [sys.executable, "-m", "orchestration.control"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 1
     assert f"{code}: " in says_no_secret(ended.stderr)

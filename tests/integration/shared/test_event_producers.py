@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 
+from connectors.kafka.logon import librdkafka_config
 from connectors.publishing.activity_chunking import ActivitySource
 from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
-from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.sources.digested import open_digested
 from connectors.sources.parsing import open_parsed
 from connectors.verification.verifier import verify_digested
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.activity_columns import EVENT_ID_COLUMN, columns_of
 from schemas.columns import ImportSpec
 from schemas.ids import DEFAULT_TENANT, Attempt, JobId, Partition

@@ -7,10 +7,10 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from connectors.publishing.ports import Delivery, TopicLog
 from connectors.publishing.producer import KafkaTopicLog
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.ids import Partition
 from tests.fakes.import_log import InMemoryTopicLog
 

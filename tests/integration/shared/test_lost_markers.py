@@ -9,12 +9,12 @@ import pytest
 from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job, NewJob
-from orchestration.clock import now_ms
 from orchestration.context import Context
-from orchestration.relay.lost_markers import LOST_AFTER_MS, LostMarkers
-from orchestration.relay.worker_group import WorkerGroup
-from orchestration.settings import Secret, Settings
-from orchestration.steps.materialised import as_row, completion_of
+from orchestration.control.lost_markers import LOST_AFTER_MS, LostMarkers
+from orchestration.control.worker_group import WorkerGroup
+from orchestration.kinds.materialised import as_row, completion_of
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Secret, Settings
 from schemas.columns import ImportSpec
 from schemas.ids import Attempt, JobId, new_job_id
 from schemas.messages import ImportEnded

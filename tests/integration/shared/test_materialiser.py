@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from orchestration.local.kafka.topics import group_members
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL
 from schemas.ids import Partition, new_job_id

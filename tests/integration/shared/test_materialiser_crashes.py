@@ -10,11 +10,11 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.kafka.topics import group_members
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.messages import UserChunk
 from schemas.topics import IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from tests.fakes.importer import interleave, make_import, send, users

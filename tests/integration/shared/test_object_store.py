@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
 from streams.config import StoreConfig
 from streams.staging import ObjectStore, S3Store

@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
-from orchestration.settings import Settings
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
+from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, RetriableError, UserError
 from tests.servers.faulty_s3 import Request, Stall, faulty_proxy
 from tests.unit.sources.reading import collect, spec_of

@@ -11,10 +11,10 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from connectors.kafka.logon import librdkafka_config
 from connectors.publishing import producer
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
 from connectors.publishing.importer import publish_aborted, publish_import
-from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.ports import Fence, Superseded
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.progress import OnProgress
@@ -25,7 +25,7 @@ from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.local import processes
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.columns import Column, ImportSpec
 from schemas.errors import FatalError, RetriableError

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from connectors.kafka.logon import librdkafka_config
 from connectors.publishing import producer
 from connectors.publishing.activations import ActivationSender
-from connectors.publishing.logon import librdkafka_config
+from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
-from orchestration.relay.activations import AGAIN_AFTER_MS, CONTRADICTED_EVERY_MS, Activations
-from orchestration.relay.segment_status import status_fold
-from orchestration.settings import Secret, Settings
-from orchestration.steps.references import ref_of
+from orchestration.control.activations import AGAIN_AFTER_MS, CONTRADICTED_EVERY_MS, Activations
+from orchestration.control.segment_status import status_fold
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, Partition, TenantName

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from connectors.lake.access import put_bytes_if_absent
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
+from connectors.storage.access import put_bytes_if_absent
+from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli import session
 from orchestration.cli.main import main
-from orchestration.clock import fresh_id, now_ms
 from orchestration.context import Context
-from orchestration.relay.segment_checks import SegmentChecks
-from orchestration.settings import Secret, Settings
-from orchestration.steps.references import ref_of
+from orchestration.control.segment_checks import SegmentChecks
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, Partition, TenantName

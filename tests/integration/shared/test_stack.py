@@ -29,8 +29,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     UserScramCredentialUpsertion,
 )
 
+from connectors.kafka.logon import librdkafka_config, metadata
 from connectors.private_files import write_private
-from connectors.publishing.logon import librdkafka_config, metadata
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.doctor import examine
@@ -41,7 +41,7 @@ from orchestration.local.kafka.topics import admin_client, broker_answers, ensur
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.kafka_address import hosts
 from schemas.topics import EVENTS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP

@@ -19,12 +19,12 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from connectors.kafka.logon import librdkafka_config
 from connectors.publishing import producer
-from connectors.publishing.logon import librdkafka_config
 from connectors.publishing.ports import TopicLog
 from connectors.sinks.kafka_topic import abort, end, open_topic, partitions_of, send_group, start
 from connectors.sinks.topic_export import topic_of, totals
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName

@@ -6,13 +6,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.limits import ParseLimits
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName

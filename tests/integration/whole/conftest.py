@@ -12,9 +12,9 @@ from typing import Final
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.clock import fresh_id
 from orchestration.context import Context
 from orchestration.local.parts import SEGMENT_WORKER
+from orchestration.platform.clock import fresh_id
 from schemas.columns import ImportSpec
 from schemas.ids import AudienceName
 from tests.conftest import PARTS, SOURCES, stacks

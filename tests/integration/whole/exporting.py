@@ -3,15 +3,15 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from connectors.listing import list_objects
+from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Export
-from orchestration.clock import fresh_id, now_ms
+from orchestration.catalog.references import ref_of
 from orchestration.context import Context
+from orchestration.control.cleaning import SWEEP_AFTER_MS, ExportCleaner
+from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.export_jobs import submit
 from orchestration.operations.exports import verify_export
-from orchestration.relay.cleaning import SWEEP_AFTER_MS, ExportCleaner
-from orchestration.steps.exports.request import ExportRequest
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.publishing.log_ends import log_ends
+from connectors.kafka.log_ends import log_ends
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.kinds.send import activity_source
 from orchestration.operations.submit import submit_file, submit_object
-from orchestration.steps.send import activity_source
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri
 from schemas.topics import EVENTS, PROFILES

@@ -7,12 +7,12 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
+from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import cancel
 from orchestration.operations.exports import verify_export
-from orchestration.steps.exports.request import ExportRequest
 from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat
 from tests.fakes.receivers import Receiver, script

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from orchestration.catalog.records import Job, Retention
-from orchestration.clock import now_ms
+from orchestration.catalog.references import ref_of
 from orchestration.context import Context
+from orchestration.control.executions import ORPHAN_AFTER_MS
+from orchestration.control.sweeper import LOOK_EVERY_MS, SWEEP_AFTER_MS, Sweeper
 from orchestration.operations.jobs import cancel, retry
-from orchestration.relay.executions import ORPHAN_AFTER_MS
-from orchestration.relay.sweeper import LOOK_EVERY_MS, SWEEP_AFTER_MS, Sweeper
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import now_ms
 from schemas.ids import AudienceName
 from schemas.layout import staging_prefix
 from tests.faults.waiting import until

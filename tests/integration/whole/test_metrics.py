@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from connectors.publishing.logon import librdkafka_config
+from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.local import stack as local_stack
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.topics import JOB_EVENTS
 from tests.faults.waiting import until
 from tests.integration.whole.conftest import PARTITIONS, READERS

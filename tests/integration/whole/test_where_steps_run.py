@@ -3,9 +3,9 @@
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.operations.follow import look
+from orchestration.platform.clock import now_ms
 from tests.integration.whole.conftest import Grown
 from tests.integration.whole_imports import entered, published
 

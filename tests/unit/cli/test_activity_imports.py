@@ -13,7 +13,7 @@ from orchestration.cli.main import main
 from orchestration.cli.rendering import job_lines
 from orchestration.context import Context
 from orchestration.operations.follow import JobView, partition_views, stage_views
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.ids import Attempt
 from schemas.import_targets import RESERVED, activity_spec
 from tests.fakes.catalog import migrated

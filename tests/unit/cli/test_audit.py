@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestration.auditing import record, record_automatic
+from orchestration.catalog.auditing import record, record_automatic
 from orchestration.cli.audited import CHANGES, READS
 from orchestration.cli.main import main
 from orchestration.context import Context

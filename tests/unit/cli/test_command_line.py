@@ -15,7 +15,7 @@ import typer.main
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import app, main
 from orchestration.cli.session import SESSION, Session
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from tests.fakes.catalog import migrated
 
 ROOT = Path(__file__).parents[3]

@@ -4,10 +4,10 @@ import pytest
 
 from orchestration.cli.formatting import usd
 from orchestration.cli.quotes import print_quote
+from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.quote import quote
 from orchestration.quoting.work import Work
-from orchestration.settings import Settings
 from tests.unit.quoting.figures import RATES, deployed, prices
 
 M = 1_000_000

@@ -9,10 +9,10 @@ import pytest
 
 from orchestration.cli.main import main
 from orchestration.cli.segment_commands import say_unseen
-from orchestration.clock import now_ms
 from orchestration.context import Context
 from orchestration.operations.audiences import delete, find, rename
 from orchestration.operations.segments import read_rule
+from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.segment_messages import SegmentStatus

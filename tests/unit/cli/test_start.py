@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from tests.fakes.catalog import migrated
 
 HEAVY = ("boto3", "botocore", "confluent_kafka", "duckdb", "faust", "numba", "numpy", "pyarrow", "pyiceberg")

@@ -10,7 +10,7 @@ from orchestration.deploy import regions
 from orchestration.deploy.environment import environment
 from orchestration.deploy.names import LIMITS, names_of
 from orchestration.deploy.settings import load
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from tests.unit.deploy.conftest import EXAMPLE
 

@@ -11,9 +11,9 @@ from orchestration.deploy.names import names_of
 from orchestration.deploy.settings import load
 from orchestration.deploy.stack.functions import GROUPS, group_of
 from orchestration.notifications.recipients import operators
+from orchestration.platform.settings import ENV_PREFIX, Settings
 from orchestration.quoting.deployment import MACHINE, RELAY, TASK, WORKER
 from orchestration.quoting.idle import Idle
-from orchestration.settings import ENV_PREFIX, Settings
 from orchestration.workflow import resources
 from schemas.errors import FatalError
 from schemas.kafka_address import KafkaAddress

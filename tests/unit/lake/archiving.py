@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.lake.access import S3Access, put_bytes_if_absent
-from connectors.listing import delete_objects, list_objects
+from connectors.storage.access import S3Access, put_bytes_if_absent
+from connectors.storage.listing import delete_objects, list_objects
 from schemas.activity import EVENT_ROWS, PROFILE_ROWS
 from schemas.ids import Partition, TenantName
 from schemas.layout import s3_uri

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage.access import S3Access
 from orchestration.context import Context
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from tests.unit.lake.archiving import Bucket
 from tests.unit.lake.support import BUCKET, limits, object_server
 

@@ -6,8 +6,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage.access import S3Access
 from schemas.ids import JobId
 from segmentation.versions import AudienceRef, BaseMoved, PublishOutcome, PublishRequest
 from tests.unit.lake.support import BUCKET, Parts, counts, limits, request, users

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from connectors.lake.access import S3Access
-from connectors.listing import list_objects
-from orchestration import export_handlers
+from connectors.storage.access import S3Access
+from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Audience, Export
-from orchestration.clock import fresh_id
+from orchestration.catalog.references import ref_of
 from orchestration.context import EXPORT_MACHINE, Context
-from orchestration.settings import Secret, Settings
-from orchestration.steps.exports.request import ExportRequest
-from orchestration.steps.references import ref_of
+from orchestration.entrypoints import export_handlers
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, JobId, TenantName
 from schemas.manifest import ExportFormat

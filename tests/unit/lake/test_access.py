@@ -5,11 +5,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connectors import listing
-from connectors.lake import access
-from connectors.lake.access import S3Access, exists, put_file, put_file_if_absent
 from connectors.lake.duck import connect, extension_path
-from connectors.listing import delete_objects, list_objects
+from connectors.storage import access, listing
+from connectors.storage.access import S3Access, exists, put_file, put_file_if_absent
+from connectors.storage.listing import delete_objects, list_objects
 from tests.unit.lake.support import BUCKET, limits, new_id
 
 

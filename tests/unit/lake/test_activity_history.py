@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from connectors.lake import archive_reading
-from connectors.lake.access import S3Access
 from connectors.lake.activity_history import ActivityHistory
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.store import IcebergVersionStore
-from connectors.listing import delete_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects
 from schemas.activity import EVENT_ROWS, PROFILE_ROWS
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.lake.activity_receipts import ActivityReceipts, StoredRows
 from connectors.lake.archive import ActivityArchive
-from connectors.listing import delete_objects
+from connectors.storage.listing import delete_objects
 from schemas.errors import FatalError
 from schemas.ids import Partition, TenantName
 from schemas.layout import split_s3_uri

@@ -14,16 +14,16 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
 
 from connectors.lake import archive_compaction
-from connectors.lake.access import S3Access
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_compaction import FAN, MERGED_BYTES, MIB, SMALL_BYTES, Compacted, merge_groups
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed
-from connectors.listing import delete_objects
-from orchestration.clock import now_ms
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects
 from orchestration.context import Context
-from orchestration.relay.upkeep import ArchiveKeeper
+from orchestration.control.upkeep import ArchiveKeeper
+from orchestration.platform.clock import now_ms
 from schemas.activity import PROFILE_ROWS
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition, TenantName

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.lake import archive_users
-from connectors.lake.access import S3Access, put_file
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.archive_upkeep import DEFAULT_GRACE
-from connectors.listing import delete_objects
-from orchestration.clock import now_ms
+from connectors.storage.access import S3Access, put_file
+from connectors.storage.listing import delete_objects
 from orchestration.context import Context
-from orchestration.relay.upkeep import ArchiveKeeper
+from orchestration.control.upkeep import ArchiveKeeper
+from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Partition, TenantName
 from schemas.layout import split_s3_uri

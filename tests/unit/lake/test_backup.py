@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from connectors.lake import archive_tables
-from connectors.lake.access import S3Access
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.store import IcebergVersionStore
-from connectors.listing import delete_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects
 from orchestration.catalog import copying
 from orchestration.context import Context
 from orchestration.operations.backup import backup, restore
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.activity import EVENT_ROWS
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Version

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.build import BaseVersion, BuiltVersion, ImportedParts, build_version, compare
-from connectors.listing import list_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import list_objects
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, Version

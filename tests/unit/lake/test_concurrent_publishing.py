@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage.access import S3Access
 from segmentation.versions import AlreadyPublished, Published, SupersededBy
 from tests.unit.lake.crashes import (
     CRASH_POINTS,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.cut_parts import parts_of_cut
 from connectors.lake.parts import read_part
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import FatalError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName

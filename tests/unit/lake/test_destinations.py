@@ -12,14 +12,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from connectors.lake import access
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.destinations import Destination
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.s3_prefix import S3Prefix
 from connectors.sinks.selection import PinnedVersion
+from connectors.storage import access
+from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, new_job_id

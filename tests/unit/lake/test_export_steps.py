@@ -11,24 +11,24 @@ from typing import Any
 
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.sinks import exporting
 from connectors.sinks.export_files import write_files
 from connectors.sinks.s3_prefix import S3Prefix
+from connectors.storage.access import S3Access
 from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
-from orchestration.clock import fresh_id, now_ms
+from orchestration.catalog.references import ref_of
 from orchestration.context import EXPORT_MACHINE
+from orchestration.control import cleaning
+from orchestration.control.cleaning import RETRY_AFTER_MS, ExportCleaner
+from orchestration.control.exporting import HEARTBEAT_MS, ExportSweeper
+from orchestration.control.sweeper import Sweeper
+from orchestration.kinds.export import plan, view
+from orchestration.kinds.export.places import order_of, request_of
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
 from orchestration.operations.fsck import fsck
-from orchestration.relay import cleaning
-from orchestration.relay.cleaning import RETRY_AFTER_MS, ExportCleaner
-from orchestration.relay.exporting import HEARTBEAT_MS, ExportSweeper
-from orchestration.relay.sweeper import Sweeper
-from orchestration.steps.exports import plan, view
-from orchestration.steps.exports.places import order_of, request_of
-from orchestration.steps.references import ref_of
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.export_shape import ExportShape
@@ -60,8 +60,8 @@ def error_of(export: Export) -> str:
     return export.error.code
 
 
-def sweep(exports: Exports, **later: float) -> None:
-    now = now_ms() + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
+def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None:
+    now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
     ExportSweeper(exports.context).look(now)
     with ThreadPoolExecutor(1) as pool:
         ExportCleaner(exports.context, threading.Event()).look(now, pool)
@@ -287,7 +287,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
 def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
-    monkeypatch.setattr("orchestration.steps.exports.heart.BEAT_S", 0.01)
+    monkeypatch.setattr("orchestration.kinds.export.heart.BEAT_S", 0.01)
     write = write_files
 
     def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:
@@ -466,10 +466,11 @@ def test_an_export_whose_execution_was_stopped_is_cancelled_unless_its_manifest_
 def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
-    exports.context.exports.begin_group(export.export_id, 1, now_ms=now_ms())
-    sweep(exports, milliseconds=HEARTBEAT_MS - 1_000)
+    begun = now_ms()
+    exports.context.exports.begin_group(export.export_id, 1, now_ms=begun)
+    sweep(exports, since=begun, milliseconds=HEARTBEAT_MS - 1_000)
     assert exports.workflow.started == []
-    sweep(exports, milliseconds=HEARTBEAT_MS + 1_000)
+    sweep(exports, since=begun, milliseconds=HEARTBEAT_MS + 1_000)
     assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
     assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
     # The frozen writer wakes up: its execution has nothing to say any more.
@@ -672,7 +673,7 @@ def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) ->
 def topic(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
     """The topic that exports to `kafka://members` go to."""
     log = InMemoryTopicLog(3)
-    monkeypatch.setattr("orchestration.steps.exports.topics.open_topic", lambda *_, **__: log)
+    monkeypatch.setattr("orchestration.kinds.export.topics.open_topic", lambda *_, **__: log)
     return log
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from connectors.lake.access import S3Access
 from connectors.lake.catalog import LakeCatalog
-from connectors.listing import list_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import list_objects
 from tests.unit.lake.support import BUCKET, new_id
 
 TIMES = 10

@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
 
-from connectors.lake.access import S3Access
 from connectors.lake.duck import audience_relation, connect, extension_path
 from connectors.lake.limits import DuckLimits
 from connectors.lake.store import IcebergVersionStore
-from connectors.listing import list_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import list_objects
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, Version

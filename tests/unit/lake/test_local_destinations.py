@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.addresses import local_path, s3_object, s3_prefix
 from connectors.sinks.destinations import Destination, destination
@@ -23,6 +22,7 @@ from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.stages import Stages
+from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import new_job_id

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.faults import lake_faults
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks.parquet_export import _put, export_parquet
+from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Version

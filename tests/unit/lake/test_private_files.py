@@ -7,7 +7,7 @@ import pytest
 
 from connectors.private_files import make_private_folder, write_private
 from connectors.sinks.local_folder import LocalFolder
-from orchestration.backup_place import DirectoryPlace
+from orchestration.operations.backup_place import DirectoryPlace
 
 
 def mode(path: Path) -> int:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.sinks.destinations import destination
 from connectors.sinks.profiles import KEYS, DestinationProfile, load_profile
+from connectors.storage.access import S3Access
 from schemas.errors import UserError
 
 FULL = """

@@ -14,9 +14,9 @@ import typer.main
 from pyiceberg.utils.config import Config
 from sqlglot import exp
 
-from connectors.lake.access import S3Access
 from connectors.lake.duck import extension_path, literal
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage.access import S3Access
 from orchestration.cli.main import app
 from schemas.columns import ColumnType
 from schemas.manifest import Manifest

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from connectors.lake.access import S3Access
+from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
+from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
 from orchestration.context import EXPORT_MACHINE
+from orchestration.control.schedules import LOOK_EVERY_MS, Schedules
+from orchestration.kinds.export.recurring import of_schedule
+from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations.audiences import delete, expire
 from orchestration.operations.export_jobs import retry
 from orchestration.operations.schedules import last_run, schedule_export
-from orchestration.relay.schedules import LOOK_EVERY_MS, Schedules
-from orchestration.steps.exports.recurring import of_schedule
-from orchestration.steps.references import ref_of
-from orchestration.steps.scheduled import event_of, run_id
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from schemas.ids import JobId

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.lake import role_keys
-from connectors.lake.access import S3Access, put_bytes_if_absent
 from connectors.lake.duck import connect, rows_sql
 from connectors.lake.store import IcebergVersionStore
-from connectors.objects import ObjectStore
+from connectors.storage.access import S3Access, put_bytes_if_absent
+from connectors.storage.objects import ObjectStore
 from schemas.columns import RowSchema
 from schemas.ids import Version
 from streams.config import StoreConfig

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.lake.access import put_bytes_if_absent
+from connectors.storage.access import put_bytes_if_absent
 from orchestration.catalog.segment_records import NewRule
-from orchestration.clock import fresh_id
 from orchestration.context import Context
+from orchestration.control.segment_checks import SegmentChecks
 from orchestration.operations import segment_check
-from orchestration.relay.segment_checks import SegmentChecks
-from orchestration.settings import Secret, Settings
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Partition, Version

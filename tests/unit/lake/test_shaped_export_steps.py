@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from connectors.lake.access import S3Access
+from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
-from orchestration.clock import fresh_id
+from orchestration.kinds.export.places import order_of, request_of
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import retry
-from orchestration.steps.exports.places import order_of, request_of
+from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
 from schemas.export_shape import ExportShape
 from schemas.ids import AudienceName, TenantName
@@ -86,7 +86,7 @@ def test_each_run_of_a_schedule_suppresses_who_is_on_the_list_then(exports: Expo
 def topic(monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
     """The topic that exports to `kafka://members` go to."""
     log = InMemoryTopicLog(3)
-    monkeypatch.setattr("orchestration.steps.exports.topics.open_topic", lambda *_, **__: log)
+    monkeypatch.setattr("orchestration.kinds.export.topics.open_topic", lambda *_, **__: log)
     return log
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.lake.access import S3Access
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks import exporting
 from connectors.sinks.checking import import_spec
@@ -21,6 +20,7 @@ from connectors.sinks.export_files import write_files
 from connectors.sinks.exporting import ExportOrder, GroupWritten, finish, write_group
 from connectors.sinks.selection import PinnedVersion, Selection, whole_groups
 from connectors.sinks.shaping import Attributes, Shape, Suppression
+from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 
 from connectors.confinement import child_environment
-from connectors.lake.access import S3Access
 from connectors.lake.duck import connect, extension_path, literal
 from connectors.lake.sql import Resolved, query
 from connectors.lake.sql_child import _make_views, _parse, _system_names
 from connectors.lake.sql_tree import AudienceCall, RejectsCall, replace_calls
+from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from tests.unit.children import running

@@ -8,7 +8,7 @@ from orchestration.local.home import Home
 from orchestration.local.parts import KAFKA, RELAY, S3, Context, Part, environment
 from orchestration.local.ports import Ports
 from orchestration.local.processes import HOME_MARK
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 
 SECRET = "of-the-store-and-nobody-else"
 

@@ -21,7 +21,7 @@ from orchestration.local.parts import Context, Part, all_parts, select
 from orchestration.local.ports import Ports, pick_free_ports
 from orchestration.local.status import PartState, read_status, take_lock
 from orchestration.local.supervisor import PartRunner, StateTable
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from tests.conftest import stack_environment

@@ -19,7 +19,7 @@ from orchestration.local.engine.task_containers import TIMED_OUT, DockerLauncher
 from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder
 from orchestration.local.home import Home
 from orchestration.operations.doctor import diagnose
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 FAKE = """#!{python}
 import json, os, sys

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from orchestration.local.kafka import topics
 from orchestration.local.kafka.topics import TopicDifference, _await_leaders, _differences
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.topics import TOPICS
 
 SPEC = next(spec for spec in TOPICS if spec.partitions is None)

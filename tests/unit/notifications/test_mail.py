@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.notifications import mail
 from orchestration.notifications.mail import MailServer
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, RetriableError
 from tests.servers.certificates import make_certificate
 from tests.servers.mail import mail_server

@@ -14,14 +14,14 @@ import pytest
 from orchestration.catalog import migrate
 from orchestration.catalog.records import JobError
 from orchestration.context import Context
+from orchestration.control.notifying import Notifier
+from orchestration.kinds.notify import notify, notify_unregistered
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.receiving import verify
 from orchestration.notifications.signing import signing_key
 from orchestration.notifications.telling import outcome_of, tell
 from orchestration.operations.notifying import resend, set_recipients, webhook_key
-from orchestration.relay.notifying import Notifier
-from orchestration.settings import Secret, Settings
-from orchestration.steps.notify import notify, notify_unregistered
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from tests.contract.test_catalog import ACME, AUDIENCE_ID, VIP, job_number, new_job

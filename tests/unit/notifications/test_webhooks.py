@@ -16,7 +16,7 @@ from orchestration.notifications import receiving, webhook
 from orchestration.notifications.receiving import RefusedError, verify
 from orchestration.notifications.signing import headers, signing_key
 from orchestration.notifications.targets import PrivateTargets, refused
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from schemas.errors import RetriableError, UserError
 from schemas.ids import TenantName
 from tests.servers.certificates import make_certificate

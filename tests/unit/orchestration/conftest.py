@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.settings import Secret
+from orchestration.platform.settings import Secret
 from tests.fakes.deployment import Deployment, make_deployment
 
 

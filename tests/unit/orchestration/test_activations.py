@@ -7,8 +7,8 @@ import pytest
 
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import NewRule
+from orchestration.control.activations import Activations
 from orchestration.operations.audiences import delete
-from orchestration.relay.activations import Activations
 from schemas.ids import AudienceName, JobId
 from schemas.segment_messages import ActivationMessage, RuleActivated, SegmentDeleted
 from segmentation.rules.parser import parse_rule

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from connectors.lake.activity_receipts import StoredRows
-from connectors.pinned import SourceObject
 from connectors.sources.completion import complete_spec
 from connectors.sources.parsing import ParsedFile, open_parsed
+from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
+from orchestration.control.answers import Answers
+from orchestration.control.events import job_event
+from orchestration.control.liveness import WorkerLiveness
+from orchestration.control.sweeper import Sweeper
 from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
 from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
 from orchestration.operations.jobs import cancel
-from orchestration.relay.answers import Answers
-from orchestration.relay.events import job_event
-from orchestration.relay.liveness import WorkerLiveness
-from orchestration.relay.sweeper import Sweeper
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import Partition
@@ -69,9 +69,9 @@ def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.Monk
     def completed(source: SourceObject, spec: ImportSpec, limits: Any, _: object) -> ImportSpec:
         return complete_spec(local(source), spec, limits)
 
-    monkeypatch.setattr("orchestration.steps.verify.verify_file", verify)
-    monkeypatch.setattr("orchestration.steps.verify.complete_spec", completed)
-    monkeypatch.setattr("orchestration.steps.send.open_parsed", parsed)
+    monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
+    monkeypatch.setattr("orchestration.kinds.verify.complete_spec", completed)
+    monkeypatch.setattr("orchestration.kinds.send.open_parsed", parsed)
 
 
 def of_events(deployment: Deployment, content: str = ORDERS, **overrides: Any) -> Job:

@@ -9,16 +9,16 @@ import boto3
 import pytest
 
 from connectors.sandbox import Layer
-from orchestration import serving
 from orchestration.context import EXPORT_MACHINE, Context
 from orchestration.deploy import settings as deployment
 from orchestration.deploy.environment import environment
-from orchestration.faust_process import store_config
+from orchestration.entrypoints import serving
+from orchestration.entrypoints.faust_process import store_config
 from orchestration.local.kafka.topics import group_members
 from orchestration.local.parts import aws_environment
 from orchestration.operations import doctor
 from orchestration.operations.availability import require_services
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
 from streams.staging import S3Store
 

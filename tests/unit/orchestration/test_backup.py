@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.backup_place import DirectoryPlace
 from orchestration.catalog import copying
 from orchestration.catalog.engine import Database
 from orchestration.operations.backup import MANIFEST, _end_live, restore
-from orchestration.settings import Secret
+from orchestration.operations.backup_place import DirectoryPlace
+from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from tests.contract.test_catalog import new_job
 from tests.fakes.catalog import migrated

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from orchestration.kinds.events import ImportRequest, read_event
 from orchestration.local.engine.s3_events import ObjectCreated
 from orchestration.operations.inspection import inspect_source
 from orchestration.operations.schedules import schedule_import
 from orchestration.operations.submit import submit_object
-from orchestration.settings import Secret
-from orchestration.steps.events import ImportRequest, read_event
+from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import serving
-from orchestration.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
+from orchestration.entrypoints import serving
+from orchestration.entrypoints.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
 from orchestration.local import seaweedfs
 from orchestration.local.ports import Ports
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 
 FIB_TRIE = """Main:
@@ -57,7 +57,7 @@ def test_what_is_no_word_of_ours_is_a_usage_error(arguments: list[str], capsys: 
 def test_sigterm_ends_a_program_that_does_not_expect_it(tmp_path: Path) -> None:
     (tmp_path / "awslambdaric.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(600)\n")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
-    command = [sys.executable, "-m", "orchestration.container", "lambda", "handler"]
+    command = [sys.executable, "-m", "orchestration.entrypoints.container", "lambda", "handler"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
@@ -68,7 +68,7 @@ def test_sigterm_ends_a_program_that_does_not_expect_it(tmp_path: Path) -> None:
 def test_sigterm_is_heeded_while_the_kernels_are_copied(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
-from orchestration import container
+from orchestration.entrypoints import container
 container.writable_kernels = lambda env: os.kill(os.getpid(), signal.SIGTERM)
 sys.exit(container.main(["lambda", "handler"]))
 """

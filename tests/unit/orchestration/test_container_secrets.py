@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
 
-from orchestration import handlers
-from orchestration.container import SECRETS_EXIT_CODE
-from orchestration.container_secrets import point_to_kafka_credentials, provide
-from orchestration.settings import Settings
+from orchestration.entrypoints import handlers
+from orchestration.entrypoints.container import SECRETS_EXIT_CODE
+from orchestration.entrypoints.container_secrets import point_to_kafka_credentials, provide
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError, UserError
 from tests.servers.moto_aws import REGION, client, environment, moto_server
 
@@ -259,7 +259,7 @@ def test_a_refused_logon_is_tried_again_where_the_secret_is_another_now(
 def run(tmp_path: Path, endpoint: str, arns: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """The entry point with a program that tells its settings, and then the password."""
     (tmp_path / "awslambdaric.py").write_text(
-        "from orchestration.settings import Settings\n"
+        "from orchestration.platform.settings import Settings\n"
         "settings = Settings.load()\n"
         "print(settings, len(settings.catalog_url.reveal()) > 20)\n"
     )
@@ -270,7 +270,7 @@ def run(tmp_path: Path, endpoint: str, arns: dict[str, str]) -> subprocess.Compl
         "MUSTER_HOME": str(tmp_path / "home"),
         "MUSTER_SECRETS": json.dumps(arns),
     }
-    command = [sys.executable, "-m", "orchestration.container", "lambda", "handler"]
+    command = [sys.executable, "-m", "orchestration.entrypoints.container", "lambda", "handler"]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from orchestration.catalog.records import Audience, Retention
 from orchestration.context import Context
+from orchestration.kinds.export.places import place_of
+from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations import reading
-from orchestration.settings import Settings
-from orchestration.steps.exports.places import place_of
-from orchestration.steps.exports.request import ExportRequest
+from orchestration.platform.settings import Settings
 from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName

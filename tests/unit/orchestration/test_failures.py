@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from orchestration import handlers
 from orchestration.catalog.records import JobError
-from orchestration.handlers import errors_by_name
-from orchestration.settings import Settings
-from orchestration.steps.fail import error_of, extract_cause
+from orchestration.entrypoints import handlers
+from orchestration.entrypoints.handlers import errors_by_name
+from orchestration.kinds.fail import error_of, extract_cause
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 

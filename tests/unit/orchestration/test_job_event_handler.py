@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestration import job_event_handler
-from orchestration.job_event_handler import publish
+from orchestration.entrypoints import job_event_handler
+from orchestration.entrypoints.job_event_handler import publish
 from schemas.codec import CODEC
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName

@@ -10,12 +10,12 @@ from confluent_kafka import KafkaError, KafkaException
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.control.absence import WorkerAbsence
+from orchestration.control.lag import LOOK_EVERY_MS, StreamLag, lag_record, taken
+from orchestration.control.worker_group import WorkerGroup
 from orchestration.operations.follow import without_worker_s
 from orchestration.operations.workers import waiting_jobs
-from orchestration.relay.absence import WorkerAbsence
-from orchestration.relay.lag import LOOK_EVERY_MS, StreamLag, lag_record, taken
-from orchestration.relay.worker_group import WorkerGroup
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.ids import Attempt
 from schemas.topics import IMPORTS, IMPORTS_SMALL
 from tests.fakes.catalog import migrated

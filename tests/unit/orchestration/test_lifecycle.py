@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.clock import now_ms
 from orchestration.operations.jobs import cancel
+from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.messages import ImportEnded, JobState
 from tests.fakes.deployment import HANDLER_OF, Deployment
@@ -169,7 +169,7 @@ def test_a_zombie_importer_of_an_earlier_attempt_changes_nothing(
             deployment.step(job, "import_to_kafka")
         return sending(*arguments)
 
-    monkeypatch.setattr("orchestration.steps.send.open_parsed", overtake)
+    monkeypatch.setattr("orchestration.kinds.send.open_parsed", overtake)
     assert deployment.step(job, "import_to_kafka")["state"] == "AWAITING"
     after = deployment.context.jobs.get(job.job_id)
     assert (after.state, after.attempt) == ("AWAITING", 2)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestration.handlers import errors_by_name
-from orchestration.logs import JsonFormatter, TextFormatter, configure
-from orchestration.settings import Settings
+from orchestration.entrypoints.handlers import errors_by_name
+from orchestration.platform.logs import JsonFormatter, TextFormatter, configure
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.log_ids import bind, bound, current
 
@@ -25,7 +25,7 @@ def as_it_was() -> Iterator[None]:
 
 
 def record(message: str, *args: object) -> logging.LogRecord:
-    return logging.LogRecord("orchestration.steps", logging.INFO, __file__, 1, message, args, None)
+    return logging.LogRecord("orchestration.kinds", logging.INFO, __file__, 1, message, args, None)
 
 
 def test_a_line_is_one_object_with_the_ids_that_are_bound() -> None:
@@ -37,7 +37,7 @@ def test_a_line_is_one_object_with_the_ids_that_are_bound() -> None:
     assert fields.pop("time").endswith("+00:00")
     assert fields == {
         "level": "INFO",
-        "logger": "orchestration.steps",
+        "logger": "orchestration.kinds",
         "message": "3 rows\nsecond line é",
         "job": "j1",
         "tenant": "acme",

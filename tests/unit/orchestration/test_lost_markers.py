@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.relay.answers import Answers
-from orchestration.relay.liveness import WorkerLiveness
-from orchestration.relay.lost_markers import LostMarkers
-from orchestration.steps.materialised import from_row
+from orchestration.control.answers import Answers
+from orchestration.control.liveness import WorkerLiveness
+from orchestration.control.lost_markers import LostMarkers
+from orchestration.kinds.materialised import from_row
 from schemas.codec import CODEC
 from schemas.ids import Partition
 from schemas.layout import intent_key, result_key
@@ -129,7 +129,7 @@ def test_an_empty_object_in_staging_is_absent(deployment: Deployment, which: str
 
 
 def test_an_announcement_that_comes_after_all_is_believed(deployment: Deployment) -> None:
-    from orchestration.steps.materialised import completion_of  # noqa: PLC0415
+    from orchestration.kinds.materialised import completion_of  # noqa: PLC0415
 
     job = waiting(deployment)
     look(deployment, Position(at=3, end=3), 1, 2.1)

@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.catalog.segment_records import NewRule
-from orchestration.metrics import serve_metrics
-from orchestration.relay.metrics import RelayMetrics
-from orchestration.settings import Secret, Settings
+from orchestration.control.metrics import RelayMetrics
+from orchestration.platform.metrics import serve_metrics
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
 from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.relay.other_logs import OtherLogs
+from orchestration.control.other_logs import OtherLogs
 from schemas.ids import Partition
 from schemas.metrics import OTHER_LOG
 from tests.unit.notifications.test_telling import make_context

@@ -7,9 +7,9 @@ import pytest
 from orchestration.operations.activity_dry_run import ActivityDryRun
 from orchestration.operations.dry_run import DryRun
 from orchestration.operations.quoting import prices_of, quote_of, work_of
+from orchestration.platform.settings import Settings
 from orchestration.quoting.prices import load_prices
 from orchestration.quoting.work import Work
-from orchestration.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import Version
 from segmentation.versions import MembershipCounts

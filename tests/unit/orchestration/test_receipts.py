@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.receipts import make_receipt, receipt_fault
+from orchestration.kinds.receipts import make_receipt, receipt_fault
 from schemas.columns import ImportSpec, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError

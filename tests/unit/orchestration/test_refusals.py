@@ -9,25 +9,25 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from orchestration import demo
 from orchestration.catalog.records import JobError, NewJob
+from orchestration.catalog.references import audience_ref
 from orchestration.context import Context
+from orchestration.control.sweeper import LOOK_EVERY_MS, Sweeper
+from orchestration.entrypoints import demo
+from orchestration.kinds.attempts import MAX_ATTEMPTS
+from orchestration.kinds.build import build
+from orchestration.kinds.events import ImportRequest
+from orchestration.kinds.fail import MAX_RETRIES, retry_import
+from orchestration.kinds.publish import publish
+from orchestration.kinds.register import _refused_job
+from orchestration.kinds.send import send
 from orchestration.operations import audiences, jobs
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
 from orchestration.operations.exports import written_as
 from orchestration.operations.follow import REGISTRATION_S, await_registration, follow, submitted_ms
 from orchestration.operations.submit import resubmit, start
-from orchestration.relay.sweeper import LOOK_EVERY_MS, Sweeper
-from orchestration.settings import Settings
-from orchestration.steps.attempts import MAX_ATTEMPTS
-from orchestration.steps.build import build
-from orchestration.steps.events import ImportRequest
-from orchestration.steps.fail import MAX_RETRIES, retry_import
-from orchestration.steps.publish import publish
-from orchestration.steps.references import audience_ref
-from orchestration.steps.register import _refused_job
-from orchestration.steps.send import send
+from orchestration.platform.settings import Settings
 from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
@@ -320,8 +320,8 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
 
     versions.meanwhile = build_again
     context.__dict__["versions"] = versions
-    monkeypatch.setattr("orchestration.steps.publish.complete", lambda *_, **__: None)
-    monkeypatch.setattr("orchestration.steps.publish._request", lambda *_: SimpleNamespace(parts=()))
+    monkeypatch.setattr("orchestration.kinds.publish.complete", lambda *_, **__: None)
+    monkeypatch.setattr("orchestration.kinds.publish._request", lambda *_: SimpleNamespace(parts=()))
     assert publish(context, JOB)["state"] == state
     assert context.jobs.get(JOB).build == (newer if late else mine)
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.pinned import SourceObject
-from orchestration.steps.events import ImportRequest
-from orchestration.steps.register import _dedupe_key, _order_key
+from connectors.storage.pinned import SourceObject
+from orchestration.kinds.events import ImportRequest
+from orchestration.kinds.register import _dedupe_key, _order_key
 from schemas.columns import ImportSpec
 from schemas.ids import JobId
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from orchestration.logs import JsonFormatter
-from orchestration.relay.summary import FIELD, summary, tell_every_minute
+from orchestration.control.summary import FIELD, summary, tell_every_minute
+from orchestration.platform.logs import JsonFormatter
 from schemas.metrics import DEAD, JOBS, LAG, UNAVAILABLE, Sample
 
 SAMPLES = [
@@ -31,7 +31,7 @@ def test_the_worst_partition_counts_and_everything_else_is_added_up() -> None:
 
 def test_the_line_is_json_with_the_numbers_below_metrics(caplog: pytest.LogCaptureFixture) -> None:
     stop = threading.Event()
-    with caplog.at_level(logging.INFO, logger="orchestration.relay.summary"):
+    with caplog.at_level(logging.INFO, logger="orchestration.control.summary"):
         tell_every_minute(lambda: SAMPLES, stop)
         for thread in threading.enumerate():
             if thread.name == "summary":

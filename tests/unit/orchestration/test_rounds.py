@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.relay.rounds import go_round
+from orchestration.control.rounds import go_round
 from schemas.errors import FatalError, RetriableError
 
 

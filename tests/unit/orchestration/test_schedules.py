@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.schedules import Schedule
+from orchestration.control.schedules import AGAIN_AFTER_MS, LOOK_EVERY_MS, Schedules
+from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedules import (
     last_run,
     pause,
@@ -15,8 +17,6 @@ from orchestration.operations.schedules import (
     schedule_import,
     schedule_record,
 )
-from orchestration.relay.schedules import AGAIN_AFTER_MS, LOOK_EVERY_MS, Schedules
-from orchestration.steps.scheduled import event_of, resolve, run_id
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.deployment import EXECUTION, Deployment
@@ -154,7 +154,7 @@ def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch
     def refuses(*_: Any, **__: Any) -> str:
         raise FatalError("ENGINE_REFUSED", "StateMachineDoesNotExist")
 
-    monkeypatch.setattr("orchestration.relay.schedules.start_run", refuses)
+    monkeypatch.setattr("orchestration.control.schedules.start_run", refuses)
     Schedules(deployment.context).look(SIX_MS)
     record = schedule_record(deployment.context, kept(deployment))
     assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)

@@ -9,8 +9,8 @@ import pytest
 
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import NewRule, Segment
+from orchestration.control.segment_checks import SegmentChecks
 from orchestration.operations.segment_check import Checked
-from orchestration.relay.segment_checks import SegmentChecks
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, Partition
 from schemas.metrics import SEGMENT_MISMATCHES, Sample

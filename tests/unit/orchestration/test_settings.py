@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.settings import Secret, Settings
+from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 
 

@@ -11,11 +11,20 @@ import pyarrow as pa
 import pytest
 
 from orchestration.catalog.records import Job
+from orchestration.catalog.references import audience_ref
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.tables import partition_progress
 from orchestration.cli.following import print_receipt
 from orchestration.cli.rendering import job_lines
-from orchestration.clock import fresh_id, now_ms
+from orchestration.control.activations import Activations
+from orchestration.control.answers import Answers
+from orchestration.control.lost_markers import LostMarkers
+from orchestration.control.orphans import Orphans
+from orchestration.control.sweeper import Sweeper
+from orchestration.kinds.scheduled import event_of
+from orchestration.kinds.segment_meaning import Outside
+from orchestration.kinds.snapshot.cuts import put_cuts
+from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
 from orchestration.notifications.telling import body_of
 from orchestration.operations.follow import look
@@ -24,16 +33,7 @@ from orchestration.operations.jobs import cancel
 from orchestration.operations.mending import mend
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
-from orchestration.relay.activations import Activations
-from orchestration.relay.answers import Answers
-from orchestration.relay.lost_markers import LostMarkers
-from orchestration.relay.orphans import Orphans
-from orchestration.relay.sweeper import Sweeper
-from orchestration.segment_meaning import Outside
-from orchestration.steps.references import audience_ref
-from orchestration.steps.scheduled import event_of
-from orchestration.steps.snapshots.cuts import put_cuts
-from orchestration.steps.snapshots.request import SnapshotRequest
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.columns import USER_ID, Column, ImportSpec, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version
@@ -64,7 +64,7 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
     def stored(cuts: Iterable[Part], *, import_id: JobId, data_prefix: str, **_: Any) -> tuple[Part, ...]:
         return tuple(replace(c, uri=f"{data_prefix}{import_id}-{c.partition}.parquet", bytes=9) for c in cuts)
 
-    monkeypatch.setattr("orchestration.steps.snapshots.build.parts_of_cut", stored)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", stored)
     monkeypatch.setattr("connectors.publishing.activations.KafkaTopicLog", deployment.log)
     deployment.context.segments.create(ACME, BUYERS, rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
     relay(deployment).look(now_ms())  # workers are told of the rule
@@ -198,7 +198,7 @@ def test_the_receipt_says_how_many_members_of_audiences_are_outside(
 ) -> None:
     assert (deployment.context.jobs.receipt(published(deployment).job_id) or {})["outside"] == []
     outside = Outside(audience="vip", version=Version(3), users=1_700)
-    monkeypatch.setattr("orchestration.steps.snapshots.build.outside_of", lambda *_: (outside,))
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.outside_of", lambda *_: (outside,))
     receipt = deployment.context.jobs.receipt(published(deployment).job_id)
     assert receipt is not None
     assert receipt["outside"] == [{"audience": "vip", "version": 3, "users": 1_700}]
@@ -212,7 +212,7 @@ def test_a_snapshot_whose_outside_cannot_be_counted_is_published_all_the_same(
     def too_big(*_: Any) -> Any:
         raise UserError("RULE_TOO_BIG", "no memory")
 
-    monkeypatch.setattr("orchestration.steps.snapshots.build.outside_of", too_big)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.outside_of", too_big)
     receipt = deployment.context.jobs.receipt(published(deployment).job_id)
     assert receipt is not None
     assert (receipt["state"], receipt["outside"]) == ("READY", None)
@@ -369,7 +369,7 @@ def test_a_file_that_is_not_what_the_cut_says_fails_the_job_and_publishes_nothin
     def other(*_: Any, **__: Any) -> Any:
         raise FatalError("PART_MISMATCH", "digest ..., ... was announced")
 
-    monkeypatch.setattr("orchestration.steps.snapshots.build.parts_of_cut", other)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", other)
     with pytest.raises(Exception, match="PART_MISMATCH") as raised:
         deployment.step(job, "build_version")
     assert type(raised.value).__name__ == "FatalError"
@@ -383,7 +383,7 @@ def test_a_part_that_lost_a_member_on_the_way_into_the_lake_is_not_published(
     answered(deployment)
     one = digest_rows(pa.table({USER_ID: pa.array(["ann"], pa.string())}), RowSchema())
     lossy = Part(uri="s3://lake/p", rows=1, bytes=9, digest=one, partition=Partition(0))
-    monkeypatch.setattr("orchestration.steps.snapshots.build.parts_of_cut", lambda *_, **__: (lossy,))
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", lambda *_, **__: (lossy,))
     with pytest.raises(Exception, match="PART_MISMATCH"):
         deployment.step(job, "build_version")
     assert deployment.versions(job) == []

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Audience, Job, JobError
-from orchestration.clock import now_ms
+from orchestration.catalog.references import audience_ref, ref_of
+from orchestration.kinds.specs import present_spec
 from orchestration.operations import audiences as operations
 from orchestration.operations.mending import mend
-from orchestration.steps.references import audience_ref, ref_of
-from orchestration.steps.specs import present_spec
+from orchestration.platform.clock import now_ms
 from schemas.columns import Column, ImportSpec, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Version

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.relay.standstill import Standstill
+from orchestration.control.standstill import Standstill
 
 PLACE = ("muster.job-events", 0)
 

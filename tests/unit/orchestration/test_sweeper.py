@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from orchestration.clock import fresh_id, now_ms
+from orchestration.control.executions import Executions
+from orchestration.control.orphans import Orphans
+from orchestration.control.sweeper import Sweeper
+from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
 from orchestration.operations.jobs import cancel
-from orchestration.relay.executions import Executions
-from orchestration.relay.orphans import Orphans
-from orchestration.relay.sweeper import Sweeper
-from orchestration.steps.events import ImportRequest
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import cut_key, intent_key, staging_prefix
@@ -82,7 +82,7 @@ def test_an_execution_that_fails_at_once_is_not_replaced_at_every_look(deploymen
 def test_a_young_job_is_left_alone(deployment: Deployment) -> None:
     job = deployment.at("VERIFYING")
     del deployment.workflow.statuses[str(job.execution)]
-    sweep(deployment, seconds=5)
+    Sweeper(deployment.context).look(job.created_at_ms + 5_000)
     assert deployment.context.jobs.get(job.job_id).execution == job.execution
 
 

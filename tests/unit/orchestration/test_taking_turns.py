@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.catalog.records import Export
-from orchestration.clock import fresh_id, now_ms
-from orchestration.relay.exporting import ExportSweeper
-from orchestration.relay.sweeper import Sweeper
-from orchestration.relay.taking_turns import EXECUTIONS_A_LOOK, TakingTurns
+from orchestration.control.exporting import ExportSweeper
+from orchestration.control.sweeper import Sweeper
+from orchestration.control.taking_turns import EXECUTIONS_A_LOOK, TakingTurns
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
 from tests.fakes.deployment import ACME, EXECUTION, Deployment
 

@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from orchestration.catalog.tables import jobs
+from orchestration.control.answers import Answers
+from orchestration.kinds.timeouts import LONGEST_S, group_timeout_s, timeouts
+from orchestration.kinds.where import COMPARED, MEMBER_BYTES
 from orchestration.operations.jobs import cancel
-from orchestration.relay.answers import Answers
-from orchestration.settings import MIB, Settings
-from orchestration.steps.timeouts import LONGEST_S, group_timeout_s, timeouts
-from orchestration.steps.where import COMPARED, MEMBER_BYTES
+from orchestration.platform.settings import MIB, Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 from schemas.ids import TenantName

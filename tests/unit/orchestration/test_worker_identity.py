@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from orchestration.operations.workers import _worker, ranges
-from orchestration.worker_identity import WorkerIdentity, take_identity
+from orchestration.platform.worker_identity import WorkerIdentity, take_identity
 from schemas.errors import UserError
 from schemas.topics import WORKER_GROUP
 
-TAKES = "import sys; from pathlib import Path; from orchestration.worker_identity import take_identity as t; "
+TAKES = "import sys; from pathlib import Path; from orchestration.platform.worker_identity import take_identity as t; "
 HOLDS = f"{TAKES}print(t(Path(sys.argv[1]), 'worker', '1').name, flush=True); sys.stdin.read()"
 
 

@@ -12,8 +12,8 @@ import pytest
 from statelint.config import Config
 from statelint.linter import Linter
 
-from orchestration.relay.answers import HEARTBEAT_MS
-from orchestration.steps.timeouts import timeouts
+from orchestration.control.answers import HEARTBEAT_MS
+from orchestration.kinds.timeouts import timeouts
 from orchestration.workflow.resources import CONTAINER, EVENT_FUNCTION, SUBSTITUTIONS
 from segmentation.export_jobs import EXPORT_STATES
 

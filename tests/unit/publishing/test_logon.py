@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.publishing.logon import answer, librdkafka_config, metadata, refusals_of
+from connectors.kafka.logon import answer, librdkafka_config, metadata, refusals_of
 from schemas.errors import FatalError, UserError
 from tests.servers.certificates import make_certificate
 

@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 from datetime import date
 from typing import Any
 
+from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment, Resources
 from orchestration.quoting.prices import Price, Prices
 from orchestration.quoting.rates import Assumed, ByteRate, Rates, StageRate
-from orchestration.settings import Settings
 
 MIB = 1024 * 1024
 

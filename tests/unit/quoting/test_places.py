@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from orchestration.kinds.timeouts import timeouts
+from orchestration.kinds.where import Place
+from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import LARGE_FUNCTION, MACHINE, SMALL_FUNCTION, function_gb
 from orchestration.quoting.places import StagePlaces, allowed_s, places_of
 from orchestration.quoting.stages import FIXED_STEPS, Quoting
 from orchestration.quoting.work import Work
-from orchestration.settings import Settings
-from orchestration.steps.timeouts import timeouts
-from orchestration.steps.where import Place
 from orchestration.workflow.resources import function_specs, machine_specs
 from schemas.columns import ImportMode
 from tests.unit.quoting.figures import FREE, RATES, deployed

@@ -6,7 +6,7 @@ from pathlib import Path
 from connectors.sources.limits import MIB, ParseLimits
 from connectors.sources.rejects import RejectCode
 from orchestration.context import Context
-from orchestration.settings import Settings
+from orchestration.platform.settings import Settings
 
 TEXT = (Path(__file__).parents[3] / "docs" / "file-formats.md").read_text()
 
@@ -29,7 +29,7 @@ def test_the_documented_bounds_are_those_of_an_import() -> None:
 
 def test_every_error_code_of_a_file_is_documented() -> None:
     root = Path(__file__).parents[3] / "connectors"
-    sources = [*root.glob("sources/*.py"), root / "objects.py"]
+    sources = [*root.glob("sources/*.py"), root / "storage" / "objects.py"]
     raised = {code for f in sources for code in re.findall(r'UserError\(\s*"([A-Z0-9_]+)"', f.read_text())}
     internal = {"SOURCE_UNREADABLE", "NO_SUCH_BUCKET", "BAD_OBJECT_NAME"}
     assert {code for code in raised - internal if f"`{code}`" not in TEXT} == set()

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from connectors.confinement import PACKAGE_ROOT
-from connectors.forking import child_process, owner
-from connectors.forking.child_process import ChildProcess
+from connectors.fork_server import child_process, owner
+from connectors.fork_server.child_process import ChildProcess
 from connectors.sources import fork_server
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from connectors.objects import ObjectStore
-from connectors.pinned import SourceObject
 from connectors.sources.parsing import ParseLimits
+from connectors.storage.objects import ObjectStore
+from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from connectors.confinement import PACKAGE_ROOT
-from connectors.object_errors import translated
 from connectors.sources import fork_server, parsing
 from connectors.sources.frames import FrameKind, FrameReader, write_frame
 from connectors.sources.parsing import open_parsed
+from connectors.storage.errors import translated
 from schemas.errors import FatalError
 from tests.unit.sources.reading import spec_of
 

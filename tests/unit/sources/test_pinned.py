@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.pinned import PinnedBody, SourceObject
+from connectors.storage.pinned import PinnedBody, SourceObject
 from schemas.errors import UserError
 
 FIRST, SECOND = b"ann\nbob\ncy\n", b"dan\neve\nfay\n"

@@ -1,0 +1,34 @@
+"""Where a topic begins and ends now."""
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import answer, librdkafka_config
+from connectors.publishing.backlog import REQUEST_TIMEOUT_S
+
+
+def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
+    """Of each partition the offset that its next message will have.
+
+    Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` LOGON_REFUSED.
+    """
+    return _offsets(bootstrap, topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def log_starts(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
+    """Of each partition the offset of its first message, or of its next. Raises as `log_ends`."""
+    return _offsets(bootstrap, topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> tuple[int, ...]:
+    admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    try:
+        found = admin.list_offsets(
+            dict.fromkeys(places, which),
+            request_timeout=REQUEST_TIMEOUT_S,
+        )
+        return tuple(answer(admin, found[place], REQUEST_TIMEOUT_S + 1).offset for place in places)
+    except KafkaException as exc:
+        raise kafka_error(exc, f"reading where {topic} begins and ends") from exc

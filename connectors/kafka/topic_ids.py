@@ -1,0 +1,33 @@
+"""What Kafka calls a topic besides its name: an id that no other topic ever has, also none of the same name."""
+
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import answer, librdkafka_config
+from schemas.errors import RetriableError
+
+TIMEOUT_S: Final = 5.0
+
+
+class TopicIds:
+    """Asks Kafka."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+
+    def of(self, topic: str) -> str:
+        """The id of a topic, as of now.
+
+        Raises `RetriableError` KAFKA_UNAVAILABLE, and TOPIC_MISSING, which lasts until somebody makes the topic again;
+        `FatalError` KAFKA_REFUSED, LOGON_REFUSED.
+        """
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
+        try:
+            return str(answer(self._admin, asked[topic], TIMEOUT_S + 1).topic_id)
+        except KafkaException as exc:
+            if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise RetriableError("TOPIC_MISSING", f"there is no topic {topic}", topic=topic) from exc
+            raise kafka_error(exc, f"asking for the id of {topic}") from exc

@@ -1,0 +1,232 @@
+"""How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from connectors.storage.listing import list_objects
+from schemas.layout import split_s3_uri
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PRECONDITION_FAILED = 412
+SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
+PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
+TIMEOUT_S: Final = 60.0
+HTTP_PORT: Final = 80
+HTTPS_PORT: Final = 443
+PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
+"""No arguments besides: an object as the bucket has it by default."""
+ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "endpoint": "s3.endpoint",
+        "region": "s3.region",
+        "access_key": "s3.access-key-id",
+        "secret_key": "s3.secret-access-key",
+        "session_token": "s3.session-token",
+    }
+)
+"""What pyiceberg calls these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Access:
+    """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain.
+
+    `timeout_s`: without a byte, of a connection that is opened or waited on; boto3 then tries again, four times.
+    """
+
+    endpoint: str
+    region: str
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    timeout_s: float = TIMEOUT_S
+
+    @property
+    def host(self) -> str:
+        """Host and port of the endpoint."""
+        return urlsplit(self.endpoint).netloc
+
+    @property
+    def port(self) -> int:
+        """TCP port of the endpoint."""
+        return urlsplit(self.endpoint).port or (HTTPS_PORT if self.secure else HTTP_PORT)
+
+    @property
+    def secure(self) -> bool:
+        """Whether the endpoint speaks TLS."""
+        return urlsplit(self.endpoint).scheme != "http"
+
+    def with_keys(self) -> "S3Access":
+        """The same with the keys that AWS's credential chain has now, where it has none of its own.
+
+        For a process that lives for one query. Another one follows the chain, whose keys end (`role_keys`).
+        """
+        if self.access_key:
+            return self
+        import boto3
+
+        found = boto3.Session().get_credentials()
+        if found is None:
+            return self
+        keys = found.get_frozen_credentials()
+        return replace(
+            self,
+            access_key=keys.access_key or "",
+            secret_key=keys.secret_key or "",
+            session_token=keys.token or "",
+        )
+
+    def iceberg_properties(self) -> Mapping[str, str]:
+        """Properties for a pyiceberg catalog."""
+        properties = {name: getattr(self, field) for field, name in ICEBERG.items()}
+        return {name: value for name, value in properties.items() if value}
+
+    @classmethod
+    def of_iceberg(cls, properties: Mapping[str, str]) -> "S3Access":
+        """Inverse of `iceberg_properties`; what else a table's properties say is let be."""
+        found: dict[str, Any] = {field: properties.get(name, "") for field, name in ICEBERG.items()}
+        return cls(**found)
+
+    def client(self) -> "S3Client":
+        """A boto3 client; shared per process, since making one takes 0.2 s."""
+        return _client(self)
+
+    def filesystem(self) -> "pafs.S3FileSystem":
+        """An Arrow file system; paths are `bucket/key`."""
+        return _filesystem(self)
+
+
+@cache
+def _client(access: S3Access) -> "S3Client":
+    import boto3  # slow to import, and not every command needs it
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=access.endpoint or None,
+        region_name=access.region,
+        aws_access_key_id=access.access_key or None,
+        aws_secret_access_key=access.secret_key or None,
+        aws_session_token=access.session_token or None,
+        config=Config(
+            connect_timeout=access.timeout_s,
+            read_timeout=access.timeout_s,
+            retries={"max_attempts": 4, "mode": "standard"},
+            s3={"addressing_style": "path" if access.endpoint else "auto"},  # AWS has a host for each bucket
+        ),
+    )
+
+
+@cache
+def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
+    import pyarrow.fs as pafs  # starts the AWS SDK of Arrow
+
+    options: dict[str, Any] = {"region": access.region}
+    if access.endpoint:
+        options |= {"endpoint_override": access.host, "scheme": "https" if access.secure else "http"}
+    if access.access_key:
+        options |= {"access_key": access.access_key, "secret_key": access.secret_key}
+    if access.session_token:
+        options["session_token"] = access.session_token
+    return pafs.S3FileSystem(**options)
+
+
+def exists(access: S3Access, bucket: str, key: str) -> bool:
+    """Whether an object is there."""
+    return any(entry.key == key for entry in list_objects(access.client(), bucket, key))
+
+
+def put_file(access: S3Access, path: Path, uri: str) -> None:
+    """Store a file, in several pieces where it is large; what was there is replaced when the last byte has come."""
+    bucket, key = split_s3_uri(uri)
+    access.client().upload_file(str(path), bucket, key)
+
+
+def put_file_if_absent(access: S3Access, path: Path, uri: str, *, extra: Mapping[str, str] = PLAIN) -> bool:
+    """Store a file under a name that nothing has yet; False when something has, which may be the same bytes.
+
+    Up to `SINGLE_PUT_BYTES` in one request. Above it in pieces, which S3 completes under the same condition.
+    `extra`: arguments of boto3 for a new object, as for its encryption.
+    """
+    bucket, key = split_s3_uri(uri)
+    client = access.client()
+
+    def put() -> None:
+        if path.stat().st_size > SINGLE_PUT_BYTES:
+            _put_pieces(client, path, bucket, key, extra)
+            return
+        with path.open("rb") as body:
+            client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **_arguments(extra))
+
+    return _unless_there(put)
+
+
+def put_bytes_if_absent(access: S3Access, content: bytes, uri: str, *, extra: Mapping[str, str] = PLAIN) -> bool:
+    """`put_file_if_absent`, for what is in memory."""
+    bucket, key = split_s3_uri(uri)
+    client = access.client()
+    return _unless_there(
+        lambda: client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*", **_arguments(extra))
+    )
+
+
+def may_write(access: S3Access, uri: str, *, extra: Mapping[str, str] = PLAIN) -> None:
+    """Ask whether an object may be written, with everything that this takes, and write none. Raises as boto3.
+
+    An upload in pieces is begun and given up: until its end nobody sees anything of it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, key = split_s3_uri(uri)
+    client = access.client()
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key, **_arguments(extra))["UploadId"]
+    with suppress(BotoCoreError, ClientError):  # who may write need not be one who may give up
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+
+def _arguments(extra: Mapping[str, str]) -> dict[str, Any]:
+    return dict(extra)
+
+
+def _unless_there(put: Callable[[], object]) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        put()
+    except ClientError as exc:
+        if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == PRECONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str, extra: Mapping[str, str]) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key, **_arguments(extra))["UploadId"]
+    try:
+        pieces: list[CompletedPartTypeDef] = []
+        with path.open("rb") as stream:
+            for number in itertools.count(1):
+                if not (piece := stream.read(PIECE_BYTES)):
+                    break
+                answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=piece)
+                pieces.append({"ETag": answer["ETag"], "PartNumber": number})
+        client.complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": pieces}, IfNoneMatch="*"
+        )
+    except BaseException:
+        with suppress(BotoCoreError, ClientError):  # what went wrong is worth more than that this went wrong too
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        raise

@@ -1,0 +1,246 @@
+"""S3 objects: pinned sources that are read as they were, and the few writes that Muster makes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.storage.errors import translated
+from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
+from connectors.storage.pinned import PinnedBody, SourceObject
+from schemas.errors import RetriableError, UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+MIB: Final = 1024 * 1024
+RANGE_BYTES: Final = 8 * MIB
+RESUME_S: Final = 60.0
+"""How long a stream tries to go on, counted from the last byte that came, before the outage is the caller's."""
+RESUME_PAUSE_S: Final = 0.2
+RESUME_PAUSE_MAX_S: Final = 5.0
+MULTIPART_BYTES: Final = 16 * MIB
+"""Part size and threshold: 10,000 parts (S3's limit) of it are 156 GiB; boto3 takes larger parts beyond."""
+OCTETS: Final = "binary/octet-stream"
+"""What S3 takes an object for whose type nobody says. SeaweedFS looks into it then, and packs text with gzip: to read
+that costs the server six times as much."""
+
+
+class _Sent:
+    """Counts what one try of an upload has sent, in its threads."""
+
+    def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
+        self._on_bytes = on_bytes
+        self._lock = threading.Lock()
+        self._total = 0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._total += size
+        if self._on_bytes is not None:
+            self._on_bytes(size)
+
+    def take_back(self) -> None:
+        self.add(-self._total)
+
+
+class ObjectStore:
+    """An S3 endpoint with its credentials. Safe to share between threads. Every method blocks.
+
+    An empty `endpoint_url` is AWS, empty keys are its credential chain. Every method raises `UserError` ACCESS_DENIED
+    or NO_SUCH_BUCKET, `RetriableError` S3_UNAVAILABLE and `FatalError` S3_REFUSED.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str = "",
+        region: str = "us-east-1",
+        access_key: str = "",
+        secret_key: str = "",
+        timeout_s: float = 20.0,
+        attempts: int = 4,
+        resume_s: float = RESUME_S,
+    ) -> None:
+        self._endpoint_url = endpoint_url or None
+        self._region = region
+        self._access_key = access_key or None
+        self._secret_key = secret_key or None
+        self._timeout_s = timeout_s
+        self._attempts = attempts
+        self._resume_s = resume_s
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        import boto3  # a third of a second that a local file need not pay
+        from botocore.config import Config
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self._endpoint_url,
+            region_name=self._region,
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=self._secret_key,
+            config=Config(
+                connect_timeout=self._timeout_s,
+                read_timeout=self._timeout_s,
+                retries={"total_max_attempts": self._attempts, "mode": "standard"},
+                s3={"addressing_style": "path"} if self._endpoint_url else {},
+                request_checksum_calculation="when_required",  # not every S3 server knows the new trailers
+                response_checksum_validation="when_required",
+            ),
+        )
+        for operation in ("PutObject", "CreateMultipartUpload", "UploadPart"):  # boto3 has no argument for parts
+            client.meta.events.register(f"before-call.s3.{operation}", _say_type)
+        return client
+
+    def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
+        """The object as it is now, or the version asked for. Raises `UserError` SOURCE_GONE."""
+        version = {"VersionId": version_id} if version_id else {}
+        with translated(bucket, key):
+            head = self._client.head_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
+        named = head.get("VersionId", "")
+        return SourceObject(
+            bucket=bucket,
+            key=key,
+            version_id=named if named not in ("", "null") else None,
+            etag=head["ETag"],
+            size=head["ContentLength"],
+            last_modified=head["LastModified"].astimezone(UTC),
+        )
+
+    def stream(self, source: SourceObject, *, range_bytes: int = RANGE_BYTES) -> Iterator[bytes]:
+        """The pinned object in blocks of `range_bytes`, one read ahead in a thread. Nothing for an empty object.
+
+        One request as long as it lasts (a request for each block costs a server twice the time); when the last byte has
+        come, the object must still be the pinned one. Raises as `read_range`.
+        """
+        stop = threading.Event()
+        starts = range(0, source.size, range_bytes)
+        body = PinnedBody(self._client, source)
+        with ThreadPoolExecutor(1, thread_name_prefix="s3-read-ahead") as reader:
+
+            def read(start: int) -> bytes:
+                block = self._read(body, start, min(range_bytes, source.size - start), stop)
+                if start == starts[-1]:
+                    self._still_pinned(source)
+                return block
+
+            try:
+                ahead = [reader.submit(read, start) for start in starts[:1]]
+                for following in (*starts[1:], None):
+                    if not ahead:
+                        return
+                    block = ahead.pop().result()
+                    if following is not None:
+                        ahead.append(reader.submit(read, following))
+                    yield block
+            finally:
+                stop.set()
+                reader.submit(body.close)  # after a read that may still be under way
+
+    def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
+        """`length` bytes of the pinned object from `start`; a broken connection is taken up at the byte where it broke.
+
+        Raises `UserError` SOURCE_CHANGED when the object is not the pinned one any more, SOURCE_GONE when it was
+        deleted, `RetriableError` S3_UNAVAILABLE after `resume_s` without a byte.
+        """
+        body = PinnedBody(self._client, source, end=start + length)
+        try:
+            return self._read(body, start, length, None)
+        finally:
+            body.close()
+
+    def _read(self, body: PinnedBody, start: int, length: int, stop: threading.Event | None) -> bytes:
+        source = body.source
+        content = bytearray()
+        last_byte = time.monotonic()
+        pause = RESUME_PAUSE_S
+        while len(content) < length:
+            before = len(content)
+            try:
+                with translated(source.bucket, source.key):
+                    body.read_into(content, start, length)
+            except RetriableError:
+                now = time.monotonic()
+                if len(content) > before:
+                    last_byte, pause = now, RESUME_PAUSE_S
+                if now - last_byte > self._resume_s or (stop is not None and stop.is_set()):
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, RESUME_PAUSE_MAX_S)
+        return bytes(content)
+
+    def _still_pinned(self, source: SourceObject) -> None:
+        version = {"VersionId": source.version_id} if source.version_id else {}
+        with translated(source.bucket, source.key):
+            self._client.head_object(Bucket=source.bucket, Key=source.key, IfMatch=source.etag, **version)  # type: ignore[arg-type]
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """A small object as a whole. Raises `UserError` SOURCE_GONE."""
+        with translated(bucket, key):
+            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def put(self, bucket: str, key: str, content: bytes) -> None:
+        """Write a small object, over what is there."""
+        with translated(bucket, key):
+            self._client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def put_file(self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None) -> None:
+        """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
+
+        An outage is retried for `resume_s`, from the beginning of the file. `on_bytes` gets the size of each piece that
+        was sent, from the threads of the upload; a negative one takes back what a failed try has sent.
+        """
+        from boto3.s3.transfer import TransferConfig
+
+        if not path.is_file():
+            raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path))
+        config = TransferConfig(
+            multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
+        )
+        give_up = time.monotonic() + self._resume_s
+        pause = RESUME_PAUSE_S
+        while True:
+            sent = _Sent(on_bytes)
+            try:
+                with translated(bucket, key):
+                    self._client.upload_file(str(path), bucket, key, Config=config, Callback=sent.add)
+            except RetriableError:
+                if time.monotonic() > give_up:
+                    raise
+                sent.take_back()
+                time.sleep(pause)
+                pause = min(2 * pause, RESUME_PAUSE_MAX_S)
+            else:
+                return
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key begins with `prefix`, in the order of their keys."""
+        with translated(bucket, prefix):
+            yield from list_objects(self._client, bucket, prefix)
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object, if there is one."""
+        with translated(bucket, key):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+    def delete_prefix(self, bucket: str, prefix: str) -> int:
+        """Delete every object below `prefix`, which must end with '/'; how many there were. May be run again."""
+        if not prefix.rstrip("/") or not prefix.endswith("/"):
+            raise ValueError(f"{prefix!r} would delete more than one directory")
+        keys = [entry.key for entry in self.list(bucket, prefix)]
+        with translated(bucket, prefix):
+            try:
+                delete_objects(self._client, bucket, keys)
+            except OSError as exc:
+                raise RetriableError("S3_UNAVAILABLE", f"below {prefix}: {exc}", bucket=bucket) from exc
+        return len(keys)
+
+
+def _say_type(params: dict[str, Any], **_: object) -> None:
+    params["headers"].setdefault("Content-Type", OCTETS)

@@ -1,0 +1,94 @@
+"""One version of one object, read as it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from connectors.storage.errors import changed
+from schemas.errors import RetriableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+READ_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceObject:
+    """One version of one object: by version id where the bucket has versions, by etag everywhere. Size in bytes."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    size: int
+    last_modified: datetime
+
+    @property
+    def uri(self) -> str:
+        """The object as s3://bucket/key."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def as_record(self) -> dict[str, object]:
+        """Plain JSON data; the time as ISO 8601."""
+        return {
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "etag": self.etag,
+            "size": self.size,
+            "last_modified": self.last_modified.isoformat(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Inverse of `as_record`; other keys of the record are somebody else's."""
+        values = {name: record[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "last_modified": datetime.fromisoformat(record["last_modified"])})
+
+
+class PinnedBody:
+    """The body of a pinned object, read in order; opened (again) where it is read on, with its etag and version."""
+
+    def __init__(self, client: "S3Client", source: SourceObject, *, end: int | None = None) -> None:
+        self._client = client
+        self.source = source
+        self._end = source.size if end is None else end
+        self._body: Any = None
+        self._at = 0
+
+    def read_into(self, content: bytearray, start: int, length: int) -> None:
+        """Append what is missing of `length` bytes from `start`. What came before an error stays appended."""
+        at = start + len(content)
+        if self._body is None or self._at != at:
+            self._open(at)
+        try:
+            while len(content) < length:
+                piece = self._body.read(min(READ_BYTES, length - len(content)))
+                if not piece:
+                    raise RetriableError("S3_UNAVAILABLE", f"{self.source.uri} broke off at byte {self._at}")
+                content += piece
+                self._at += len(piece)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the request that is under way, if there is one."""
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def _open(self, at: int) -> None:
+        self.close()
+        source = self.source
+        request: dict[str, Any] = {"IfMatch": source.etag, "Range": f"bytes={at}-{self._end - 1}"}
+        if source.version_id is not None:
+            request["VersionId"] = source.version_id
+        answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **request)
+        # A server that ignores If-Match or Range must not go unnoticed.
+        if answer["ETag"] != source.etag or not answer.get("ContentRange", "").startswith(f"bytes {at}-"):
+            answer["Body"].close()
+            raise changed(source.bucket, source.key)
+        self._body, self._at = answer["Body"], at

@@ -1,0 +1,55 @@
+"""How actions get into the audit trail: those of people (`orchestration.cli.audited`) and those nobody asked for."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestration.catalog.audit import AuditEntry
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.errors import RetriableError
+from schemas.ids import JobId
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job
+    from orchestration.context import Context
+
+_log = logging.getLogger("muster.audit")
+
+
+def record(
+    context: "Context",
+    actor: str,
+    action: str,
+    object_: str,
+    *,
+    job_id: JobId | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    error: str | None = None,
+) -> bool:
+    """Write an entry. What has been done stays done when it cannot be written: then it goes to the log, and False."""
+    entry = AuditEntry(
+        entry_id=fresh_id(),
+        at_ms=now_ms(),
+        actor=actor,
+        action=action,
+        object=object_,
+        job_id=job_id,
+        arguments=arguments or {},
+        before=before,
+        after=after,
+        error=error,
+    )
+    try:
+        context.audit.append(entry)
+    except RetriableError as exc:
+        _log.error("not in the audit trail, %s: %s", exc, entry)
+        return False
+    return True
+
+
+def record_automatic(context: "Context", actor: str, action: str, job: "Job", after: Mapping[str, Any]) -> None:
+    """An action of a part of Muster on a job."""
+    before = {"state": job.state, "attempt": job.attempt, "execution": job.execution}
+    record(context, actor, action, f"{job.tenant}/{job.audience}", job_id=job.job_id, before=before, after=after)

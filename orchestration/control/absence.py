@@ -1,0 +1,63 @@
+"""Since when no worker has had the partitions that a waiting job needs, kept with the job for people to look at.
+
+A worker that was killed counts as a member until its session ends, and until then a new one gets nothing. Nothing is
+decided by this.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from confluent_kafka import KafkaException
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.control.worker_group import WorkerGroup
+from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
+
+LOOK_EVERY_MS: Final = 1_000
+AGAIN_MS: Final = ABSENCE_FRESH_MS // 3
+"""What is not said again counts no longer: the relay may be gone."""
+_log = logging.getLogger(__name__)
+
+
+class WorkerAbsence:
+    """Looks at the groups of the jobs that wait for workers, about once a second."""
+
+    def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
+        self._context = context
+        self._groups = {False: group, True: activity_group}
+        self._since_ms: dict[bool, int] = {}
+        self._looked_ms = 0
+
+    def look(self, jobs: Iterable[Job], now_ms: int) -> None:
+        """Write what has changed. While Kafka does not answer, nothing is said of the workers."""
+        waiting = [job for job in jobs if job.state == "AWAITING"]
+        needed = {_of_activity(job) for job in waiting}
+        self._since_ms = {of: since for of, since in self._since_ms.items() if of in needed}
+        if not waiting or now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        self._looked_ms = now_ms
+        for of_activity in needed:
+            try:
+                serving = self._groups[of_activity].serving()
+            except KafkaException as exc:
+                _log.warning("whether there are workers is not known: %s", exc)
+                return
+            if serving:
+                self._since_ms.pop(of_activity, None)
+            else:
+                self._since_ms.setdefault(of_activity, now_ms)
+        for job in waiting:
+            self._note(job, self._since_ms.get(_of_activity(job)), now_ms)
+
+    def _note(self, job: Job, since_ms: int | None, now_ms: int) -> None:
+        noted = self._context.progress.stages(job.job_id).get(ABSENCE)
+        before = None if noted is None else noted.record["since_ms"]
+        if before != since_ms or (noted is not None and since_ms is not None and now_ms - noted.at_ms >= AGAIN_MS):
+            self._context.progress.put_stage(job.job_id, ABSENCE, {"since_ms": since_ms}, now_ms=now_ms)
+
+
+def _of_activity(job: Job) -> bool:
+    """Snapshots and imports of events and profiles wait for the workers of segments."""
+    return job.segment is not None or job.kind != "audience"

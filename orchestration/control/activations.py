@@ -1,0 +1,134 @@
+"""What workers are to be told of segments -> `muster.segment-activations`, in order for each tenant, at least once.
+
+1. An audience that a rule names: workers are told which version its name means, before the first such rule and whenever
+   another version is current. Retention keeps that version from before it is told until another one is.
+2. A rule that is to be evaluated, a pause, a deletion: to every partition, then noted as sent.
+3. A worker that says something else than what it was told last is told again: of two relays that send at once, a late
+   one may have left an older message behind a newer one. Less and less often, as nothing may help.
+4. A snapshot that waits: partitions are asked again. Those that have answered pass that over; a request that an owner
+   has taken with it into its death does no harm.
+
+In a thread of its own: a lake that hangs must not keep task tokens from being answered.
+"""
+
+import itertools
+import logging
+import threading
+from typing import Final
+
+from connectors.publishing.activations import ActivationSender
+from orchestration.catalog.records import Job
+from orchestration.catalog.references import ref_of
+from orchestration.catalog.segment_records import Activation, Segment
+from orchestration.context import Context
+from orchestration.control.rounds import go_round
+from orchestration.kinds.snapshot.ask import request_of
+from orchestration.platform.clock import now_ms
+from schemas.errors import MusterError, UserError
+from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.log_ids import bound
+from schemas.segment_messages import AudienceActivated
+from segmentation.rules.records import rule_from_json
+from segmentation.rules.references import names
+
+LOOK_S: Final = 0.5
+AUDIENCES_EVERY_MS: Final = 2_000
+CONTRADICTED_EVERY_MS: Final = 10_000
+SNAPSHOTS_EVERY_MS: Final = 30_000
+AGAIN_AFTER_MS: Final = 30_000
+"""Before a worker is told again; then twice as long each time."""
+_log = logging.getLogger(__name__)
+
+
+class Activations:
+    """Goes round until `stop` is set. Its steps are numbered as in the module's docstring."""
+
+    def __init__(self, context: Context, stop: threading.Event) -> None:
+        self._context = context
+        self._stop = stop
+        self._sender = ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions)
+        self._looked_ms = {"audiences": 0, "contradicted": 0, "snapshots": 0}
+        self._again: dict[JobId, tuple[int, int]] = {}  # when it may be told again, and how long to wait then
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        go_round(lambda: self.look(now_ms()), name="activations", every_s=LOOK_S, stop=self._stop)
+
+    def look(self, now: int) -> None:
+        """Tell what is due. What fails for one tenant is logged, and tried again. Raises as the catalog does."""
+        for tenant, due in itertools.groupby(self._context.activations.unsent(), lambda one: one.tenant):
+            with bound(tenant=tenant):
+                self._tell(list(due), now)
+        if self._is_time("audiences", AUDIENCES_EVERY_MS, now):
+            for tenant in self._context.audiences.tenants():
+                with bound(tenant=tenant):
+                    self._tell_of_audiences(tenant)
+        if self._is_time("contradicted", CONTRADICTED_EVERY_MS, now):
+            for segment in self._context.activations.contradicted():
+                self._tell_again(segment, now)  # 3
+        if self._is_time("snapshots", SNAPSHOTS_EVERY_MS, now):
+            for job in self._context.jobs.live():
+                if job.segment is not None and job.state == "AWAITING":
+                    with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant):
+                        self._ask_again(job)  # 4
+
+    def _is_time(self, what: str, every_ms: int, now: int) -> bool:
+        if now - self._looked_ms[what] < every_ms:
+            return False
+        self._looked_ms[what] = now
+        return True
+
+    def _tell(self, due: list[Activation], now: int) -> None:
+        try:
+            for one in due:
+                if one.kind == "activate":
+                    for audience in names(rule_from_json(one.rule.encode())).audiences:
+                        self._tell_of(one.tenant, AudienceName(audience))  # 1
+                offsets = self._sender.send(one.message)  # 2
+                self._context.activations.sent(one, offsets, now)
+                _log.info("told workers to %s segment %s, rule version %d", one.kind, one.segment, one.rule_version)
+        except MusterError as exc:
+            _log.warning("workers cannot be told of segments: %s", exc)
+
+    def _tell_of_audiences(self, tenant: TenantName) -> None:
+        rules = self._context.segments.rules(tenant)
+        named = {AudienceName(audience) for rule in rules.values() for audience in names(rule).audiences}
+        self._context.activations.forget_all_but(tenant, named)
+        try:
+            for audience in sorted(named):
+                self._tell_of(tenant, audience)
+        except MusterError as exc:
+            _log.warning("workers cannot be told of audiences: %s", exc)
+
+    def _tell_of(self, tenant: TenantName, name: AudienceName) -> None:
+        try:
+            audience = self._context.audiences.get(tenant, name)
+        except UserError as exc:
+            # No current rule names it. One that did still waits, with others behind it that are not to wait for ever.
+            _log.warning("workers are not told of audience %s: %s", name, exc)
+            return
+        sent: Version | None = None
+        while (current := self._context.versions.current(ref_of(audience))) is not None:
+            known = self._context.activations.audience(audience.audience_id)
+            if known is None or known.version != current.version:
+                earlier = None if known is None else known.version
+                self._context.activations.choose(audience.audience_id, current.version, earlier)
+            elif known.told and sent in {None, current.version}:
+                return  # what was sent last is what is so: another relay may have told a later one before us
+            self._sender.send(AudienceActivated(tenant=tenant, audience=name, version=current.version))
+            self._context.activations.told(audience.audience_id, current.version)
+            sent = current.version
+            _log.info("told workers that audience %s is version %d", name, sent)
+
+    def _ask_again(self, job: Job) -> None:
+        try:
+            self._sender.send(request_of(job))
+        except MusterError as exc:
+            _log.warning("workers cannot be asked for a snapshot: %s", exc)
+
+    def _tell_again(self, segment: Segment, now: int) -> None:
+        due, wait = self._again.get(segment.segment_id, (0, AGAIN_AFTER_MS))
+        if now >= due:
+            self._again[segment.segment_id] = (now + wait, 2 * wait)
+            _log.warning("workers have segment %s otherwise than they were told: they are told again", segment.name)
+            self._context.activations.say_again(segment, now)

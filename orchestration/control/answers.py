@@ -1,0 +1,103 @@
+"""Answers the task tokens of jobs that wait: for their turn, or for the workers. Again and again, until they moved on.
+
+An answer that was lost, or came before the wait had begun, or to an old token, does no harm that way.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.control.archived import ArchiveWatch
+from orchestration.control.liveness import WorkerLiveness
+from orchestration.kinds.materialised import completion_of
+from orchestration.kinds.snapshot.cuts import cut_completion_of
+from orchestration.kinds.view import view
+from schemas.messages import JobState
+from segmentation.completion import Broken, Complete, Completion, Waiting
+
+HEARTBEAT_MS: Final = 20_000
+"""A fifteenth of the state's HeartbeatSeconds: several may be lost."""
+_log = logging.getLogger(__name__)
+
+
+class Answers:
+    """Keeps what was said last to each token, so that a repeat is not sent on every round."""
+
+    def __init__(self, context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> None:
+        self._context = context
+        self._liveness = liveness
+        self._activity_liveness = activity_liveness
+        self._archive = ArchiveWatch(context)
+        self._beaten_ms: dict[str, int] = {}
+
+    def forget_all_but(self, jobs: Iterable[Job]) -> None:
+        """Drop what is remembered about tokens that nobody waits for any more."""
+        jobs = list(jobs)
+        self._archive.forget_all_but(jobs)
+        waiting = {job.task_token for job in jobs}
+        self._beaten_ms = {token: at for token, at in self._beaten_ms.items() if token in waiting}
+
+    def give(self, job: Job, now_ms: int) -> None:
+        """Answer the token of a job that waits: success, failure, or a heartbeat."""
+        if job.task_token is None:
+            return
+        if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; its first step forgets the token
+            self._send("send_task_success", taskToken=job.task_token, output=json.dumps(view(self._context, job)))
+        if job.state != "AWAITING":
+            return
+        if job.segment is not None:
+            self._answer(job, job.task_token, cut_completion_of(self._context, job), "BUILDING", now_ms)
+            return
+        if job.kind != "audience":
+            self._give_activity(job, job.task_token, now_ms)
+            return
+        after: JobState = "PUBLISHING" if job.mode == "replace" else "BUILDING"
+        self._answer(job, job.task_token, completion_of(self._context, job), after, now_ms)
+
+    def _answer(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
+        match found:
+            case Complete():
+                self._go_on(job, token, after)
+            case Broken(fault=fault):
+                self._send("send_task_failure", taskToken=token, error="MaterialisationFailed", cause=fault[:4000])
+            case Waiting():
+                liveness = self._liveness if job.segment is None else self._activity_liveness
+                self._beat(job.job_id, token, liveness, now_ms)
+
+    def _give_activity(self, job: Job, token: str, now_ms: int) -> None:
+        """As `give`, of a job that waits until the archive has its events or changes of profiles."""
+        if self._archive.has_all(job, now_ms):
+            self._go_on(job, token, "PUBLISHING")
+        elif (fault := self._archive.lost(job, now_ms)) is not None:
+            self._send("send_task_failure", taskToken=token, error="MaterialisationFailed", cause=fault[:4000])
+        else:
+            self._beat(job.job_id, token, self._activity_liveness, now_ms)
+
+    def _go_on(self, job: Job, token: str, state: JobState) -> None:
+        self._send("send_task_success", taskToken=token, output=json.dumps(view(self._context, job, state=state)))
+
+    def _beat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
+        if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:
+            return
+        if (stalled := liveness.fault(now_ms)) is not None:
+            _log.error("no heartbeat for job %s: %s", job_id, stalled)
+            return
+        if self._send("send_task_heartbeat", taskToken=token):
+            self._beaten_ms[token] = now_ms
+
+    def _send(self, operation: str, **arguments: str) -> bool:
+        try:
+            getattr(self._context.workflow, operation)(**arguments)
+        except ClientError as exc:
+            # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over, or has not begun; the next round tells.
+            _log.debug("%s: %s", operation, exc)
+            return False
+        except BotoCoreError as exc:
+            _log.warning("%s: the workflow engine cannot be reached: %s", operation, exc)
+            return False
+        return True

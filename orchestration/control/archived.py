@@ -1,0 +1,70 @@
+"""How far the archive is: whether it has what an import of events or profiles has sent, or never will."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from connectors.kafka.log_ends import log_ends
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.kinds.send import import_topic
+from orchestration.kinds.stored import last_sent, report_of
+from schemas.errors import MusterError, RetriableError
+from schemas.ids import Attempt, JobId, Partition
+from segmentation.archived import behind
+
+LOOK_EVERY_MS: Final = 2_000
+"""About as often as the archive commits."""
+LOST_AFTER_MS: Final = 60_000
+"""The broker's high watermark may lag behind what it has acknowledged for a few seconds."""
+LOST_EVERY_MS: Final = 10_000
+_Waiting = tuple[JobId, Attempt]
+_log = logging.getLogger(__name__)
+
+
+class ArchiveWatch:
+    """Asks the table of a topic while jobs wait for it, not more often than every two seconds."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ends: dict[str, Mapping[Partition, int]] = {}
+        self._looked_ms: dict[str, int] = {}
+        self._lost_due_ms: dict[_Waiting, int] = {}
+
+    def forget_all_but(self, jobs: Iterable[Job]) -> None:
+        """Drop what is remembered about jobs that do not wait any more."""
+        waiting = {(job.job_id, job.attempt) for job in jobs if job.state == "AWAITING"}
+        self._lost_due_ms = {key: due for key, due in self._lost_due_ms.items() if key in waiting}
+
+    def has_all(self, job: Job, now_ms: int) -> bool:
+        """Whether the archive has passed everything that the newest attempt has sent. No, while it cannot be asked."""
+        topic = import_topic(job)
+        if now_ms - self._looked_ms.get(topic, 0) >= LOOK_EVERY_MS:
+            self._looked_ms[topic] = now_ms
+            try:
+                self._ends[topic] = self._context.archive.archived_to(topic)
+            except RetriableError as exc:
+                _log.warning("how far %s is archived is not known: %s", topic, exc)
+        return topic in self._ends and not behind(last_sent(report_of(self._context, job)), self._ends[topic])
+
+    def lost(self, job: Job, now_ms: int) -> str | None:
+        """Why the archive will never have all of a job that has waited for a minute, or none.
+
+        The log ends before a message that the broker has acknowledged: it has lost that.
+        """
+        due = self._lost_due_ms.setdefault((job.job_id, job.attempt), now_ms + LOST_AFTER_MS)
+        if now_ms < due:
+            return None
+        self._lost_due_ms[job.job_id, job.attempt] = now_ms + LOST_EVERY_MS
+        topic = import_topic(job)
+        try:
+            log = self._context.archive.log(topic)
+            ends = log_ends(self._context.settings.kafka_bootstrap, topic, job.partitions)
+        except MusterError as exc:
+            _log.warning("whether %s has lost anything is not known: %s", topic, exc)
+            return None
+        sent = {p: log.offset(p, last) for p, last in last_sent(report_of(self._context, job)).items()}
+        gone = {int(p): last for p, last in sent.items() if last >= ends[p]}
+        return (
+            f"the broker has lost the end of {topic}: offsets by partition {gone}, it ends at {ends}" if gone else None
+        )

@@ -1,0 +1,213 @@
+"""The archive's committer: files that workers have written go into the tables, and workers learn how far these go.
+
+1. Announcements are gathered for a moment, from the group's committed offset on.
+2. What is no announcement goes to the dead letters, and is passed over.
+3. The ranges of each topic are appended in their order, in one commit; the table has each once, and none in part.
+4. Of every partition that a range came of, the end that the table has is told - also where the range was there already,
+   or was refused: its worker then cuts anew from that end.
+5. The broker has all of that: the announcements are committed.
+A step that an outage meets is tried again. Whoever comes after one that died begins at 1 with the same announcements.
+The ends of all partitions are told again now and then: what one that was frozen has told too late does not last.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, Protocol
+
+from confluent_kafka import KafkaException, Message
+
+from connectors.kafka.topic_ids import TopicIds
+from connectors.lake.archive_commit import Appended
+from orchestration.context import Context
+from orchestration.control.reading import group_consumer, raise_if_fatal
+from orchestration.control.retrying import Retrying, Stopped
+from orchestration.control.sending import Outgoing, RelayProducer
+from orchestration.platform.clock import now_ms
+from schemas.codec import CODEC, UndecodableError
+from schemas.ids import Partition
+from schemas.messages import DeadLetter
+from schemas.metrics import ARCHIVE_RANGES
+from schemas.segment_messages import ArchiveCommitted, ArchiveWritten
+from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, DEAD_LETTERS
+from segmentation.archiving import Verdict
+from streams.counters import Counters
+
+GATHER_S: Final = 2.0
+"""A commit costs the same for one range and for hundreds, and each leaves metadata behind."""
+BATCH: Final = 500
+TELL_EVERY_MS: Final = 60_000
+RESULTS: Final[Mapping[Verdict, str]] = {
+    Verdict.APPEND: "appended",
+    Verdict.KNOWN: "known",
+    Verdict.REFUSED: "refused",
+}
+_log = logging.getLogger(__name__)
+
+
+class Archive(Protocol):
+    """See `connectors.lake.archive.ActivityArchive`."""
+
+    def append(self, topic: str, ranges: Sequence[ArchiveWritten], *, topic_id: str | None = None) -> Appended:
+        """See there."""
+        ...
+
+    def archived_to(self, topic: str, *, topic_id: str | None = None) -> Mapping[Partition, int]:
+        """See there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A record of `ARCHIVE`, as it came."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+def read_announcements(
+    announcements: Iterable[Announcement], now_us: int
+) -> tuple[Sequence[ArchiveWritten], Sequence[DeadLetter]]:
+    """Step 2: the ranges, ordered by topic and then as they came, and what is none."""
+    ranges: list[ArchiveWritten] = []
+    letters: list[DeadLetter] = []
+    for announcement in announcements:
+        try:
+            message = CODEC.decode(announcement.value)
+            if not isinstance(message, ArchiveWritten):
+                raise UndecodableError(f"a {type(message).__name__} does not belong into {ARCHIVE}")
+            if message.topic not in ACTIVITY_TOPICS:
+                raise UndecodableError(f"{message.topic} has no archive")
+        except UndecodableError as exc:
+            letters.append(
+                DeadLetter(
+                    topic=ARCHIVE,
+                    partition=Partition(0),
+                    offset=announcement.offset,
+                    key=announcement.key,
+                    value=announcement.value or b"",
+                    reason=str(exc),
+                    failed_at_us=now_us,
+                )
+            )
+        else:
+            ranges.append(message)
+    return sorted(ranges, key=lambda written: written.topic), letters
+
+
+def commits(topic: str, ends: Mapping[Partition, int]) -> list[Outgoing]:
+    """What workers are told of the ends of partitions."""
+    return [
+        Outgoing(
+            topic=ARCHIVE_COMMITS,
+            key=f"{topic}/{partition}".encode(),
+            message=ArchiveCommitted(topic=topic, partition=partition, end_offset=end),
+        )
+        for partition, end in sorted(ends.items())
+    ]
+
+
+class ArchiveCommitter:
+    """Steps 2 to 4. Every method raises what the archive and the producer raise."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        topic_id: Callable[[str], str],
+        send: Callable[[Iterable[Outgoing]], None],
+        retrying: Retrying,
+        counters: Counters,
+    ) -> None:
+        self._archive = archive
+        self._topic_id = topic_id
+        self._send = send
+        self._retrying = retrying
+        self._counters = counters
+
+    def take(self, announcements: Iterable[Announcement], now_us: int) -> None:
+        """Returns when the announcements may be committed."""
+        ranges, letters = read_announcements(announcements, now_us)
+        told = [Outgoing(topic=DEAD_LETTERS, key=letter.topic.encode(), message=letter) for letter in letters]
+        for letter in letters:
+            _log.error("passed over: %s/0 offset=%d: %s", ARCHIVE, letter.offset, letter.reason)
+        for topic, of_topic in groupby(ranges, lambda written: written.topic):
+            told += self._append(topic, list(of_topic))
+        self._retrying.until_done(lambda: self._send(told))
+
+    def tell(self) -> None:
+        """Tell the ends of all partitions."""
+        for topic in ACTIVITY_TOPICS:
+            self._send(commits(topic, self._archive.archived_to(topic, topic_id=self._topic_id(topic))))
+
+    def _append(self, topic: str, ranges: Sequence[ArchiveWritten]) -> list[Outgoing]:
+        """Step 3."""
+
+        def append() -> Appended:
+            return self._archive.append(topic, ranges, topic_id=self._topic_id(topic))
+
+        appended = self._retrying.until_done(append)
+        for number, (written, verdict) in enumerate(zip(ranges, appended.verdicts, strict=True)):
+            place = f"{topic}/{written.partition} {written.first_offset}..{written.end_offset}"
+            fault = appended.unusable.get(number)
+            if fault is not None:
+                _log.error("range %s cannot be archived: %s", place, fault)
+            elif verdict is Verdict.REFUSED:
+                _log.warning(
+                    "range %s is refused: the table ends at %s", place, appended.archived_to[written.partition]
+                )
+            self._counters.add(ARCHIVE_RANGES, topic=topic, result=RESULTS[verdict] if fault is None else "unusable")
+        came = {written.partition for written in ranges}
+        # A partition without an end has nothing that could be told: its worker announces the range anew.
+        return commits(topic, {p: end for p, end in appended.archived_to.items() if p in came})
+
+
+class ArchiveConsumer:
+    """Reads the announcements in a thread of its own until `stop` is set. Of several relays one has the topic."""
+
+    def __init__(self, context: Context, stop: threading.Event, counters: Counters) -> None:
+        self._stop = stop
+        bootstrap = context.settings.kafka_bootstrap
+        self._consumer = group_consumer(bootstrap, ARCHIVE_GROUP)
+        self._retrying = Retrying(stop.wait)
+        self._committer = ArchiveCommitter(
+            context.archive, TopicIds(bootstrap).of, RelayProducer(bootstrap).send, self._retrying, counters
+        )
+        self._told_ms = 0
+
+    def run(self) -> None:
+        """Consume until stopped. Raises `FatalError` when Kafka or the lake refuse for good."""
+        self._consumer.subscribe([ARCHIVE])
+        try:
+            while not self._stop.is_set():
+                self._take(self._consumer.consume(BATCH, GATHER_S))  # 1
+                self._tell()
+        except Stopped:
+            pass
+        finally:
+            self._consumer.close()
+
+    def _take(self, messages: list[Message]) -> None:
+        announcements = []
+        for message in messages:
+            if (error := message.error()) is not None:
+                raise_if_fatal(error, ARCHIVE)
+                continue
+            offset = message.offset()
+            assert offset is not None  # noqa: S101  # it was read
+            announcements.append(Announcement(offset=offset, key=message.key(), value=message.value()))
+        if not announcements:
+            return
+        self._committer.take(announcements, now_ms() * 1000)
+        try:
+            self._consumer.commit(asynchronous=False)  # 5
+        except KafkaException as exc:  # what is read again is known; the next commit covers these too
+            _log.warning("offsets of %s were not committed: %s", ARCHIVE, exc)
+
+    def _tell(self) -> None:
+        if not self._consumer.assignment() or now_ms() - self._told_ms < TELL_EVERY_MS:
+            return
+        self._retrying.until_done(self._committer.tell)
+        self._told_ms = now_ms()

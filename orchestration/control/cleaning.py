@@ -1,0 +1,62 @@
+"""What ended exports leave: what they held is released, and files that no manifest names are removed.
+
+Once soon after the end, and once more an hour later, for a writer that was frozen meanwhile. In threads of its own: a
+destination that says nothing for minutes must not keep task tokens from being answered, nor other exports waiting.
+"""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from orchestration.catalog.records import Export
+from orchestration.context import Context
+from orchestration.control.executions import stop_execution
+from orchestration.control.rounds import go_round
+from orchestration.kinds.export.clean_up import clean_up
+from orchestration.platform.clock import now_ms
+from schemas.errors import MusterError
+from schemas.ids import JobId
+from schemas.log_ids import bound
+from schemas.topics import HOUR_MS
+
+LOOK_S: Final = 5.0
+SWEEP_AFTER_MS: Final = 5_000
+SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
+RETRY_AFTER_MS: Final = 30_000
+"""An export that could not be swept, most likely because its destination is away, waits so long for its next turn."""
+AT_A_TIME: Final = 4
+_log = logging.getLogger(__name__)
+
+
+class ExportCleaner:
+    """Goes round until `stop` is set."""
+
+    def __init__(self, context: Context, stop: threading.Event) -> None:
+        self._context = context
+        self._stop = stop
+        self._next_turn_ms: dict[JobId, int] = {}
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner")
+        go_round(lambda: self.look(now_ms(), pool), name="export-cleaner", every_s=LOOK_S, stop=self._stop)
+
+    def look(self, now: int, pool: ThreadPoolExecutor) -> None:
+        """Sweep what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
+        ended = self._context.exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
+        self._next_turn_ms = {e.export_id: self._next_turn_ms.get(e.export_id, 0) for e in ended}
+        due = [export for export in ended if now >= self._next_turn_ms[export.export_id]]
+        for done in [pool.submit(self._sweep, export, now) for export in due]:
+            done.result()
+
+    def _sweep(self, export: Export, now: int) -> None:
+        with bound(job=export.export_id, tenant=export.tenant, audience=export.audience):
+            if export.state == "CANCELLED":
+                stop_execution(self._context, export.export_id, export.execution, "the export was cancelled")
+            try:
+                clean_up(self._context, export)
+                self._context.exports.put(export.export_id, swept_at_ms=now)
+            except MusterError as exc:
+                self._next_turn_ms[export.export_id] = now + RETRY_AFTER_MS
+                _log.warning("export %s could not be swept: %s", export.export_id, exc)

@@ -1,0 +1,53 @@
+"""History of jobs -> `muster.job-events`, in order per job, at least once (consumers skip sequences they have seen)."""
+
+import logging
+
+from orchestration.catalog.records import Job, Transition
+from orchestration.context import Context
+from orchestration.control.sending import Outgoing, RelayProducer
+from schemas.errors import MusterError
+from schemas.messages import JobEvent
+from schemas.topics import JOB_EVENTS
+
+_log = logging.getLogger(__name__)
+
+
+class JobEvents:
+    """Puts state changes that are not announced yet on the topic, and marks them once the broker has them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._producer = RelayProducer(context.settings.kafka_bootstrap)
+
+    def announce(self) -> int:
+        """Announce what is due; returns how many. What could not be delivered is announced by a later call."""
+        due = self._context.jobs.unannounced()
+        if not due:
+            return 0
+        jobs = self._context.jobs
+        events = [job_event(jobs.get(transition.job_id), transition) for transition in due]
+        try:
+            self._producer.send(
+                Outgoing(topic=JOB_EVENTS, key=event.job_id.encode(), message=event) for event in events
+            )
+        except MusterError as exc:
+            _log.warning("job events could not be delivered: %s", exc)
+            return 0
+        jobs.announced(due)
+        return len(due)
+
+
+def job_event(job: Job, transition: Transition) -> JobEvent:
+    """A state change as outside systems see it."""
+    ready = transition.state == "READY" and job.outcome is not None
+    return JobEvent(
+        job_id=job.job_id,
+        tenant=job.tenant,
+        audience=job.audience,
+        sequence=transition.sequence,
+        state=transition.state,
+        attempt=transition.attempt,
+        version=job.outcome.get("version") if ready and job.outcome else None,
+        code=job.error.code if transition.state == "FAILED" and job.error is not None else None,
+        occurred_at_us=transition.at_ms * 1000,
+    )

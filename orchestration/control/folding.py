@@ -1,0 +1,77 @@
+"""A topic -> catalog. Offsets are committed after the rows are, so a crash repeats some, which is harmless."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka import Message as Record
+
+from orchestration.control.reading import group_consumer, raise_if_fatal
+from schemas.codec import CODEC, UndecodableError
+from schemas.errors import RetriableError
+from schemas.messages import Message
+
+BATCH: Final = 500
+POLL_S: Final = 0.2
+RETRY_S: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+class TopicFold:
+    """Reads a topic until `stop` is set. `put` writes messages, also those that it has written before.
+
+    `put` is tried again where it raises `RetriableError`. `changed` is set after each batch.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        put: Callable[[list[Message]], None],
+        stop: threading.Event,
+        changed: threading.Event,
+    ) -> None:
+        self._topic = topic
+        self._put = put
+        self._stop = stop
+        self._changed = changed
+        self._consumer = group_consumer(bootstrap, group)
+
+    def run(self) -> None:
+        """Consume until stopped. Raises `FatalError` when Kafka refuses for good."""
+        self._consumer.subscribe([self._topic])
+        try:
+            while not self._stop.is_set():
+                self._take(self._consumer.consume(BATCH, POLL_S))
+        finally:
+            self._consumer.close()
+
+    def _take(self, records: list[Record]) -> None:
+        messages = []
+        for record in records:
+            if (error := record.error()) is not None:
+                raise_if_fatal(error, self._topic)
+                continue
+            try:
+                messages.append(CODEC.decode(record.value()))
+            except UndecodableError as exc:
+                _log.error("%s offset %s: %s", self._topic, record.offset(), exc)
+        if not records:
+            return
+        while messages and not self._stop.is_set():
+            try:
+                self._put(messages)
+                break
+            except RetriableError as exc:
+                _log.warning("%s", exc)
+                self._stop.wait(RETRY_S)
+        if self._stop.is_set():
+            return
+        try:
+            self._consumer.commit(asynchronous=False)
+        except KafkaException as exc:  # the rows are kept; the next commit covers these messages too
+            _log.warning("offsets of %s were not committed: %s", self._topic, exc)
+        self._changed.set()

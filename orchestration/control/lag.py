@@ -1,0 +1,89 @@
+"""How far the workers are in each partition of each import: their committed offsets against what was sent to it.
+
+A partition is announced only at its end marker. Until then the offsets tell: a worker commits what is durable, in
+order.
+Written to the catalog for people to look at; nothing is decided by it.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.control.worker_group import Place, WorkerGroup
+from orchestration.kinds.send import import_topic
+
+LOOK_EVERY_MS: Final = 1_000
+STAGE: Final = "materialise"
+_log = logging.getLogger(__name__)
+
+
+class StreamLag:
+    """Keeps the stage `materialise` of the jobs that are being sent or awaited, about once a second."""
+
+    def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
+        self._context = context
+        self._group = group
+        self._activity_group = activity_group
+        self._looked_ms = 0
+
+    def look(self, jobs: Iterable[Job], now_ms: int) -> None:
+        """Write what has changed. An outage of Kafka is logged and costs nothing but the progress."""
+        moving = [job for job in jobs if _is_sent(job)]
+        if not moving or now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        self._looked_ms = now_ms
+        kinds = {job.kind != "audience" for job in moving}
+        groups = [
+            group for activity, group in ((False, self._group), (True, self._activity_group)) if activity in kinds
+        ]
+        try:
+            committed = {place: offset for group in groups for place, offset in group.committed().items()}
+        except KafkaException as exc:
+            _log.warning("the position of the workers is not known: %s", exc)
+            return
+        for job in moving:
+            stages = self._context.progress.stages(job.job_id)
+            sent = stages["import"].record if "import" in stages else {}
+            record = lag_record(job, sent, committed)
+            if record is not None and (STAGE not in stages or stages[STAGE].record != record):
+                self._context.progress.put_stage(job.job_id, STAGE, record, now_ms=now_ms)
+
+
+def _is_sent(job: Job) -> bool:
+    return job.state in {"IMPORTING", "AWAITING"} and job.attempt > 0 and job.segment is None
+
+
+def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[Place, int]) -> dict[str, Any] | None:
+    """The stage as plain data, from the importer's report; none before the report of the job's own attempt has come."""
+    if sent.get("attempt") != job.attempt or not (offsets := sent.get("offsets")):
+        return None
+    topic = import_topic(job)
+    places = [committed.get((topic, p), -1) for p in range(len(offsets))]
+    pairs = [taken(rows, span, at) for rows, span, at in zip(sent["partitions"], offsets, places, strict=True)]
+    rows = sum(pair[0] for pair in pairs)
+    return {
+        "done": rows,
+        "total": sent["total"],
+        "unit": "rows",
+        "rows": rows,
+        "partitions": [pair[0] for pair in pairs],
+        "lag": [pair[1] for pair in pairs],
+        "attempt": job.attempt,
+        "started_at_ms": sent["started_at_ms"],
+    }
+
+
+def taken(rows: int, span: Sequence[int], committed: int) -> tuple[int, int]:
+    """(rows that are durable, messages that wait) in a partition that was sent `rows` between two offsets, `span`.
+
+    Rows are told from the share of the messages, between which others may lie: exact at both ends.
+    """
+    first, last = span
+    if first < 0:
+        return 0, 0
+    waiting = min(max(last + 1 - max(committed, 0), 0), last + 1 - first)
+    return rows * (last + 1 - first - waiting) // (last + 1 - first), waiting

@@ -1,0 +1,132 @@
+"""End markers that the broker has lost, and announcements that were: told by offsets, so that no job waits for them.
+
+A partition that has announced nothing is looked at when its workers are past the end marker (its offset is in the
+report of the attempt), or the log ends before it:
+1. The worker's result is in staging: it was announced and the announcement is lost. It is written to the catalog.
+2. The intent is in staging: the merge is still to be done. Nothing is wrong.
+3. Neither, for `LOST_AFTER_MS`: nobody will ever announce it. The partition has failed, and the workflow begins another
+   attempt. Should the announcement come after all, it replaces the failure: whichever attempt is whole is published.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from confluent_kafka import KafkaException
+
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.control.worker_group import Place
+from orchestration.kinds.materialised import as_row
+from schemas.codec import CODEC
+from schemas.digest import Digest
+from schemas.errors import MusterError
+from schemas.ids import Attempt, JobId, Partition
+from schemas.layout import intent_key, result_key
+from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
+
+LOOK_EVERY_MS: Final = 10_000
+LOST_AFTER_MS: Final = 60_000
+"""An announcement is in the catalog within a second; the broker's high watermark may lag for a few."""
+_Suspect = tuple[JobId, Attempt, Partition]
+_log = logging.getLogger(__name__)
+
+
+class Offsets(Protocol):
+    """What is asked of the workers' group; see `WorkerGroup`."""
+
+    def committed(self) -> Mapping[Place, int]:
+        """Offset before which the workers have taken everything."""
+        ...
+
+    def ends(self) -> Mapping[Place, int]:
+        """Offset that the next message will have."""
+        ...
+
+
+class LostMarkers:
+    """Looks at the partitions that waiting jobs have heard nothing of."""
+
+    def __init__(self, context: Context, offsets: Offsets) -> None:
+        self._context = context
+        self._offsets = offsets
+        self._looked_ms = 0
+        self._since_ms: dict[_Suspect, int] = {}
+
+    def look(self, jobs: Iterable[Job], now_ms: int) -> None:
+        """Do what is due. A server that does not answer is logged, and the next look tries again."""
+        waiting = [job for job in jobs if job.state == "AWAITING" and job.segment is None]
+        if not waiting or now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        self._looked_ms = now_ms
+        try:
+            committed, ends = self._offsets.committed(), self._offsets.ends()
+            suspects = [found for job in waiting for found in self._suspects(job, committed, ends)]
+            self._since_ms = {s: self._since_ms.get(s, now_ms) for s, _ in suspects}
+            for suspect, lost in suspects:
+                self._settle(suspect, lost, now_ms)
+        except (MusterError, KafkaException) as exc:
+            _log.warning("whether end markers are lost is not known: %s", exc)
+
+    def _suspects(
+        self, job: Job, committed: Mapping[Place, int], ends: Mapping[Place, int]
+    ) -> Iterable[tuple[_Suspect, PartitionFailed | PartitionMaterialised]]:
+        """Partitions of the newest attempt that are not announced and not being merged, with what is to be said."""
+        report = self._context.jobs.attempt_reports(job.job_id).get(job.attempt)
+        if report is None:
+            return
+        told = {p.partition for p in self._context.progress.partitions(job.job_id) if p.attempt == job.attempt}
+        for sent in report["partitions"]:
+            place = (str(report["topic"]), int(sent["partition"]))
+            if place not in ends or sent["partition"] in told:
+                continue
+            if ends[place] > sent["end_offset"] >= committed[place]:
+                continue  # the marker is there and waits for the workers
+            suspect = (job.job_id, job.attempt, Partition(place[1]))
+            stored = self._stored(suspect)
+            if stored is None and self._is_to_be_merged(place[0], suspect):
+                continue
+            yield suspect, stored or _lost(job, sent, place, ends[place])
+
+    def _settle(self, suspect: _Suspect, lost: ProgressMessage, now_ms: int) -> None:
+        if now_ms - self._since_ms[suspect] < LOST_AFTER_MS:
+            return
+        self._context.progress.put_partitions([as_row(lost, now_ms)])
+        what = lost.reason if isinstance(lost, PartitionFailed) else "its announcement was lost, its result is stored"
+        _log.error("job %s attempt %d partition %d: %s", *suspect, what)
+
+    def _stored(self, suspect: _Suspect) -> PartitionFailed | PartitionMaterialised | None:
+        key = result_key(*suspect)
+        if not self._is_stored(key):
+            return None
+        message = CODEC.decode(self._context.objects.get(self._context.settings.staging_bucket, key))
+        return message if isinstance(message, PartitionFailed | PartitionMaterialised) else None
+
+    def _is_stored(self, key: str) -> bool:
+        """False for an empty object too: SeaweedFS keeps one of a worker that dies before the body of its PUT."""
+        return any(entry.size for entry in self._context.objects.list(self._context.settings.staging_bucket, key))
+
+    def _is_to_be_merged(self, topic: str, suspect: _Suspect) -> bool:
+        job_id, attempt, partition = suspect
+        return self._is_stored(intent_key(topic, partition, job_id, attempt))
+
+
+def _lost(job: Job, sent: Mapping[str, Any], place: Place, end: int) -> PartitionFailed:
+    at = sent["end_offset"]
+    reason = (
+        f"the broker has lost the end of {place[0]}/{place[1]}: it ends at {end}, the end marker was at {at}"
+        if end <= at
+        else f"the workers are past the end marker at {at} of {place[0]}/{place[1]} and have not seen it"
+    )
+    expected = Digest.parse(sent["digest"])
+    return PartitionFailed(
+        import_id=job.job_id,
+        attempt=job.attempt,
+        partition=Partition(place[1]),
+        partitions=job.partitions,
+        reason=reason,
+        missing_count=0,
+        missing=(),
+        expected=expected,
+        actual=Digest(schema_id=expected.schema_id),
+    )

@@ -1,0 +1,153 @@
+"""What the relay knows of the whole deployment: jobs and notifications by the catalog, lag and dead letters by Kafka.
+
+Read when it is asked for, at most every few seconds, with clients of its own, in the thread of the scrape.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import sqlalchemy as sa
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from connectors.kafka.logon import answer, librdkafka_config
+from orchestration.catalog.tables import (
+    activations,
+    exports,
+    jobs,
+    notifications,
+    segment_partitions,
+    segments,
+    transitions,
+)
+from orchestration.context import Context
+from orchestration.control.standstill import Standstill
+from orchestration.control.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
+from orchestration.platform.clock import now_ms
+from schemas.errors import MusterError
+from schemas.metrics import (
+    ACTIVATIONS_WAITING,
+    DEAD,
+    EXPORTS,
+    JOB_EVENTS_STALLED,
+    JOBS,
+    LAG,
+    NOTIFICATIONS,
+    OLDEST_JOB,
+    PUBLISH_SECONDS,
+    SEGMENT_AGE,
+    SEGMENTS,
+    UNAVAILABLE,
+    WORKERS,
+    Sample,
+)
+from schemas.topics import ARCHIVE, ARCHIVE_GROUP, DEAD_LETTERS, JOB_EVENTS
+from segmentation.export_jobs import EXPORT_STATES
+from segmentation.jobs import FINAL, STATES
+from streams.counters import Counters
+
+FRESH_MS: Final = 5_000
+
+
+class RelayMetrics:
+    """`samples` may be called from any thread."""
+
+    def __init__(self, context: Context, counters: Counters) -> None:
+        self._context = context
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._group: WorkerGroup | None = None
+        self._archivers: WorkerGroup | None = None
+        self._told: WorkerGroup | None = None
+        self._standstill = Standstill()
+        self._read_ms = 0
+        self._samples: list[Sample] = []
+
+    def samples(self) -> list[Sample]:
+        """Everything as of now, or of some seconds ago. What cannot be read is left out, and said to be."""
+        with self._lock:
+            now = now_ms()
+            if now - self._read_ms >= FRESH_MS:
+                self._samples = list(self._read(now))
+                self._read_ms = now
+            return [*self._samples, *self._counters.samples()]
+
+    def _read(self, now: int) -> Iterator[Sample]:
+        for part, read in (("catalog", self._catalog), ("kafka", self._kafka)):
+            try:
+                yield from list(read(now))
+                down = 0
+            except (MusterError, KafkaException):
+                down = 1
+            yield Sample(metric=UNAVAILABLE, value=down, labels=(part,))
+
+    def _catalog(self, now: int) -> Iterator[Sample]:
+        n, t = notifications.c, transitions.c
+        newest = sa.select(jobs.c.job_id).where(jobs.c.state == "READY").order_by(jobs.c.finished_at_ms.desc()).limit(1)
+        published = (
+            sa.select(t.state, sa.func.max(t.at_ms))
+            .where(t.job_id == newest.scalar_subquery(), t.state.in_(("PUBLISHING", "READY")))
+            .group_by(t.state)
+        )
+        counted = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        exported = sa.select(exports.c.state, sa.func.count()).group_by(exports.c.state)
+        of_segments = sa.select(segments.c.state, sa.func.count()).group_by(segments.c.state)
+        unsent = sa.select(sa.func.count()).select_from(activations).where(activations.c.sent_at_ms.is_(None))
+        said = (
+            sa.select(sa.func.min(segment_partitions.c.at_us))
+            .join(segments, segments.c.segment_id == segment_partitions.c.segment_id)
+            .where(segments.c.state == "active")
+        )
+        with self._context.database.read() as connection:
+            by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
+            exports_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(exported)}
+            segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_segments)}
+            waiting, as_of_us = connection.scalar(unsent), connection.scalar(said)
+            oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
+            rows = connection.execute(
+                sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
+            ).all()
+            at_ms: dict[str, int] = {row[0]: row[1] for row in connection.execute(published)}
+        for state in sorted(STATES):
+            yield Sample(metric=JOBS, value=by_state.get(state, 0), labels=(state,))
+        for export_state in sorted(EXPORT_STATES):
+            yield Sample(metric=EXPORTS, value=exports_by_state.get(export_state, 0), labels=(export_state,))
+        for segment_state in ("active", "paused"):
+            yield Sample(metric=SEGMENTS, value=segments_by_state.get(segment_state, 0), labels=(segment_state,))
+        yield Sample(metric=ACTIVATIONS_WAITING, value=waiting or 0)
+        yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
+        yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
+        told = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
+        for way in ("waiting", "failing", "given up"):
+            yield Sample(metric=NOTIFICATIONS, value=told[way], labels=(way,))
+        if {"PUBLISHING", "READY"} <= at_ms.keys():
+            yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
+
+    def _kafka(self, now: int) -> Iterator[Sample]:
+        s = self._context.settings
+        self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
+        self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
+        for group in (self._group, self._archivers):
+            for place, count in unacknowledged(group.committed(), group.ends()).items():
+                yield Sample(metric=LAG, value=count, labels=(place[0], str(place[1])))
+        if s.job_events_group:
+            self._told = self._told or WorkerGroup(s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,))
+            stalled_s = self._standstill.seconds(self._told.committed(), self._told.ends(), now)
+            yield Sample(metric=JOB_EVENTS_STALLED, value=stalled_s)
+        yield Sample(metric=WORKERS, value=self._group.members())
+        yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))
+
+
+def dead_letters(bootstrap: str) -> int:
+    """How many messages the dead letter topic holds. Raises `KafkaException`."""
+    admin = AdminClient({**librdkafka_config(bootstrap), "log_level": 2})
+    place = TopicPartition(DEAD_LETTERS, 0)
+
+    def offset(spec: OffsetSpec) -> int:
+        found = admin.list_offsets({place: spec}, request_timeout=TIMEOUT_S)
+        return int(answer(admin, found[place], TIMEOUT_S + 1).offset)
+
+    latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+    return offset(latest) - offset(earliest)

@@ -1,0 +1,78 @@
+"""What nobody refers to any more in the staging bucket, looked for once an hour.
+
+1. Runs and intents of an import that has ended: a worker that was frozen may stage them after the job was swept. Those
+   of an import that the catalog does not know, once they are older than any job may be.
+2. Uploaded files: kept `upload_keep_hours` after a job that failed or was cancelled, so that it can be retried, and as
+   long as any job that reads the file is running; an upload that no job was registered for, as in 1.
+3. Members that were written down for a snapshot or a check, once they are older than any job may be.
+"""
+
+import logging
+import re
+from typing import Final
+
+from connectors.storage.listing import ObjectInfo
+from orchestration.context import Context
+from schemas.errors import MusterError
+from schemas.ids import JobId
+from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
+from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
+
+LOOK_EVERY_MS: Final = HOUR_MS
+SETTLED_MS: Final = HOUR_MS // 6
+"""A job that ended so long ago was swept, and what its workers had in hand has been staged."""
+_IMPORT: Final = re.compile(rf"(?:{IMPORTS_PREFIX}|{INTENTS_PREFIX}[^/]+/\d+/)([0-9a-z]{{26}})\b")
+_log = logging.getLogger(__name__)
+
+
+class Orphans:
+    """Removes orphans, at most once an hour."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked_ms = 0
+
+    def look(self, now_ms: int) -> None:
+        """Remove what is due. A store that is away is logged, and the next look tries again."""
+        if now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        self._looked_ms = now_ms
+        objects, bucket = self._context.objects, self._context.settings.staging_bucket
+        over: dict[str, bool] = {}
+        gone: list[str] = []
+        try:
+            for prefix in (IMPORTS_PREFIX, INTENTS_PREFIX):
+                for entry in objects.list(bucket, prefix):
+                    if (found := _IMPORT.match(entry.key)) is None:
+                        continue
+                    owner = found[1]
+                    if owner not in over:
+                        over[owner] = self._import_is_over(JobId(owner), entry, now_ms)
+                    if over[owner]:
+                        gone.append(entry.key)
+            gone += [e.key for e in objects.list(bucket, UPLOADS_PREFIX) if self._upload_is_over(bucket, e, now_ms)]
+            gone += [e.key for e in objects.list(bucket, CUTS_PREFIX) if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000]  # 3
+            for key in gone:
+                objects.delete(bucket, key)
+        except MusterError as exc:
+            _log.warning("orphans in %s were not all removed: %s", bucket, exc)
+            return
+        if gone:
+            _log.info("removed %d orphans from %s, the first %s", len(gone), bucket, gone[0])
+
+    def _import_is_over(self, owner: JobId, entry: ObjectInfo, now_ms: int) -> bool:  # 1
+        job = self._context.jobs.find(owner)
+        if job is None:
+            return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
+        return job.finished_at_ms is not None and now_ms - job.finished_at_ms > SETTLED_MS
+
+    def _upload_is_over(self, bucket: str, entry: ObjectInfo, now_ms: int) -> bool:  # 2
+        readers = self._context.jobs.of_object(bucket, entry.key)
+        if not readers:
+            return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
+        keep_ms = self._context.settings.upload_keep_hours * HOUR_MS
+        return all(job.finished_at_ms is not None and now_ms - job.finished_at_ms > keep_ms for job in readers)
+
+
+def _age_ms(entry: ObjectInfo, now_ms: int) -> int:
+    return now_ms - int(entry.last_modified.timestamp() * 1000)

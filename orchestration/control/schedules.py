@@ -1,0 +1,107 @@
+"""Recurring imports and exports: runs start when they are due, here and on AWS.
+
+1. A schedule that is due starts its workflow, under a name that follows from the schedule and the due time: two relays,
+   or one that died before 2, start one execution. Of several times that were missed, the latest is run and no other.
+2. The run is noted, and when the next one is due, unless another relay has done so.
+3. A run that has been started is looked after until its job or export is registered: an execution that the engine has
+   lost is started again, one that ended without any was refused, and the schedule says why.
+A start that fails is tried again until the next time is due; the schedule says why meanwhile.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orchestration.catalog.schedules import Schedule
+from orchestration.context import Context
+from orchestration.control.executions import RUNNING, describe
+from orchestration.operations.schedules import registered, start_run
+from schemas.errors import FatalError, MusterError, RetriableError
+from schemas.ids import JobId
+from schemas.log_ids import bind, bound
+
+LOOK_EVERY_MS: Final = 1_000
+AGAIN_AFTER_MS: Final = 15_000
+"""A start that failed is not tried more often than this."""
+_log = logging.getLogger(__name__)
+
+
+class Schedules:
+    """Looks at all schedules. Its steps are numbered as in the module's docstring."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked_ms = 0
+        self._not_before_ms: dict[JobId, int] = {}
+
+    def look(self, now_ms: int) -> None:
+        """Start what is due. Raises `RetriableError` CATALOG_UNAVAILABLE; anything else is logged and tried again."""
+        if now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        self._looked_ms = now_ms
+        with bound():
+            for schedule in self._context.schedules.due(now_ms):
+                bind(tenant=schedule.tenant)
+                if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
+                    self._run(schedule, now_ms)
+            for schedule in self._context.schedules.unsettled():
+                bind(tenant=schedule.tenant)
+                self._settle(schedule)
+
+    def _run(self, schedule: Schedule, now_ms: int) -> None:
+        try:
+            due = schedule.times.until(now_ms)
+            if due is None:
+                raise FatalError("SCHEDULE_DAMAGED", f"schedule {schedule.name} is due and has no time before now")
+            execution = start_run(self._context, schedule, due)  # 1
+            next_due = schedule.times.after(due)
+        except MusterError as exc:
+            _log.warning("schedule %s cannot be started: %s", schedule.name, exc)
+            self._not_before_ms[schedule.schedule_id] = now_ms + AGAIN_AFTER_MS
+            self._context.schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
+            return
+        self._not_before_ms.pop(schedule.schedule_id, None)
+        noted = self._context.schedules.started(  # 2
+            schedule.schedule_id,
+            seen_ms=schedule.next_due_ms,
+            due_ms=due,
+            execution=execution,
+            next_due_ms=next_due,
+        )
+        if noted:
+            _log.info("schedule %s: the run due at %d is %s", schedule.name, due, execution)
+
+    def _settle(self, schedule: Schedule) -> None:  # 3
+        due = schedule.last_due_ms
+        if due is None:
+            return
+        try:
+            outcome = registered(self._context, schedule, due)
+            if outcome is None:
+                ended = self._ended(schedule)
+                # It may have registered its job between the two looks.
+                outcome = None if ended is None else registered(self._context, schedule, due) or ended
+        except MusterError as exc:
+            if exc.code == "CATALOG_UNAVAILABLE":
+                raise
+            _log.warning("the last run of schedule %s cannot be looked at: %s", schedule.name, exc)
+            return
+        if outcome is not None:
+            self._context.schedules.settle(schedule.schedule_id, due, outcome)
+
+    def _ended(self, schedule: Schedule) -> Mapping[str, Any] | None:
+        """Why the last run ended without a job; none when it runs, or has to be started again."""
+        try:
+            status, _ = describe(self._context, schedule.last_execution)
+        except (ClientError, BotoCoreError) as exc:
+            raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions does not tell: {exc}") from exc
+        if status is None and schedule.last_due_ms is not None:
+            _log.warning("the run of schedule %s was lost and is started again", schedule.name)
+            start_run(self._context, schedule, schedule.last_due_ms)
+        if status is None or status in RUNNING:
+            return None
+        causes = [row.body["cause"] for row in self._context.outbox.of(str(schedule.last_execution))]
+        ended = {"kind": "system", "code": "NOT_REGISTERED", "message": f"the execution is {status}"}
+        return {"refused": next(iter(causes), None) or ended}

@@ -1,0 +1,99 @@
+"""Segments held against their rules, one after the other: the stream must say what the archive says.
+
+1. The active segment whose turn was longest ago is next, with one of its partitions: the cost of a check is that of one
+   partition, and users are spread over them by a hash.
+2. It is checked as `muster segments check` checks all partitions.
+3. Its next check is of its next partition; of the same where users differed, until they do not.
+
+In a thread of its own: a check waits for workers and for the archive. Several relays check more often.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from orchestration.catalog.segment_records import Segment
+from orchestration.context import Context
+from orchestration.control.rounds import go_round
+from orchestration.operations.segment_check import Checked, check
+from schemas.errors import MusterError
+from schemas.ids import JobId, Partition
+from schemas.log_ids import bound
+from schemas.metrics import SEGMENT_CHECKS, SEGMENT_MISMATCHES, Sample
+from streams.counters import Counters
+
+TIMEOUT_S: Final = 120.0
+_log = logging.getLogger(__name__)
+Check = Callable[[Segment, Partition], Checked]
+
+
+@dataclass(slots=True)
+class _Looked:
+    """At a segment. `turn`: when, in the order of checks; 0: never."""
+
+    turn: int = 0
+    partition: int = 0  # that is next
+    mismatches: int = 0
+
+
+class SegmentChecks:
+    """Goes round until `stop` is set. Its steps are numbered as in the module's docstring."""
+
+    def __init__(
+        self, context: Context, stop: threading.Event, counters: Counters, check_: Check | None = None
+    ) -> None:
+        self._context = context
+        self._stop = stop
+        self._counters = counters
+        self._check = check_ or (lambda of, only: check(context, of.tenant, of.name, TIMEOUT_S, only=only))
+        self._every_s = 60.0 * context.settings.segment_check_minutes
+        self._turns = 0
+        self._looked: dict[JobId, _Looked] = {}
+
+    def start(self) -> None:
+        """Begin, in a thread, unless the settings say never."""
+        if self._every_s > 0:
+            go_round(self.look, name="segment-checks", every_s=self._every_s, stop=self._stop)
+
+    def samples(self) -> list[Sample]:
+        """The gauge, from any thread; none where nothing is checked."""
+        if self._every_s <= 0:
+            return []
+        found = sum(one.mismatches for one in list(self._looked.values()))
+        return [Sample(metric=SEGMENT_MISMATCHES, value=found)]
+
+    def look(self) -> None:
+        """Check what is next. Raises as the catalog does."""
+        active = [one.segment for one in self._context.segments.standing() if one.segment.state == "active"]
+        self._looked = {of.segment_id: self._looked.get(of.segment_id, _Looked()) for of in active}
+        if not active:
+            return
+        segment = min(active, key=lambda of: self._looked[of.segment_id].turn)  # 1
+        looked = self._looked[segment.segment_id]
+        looked.turn = self._turns = self._turns + 1
+        with bound(tenant=segment.tenant):
+            result = self._result(segment, looked)
+        self._counters.add(SEGMENT_CHECKS, result=result)
+        if result != "different":
+            looked.partition = (looked.partition + 1) % self._context.settings.partitions  # 3
+
+    def _result(self, segment: Segment, looked: _Looked) -> str:
+        """Step 2. Users are counted and not named: a log is read by many."""
+        try:
+            checked = self._check(segment, Partition(looked.partition))
+        except MusterError as exc:
+            _log.warning("partition %d of segment %s cannot be checked: %s", looked.partition, segment.name, exc)
+            return "not_possible"
+        found = checked.comparison
+        looked.mismatches = found.missing + found.extra
+        if found.equal:
+            return "equal"
+        _log.error(
+            "segment %s, rule version %d, partition %d as of %s: by the stream %d users are missing and %d too many; "
+            "`muster segments check %s -t %s` names some",
+            *(segment.name, checked.rule_version, looked.partition, checked.at.isoformat()),
+            *(found.missing, found.extra, segment.name, segment.tenant),
+        )
+        return "different"

@@ -1,0 +1,22 @@
+"""Status of segments, and cuts through them, -> catalog."""
+
+import threading
+
+from orchestration.context import Context
+from orchestration.control.folding import TopicFold
+from orchestration.kinds.snapshot.cuts import put_cuts
+from orchestration.platform.clock import now_ms
+from schemas.messages import Message
+from schemas.segment_messages import SegmentCut, SegmentStatus
+from schemas.topics import SEGMENT_STATUS, SEGMENT_STATUS_GROUP
+
+
+def status_fold(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
+    """Writes what workers say of the partitions of segments, and the cuts that snapshots have asked for."""
+
+    def put(messages: list[Message]) -> None:
+        context.segments.put_statuses([message for message in messages if isinstance(message, SegmentStatus)])
+        if cuts := [message for message in messages if isinstance(message, SegmentCut)]:
+            put_cuts(context, cuts, now_ms())
+
+    return TopicFold(context.settings.kafka_bootstrap, SEGMENT_STATUS, SEGMENT_STATUS_GROUP, put, stop, changed)

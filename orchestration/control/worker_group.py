@@ -1,0 +1,76 @@
+"""A consumer group, as Kafka knows it: how many its members are, and how far they have come in each partition."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from connectors.kafka.logon import answer, librdkafka_config
+from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
+
+TIMEOUT_S: Final = 5.0
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class WorkerGroup:
+    """Asks Kafka; of the workers, unless told otherwise.
+
+    Every method blocks for at most some seconds and raises `KafkaException`, and `FatalError` LOGON_REFUSED.
+    """
+
+    def __init__(
+        self, bootstrap: str, partitions: int, *, name: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS
+    ) -> None:
+        self.name = name
+        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
+
+    def members(self) -> int:
+        """How many share the partitions."""
+        return len(self._described().members)
+
+    def serving(self) -> bool:
+        """Whether members have the partitions: not without any, nor while partitions are being shared out."""
+        found = self._described()
+        return bool(found.members) and found.state is ConsumerGroupState.STABLE
+
+    def _described(self) -> ConsumerGroupDescription:
+        described = self._admin.describe_consumer_groups([self.name], request_timeout=TIMEOUT_S)[self.name]
+        found: ConsumerGroupDescription = answer(self._admin, described, TIMEOUT_S + 1)
+        return found
+
+    def committed(self) -> Mapping[Place, int]:
+        """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""
+        asked = [ConsumerGroupTopicPartitions(self.name, self._places)]
+        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
+        at = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
+        return {place: at.get(place, -1) for place in map(_place, self._places)}
+
+    def move(self, offsets: Mapping[Place, int]) -> bool:
+        """Let the group go on from these offsets. No, where it has got members."""
+        if not offsets:
+            return True
+        places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        asked = [ConsumerGroupTopicPartitions(self.name, places)]
+        moved = self._admin.alter_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
+        return all(place.error is None for place in answer(self._admin, moved, TIMEOUT_S + 1).topic_partitions)
+
+    def ends(self) -> Mapping[Place, int]:
+        """Offset that the next message of each partition will have, or the first one of a transaction that is open."""
+        latest = self._admin.list_offsets(
+            {place: OffsetSpec.latest() for place in self._places},  # type: ignore[no-untyped-call]
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=TIMEOUT_S,
+        )
+        return {_place(place): answer(self._admin, f, TIMEOUT_S + 1).offset for place, f in latest.items()}
+
+
+def unacknowledged(committed: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
+    """How many messages of each partition the group has not acknowledged."""
+    return {place: max(end - max(committed.get(place, 0), 0), 0) for place, end in ends.items()}
+
+
+def _place(place: TopicPartition) -> Place:
+    return place.topic, place.partition

@@ -1,0 +1,1 @@
+"""Where processes begin: Lambda handlers, tasks, workers, the words of the image, the demo."""

@@ -1,0 +1,90 @@
+"""Entry point of the image: `lambda HANDLER`, `task ...`, `worker`, `segment-worker`, `serve PART`, ...
+
+Whoever runs the image (Lambda, ECS, compose) names one of these words first. Three things are done before the program
+starts: SIGTERM ends it also where it is process 1, which the kernel signals only if a handler is installed; the
+compiled kernels are found where the file system cannot be written; and the secrets that `MUSTER_SECRETS` names become
+settings (`container_secrets`).
+"""
+
+import json
+import os
+import runpy
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from orchestration.entrypoints import container_secrets
+from schemas.errors import MusterError
+
+KERNELS: Final = "NUMBA_CACHE_DIR"
+TERMINATED: Final = 128 + signal.SIGTERM
+"""Exit code that a shell and Docker give to a program that SIGTERM has ended."""
+USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
+SECRETS_EXIT_CODE: Final = 78  # EX_CONFIG
+MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "lambda": ("awslambdaric",),
+    "task": ("orchestration.entrypoints.tasks",),
+    "worker": ("orchestration.entrypoints.worker",),
+    "segment-worker": ("orchestration.entrypoints.segment_worker",),
+    "serve": ("orchestration.entrypoints.serving", "serve"),
+    "health": ("orchestration.entrypoints.serving", "health"),
+    "muster": ("orchestration.cli.main",),
+    "demo": ("orchestration.entrypoints.demo",),
+}
+"""First word -> module, and what comes before the rest of the words."""
+
+
+def writable_kernels(env: MutableMapping[str, str]) -> None:
+    """Point numba to a copy of the compiled kernels where their folder is read-only.
+
+    numba reads a cache only where it could also write one; on a read-only file system it would compile for half a
+    minute, in every process. Processes that are started later inherit the variable.
+    """
+    if not (path := env.get(KERNELS)) or os.access(path, os.W_OK) or not Path(path).is_dir():
+        return
+    copy = Path(tempfile.gettempdir()) / f"muster-kernels-{os.getuid()}"
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=copy.parent))
+        shutil.copytree(path, unfinished, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        try:
+            unfinished.rename(copy)
+        except OSError:  # another process of this container was quicker
+            shutil.rmtree(unfinished)
+    env[KERNELS] = str(copy)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    sys.exit(TERMINATED)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Become the program that the first word names."""
+    word, *rest = arguments or [""]
+    if word not in MODULES:
+        said = f", not {word[:60]!r}; docker run --entrypoint runs other programs" if word else ""
+        sys.stderr.write(f"say what to run: {', '.join(MODULES)}{said}\n")
+        return USAGE_EXIT_CODE
+    signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
+    writable_kernels(os.environ)
+    module, *before = MODULES[word]
+    try:
+        if word == "health":  # often, and beside the program, which has read everything
+            container_secrets.point_to_kafka_credentials(os.environ)
+        else:
+            container_secrets.provide(os.environ)
+    except MusterError as exc:
+        sys.stderr.write(f"{json.dumps(exc.as_record(), default=str)}\n")
+        return SECRETS_EXIT_CODE
+    sys.argv = [module, *before, *rest]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,297 @@
+"""`python -m orchestration.entrypoints.demo`: two imports from file to Parquet, compared with what was generated.
+
+1. The stack is started, unless it runs; `--stack running` takes the one that the settings name, in containers say.
+2. Two files are generated from a seed: 1,000,000 rows with faults in them, and 300,000 clean ones. What is in them is
+   counted while they are written, in plain Python, by nothing that the import uses.
+3. The large one is put into the inbox bucket, where an S3 event starts its import; the small one is imported the way
+   `muster import` does it. Both run at the same time.
+4. Receipts, rejects, versions.
+5. Both are exported to S3 as Parquet with a manifest, checked by what the manifest says, and counted by DuckDB.
+6. Everything is compared; a difference is an exit code of 1.
+"""
+
+import argparse
+import random
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from orchestration.catalog.records import Export
+from orchestration.catalog.references import ref_of
+from orchestration.cli.console import print_line, print_table, show_error
+from orchestration.cli.following import print_receipt
+from orchestration.cli.formatting import duration, number, size
+from orchestration.cli.rendering import job_line, job_lines
+from orchestration.cli.screen import screen
+from orchestration.context import Context
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.local import stack
+from orchestration.operations.audiences import version_record
+from orchestration.operations.export_jobs import follow, submit
+from orchestration.operations.exports import verify_export
+from orchestration.operations.follow import JobView, look
+from orchestration.operations.rejects import read_rejects, rejects_file
+from orchestration.operations.spec import spec_changes
+from orchestration.operations.submit import DEFAULT_TENANT, submit_file
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Settings
+from schemas.columns import ImportSpec
+from schemas.errors import MusterError, RetriableError
+from schemas.ids import AudienceName, JobId
+from schemas.layout import split_s3_uri
+from schemas.manifest import ExportFormat, Manifest
+
+SEED: Final = 20_260_101
+LARGE_ROWS: Final = 1_000_000
+SMALL_ROWS: Final = 300_000
+LARGE: Final = AudienceName("demo-people")
+SMALL: Final = AudienceName("demo-clean")
+FAULT_EVERY: Final = 500
+"""One row in so many is faulty: 0.2 % of them, with 1 % allowed."""
+PATIENCE_S: Final = 600.0
+POLL_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class Expected:
+    """What a generated file holds, counted while it was written."""
+
+    rows: int = 0
+    rejected_by_code: dict[str, int] = field(default_factory=dict)
+    ages: dict[str, int] = field(default_factory=dict)
+    """The last age of each accepted user."""
+
+    @property
+    def rejected(self) -> int:
+        """Faulty rows."""
+        return sum(self.rejected_by_code.values())
+
+
+def generate(path: Path, rows: int, *, faults: bool) -> Expected:
+    """Write a seeded CSV `user_id,age,country`: 2 % of the rows repeat a user, and with `faults` some are broken."""
+    chance = random.Random(SEED + rows)  # noqa: S311  # reproducible on purpose
+    expected = Expected(rows=rows)
+    users: list[str] = []
+    with path.open("wb") as file:
+        file.write(b"user_id,age,country\n")
+        for row in range(rows):
+            age = chance.randrange(18, 90)
+            country = ("de", "jp", "fr", "br")[age % 4].encode()
+            if faults and row % FAULT_EVERY == FAULT_EVERY - 1:
+                code, line = _fault(chance.randrange(4), b"%016x" % chance.getrandbits(64), country)
+                expected.rejected_by_code[code] = expected.rejected_by_code.get(code, 0) + 1
+                file.write(line)
+                continue
+            repeat = users and chance.random() < 0.02
+            user = chance.choice(users) if repeat else f"{chance.getrandbits(64):016x}"
+            if not repeat:
+                users.append(user)
+            expected.ages[user] = age
+            file.write(b"%s,%d,%s\n" % (user.encode(), age, country))
+    return expected
+
+
+def _fault(kind: int, user: bytes, country: bytes) -> tuple[str, bytes]:
+    """(code of the reject, a faulty row)."""
+    return (
+        ("id_empty", b",33,%s\n" % country),
+        ("field_count", b"%s,33,%s,\n" % (user, country)),
+        ("invalid_utf8", b"%s,33,\xff\xfe\n" % user),
+        ("bad_value", b"%s,unknown,%s\n" % (user, country)),
+    )[kind]
+
+
+def run(context: Context, directory: Path) -> list[str]:
+    """Steps 2 to 6; the differences."""
+    _say("2. generating two files")
+    large, small = directory / "people.csv", directory / "clean.csv"
+    expected = {LARGE: generate(large, LARGE_ROWS, faults=True), SMALL: generate(small, SMALL_ROWS, faults=False)}
+    for path in (large, small):
+        print_line(f"   {path}  {size(path.stat().st_size)}")
+    print_line(f"   {number(expected[LARGE].rejected)} of the {number(LARGE_ROWS)} rows of the first are faulty")
+
+    inbox = context.settings.inbox_prefix
+    _say(f"3. the first goes to s3://{context.settings.inbox_bucket}/{inbox}, the second through `muster import`")
+    _prepare(context)
+    key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
+    context.objects.put_file(large, context.settings.inbox_bucket, key)
+    second = submit_file(context, small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
+    views = _follow(context, key, second)
+
+    _say("4. receipts, rejects, versions")
+    differences = []
+    for view in views:
+        name = view.job.audience
+        receipt = context.jobs.receipt(view.job.job_id)
+        if receipt is None:
+            why = "" if view.job.error is None else f": {view.job.error.code}: {view.job.error.message}"
+            differences.append(f"{name}: job {view.job.job_id} is {view.job.state}{why}")
+            continue
+        print_receipt(dict(receipt))
+        print_line("")
+        differences += _compare_receipt(dict(receipt), expected[name])
+        if (file := rejects_file(context, view.job.job_id)) is not None:
+            _print_rejects(file)
+    if differences:
+        return differences
+    _print_versions(context)
+
+    _say("5. export as Parquet with a manifest; verified from that alone, and counted by DuckDB")
+    for name, known in expected.items():
+        exported = _export(context, name)
+        if exported.outcome is None:
+            why = "" if exported.error is None else f": {exported.error.summary}"
+            differences.append(f"{name}: export {exported.export_id} is {exported.state}{why}")
+            continue
+        manifest, difference = verify_export(context, exported.outcome["manifest"])
+        if difference is not None:
+            differences.append(f"{name}: {difference}")
+            continue
+        folder = directory / name
+        _fetch(context, exported.request["to"], manifest, folder)
+        counted = _count(folder)
+        print_line(f"   {exported.outcome['manifest']}  {size(exported.outcome['bytes'])}, every number agrees;")
+        print_line(f"   a copy is {folder}: {number(counted[0])} rows, {number(counted[1])} users")
+        wanted = (len(known.ages), len(known.ages), sum(known.ages.values()))
+        if counted != wanted:
+            differences.append(f"{name}: the export has (rows, users, sum of ages) {counted}, generated were {wanted}")
+    return differences
+
+
+def _prepare(context: Context) -> None:
+    """Audiences with the columns of the files; the first tolerates 1 % of bad rows."""
+    for name, share in ((LARGE, 0.01), (SMALL, 0.0)):
+        changes = spec_changes(columns=["age:long", "country"], max_reject_share=share, allow_shrink=True)
+        audience = context.audiences.ensure(DEFAULT_TENANT, name, new_id=fresh_id(), now_ms=now_ms())
+        spec = ImportSpec().changed(changes)
+        context.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention)
+
+
+def _follow(context: Context, key: str, second: JobId) -> list[JobView]:
+    """Show both imports until both have ended. Raises `RetriableError` DEMO_TOO_SLOW."""
+    deadline = time.monotonic() + PATIENCE_S
+    with screen() as place:
+        while True:
+            found = next((j for j in context.jobs.search(audience=LARGE) if j.source["key"] == key), None)
+            jobs = [*([found.job_id] if found is not None else []), second]
+            views = [view for job in jobs if (view := look(context, job, now_ms())) is not None]
+            lines = [line for view in views for line in job_lines(view)]
+            place.show(lines, " | ".join(map(job_line, views)) or "waiting for the workflow")
+            if len(views) == 2 and all(view.final for view in views):
+                return views
+            if time.monotonic() > deadline:
+                raise RetriableError("DEMO_TOO_SLOW", f"not finished after {PATIENCE_S:.0f} s; `muster jobs list`")
+            time.sleep(POLL_S)
+
+
+def _compare_receipt(receipt: dict[str, Any], known: Expected) -> Iterator[str]:
+    accepted = known.rows - known.rejected
+    wanted = {
+        "rows": known.rows,
+        "accepted": accepted,
+        "rejected": known.rejected,
+        "rejected_by_code": known.rejected_by_code,
+        "duplicates": accepted - len(known.ages),
+        "members": len(known.ages),
+    }
+    for name, value in wanted.items():
+        if receipt[name] != value:
+            yield f"{receipt['audience']}: the receipt says {name} {receipt[name]}, generated were {value}"
+
+
+def _print_rejects(file: bytes) -> None:
+    rows, total = read_rejects(file, 5)
+    print_line(f"the first {len(rows)} of {number(total)} rejects")
+    print_table(("LINE", "CODE", "REASON"), [(r["line"], r["code"], r["reason"]) for r in rows], right=("LINE",))
+    print_line("")
+
+
+def _print_versions(context: Context) -> None:
+    rows = []
+    for name in (LARGE, SMALL):
+        for info in context.versions.versions(ref_of(context.audiences.get(DEFAULT_TENANT, name))):
+            record = version_record(info)
+            rows.append((name, f"v{record['version']}", record["mode"], number(info.members), info.import_id))
+    print_table(("AUDIENCE", "VERSION", "MODE", "MEMBERS", "IMPORT"), rows, right=("MEMBERS",))
+
+
+def _export(context: Context, audience: AudienceName) -> Export:
+    """Export the current version by a job, and wait for its end."""
+    export_id = fresh_id()
+    request = ExportRequest(
+        export_id=export_id,
+        tenant=DEFAULT_TENANT,
+        audience=audience,
+        to=f"s3://{context.settings.lake_bucket}/exports/{export_id}",
+        format=ExportFormat(format="parquet"),
+    )
+    submit(context, request)
+    *_, last = follow(context, export_id)
+    return last.export
+
+
+def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> None:
+    """Copy the files of an export into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    bucket, prefix = split_s3_uri(address)
+    for file in manifest.files:
+        context.s3.client().download_file(bucket, f"{prefix}/{file.key}", str(folder / file.key))
+
+
+def _count(folder: Path) -> tuple[int, int, int]:
+    with duckdb.connect() as connection:
+        query = "select count(*), count(distinct user_id), sum(age)::bigint from read_parquet(?)"
+        row = connection.execute(query, [f"{folder}/*.parquet"]).fetchone()
+    assert row is not None  # noqa: S101  # an aggregate always gives a row
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _say(text: str) -> None:
+    print_line("")
+    print_line(text, style="bold")
+
+
+def main() -> int:
+    """Run the demo; 0 when nothing differs."""
+    parser = argparse.ArgumentParser(prog="python -m orchestration.entrypoints.demo")
+    parser.add_argument("--stack", choices=("embedded", "running"), default="embedded")
+    elsewhere = parser.parse_args().stack == "running"
+    began = time.monotonic()
+    settings = Settings.load()
+    running = elsewhere or stack.status(settings).running
+    _say(
+        "1. the stack runs already"
+        if running
+        else f"1. starting Kafka, S3, the workflow and a worker in {settings.home}"
+    )
+    try:
+        if not elsewhere:
+            settings = stack.up(settings, report=lambda part: print_line(f"   {part.name:<10} {part.state}"))
+        context = Context(settings)
+        context.audiences.add_tenant(DEFAULT_TENANT, now_ms())
+        directory = settings.home / "demo"
+        directory.mkdir(exist_ok=True)
+        differences = run(context, directory)
+    except MusterError as exc:
+        show_error(exc)
+        return 1
+    finally:
+        if not running:
+            stack.down(settings)
+    _say(f"6. compared with what was generated, after {duration(time.monotonic() - began)}")
+    for difference in differences:
+        print_line(f"   DIFFERS  {difference}", style="red")
+    if not differences:
+        print_line("   every number agrees: nobody was lost")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The process around a Faust app: heaps, metrics, the event loop, and the exit code.
+
+Whoever starts it starts it again when it ends with another code than 0: crash and restart is how a worker recovers
+(docs/adr/0004).
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Final, NoReturn, Protocol
+
+import pyarrow as pa
+from mode import Worker as ModeWorker
+
+from orchestration.platform.logs import configure
+from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
+from orchestration.platform.settings import Settings
+from orchestration.platform.worker_identity import WorkerIdentity, take_identity
+from schemas.errors import FatalError, UserError
+from streams.config import StoreConfig
+from streams.faust_app import CRASH_EXIT_CODE, FaustApp
+
+USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
+_M_ARENA_MAX: Final = -8  # mallopt(3)
+_M_MMAP_THRESHOLD: Final = -3
+_M_TRIM_THRESHOLD: Final = -1
+_MMAP_BYTES: Final = 4 * 1024 * 1024
+"""From this size memory goes back to the system when it is freed. By default glibc raises its threshold to 32 MiB, and
+the heap keeps the largest size that it ever had. With a lower one most of the time of a step goes into fresh pages."""
+_TRIM_BYTES: Final = 64 * 1024 * 1024
+"""So much of the end of a heap is kept when it is free."""
+_log = logging.getLogger(__name__)
+
+
+class FaustWorker(Protocol):
+    """What is run; its `samples` are served as metrics."""
+
+    @property
+    def faust(self) -> FaustApp:
+        """The app."""
+
+    @property
+    def samples(self) -> Read:
+        """Metrics as of now."""
+
+
+def store_config(settings: Settings) -> StoreConfig:
+    """The object store of the settings."""
+    return StoreConfig(
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.reveal(),
+    )
+
+
+def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], FaustWorker]) -> int:
+    """Run one worker until it is told to stop or cannot go on. The exit code.
+
+    `sys.argv[1]` is its number, or `2+`: the first free one from 2 on; by default the first one that is free. It serves
+    its metrics under its name on `metrics_port` + `first_port` + number.
+    """
+    try:
+        settings = Settings.load()
+        configure(settings)
+        _bound_heaps()
+        identity = take_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        worker = make(settings, identity)
+        serve_metrics(settings, identity.name, settings.metrics_port + first_port + identity.number, worker.samples)
+    except UserError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return USAGE_EXIT_CODE
+    except FatalError as exc:
+        _log.critical("worker ends: %s", exc)
+        return CRASH_EXIT_CODE
+    _log.info("%s has begun", identity)
+    app = worker.faust.app
+    runner = ModeWorker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
+    try:
+        runner.execute_from_commandline()
+    except SystemExit as exc:  # its way to return; after a crash it has written the traceback
+        if not exc.code and worker.faust.error is None and runner.crash_reason is None and app.crash_reason is None:
+            forget_metrics(settings, identity.name)
+            _log.info("%s has ended", identity)
+            return 0
+    return CRASH_EXIT_CODE
+
+
+def end(code: int) -> NoReturn:
+    """End the process at once: what still runs in a thread is safe to cut off, and waiting for it is not wanted."""
+    logging.shutdown()
+    os._exit(code)
+
+
+def _bound_heaps() -> None:
+    """Keep freed memory from piling up, per thread and per size: half of the peak. Elsewhere than glibc: no effect."""
+    pa.set_memory_pool(pa.system_memory_pool())
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)

@@ -1,0 +1,135 @@
+"""The Lambda function between Kafka and SNS: each event of `muster.job-events` becomes a message of a topic.
+
+Lambda reads the topic (an event source mapping) and calls `publish` with batches of records. It gives a batch again
+until this returns, so that events come at least once, as they do on Kafka: receivers know them by (job_id, sequence).
+
+1. A record that is no job event is logged, counted, and passed over: no other try would read it.
+2. The others are sent, ten in a request. Whatever SNS does not take fails the call, and with it the batch.
+
+https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html
+"""
+
+import base64
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any, Final
+
+from orchestration.platform.clock import iso, now_ms
+from orchestration.platform.logs import configure
+from orchestration.platform.settings import Settings
+from schemas.codec import CODEC, UndecodableError
+from schemas.errors import RetriableError, UserError
+from schemas.import_targets import kind_of_target
+from schemas.log_ids import bound
+from schemas.messages import JobEvent
+
+BATCH: Final = 10
+"""What SNS takes in one request."""
+ATTRIBUTES: Final = ("tenant", "kind", "state")
+"""What subscriptions may filter by."""
+NAMESPACE: Final = "Muster"
+UNDECODABLE: Final = "UndecodableJobEvents"
+_log = logging.getLogger(__name__)
+
+
+def publish(event: Mapping[str, Any], _: object) -> dict[str, int]:
+    """Send the job events of a batch on; {published, undecodable}.
+
+    Raises `UserError` BAD_SETTINGS without a topic, `RetriableError` JOB_EVENTS_NOT_PUBLISHED.
+    """
+    settings = _settings()
+    with bound():
+        events, undecodable = _decoded(event)
+        if undecodable:
+            _count(undecodable)
+        for start in range(0, len(events), BATCH):
+            _send(settings.job_events_topic, events[start : start + BATCH])
+    return {"published": len(events), "undecodable": undecodable}
+
+
+def as_json(event: JobEvent) -> dict[str, Any]:
+    """An event as its receivers get it: the fields of the record, what kind of import it is, and the time in words."""
+    kind = kind_of_target(event.audience)
+    return {**asdict(event), "kind": kind, "occurred_at": iso(event.occurred_at_us // 1000)}
+
+
+def _decoded(event: Mapping[str, Any]) -> tuple[list[JobEvent], int]:
+    events, undecodable = [], 0
+    for record in _records(event):
+        try:
+            message = CODEC.decode(base64.b64decode(record["value"]) if record.get("value") else None)
+            if not isinstance(message, JobEvent):
+                raise UndecodableError(f"it is no JobEvent but {type(message).__name__}")
+        except (UndecodableError, ValueError) as exc:  # the latter: not base64
+            place = f"{record.get('topic')}[{record.get('partition')}] at {record.get('offset')}"
+            _log.error("the record of %s is passed over: %s", place, exc)
+            undecodable += 1
+        else:
+            events.append(message)
+    return events, undecodable
+
+
+def _records(event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for records in event["records"].values():  # by "topic-partition", in the order of the log
+        yield from records
+
+
+def _send(topic: str, events: Sequence[JobEvent]) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # slow to import
+
+    entries = [_entry(number, event) for number, event in enumerate(events)]
+    try:
+        answer = _sns(topic.split(":")[3]).publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
+    except (BotoCoreError, ClientError) as exc:
+        raise RetriableError("JOB_EVENTS_NOT_PUBLISHED", f"{topic} took nothing: {exc}", topic=topic) from exc
+    if failed := answer.get("Failed"):
+        why = f"{failed[0].get('Code')}: {failed[0].get('Message')}"
+        raise RetriableError(
+            "JOB_EVENTS_NOT_PUBLISHED",
+            f"{topic} did not take {len(failed)} of {len(events)} events: {why}",
+            topic=topic,
+        )
+
+
+def _entry(number: int, event: JobEvent) -> Any:
+    record = as_json(event)
+    return {
+        "Id": str(number),
+        "Message": json.dumps(record),
+        "MessageAttributes": {
+            # SNS refuses a request with an empty text in it; a job that was refused may have any text as its tenant.
+            name: {"DataType": "String", "StringValue": record[name]}
+            for name in ATTRIBUTES
+            if record[name] and record[name].isprintable()
+        },
+    }
+
+
+def _count(undecodable: int) -> None:
+    """A line of the log that CloudWatch reads as a metric (the Embedded Metric Format)."""
+    metric = {"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{"Name": UNDECODABLE, "Unit": "Count"}]}
+    line = {"_aws": {"Timestamp": now_ms(), "CloudWatchMetrics": [metric]}, UNDECODABLE: undecodable}
+    print(json.dumps(line), flush=True)  # noqa: T201  # the format wants the line as it is
+
+
+@lru_cache(maxsize=1)
+def _settings() -> Settings:
+    settings = Settings.load()
+    configure(settings)
+    if settings.job_events_topic.count(":") < 5:  # arn:aws:sns:region:account:name
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting job_events_topic: {settings.job_events_topic!r} is not the ARN of a topic",
+            name="job_events_topic",
+        )
+    return settings
+
+
+@lru_cache(maxsize=1)
+def _sns(region: str) -> Any:
+    import boto3  # noqa: PLC0415  # as above
+
+    return boto3.client("sns", region_name=region)

@@ -1,0 +1,91 @@
+"""Entry point of a container task.
+
+`verify|import|build|publish JOB EXECUTION`, or `export EXPORT EXECUTION GROUP`; the word `task`, which the image takes,
+comes before that (`orchestration.entrypoints.container`).
+
+Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
+help. 64: no task has such a command. A task has nothing but its exit code to tell Step Functions, so what must not be
+retried is told through the catalog.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from connectors.sources.fork_server import PARSERS
+from orchestration.context import Context
+from orchestration.entrypoints.container import USAGE_EXIT_CODE
+from orchestration.kinds.view import View
+from orchestration.platform.logs import configure
+from orchestration.platform.settings import Settings
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import JobId, job_id
+from schemas.log_ids import bind
+
+_log = logging.getLogger(__name__)
+
+PARSING: Final = ("verify", "import")
+"""The commands that read the file."""
+WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "export": 4}
+USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export EXPORT EXECUTION GROUP"
+
+
+def run(context: Context, command: str, job: JobId, execution: str) -> int:
+    """Run one step of a job and return the exit code. A job that does not belong to the execution is left alone."""
+    found = context.jobs.get(job)
+    bind(job=job, attempt=found.attempt, tenant=found.tenant, audience=found.audience)
+    if found.execution != execution:
+        _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
+        return 0
+    context.jobs.put(job, task_error=None)  # what an earlier task has left is not ours
+    try:
+        _step(command)(context, job)
+    except (UserError, FatalError) as exc:
+        _log.error("%s of %s: %s", command, job, exc)  # the traceback of a foreseen error helps nobody
+        context.jobs.put(job, task_error=exc.as_record())
+    except RetriableError as exc:
+        _log.warning("%s of %s may be tried again: %s", command, job, exc)
+        return 1
+    return 0
+
+
+def export_group(context: Context, export: JobId, number: int, execution: str) -> int:
+    """Write a group of an export and return the exit code."""
+    from orchestration.kinds.export.write import write_export_group
+
+    bind(job=export)
+    try:
+        write_export_group(context, export, number, execution)
+    except RetriableError as exc:
+        _log.warning("group %d of export %s may be tried again: %s", number, export, exc)
+        return 1
+    return 0
+
+
+def _step(command: str) -> Callable[[Context, JobId], View]:
+    from orchestration.kinds.build import build
+    from orchestration.kinds.publish import publish
+    from orchestration.kinds.send import send
+    from orchestration.kinds.verify import verify
+
+    return {"verify": verify, "import": send, "build": build, "publish": publish}[command]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read settings, run the step."""
+    if len(arguments) != WORDS.get(arguments[0] if arguments else ""):
+        sys.stderr.write(f"{USAGE}, not: {' '.join(arguments) or 'nothing'}\n")
+        return USAGE_EXIT_CODE
+    command, job, execution, *group = arguments
+    if command in PARSING:
+        PARSERS.prepare()  # it loads while the settings, the catalog and the job are read
+    settings = Settings.load()
+    configure(settings)
+    if command == "export":
+        return export_group(Context(settings), job_id(job), int(group[0]), execution)
+    return run(Context(settings), command, job_id(job), execution)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""What the workflow is started with, read strictly: anybody who may start an execution may send anything.
+
+- an S3 "Object Created" event of the inbox bucket, key `<inbox_prefix><tenant>/<audience>/<file>`;
+- `{"import": {...}}` from the CLI (see `ImportRequest`); of a schedule's, `scheduled` makes one of these;
+- `{"snapshot": {...}}`, the same of a snapshot of a segment (see `SnapshotRequest`);
+- `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
+
+Whatever has another form raises `UserError` BAD_EVENT: no retry will change it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
+
+from orchestration.kinds.inputs import as_id, as_mapping, as_text, bad_event
+from orchestration.kinds.snapshot.request import SnapshotRequest
+from schemas.ids import JobId
+
+KEY_MAX_BYTES: Final = 1024
+"""What S3 allows a key to have."""
+SEQUENCER_MAX: Final = 64
+"""S3's have 16 to 34 characters; the order key of a job has room for so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """A wish for an import. `overrides` are import spec keys that differ from the audience's spec.
+
+    `by_event`: the object came by an event, and must lie in the inbox.
+    """
+
+    job_id: JobId
+    tenant: str
+    audience: str
+    bucket: str
+    key: str
+    version_id: str | None = None
+    sequencer: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    again: bool = False
+    retry_of: JobId | None = None
+    by_event: bool = False
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "by_event"}
+        return record | {"overrides": dict(self.overrides)}
+
+    @classmethod
+    def from_record(cls, record: object) -> Self:
+        """Inverse of `as_record`. Raises `UserError` BAD_EVENT."""
+        given = as_mapping(record, "import")
+        known = {f.name for f in fields(cls)} - {"by_event"}
+        if unknown := sorted(str(name)[:80] for name in given.keys() - known):
+            raise bad_event(f"import has {', '.join(unknown)}, which mean nothing")
+        again, retry_of = given.get("again", False), given.get("retry_of")
+        if not isinstance(again, bool):
+            raise bad_event("import.again is neither true nor false")
+        return cls(
+            job_id=as_id(given.get("job_id"), "import.job_id"),
+            tenant=as_text(given.get("tenant"), "import.tenant", empty=True),
+            audience=as_text(given.get("audience"), "import.audience", empty=True),
+            bucket=as_text(given.get("bucket"), "import.bucket"),
+            key=as_text(given.get("key"), "import.key", most=KEY_MAX_BYTES),
+            version_id=_version(given.get("version_id"), "import.version_id"),
+            sequencer=as_text(given.get("sequencer", ""), "import.sequencer", most=SEQUENCER_MAX, empty=True),
+            overrides=as_mapping(given.get("overrides", {}), "import.overrides"),
+            again=again,
+            retry_of=None if retry_of is None else as_id(retry_of, "import.retry_of"),
+        )
+
+    @classmethod
+    def from_event(cls, detail: object, new_id: JobId, prefix: str = "") -> Self:
+        """From the detail of an S3 event. A key of another form gives names that registration refuses.
+
+        `prefix`: what the keys of the inbox begin with, before the tenant.
+        """
+        given = as_mapping(detail, "detail")
+        stored = as_mapping(given.get("object"), "detail.object")
+        # EventBridge does not encode the key, S3's own notifications would.
+        key = as_text(stored.get("key"), "detail.object.key", most=KEY_MAX_BYTES)
+        tenant, _, rest = key.removeprefix(prefix).partition("/")
+        audience, _, _ = rest.partition("/")
+        sequencer = stored.get("sequencer")
+        return cls(
+            job_id=new_id,
+            tenant=tenant,
+            audience=audience,
+            bucket=as_text(as_mapping(given.get("bucket"), "detail.bucket").get("name"), "detail.bucket.name"),
+            key=key,
+            version_id=_version(stored.get("version-id"), "detail.object.version-id"),
+            sequencer=""
+            if sequencer is None
+            else as_text(sequencer, "detail.object.sequencer", most=SEQUENCER_MAX, empty=True),
+            by_event=True,
+        )
+
+
+def read_event(event: object, new_id: JobId, inbox_prefix: str = "") -> ImportRequest | SnapshotRequest | JobId:
+    """What is asked for (`new_id` names an import that came by an S3 event), or the job to be resumed."""
+    given = as_mapping(event, "the input")
+    if "resume" in given:
+        return as_id(given["resume"], "resume")
+    if "snapshot" in given:
+        return SnapshotRequest.from_record(given["snapshot"])
+    if "import" in given:
+        return ImportRequest.from_record(given["import"])
+    return ImportRequest.from_event(given.get("detail"), new_id, inbox_prefix)
+
+
+def _version(value: object, where: str) -> str | None:
+    return None if value is None else as_text(value, where, empty=True) or None

@@ -1,0 +1,53 @@
+"""What an ended export leaves: nothing that it held, and no file that its manifest does not name."""
+
+import logging
+
+from connectors.sinks.destinations import Destination
+from connectors.sinks.exporting import file_stem, manifest_of
+from orchestration.catalog.records import Export
+from orchestration.context import Context
+from orchestration.kinds.export.places import place_of, request_of
+from orchestration.kinds.export.topics import abort, is_topic
+from schemas.errors import UserError
+from schemas.manifest import MANIFEST_NAME
+
+_log = logging.getLogger(__name__)
+
+
+def clean_up(context: Context, export: Export) -> None:
+    """Release its versions, and remove its files unless it is READY. Raises `RetriableError`; repeating is harmless."""
+    for audience in {held.audience for held in export.held}:
+        context.versions.release(audience, export.export_id)
+    if export.state == "READY" or not export.held:
+        return
+    request = request_of(export)
+    if is_topic(request):
+        try:
+            abort(context, export, request)
+        except UserError as exc:  # the topic refuses, as it may have done before
+            _log.warning("receivers of export %s were not told that it has ended: %s", export.export_id, exc)
+        return
+    stem = file_stem(export.audience, export.held[0].version, export.export_id)
+    try:
+        place = place_of(context, request)
+        if _may_be_whole(export, place):
+            _log.warning(
+                "files of export %s stay: its manifest may be there, though it is %s", export.export_id, export.state
+            )
+            return
+        for key in list(place.keys()):
+            if key.rpartition("/")[2].startswith(stem):
+                place.remove(key)
+    except UserError as exc:  # the destination refuses, as it may have done before: nothing more can be done there
+        _log.warning("files of export %s may be left: %s", export.export_id, exc)
+
+
+def _may_be_whole(export: Export, place: Destination) -> bool:
+    """Whether a receiver may have begun at its manifest.
+
+    An answer may have been lost before the error came, or the catalog is one from before the end, of a backup.
+    """
+    found = place.manifest()
+    if found is not None:
+        return manifest_of(export.export_id, found) is not None
+    return MANIFEST_NAME in set(place.keys())  # there, and not ours to read

@@ -1,0 +1,92 @@
+"""FinishExport: every group is there, the digests come to that of the version, and the manifest is written."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors.sinks.exporting import GroupWritten, finish, manifest_of
+from orchestration.catalog.records import Export, ExportGroup, JobError
+from orchestration.context import Context
+from orchestration.kinds.export import topics
+from orchestration.kinds.export.clean_up import clean_up
+from orchestration.kinds.export.places import order_of, place_of, request_of
+from orchestration.kinds.export.topics import is_topic
+from orchestration.kinds.export.view import export_view
+from orchestration.kinds.view import View
+from orchestration.platform.clock import now_ms
+from schemas.errors import FatalError, MusterError, UserError
+from schemas.ids import JobId
+from schemas.manifest import MANIFEST_NAME, Manifest
+
+_log = logging.getLogger(__name__)
+
+
+def finish_export(context: Context, export_id: JobId) -> View:
+    """WRITING -> FINISHING -> READY, or FAILED where the manifest is refused.
+
+    Raises the `UserError` or `FatalError` of a group that was given up.
+    """
+    export = context.exports.get(export_id)
+    if export.state not in {"WRITING", "FINISHING"}:
+        return export_view(context, export)
+    groups = context.exports.groups(export_id)
+    if export.state == "WRITING":
+        _require_all(groups)
+        _, export = context.exports.move(export_id, "FINISHING", now_ms=now_ms(), only_from={"WRITING"})
+        if export.state != "FINISHING":
+            return export_view(context, export)  # cancelled between our look and our move
+    records = [group.record for group in groups if group.record is not None]
+    try:
+        outcome = _finish(context, export, records)
+    except (UserError, FatalError) as exc:
+        _, export = context.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), unfinished=True)
+        return export_view(context, export)
+    _, export = context.exports.move(
+        export_id,
+        "READY",
+        now_ms=now_ms(),
+        cause=f"{outcome['rows']} rows",
+        only_from={"FINISHING"},
+        outcome=outcome,
+    )
+    try:
+        clean_up(context, export)
+    except MusterError as exc:  # the sweeper does it
+        _log.warning("what export %s holds was not released: %s", export_id, exc)
+    return export_view(context, export)
+
+
+def _finish(context: Context, export: Export, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    request = request_of(export)
+    if is_topic(request):
+        return topics.finish(context, export, request, order_of(context, export, request), records)
+    place = place_of(context, request)
+    found = place.manifest()
+    # An earlier try may have died before it could say so: from then on nothing is asked that may be gone by now.
+    manifest = None if found is None else manifest_of(export.export_id, found)
+    if manifest is None:
+        order = order_of(context, export, request)
+        manifest = finish(order, [GroupWritten.from_record(record) for record in records], place)
+    return _outcome(manifest, place.uri(MANIFEST_NAME))
+
+
+def _require_all(groups: Sequence[ExportGroup]) -> None:
+    for group in groups:
+        if group.error is not None:
+            error_class = UserError if group.error.kind == "user" else FatalError
+            raise error_class(group.error.code, group.error.message, **group.error.detail)
+    if missing := [group.number for group in groups if group.record is None]:
+        raise FatalError("GROUP_NOT_WRITTEN", f"groups {missing[:20]} were not written, and nobody says why")
+
+
+def _outcome(manifest: Manifest, uri: str) -> dict[str, object]:
+    return {
+        "manifest": uri,
+        "version": manifest.version,
+        "rows": manifest.rows,
+        "files": len(manifest.files),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "digest": str(manifest.digest),
+        "formulas_found": manifest.formulas_found,
+        **({} if manifest.selection is None else manifest.selection.left_out()),
+    }

@@ -1,0 +1,128 @@
+"""Where an export of a workflow goes, and the order that its steps carry out."""
+
+import os
+from typing import Final
+from urllib.parse import urlsplit
+
+from connectors.sinks.addresses import s3_prefix
+from connectors.sinks.destinations import Destination, destination
+from connectors.sinks.exporting import ExportOrder
+from connectors.sinks.profiles import DestinationProfile, load_profile
+from connectors.sinks.selection import PinnedVersion
+from connectors.sinks.topic_export import SCHEME, topic_of
+from connectors.storage.access import S3Access
+from orchestration.catalog.records import Export, Held
+from orchestration.context import Context
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.export.shapes import shape_at_hand
+from orchestration.platform.clock import iso
+from orchestration.platform.settings import Settings
+from schemas.errors import FatalError, UserError
+from schemas.export_shape import not_in_a_delta
+from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, s3_uri, split_s3_uri
+from schemas.manifest import ExportFormat
+
+S3: Final = "s3://"
+
+
+def check_request(request: ExportRequest) -> None:
+    """Raises `UserError` BAD_FORMAT for files on the way to a topic, NOT_IN_A_DELTA, and as `check_address`."""
+    check_address(request.to)
+    if request.to.startswith(SCHEME) and request.profile is not None:
+        raise UserError("BAD_DESTINATION", "a profile leads to s3://bucket/prefix, not to a topic", to=request.to[:200])
+    if request.delta_from is not None and request.shape.others:
+        raise not_in_a_delta()
+    of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
+    if request.to.startswith(SCHEME) and of_files:
+        raise UserError("BAD_FORMAT", "a topic is sent rows, not files: leave the format and its options out")
+
+
+def check_address(to: str) -> None:
+    """Raises `UserError` BAD_DESTINATION, BAD_URI, DESTINATION_NOT_WRITABLE for what no workflow can write to."""
+    if to.startswith(SCHEME):
+        topic_of(to)
+        return
+    if not to.startswith(S3):
+        raise UserError(
+            "BAD_DESTINATION",
+            f"{to[:200]!r} is no address like s3://bucket/prefix or kafka://topic; a folder of your own is written by "
+            "`muster export` without a workflow",
+            to=to[:200],
+        )
+    s3_prefix(to)
+
+
+def request_of(export: Export) -> ExportRequest:
+    """What the export was asked for."""
+    return ExportRequest.from_record(export.request)
+
+
+def place_of(context: Context, request: ExportRequest) -> Destination:
+    """Where its files go. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
+    profile = None if request.profile is None else profile_of(context, request.profile)
+    access = context.s3 if profile is None else profile.access
+    if request.to.startswith(S3) and _store(access) == _store(context.s3):
+        require_export_prefix(context.settings, request.to)
+    return destination(request.to, context.s3, profile)
+
+
+def require_export_prefix(settings: Settings, to: str) -> None:
+    """Muster's own buckets take exports below two prefixes only; all else in them is its own data, or imported.
+
+    `to` is a prefix or an object on our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
+    """
+    bucket, key = split_s3_uri(to)
+    allowed = {
+        settings.inbox_bucket: "",
+        settings.staging_bucket: DOWNLOADS_PREFIX,
+        settings.lake_bucket: EXPORTS_PREFIX,
+    }
+    if bucket not in allowed:
+        return
+    prefix = allowed[bucket]
+    # A server that resolves dots, as a file system does, would leave the prefix.
+    dotted = any(part in {"", ".", ".."} for part in key.rstrip("/").split("/"))
+    if not prefix or dotted or not f"{key}/".startswith(prefix):
+        raise UserError(
+            "BAD_DESTINATION",
+            f"{to[:200]} is in a bucket of Muster's own data; exports go to "
+            f"{s3_uri(settings.lake_bucket, EXPORTS_PREFIX)}..., to a bucket of yours, or to a local folder",
+            to=to[:200],
+        )
+
+
+def _store(access: S3Access) -> str:
+    """The store that an endpoint leads to. AWS has many, and is meant by none; a bucket's name is its own there."""
+    host = urlsplit(access.endpoint).hostname or ""
+    return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else access.endpoint.rstrip("/")
+
+
+def profile_of(context: Context, name: str) -> DestinationProfile:
+    """A profile by its name; its secrets are read when it is used, and kept nowhere. Raises as `load_profile`."""
+    return load_profile(context.settings.destinations_file, name, os.environ)
+
+
+def order_of(context: Context, export: Export, request: ExportRequest) -> ExportOrder:
+    """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
+    if not export.held:
+        raise FatalError("NOTHING_HELD", f"export {export.export_id} holds no version", job=export.export_id)
+    own = export.held[: 1 if request.delta_from is None else 2]
+    pinned = [_pinned(context, export, held) for held in own]
+    others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))
+    return ExportOrder(
+        export_id=export.export_id,
+        tenant=export.tenant,
+        audience=export.audience,
+        version=pinned[0],
+        base=None if request.delta_from is None else pinned[1],
+        format=request.format,
+        created_at=iso(export.created_at_ms),
+        target_bytes=request.target_bytes,
+        shape=shape_at_hand(request.shape, pinned[0], lambda one: _pinned(context, export, others[one])),
+        row_group_rows=request.row_group_rows,
+    )
+
+
+def _pinned(context: Context, export: Export, held: Held) -> PinnedVersion:
+    info, parts = context.versions.held(held.audience, held.version, export.export_id)
+    return PinnedVersion(info=info, parts=tuple(parts))

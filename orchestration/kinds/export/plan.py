@@ -1,0 +1,60 @@
+"""PlanExport: hold the versions, look at the destination, and cut the work into groups."""
+
+from connectors.sinks.exporting import require_free
+from orchestration.catalog.records import Export
+from orchestration.context import Context
+from orchestration.kinds.export.places import order_of, place_of, request_of
+from orchestration.kinds.export.topics import begin, is_topic
+from orchestration.kinds.export.view import GROUPS_MAX, export_view
+from orchestration.kinds.view import View
+from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
+from schemas.ids import JobId
+
+
+def plan_export(context: Context, export_id: JobId) -> View:
+    """REGISTERED -> WRITING.
+
+    Raises `UserError` NO_SUCH_VERSION, AUDIENCE_DELETED, SCHEMA_MISMATCH, DESTINATION_EXISTS, DESTINATION_BUSY,
+    DESTINATION_NOT_WRITABLE, TOO_MANY_GROUPS; of a topic, as `topics.begin`.
+    """
+    export = context.exports.get(export_id)
+    if export.state != "REGISTERED":
+        return export_view(context, export)
+    for held in export.held:
+        context.versions.hold(held.audience, held.version, export_id)
+    request = request_of(export)
+    order = order_of(context, export, request)
+    if is_topic(request):
+        begin(context, export, request, order)
+    else:
+        _require_alone(context, export)
+        require_free(order, place_of(context, request))
+    groups = order.groups()
+    if len(groups) > GROUPS_MAX:
+        raise UserError(
+            "TOO_MANY_GROUPS",
+            f"the version would be read in {len(groups)} groups, more than {GROUPS_MAX}; ask for larger files",
+            groups=len(groups),
+        )
+    context.exports.plan(export_id, [(order.bytes_of(group), group.expected_rows) for group in groups])
+    cause = f"version {order.version.info.version} in {len(groups)} groups"
+    _, export = context.exports.move(export_id, "WRITING", now_ms=now_ms(), cause=cause, only_from={"REGISTERED"})
+    return export_view(context, export)
+
+
+def _require_alone(context: Context, export: Export) -> None:
+    """An export to the same place that began earlier will be there first: no need to write all of this one."""
+    to = _place(export)
+    for other in context.exports.live():
+        if other.export_id < export.export_id and other.state != "REGISTERED" and _place(other) == to:
+            raise UserError(
+                "DESTINATION_BUSY",
+                f"export {other.export_id} is writing to {to}; choose another place, or wait until it has failed",
+                destination=to,
+                export=other.export_id,
+            )
+
+
+def _place(export: Export) -> str:
+    return str(export.request.get("to", "")).rstrip("/")

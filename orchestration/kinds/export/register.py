@@ -1,0 +1,78 @@
+"""RegisterExport: which version of what goes where, decided once."""
+
+from orchestration.catalog.auditing import record
+from orchestration.catalog.records import Held, JobError, NewExport
+from orchestration.catalog.references import ref_of
+from orchestration.context import Context
+from orchestration.kinds.export.places import check_request
+from orchestration.kinds.export.recurring import of_schedule
+from orchestration.kinds.export.request import ExportRequest, read_export
+from orchestration.kinds.export.shapes import pinned_shape
+from orchestration.kinds.export.versions import resolve_version
+from orchestration.kinds.export.view import export_view
+from orchestration.kinds.view import NOT_MINE, View
+from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
+from schemas.ids import Version, audience_name, tenant_name
+
+
+def register_export(context: Context, event: object, execution: str) -> View:
+    """Register the export that an event asks for; returns the view of the one that goes on in this execution.
+
+    Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for what cannot be read, and UNKNOWN_EXPORT. Any other
+    user error ends in a FAILED export, which whoever asked for it sees, not in an exception.
+    """
+    if (known := context.exports.of_execution(execution)) is not None:
+        return export_view(context, known)  # this very call got through before, or the sweeper has given it to us
+    request = read_export(of_schedule(context, event))
+    if not isinstance(request, ExportRequest):
+        return export_view(context, context.exports.get(request), state=NOT_MINE)
+    refused = None
+    try:
+        new = _new_export(context, request, execution)
+    except UserError as exc:
+        new, refused = _refused_export(request, execution), JobError.of(exc)
+    export = context.exports.register(new, refused=refused)
+    if request.schedule is not None and request.retry_of is None and export.execution == execution:
+        made = {"state": export.state}
+        object_ = f"{export.tenant}/{export.audience}"
+        record(context, f"schedule {request.schedule}", "export", object_, job_id=export.export_id, after=made)
+    return export_view(context, export, state=None if export.execution == execution else NOT_MINE)
+
+
+def _new_export(context: Context, request: ExportRequest, execution: str) -> NewExport:
+    check_request(request)
+    audience = context.audiences.get(tenant_name(request.tenant), audience_name(request.audience))
+    version = resolve_version(context, audience, version=request.version, as_of=request.moment)
+    own = [version] if request.delta_from is None else [version, Version(request.delta_from)]
+    shape = pinned_shape(context, audience.tenant, request.shape)
+    others = [
+        Held(audience=ref_of(context.audiences.get(audience.tenant, one.audience)), version=one.version)
+        for one in shape.others
+        if one.version is not None
+    ]
+    return NewExport(
+        export_id=request.export_id,
+        tenant=audience.tenant,
+        audience=audience.name,
+        audience_id=audience.audience_id,
+        request=request.resolved(version, shape).as_record(),
+        held=(*(Held(audience=ref_of(audience), version=number) for number in own), *others),
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )
+
+
+def _refused_export(request: ExportRequest, execution: str) -> NewExport:
+    return NewExport(
+        export_id=request.export_id,
+        tenant=request.tenant,
+        audience=request.audience,
+        audience_id=None,
+        request=request.as_record(),
+        held=(),
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )

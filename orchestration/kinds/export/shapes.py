@@ -1,0 +1,46 @@
+"""What of a version an export takes: its other audiences pinned, and their files at hand."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from connectors.sinks.selection import PinnedVersion
+from connectors.sinks.shaping import Attributes, Shape, Suppression
+from orchestration.kinds.export.versions import resolve_version
+from schemas.export_shape import AudienceVersion, ExportShape
+from schemas.ids import tenant_name
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+def pinned_shape(context: "Context", tenant: str, shape: ExportShape) -> ExportShape:
+    """With a version for every other audience, the current one where none is named: a repeat has to take the same.
+
+    All are audiences of `tenant`. Raises `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_SUCH_VERSION.
+    """
+
+    def pin(one: AudienceVersion) -> AudienceVersion:
+        audience = context.audiences.get(tenant_name(tenant), one.audience)
+        return replace(one, version=resolve_version(context, audience, version=one.version))
+
+    return shape.pinned(pin)
+
+
+def shape_at_hand(
+    shape: ExportShape, version: PinnedVersion, files: Callable[[AudienceVersion], PinnedVersion]
+) -> Shape | None:
+    """A pinned shape with its files; none where simply everything is taken. Raises as `Shape` and `files` do."""
+    if shape == ExportShape():
+        return None
+    return Shape(
+        version=version,
+        where=shape.where,
+        attributes=tuple(
+            Attributes(audience=lookup.source.audience, version=files(lookup.source), columns=lookup.columns)
+            for lookup in shape.attributes
+        ),
+        suppress=tuple(Suppression(audience=one.audience, version=files(one)) for one in shape.suppress),
+        columns=shape.columns,
+        partition_by=shape.partition_by,
+    )

@@ -1,0 +1,135 @@
+"""The steps of an export to `kafka://TOPIC`: markers around the chunks of the groups in the place of a manifest.
+
+What the topic was sent is held against the digest of the version before the end markers go out, as a manifest is before
+it is written: a receiver that waits for the end marker has all of it or nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Final
+
+from connectors.lake.faults import lake_faults
+from connectors.publishing.ports import TopicLog
+from connectors.sinks import kafka_topic
+from connectors.sinks.exporting import ExportOrder
+from connectors.sinks.kafka_topic import open_topic, partitions_of
+from connectors.sinks.selection import Group
+from connectors.sinks.stages import Stages
+from connectors.sinks.taking import taken_rows
+from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
+from orchestration.catalog.records import Export
+from orchestration.context import Context
+from orchestration.kinds.export.request import ExportRequest
+from schemas.digest import Digest
+from schemas.errors import FatalError
+from schemas.manifest_selection import Account, Change, ManifestSelection
+
+ABORT_TIMEOUT_S: Final = 10.0
+
+
+def is_topic(request: ExportRequest) -> bool:
+    """Whether the export goes to a topic."""
+    return request.to.startswith(SCHEME)
+
+
+def begin(context: Context, export: Export, request: ExportRequest, order: ExportOrder) -> None:
+    """Freeze the topic's partitions and send start markers. Raises as `kafka_topic.start`."""
+    log = _log(context, request)
+    partitions = export.topic_partitions or partitions_of(log)
+    context.exports.put(export.export_id, topic_partitions=partitions)
+    kafka_topic.start(_topic_export(export, order, partitions), log)
+
+
+def send(
+    context: Context,
+    export: Export,
+    request: ExportRequest,
+    order: ExportOrder,
+    group: Group,
+    on_rows: Callable[[int], None],
+) -> GroupSent:
+    """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reading the lake does."""
+    accounts: list[Account] = []
+    found = taken_rows(
+        order.taken, group, s3=context.s3, limits=context.duck_limits, accounts=accounts, stages=Stages()
+    )
+    with lake_faults("exporting"), closing(found) as rows:
+        sent = kafka_topic.send_group(
+            _frozen(export, order), _log(context, request), group=group.number, rows=rows, on_rows=on_rows
+        )
+    return replace(sent, accounts=tuple(accounts))
+
+
+def finish(
+    context: Context,
+    export: Export,
+    request: ExportRequest,
+    order: ExportOrder,
+    records: Sequence[Mapping[str, Any]],
+) -> dict[str, object]:
+    """Add up, send the end markers, and return the outcome. Raises `FatalError` EXPORT_MISMATCH, and as `end` does."""
+    topic_export = _frozen(export, order)
+    groups = [GroupSent.from_record(record) for record in records]
+    version = order.version.info
+    selection = order.taken.accounted(
+        [account for group in groups for account in group.accounts], delta=order.base is not None
+    )
+    if (fault := _fault(order, totals(topic_export, groups), selection)) is not None:
+        raise FatalError(
+            "EXPORT_MISMATCH", f"version {version.version} was not exported: {fault}", version=version.version
+        )
+    kafka_topic.end(topic_export, _log(context, request), groups)
+    return {
+        "topic": topic_of(request.to),
+        "manifest": None,
+        "version": version.version,
+        "rows": sum(group.rows for group in groups),
+        "chunks": sum(part.chunks for group in groups for part in group.partitions),
+        "bytes": sum(group.bytes for group in groups),
+        "digest": str(version.digest),
+        **({} if selection is None else selection.left_out()),
+    }
+
+
+def abort(context: Context, export: Export, request: ExportRequest) -> None:
+    """Tell receivers that the end will not come, where a start may have been sent. Raises as `kafka_topic.abort`."""
+    if export.topic_partitions is None:
+        return
+    log = open_topic(context.settings.kafka_bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
+    attempt = ExportAttempt(export_id=export.export_id, partitions=export.topic_partitions)
+    kafka_topic.abort(attempt, log, reason=export.state)
+
+
+def _fault(order: ExportOrder, sent: Mapping[Change | None, Digest], selection: ManifestSelection | None) -> str | None:
+    """Why the chunks are not what was to be sent, or none."""
+    version, base = order.version.info.digest, None if order.base is None else order.base.info.digest
+    if selection is not None:
+        return selection.fault(version, base, sent)
+    found = sent[None] if base is None else base - sent["removed"] + sent["added"]
+    return None if found == version else f"the chunks come to {found}, its digest is {version}"
+
+
+def _log(context: Context, request: ExportRequest) -> TopicLog:
+    return open_topic(context.settings.kafka_bootstrap, topic_of(request.to))
+
+
+def _frozen(export: Export, order: ExportOrder) -> TopicExport:
+    if export.topic_partitions is None:
+        raise FatalError("NOT_PLANNED", f"export {export.export_id} was sent without a plan", job=export.export_id)
+    return _topic_export(export, order, export.topic_partitions)
+
+
+def _topic_export(export: Export, order: ExportOrder, partitions: int) -> TopicExport:
+    info = order.version.info
+    return TopicExport(
+        export_id=export.export_id,
+        tenant=export.tenant,
+        audience=export.audience,
+        version=info.version,
+        snapshot_id=info.snapshot_id,
+        base_version=None if order.base is None else order.base.info.version,
+        columns=order.taken.exported,
+        partitions=partitions,
+        created_at_us=export.created_at_ms * 1000,
+    )

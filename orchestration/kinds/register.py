@@ -1,0 +1,164 @@
+"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once. `events` says what for.
+
+Of a snapshot of a segment, which has no object: `kinds.snapshot`.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from connectors.storage.pinned import SourceObject
+from orchestration.catalog.auditing import record_automatic
+from orchestration.catalog.records import JobError, NewJob
+from orchestration.context import Context
+from orchestration.kinds.events import ImportRequest, read_event
+from orchestration.kinds.scheduled import resolve
+from orchestration.kinds.snapshot.register import new_snapshot, refused_snapshot
+from orchestration.kinds.snapshot.request import SnapshotRequest
+from orchestration.kinds.sources import require_in_inbox, require_source
+from orchestration.kinds.specs import activity_import_spec, import_spec, present_spec
+from orchestration.kinds.view import NOT_MINE, View, view
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from schemas.ids import AudienceName, JobId, TenantName, tenant_name
+from schemas.import_targets import activity_spec, kind_of_target, target_name
+
+
+def register_import(context: Context, event: object, execution: str) -> View:
+    """Register what an event asks for; returns the view of the job that goes on in this execution.
+
+    Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for what has not the form of an event, and UNKNOWN_JOB. Any other
+    user error ends in a FAILED job (the customer must see it), not in an exception.
+    """
+    if (known := context.jobs.of_execution(execution)) is not None:
+        return view(context, known)  # this very call got through before, or the sweeper has given us the job
+    of_segment = isinstance(event, Mapping) and "snapshot" in event
+    definite, occasion = resolve(event, "snapshot" if of_segment else "import")
+    request = read_event(definite, fresh_id(), context.settings.inbox_prefix)
+    if not isinstance(request, ImportRequest | SnapshotRequest):
+        return view(context, context.jobs.get(request), state=NOT_MINE)
+    new, refused = _judged(context, request, execution)
+    again = isinstance(request, ImportRequest) and request.again
+    registered = context.jobs.register(new, again=again, refused=refused)
+    context.jobs.admit(context.lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
+    job = context.jobs.get(registered)
+    if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
+        detail = event.get("detail") if isinstance(event, Mapping) else None
+        requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
+        record_automatic(context, f"s3 requester {requester}", "import", job, {"state": job.state})
+    if occasion is not None and job.execution == execution:
+        what = "snapshot" if of_segment else "import"
+        record_automatic(context, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
+    return view(context, job, state=None if job.execution == execution else NOT_MINE)
+
+
+def _judged(
+    context: Context, request: ImportRequest | SnapshotRequest, execution: str
+) -> tuple[NewJob, JobError | None]:
+    """The job of a request, and why it is refused, where it is."""
+    try:
+        if isinstance(request, SnapshotRequest):
+            return new_snapshot(context, request, execution), None
+        return _new_job(context, request, execution), None
+    except UserError as exc:
+        refused = JobError.of(exc)
+    if isinstance(request, SnapshotRequest):
+        return refused_snapshot(context, request, execution), refused
+    return _refused_job(context, request, execution), refused
+
+
+def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+    if request.by_event:
+        require_in_inbox(context.settings, request.bucket, request.key)
+    tenant, target = tenant_name(request.tenant), target_name(request.audience)
+    require_source(context.settings, tenant, request.bucket, request.key)
+    source = context.objects.pin(request.bucket, request.key, request.version_id)
+    spec, audience_id = _spec(context, tenant, target, request.overrides)
+    # An object that came by an event keeps its place in the order when it is imported again.
+    sequencer = request.sequencer
+    if not sequencer and audience_id is not None:
+        sequencer = context.jobs.sequencer(audience_id, source.bucket, source.key, source.version_id)
+    return NewJob(
+        job_id=request.job_id,
+        tenant=tenant,
+        audience=target,
+        audience_id=audience_id,
+        mode=spec.mode,
+        partitions=context.settings.partitions,
+        spec=spec,
+        source={**source.as_record(), "sequencer": sequencer},
+        small=source.size <= context.settings.small_file_bytes,
+        order_key=_order_key(source, sequencer, request.job_id),
+        dedupe_key=_dedupe_key(source, request, spec),
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+        evidence=_evidence_of_earlier(context, request, source, spec),
+    )
+
+
+def _spec(
+    context: Context, tenant: TenantName, target: AudienceName, overrides: Mapping[str, Any]
+) -> tuple[ImportSpec, JobId | None]:
+    """What is asked for, on top of what is kept; the audience is awaited where there is none."""
+    if (kind := kind_of_target(target)) != "audience":
+        return activity_import_spec(context, tenant, kind, overrides), None
+    audience = context.audiences.expect(tenant, target, new_id=fresh_id(), now_ms=now_ms())
+    return import_spec(target, present_spec(context, audience), overrides), audience.audience_id
+
+
+def _evidence_of_earlier(
+    context: Context, request: ImportRequest, source: SourceObject, spec: ImportSpec
+) -> Mapping[str, Any] | None:
+    """What the job that is retried has verified, when it read the very same object in the very same way."""
+    earlier = None if request.retry_of is None else context.jobs.find(request.retry_of)
+    if earlier is None or earlier.evidence is None:
+        return None
+    same = (
+        SourceObject.from_record(earlier.source) == source
+        and earlier.spec == spec
+        and earlier.partitions == context.settings.partitions
+    )
+    return earlier.evidence if same else None
+
+
+def _refused_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+    kind = kind_of_target(request.audience)
+    spec = ImportSpec() if kind == "audience" else activity_spec(kind, {})
+    return NewJob(
+        job_id=request.job_id,
+        tenant=request.tenant,
+        audience=request.audience,
+        audience_id=None,
+        mode=spec.mode,
+        partitions=context.settings.partitions,
+        spec=spec,
+        source={
+            "bucket": request.bucket,
+            "key": request.key,
+            "version_id": request.version_id,
+            "sequencer": request.sequencer,
+            "overrides": dict(request.overrides),  # a retry must ask for what this request asked for
+        },
+        small=True,
+        order_key="",
+        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # a refused request is nobody's twin
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )
+
+
+def _order_key(source: SourceObject, sequencer: str, job_id: JobId) -> str:
+    """Sorts versions of an audience: LastModified (seconds on S3), then sequencer (hex of growing length), then id."""
+    modified_ms = int(source.last_modified.timestamp() * 1000)
+    return f"{modified_ms:015d}/{sequencer:0>32}/{job_id}"
+
+
+def _dedupe_key(source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
+    """Same object, same audience, same options: the same import, however often it is asked for."""
+    version = source.version_id or f"{source.etag}@{source.last_modified.isoformat()}"
+    identity = [source.bucket, source.key, version, request.tenant, request.audience, spec.as_record()]
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

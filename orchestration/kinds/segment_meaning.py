@@ -1,0 +1,102 @@
+"""What a rule means now, and whom it cannot ask about: shared by previews, checks, explanations and snapshots."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from connectors.lake.activity_relations import Activity
+from connectors.lake.segment_queries import Question, SegmentQueries
+from orchestration.catalog.references import ref_of
+from schemas.errors import UserError
+from schemas.ids import AudienceName, Partition, TenantName, Version
+from schemas.topics import EVENTS, PROFILES
+from segmentation.rules.nodes import Rule
+from segmentation.rules.references import names
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """A rule with everything that it depends on, as it is now."""
+
+    rule: Rule
+    segments: Mapping[str, Rule]
+    versions: Mapping[str, tuple[Version, tuple[str, ...]]]  # of audiences, with their files
+    paused: tuple[str, ...]
+    changed_ms: tuple[int, ...]  # when each of the segments was edited, paused or resumed last
+
+    def question(self, activity: Activity) -> Question:
+        """The rule, to be asked of some activity."""
+        audiences = {name: files for name, (_, files) in self.versions.items()}
+        return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """How many members of an audience no rule asks about: the archive has no event and no profile of them."""
+
+    audience: str
+    version: Version
+    users: int
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def queries_of(context: "Context") -> SegmentQueries:
+    """Who asks the archive."""
+    return SegmentQueries(context.s3, context.duck_limits)
+
+
+def activity_of(context: "Context", tenant: TenantName, partition: Partition | None = None) -> Activity:
+    """Events and profiles of a tenant [in one partition], as far as they are archived."""
+    events, profiles = (
+        context.archive.files(topic, tenant=tenant, partition=partition, with_users=True)
+        for topic in (EVENTS, PROFILES)
+    )
+    return Activity(events=events, profiles=profiles)
+
+
+def meaning_of(context: "Context", tenant: TenantName, rule: Rule) -> Meaning:
+    """As workers have it: by the version of an audience that they were told, else the current one.
+
+    Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.
+    """
+    standing = {one.segment.name: one for one in context.segments.standing(tenant)}
+    segments: dict[str, Rule] = {}
+    waiting = list(names(rule).segments)
+    while waiting:
+        if (name := waiting.pop()) not in segments:
+            if (found := standing.get(AudienceName(name))) is None:  # it went while the rule was looked at
+                raise UserError("UNKNOWN_SEGMENT", f"there is no segment {name!r}", tenant=tenant, segment=name)
+            segments[name] = found.rule.parsed
+            waiting += names(segments[name]).segments
+    versions = {}
+    for name in sorted({a for one in (rule, *segments.values()) for a in names(one).audiences}):
+        audience = context.audiences.get(tenant, AudienceName(name))
+        ref, told = ref_of(audience), context.activations.audience(audience.audience_id)
+        current = None if told is not None else context.versions.current(ref)
+        number = told.version if told is not None else None if current is None else current.version
+        files = () if number is None else tuple(part.uri for part in context.versions.files(ref, number))
+        versions[name] = (number or Version(0), files)
+    paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))
+    changed = tuple(standing[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
+    return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
+
+
+def outside_of(
+    context: "Context", tenant: TenantName, meaning: Meaning, activity: Activity | None = None
+) -> tuple[Outside, ...]:
+    """For each audience that the rule depends on; without any, the lake is not asked.
+
+    `activity`: what counts as known, by default all that is archived. Raises as `SegmentQueries`.
+    """
+    if not meaning.versions:
+        return ()
+    found = queries_of(context).outside(meaning.question(activity or activity_of(context, tenant)))
+    return tuple(
+        Outside(audience=name, version=meaning.versions[name][0], users=users) for name, users in found.items()
+    )

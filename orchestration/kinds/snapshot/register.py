@@ -1,0 +1,89 @@
+"""RegisterImport, for a snapshot: its audience, and a job that no other one is a twin of."""
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import Final
+
+from orchestration.catalog.records import NewJob
+from orchestration.catalog.segment_records import RuleVersion
+from orchestration.context import Context
+from orchestration.kinds.snapshot.request import SnapshotRequest
+from orchestration.kinds.specs import present_spec
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.columns import ImportSpec
+from schemas.errors import UserError
+from schemas.ids import AudienceName, TenantName, audience_name, segment_name, tenant_name
+from schemas.topics import HOUR_MS
+from segmentation.columns import check_change
+from segmentation.cuts import CUT_ROWS
+
+AHEAD_MAX_MS: Final = HOUR_MS
+"""A job that waits for its instant takes the place of another one in its lane."""
+
+
+def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> NewJob:
+    """The job of a request; its audience is awaited where there is none of that name.
+
+    Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_TENANT, NAME_TAKEN,
+    COLUMNS_WOULD_CHANGE.
+    """
+    tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
+    check_time(request.at_ms, now_ms())
+    current_rule(context, tenant, segment_name(request.segment))
+    into = context.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
+    kept = present_spec(context, into)
+    drop = frozenset(kept.drop_columns)
+    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), of_file=False)
+    shrink = None if request.allow_shrink else kept.max_shrink_percent
+    order_ms = max(now_ms(), request.at_ms or 0)
+    return replace(
+        refused_snapshot(context, request, execution),
+        tenant=tenant,
+        audience=audience,
+        audience_id=into.audience_id,
+        spec=ImportSpec(max_shrink_percent=shrink, allow_empty=True, drop_columns=kept.drop_columns),
+        order_key=f"{order_ms:015d}/{'':0>32}/{request.job_id}",
+    )
+
+
+def refused_snapshot(context: Context, request: SnapshotRequest, execution: str) -> NewJob:
+    """The job of a request that cannot be met."""
+    return NewJob(
+        job_id=request.job_id,
+        tenant=request.tenant,
+        audience=request.audience,
+        audience_id=None,
+        mode="replace",
+        partitions=context.settings.partitions,
+        spec=ImportSpec(),
+        source={"segment": request.segment, "at_ms": request.at_ms, "allow_shrink": request.allow_shrink},
+        small=True,
+        order_key="",
+        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # each is of another instant
+        execution=execution,
+        retry_of=request.retry_of,
+        created_at_ms=now_ms(),
+    )
+
+
+def check_time(at_ms: int | None, now: int) -> None:
+    """Raises `UserError` BAD_TIME for an instant that a job would wait for too long."""
+    if at_ms is not None and at_ms > now + AHEAD_MAX_MS:
+        raise UserError(
+            "BAD_TIME",
+            "a snapshot is of an instant within an hour; `muster schedules` has later ones",
+            at_ms=at_ms,
+        )
+
+
+def current_rule(context: Context, tenant: TenantName, name: AudienceName) -> RuleVersion:
+    """The rule that a segment is evaluated by. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED."""
+    segment = context.segments.get(tenant, name)
+    if segment.state == "paused":
+        raise UserError(
+            "SEGMENT_PAUSED",
+            f"segment {name} is paused, and its members are those of then; `muster segments resume {name}` first",
+            tenant=tenant,
+            segment=name,
+        )
+    return context.segments.versions(segment.segment_id)[segment.rule_version - 1]

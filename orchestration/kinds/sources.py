@@ -1,0 +1,41 @@
+"""Which objects are sources of imports: the inbox, uploads of the same tenant, and buckets of others.
+
+Muster's other data is none: the lake and staging hold the rows of every tenant.
+"""
+
+from orchestration.platform.settings import Settings
+from schemas.errors import UserError
+from schemas.layout import UPLOADS_PREFIX, s3_uri
+
+
+def require_source(settings: Settings, tenant: str | None, bucket: str, key: str) -> None:
+    """Raises `UserError` BAD_SOURCE. Without a tenant, no upload is a source.
+
+    `key` may have placeholders, as those of schedules do.
+    """
+    if bucket not in {settings.lake_bucket, settings.staging_bucket}:
+        return
+    # A server that resolves dots, as a file system does, would leave the prefix.
+    dotted = any(part in {".", ".."} for part in key.split("/"))
+    uploaded = bucket == settings.staging_bucket and tenant is not None and key.startswith(f"{UPLOADS_PREFIX}{tenant}/")
+    if uploaded and not dotted:
+        return
+    uri = s3_uri(bucket, key)[:200]
+    raise UserError(
+        "BAD_SOURCE",
+        f"{uri} is in a bucket of Muster's own data, which is not imported; import a local file, or an object of the "
+        f"inbox (s3://{settings.inbox_bucket}) or of a bucket of yours",
+        uri=uri,
+    )
+
+
+def require_in_inbox(settings: Settings, bucket: str, key: str) -> None:
+    """Of an object that came by an event. Raises `UserError` NOT_IN_INBOX."""
+    if bucket != settings.inbox_bucket or not key.startswith(settings.inbox_prefix):
+        raise UserError(
+            "NOT_IN_INBOX",
+            f"{s3_uri(bucket, key)} is not in the inbox, {s3_uri(settings.inbox_bucket, settings.inbox_prefix)}; "
+            "`muster import` takes objects from elsewhere",
+            bucket=bucket,
+            key=key,
+        )

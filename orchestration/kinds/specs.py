@@ -1,0 +1,81 @@
+"""How files of an audience, or of the events or profiles of a tenant, are read, and what an import changes of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from orchestration.catalog.records import Audience, Job
+from orchestration.catalog.references import ref_of
+from orchestration.context import Context
+from schemas.columns import ImportKind, ImportSpec, RowSchema
+from schemas.errors import UserError
+from schemas.ids import TenantName
+from schemas.import_targets import RESERVED, activity_spec, learned_spec
+from segmentation.columns import check_change, first_spec, ordered, spec_after, with_columns_of
+from segmentation.publishing import check_columns
+
+
+def present_spec(context: Context, audience: Audience) -> ImportSpec:
+    """The spec that an audience keeps. One from before columns were kept has those of its newest version."""
+    if audience.state != "before" or (current := context.versions.current(ref_of(audience))) is None:
+        return audience.spec
+    made_by = context.jobs.find(current.import_id)
+    return with_columns_of(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
+
+
+def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> ImportSpec:
+    """The spec of an import into an audience that keeps `kept`.
+
+    Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH.
+    """
+    spec = kept.changed(overrides)
+    if spec.kind != "audience":
+        raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
+    spec = replace(spec, columns=ordered(spec.columns, kept.columns))
+    if untyped := sorted(set(overrides.get("retype_columns", ())) - {column.name for column in spec.columns}):
+        raise UserError("BAD_SPEC", f"say the new type: --column {untyped[0]}:TYPE", columns=untyped)
+    if spec.mode == "replace":
+        drop, retype = {*spec.drop_columns}, {*spec.retype_columns}
+        check_change(name, kept.row_schema, spec.row_schema, drop=drop, retype=retype)
+    elif spec.mode == "append":
+        check_columns(kept.row_schema, spec.row_schema)
+    return spec
+
+
+def keep_spec(context: Context, job: Job) -> None:
+    """Once the version of a job is published: its audience stands, with the columns that its versions have."""
+    audience = None if job.audience_id is None else context.audiences.by_id(job.audience_id)
+    if audience is None:
+        return
+    found = present_spec(context, audience)
+
+    def after(now: Audience) -> ImportSpec:
+        if now.state == "awaited":
+            return first_spec(job.spec)
+        return spec_after(found if now.state == "before" else now.spec, job.spec)
+
+    context.audiences.keep_spec(audience.audience_id, after)
+
+
+def activity_import_spec(
+    context: Context, tenant: TenantName, kind: ImportKind, overrides: Mapping[str, Any]
+) -> ImportSpec:
+    """The spec of an import of events or profiles.
+
+    Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
+    """
+    context.audiences.require_tenant(tenant)
+    kept = context.audiences.activity_spec(tenant, kind)
+    spec = activity_spec(kind, overrides, kept)
+    if kept is not None:
+        given = {column.name: column for column in spec.columns}
+        after = RowSchema(columns=tuple(given.get(c.name, c) for c in kept.known_columns))
+        before = RowSchema(columns=kept.known_columns)
+        check_change(RESERVED[kind], before, after, drop=frozenset(), retype={*spec.retype_columns})
+    return spec
+
+
+def learn_columns(context: Context, job: Job) -> None:
+    """Once an import of events or profiles is stored: the types of the columns that it named are known."""
+    if job.spec.known_columns:
+        context.audiences.keep_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))

@@ -1,0 +1,243 @@
+"""Settings: read once, at the entry point, and passed down. Nothing else reads the environment.
+
+(But for what a profile of a destination names: those variables are not ours, and are read when they are used.)
+
+Order of precedence: environment (`MUSTER_<FIELD>`), then
+`<home>/settings.toml` (written by `muster up`), then defaults.
+"""
+
+import hmac
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Self, TypedDict
+
+from schemas.errors import UserError
+from schemas.kafka_address import hosts, with_credentials
+
+ENV_PREFIX: Final = "MUSTER_"
+SETTINGS_FILE: Final = "settings.toml"
+DESTINATIONS_FILE: Final = "destinations.toml"
+KAFKA_CREDENTIALS: Final = Path("kafka", "muster.json")
+"""Below the home: user and password of Muster at the embedded broker, which makes them."""
+KAFKA_CLIENT: Final = Path("kafka", "client.json")
+"""The same of programs outside."""
+MIB: Final = 1024 * 1024
+TASK_RUNNERS: Final = ("process", "docker")
+SANDBOX_REQUIRED: Final = "required"
+SANDBOXES: Final = ("auto", SANDBOX_REQUIRED)
+PLACES: Final = ("function", "task", "machine")
+IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
+"""Docker knows the rest; a name that begins with a dash would be taken for an option."""
+MACHINE_PREFIX: Final = re.compile(r"[a-zA-Z0-9_-]{0,40}", re.ASCII)
+"""Step Functions allows a name 80 characters, of which the machine and an execution's follow-up take their share."""
+
+
+class Secret:
+    """A string that does not print itself; `reveal()` is called only where the secret is used."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class EngineKeys(TypedDict):
+    """Arguments of boto3."""
+
+    aws_access_key_id: str
+    aws_secret_access_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that differs between two deployments. Sizes are bytes, times seconds.
+
+    An empty `s3_endpoint` or `engine_url` is AWS in its region; empty keys are those of the role that the process has.
+    """
+
+    home: Path = Path(".muster")
+    kafka_bootstrap: str = "127.0.0.1:19092"
+    kafka_credentials_file: Path = Path()
+    partitions: int = 8
+    replication_factor: int = 1
+    listen_host: str = "127.0.0.1"
+    s3_endpoint: str = "http://127.0.0.1:18333"
+    s3_region: str = "us-east-1"
+    s3_access_key: str = "muster"
+    s3_secret_key: Secret = Secret("")
+    inbox_bucket: str = "inbox"
+    inbox_prefix: str = ""
+    staging_bucket: str = "staging"
+    lake_bucket: str = "lake"
+    catalog_url: Secret = Secret("")
+    engine_url: str = "http://127.0.0.1:18180"
+    machine_prefix: str = ""
+    job_events_topic: str = ""
+    job_events_group: str = ""
+    aws_region: str = "us-east-1"
+    account_id: str = "123456789012"
+    workers: int = 1
+    segment_workers: int = 1
+    small_file_bytes: int = 16 * MIB
+    # A function has 900 s. Sending is the slowest step: its time is 300 s and one more for each 0.5 MiB, a tenth of the
+    # rate that two cores were measured to have (`kinds.timeouts`): 256 MiB take 812 s at the very most.
+    lambda_file_bytes: int = 256 * MIB
+    # Fargate gives a task 16 vCPU, 120 GB and 200 GiB of disk, and all the time it wants. Building is what needs disk:
+    # what is merged lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
+    fargate_file_bytes: int = 64 * 1024 * MIB
+    place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.where`)
+    task_runner: str = "process"
+    task_image: str = "muster:local"
+    sandbox: str = "auto"
+    parse_memory_bytes: int = 4096 * MIB
+    parse_cpu_s: int = 120
+    parse_wall_s: int = 120
+    worker_buffer_bytes: int = 64 * MIB
+    worker_session_timeout_s: int = 10  # a killed worker's partitions wait so long; Kafka grants no less than 6
+    segment_checkpoint_s: int = 60
+    segment_check_minutes: int = 10  # 0: never
+    duckdb_memory_bytes: int = 512 * MIB
+    duckdb_threads: int = 2
+    duckdb_temp_bytes: int = 64 * 1024 * MIB
+    upload_keep_hours: int = 72
+    prices_file: Path = Path()  # none: the list prices that come with the product
+    destinations_file: Path = Path()
+    max_jobs: int = 4
+    max_jobs_per_tenant: int = 2
+    max_small_jobs: int = 16
+    max_small_jobs_per_tenant: int = 8
+    log: str = "json"
+    log_level: str = "INFO"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 19900
+    metrics_token: Secret = Secret("")
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    smtp_user: str = ""
+    smtp_password: Secret = Secret("")
+    smtp_from: str = ""
+    webhook_secret: Secret = Secret("")
+    webhook_private_targets: str = ""
+    operator_emails: str = ""
+    operator_webhooks: str = ""
+    notify_tries: int = 12
+    notify_first_retry_s: int = 30
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Settings of this process. Raises `UserError` BAD_SETTINGS naming the field that cannot be read or used."""
+        env = os.environ if env is None else env
+        home = Path(env.get(ENV_PREFIX + "HOME", ".muster")).absolute()
+        values: dict[str, Any] = {"home": home}
+        path = home / SETTINGS_FILE
+        if path.exists():
+            try:
+                values |= tomllib.loads(path.read_text(encoding="utf-8"))
+            except tomllib.TOMLDecodeError as exc:
+                raise UserError("BAD_SETTINGS", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
+        known = {f.name: f for f in fields(cls)}
+        for name in known.keys() - {"home"}:
+            if (text := env.get(ENV_PREFIX + name.upper())) is not None:
+                values[name] = text
+        if unknown := sorted(values.keys() - known.keys()):
+            raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
+        settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
+        if settings.kafka_credentials_file == Path() and (home / KAFKA_CREDENTIALS).exists():
+            settings = replace(settings, kafka_credentials_file=home / KAFKA_CREDENTIALS)
+        settings = replace(settings, kafka_bootstrap=_with_credentials(settings))
+        _check(settings)
+        if not settings.catalog_url:
+            settings = replace(settings, catalog_url=Secret(f"sqlite:///{home / 'catalog.db'}"))
+        if settings.destinations_file == Path():
+            settings = replace(settings, destinations_file=home / DESTINATIONS_FILE)
+        return settings
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, for a child process. Holds secrets: never print it."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            ENV_PREFIX + name.upper(): value.reveal() if isinstance(value, Secret) else str(value)
+            for name, value in values.items()
+        }
+
+    def engine_keys(self) -> EngineKeys:
+        """Keys for a client of the embedded workflow engine, which checks signatures.
+
+        Derived from the secret of the store, so that every home and every container that has it has them too.
+        """
+        secret = hmac.digest(self.s3_secret_key.reveal().encode(), b"workflow engine", "sha256").hex()
+        return {"aws_access_key_id": self.s3_access_key, "aws_secret_access_key": secret}
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def _check(settings: Settings) -> None:
+    # A process that does not speak to Kafka need not have its credentials; one that does is told when it logs on.
+    hosts(settings.kafka_bootstrap)
+    runner, image = settings.task_runner, settings.task_image
+    if runner not in TASK_RUNNERS:
+        known = " or ".join(TASK_RUNNERS)
+        raise UserError("BAD_SETTINGS", f"setting task_runner: {runner!r} is not {known}", name="task_runner")
+    if settings.sandbox not in SANDBOXES:
+        known = " or ".join(SANDBOXES)
+        raise UserError("BAD_SETTINGS", f"setting sandbox: {settings.sandbox!r} is not {known}", name="sandbox")
+    if settings.place not in PLACES:
+        known = ", ".join(PLACES)
+        raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is none of {known}", name="place")
+    if not IMAGE_NAME.fullmatch(image):
+        raise UserError("BAD_SETTINGS", f"setting task_image: {image!r} is not the name of an image", name="task_image")
+    prefix = settings.inbox_prefix
+    if prefix and (prefix.startswith("/") or not prefix.endswith("/") or "//" in prefix):
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting inbox_prefix: {prefix!r} is not like incoming/ (no slash first, one last)",
+            name="inbox_prefix",
+        )
+    if not MACHINE_PREFIX.fullmatch(settings.machine_prefix):
+        raise UserError(
+            "BAD_SETTINGS",
+            f"setting machine_prefix: {settings.machine_prefix!r} is not up to 40 letters, digits, - and _",
+            name="machine_prefix",
+        )
+
+
+def _with_credentials(settings: Settings) -> str:
+    """`kafka_bootstrap`, with the file that has its credentials where it asks for some and names none."""
+    address, file = settings.kafka_bootstrap, settings.kafka_credentials_file
+    return address if file == Path() else with_credentials(address, str(file))
+
+
+def _convert(name: str, value: object, type_: object) -> Any:
+    if type_ is int:
+        try:
+            return int(str(value))
+        except ValueError as exc:
+            raise UserError("BAD_SETTINGS", f"setting {name}: {value!r} is not a whole number", name=name) from exc
+    if type_ is Path:
+        return Path(str(value))
+    if type_ is Secret:
+        return value if isinstance(value, Secret) else Secret(str(value))
+    return str(value)

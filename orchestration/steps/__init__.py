@@ -1,1 +1,0 @@
-"""The steps of an import, one module each: what a Lambda handler and a task do alike. Every step may run twice."""
