@@ -15,9 +15,9 @@ from benchmarks.generate import generate_csv
 from benchmarks.import_bench import GOAL_RATE, ROLES, TENANT, plain_duckdb, whole_import
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import Setting
+from connectors.kafka.worker_group import group_members
 from orchestration.context import Context
 from orchestration.local import stack
-from orchestration.local.kafka.topics import group_members
 from orchestration.platform.settings import Settings
 from schemas.topics import WORKER_GROUP
 
@@ -146,7 +146,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
 def _await_members(settings: Settings) -> None:
     """Until every worker has its partitions: one that comes later makes the others give some away."""
     deadline = time.monotonic() + JOIN_S
-    while group_members(settings, WORKER_GROUP) < settings.workers:
+    while group_members(settings.kafka_bootstrap, WORKER_GROUP) < settings.workers:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{settings.workers} workers have not joined in {JOIN_S} s")
         time.sleep(POLL_S)

@@ -1,10 +1,11 @@
 """Where a topic begins and ends now."""
 
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import answer, librdkafka_config
+from connectors.kafka.logon import answer
 from connectors.publishing.backlog import REQUEST_TIMEOUT_S
 
 
@@ -22,7 +23,7 @@ def log_starts(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
 
 
 def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> tuple[int, ...]:
-    admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+    admin = admin_client(bootstrap)
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
     try:
         found = admin.list_offsets(

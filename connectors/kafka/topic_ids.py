@@ -3,10 +3,10 @@
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import answer, librdkafka_config
+from connectors.kafka.logon import answer
 from schemas.errors import RetriableError
 
 TIMEOUT_S: Final = 5.0
@@ -16,7 +16,7 @@ class TopicIds:
     """Asks Kafka."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = admin_client(bootstrap)
 
     def of(self, topic: str) -> str:
         """The id of a topic, as of now.

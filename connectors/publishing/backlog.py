@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import answer, librdkafka_config
+from connectors.kafka.logon import answer
 from connectors.publishing.ports import Delivery
 from schemas.ids import Partition
 from schemas.topics import WORKER_GROUP
@@ -74,7 +74,7 @@ class KafkaBacklog:
         self._partitions = partitions
         self._what = f"reading the offsets of group {group}"
         self._group = group
-        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = admin_client(bootstrap)
 
     def taken(self) -> tuple[int, ...]:
         """Committed offset per partition, 0 where there is none."""

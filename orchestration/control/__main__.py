@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.admission import WAITS
 from orchestration.context import Context
 from orchestration.control.absence import WorkerAbsence
@@ -28,7 +29,6 @@ from orchestration.control.segment_status import status_fold
 from orchestration.control.summary import tell_every_minute
 from orchestration.control.sweeper import Sweeper
 from orchestration.control.upkeep import ArchiveKeeper
-from orchestration.control.worker_group import WorkerGroup
 from orchestration.platform.clock import now_ms
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import serve_metrics

@@ -10,9 +10,9 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.control.worker_group import WorkerGroup
 from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
 
 LOOK_EVERY_MS: Final = 1_000

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
+from connectors.kafka.worker_group import Place, WorkerGroup
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.control.worker_group import Place, WorkerGroup
 from orchestration.kinds.send import import_topic
 
 LOOK_EVERY_MS: Final = 1_000

@@ -8,8 +8,8 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
+from connectors.kafka.worker_group import WorkerGroup, unacknowledged
 from orchestration.control.standstill import Standstill
-from orchestration.control.worker_group import WorkerGroup, unacknowledged
 
 STALL_MS: Final = 120_000
 

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
+from connectors.kafka.worker_group import Place
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.control.worker_group import Place
 from orchestration.kinds.materialised import as_row
 from schemas.codec import CODEC
 from schemas.digest import Digest

@@ -10,9 +10,11 @@ from typing import Final
 
 import sqlalchemy as sa
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
-from connectors.kafka.logon import answer, librdkafka_config
+from connectors.kafka.clients import admin_client
+from connectors.kafka.logon import answer
+from connectors.kafka.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from orchestration.catalog.tables import (
     activations,
     exports,
@@ -24,7 +26,6 @@ from orchestration.catalog.tables import (
 )
 from orchestration.context import Context
 from orchestration.control.standstill import Standstill
-from orchestration.control.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError
 from schemas.metrics import (
@@ -142,7 +143,7 @@ class RelayMetrics:
 
 def dead_letters(bootstrap: str) -> int:
     """How many messages the dead letter topic holds. Raises `KafkaException`."""
-    admin = AdminClient({**librdkafka_config(bootstrap), "log_level": 2})
+    admin = admin_client(bootstrap)
     place = TopicPartition(DEAD_LETTERS, 0)
 
     def offset(spec: OffsetSpec) -> int:

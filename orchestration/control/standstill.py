@@ -6,7 +6,7 @@ many.
 
 from collections.abc import Mapping
 
-from orchestration.control.worker_group import Place, unacknowledged
+from connectors.kafka.worker_group import Place, unacknowledged
 
 
 class Standstill:

@@ -41,9 +41,10 @@ def setup(settings: Settings) -> int:
 
     At AWS the buckets are the stack's: they are only looked at. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED.
     """
+    from connectors.kafka.topics import ensure_topics  # noqa: PLC0415
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
     from orchestration.context import Context  # noqa: PLC0415
-    from orchestration.local.kafka.topics import ensure_rules, ensure_topics  # noqa: PLC0415
+    from orchestration.local.kafka.users import ensure_rules  # noqa: PLC0415
     from orchestration.operations.submit import DEFAULT_TENANT  # noqa: PLC0415
     from orchestration.platform.clock import now_ms  # noqa: PLC0415
 
@@ -52,7 +53,7 @@ def setup(settings: Settings) -> int:
     if (
         settings.engine_url and KafkaAddress.parse(settings.kafka_bootstrap).with_logon
     ):  # at AWS the cluster has its own
-        ensure_rules(settings)
+        ensure_rules(settings.kafka_bootstrap)
     context = Context(settings)
     if settings.s3_endpoint:
         seaweedfs.ensure_buckets(settings)
@@ -156,9 +157,10 @@ def _answers(url: str) -> bool:
 
 
 def _takes_part(settings: Settings, group: str) -> bool:
-    from orchestration.local.kafka.topics import member_hosts  # noqa: PLC0415 - loads librdkafka
+    from connectors.kafka.worker_group import member_hosts  # noqa: PLC0415 - loads librdkafka
 
-    return bool(own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii")) & member_hosts(settings, group))
+    own = own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii"))
+    return bool(own & member_hosts(settings.kafka_bootstrap, group))
 
 
 def own_addresses(fib_trie: str) -> frozenset[str]:

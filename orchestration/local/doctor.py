@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from connectors.kafka.topics import topic_differences
 from orchestration.local import processes, seaweedfs
 from orchestration.local.engine.deploy import state_machine_arn
 from orchestration.local.engine.task_containers import lacking
 from orchestration.local.home import Home
-from orchestration.local.kafka.topics import topic_differences
 from orchestration.local.parts import all_parts
 from orchestration.local.ports import Ports, accepts, is_free
 from orchestration.local.status import PartState, StackStatus, read_status

@@ -10,9 +10,11 @@ from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from connectors.kafka import topics
+from connectors.kafka.worker_group import broker_answers, group_members
 from orchestration.local import seaweedfs
 from orchestration.local.home import Home
-from orchestration.local.kafka import broker, topics
+from orchestration.local.kafka import broker, users
 from orchestration.local.ports import LOOPBACK, Ports, accepts
 from orchestration.local.processes import HOME_MARK, plain_environment
 from orchestration.platform.settings import Settings
@@ -155,7 +157,7 @@ def _migrate(context: Context) -> None:
 
 def _settle_kafka(context: Context) -> None:
     topics.ensure_topics(context.settings)
-    topics.ensure_rules(context.settings)
+    users.ensure_rules(context.settings.kafka_bootstrap)
 
 
 def _python(module: str) -> Callable[[Context], list[str]]:
@@ -193,7 +195,7 @@ KAFKA: Final = Part(
     command=lambda c: broker.command(c.home.kafka),
     directory=lambda c: c.home.kafka,
     # A client that polls a closed port costs more CPU than the broker's start.
-    answers=lambda c: accepts(c.ports.kafka) and topics.broker_answers(c.settings),
+    answers=lambda c: accepts(c.ports.kafka) and broker_answers(c.settings.kafka_bootstrap),
     settle=_settle_kafka,
     ports=lambda p: (p.kafka, p.kafka_controller),
     stop_timeout_s=30.0,
@@ -230,7 +232,7 @@ def _member(kind: str, number: int, module: str, group: str) -> Part:
         name=f"{kind}-{number}",
         needs=("kafka", "s3", "catalog"),
         command=lambda _: [sys.executable, "-m", module, str(number)],
-        answers=lambda c: topics.group_members(c.settings, group) >= 1,
+        answers=lambda c: group_members(c.settings.kafka_bootstrap, group) >= 1,
         ask_every_s=0.25,  # each question is a client of its own, which logs on
         settled_for_s=1.0,
         stop_timeout_s=30.0,

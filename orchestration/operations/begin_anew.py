@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.kafka.topic_ids import TopicIds
-from orchestration.control.worker_group import WorkerGroup
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Partition

@@ -147,9 +147,9 @@ def _state_machine(context: "Context") -> str:
 
 
 def _workers(settings: Settings) -> Diagnosis:
-    from orchestration.local.kafka.topics import group_members  # loads librdkafka
+    from connectors.kafka.worker_group import group_members  # loads librdkafka
 
-    if members := group_members(settings, WORKER_GROUP):
+    if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
         return Diagnosis(severity="ok", subject="workers", text=f"{members} share the partitions")
     log = "worker-1.log" if settings.engine_url else "the log group of the workers"
     text = f"no worker takes part, or the partitions are being shared out anew; see {log}"

@@ -134,12 +134,13 @@ def rule_record_of(version: RuleVersion) -> dict[str, Any]:
 def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | None:
     """How many records of events and profiles were not taken in yet; none where Kafka or the lake does not tell."""
     from confluent_kafka import KafkaException, TopicPartition
-    from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+    from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
-    from connectors.kafka.logon import answer, librdkafka_config
+    from connectors.kafka.clients import admin_client
+    from connectors.kafka.logon import answer
 
     said = list(partitions)
-    admin = AdminClient({**librdkafka_config(context.settings.kafka_bootstrap), "log_level": 2})
+    admin = admin_client(context.settings.kafka_bootstrap)
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in said}
     try:

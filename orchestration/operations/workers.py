@@ -39,13 +39,13 @@ class RunningWorker:
 def running_workers(settings: Settings) -> list[RunningWorker]:
     """By group, then by what they are called. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
 
+    from connectors.kafka.clients import admin_client
     from connectors.kafka.errors import kafka_error
-    from connectors.kafka.logon import answer, librdkafka_config
+    from connectors.kafka.logon import answer
 
     require_services(settings, "Kafka")
-    admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap), "log_level": 2})
+    admin = admin_client(settings.kafka_bootstrap)
     try:
         asked = admin.describe_consumer_groups([WORKER_GROUP, SEGMENT_WORKER_GROUP], request_timeout=TIMEOUT_S)
         described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in asked.items()}

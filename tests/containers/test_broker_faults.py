@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.kafka.topics import ensure_topics
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.local.kafka.topics import ensure_topics
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError

@@ -16,14 +16,15 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
+from connectors.kafka.topics import ensure_topics
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.control.activations import Activations
 from orchestration.control.archiving import ArchiveConsumer
 from orchestration.control.segment_status import status_fold
-from orchestration.local.kafka.topics import admin_client, ensure_topics
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
@@ -177,7 +178,7 @@ def relay_of_segments(context: Context) -> Iterator[None]:
 
 def make_anew(settings: Settings, topics: Iterable[str]) -> None:
     """Delete topics, and make them again as they were: what was in them is gone."""
-    admin, ids = admin_client(settings), TopicIds(settings.kafka_bootstrap)
+    admin, ids = admin_client(settings.kafka_bootstrap), TopicIds(settings.kafka_bootstrap)
     names = list(topics)
 
     def id_of(topic: str) -> str | None:

@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
+from connectors.kafka.worker_group import group_members
 from orchestration.context import Context
-from orchestration.local.kafka.topics import group_members
 from orchestration.platform.settings import Settings
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from tests.conftest import StartStack
@@ -89,11 +89,11 @@ def test_a_worker_that_sleeps_past_its_session_contradicts_nobody_when_it_wakes_
     assert_followed(shop, {"buyers": shop.ordered(2)})
     workers.signal("a", signal.SIGSTOP)
     shop.send(600)
-    eventually(lambda: group_members(settings, SEGMENT_WORKER_GROUP) == 1)  # its session has ended
+    eventually(lambda: group_members(settings.kafka_bootstrap, SEGMENT_WORKER_GROUP) == 1)  # its session has ended
     assert_followed(shop, {"buyers": shop.ordered(2)})  # by the other one alone
     workers.signal("a", signal.SIGCONT)
     shop.send(600)
-    eventually(lambda: group_members(settings, SEGMENT_WORKER_GROUP) == 2)
+    eventually(lambda: group_members(settings.kafka_bootstrap, SEGMENT_WORKER_GROUP) == 2)
     assert_followed(shop, {"buyers": shop.ordered(2)})
     assert_archived_once(settings)
 

@@ -10,9 +10,9 @@ from confluent_kafka import IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
 from connectors.kafka.logon import librdkafka_config
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
-from orchestration.control.worker_group import WorkerGroup
 from orchestration.operations.segment_check import check
 from orchestration.operations.segments import behind, create, read_rule
 from orchestration.platform.clock import fresh_id, now_ms

@@ -21,9 +21,9 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.logon import librdkafka_config
-from orchestration.local.kafka.topics import admin_client
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.errors import RetriableError
@@ -143,7 +143,7 @@ class Workers:
 
 def member_ids(settings: Settings, group: str) -> frozenset[str]:
     """Who is in a group."""
-    admin = admin_client(settings)  # kept until the answer is there
+    admin = admin_client(settings.kafka_bootstrap)  # kept until the answer is there
     return frozenset(member.member_id for member in admin.describe_consumer_groups([group])[group].result(10).members)
 
 

@@ -26,10 +26,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     UserScramCredentialUpsertion,
 )
 
+from connectors.kafka.worker_group import broker_answers
 from orchestration.local.kafka import broker
-from orchestration.local.kafka.topics import broker_answers
 from orchestration.local.ports import LOOPBACK, Ports
-from orchestration.platform.settings import Settings
 from tests.holding.short_lived import ONE_COMPILER
 from tests.integration.workers import eventually
 from tests.servers.certificates import make_certificate
@@ -150,7 +149,7 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
         java, *arguments = broker.command(folder)
         process = subprocess.Popen([java, ONE_COMPILER, *arguments], stdout=log, stderr=log)
     try:
-        eventually(lambda: broker_answers(Settings(kafka_bootstrap=listeners["PLAINTEXT"])))
+        eventually(lambda: broker_answers(listeners["PLAINTEXT"]))
         yield SecureKafka(
             plaintext=listeners["PLAINTEXT"],
             tls=listeners["SSL"],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from orchestration.control.worker_group import Place
+from connectors.kafka.worker_group import Place
 from schemas.topics import WORKER_GROUP
 from tests.simulation.log import Broker, unavailable
 
@@ -83,7 +83,7 @@ class Group:
 
 
 class GroupView:
-    """What the relay asks of the group (`orchestration.control.worker_group.WorkerGroup`)."""
+    """What the relay asks of the group (`connectors.kafka.worker_group.WorkerGroup`)."""
 
     def __init__(self, group: Group, *, name: str = WORKER_GROUP) -> None:
         self.name = name

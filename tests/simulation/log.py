@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from connectors.kafka.worker_group import Place
 from connectors.publishing.ports import Delivery
-from orchestration.control.worker_group import Place
 from schemas.errors import RetriableError
 from schemas.ids import Partition
 from tests.simulation.ports import Ports

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
+from connectors.kafka.worker_group import Place
 from orchestration.catalog.tables import jobs, partition_progress, receipts
-from orchestration.control.worker_group import Place
 from schemas.codec import CODEC
 from schemas.ids import JobId, Version
 from schemas.layout import split_s3_uri

@@ -10,7 +10,7 @@ from typing import Any
 
 from faust.types import TP
 
-from orchestration.control.worker_group import Place
+from connectors.kafka.worker_group import Place
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import WORKER_GROUP
 from streams.config import StoreConfig, WorkerConfig

@@ -48,7 +48,7 @@ from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
 
 TASK_MODULE: Final = "orchestration.entrypoints.container"
-FUNCTIONS_WARM: Final = "orchestration.workflow.warm"
+FUNCTIONS_WARM: Final = "orchestration.entrypoints.warm"
 STOP_TIMEOUT_S: Final = 5.0
 BODY_MAX_BYTES: Final = 16 * 1024 * 1024
 MOTO_PAGES: Final = "/moto-api"

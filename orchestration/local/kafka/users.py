@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AclBinding,
     AclOperation,
@@ -25,6 +26,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     UserScramCredentialUpsertion,
 )
 
+from connectors.kafka.clients import admin_client
+from connectors.kafka.topics import unavailable
 from orchestration.local.home import write_private
 from schemas.kafka_address import KafkaCredentials
 from schemas.topics import EVENTS, JOB_EVENTS, MEMBERSHIP_CHANGES, OWN_GROUP_PREFIX, PROFILES
@@ -88,10 +91,14 @@ def store(admin: AdminClient, users: Mapping[str, str]) -> None:
         done.result(REQUEST_TIMEOUT_S)
 
 
-def ensure_rules(admin: AdminClient) -> None:
-    """Have a running broker know what `client` may do. Idempotent. Raises `KafkaException`."""
-    for done in admin.create_acls(list(_rules()), request_timeout=REQUEST_TIMEOUT_S).values():
-        done.result(REQUEST_TIMEOUT_S)
+def ensure_rules(bootstrap: str) -> None:
+    """Have a running broker know what `client` may do. Idempotent. Raises `RetriableError` BROKER_UNAVAILABLE."""
+    admin = admin_client(bootstrap)
+    try:
+        for done in admin.create_acls(list(_rules()), request_timeout=REQUEST_TIMEOUT_S).values():
+            done.result(REQUEST_TIMEOUT_S)
+    except KafkaException as exc:
+        raise unavailable(bootstrap, exc) from exc
 
 
 def _rules() -> Iterator[AclBinding]:

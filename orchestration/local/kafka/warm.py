@@ -13,10 +13,12 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from connectors.kafka.logon import librdkafka_config
+from connectors.kafka.topics import ensure_topics
+from connectors.kafka.worker_group import broker_answers
 from orchestration.local.kafka import broker, users
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
-from orchestration.local.kafka.topics import broker_answers, ensure_rules, ensure_topics
+from orchestration.local.kafka.users import ensure_rules
 from orchestration.local.ports import LOOPBACK, kafka_address, pick_free_ports
 from orchestration.local.processes import plain_environment
 from orchestration.platform.settings import Settings
@@ -60,7 +62,7 @@ def make(cache: Path) -> None:
             )
         try:
             deadline = time.monotonic() + UP_TIMEOUT_S
-            while not broker_answers(settings):
+            while not broker_answers(settings.kafka_bootstrap):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise subprocess.SubprocessError((home / "log").read_text(errors="replace")[-500:])
                 time.sleep(0.2)
@@ -78,7 +80,7 @@ def make(cache: Path) -> None:
 def work(settings: Settings) -> None:
     """Let the broker load what it needs for topics, a transaction and a group."""
     ensure_topics(settings)
-    ensure_rules(settings)
+    ensure_rules(settings.kafka_bootstrap)
     address = {**librdkafka_config(settings.kafka_bootstrap), "log_level": 2}
     producer = Producer({**address, "transactional.id": "warm"})
     producer.init_transactions(WORK_TIMEOUT_S)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from connectors.kafka.topics import ensure_topics
+from connectors.kafka.worker_group import broker_answers
 from orchestration.local import seaweedfs
 from orchestration.local.home import Home
 from orchestration.local.kafka import broker
-from orchestration.local.kafka.topics import broker_answers, ensure_topics
 from orchestration.local.ports import LOOPBACK, Ports, pick_free_ports
 from orchestration.platform.settings import Settings
 from schemas.topics import JOB_EVENTS
@@ -92,7 +93,7 @@ def make_former_home(path: Path) -> Settings:
     home.ports_file.write_text(ports.as_toml())
     settings = Settings.load(stack_environment({"MUSTER_HOME": str(path)}))
     with _s3_of_before(home, settings, ports), _kafka_of_before(home, ports):
-        eventually(lambda: broker_answers(settings))
+        eventually(lambda: broker_answers(settings.kafka_bootstrap))
         ensure_topics(settings)
         send_raw(settings.kafka_bootstrap, [(0, RECORD)], JOB_EVENTS)
         eventually(lambda: seaweedfs.gateway_answers(settings))

@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
+from connectors.kafka.topics import ensure_topics
+from connectors.kafka.worker_group import WorkerGroup
 from connectors.storage.access import S3Access
 from orchestration.context import Context
 from orchestration.control import archiving
 from orchestration.control.archiving import ArchiveConsumer
-from orchestration.control.worker_group import WorkerGroup
-from orchestration.local.kafka.topics import admin_client, ensure_topics
 from orchestration.operations.dead_letters import read as read_dead_letters
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
@@ -182,7 +183,7 @@ def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_t
 
 def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
     spec = TopicSpec(name=f"again-{uuid.uuid4()}", partitions=1)
-    ids, admin = TopicIds(stack.kafka_bootstrap), admin_client(stack)
+    ids, admin = TopicIds(stack.kafka_bootstrap), admin_client(stack.kafka_bootstrap)
 
     def made() -> str | None:
         try:

@@ -26,12 +26,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from connectors.kafka.log_ends import log_ends
 from connectors.kafka.topic_ids import TopicIds
+from connectors.kafka.topics import ensure_topics, topic_differences
+from connectors.kafka.worker_group import WorkerGroup, group_members
 from connectors.publishing.producer import KafkaTopicLog
 from orchestration.catalog import migrate
 from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.control.worker_group import WorkerGroup
-from orchestration.local.kafka.topics import ensure_topics, group_members, topic_differences
 from orchestration.platform.settings import Secret, Settings
 from schemas import topics
 from schemas.errors import FatalError, MusterError, RetriableError
@@ -247,7 +247,7 @@ def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: 
     workers = Workers(settings, tmp_path, module)
     try:
         workers.start("a")
-        eventually(lambda: group_members(settings, WORKERS[module]) == 1)
+        eventually(lambda: group_members(settings.kafka_bootstrap, WORKERS[module]) == 1)
         assert workers.stop("a") == 0
     finally:
         workers.close()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job, NewJob
 from orchestration.context import Context
 from orchestration.control.lost_markers import LOST_AFTER_MS, LostMarkers
-from orchestration.control.worker_group import WorkerGroup
 from orchestration.kinds.materialised import as_row, completion_of
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings

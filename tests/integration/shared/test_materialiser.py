@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from orchestration.local.kafka.topics import group_members
+from connectors.kafka.worker_group import group_members
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL
@@ -232,7 +232,7 @@ def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings,
     rows, workers, restarts = users(3_000), stopped, stopped.restarts
     imported = make_import(new_id(), rows, partitions=stack.partitions)
     workers.start("a", **SESSION, **{DIES_AT: INTENT_STORED})
-    eventually(lambda: group_members(stack, WORKER_GROUP) == 1)
+    eventually(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)
     members = member_ids(stack, WORKER_GROUP)
     send(stack.kafka_bootstrap, imported.messages)
     eventually(lambda: workers.restarts == restarts + 1)

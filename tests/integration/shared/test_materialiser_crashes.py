@@ -11,9 +11,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.logon import librdkafka_config
+from connectors.kafka.worker_group import group_members
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
-from orchestration.local.kafka.topics import group_members
 from orchestration.platform.settings import Settings
 from schemas.messages import UserChunk
 from schemas.topics import IMPORTS, IMPORTS_SMALL, WORKER_GROUP
@@ -80,7 +80,7 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
     eventually(lambda: all("assigned partitions=" in workers.log(name) for name in "ab"))
     workers.signal("a", signal.SIGSTOP)
     send(stack.kafka_bootstrap, before.messages[half:])
-    eventually(lambda: group_members(stack, WORKER_GROUP) == 1)  # its session has ended
+    eventually(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)  # its session has ended
     assert_materialised(stack, before, first, timeout_s=120)  # by the other one alone
     workers.signal("a", signal.SIGCONT)
     send(stack.kafka_bootstrap, after.messages)

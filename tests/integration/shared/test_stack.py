@@ -29,7 +29,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     UserScramCredentialUpsertion,
 )
 
+from connectors.kafka.clients import admin_client
 from connectors.kafka.logon import librdkafka_config, metadata
+from connectors.kafka.topics import ensure_topics, topic_differences
+from connectors.kafka.worker_group import broker_answers
 from connectors.private_files import write_private
 from orchestration.local import processes
 from orchestration.local import stack as local_stack
@@ -37,7 +40,6 @@ from orchestration.local.doctor import examine
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
-from orchestration.local.kafka.topics import admin_client, broker_answers, ensure_topics, topic_differences
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
@@ -256,7 +258,7 @@ def test_up_brings_the_home_of_the_release_before_along_with_its_data(former: Se
     kept = tomllib.loads((own.home / "settings.toml").read_text())
     assert kept["kafka_bootstrap"] == f"sasl_plaintext://{former.kafka_bootstrap}?mechanism=SCRAM-SHA-512"
     assert (kept["s3_secret_key"], kept["partitions"]) == (SECRET, 2)
-    assert not broker_answers(former, timeout_s=2)
+    assert not broker_answers(former.kafka_bootstrap, timeout_s=2)
     for name in ("kafka/server.properties", "kafka/muster.json", "kafka/client.json", "s3/security.toml"):
         assert stat.S_IMODE((own.home / name).stat().st_mode) == 0o600, name
 
@@ -301,9 +303,7 @@ def test_a_killed_supervisor_leaves_nothing_and_up_goes_on_with_its_data_and_tak
         write_private(own.home / "old.json", text.encode())
         address = kafka_address(hosts(own.kafka_bootstrap)[0])
         with pytest.raises(FatalError, match="LOGON_REFUSED"):
-            metadata(
-                admin_client(own.with_(kafka_bootstrap=f"{address}&credentials={own.home / 'old.json'}")), None, 30
-            )
+            metadata(admin_client(f"{address}&credentials={own.home / 'old.json'}"), None, 30)
 
 
 @pytest.mark.parametrize("part", ["kafka", "s3"])
@@ -347,7 +347,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(stack: Settings) ->
 
 def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) -> None:
     s3_client(own).delete_bucket(Bucket="staging")
-    admin = admin_client(own)
+    admin = admin_client(own.kafka_bootstrap)
     admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
     wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(own)))
 

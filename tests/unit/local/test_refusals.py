@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from connectors.kafka import topics
 from orchestration.local import ports as local_ports
 from orchestration.local import seaweedfs
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
-from orchestration.local.kafka import broker, jars, topics, users
+from orchestration.local.kafka import broker, jars, users
 from orchestration.local.parts import Context, Part, all_parts, select
 from orchestration.local.ports import Ports, pick_free_ports
 from orchestration.local.status import PartState, read_status, take_lock

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from orchestration.local.kafka import topics
-from orchestration.local.kafka.topics import TopicDifference, _await_leaders, _differences
+from connectors.kafka import topics
+from connectors.kafka.topics import TopicDifference, _await_leaders, _differences
 from orchestration.platform.settings import Settings
 from schemas.topics import TOPICS
 

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
+from connectors.kafka.worker_group import group_members
 from connectors.sandbox import Layer
 from orchestration.context import EXPORT_MACHINE, Context
 from orchestration.deploy import settings as deployment
 from orchestration.deploy.environment import environment
 from orchestration.entrypoints import serving
 from orchestration.entrypoints.faust_process import store_config
-from orchestration.local.kafka.topics import group_members
 from orchestration.local.parts import aws_environment
 from orchestration.operations import doctor
 from orchestration.operations.availability import require_services
@@ -106,7 +106,7 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
 ) -> None:
     monkeypatch.setattr(doctor, "_buckets", lambda _: "buckets can be read")
     monkeypatch.setattr(doctor, "look", lambda: Layer.NAMESPACES)
-    monkeypatch.setattr("orchestration.local.kafka.topics.group_members", lambda *_: 0)
+    monkeypatch.setattr("connectors.kafka.worker_group.group_members", lambda *_: 0)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
     told = list(doctor.diagnose(settings, context))
@@ -145,4 +145,4 @@ def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it
 def test_who_speaks_to_kafka_without_its_credentials_is_told(tmp_path: Path) -> None:
     settings = Settings.load(environment(deployment.load(EXAMPLE), (), home=str(tmp_path)))
     with pytest.raises(UserError, match=r"BAD_SETTINGS: .*needs credentials=FILE"):
-        group_members(settings, "workers")
+        group_members(settings.kafka_bootstrap, "workers")

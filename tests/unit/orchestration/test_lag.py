@@ -8,11 +8,11 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control.absence import WorkerAbsence
 from orchestration.control.lag import LOOK_EVERY_MS, StreamLag, lag_record, taken
-from orchestration.control.worker_group import WorkerGroup
 from orchestration.operations.follow import without_worker_s
 from orchestration.operations.workers import waiting_jobs
 from orchestration.platform.settings import Secret, Settings

@@ -2,8 +2,8 @@
 
 from confluent_kafka import KafkaError, KafkaException
 
+from connectors.kafka.worker_group import Place, WorkerGroup
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
-from orchestration.control.worker_group import Place, WorkerGroup
 
 PLACE = ("muster.imports.large", 0)
 LATER_MS = STALL_MS // 2 + 1

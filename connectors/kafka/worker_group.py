@@ -3,10 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
-from connectors.kafka.logon import answer, librdkafka_config
+from connectors.kafka.clients import admin_client
+from connectors.kafka.logon import answer
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
 
 TIMEOUT_S: Final = 5.0
@@ -24,7 +31,7 @@ class WorkerGroup:
         self, bootstrap: str, partitions: int, *, name: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS
     ) -> None:
         self.name = name
-        self._admin = AdminClient({**librdkafka_config(bootstrap), "reconnect.backoff.max.ms": 500, "log_level": 2})
+        self._admin = admin_client(bootstrap)
         self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
 
     def members(self) -> int:
@@ -74,3 +81,31 @@ def unacknowledged(committed: Mapping[Place, int], ends: Mapping[Place, int]) ->
 
 def _place(place: TopicPartition) -> Place:
     return place.topic, place.partition
+
+
+def broker_answers(bootstrap: str, timeout_s: float = 5.0) -> bool:
+    """Whether the broker answers a metadata request within `timeout_s` seconds."""
+    try:
+        return bool(admin_client(bootstrap).list_topics(timeout=timeout_s).brokers)
+    except KafkaException:
+        return False
+
+
+def group_members(bootstrap: str, group: str) -> int:
+    """Members of a consumer group that is stable; 0 for one that does not exist, rebalances, or cannot be asked."""
+    admin = admin_client(bootstrap)
+    try:
+        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
+    except (KafkaException, TimeoutError):
+        return 0
+    return len(description.members) if description.state is ConsumerGroupState.STABLE else 0
+
+
+def member_hosts(bootstrap: str, group: str) -> frozenset[str]:
+    """Addresses that the members of a consumer group have for the broker; none where it cannot be asked."""
+    admin = admin_client(bootstrap)
+    try:
+        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
+    except (KafkaException, TimeoutError):
+        return frozenset()
+    return frozenset(member.host.removeprefix("/") for member in description.members)

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
     AlterConfigOpType,
@@ -18,15 +18,32 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     TopicMetadata,
 )
 
-from connectors.kafka.logon import librdkafka_config, metadata
-from orchestration.local.kafka import users
-from orchestration.platform.settings import Settings
+from connectors.kafka.clients import admin_client
+from connectors.kafka.logon import metadata
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
 
 REQUEST_TIMEOUT_S: Final = 15.0
 LEADER_PAUSE_S: Final = 0.05
-CLIENT: Final = {"reconnect.backoff.max.ms": 500, "socket.timeout.ms": 10_000, "log_level": 2}
+
+
+class Cluster(Protocol):
+    """Settings that say where the topics are and how large they are."""
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """Address of the brokers, as `schemas.kafka_address` reads it."""
+        ...
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of a topic that declares none."""
+        ...
+
+    @property
+    def replication_factor(self) -> int:
+        """Replicas of every partition."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,40 +56,7 @@ class TopicDifference:
     actual: str | None
 
 
-def admin_client(settings: Settings) -> AdminClient:
-    """Admin client of the deployment's broker."""
-    return AdminClient({**librdkafka_config(settings.kafka_bootstrap), **CLIENT})
-
-
-def broker_answers(settings: Settings, timeout_s: float = 5.0) -> bool:
-    """Whether the broker answers a metadata request within `timeout_s` seconds."""
-    try:
-        return bool(admin_client(settings).list_topics(timeout=timeout_s).brokers)
-    except KafkaException:
-        return False
-
-
-def group_members(settings: Settings, group: str) -> int:
-    """Members of a consumer group that is stable; 0 for one that does not exist, rebalances, or cannot be asked."""
-    admin = admin_client(settings)  # kept until the answer is there: without its client a future never completes
-    try:
-        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
-    except (KafkaException, TimeoutError):
-        return 0
-    return len(description.members) if description.state is ConsumerGroupState.STABLE else 0
-
-
-def member_hosts(settings: Settings, group: str) -> frozenset[str]:
-    """Addresses that the members of a consumer group have for the broker; none where it cannot be asked."""
-    admin = admin_client(settings)  # kept until the answer is there, as above
-    try:
-        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
-    except (KafkaException, TimeoutError):
-        return frozenset()
-    return frozenset(member.host.removeprefix("/") for member in description.members)
-
-
-def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> None:
+def ensure_topics(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> None:
     """Create missing topics and set the declared configuration on existing ones. Idempotent.
 
     Returns when the leader of each partition of a new topic answers.
@@ -82,9 +66,9 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> No
     BROKER_UNAVAILABLE; `FatalError` LOGON_REFUSED.
     """
     specs = tuple(specs)
-    admin = admin_client(settings)
+    admin = admin_client(cluster.kafka_bootstrap)
     try:
-        differences = _differences(admin, specs, settings)
+        differences = _differences(admin, specs, cluster)
         for difference in differences:
             if difference.setting == "partitions" and difference.actual is not None:
                 raise FatalError(
@@ -106,54 +90,46 @@ def ensure_topics(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> No
                     actual=int(difference.actual or 0),
                 )
         missing = {d.topic for d in differences if d.actual is None}
-        _create(admin, [s for s in specs if s.name in missing], settings)
+        _create(admin, [s for s in specs if s.name in missing], cluster)
         changed = {d.topic for d in differences} - missing
-        _configure(admin, [s for s in specs if s.name in changed], settings)
+        _configure(admin, [s for s in specs if s.name in changed], cluster)
     except KafkaException as exc:
-        raise _unavailable(settings, exc) from exc
+        raise unavailable(cluster.kafka_bootstrap, exc) from exc
 
 
-def ensure_rules(settings: Settings) -> None:
-    """Have the embedded broker know what the users of outside may do. Idempotent. Raises as `ensure_topics`."""
-    try:
-        users.ensure_rules(admin_client(settings))
-    except KafkaException as exc:
-        raise _unavailable(settings, exc) from exc
-
-
-def topic_differences(settings: Settings, specs: Iterable[TopicSpec] = TOPICS) -> tuple[TopicDifference, ...]:
+def topic_differences(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> tuple[TopicDifference, ...]:
     """How the topics of the broker differ from the declared ones. Raises `RetriableError` BROKER_UNAVAILABLE."""
     try:
-        return _differences(admin_client(settings), tuple(specs), settings)
+        return _differences(admin_client(cluster.kafka_bootstrap), tuple(specs), cluster)
     except KafkaException as exc:
-        raise _unavailable(settings, exc) from exc
+        raise unavailable(cluster.kafka_bootstrap, exc) from exc
 
 
-def _unavailable(settings: Settings, exc: KafkaException) -> RetriableError:
-    address = settings.kafka_bootstrap
+def unavailable(address: str, exc: KafkaException) -> RetriableError:
+    """The error for a broker that did not answer."""
     return RetriableError("BROKER_UNAVAILABLE", f"the broker at {address} did not answer: {exc}", broker=address)
 
 
-def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], settings: Settings) -> tuple[TopicDifference, ...]:
+def _differences(admin: AdminClient, specs: tuple[TopicSpec, ...], cluster: Cluster) -> tuple[TopicDifference, ...]:
     existing = metadata(admin, None, REQUEST_TIMEOUT_S).topics
     present = [s for s in specs if s.name in existing]
     found: list[TopicDifference] = []
     for spec in specs:
-        expected = spec.partitions or settings.partitions
+        expected = spec.partitions or cluster.partitions
         topic = existing.get(spec.name)
         actual = len(topic.partitions) if topic is not None else None
         if actual != expected:
             text = None if actual is None else str(actual)
             found.append(TopicDifference(topic=spec.name, setting="partitions", expected=str(expected), actual=text))
-        if topic is not None and (replicas := _replicas(topic)) != settings.replication_factor:
-            wanted = str(settings.replication_factor)
+        if topic is not None and (replicas := _replicas(topic)) != cluster.replication_factor:
+            wanted = str(cluster.replication_factor)
             found.append(TopicDifference(topic=spec.name, setting="replicas", expected=wanted, actual=str(replicas)))
     for spec, config in zip(present, _described(admin, present), strict=True):
         if config is None:
-            partitions = str(spec.partitions or settings.partitions)
+            partitions = str(spec.partitions or cluster.partitions)
             found.append(TopicDifference(topic=spec.name, setting="partitions", expected=partitions, actual=None))
             continue
-        for name, value in spec.config(settings.replication_factor).items():
+        for name, value in spec.config(cluster.replication_factor).items():
             if config.get(name) != value:
                 found.append(
                     TopicDifference(topic=spec.name, setting=name, expected=value, actual=config.get(name, ""))
@@ -183,15 +159,15 @@ def _config(future: Future[dict[str, ConfigEntry]]) -> Mapping[str, str] | None:
         raise
 
 
-def _create(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> None:
+def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> None:
     if not specs:
         return
     new = [
         NewTopic(
             s.name,
-            num_partitions=s.partitions or settings.partitions,
-            replication_factor=settings.replication_factor,
-            config=dict(s.config(settings.replication_factor)),
+            num_partitions=s.partitions or cluster.partitions,
+            replication_factor=cluster.replication_factor,
+            config=dict(s.config(cluster.replication_factor)),
         )
         for s in specs
     ]
@@ -202,8 +178,8 @@ def _create(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> N
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     _await_leaders(
-        lambda: admin_client(settings),
-        [TopicPartition(s.name, p) for s in specs for p in range(s.partitions or settings.partitions)],
+        lambda: admin_client(cluster.kafka_bootstrap),
+        [TopicPartition(s.name, p) for s in specs for p in range(s.partitions or cluster.partitions)],
     )
 
 
@@ -229,7 +205,7 @@ def _await_leaders(connect: Callable[[], AdminClient], places: list[TopicPartiti
             time.sleep(LEADER_PAUSE_S)
 
 
-def _configure(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -> None:
+def _configure(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> None:
     if not specs:
         return
     resources = [
@@ -238,7 +214,7 @@ def _configure(admin: AdminClient, specs: list[TopicSpec], settings: Settings) -
             s.name,
             incremental_configs=[
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-                for name, value in s.config(settings.replication_factor).items()
+                for name, value in s.config(cluster.replication_factor).items()
             ],
         )
         for s in specs
