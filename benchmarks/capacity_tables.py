@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from orchestration.cli.formatting import duration, number, size, usd
-from orchestration.deploy.environment import COPIES, FUNCTION_DISK_MIB, FUNCTION_DISK_MOST_MIB
 from orchestration.kinds.timeouts import LONGEST_S, timeouts
 from orchestration.platform.settings import Settings
+from orchestration.platform.sizes import COPIES, FUNCTION_DISK_MIB, FUNCTION_DISK_MOST_MIB
 from orchestration.quoting.bills import GB, hour_price
 from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, threshold
 from orchestration.quoting.deployment import (

@@ -35,6 +35,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.topics import CHUNK_MAX_ROWS
@@ -196,7 +197,7 @@ def chunk_bytes() -> int:
     """Of the message of a full chunk of the file's rows, which are all of one length."""
     batch = next(users(np.random.default_rng(0), CHUNK_MAX_ROWS))
     columns = [pa.array(np.arange(CHUNK_MAX_ROWS)), *batch.columns]
-    rows = pa.record_batch(columns, schema=SPEC.row_schema.arrow(ordinal=True))
+    rows = pa.record_batch(columns, schema=arrow_schema(SPEC.row_schema, ordinal=True))
     chunker = Chunker(schema=SPEC.row_schema, partitions=1, import_id=IMPORT_ID, attempt=Attempt(1))
     [chunk] = chunker.add(rows)
     return len(CODEC.encode(chunk))

@@ -7,7 +7,8 @@ from pathlib import Path
 from benchmarks.measure import Result
 from connectors.sources.fork_server import PARSERS
 from orchestration.platform.settings import Settings
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
+from schemas.import_spec import ImportSpec
 from schemas.warm import warm
 
 SPEC = ImportSpec(columns=(Column(name="age", type="long"), Column(name="country")))

@@ -15,6 +15,7 @@ from connectors.sinks.selection import PinnedVersion
 from orchestration.catalog.references import ref_of
 from orchestration.context import Context
 from orchestration.platform.clock import fresh_id
+from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.partitioning import partition_users
@@ -62,7 +63,7 @@ def make_versions(context: Context, rows: int, scratch: Path) -> Versions:
 
 def _widened(random: np.random.Generator, batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = [*batch.columns, uuids(random, batch.num_rows), pa.array(random.random(batch.num_rows))]
-    return pa.RecordBatch.from_arrays(columns, schema=ROW_SCHEMA.arrow())
+    return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(ROW_SCHEMA))
 
 
 def make_parts(

@@ -22,3 +22,14 @@ def write_private(path: Path, content: bytes) -> None:
         os.fchmod(handle, FILE_MODE)
         file.truncate()
         file.write(content)
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Replace a file by one with mode 0600, atomically: readers find the old text or the new. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

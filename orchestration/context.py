@@ -15,8 +15,10 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import ScheduleStore
+from orchestration.notifications.notices import Notices
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
@@ -107,6 +109,13 @@ class Context:
         return Outbox(self.database)
 
     @cached_property
+    def notices(self) -> Notices:
+        """Notices of how jobs ended."""
+        return Notices(
+            outbox=self.outbox, recipients=self.recipients, receipt=self.jobs.receipt, settings=self.settings
+        )
+
+    @cached_property
     def objects(self) -> "ObjectStore":
         """The object store."""
         from connectors.storage.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
@@ -122,13 +131,7 @@ class Context:
     @property
     def s3(self) -> S3Access:
         """How the lake is reached."""
-        s = self.settings
-        return S3Access(
-            endpoint=s.s3_endpoint,
-            region=s.s3_region,
-            access_key=s.s3_access_key,
-            secret_key=s.s3_secret_key.reveal(),
-        )
+        return s3_access(self.settings)
 
     @cached_property
     def versions(self) -> "VersionStore":

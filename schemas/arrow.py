@@ -17,8 +17,8 @@ ARROW_TYPES: Final[Mapping[ColumnType, pa.DataType]] = {
 }
 
 
-def arrow_schema(schema: RowSchema, *, ordinal: bool) -> pa.Schema:
-    """What `RowSchema.arrow` gives."""
+def arrow_schema(schema: RowSchema, *, ordinal: bool = False) -> pa.Schema:
+    """Of the rows: [_ordinal int64], user_id string (not null), then the columns (nullable)."""
     fields = [pa.field(ORDINAL, pa.int64(), nullable=False)] if ordinal else []
     fields.append(pa.field(USER_ID, pa.string(), nullable=False))
     fields += [pa.field(c.name, ARROW_TYPES[c.type]) for c in schema.columns]

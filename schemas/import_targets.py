@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from schemas.activity_columns import columns_of, is_fixed
-from schemas.columns import Column, ImportKind, ImportSpec
+from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
 from schemas.ids import AudienceName, audience_name
+from schemas.import_spec import ImportSpec
 
 RESERVED: Final[Mapping[ImportKind, AudienceName]] = {
     "events": AudienceName("_events"),

@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+SUMMARY_FIELD: Final = "metrics"
+"""The field of the log record that sums up, once a minute, what the relay serves."""
+CLOUDWATCH_NAMESPACE: Final = "Muster"
+UNDECODABLE_JOB_EVENTS: Final = "UndecodableJobEvents"
+"""What the function between Kafka and SNS counts, in CloudWatch's embedded metric format."""
 MetricType = Literal["counter", "gauge"]
 """counter: only grows while the process lives; gauge: a value as of now."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.arrow import arrow_schema
 from schemas.buffers import string_buffers, validity, word_values
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
@@ -17,7 +18,7 @@ def row_hashes(rows: pa.RecordBatch | pa.Table, schema: RowSchema) -> RowHashes:
     """The two hashes of every row, uint64[n] each. Columns are taken by name; others are ignored."""
     h0 = np.zeros(rows.num_rows, np.uint64)
     h1 = np.ones(rows.num_rows, np.uint64)
-    for name, field in zip(schema.names, schema.arrow(), strict=True):
+    for name, field in zip(schema.names, arrow_schema(schema), strict=True):
         column = rows.column(name)
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps two chunks when offsets would pass 2 GiB

@@ -5,6 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.messages import EventChunk, ExportChunk, ProfileChunk, UserChunk
 from schemas.row_digest import digest_rows
@@ -74,7 +75,7 @@ Chunk = UserChunk | EventChunk | ProfileChunk | ExportChunk
 
 def chunk_fault(chunk: Chunk, batch: pa.RecordBatch, schema: RowSchema) -> str | None:
     """Why a decoded chunk is not what it says it is, or none: columns, count and digest are all compared."""
-    expected = schema.arrow(ordinal=not isinstance(chunk, ExportChunk))
+    expected = arrow_schema(schema, ordinal=not isinstance(chunk, ExportChunk))
     if not batch.schema.equals(expected):
         return f"columns are {batch.schema.names}, not {expected.names}"
     if batch.num_rows != chunk.count:

@@ -8,6 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.partitioning import partition_users
 from schemas.row_digest import PartitionDigests
@@ -17,6 +18,6 @@ STRINGS_AND_WORDS: Final = RowSchema(columns=(Column(name="age", type="long"),))
 
 def warm() -> None:
     """Call every kernel. Takes about half a minute when nothing is cached yet, half a second otherwise."""
-    row = pa.RecordBatch.from_arrays([pa.array(["u"]), pa.array([1])], schema=STRINGS_AND_WORDS.arrow())
+    row = pa.RecordBatch.from_arrays([pa.array(["u"]), pa.array([1])], schema=arrow_schema(STRINGS_AND_WORDS))
     partition_users(row.column(0), 2)
     PartitionDigests(STRINGS_AND_WORDS, 2).add(row)

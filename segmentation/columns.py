@@ -4,8 +4,9 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from typing import Self
 
-from schemas.columns import Column, ColumnType, ImportSpec, RowSchema
+from schemas.columns import Column, ColumnType, RowSchema
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

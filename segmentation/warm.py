@@ -9,6 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from schemas.activity_columns import EVENT_COLUMNS
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.ids import Partition, Seq, TenantName
@@ -85,7 +86,7 @@ def _chunk(offset: int) -> TopicRecord:
         {"_ordinal": n, "user_id": f"u{n % 3}", "event": "e", "occurred_at": _AT_US + n, "n": 1.0, "t": "x", "b": n > 1}
         for n in range(200)
     ]
-    batch = pa.RecordBatch.from_pylist(rows, schema=schema.arrow(ordinal=True))
+    batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema(schema, ordinal=True))
     chunk = EventChunk(
         tenant=TenantName("default"),
         source="warm",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from faust.types import TP
 
-from schemas.arrow import schema_of
+from schemas.arrow import arrow_schema, schema_of
 from schemas.codec import CODEC, UndecodableError
 from schemas.columns import Column, RowSchema
 from schemas.dead_letters import dead_letter
@@ -64,6 +64,6 @@ def rows_or_fault(chunk: UserChunk) -> pa.RecordBatch | str:
 def warm_up() -> None:
     """Load the compiled kernels, so that the first import does not wait for them."""
     schema = RowSchema(columns=(Column(name="n", type="long"),))
-    batch = pa.record_batch({"user_id": ["b", "a"], "n": [1, None]}, schema=schema.arrow())
+    batch = pa.record_batch({"user_id": ["b", "a"], "n": [1, None]}, schema=arrow_schema(schema))
     digest_rows(batch, schema)
     sort_strings(batch.column(0))

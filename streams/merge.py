@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.arrow import arrow_schema
 from schemas.columns import ORDINAL, USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.row_digest import digest_rows
@@ -66,9 +67,9 @@ def merge_rows(
     rows = _sorted_in_memory(counted) if spilling is None else _sorted_on_disk(counted, schema, folder, spilling)
     path = folder / "part.parquet"
     kept = Digest(schema_id=schema.schema_id)
-    with pq.ParquetWriter(path, schema.arrow(), **_writer_options(schema)) as writer:
+    with pq.ParquetWriter(path, arrow_schema(schema), **_writer_options(schema)) as writer:
         for table in _in_row_groups(_last_of_each_user(rows)):
-            part = table.select(list(schema.names)).cast(schema.arrow())
+            part = table.select(list(schema.names)).cast(arrow_schema(schema))
             kept += digest_rows(part, schema)
             writer.write_table(part, row_group_size=ROW_GROUP_ROWS)
     if counted.digest.count == 0:
@@ -144,7 +145,7 @@ def _sorted_by_duckdb(
     with duckdb.connect(":memory:", config=config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         batches = (batch for table in tables for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE))
-        reader = pa.RecordBatchReader.from_batches(schema.arrow(ordinal=True), batches)
+        reader = pa.RecordBatchReader.from_batches(arrow_schema(schema, ordinal=True), batches)
         connection.register("staged", reader)
         # VARCHAR compares by its UTF-8 bytes, as Arrow does.
         result = connection.execute(f"SELECT * FROM staged ORDER BY {USER_ID}, {ORDINAL}")  # noqa: S608  # constants

@@ -16,6 +16,7 @@ import pyarrow as pa
 from benchmarks.generate import COUNTRIES, uuids
 from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
 from schemas.activity_columns import EVENT, OCCURRED_AT
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, JobId, TenantName
@@ -129,7 +130,7 @@ def event_batches(
                 categories.take(pa.array(random.integers(0, len(CATEGORIES), n), mask=(name == 1) | (name == 4))),
                 pa.array(random.random(n) < 0.6),
             ],
-            schema=EVENT_SCHEMA.arrow(ordinal=True),
+            schema=arrow_schema(EVENT_SCHEMA, ordinal=True),
         )
 
 
@@ -147,7 +148,7 @@ def profile_batches(users: pa.StringArray) -> Iterator[pa.RecordBatch]:
                 pa.array(COUNTRIES).take(pa.array(random.integers(0, len(COUNTRIES), n))),
                 pa.array(PLANS).take(pa.array(random.integers(0, len(PLANS), n), mask=random.random(n) < 0.2)),
             ],
-            schema=PROFILE_SCHEMA.arrow(ordinal=True),
+            schema=arrow_schema(PROFILE_SCHEMA, ordinal=True),
         )
 
 

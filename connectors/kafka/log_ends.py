@@ -1,12 +1,15 @@
 """Where a topic begins and ends now."""
 
+from typing import Final
+
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
 from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.logon import answer
-from connectors.publishing.backlog import REQUEST_TIMEOUT_S
+
+TIMEOUT_S: Final = 10.0
 
 
 def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
@@ -28,8 +31,8 @@ def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> 
     try:
         found = admin.list_offsets(
             dict.fromkeys(places, which),
-            request_timeout=REQUEST_TIMEOUT_S,
+            request_timeout=TIMEOUT_S,
         )
-        return tuple(answer(admin, found[place], REQUEST_TIMEOUT_S + 1).offset for place in places)
+        return tuple(answer(admin, found[place], TIMEOUT_S + 1).offset for place in places)
     except KafkaException as exc:
         raise kafka_error(exc, f"reading where {topic} begins and ends") from exc

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from connectors.lake.faults import lake_faults
 from connectors.lake.row_groups import batches_of, opened
 from connectors.storage.access import S3Access, put_file_if_absent
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
@@ -46,13 +47,13 @@ def conform(file: pq.ParquetFile, name: str, schema: RowSchema) -> Iterator[pa.R
 
 def nullable(schema: RowSchema) -> pa.Schema:
     """Arrow schema of the rows with every field nullable, since engines do not keep the difference."""
-    return pa.schema([field.with_nullable(True) for field in schema.arrow()])  # noqa: FBT003
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(schema)])  # noqa: FBT003
 
 
 def write_rows(batches: Iterable[pa.RecordBatch], schema: RowSchema, path: Path) -> Digest:
     """Write batches (sorted by the caller) as one zstd Parquet file; the digest of what was written."""
     digest = Digest(schema_id=schema.schema_id)
-    target = schema.arrow()
+    target = arrow_schema(schema)
     with pq.ParquetWriter(path, target, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
         for batch in batches:
             rows = batch.cast(target)

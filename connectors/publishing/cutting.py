@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Partition, Seq
@@ -57,7 +58,7 @@ class RowCutter:
         max_bytes: int = CHUNK_MAX_BYTES,
     ) -> None:
         self._schema = schema
-        self._arrow = schema.arrow(ordinal=ordinal)
+        self._arrow = arrow_schema(schema, ordinal=ordinal)
         self._max_rows = max_rows
         self._budget = max_bytes - ENVELOPE_BYTES - _empty_bytes(self._arrow)
         self._fixed_row_bytes = sum(_fixed_bytes(field.type) for field in self._arrow)

@@ -6,6 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.manifest_selection import Account, Change
@@ -46,12 +47,12 @@ class Accounting:
         """The rows that are kept, in their order."""
         for batch in batches:
             decisions = batch.column(DECISION).to_numpy(zero_copy_only=False)
-            own = batch.select(list(self._read.names)).cast(self._read.arrow())
+            own = batch.select(list(self._read.names)).cast(arrow_schema(self._read))
             h0, h1 = row_hashes(own, self._read)
             for what in self._sums:
                 of_it = decisions == what
                 self._sums[what] += digest_hashes(h0[of_it], h1[of_it], self._read.schema_id)
             rows = batch.filter(pc.equal(batch.column(DECISION), KEPT))
-            rows = rows.select(list(self._exported_columns.names)).cast(self._exported_columns.arrow())
+            rows = rows.select(list(self._exported_columns.names)).cast(arrow_schema(self._exported_columns))
             self._exported += digest_rows(rows, self._exported_columns)
             yield rows

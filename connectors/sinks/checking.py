@@ -17,9 +17,10 @@ from connectors.sinks.text_rows import unescaped
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
-from schemas.columns import USER_ID, ImportSpec
+from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from schemas.manifest import Manifest, ManifestFile
 from schemas.row_digest import digest_rows
 

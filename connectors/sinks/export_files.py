@@ -20,6 +20,7 @@ from connectors.sinks.folders import Place, require_few_folders
 from connectors.sinks.pieces import Piece, pieces
 from connectors.sinks.stages import Stages
 from connectors.sinks.text_rows import csv_header
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.manifest import Change, ExportFormat, ManifestFile
@@ -196,7 +197,7 @@ class _ParquetRows:
     def __init__(self, raw: _Hashed, schema: RowSchema, first: pa.RecordBatch) -> None:
         self._writer = pq.ParquetWriter(
             pa.PythonFile(raw, mode="w"),
-            schema.arrow(),
+            arrow_schema(schema),
             compression="zstd",
             compression_level=PARQUET_ZSTD_LEVEL,
             use_dictionary=repeating(first),

@@ -27,6 +27,7 @@ from connectors.publishing.ports import TopicLog
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.sending import PlainSender
 from connectors.sinks.topic_export import ExportAttempt, GroupSent, SentPart, TopicExport
+from schemas.arrow import arrow_schema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.ids import Partition
@@ -99,7 +100,7 @@ def send_group(
     Raises what `rows` and `on_rows` raise, and as `start`; then nothing that is queued is sent any more.
     """
     delta = export.base_version is not None
-    schema = export.columns.arrow()
+    schema = arrow_schema(export.columns)
     parts = _Parts(export)
     warm()
     with _sending(export, log) as sender:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from connectors.sinks.folders import Place, by_folder, regrouped
 from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows
+from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
@@ -43,7 +44,7 @@ def pieces(
     """
     cut = by_folder(batches, partition_by)
     for place, batch in cut if batch_rows is None else regrouped(cut, batch_rows):
-        rows = batch.select(list(schema.names)).cast(schema.arrow())
+        rows = batch.select(list(schema.names)).cast(arrow_schema(schema))
         ids = rows.column(USER_ID)
         first, last = ids[0].as_py(), ids[-1].as_py()
         found = formulas(rows, schema) if format_.format == "csv" else 0

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from connectors.sources import value_kernel
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.typed_columns import EXPECTED, Converted, string_buffers
-from schemas.columns import ImportSpec
 from schemas.ids import USER_ID_MAX_CHARACTERS
+from schemas.import_spec import ImportSpec
 from schemas.topics import ROW_MAX_BYTES
 from segmentation.intake.row_faults import RowFaults, row_faults
 
@@ -44,7 +44,7 @@ class Candidates:
 def accept(
     rows: Candidates, spec: ImportSpec, schema: pa.Schema, received_at_us: int
 ) -> tuple[pa.RecordBatch, list[Reject]]:
-    """Accepted rows (of `schema` = spec.row_schema.arrow(ordinal=True), in file order) and the rejects of the rest.
+    """Accepted rows, in file order, and rejects of the rest; `schema` is `arrow_schema(spec.row_schema, ordinal=True)`.
 
     `received_at_us` (microseconds since 1970 UTC) is what events may not be far ahead of.
     """

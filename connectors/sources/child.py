@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from connectors.sources.digester import Digester
     from connectors.sources.rejects import RejectBatch
     from connectors.sources.suggestion import Chooser, Layout
-    from schemas.columns import ImportSpec
+    from schemas.import_spec import ImportSpec
 
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024

@@ -7,8 +7,8 @@ from connectors.sources.parsing import ParsedFile, source_file
 from connectors.sources.typed_columns import check_timezone
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
-from schemas.columns import ImportSpec
 from schemas.errors import FatalError
+from schemas.import_spec import ImportSpec
 
 
 def complete_spec(

@@ -24,8 +24,10 @@ from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text
 from connectors.sources.utf8_kernel import invalid_utf8_positions, is_utf8
 from connectors.sources.value_kernel import MAX_US
-from schemas.columns import Column, ColumnType, ImportSpec
+from schemas.arrow import arrow_schema
+from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from schemas.topics import ROW_MAX_BYTES
 
 BLOCK_BYTES: Final = 8 * 1024 * 1024
@@ -81,7 +83,7 @@ class CsvReader:
         if self._choose is not None:
             columns: list[tuple[str, ColumnType | None]] = [(name, "string") for name in self._names]
             self._spec = self._choose(Layout(columns=columns, bom=self._bom))
-        self._schema = self._spec.row_schema.arrow(ordinal=True)
+        self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
         slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
         n_slots = max(self._column_slots) + 1
         self._second_file = SecondFile(self._header, self._names, self._spec.id_column)

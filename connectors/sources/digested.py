@@ -17,9 +17,9 @@ from connectors.sources.rejects import RejectBatch
 from connectors.sources.typed_columns import check_timezone
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
-from schemas.columns import ImportSpec
 from schemas.digest import Digest
 from schemas.errors import FatalError
+from schemas.import_spec import ImportSpec
 
 
 class DigestedFile(ParsedFile):

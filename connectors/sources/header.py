@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 MAX_COLUMNS: Final = 20_000
 NAMES_SHOWN: Final = 50

@@ -19,8 +19,9 @@ from connectors.sources.rejects import Reject, RejectBatch
 from connectors.sources.typed_columns import convert_text
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
-from schemas.columns import USER_ID, Column, ColumnType, FileFormat, ImportSpec
+from schemas.columns import USER_ID, Column, ColumnType, FileFormat
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 FAULTS_SHOWN: Final = 20
 EXAMPLES: Final = 3

@@ -6,7 +6,8 @@ from typing import Self, cast
 
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
-from schemas.columns import FileFormat, ImportSpec
+from schemas.columns import FileFormat
+from schemas.import_spec import ImportSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

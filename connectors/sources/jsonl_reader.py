@@ -25,8 +25,10 @@ from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, Rejec
 from connectors.sources.second_file import BOM
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.value_kernel import MAX_US
-from schemas.columns import ColumnType, ImportSpec
+from schemas.arrow import arrow_schema
+from schemas.columns import ColumnType
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from schemas.json_types import json_type
 
 BATCH_LINES: Final = 64 * 1024
@@ -68,7 +70,7 @@ class JsonLinesReader:
         carry = self._first_bytes()
         if self._choose is not None:
             carry = self._sample(carry)
-        self._schema = self._spec.row_schema.arrow(ordinal=True)
+        self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
         head = b""
         skipped = 0  # bytes of a line over the limit that were not kept, but for its head
         while True:

@@ -20,9 +20,10 @@ from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
 from connectors.sources.utf8_kernel import invalid_utf8_positions
 from connectors.sources.value_kernel import MAX_US, MIN_US
-from schemas.arrow import ARROW_TYPES
-from schemas.columns import Column, ColumnType, ImportSpec
+from schemas.arrow import ARROW_TYPES, arrow_schema
+from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 BATCH_ROWS: Final = 64 * 1024
 EXACT_DOUBLE: Final = 2**53
@@ -86,7 +87,7 @@ class ParquetReader:
             check_count(len(names))
             if self._choose is not None:
                 self._spec = self._choose(Layout(columns=[(f.name, _type_of(f.type)) for f in file.schema_arrow]))
-            self._schema = self._spec.row_schema.arrow(ordinal=True)
+            self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
             wanted_columns(names, self._spec)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
             self._check_types(file.schema_arrow)

@@ -4,7 +4,7 @@
         for found in parsed:
             match found:
                 case RejectBatch(): ...      # REJECT_SCHEMA
-                case _: ...                  # pa.RecordBatch of spec.row_schema.arrow(ordinal=True)
+                case _: ...                  # pa.RecordBatch of arrow_schema(spec.row_schema, ordinal=True)
     parsed.summary                           # only now is the file known to be whole
 
 What was yielded counts only when the iteration has ended without an error: a fault of the whole file (an unclosed
@@ -30,9 +30,10 @@ from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
 from connectors.sources.typed_columns import check_timezone
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
-from schemas.columns import ImportSpec
+from schemas.arrow import arrow_schema
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
+from schemas.import_spec import ImportSpec
 
 __all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_parsed"]
 
@@ -57,8 +58,8 @@ ProgressListener = Callable[[ParseProgress], None]
 class ParsedFile:
     """The rows of one file. A context manager and an iterator for one thread; leaving it ends the child.
 
-    Yields accepted batches (exactly `spec.row_schema.arrow(ordinal=True)`, in file order, `_ordinal` = number of the
-    data row, refused rows counted too) and `RejectBatch`es (in file order, near the batches they belong to).
+    Yields accepted batches (exactly `arrow_schema(spec.row_schema, ordinal=True)`, in file order; `_ordinal` is the
+    number of the data row, refused rows counted too) and `RejectBatch`es (in file order, near the batches they belong to).
     Backpressure: the child waits while the reader does not read. Raises `UserError` for a fault of the file and
     `RetriableError` for an outage of the store.
     """
@@ -75,7 +76,7 @@ class ParsedFile:
     ) -> None:
         self.layout: dict[str, Any] | None = None
         """With `choose`, once the iteration has begun: names, encoding, format, compression, and the spec chosen."""
-        self._schema = spec.row_schema.arrow(ordinal=True)
+        self._schema = arrow_schema(spec.row_schema, ordinal=True)
         self._limits = limits
         self._source_size = source.size
         self._on_progress = on_progress
@@ -185,7 +186,7 @@ class ParsedFile:
 
     def _take_layout(self, record: dict[str, Any]) -> None:
         self.layout = {**record, "spec": ImportSpec.from_record(record["spec"])}
-        self._schema = self.layout["spec"].row_schema.arrow(ordinal=True)
+        self._schema = arrow_schema(self.layout["spec"].row_schema, ordinal=True)
 
     def _report(self, progress: ParseProgress) -> None:
         if self._on_progress is not None:

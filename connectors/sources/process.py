@@ -20,8 +20,8 @@ from connectors.sources.detection import detect
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
-from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.import_spec import ImportSpec
 
 PARSER: Final = "the process that reads a customer's file"
 PIPE_BYTES: Final = 1024 * 1024

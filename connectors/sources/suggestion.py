@@ -8,8 +8,9 @@ from typing import Final
 
 from connectors.sources.header import shown
 from schemas.activity_columns import ATTRIBUTE_TYPES, DELETED, DELETED_COLUMN, EVENT_ID, PROPERTY_TYPES, columns_of
-from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, ImportSpec
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 ID_NAMES: Final = (USER_ID, "userid", "user", "uid", "member_id", "customer_id", "id")
 """Names of id columns, likeliest first; compared without case, spaces and underscores."""

@@ -10,7 +10,8 @@ from typing import Final
 from connectors.sources.compression import CountedSource
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.rejects import RejectBatch
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
+from schemas.import_spec import ImportSpec
 from schemas.row_digest import PartitionDigests
 
 _BLOCK_BYTES: Final = 256

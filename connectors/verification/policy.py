@@ -6,8 +6,8 @@ from typing import Final
 from connectors.sources.header import SETTINGS
 from connectors.sources.rejects import Reject, RejectCode
 from connectors.verification.evidence import Evidence
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 EXAMPLES: Final = 5
 """Rejects that are shown with the error, each of another code; all others are in the rejects file."""

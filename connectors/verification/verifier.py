@@ -17,8 +17,8 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.policy import refuse
 from connectors.verification.rejects_file import RejectsSink
 from connectors.verification.stream import Digested, DigestedHere, ParsedRows
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from schemas.warm import warm
 
 

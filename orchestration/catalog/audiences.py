@@ -10,9 +10,10 @@ from orchestration.catalog.names import STANDS, awaited_by_a_job, lock_tenant, r
 from orchestration.catalog.records import Audience, AudienceState, Retention
 from orchestration.catalog.tables import activated_audiences, activity_specs, audiences, pins, recipients, tenants
 from orchestration.catalog.upsert import upsert
-from schemas.columns import ImportKind, ImportSpec
+from schemas.columns import ImportKind
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.import_spec import ImportSpec
 
 
 class AudienceStore:

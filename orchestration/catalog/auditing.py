@@ -4,20 +4,19 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestration.catalog.audit import AuditEntry
+from orchestration.catalog.audit import AuditEntry, AuditTrail
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import RetriableError
 from schemas.ids import JobId
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
-    from orchestration.context import Context
 
 _log = logging.getLogger("muster.audit")
 
 
 def record(
-    context: "Context",
+    trail: AuditTrail,
     actor: str,
     action: str,
     object_: str,
@@ -42,14 +41,14 @@ def record(
         error=error,
     )
     try:
-        context.audit.append(entry)
+        trail.append(entry)
     except RetriableError as exc:
         _log.error("not in the audit trail, %s: %s", exc, entry)
         return False
     return True
 
 
-def record_automatic(context: "Context", actor: str, action: str, job: "Job", after: Mapping[str, Any]) -> None:
+def record_automatic(trail: AuditTrail, actor: str, action: str, job: "Job", after: Mapping[str, Any]) -> None:
     """An action of a part of Muster on a job."""
     before = {"state": job.state, "attempt": job.attempt, "execution": job.execution}
-    record(context, actor, action, f"{job.tenant}/{job.audience}", job_id=job.job_id, before=before, after=after)
+    record(trail, actor, action, f"{job.tenant}/{job.audience}", job_id=job.job_id, before=before, after=after)

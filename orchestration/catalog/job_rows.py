@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from orchestration.catalog.records import Job, JobError, Transition
 from orchestration.catalog.tables import jobs, transitions
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.messages import JobState
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from schemas.columns import ImportKind, ImportMode, ImportSpec
+from schemas.columns import ImportKind, ImportMode
 from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
+from schemas.import_spec import ImportSpec
 from schemas.messages import JobState
 from segmentation.export_jobs import ExportState
 from segmentation.versions import AudienceRef

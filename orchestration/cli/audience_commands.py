@@ -14,15 +14,16 @@ from orchestration.cli.notification_commands import (
     Nobody,
     Webhooks,
     change_recipients,
-    recipients_record,
 )
 from orchestration.cli.options import command, group, with_import_settings
 from orchestration.cli.session import SESSION, catalog_context, lake_context, settings
+from orchestration.operations.notifying import recipients_record
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
-    from schemas.columns import Column, ImportSpec
+    from schemas.columns import Column
+    from schemas.import_spec import ImportSpec
     from segmentation.versions import TableAddress, VersionInfo
 
 audiences = group(

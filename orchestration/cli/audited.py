@@ -143,7 +143,7 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What the catalog says of the command's schedule, segment, job or audience; none when there is none."""
     if (context := _context()) is None:
         return None
-    from orchestration.cli.notification_commands import recipients_record
+    from orchestration.operations.notifying import recipients_record
     from schemas.ids import audience_name, job_id, tenant_name
 
     try:
@@ -197,7 +197,7 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
     after = _look(path, {**given, "renamed": path == "audiences rename"}) if error is None else None
     arguments = {key: _shown(value) for key, value in given.items() if key not in _NOT_RECORDED and value is not None}
     written = record(
-        context,
+        context.audit,
         SESSION.actor,
         path,
         object_,

@@ -48,7 +48,7 @@ def synth(
     Settings that cannot be are refused, all at once and by their names. Neither
     an account nor Docker nor a network is needed; it takes some ten seconds.
     """
-    from orchestration.deploy.settings import load
+    from orchestration.deploy.checks import load
     from orchestration.deploy.synthesis import synthesise, write
 
     loaded = load(settings)
@@ -80,7 +80,7 @@ def diff(
     Without --template and --deployed everything is new.
     """
     from orchestration.deploy.changes import changes, deployed_template, read_template, taken_buckets
-    from orchestration.deploy.settings import load
+    from orchestration.deploy.checks import load
     from orchestration.deploy.synthesis import synthesise
 
     if template is not None and deployed:

@@ -1,7 +1,7 @@
 """`muster notifications`, and what other commands show of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
     from orchestration.notifications.outbox import Notification
-    from orchestration.notifications.recipients import Recipient
 
 notifications = group(
     "notifications",
@@ -98,14 +97,14 @@ def key(
 
     Without --tenant that of the operators' receivers. It is never printed.
     """
+    from connectors.private_files import replace_private
     from orchestration.cli.session import plain_context, settings
-    from orchestration.local.home import write_private
     from orchestration.operations.notifying import webhook_key
     from schemas.errors import UserError
 
     made = webhook_key(plain_context(settings()), tenant)
     try:
-        write_private(to, made.reveal())
+        replace_private(to, made.reveal())
     except OSError as exc:
         raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
     print_line(f"the key is in {to}")
@@ -135,8 +134,3 @@ def change_recipients(
     )
     for hint in hints(context, context.recipients.of(audience.tenant, audience.audience_id)):
         say(hint)
-
-
-def recipients_record(found: "list[Recipient]") -> list[dict[str, Any]]:
-    """Recipients as plain JSON data."""
-    return [{"channel": r.channel, "address": r.shown} for r in found]

@@ -156,10 +156,19 @@ def doctor(*, json: options.Json = False) -> None:
     Exit code 7 when something is.
     """
     del json
-    from orchestration.operations.doctor import diagnose
+    from orchestration.operations.doctor import sandbox, services
 
-    loaded = settings()
-    found = list(diagnose(loaded, plain_context(loaded)))
+    loaded, running = settings(), True
+    found = [sandbox(loaded)]
+    if loaded.engine_url:  # else the deployment is at AWS, where home and parts are nobody's
+        from orchestration.local.doctor import stack as look
+        from orchestration.local.stack import status as of_stack
+
+        now = of_stack(loaded)
+        found += look(loaded, now)
+        running = now.running
+    if running:
+        found += services(plain_context(loaded))
     if SESSION.json:
         print_json([diagnosis.as_record() for diagnosis in found])
     else:

@@ -6,9 +6,10 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
-from orchestration.cli.notification_commands import Emails, Nobody, Webhooks, recipients_record
+from orchestration.cli.notification_commands import Emails, Nobody, Webhooks
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context
+from orchestration.operations.notifying import recipients_record
 
 tenants = group("tenants", "Tenants: create, configure, list.", "muster tenants create acme", "muster tenants list")
 

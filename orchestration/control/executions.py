@@ -61,7 +61,7 @@ class Executions:
         )
         if verdict is Change.APPLIED:
             _log.warning("job %s was %s and is cancelled: its execution was stopped", job.job_id, job.state)
-            record_automatic(self._context, "sweeper", "cancel", job, {"state": "CANCELLED", "cause": cause})
+            record_automatic(self._context.audit, "sweeper", "cancel", job, {"state": "CANCELLED", "cause": cause})
 
     def _replace(self, job: Job, now_ms: int) -> None:
         name = f"{job.job_id}-r{now_ms}"
@@ -73,7 +73,7 @@ class Executions:
         try:
             start_execution(self._context, {"resume": job.job_id}, name)
             _log.warning("job %s was %s without an execution and goes on in a new one", job.job_id, job.state)
-            record_automatic(self._context, "sweeper", "replace execution", job, {"execution": execution})
+            record_automatic(self._context.audit, "sweeper", "replace execution", job, {"execution": execution})
         except (ClientError, BotoCoreError) as exc:
             _log.warning("job %s gets no new execution: %s", job.job_id, exc)
 

@@ -115,4 +115,4 @@ class ExportSweeper:
     def _record(self, action: str, export: Export, **after: str) -> None:
         before = {"state": export.state, "execution": export.execution}
         name = f"{export.tenant}/{export.audience}"
-        record(self._context, "sweeper", action, name, job_id=export.export_id, before=before, after=after)
+        record(self._context.audit, "sweeper", action, name, job_id=export.export_id, before=before, after=after)

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestration.context import Context
 from orchestration.control.rounds import go_round
-from orchestration.notifications.telling import courier, outcome_of, tell, tell_export, untold
+from orchestration.notifications.notices import outcome_of
 from orchestration.platform.clock import now_ms
 
 LOOK_S: Final = 1.0
@@ -27,7 +27,7 @@ class Notifier:
     def __init__(self, context: Context, stop: threading.Event) -> None:
         self._context = context
         self._stop = stop
-        self._courier = courier(context)
+        self._courier = context.notices.courier()
 
     def start(self) -> None:
         """Begin, in a thread."""
@@ -36,15 +36,15 @@ class Notifier:
 
     def look(self, now: int, pool: ThreadPoolExecutor) -> None:
         """Deliver what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
-        for job_id in untold(
-            self._context, finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
+        for job_id in self._context.outbox.untold(
+            finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
         ):
             job = self._context.jobs.get(job_id)
-            tell(self._context, job, outcome_of(job), now)
+            self._context.notices.of_job(job, outcome_of(job), now)
         for export in self._context.exports.untold(
             finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
         ):
-            tell_export(self._context, export, outcome_of(export), now)
+            self._context.notices.of_export(export, outcome_of(export), now)
         due = self._context.outbox.due(now)
         for done in [pool.submit(self._courier.deliver, row) for row in due]:
             done.result()

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from orchestration.control.rounds import go_round
-from schemas.metrics import LAG, Sample
+from schemas.metrics import LAG, SUMMARY_FIELD, Sample
 
-FIELD: Final = "metrics"
 PERIOD_S: Final = 60.0
 LARGEST: Final = frozenset({LAG.name})
 """Of these the largest sample counts, of all others the sum of them."""
@@ -33,6 +32,6 @@ def tell_every_minute(read: Callable[[], Iterable[Sample]], stop: threading.Even
     """Log the summary until `stop` is set, in a thread of its own."""
 
     def tell() -> None:
-        _log.info("metrics", extra={FIELD: summary(read())})
+        _log.info("metrics", extra={SUMMARY_FIELD: summary(read())})
 
     go_round(tell, name="summary", every_s=PERIOD_S, stop=stop, at_once=True)

@@ -102,7 +102,7 @@ class Sweeper:
         if gone.versions or gone.files:
             _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)
             expired = {"versions": list(gone.versions), "files": gone.files}
-            record(self._context, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
+            record(self._context.audit, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
 
     def _forget_cuts(self, job: Job) -> None:
         for attempt in range(1, job.attempt + 1):
@@ -125,7 +125,7 @@ class Sweeper:
         verdict, job = self._context.jobs.fail(job.job_id, error, now_ms=now_ms)
         _log.error("job %s failed: %s", job.job_id, error.message)
         if verdict is Change.APPLIED:
-            record_automatic(self._context, "sweeper", "fail", before, {"state": "FAILED", "code": error.code})
+            record_automatic(self._context.audit, "sweeper", "fail", before, {"state": "FAILED", "code": error.code})
         if job.task_token is None:
             return
         try:  # its execution goes on and tells the operators; one that waits for something else finds out by itself

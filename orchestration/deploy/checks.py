@@ -7,6 +7,7 @@ the first start says; docs/deploy.md tells how that looks.
 import re
 from collections.abc import Iterator
 from math import ceil
+from pathlib import Path
 from typing import Final
 
 from orchestration.deploy import regions
@@ -25,7 +26,7 @@ from orchestration.deploy.forms import (
     ids,
 )
 from orchestration.deploy.names import BUCKET, LIMITS, STACK, names_of
-from orchestration.deploy.reading import Finding
+from orchestration.deploy.reading import Finding, read, read_toml, refuse
 from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.sizes import DAY_S, check_jobs, check_sizes, check_telling
 from schemas.topics import MAX_JOB_AGE_S, RETENTION_MS
@@ -224,3 +225,13 @@ def _database(settings: DeploySettings) -> Iterator[Finding]:
         yield found("database.secret", "is empty: the catalog is reached with a user and a password")
     yield from arn_of(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")
     yield from arn_of(settings, "database.secret_key", database.secret_key, KEY, "a KMS key")
+
+
+def load(path: Path) -> DeploySettings:
+    """The settings of a file, checked. Raises `UserError` BAD_DEPLOYMENT naming every setting that is at fault."""
+    findings: list[Finding] = []
+    settings = read(DeploySettings, read_toml(path), findings)
+    refuse(str(path), findings)
+    assert settings is not None  # noqa: S101  # it is none only with findings
+    refuse(str(path), list(check(settings)))
+    return settings

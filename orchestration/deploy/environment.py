@@ -5,21 +5,15 @@ Secrets are named by their ARNs in `MUSTER_SECRETS`; the container reads them be
 
 import json
 from collections.abc import Iterable
-from math import ceil
 from typing import Final
 
 from orchestration.deploy.names import JOB_EVENTS_GROUP, names_of
 from orchestration.deploy.settings import GIB, DeploySettings
 from orchestration.platform.settings import ENV_PREFIX, MIB
+from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
 
 FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and is alone there
 CONTAINER_HOME: Final = "/var/lib/muster"
-FUNCTION_DISK_MIB: Final = 512
-"""What Lambda gives without a price."""
-FUNCTION_DISK_MOST_MIB: Final = 10_240
-"""The largest that a function may have (Lambda quotas)."""
-COPIES: Final = 3
-"""Of the file, or of what it is merged with: they lie on the disk of a function while they are sorted."""
 DISK_MARGIN_GIB: Final = 5
 """Of a task's disk: the image, and what is not DuckDB's."""
 
@@ -79,11 +73,6 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
     allowed = {name: known[name] for name in sorted(secrets) if name in known}
     values |= {"secrets": json.dumps(allowed, separators=(",", ":"))} if allowed else {}
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
-
-
-def function_disk_mib(lambda_file_bytes: int) -> int:
-    """Disk of a function that works on files, for the largest that it is given."""
-    return FUNCTION_DISK_MIB + COPIES * ceil(lambda_file_bytes / MIB)
 
 
 def function_limits(settings: DeploySettings, memory_mib: int) -> dict[str, str]:

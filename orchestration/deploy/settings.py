@@ -4,11 +4,10 @@ Sizes carry their unit in the name: `_mib` and `_gib` are binary, `_bytes` bytes
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from orchestration.deploy.reading import Finding, read, read_toml, refuse
 from orchestration.platform.settings import Settings
+from orchestration.platform.sizes import Machines, Relay, Service, Tasks
 
 GIB: Final = 1024**3
 _PRODUCT: Final = Settings()
@@ -82,46 +81,6 @@ class DatabaseServer:
     name: str = "muster"
     secret_key: str = ""
     security_group: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """Containers that always run, on Fargate. `cpu` in 1/1024 of a processor."""
-
-    count: int = 2
-    cpu: int = 1024
-    memory_mib: int = 4096
-    ephemeral_gib: int = 20
-    """Of it 20 are not charged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
-    """The one relay; a second does no harm while one takes over from another."""
-
-    cpu: int = 512
-    memory_mib: int = 2048
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tasks:
-    """One Fargate task of an import or export."""
-
-    cpu: int = 4096
-    memory_mib: int = 16384
-    ephemeral_gib: int = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machines:
-    """EC2 instances for tasks beyond Fargate: none while there is no such task."""
-
-    types: tuple[str, ...] = ("r7i.4xlarge", "r6i.4xlarge")
-    max: int = 4
-    cpu: int = 15 * 1024
-    """What a task asks for; an instance keeps some for its agent and system."""
-    memory_mib: int = 120 * 1024
-    disk_gib: int = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,15 +199,3 @@ class DeploySettings:
     def bucket_arn(self, bucket: str, key: str = "") -> str:
         """ARN of a bucket, or of objects in it."""
         return f"arn:{self.partition}:s3:::{bucket}" + (f"/{key}" if key else "")
-
-
-def load(path: Path) -> DeploySettings:
-    """The settings of a file, checked. Raises `UserError` BAD_DEPLOYMENT naming every setting that is at fault."""
-    from orchestration.deploy.checks import check
-
-    findings: list[Finding] = []
-    settings = read(DeploySettings, read_toml(path), findings)
-    refuse(str(path), findings)
-    assert settings is not None  # noqa: S101  # it is none only with findings
-    refuse(str(path), list(check(settings)))
-    return settings

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
 
-from orchestration.deploy.environment import FUNCTION_DISK_MOST_MIB, function_disk_mib
 from orchestration.deploy.forms import ADDRESS, KEY, MACHINE_TYPE, SECRET, SENDER, arn_of, at_least, found
 from orchestration.deploy.reading import Finding
 from orchestration.deploy.settings import DeploySettings, Jobs
+from orchestration.platform.sizes import FUNCTION_DISK_MOST_MIB, function_disk_mib
 from schemas.topics import MAX_JOB_AGE_S
 
 DAY_S: Final = 86_400

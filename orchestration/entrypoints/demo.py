@@ -41,9 +41,9 @@ from orchestration.operations.spec import spec_changes
 from orchestration.operations.submit import DEFAULT_TENANT, submit_file
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
-from schemas.columns import ImportSpec
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import AudienceName, JobId
+from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat, Manifest
 

@@ -21,7 +21,6 @@ from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity, take_identity
 from schemas.errors import FatalError, UserError
-from streams.config import StoreConfig
 from streams.faust_app import CRASH_EXIT_CODE, FaustApp
 
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
@@ -46,16 +45,6 @@ class FaustWorker(Protocol):
     @property
     def samples(self) -> Read:
         """Metrics as of now."""
-
-
-def store_config(settings: Settings) -> StoreConfig:
-    """The object store of the settings."""
-    return StoreConfig(
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.reveal(),
-    )
 
 
 def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], FaustWorker]) -> int:

@@ -25,13 +25,12 @@ from schemas.errors import RetriableError, UserError
 from schemas.import_targets import kind_of_target
 from schemas.log_ids import bound
 from schemas.messages import JobEvent
+from schemas.metrics import CLOUDWATCH_NAMESPACE, UNDECODABLE_JOB_EVENTS
 
 BATCH: Final = 10
 """What SNS takes in one request."""
 ATTRIBUTES: Final = ("tenant", "kind", "state")
 """What subscriptions may filter by."""
-NAMESPACE: Final = "Muster"
-UNDECODABLE: Final = "UndecodableJobEvents"
 _log = logging.getLogger(__name__)
 
 
@@ -110,8 +109,12 @@ def _entry(number: int, event: JobEvent) -> Any:
 
 def _count(undecodable: int) -> None:
     """A line of the log that CloudWatch reads as a metric (the Embedded Metric Format)."""
-    metric = {"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{"Name": UNDECODABLE, "Unit": "Count"}]}
-    line = {"_aws": {"Timestamp": now_ms(), "CloudWatchMetrics": [metric]}, UNDECODABLE: undecodable}
+    metric = {
+        "Namespace": CLOUDWATCH_NAMESPACE,
+        "Dimensions": [[]],
+        "Metrics": [{"Name": UNDECODABLE_JOB_EVENTS, "Unit": "Count"}],
+    }
+    line = {"_aws": {"Timestamp": now_ms(), "CloudWatchMetrics": [metric]}, UNDECODABLE_JOB_EVENTS: undecodable}
     print(json.dumps(line), flush=True)  # noqa: T201  # the format wants the line as it is
 
 

@@ -13,7 +13,6 @@ from orchestration.context import Context
 from orchestration.kinds.fail import error_of
 from orchestration.kinds.view import View, view
 from orchestration.notifications.outbox import Outcome
-from orchestration.notifications.telling import courier, tell, tell_unregistered
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
 from schemas.log_ids import bind
@@ -23,8 +22,8 @@ def notify(context: Context, job_id: JobId, outcome: str) -> View:
     """Tell the outcome: `ready`, `superseded` and `user-error` to the customer, `system-error` to the operators."""
     job = context.jobs.get(job_id)
     bind(job=job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
-    rows = tell(context, job, cast(Outcome, outcome), now_ms())  # 1
-    courier(context).deliver_at_once(rows)  # 2
+    rows = context.notices.of_job(job, cast(Outcome, outcome), now_ms())  # 1
+    context.notices.courier().deliver_at_once(rows)  # 2
     return view(context, job)
 
 
@@ -35,5 +34,5 @@ def notify_unregistered(context: Context, event: object, failure: Mapping[str, A
     """
     cause = error_of(failure)
     told = {"kind": cause.kind, "code": cause.code, "message": cause.message}
-    rows = tell_unregistered(context, event, execution, told, now_ms())
-    courier(context).deliver_at_once(rows)
+    rows = context.notices.of_unregistered(event, execution, told, now_ms())
+    context.notices.courier().deliver_at_once(rows)

@@ -20,9 +20,9 @@ from orchestration.kinds.sources import require_in_inbox, require_source
 from orchestration.kinds.specs import activity_import_spec, import_spec, present_spec
 from orchestration.kinds.view import NOT_MINE, View, view
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, tenant_name
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target, target_name
 
 
@@ -47,10 +47,10 @@ def register_import(context: Context, event: object, execution: str) -> View:
     if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
         detail = event.get("detail") if isinstance(event, Mapping) else None
         requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
-        record_automatic(context, f"s3 requester {requester}", "import", job, {"state": job.state})
+        record_automatic(context.audit, f"s3 requester {requester}", "import", job, {"state": job.state})
     if occasion is not None and job.execution == execution:
         what = "snapshot" if of_segment else "import"
-        record_automatic(context, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
+        record_automatic(context.audit, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
     return view(context, job, state=None if job.execution == execution else NOT_MINE)
 
 

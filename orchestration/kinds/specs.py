@@ -7,9 +7,10 @@ from typing import Any
 from orchestration.catalog.records import Audience, Job
 from orchestration.catalog.references import ref_of
 from orchestration.context import Context
-from schemas.columns import ImportKind, ImportSpec, RowSchema
+from schemas.columns import ImportKind, RowSchema
 from schemas.errors import UserError
 from schemas.ids import TenantName
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED, activity_spec, learned_spec
 from segmentation.columns import check_change, first_spec, ordered, spec_after, with_columns_of
 from segmentation.publishing import check_columns

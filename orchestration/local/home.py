@@ -1,7 +1,6 @@
 """The home directory: what lies where, who may read it, and the settings that the first start writes into it."""
 
 import json
-import os
 import secrets
 import tomllib
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
+from connectors.private_files import replace_private
 from orchestration.local.ports import LOOPBACK, Ports, is_free, kafka_address, pick_free_ports
 from orchestration.platform.settings import SETTINGS_FILE, Settings
 from schemas.errors import UserError
@@ -89,17 +89,6 @@ class Home:
             ) from exc
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically; only its owner may read it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: bool = False) -> Settings:
     """Make a home usable and read its settings: directories, random secrets, ports. Idempotent.
 
@@ -118,12 +107,12 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: 
     }
     if not home.ports_file.exists():
         ports = pick_free_ports() if free_ports else Ports()
-        write_private(home.ports_file, ports.as_toml())
+        replace_private(home.ports_file, ports.as_toml())
         if free_ports:
             added |= ports.addresses()
     elif free_ports and not _ports_are_free(home, env):
         ports = pick_free_ports()
-        write_private(home.ports_file, ports.as_toml())
+        replace_private(home.ports_file, ports.as_toml())
         known |= ports.addresses()
     if broker:
         address = str(known.get("kafka_bootstrap") or added.get("kafka_bootstrap") or f"{LOOPBACK}:{Ports().kafka}")
@@ -133,7 +122,7 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: 
     added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}
     if missing or known != before:
-        write_private(home.settings_file, as_toml(known | missing))
+        replace_private(home.settings_file, as_toml(known | missing))
     home.settings_file.chmod(PRIVATE_FILE)
     return Settings.load(env)
 

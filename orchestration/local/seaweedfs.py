@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.request import urlopen
 
-from orchestration.local.home import as_toml, write_private
+from connectors.private_files import replace_private
+from orchestration.local.home import as_toml
 from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
@@ -49,11 +50,11 @@ def prepare(directory: Path, settings: Settings) -> None:
     (directory / "data").mkdir(exist_ok=True)
     identity = make_identity("muster-s3")
     for name, text in ((AUTHORITY, identity.authority), (CERTIFICATE, identity.certificate), (KEY, identity.key)):
-        write_private(directory / name, text)
-    write_private(directory / "s3.json", json.dumps(_identities(settings), indent=1))
-    write_private(directory / "notification.toml", _notification(settings))
-    write_private(directory / "security.toml", _security(settings))
-    write_private(directory / "master.toml", f"[master.volume_growth]\ncopy_1 = {VOLUMES_PER_GROWTH}\n")
+        replace_private(directory / name, text)
+    replace_private(directory / "s3.json", json.dumps(_identities(settings), indent=1))
+    replace_private(directory / "notification.toml", _notification(settings))
+    replace_private(directory / "security.toml", _security(settings))
+    replace_private(directory / "master.toml", f"[master.volume_growth]\ncopy_1 = {VOLUMES_PER_GROWTH}\n")
 
 
 def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Final
 import psutil
 
 from orchestration.local import processes
-from orchestration.local.doctor import Finding, examine
 from orchestration.local.engine.task_containers import remove_containers
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka import users
@@ -214,8 +213,3 @@ def _await_pid(home: Home) -> int:
             return pid
         time.sleep(POLL_S)
     raise RetriableError("SUPERVISOR_SILENT", f"the supervisor of {home.path} does not say who it is; try again")
-
-
-def doctor(target: Settings | Path) -> tuple[Finding, ...]:
-    """What is wrong with a home and its stack, in words (see `orchestration.local.doctor`)."""
-    return examine(home_of(target).path, target if isinstance(target, Settings) else None)

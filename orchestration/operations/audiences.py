@@ -10,9 +10,10 @@ from orchestration.catalog.references import ref_of
 from orchestration.kinds.specs import activity_import_spec, present_spec
 from orchestration.operations.submit import check_names, require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
-from schemas.columns import ImportKind, ImportSpec, RowSchema
+from schemas.columns import ImportKind, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, Version, audience_name, tenant_name
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, configured_spec
 from segmentation.columns import ColumnChanges, check_change, ordered
 from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Published, PublishOutcome, SupersededBy

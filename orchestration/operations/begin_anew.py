@@ -145,7 +145,7 @@ def _topic(context: "Context", topic: str) -> TopicFound:
 
 
 async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]:
-    from orchestration.entrypoints.faust_process import store_config
+    from orchestration.platform.object_store import store_config
     from streams.segments import checkpoints
     from streams.segments.log_identity import is_of
     from streams.segments.log_reader import LogReader

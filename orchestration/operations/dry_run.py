@@ -27,9 +27,10 @@ from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.specs import import_spec, present_spec
-from schemas.columns import USER_ID, ImportMode, ImportSpec, RowSchema
+from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
+from schemas.import_spec import ImportSpec
 from segmentation.columns import ColumnChanges, check_change
 from segmentation.publishing import check_columns, check_shrink, merged_schema
 from segmentation.versions import MembershipCounts, Part, VersionInfo

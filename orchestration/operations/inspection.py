@@ -21,8 +21,9 @@ from schemas.activity_columns import (
     columns_of,
     is_fixed,
 )
-from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, FileFormat, ImportKind, ImportSpec
+from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, ColumnType, FileFormat, ImportKind
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 
 if TYPE_CHECKING:

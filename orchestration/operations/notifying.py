@@ -98,3 +98,8 @@ def notification_record(row: "Notification") -> dict[str, Any]:
         "next_attempt_at": None if row.next_attempt_at_ms is None else iso(row.next_attempt_at_ms),
         "last_error": row.last_error,
     }
+
+
+def recipients_record(found: "Sequence[Recipient]") -> list[dict[str, Any]]:
+    """Recipients as plain JSON data."""
+    return [{"channel": r.channel, "address": r.shown} for r in found]

@@ -14,10 +14,10 @@ from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.starting import start_machine
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
 from orchestration.platform.clock import fresh_id, iso
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
+from schemas.import_spec import ImportSpec
 
 
 def spec_changes(

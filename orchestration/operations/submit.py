@@ -18,9 +18,9 @@ from orchestration.kinds.specs import activity_import_spec, present_spec
 from orchestration.operations.starting import start_machine
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.activity_columns import is_fixed
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import target_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
 

@@ -5,10 +5,16 @@ from functools import cache
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
-from orchestration.deploy.environment import FUNCTION_DISK_MIB, function_disk_mib
-from orchestration.deploy.settings import Machines, Relay, Service, Tasks
 from orchestration.kinds.where import Place
 from orchestration.platform.settings import Settings
+from orchestration.platform.sizes import (
+    FUNCTION_DISK_MIB,
+    Machines,
+    Relay,
+    Service,
+    Tasks,
+    function_disk_mib,
+)
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from schemas.activity import MAX_PROPERTIES, SOURCE_MAX_CHARACTERS
 from schemas.activity_columns import columns_fault
-from schemas.arrow import schema_of
+from schemas.arrow import arrow_schema, schema_of
 from schemas.columns import ORDINAL, USER_ID, ImportKind, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
@@ -83,7 +83,7 @@ def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
         return False
     received_at_us = np.repeat([record.received_at_us for record, _ in together.chunks], together.counts)
     return (
-        rows.schema.equals(schema.arrow(ordinal=True))
+        rows.schema.equals(arrow_schema(schema, ordinal=True))
         and _schema_fault(kind, schema) is None
         and _are_what_they_say(together, schema)
         and not row_faults(kind, [(name, rows.column(name)) for name in schema.names], received_at_us)

@@ -18,9 +18,10 @@ from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import JobError, NewJob, PartitionProgress, Retention
 from orchestration.catalog.tables import metadata
 from orchestration.platform.settings import Secret
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 from segmentation.jobs import Change
 from tests.fakes.catalog import migrated

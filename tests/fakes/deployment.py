@@ -27,9 +27,11 @@ from orchestration.kinds.materialised import as_row
 from orchestration.operations.jobs import retry
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
-from schemas.columns import ImportSpec, RowSchema
+from schemas.arrow import arrow_schema
+from schemas.columns import RowSchema
 from schemas.errors import RetriableError
 from schemas.ids import JobId, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.messages import ImportEnded, PartitionMaterialised
 from segmentation.admission import LaneLimit
 from segmentation.jobs import FINAL
@@ -54,7 +56,7 @@ HANDLER_OF = {
 
 def row_batch(schema: RowSchema, *users: str) -> pa.RecordBatch:
     """Users of whom nothing is known."""
-    arrow = schema.arrow(ordinal=True)
+    arrow = arrow_schema(schema, ordinal=True)
     unknown = [pa.nulls(len(users), field.type) for field in list(arrow)[2:]]
     return pa.RecordBatch.from_arrays(
         [pa.array(range(len(users)), pa.int64()), pa.array(users, pa.string()), *unknown], schema=arrow

@@ -9,6 +9,7 @@ import pyarrow as pa
 from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -55,7 +56,7 @@ def users(count: int, *, first: int = 0, doubled: int = 0) -> pa.Table:
             "age": pa.array(np.arange(len(numbers)) % 90, pa.int64()),
             "country": pa.array(np.array(["JP", "DE", None], object)[np.arange(len(numbers)) % 3], pa.string()),
         },
-        schema=SCHEMA.arrow(ordinal=True),
+        schema=arrow_schema(SCHEMA, ordinal=True),
     )
 
 

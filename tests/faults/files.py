@@ -17,7 +17,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.columns import Column, ImportMode, ImportSpec
+from schemas.columns import Column, ImportMode
+from schemas.import_spec import ImportSpec
 from tests.clickstream import NAMES, clickstream
 
 Row = tuple[int | None, str | None]

@@ -14,7 +14,7 @@ import zstandard
 
 from connectors.sources.csv_reader import BLOCK_BYTES, MAX_SPANS, RECORD_MAX_BYTES
 from connectors.sources.limits import MIB, ParseLimits
-from schemas.columns import ImportSpec
+from schemas.import_spec import ImportSpec
 from tests.hostile.reading import parse_measured
 
 LIMITS: Final = ParseLimits(memory_bytes=1536 * MIB, cpu_s=40, cpu_s_per_mib=0)

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
+from schemas.import_spec import ImportSpec
 from tests.hostile import naive_csv, naive_json
 from tests.hostile.json_cases import JSON_SPEC
 from tests.hostile.judging import Outcome, against_naive, naive_outcome

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.columns import ImportSpec
+from schemas.import_spec import ImportSpec
 from tests.hostile.judging import Outcome, against_naive
 from tests.hostile.naive_json import line_outcome
 from tests.hostile.reading import read_jsonl

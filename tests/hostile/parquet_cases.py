@@ -16,7 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.columns import ImportSpec
+from schemas.import_spec import ImportSpec
 from tests.hostile.judging import Outcome
 from tests.hostile.parquet_bytes import MAGIC, footer_of, parquet, with_footer
 from tests.hostile.twin import SPEC, clean_row, values

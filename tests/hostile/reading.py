@@ -15,8 +15,8 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parquet_reader import ParquetReader
 from connectors.sources.parsing import ParsedFile, open_parsed
 from connectors.sources.rejects import RejectBatch
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from tests.hostile.judging import Outcome
 from tests.hostile.parquet_cases import Case
 

@@ -11,6 +11,7 @@ from connectors.kafka.logon import librdkafka_config
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from schemas.activity_columns import EVENT_COLUMNS
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.ids import Partition, Seq, TenantName
 from schemas.messages import EventChunk
@@ -58,7 +59,7 @@ class Sender:
         schema = RowSchema(columns=EVENT_COLUMNS)
         now = datetime.now(UTC)
         rows = [{"_ordinal": n, "user_id": u, "event": "order", "occurred_at": now} for n, u in enumerate(users)]
-        batch = pa.RecordBatch.from_pylist(rows, schema=schema.arrow(ordinal=True))
+        batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema(schema, ordinal=True))
         return EventChunk(
             tenant=self._tenant,
             source=f"made-{fresh_id()}",

@@ -24,9 +24,9 @@ from orchestration.operations.findings import Finding
 from orchestration.operations.fsck import SETTLE_MS, fsck
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
+from schemas.import_spec import ImportSpec
 from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
 from schemas.topics import EVENTS

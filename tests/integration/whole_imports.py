@@ -22,8 +22,8 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.local.engine.lambda_processes import SERVER
 from orchestration.platform.clock import fresh_id
-from schemas.columns import ImportSpec
 from schemas.ids import AudienceName, TenantName, Version
+from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
 from schemas.messages import JobState
 from segmentation.jobs import FINAL

@@ -18,8 +18,8 @@ from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.rejects import RejectBatch
 from connectors.sources.suggestion import Layout, completed
 from schemas.codec import CODEC
-from schemas.columns import ImportSpec
 from schemas.ids import USER_ID_MAX_CHARACTERS, Attempt, JobId, Partition, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue
 from schemas.partitioning import partitions_of

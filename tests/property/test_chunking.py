@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.publishing.chunking import Chunker
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -19,7 +20,7 @@ from schemas.rows import chunk_fault, decode_rows
 SCHEMA = RowSchema(
     columns=(Column(name="country"), Column(name="age", type="long"), Column(name="vip", type="boolean"))
 )
-ARROW = SCHEMA.arrow(ordinal=True)
+ARROW = arrow_schema(SCHEMA, ordinal=True)
 MAX_BYTES = 6_000
 
 text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, Column, ColumnType, RowSchema
 from schemas.errors import UserError
 from segmentation.expressions.filters import parse_filter
@@ -119,7 +120,7 @@ def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
 ) -> None:
     database.execute(f"SET TimeZone = '{session}'")  # of no importance
     schema, trees, rows = case
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema.arrow())
+    table = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(schema))
     database.register("given", table.append_column("n", pa.array(range(len(rows)), pa.int64())))
     for tree in trees:
         sql, parameters = to_sql(tree, "r")

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from schemas.arrow import arrow_schema
 from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, Partition, Seq, TenantName, Version
@@ -67,7 +68,7 @@ def digest_of(users: Sequence[str]) -> Digest:
 
 @cache
 def _digest_of(users: tuple[str, ...]) -> Digest:
-    return digest_rows(pa.record_batch([pa.array(users, pa.string())], schema=SCHEMA.arrow()), SCHEMA)
+    return digest_rows(pa.record_batch([pa.array(users, pa.string())], schema=arrow_schema(SCHEMA)), SCHEMA)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.publishing.cutting import Piece, RowCutter
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.messages import ExportChunk
@@ -41,8 +42,8 @@ def cut(rows: list[tuple[object, ...]], edges: list[int]) -> list[Piece]:
     pieces: list[Piece] = []
     for first, last in pairwise([0, *sorted({edge % (len(rows) + 1) for edge in edges}), len(rows)]):
         columns = zip(*rows[first:last], strict=True) if last > first else [[]] * 5
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA.arrow(), strict=True)]
-        pieces += cutter.add(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA.arrow()))
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, arrow_schema(SCHEMA), strict=True)]
+        pieces += cutter.add(pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(SCHEMA)))
     pieces += cutter.finish()
     return sorted(pieces, key=lambda piece: (piece.partition, piece.seq))
 

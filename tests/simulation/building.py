@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.lake.build import BaseVersion, BuiltVersion, ImportedParts
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Partition
@@ -24,7 +25,7 @@ def part_rows(store: ObjectStore, part: Part, schema: RowSchema) -> Iterator[pa.
     body = store.get(*split_s3_uri(part.uri))
     if body is None:
         raise FatalError("LAKE_FILE_MISSING", part.uri)
-    yield from read_parquet(body).cast(schema.arrow()).to_batches()
+    yield from read_parquet(body).cast(arrow_schema(schema)).to_batches()
 
 
 @lru_cache(2_000)
@@ -73,7 +74,7 @@ def build_version(
         after = old - new if imported.mode == "remove" else old | new
         added, removed, kept = added + len(after - old), removed + len(old - after), kept + len(old & after)
         if after:
-            batch = pa.record_batch({"user_id": pa.array(sorted(after), pa.string())}, schema=RowSchema().arrow())
+            batch = pa.record_batch({"user_id": pa.array(sorted(after), pa.string())}, schema=arrow_schema(RowSchema()))
             sink = BytesIO()
             pq.write_table(pa.Table.from_batches([batch]), sink)
             body = sink.getvalue()

@@ -6,12 +6,13 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.storage.pinned import PinnedBody, SourceObject
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from tests.fakes.import_log import GivenSummary
 from tests.simulation.stores import S3Client
 
 PIECE_BYTES = 16
-SCHEMA = RowSchema().arrow(ordinal=True)
+SCHEMA = arrow_schema(RowSchema(), ordinal=True)
 
 
 class SimulatedFile:

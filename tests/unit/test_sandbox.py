@@ -22,8 +22,8 @@ from connectors.sources.parsing import open_parsed
 from connectors.storage.access import S3Access
 from orchestration.operations import doctor
 from orchestration.platform.settings import Settings
-from schemas.columns import ImportSpec
 from schemas.errors import FatalError
+from schemas.import_spec import ImportSpec
 from tests.unit.lake.support import limits
 from tests.unit.probing import names, report, script, targets, unconfined
 
@@ -266,7 +266,7 @@ def test_the_doctor_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing: Layer, setting: str, severity: str, text: str
 ) -> None:
     monkeypatch.setattr(doctor, "look", lambda: missing)
-    found = doctor._sandbox(Settings(sandbox=setting))
+    found = doctor.sandbox(Settings(sandbox=setting))
     assert (found.severity, found.subject) == (severity, "sandbox")
     assert text in found.text
 

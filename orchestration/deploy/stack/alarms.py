@@ -8,13 +8,11 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sns as sns
 
-from orchestration.control.summary import FIELD
 from orchestration.deploy.stack.logs import metric_filter, namespace
 from orchestration.deploy.stack.queues import make_topic
 from orchestration.deploy.stack.site import Site
-from orchestration.entrypoints.job_event_handler import NAMESPACE, UNDECODABLE
 from schemas import metrics
-from schemas.metrics import Metric
+from schemas.metrics import CLOUDWATCH_NAMESPACE, SUMMARY_FIELD, UNDECODABLE_JOB_EVENTS, Metric
 
 MINUTES_5: Final = 300
 STALLED_S: Final = 900
@@ -51,7 +49,7 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
     """Every alarm; the topic that they go to."""
     topic = _operators(site)
     for metric in FROM_RELAY:
-        selector = f"$.{FIELD}.{metric.name}"
+        selector = f"$.{SUMMARY_FIELD}.{metric.name}"
         logical = "".join(word.capitalize() for word in metric.name.removeprefix("muster_").split("_"))
         metric_filter(
             site, f"{logical}Metric", relay_logs, pattern=f"{{ {selector} >= 0 }}", metric=metric.name, value=selector
@@ -59,8 +57,8 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
     undecodable = Alarm(
         logical="UndecodableEventsAlarm",
         says="There are job events that the function cannot read: of another release, or not Muster's",
-        metric=UNDECODABLE,
-        namespace=NAMESPACE,
+        metric=UNDECODABLE_JOB_EVENTS,
+        namespace=CLOUDWATCH_NAMESPACE,
     )
     for alarm in (undecodable, *_of_machines(machines), *_of_relay(site), *_of_queues(queues)):
         _make(site, alarm, topic)

@@ -6,16 +6,11 @@ from typing import Any, Final
 
 from aws_cdk import aws_lambda as lambda_
 
-from orchestration.deploy.environment import (
-    FUNCTION_DISK_MIB,
-    FUNCTION_HOME,
-    environment,
-    function_disk_mib,
-    function_limits,
-)
+from orchestration.deploy.environment import FUNCTION_HOME, environment, function_limits
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
 from orchestration.deploy.stack.site import Grant, Service, Site, after, role
+from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs
 from schemas.errors import FatalError
 from schemas.layout import UPLOADS_PREFIX

@@ -36,7 +36,7 @@ def register_export(context: Context, event: object, execution: str) -> View:
     if request.schedule is not None and request.retry_of is None and export.execution == execution:
         made = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"
-        record(context, f"schedule {request.schedule}", "export", object_, job_id=export.export_id, after=made)
+        record(context.audit, f"schedule {request.schedule}", "export", object_, job_id=export.export_id, after=made)
     return export_view(context, export, state=None if export.execution == execution else NOT_MINE)
 
 

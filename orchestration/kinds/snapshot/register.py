@@ -10,9 +10,9 @@ from orchestration.context import Context
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.specs import present_spec
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, audience_name, segment_name, tenant_name
+from schemas.import_spec import ImportSpec
 from schemas.topics import HOUR_MS
 from segmentation.columns import check_change
 from segmentation.cuts import CUT_ROWS

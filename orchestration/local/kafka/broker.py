@@ -14,7 +14,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from orchestration.local.home import write_private
+from connectors.private_files import replace_private
 from orchestration.local.kafka import class_cache, users
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import KAFKA_MECHANISM, LOOPBACK, Ports
@@ -55,15 +55,15 @@ def prepare(directory: Path, ports: Ports) -> None:
     users.ensure_passwords(directory)
     known = users.passwords(directory)
     logon = _Logon(mechanism=KAFKA_MECHANISM, module=SCRAM_MODULE, password=known[users.OWN])
-    write_private(properties, _properties(data, ports, logon))
+    replace_private(properties, _properties(data, ports, logon))
     if not (data / "meta.properties").exists():
         _format(directory, properties, known)
     elif not users.stored(directory, known):
         once = secrets.token_urlsafe(users.PASSWORD_BYTES)
         plain = _Logon(mechanism="PLAIN", module=PLAIN_MODULE, password=once, serves=f'user_{users.OWN}="{once}"')
-        write_private(properties, _properties(data, ports, plain))
+        replace_private(properties, _properties(data, ports, plain))
         _tell(directory, ports, once, known)
-        write_private(properties, _properties(data, ports, logon))
+        replace_private(properties, _properties(data, ports, logon))
     else:
         return
     users.remember_stored(directory, known)
@@ -73,7 +73,7 @@ def _format(directory: Path, properties: Path, known: Mapping[str, str]) -> None
     arguments = directory / "format.args"
     added = (f"{KAFKA_MECHANISM}=[name={user},password={password}]" for user, password in known.items())
     # In a file, since everybody may read a command line.
-    write_private(arguments, "".join(f"--add-scram\n{each}\n" for each in added))
+    replace_private(arguments, "".join(f"--add-scram\n{each}\n" for each in added))
     identity = cluster_id(lambda: uuid.uuid4().bytes)
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
     try:

@@ -28,7 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from connectors.kafka.clients import admin_client
 from connectors.kafka.topics import unavailable
-from orchestration.local.home import write_private
+from connectors.private_files import replace_private
 from schemas.kafka_address import KafkaCredentials
 from schemas.topics import EVENTS, JOB_EVENTS, MEMBERSHIP_CHANGES, OWN_GROUP_PREFIX, PROFILES
 
@@ -53,7 +53,7 @@ def ensure_passwords(directory: Path) -> None:
         path = credentials_file(directory, user)
         if not path.exists():
             made = {"username": user, "password": secrets.token_urlsafe(PASSWORD_BYTES)}
-            write_private(path, json.dumps(made) + "\n")
+            replace_private(path, json.dumps(made) + "\n")
 
 
 def passwords(directory: Path) -> dict[str, str]:
@@ -74,7 +74,7 @@ def stored(directory: Path, users: Mapping[str, str]) -> bool:
 
 def remember_stored(directory: Path, users: Mapping[str, str]) -> None:
     """Note that the broker's storage has these passwords."""
-    write_private(directory / _STORED, json.dumps(_digests(users)) + "\n")
+    replace_private(directory / _STORED, json.dumps(_digests(users)) + "\n")
 
 
 def _digests(users: Mapping[str, str]) -> dict[str, str]:

@@ -20,8 +20,8 @@ from connectors.sources.parsing import open_parsed
 from connectors.verification.verifier import verify_digested
 from orchestration.platform.settings import Settings
 from schemas.activity_columns import EVENT_ID_COLUMN, columns_of
-from schemas.columns import ImportSpec
 from schemas.ids import DEFAULT_TENANT, Attempt, JobId, Partition
+from schemas.import_spec import ImportSpec
 from schemas.topics import EVENTS, PROFILES
 from segmentation.intake.events import EventIntake, take_events
 from segmentation.intake.profiles import take_profiles

@@ -15,8 +15,8 @@ from orchestration.control.lost_markers import LOST_AFTER_MS, LostMarkers
 from orchestration.kinds.materialised import as_row, completion_of
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
-from schemas.columns import ImportSpec
 from schemas.ids import Attempt, JobId, new_job_id
+from schemas.import_spec import ImportSpec
 from schemas.messages import ImportEnded
 from schemas.topics import IMPORTS
 from segmentation.completion import Broken, Waiting

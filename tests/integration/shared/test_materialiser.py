@@ -10,6 +10,7 @@ import pytest
 
 from connectors.kafka.worker_group import group_members
 from orchestration.platform.settings import Settings
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL
 from schemas.ids import Partition, new_job_id
@@ -88,7 +89,7 @@ def assert_materialised(settings: Settings, imported: FakeImport, rows: pa.Table
         ids = table.column("user_id").to_pylist()
         assert ids == sorted(ids, key=str.encode)
         assert (message.distinct, message.distinct_digest) == (table.num_rows, digest_rows(table, SCHEMA))
-        assert table.schema.equals(SCHEMA.arrow())
+        assert table.schema.equals(arrow_schema(SCHEMA))
         tables.append(table)
     assert rows_of(tables) == last_rows(rows)
 

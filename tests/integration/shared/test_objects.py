@@ -23,6 +23,7 @@ from connectors.sources.rejects import RejectBatch
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from orchestration.platform.settings import Settings
+from schemas.arrow import arrow_schema
 from schemas.errors import MusterError, RetriableError, UserError
 from tests.servers.faulty_s3 import Request, Stall, faulty_proxy
 from tests.unit.sources.reading import collect, spec_of
@@ -303,7 +304,7 @@ def test_a_parquet_object_is_copied_first(store: ObjectStore, bucket: str, prefi
     store.put(bucket, prefix + "f", out.getvalue())
     spec = spec_of("n:long")
     with open_parsed(store.pin(bucket, prefix + "f"), spec, store=store) as parsed:
-        assert collect(parsed, spec.row_schema.arrow(ordinal=True)).rows == [(0, "a", 1), (1, "b", 2)]
+        assert collect(parsed, arrow_schema(spec.row_schema, ordinal=True)).rows == [(0, "a", 1), (1, "b", 2)]
 
 
 def check_ids(batches: Iterator[pa.RecordBatch | RejectBatch]) -> None:

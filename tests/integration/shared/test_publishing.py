@@ -27,9 +27,10 @@ from connectors.verification.verifier import verify_file
 from orchestration.local import processes
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.messages import ImportAborted, ImportEnded, ImportStarted, UserChunk
 from schemas.messages import Message as ImportMessage
 from schemas.partitioning import partition_of

@@ -34,15 +34,16 @@ from connectors.kafka.logon import librdkafka_config, metadata
 from connectors.kafka.topics import ensure_topics, topic_differences
 from connectors.kafka.worker_group import broker_answers
 from connectors.private_files import write_private
-from orchestration.local import processes
+from orchestration.context import Context
+from orchestration.local import doctor, processes
 from orchestration.local import stack as local_stack
-from orchestration.local.doctor import examine
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
 from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
+from orchestration.operations.doctor import Diagnosis, services
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.kafka_address import hosts
@@ -341,8 +342,12 @@ def test_a_taken_port_is_named_with_the_program_that_has_it_and_nothing_is_left(
     assert not local_stack.status(tmp_path).running
 
 
+def diagnoses(settings: Settings) -> list[Diagnosis]:
+    return [*doctor.stack(settings, local_stack.status(settings)), *services(Context(settings))]
+
+
 def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(stack: Settings) -> None:
-    assert [finding for finding in examine(stack.home) if finding.level == "problem"] == []
+    assert [diagnosis for diagnosis in diagnoses(stack) if diagnosis.severity == "wrong"] == []
 
 
 def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) -> None:
@@ -351,7 +356,7 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
     wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(own)))
 
-    codes = {finding.code for finding in examine(own.home)}
+    codes = {diagnosis.code for diagnosis in diagnoses(own)}
 
     assert {"BUCKET_MISSING", "TOPIC_MISSING"} <= codes
     ensure_buckets(own)

@@ -25,6 +25,7 @@ from connectors.publishing.ports import TopicLog
 from connectors.sinks.kafka_topic import abort, end, open_topic, partitions_of, send_group, start
 from connectors.sinks.topic_export import topic_of, totals
 from orchestration.platform.settings import Settings
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
@@ -100,7 +101,7 @@ def as_received(rows: list[Row], change: str | None = None) -> list[list[Any]]:
 
 
 def test_a_version_with_naughty_values_reaches_its_receiver_as_it_is(topic: Topic) -> None:
-    members = pa.Table.from_pylist(naughty_rows(), schema=KINDS.arrow())
+    members = pa.Table.from_pylist(naughty_rows(), schema=arrow_schema(KINDS))
     with duckdb.connect() as connection:
         connection.register("members", members)
         reader = connection.sql("SELECT * FROM members ORDER BY user_id").to_arrow_reader(10)

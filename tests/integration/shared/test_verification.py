@@ -13,9 +13,9 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file
 from orchestration.platform.settings import Settings
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.layout import rejects_key, split_s3_uri
 
 pytestmark = pytest.mark.integration

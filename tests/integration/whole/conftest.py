@@ -15,8 +15,8 @@ from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.local.parts import SEGMENT_WORKER
 from orchestration.platform.clock import fresh_id
-from schemas.columns import ImportSpec
 from schemas.ids import AudienceName
+from schemas.import_spec import ImportSpec
 from tests.conftest import PARTS, SOURCES, stacks
 from tests.integration.whole_imports import TENANT, ended, job_of, newest_job_of, upload, write_file
 from tests.servers.mail import Mailbox, mail_server

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from orchestration.catalog.records import Job
-from schemas.columns import ImportSpec
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
 
 JOB = Job(
     job_id=JobId("01jdcz0000000000000000000a"),

@@ -15,7 +15,7 @@ from orchestration.context import Context
 from orchestration.operations.audits import since_ms
 from schemas.errors import UserError
 from tests.unit.cli.test_command_line import LEAVES
-from tests.unit.notifications.test_telling import FAULT, ended, make_context
+from tests.unit.notifications.test_notices import FAULT, ended, make_context
 
 ME = getpass.getuser()
 
@@ -64,7 +64,7 @@ def test_what_only_reads_leaves_no_entry(context: Context) -> None:
 
 
 def test_nobody_changes_or_deletes_an_entry(context: Context) -> None:
-    record(context, "alice", "audiences delete", "acme/vip")
+    record(context.audit, "alice", "audiences delete", "acme/vip")
     for statement in ("UPDATE audit SET actor = 'bob'", "DELETE FROM audit"):
         with pytest.raises(sa.exc.IntegrityError, match="append only"), context.database.write() as connection:
             connection.execute(sa.text(statement))
@@ -73,7 +73,7 @@ def test_nobody_changes_or_deletes_an_entry(context: Context) -> None:
 
 def test_what_muster_does_by_itself_is_kept_too(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     job = context.jobs.get(ended(context, FAULT))
-    record_automatic(context, "sweeper", "cancel", job, {"state": "CANCELLED"})
+    record_automatic(context.audit, "sweeper", "cancel", job, {"state": "CANCELLED"})
     assert main(["audit", "-t", "acme", "--audience", "vip", "--since", "1h"]) == 0
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split()[2:] == ["sweeper", "cancel", "acme/vip", job.job_id]

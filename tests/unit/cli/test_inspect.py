@@ -16,7 +16,7 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.cli import import_commands
 from orchestration.cli.main import main
-from schemas.columns import ImportSpec
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
 from tests.fakes.deployment import NoRejects
 

@@ -14,10 +14,11 @@ from orchestration.operations.fsck import check_snapshots, check_versions, recei
 from orchestration.operations.inspection import column_option
 from orchestration.operations.spec import spec_changes
 from orchestration.operations.submit import upload_key
-from schemas.columns import Column, ImportMode, ImportSpec, RowSchema
+from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id
+from schemas.import_spec import ImportSpec
 from schemas.messages import DeadLetter, JobState
 from segmentation.versions import VersionInfo
 from tests.unit.cli.jobs import JOB, job

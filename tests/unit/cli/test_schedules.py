@@ -13,7 +13,7 @@ from orchestration.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.ids import AudienceName, TenantName
 from segmentation.rules.parser import parse_rule
-from tests.unit.notifications.test_telling import make_context
+from tests.unit.notifications.test_notices import make_context
 
 NIGHTLY = (
     *("schedules", "create", "import", "nightly", "cron(0 6 * * ? 2100)", "s3://crm/vip-{date}.csv"),

@@ -18,7 +18,7 @@ from schemas.ids import AudienceName, Partition, TenantName
 from schemas.segment_messages import SegmentStatus
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
-from tests.unit.notifications.test_telling import make_context
+from tests.unit.notifications.test_notices import make_context
 
 CREATE = ("segments", "create", "buyers", "-t", "acme", "--rule")
 BUYERS = AudienceName("buyers")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.deploy.settings import DeploySettings, load
+from orchestration.deploy.checks import load
+from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.synthesis import prepare, synthesise
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "muster-deploy.example.toml"

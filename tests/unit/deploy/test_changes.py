@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from orchestration.deploy.changes import REPLACING, Change, changes, deployed_template, read_template, taken_buckets
-from orchestration.deploy.settings import load
+from orchestration.deploy.checks import load
 from schemas.errors import RetriableError, UserError
 from tests.unit.deploy.conftest import EXAMPLE, Template
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.deploy.settings import DeploySettings, Kafka, Shared, load
+from orchestration.deploy.checks import load
+from orchestration.deploy.settings import DeploySettings, Kafka, Shared
 from orchestration.deploy.synthesis import prepare
 from tests.unit.deploy.conftest import EXAMPLE, Template
 

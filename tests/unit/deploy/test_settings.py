@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.deploy import regions
+from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment
 from orchestration.deploy.names import LIMITS, names_of
-from orchestration.deploy.settings import load
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from tests.unit.deploy.conftest import EXAMPLE

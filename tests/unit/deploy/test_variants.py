@@ -3,7 +3,8 @@
 import json
 from dataclasses import replace
 
-from orchestration.deploy.settings import Buckets, Kafka, Shared, load
+from orchestration.deploy.checks import load
+from orchestration.deploy.settings import Buckets, Kafka, Shared
 from orchestration.deploy.synthesis import synthesise
 from tests.unit.deploy.conftest import EXAMPLE, Template
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
-from orchestration.deploy.settings import load
 from orchestration.deploy.stack.functions import GROUPS, group_of
 from orchestration.notifications.recipients import operators
 from orchestration.platform.settings import ENV_PREFIX, Settings

@@ -6,7 +6,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
-from orchestration.deploy.settings import DeploySettings, load
+from orchestration.deploy.checks import load
+from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.synthesis import synthesise
 from orchestration.workflow.resources import WORKFLOW
 

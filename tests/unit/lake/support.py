@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from connectors.lake.limits import DuckLimits
 from connectors.storage.access import S3Access
+from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id
 from schemas.layout import audience_prefix, part_name, s3_uri
@@ -132,7 +133,7 @@ class Parts:
         partitions: int = 2,
         attempt: int = 1,
     ) -> tuple[Part, ...]:
-        table = pa.Table.from_pylist(list(rows), schema=schema.arrow()).sort_by("user_id")
+        table = pa.Table.from_pylist(list(rows), schema=arrow_schema(schema)).sort_by("user_id")
         ids = table.column("user_id").combine_chunks() if len(table) else pa.array([], pa.string())
         place = partition_users(ids, partitions)
         parts = []

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows, unescaped
+from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 
 SCHEMA = RowSchema(columns=(Column(name="note"), Column(name="n", type="long"), Column(name="other")))
@@ -23,8 +24,8 @@ def batch_of(rows: list[Row], before: int) -> pa.RecordBatch:
     all_rows = [('="', '",', 1, "\n")] * before + rows
     columns = [list(column) for column in zip(*all_rows, strict=True)]
     return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA.arrow(), strict=True)],
-        schema=SCHEMA.arrow(),
+        [pa.array(column, field.type) for column, field in zip(columns, arrow_schema(SCHEMA), strict=True)],
+        schema=arrow_schema(SCHEMA),
     ).slice(before)
 
 

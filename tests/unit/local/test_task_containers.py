@@ -11,14 +11,12 @@ from typing import Any
 
 import pytest
 
-from orchestration.context import Context
-from orchestration.local import processes
-from orchestration.local.doctor import examine
+from orchestration.local import doctor, processes
 from orchestration.local.engine.ecs_tasks import container_order
 from orchestration.local.engine.task_containers import TIMED_OUT, DockerLauncher, docker, lacking, remove_containers
 from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder
 from orchestration.local.home import Home
-from orchestration.operations.doctor import diagnose
+from orchestration.local.status import read_status
 from orchestration.platform.settings import Settings
 
 FAKE = """#!{python}
@@ -138,10 +136,10 @@ def test_what_is_missing_is_named_by_the_task_and_by_the_doctor(
     with pytest.raises(CannotStartError, match=message):
         launcher(home).launch(ORDER)
     settings = Settings(home=home.path, task_runner="docker")
-    [found] = [f for f in examine(home.path, settings) if f.code == code]
-    assert (found.level, message in found.message) == ("problem", True)
-    [told] = [d for d in diagnose(settings, Context(settings)) if d.subject == "tasks"]
-    assert (told.severity, message in told.text, found.advice in told.text) == ("wrong", True, True)
+    [told] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
+    lack = lacking(settings.task_image)
+    assert lack is not None
+    assert (told.severity, told.code, message in told.text, lack.advice in told.text) == ("wrong", code, True, True)
 
 
 def test_the_doctor_says_that_docker_and_the_image_are_there(
@@ -150,7 +148,7 @@ def test_the_doctor_says_that_docker_and_the_image_are_there(
     FakeDocker(tmp_path, monkeypatch)
     settings = Settings(home=home.path, task_runner="docker")
 
-    [told] = [d for d in diagnose(settings, Context(settings)) if d.subject == "tasks"]
+    [told] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
 
     assert (told.severity, told.text) == ("ok", "are containers of muster:local, which is there")
 
@@ -172,8 +170,7 @@ def test_the_doctor_does_not_ask_for_docker_where_tasks_are_processes(
     fake = FakeDocker(tmp_path, monkeypatch)
 
     settings = Settings(home=home.path)
-    examine(home.path, settings)
-    assert [d for d in diagnose(settings, Context(settings)) if d.subject == "tasks"] == []
+    assert [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"] == []
 
     assert fake.calls("version") == []
 

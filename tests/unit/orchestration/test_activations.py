@@ -14,7 +14,7 @@ from schemas.segment_messages import ActivationMessage, RuleActivated, SegmentDe
 from segmentation.rules.parser import parse_rule
 from tests.contract.test_catalog import ACME, VIP
 from tests.fakes.version_store import InMemoryVersionStore
-from tests.unit.notifications.test_telling import make_context
+from tests.unit.notifications.test_notices import make_context
 
 
 def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_the_tenant(

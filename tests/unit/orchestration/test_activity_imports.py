@@ -24,9 +24,9 @@ from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
 from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
 from orchestration.operations.jobs import cancel
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import Partition
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED
 from schemas.messages import EventChunk, ProfileChunk
 from schemas.topics import EVENTS, PROFILES

@@ -7,17 +7,20 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
+from connectors.kafka.topics import TopicDifference
 from connectors.kafka.worker_group import group_members
 from connectors.sandbox import Layer
 from orchestration.context import EXPORT_MACHINE, Context
-from orchestration.deploy import settings as deployment
+from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment
 from orchestration.entrypoints import serving
-from orchestration.entrypoints.faust_process import store_config
 from orchestration.local.parts import aws_environment
 from orchestration.operations import doctor
 from orchestration.operations.availability import require_services
+from orchestration.operations.doctor import Diagnosis
+from orchestration.platform.object_store import store_config
 from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
 from streams.staging import S3Store
@@ -101,30 +104,52 @@ def test_nothing_is_looked_for_on_loopback(settings: Settings, tmp_path: Path) -
     assert serving.engine_works(settings)
 
 
+READ = Diagnosis(severity="ok", subject="object store", text="buckets can be read")
+DIFFERENCES = (
+    TopicDifference(topic="muster.imports", setting="partitions", expected="8", actual=None),
+    TopicDifference(topic="muster.events", setting="partitions", expected="8", actual="4"),
+)
+
+
 def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_buckets", lambda _: "buckets can be read")
+    monkeypatch.setattr(doctor, "_buckets", lambda _: iter([READ]))
     monkeypatch.setattr(doctor, "look", lambda: Layer.NAMESPACES)
     monkeypatch.setattr("connectors.kafka.worker_group.group_members", lambda *_: 0)
+    monkeypatch.setattr("connectors.kafka.topics.topic_differences", lambda _: DIFFERENCES)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
-    told = list(doctor.diagnose(settings, context))
-    assert [(d.subject, d.severity) for d in told] == [
-        ("sandbox", "note"),
-        ("catalog", "wrong"),
-        ("object store", "ok"),
-        ("workflow", "ok"),
-        ("workers", "wrong"),
+    told = [doctor.sandbox(settings), *doctor.services(context)]
+    assert [(d.subject, d.severity, d.code) for d in told] == [
+        ("sandbox", "note", None),
+        ("catalog", "wrong", "CATALOG_UNAVAILABLE"),
+        ("object store", "ok", None),
+        ("workflow", "ok", None),
+        ("topic muster.imports", "wrong", "TOPIC_MISSING"),
+        ("topic muster.events", "wrong", "TOPIC_DIFFERS"),
+        ("workers", "wrong", "NO_WORKER"),
     ]
     assert "muster up" not in str(told)
     assert "docs/deploy.md" in told[1].text
-    assert told[3].text == "prod-ImportAudience is deployed"
+    assert told[3].text == "prod-ExportAudience, prod-ImportAudience are deployed"
+    assert "has partitions = 4, should have 8" in told[5].text
+
+
+def test_the_doctor_names_a_state_machine_that_is_not_deployed(settings: Settings) -> None:
+    context = Context(settings)
+    vars(context)["workflow"] = _Describes(but="ExportAudience")
+    [told] = list(doctor.asked("workflow", lambda: doctor._machines(context, "deploy"), "deploy"))
+    assert (told.code, told.text) == ("STATE_MACHINE_MISSING", "prod-ExportAudience not deployed; deploy")
 
 
 class _Describes:
-    def describe_state_machine(self, **_: str) -> None:
-        pass
+    def __init__(self, but: str = "none") -> None:
+        self._but = but
+
+    def describe_state_machine(self, *, stateMachineArn: str) -> None:  # noqa: N803  # boto3's name
+        if stateMachineArn.endswith(self._but):
+            raise ClientError({"Error": {"Code": "StateMachineDoesNotExist"}}, "DescribeStateMachine")
 
 
 @pytest.mark.parametrize("secrets", [(), ("CATALOG_URL",), ("CATALOG_URL", "KAFKA_CREDENTIALS", "SMTP")], ids=str)
@@ -132,7 +157,7 @@ def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it
     secrets: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A function that does not speak to Kafka has the address, which asks for credentials, and not these."""
-    given = environment(deployment.load(EXAMPLE), secrets, home=str(tmp_path))
+    given = environment(load(EXAMPLE), secrets, home=str(tmp_path))
     settings = Settings.load(given)
     assert settings.kafka_bootstrap.startswith("sasl_ssl://")
     assert (settings.engine_url, settings.s3_endpoint, settings.s3_access_key) == ("", "", "")
@@ -143,6 +168,6 @@ def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it
 
 
 def test_who_speaks_to_kafka_without_its_credentials_is_told(tmp_path: Path) -> None:
-    settings = Settings.load(environment(deployment.load(EXAMPLE), (), home=str(tmp_path)))
+    settings = Settings.load(environment(load(EXAMPLE), (), home=str(tmp_path)))
     with pytest.raises(UserError, match=r"BAD_SETTINGS: .*needs credentials=FILE"):
         group_members(settings.kafka_bootstrap, "workers")

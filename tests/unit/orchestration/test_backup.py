@@ -12,7 +12,7 @@ from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from tests.contract.test_catalog import new_job
 from tests.fakes.catalog import migrated
-from tests.unit.notifications.test_telling import FAULT, ended, make_context
+from tests.unit.notifications.test_notices import FAULT, ended, make_context
 
 
 def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId
 from segmentation.rules.parser import parse_rule
 from tests.contract.test_catalog import ACME
-from tests.unit.notifications.test_telling import make_context
+from tests.unit.notifications.test_notices import make_context
 
 NOTHING = Found(topics=(), checkpoints=(), era=1)
 

@@ -10,9 +10,9 @@ from orchestration.kinds.export.places import place_of
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations import reading
 from orchestration.platform.settings import Settings
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.manifest import ExportFormat
 
 

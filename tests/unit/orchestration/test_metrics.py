@@ -20,7 +20,7 @@ from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, REL
 from schemas.segment_messages import SegmentStatus
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
-from tests.unit.notifications.test_telling import FAULT, ended, make_context
+from tests.unit.notifications.test_notices import FAULT, ended, make_context
 
 
 @contextmanager

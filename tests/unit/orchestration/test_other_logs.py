@@ -8,7 +8,7 @@ import pytest
 from orchestration.control.other_logs import OtherLogs
 from schemas.ids import Partition
 from schemas.metrics import OTHER_LOG
-from tests.unit.notifications.test_telling import make_context
+from tests.unit.notifications.test_notices import make_context
 
 
 def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(

@@ -6,10 +6,11 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.kinds.receipts import make_receipt, receipt_fault
-from schemas.columns import ImportSpec, RowSchema
+from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
+from schemas.import_spec import ImportSpec
 from schemas.messages import PartitionMaterialised
 from segmentation.completion import Complete
 from segmentation.versions import MembershipCounts, VersionInfo

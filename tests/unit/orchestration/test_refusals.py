@@ -28,9 +28,9 @@ from orchestration.operations.exports import written_as
 from orchestration.operations.follow import REGISTRATION_S, await_registration, follow, submitted_ms
 from orchestration.operations.submit import resubmit, start
 from orchestration.platform.settings import Settings
-from schemas.columns import ImportSpec
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.manifest import FormulaPolicy
 from schemas.messages import JobState
 from schemas.topics import MAX_JOB_AGE_S

@@ -7,8 +7,8 @@ import pytest
 from connectors.storage.pinned import SourceObject
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.register import _dedupe_key, _order_key
-from schemas.columns import ImportSpec
 from schemas.ids import JobId
+from schemas.import_spec import ImportSpec
 
 FIRST, SECOND = JobId("01m87b5fjxy5p23eqzcwh67tr0"), JobId("01m87b5fjxy5p23eqzcwh67tr1")
 

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from orchestration.control.summary import FIELD, summary, tell_every_minute
+from orchestration.control.summary import summary, tell_every_minute
 from orchestration.platform.logs import JsonFormatter
-from schemas.metrics import DEAD, JOBS, LAG, UNAVAILABLE, Sample
+from schemas.metrics import DEAD, JOBS, LAG, SUMMARY_FIELD, UNAVAILABLE, Sample
 
 SAMPLES = [
     Sample(metric=LAG, value=7, labels=("muster.imports", "0")),
@@ -38,5 +38,5 @@ def test_the_line_is_json_with_the_numbers_below_metrics(caplog: pytest.LogCaptu
                 stop.set()
                 thread.join(60)
     line = json.loads(JsonFormatter().format(caplog.records[0]))
-    assert line[FIELD]["muster_consumer_lag"] == 90
+    assert line[SUMMARY_FIELD]["muster_consumer_lag"] == 90
     assert line["message"] == "metrics"

@@ -17,7 +17,7 @@ from schemas.metrics import SEGMENT_MISMATCHES, Sample
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.contract.test_catalog import ACME
-from tests.unit.notifications.test_telling import make_context
+from tests.unit.notifications.test_notices import make_context
 
 SEGMENTS = ("a", "b")
 

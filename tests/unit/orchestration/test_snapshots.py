@@ -26,7 +26,7 @@ from orchestration.kinds.segment_meaning import Outside
 from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
-from orchestration.notifications.telling import body_of
+from orchestration.notifications.notices import body_of
 from orchestration.operations.follow import look
 from orchestration.operations.job_records import job_record
 from orchestration.operations.jobs import cancel
@@ -34,9 +34,10 @@ from orchestration.operations.mending import mend
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.columns import USER_ID, Column, ImportSpec, RowSchema
+from schemas.columns import USER_ID, Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version
+from schemas.import_spec import ImportSpec
 from schemas.layout import cut_key
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
@@ -552,13 +553,13 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
 
 def test_what_is_told_of_a_snapshot_names_its_segment(deployment: Deployment) -> None:
     job = published(deployment)
-    body = body_of(deployment.context, job, "ready")
+    body = body_of(job, "ready", deployment.context.jobs.receipt(job.job_id))
     assert (body["kind"], body["source"], body["version"]) == ("snapshot", "segment buyers", 1)
     subject, lines = wording(body)
     assert subject == "[Muster] acme/buyers-snapshot is ready, version 1"
     assert "source    segment buyers" in lines
     refused = register(deployment, request(segment="nobody"))
-    subject, _ = wording(body_of(deployment.context, refused, "user-error"))
+    subject, _ = wording(body_of(refused, "user-error", None))
     assert subject == "[Muster] acme/buyers-snapshot: the snapshot was refused (UNKNOWN_SEGMENT)"
     record = job_record(job)
     assert (record["kind"], record["source"]["segment"]) == ("snapshot", "buyers")

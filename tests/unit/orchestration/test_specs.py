@@ -11,9 +11,10 @@ from orchestration.kinds.specs import present_spec
 from orchestration.operations import audiences as operations
 from orchestration.operations.mending import mend
 from orchestration.platform.clock import now_ms
-from schemas.columns import Column, ImportSpec, RowSchema
+from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Version
+from schemas.import_spec import ImportSpec
 from segmentation.columns import ColumnChanges, check_change, spec_after, with_columns_of
 from tests.fakes.deployment import ACME, Deployment
 

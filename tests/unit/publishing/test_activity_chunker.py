@@ -9,8 +9,9 @@ from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from schemas.activity_columns import columns_of
 from schemas.codec import CODEC
-from schemas.columns import Column, ColumnType, ImportKind, ImportSpec
+from schemas.columns import Column, ColumnType, ImportKind
 from schemas.ids import Attempt, JobId, Partition, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.messages import EventChunk, ProfileChunk
 from schemas.topics import CHUNK_MAX_BYTES, EVENTS, PROFILES
 from segmentation.intake.events import take_events

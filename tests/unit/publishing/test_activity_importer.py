@@ -14,9 +14,10 @@ from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
 from schemas.activity_columns import EVENT_COLUMNS
-from schemas.columns import ImportSpec
+from schemas.arrow import arrow_schema
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, JobId, Partition, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.messages import EventChunk
 from segmentation.intake.events import take_events
 from segmentation.intake.topic_record import TopicRecord
@@ -41,7 +42,7 @@ ATTEMPT = ActivityAttempt(
 
 def batch(*users: str) -> pa.RecordBatch:
     rows = [{"_ordinal": n, "user_id": u, "event": "order", "occurred_at": NOON} for n, u in enumerate(users)]
-    return pa.RecordBatch.from_pylist(rows, schema=SPEC.row_schema.arrow(ordinal=True))
+    return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(SPEC.row_schema, ordinal=True))
 
 
 ROWS = batch("21", "foobar", "abc", "21")  # murmur2 mod 2: 21 -> 0, foobar -> 0, abc -> 1

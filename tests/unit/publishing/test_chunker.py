@@ -2,6 +2,7 @@ import pyarrow as pa
 import pytest
 
 from connectors.publishing.chunking import Chunker
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, JobId
@@ -21,7 +22,7 @@ def batch(schema: RowSchema, first_ordinal: int, *columns: list[str]) -> pa.Reco
     ordinals = list(range(first_ordinal, first_ordinal + len(columns[0])))
     return pa.RecordBatch.from_arrays(
         [pa.array(ordinals, pa.int64()), *(pa.array(c, pa.string()) for c in columns)],
-        schema=schema.arrow(ordinal=True),
+        schema=arrow_schema(schema, ordinal=True),
     )
 
 

@@ -10,10 +10,12 @@ from connectors.publishing.reports import ImportAttempt, PublishProgress, Publis
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
-from schemas.columns import ImportSpec, RowSchema
+from schemas.columns import RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.import_spec import ImportSpec
 from schemas.messages import ImportAborted, ImportEnded, ImportStarted, UserChunk
 from schemas.rows import decode_rows
 from tests.fakes.import_log import GivenRows, InMemoryTopicLog, ScriptedFence, SteppingClock, StepWorkers
@@ -39,7 +41,7 @@ def attempt(partitions: int) -> ImportAttempt:
 def batch(*users: str, first_ordinal: int = 0) -> pa.RecordBatch:
     ordinals = range(first_ordinal, first_ordinal + len(users))
     return pa.RecordBatch.from_arrays(
-        [pa.array(ordinals, pa.int64()), pa.array(users, pa.string())], schema=SCHEMA.arrow(ordinal=True)
+        [pa.array(ordinals, pa.int64()), pa.array(users, pa.string())], schema=arrow_schema(SCHEMA, ordinal=True)
     )
 
 

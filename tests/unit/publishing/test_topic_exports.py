@@ -11,6 +11,7 @@ import pytest
 from connectors.publishing.ports import Delivery
 from connectors.sinks.kafka_topic import REFUSED_BY_TOPIC, abort, end, partitions_of, send_group, start
 from connectors.sinks.topic_export import GroupSent, topic_of, totals
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
@@ -36,7 +37,7 @@ def values(log: InMemoryTopicLog) -> list[bytes]:
 def of_rows(rows: list[Row]) -> Digest:
     return Digest.total(
         SCHEMA.schema_id,
-        (digest_rows(b.select(SCHEMA.arrow().names), SCHEMA) for b in batches(rows)),
+        (digest_rows(b.select(arrow_schema(SCHEMA).names), SCHEMA) for b in batches(rows)),
     )
 
 

@@ -11,7 +11,7 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.arrow import ARROW_TYPES
+from schemas.arrow import ARROW_TYPES, arrow_schema
 from schemas.codec import CODEC, Codec, UndecodableError, load_schemas
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
@@ -269,7 +269,7 @@ def test_a_digest_that_is_none_makes_the_message_undecodable() -> None:
 ROWS_SCHEMA = RowSchema(columns=(Column(name="age", type="long"),))
 ROWS = pa.RecordBatch.from_pylist(
     [{"_ordinal": 4, "user_id": "alice", "age": 42}, {"_ordinal": 9, "user_id": "bob", "age": None}],
-    schema=ROWS_SCHEMA.arrow(ordinal=True),
+    schema=arrow_schema(ROWS_SCHEMA, ordinal=True),
 )
 
 

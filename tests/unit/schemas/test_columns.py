@@ -4,9 +4,10 @@ import pyarrow as pa
 import pytest
 
 from schemas.activity_columns import columns_of
-from schemas.arrow import ARROW_TYPES
-from schemas.columns import Column, ImportKind, ImportSpec, RowSchema
+from schemas.arrow import ARROW_TYPES, arrow_schema
+from schemas.columns import Column, ImportKind, RowSchema
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_the_schema_id_is_the_hash_of_names_and_types_in_order() -> None:
 
 def test_the_arrow_schema_has_a_required_id_and_optional_columns() -> None:
     schema = RowSchema(columns=tuple(Column(name=f"c_{name}", type=name) for name in ARROW_TYPES))
-    assert schema.arrow(ordinal=True) == pa.schema(
+    assert arrow_schema(schema, ordinal=True) == pa.schema(
         [
             pa.field("_ordinal", pa.int64(), nullable=False),
             pa.field("user_id", pa.string(), nullable=False),
@@ -63,7 +64,7 @@ def test_the_arrow_schema_has_a_required_id_and_optional_columns() -> None:
             pa.field("c_timestamp", pa.timestamp("us", tz="UTC")),
         ]
     )
-    assert schema.arrow().names == list(schema.names) == ["user_id", *(f"c_{name}" for name in ARROW_TYPES)]
+    assert arrow_schema(schema).names == list(schema.names) == ["user_id", *(f"c_{name}" for name in ARROW_TYPES)]
 
 
 def test_a_row_schema_comes_back_from_its_record_without_the_names_in_the_file() -> None:

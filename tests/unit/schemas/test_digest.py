@@ -13,6 +13,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.arrow import arrow_schema
 from schemas.buffers import string_buffers
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
@@ -49,12 +50,12 @@ def rows_of(vector: dict[str, Any]) -> tuple[pa.RecordBatch, RowSchema]:
     columns = [
         [None if row[k] is None else read[type_](row[k]) for row in vector["rows"]] for k, type_ in enumerate(types)
     ]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema.arrow(), strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow()), schema
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, arrow_schema(schema), strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(schema)), schema
 
 
 def users(*ids: str) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(ids, pa.string())], schema=USERS.arrow())
+    return pa.RecordBatch.from_arrays([pa.array(ids, pa.string())], schema=arrow_schema(USERS))
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["digest"])
@@ -149,7 +150,7 @@ def test_rows_that_look_alike_differ(left: list[str | None], right: list[str | N
     schema = RowSchema(columns=(Column(name="note"),))
     one, other = (
         digest_rows(
-            pa.RecordBatch.from_arrays([pa.array([v], pa.string()) for v in row], schema=schema.arrow()), schema
+            pa.RecordBatch.from_arrays([pa.array([v], pa.string()) for v in row], schema=arrow_schema(schema)), schema
         )
         for row in (left, right)
     )
@@ -170,7 +171,7 @@ def test_a_null_hides_the_value_in_its_buffer() -> None:
     )
     plain = pa.array([None], pa.int64())
     one, other = (
-        digest_rows(pa.RecordBatch.from_arrays([pa.array(["a"]), ages], schema=schema.arrow()), schema)
+        digest_rows(pa.RecordBatch.from_arrays([pa.array(["a"]), ages], schema=arrow_schema(schema)), schema)
         for ages in (hidden, plain)
     )
     assert one == other

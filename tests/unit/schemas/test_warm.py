@@ -6,7 +6,7 @@ from datetime import date, datetime, UTC
 import pyarrow as pa
 from schemas import hashing
 from schemas.columns import Column, RowSchema
-from schemas.arrow import ARROW_TYPES
+from schemas.arrow import ARROW_TYPES, arrow_schema
 from schemas.row_digest import PartitionDigests
 from schemas.partitioning import partition_users
 from schemas.rows import decode_rows, encode_rows
@@ -23,8 +23,8 @@ full = {"string": "x", "long": 1, "double": 0.5, "boolean": True, "date": date(1
 values = [full[c.type] for c in schema.columns]
 nan = [float("nan") if c.type == "double" else None for c in schema.columns]
 for rows in ([["u", *values]], [["u", *values], ["v", *nan]], [["u"] + [None] * 6], []):
-    arrays = [pa.array([r[k] for r in rows], f.type) for k, f in enumerate(schema.arrow())]
-    batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
+    arrays = [pa.array([r[k] for r in rows], f.type) for k, f in enumerate(arrow_schema(schema))]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(schema))
     for form in (batch, batch.slice(1), decode_rows(encode_rows(batch))):
         partition_users(form.column(0), 2)
         PartitionDigests(schema, 2).add(form)

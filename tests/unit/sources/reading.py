@@ -14,7 +14,9 @@ from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
-from schemas.columns import Column, ImportSpec
+from schemas.arrow import arrow_schema
+from schemas.columns import Column
+from schemas.import_spec import ImportSpec
 
 
 @dataclass
@@ -63,13 +65,13 @@ def spec_of(*columns: str, **settings: Any) -> ImportSpec:
 
 def read_csv(content: bytes, *columns: str, spec: ImportSpec | None = None, **settings: Any) -> Found:
     spec = spec or spec_of(*columns)
-    found = collect(CsvReader(Bytes(content), spec, **settings), spec.row_schema.arrow(ordinal=True))
+    found = collect(CsvReader(Bytes(content), spec, **settings), arrow_schema(spec.row_schema, ordinal=True))
     return in_order(found)
 
 
 def read_jsonl(content: bytes, *columns: str, spec: ImportSpec | None = None, **settings: Any) -> Found:
     spec = spec or spec_of(*columns)
-    found = collect(JsonLinesReader(Bytes(content), spec, **settings), spec.row_schema.arrow(ordinal=True))
+    found = collect(JsonLinesReader(Bytes(content), spec, **settings), arrow_schema(spec.row_schema, ordinal=True))
     return in_order(found)
 
 
@@ -77,7 +79,7 @@ def parse_file(path: Path, *columns: str, spec: ImportSpec | None = None, limits
     """Through the child process."""
     spec = spec or spec_of(*columns)
     with open_parsed(path, spec, limits) as parsed:
-        found = collect(parsed, spec.row_schema.arrow(ordinal=True))
+        found = collect(parsed, arrow_schema(spec.row_schema, ordinal=True))
         found.summary = parsed.summary
     return in_order(found)
 

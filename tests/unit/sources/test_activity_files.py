@@ -12,7 +12,8 @@ import pytest
 from connectors.sources.digested import open_digested
 from connectors.sources.rejects import RejectCode
 from schemas.activity_columns import columns_of
-from schemas.columns import Column, ImportKind, ImportSpec
+from schemas.columns import Column, ImportKind
+from schemas.import_spec import ImportSpec
 from segmentation.intake.refusals import RefusalCode
 from tests.unit.sources.reading import Found, parse_file, read_csv, read_jsonl
 

@@ -13,8 +13,9 @@ from connectors.sources.completion import complete_spec
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
-from schemas.columns import Column, ImportKind, ImportSpec
+from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 from tests.unit.sources.reading import read_csv, read_jsonl
 

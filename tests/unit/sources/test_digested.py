@@ -16,6 +16,7 @@ from connectors.sources.digester import WAITING_BATCH_BYTES, Digester
 from connectors.sources.frames import FrameKind, FrameReader
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
+from schemas.arrow import arrow_schema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.row_digest import PartitionDigests
@@ -96,7 +97,7 @@ def test_there_are_no_digests_before_the_file_is_known_to_be_whole(tmp_path: Pat
 
 def batch(first: int, rows: int, note: str = "") -> pa.RecordBatch:
     columns = [[f"user-{k}" for k in range(first, first + rows)], [*range(rows)], [note] * rows]
-    schema = SPEC.row_schema.arrow()
+    schema = arrow_schema(SPEC.row_schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 

@@ -13,8 +13,8 @@ from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file
-from schemas.columns import ImportSpec
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from tests.unit.children import parser_memory
 
 MIB = 1024 * 1024

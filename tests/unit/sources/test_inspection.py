@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.sources.inspection import Inspection, inspect
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from tests.unit.sources.reading import parse_file
 
 CSV = (

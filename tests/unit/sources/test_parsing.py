@@ -192,7 +192,7 @@ def test_the_child_sees_none_of_the_parents_secrets(large: Path, monkeypatch: py
 PARENT = """
 import pathlib, sys, time
 from connectors.sources.parsing import open_parsed
-from schemas.columns import ImportSpec
+from schemas.import_spec import ImportSpec
 parsed = open_parsed(pathlib.Path(sys.argv[1]), ImportSpec())
 next(iter(parsed))
 print("ready", flush=True)

@@ -12,7 +12,8 @@ from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.parquet_reader import ParquetReader
 from connectors.sources.warm import _CSV, warm
-from schemas.columns import Column, ImportSpec
+from schemas.columns import Column
+from schemas.import_spec import ImportSpec
 
 package = connectors.sources
 modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, "connectors.sources.")]

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.row_digest import digest_rows
 from streams.merge import SpillingSort, merge_rows
@@ -35,7 +36,7 @@ def rows(*values: tuple[int, str, int | None]) -> pa.Table:
             "vip": [v[0] % 2 == 0 for v in values],
             "score": [v[0] / 2 for v in values],
         },
-        schema=SCHEMA.arrow(ordinal=True),
+        schema=arrow_schema(SCHEMA, ordinal=True),
     )
 
 

@@ -13,9 +13,11 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.policy import describe
 from connectors.verification.rejects_file import ParquetRejects
 from connectors.verification.verifier import verify_file, verify_rows
-from schemas.columns import Column, ImportSpec, RowSchema
+from schemas.arrow import arrow_schema
+from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
+from schemas.import_spec import ImportSpec
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from tests.fakes.import_log import GivenRows
@@ -43,7 +45,7 @@ class Bucket:
 def batch(*users: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(range(len(users)), pa.int64()), pa.array(users, pa.string())],
-        schema=RowSchema().arrow(ordinal=True),
+        schema=arrow_schema(RowSchema(), ordinal=True),
     )
 
 

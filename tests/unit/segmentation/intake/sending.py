@@ -7,6 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from schemas.activity_columns import EVENT_COLUMNS, EVENT_ID_COLUMN
+from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.ids import Partition, Seq, TenantName
 from schemas.messages import EventChunk, ProfileChunk
@@ -48,7 +49,7 @@ def event_chunk(
 ) -> EventChunk:
     schema = RowSchema(columns=(*EVENT_COLUMNS, *((EVENT_ID_COLUMN,) if with_ids else ()), *properties))
     filled = [{"_ordinal": n, "user_id": USER, "event": "order", "occurred_at": NOON, **r} for n, r in enumerate(rows)]
-    batch = pa.RecordBatch.from_pylist(filled, schema=schema.arrow(ordinal=True))
+    batch = pa.RecordBatch.from_pylist(filled, schema=arrow_schema(schema, ordinal=True))
     return EventChunk(
         tenant=TenantName("shop"),
         source=source,
@@ -65,7 +66,7 @@ def event_chunk(
 def profile_chunk(rows: list[dict[str, Any]], *attributes: Column) -> ProfileChunk:
     schema = RowSchema(columns=attributes)
     filled = [{"_ordinal": n, "user_id": USER, **r} for n, r in enumerate(rows)]
-    batch = pa.RecordBatch.from_pylist(filled, schema=schema.arrow(ordinal=True))
+    batch = pa.RecordBatch.from_pylist(filled, schema=arrow_schema(schema, ordinal=True))
     return ProfileChunk(
         tenant=TenantName("shop"),
         source="crm-1",

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.activity import EVENT_ROWS, SOURCE_ORDINAL
+from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, JobId, Partition, TenantName
@@ -281,7 +282,7 @@ def test_a_chunk_of_other_columns_is_refused() -> None:
     many = tuple(Column(name=f"p{n}", type="boolean") for n in range(257))
     assert chunk_refusal([{}], *many) == "too_many_properties: 260 columns; at most 256 are allowed"
     schema = RowSchema(columns=(Column(name="event"),))
-    batch = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": USER}], schema=schema.arrow(ordinal=True))
+    batch = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": USER}], schema=arrow_schema(schema, ordinal=True))
     chunk = replace(event_chunk([{}]), rows=encode_rows(batch), digest=digest_rows(batch, schema))
     assert refused(take_events([record(CODEC.encode(chunk))], P)) == (
         "broken_chunk: the columns behind user_id must begin with event:string and occurred_at:timestamp"

@@ -1,0 +1,150 @@
+"""Notices of how jobs ended: who is notified of what, from the end of a job in the catalog to rows in the outbox."""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from orchestration.catalog.records import Export, Job, JobError
+from orchestration.notifications.courier import Backoff, Courier
+from orchestration.notifications.outbox import Notification, Outbox, Outcome
+from orchestration.notifications.recipients import Recipient, RecipientStore, operators
+from orchestration.platform.clock import iso
+from orchestration.platform.settings import Settings
+from schemas.errors import UserError
+from schemas.ids import JobId
+
+LOG: Final = Recipient(channel="log", address="")
+"""Everything is told to the log as well; its row shows that the outcome of a job has been dealt with."""
+COUNTS: Final = ("rows", "accepted", "rejected", "duplicates", "distinct", "stored", "members")
+EXPORT_COUNTS: Final = ("rows", "files", "bytes")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """Writes notices into the outbox. `receipt`: that of a job, or none; `settings` name the operators.
+
+    Every method that writes is one transaction, may be repeated, and returns the rows that are new. Outages of the
+    catalog raise `RetriableError` CATALOG_UNAVAILABLE.
+    """
+
+    outbox: Outbox
+    recipients: RecipientStore
+    receipt: Callable[[JobId], Mapping[str, Any] | None]
+    settings: Settings
+
+    def courier(self) -> Courier:
+        """Delivers what is in the outbox."""
+        s = self.settings
+        backoff = Backoff(first_s=s.notify_first_retry_s, tries=s.notify_tries)
+        return Courier(self.outbox, s, backoff=backoff, dice=random.SystemRandom())
+
+    def of_job(self, job: Job, outcome: Outcome, now_ms: int) -> list[Notification]:
+        """Of an import or a snapshot: customers hear of their files, operators of faults of ours."""
+        if outcome in {"system-error", "not-registered"}:
+            recipients = self._operators()
+        else:
+            recipients = self.recipients.told(job.tenant, job.audience_id)
+        body = body_of(job, outcome, self.receipt(job.job_id))
+        return self.outbox.write(job.job_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
+
+    def of_export(self, export: Export, outcome: Outcome, now_ms: int) -> list[Notification]:
+        """As `of_job`."""
+        if outcome == "system-error":
+            recipients = self._operators()
+        else:
+            recipients = self.recipients.told(export.tenant, export.audience_id)
+        known: Mapping[str, Any] = export.outcome or {}
+        body = {
+            "job": export.export_id,
+            "kind": "export",
+            "outcome": outcome,
+            "tenant": export.tenant,
+            "audience": export.audience,
+            "state": export.state,
+            "version": known.get("version", export.request.get("version")),
+            "counts": {name: known[name] for name in EXPORT_COUNTS if name in known},
+            "cause": _cause(export.error),
+            "to": export.request.get("to"),
+            "manifest": known.get("manifest"),
+            "occurred_at": iso(export.finished_at_ms or export.created_at_ms),
+        }
+        return self.outbox.write(export.export_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
+
+    def of_unregistered(
+        self, event: object, execution: str, cause: Mapping[str, Any], now_ms: int
+    ) -> list[Notification]:
+        """Of an execution that could not register a job: it stands for the job."""
+        body = {
+            "job": execution,
+            "kind": next((k for k in ("export", "snapshot") if isinstance(event, Mapping) and k in event), "import"),
+            "outcome": "not-registered",
+            "tenant": None,
+            "audience": None,
+            "state": None,
+            "attempt": None,
+            "version": None,
+            "counts": {},
+            "cause": cause,
+            "source": _source(event),
+            "occurred_at": iso(now_ms),
+        }
+        return self.outbox.write(execution, "not-registered", [LOG, *self._operators()], body, now_ms=now_ms)
+
+    def _operators(self) -> list[Recipient]:
+        try:
+            return operators(self.settings.operator_emails, self.settings.operator_webhooks)
+        except UserError as exc:  # a typo in the settings must not keep the others from being notified
+            _log.error("operators are not notified: %s", exc)
+            return []
+
+
+def outcome_of(job: Job | Export) -> Outcome:
+    """How a job that has ended is told. READY, SUPERSEDED or FAILED."""
+    if job.state == "READY":
+        return "ready"
+    if job.state == "SUPERSEDED":
+        return "superseded"
+    return "user-error" if job.error is not None and job.error.kind == "user" else "system-error"
+
+
+def body_of(job: Job, outcome: Outcome, receipt: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The message as plain JSON data: no user ids, no secrets."""
+    known: Mapping[str, Any] = receipt or job.evidence or {}
+    return {
+        "job": job.job_id,
+        "kind": "import" if job.segment is None else "snapshot",
+        "outcome": outcome,
+        "tenant": job.tenant,
+        "audience": job.audience,
+        "state": job.state,
+        "attempt": job.attempt,
+        "version": (job.outcome or {}).get("version") if outcome == "ready" else None,
+        "superseded_by": (job.outcome or {}).get("superseded_by"),
+        "counts": {name: known[name] for name in COUNTS if name in known},
+        "cause": _cause(job.error),
+        "source": job.origin,
+        "occurred_at": iso(job.finished_at_ms or job.created_at_ms),
+    }
+
+
+def _cause(error: JobError | None) -> dict[str, Any] | None:
+    return None if error is None else {"kind": error.kind, "code": error.code, "message": error.message}
+
+
+def _source(event: object) -> str | None:
+    """The object that an execution was started for, as far as its input tells."""
+    if not isinstance(event, Mapping):
+        return None
+    detail = event.get("detail") or {}
+    try:
+        bucket, key = (
+            (event["import"]["bucket"], event["import"]["key"])
+            if "import" in event
+            else (detail["bucket"]["name"], detail["object"]["key"])
+        )
+    except (KeyError, TypeError):
+        return None
+    return f"s3://{bucket}/{key}"
