@@ -59,7 +59,8 @@ class ParsedFile:
     """The rows of one file. A context manager and an iterator for one thread; leaving it ends the child.
 
     Yields accepted batches (exactly `arrow_schema(spec.row_schema, ordinal=True)`, in file order; `_ordinal` is the
-    number of the data row, refused rows counted too) and `RejectBatch`es (in file order, near the batches they belong to).
+    number of the data row, refused rows counted too) and `RejectBatch`es (in file order, near the batches that they
+    belong to).
     Backpressure: the child waits while the reader does not read. Raises `UserError` for a fault of the file and
     `RetriableError` for an outage of the store.
     """
