@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -30,6 +29,7 @@ from orchestration.control.summary import tell_every_minute
 from orchestration.control.sweeper import Sweeper
 from orchestration.control.upkeep import ArchiveKeeper
 from orchestration.platform.clock import now_ms
+from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Settings
@@ -146,4 +146,4 @@ def _go_round(context: Context, stop: threading.Event, changed: threading.Event)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -8,10 +8,9 @@ import asyncio
 import contextlib
 import ctypes
 import logging
-import os
 import sys
 from collections.abc import Callable
-from typing import Final, NoReturn, Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 from mode import Worker as ModeWorker
@@ -79,12 +78,6 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
             _log.info("%s has ended", identity)
             return 0
     return CRASH_EXIT_CODE
-
-
-def end(code: int) -> NoReturn:
-    """End the process at once: what still runs in a thread is safe to cut off, and waiting for it is not wanted."""
-    logging.shutdown()
-    os._exit(code)
 
 
 def _bound_heaps() -> None:

@@ -4,8 +4,9 @@ Ends with 0 on SIGTERM, else non-zero.
 """
 
 from orchestration.context import Context
-from orchestration.entrypoints.faust_process import end, run
+from orchestration.entrypoints.faust_process import run
 from orchestration.kinds.archived_logs import archived_logs
+from orchestration.platform.ending import end
 from orchestration.platform.object_store import store_config
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity

@@ -3,7 +3,8 @@
 Ends with 0 on SIGTERM, else non-zero.
 """
 
-from orchestration.entrypoints.faust_process import end, run
+from orchestration.entrypoints.faust_process import run
+from orchestration.platform.ending import end
 from orchestration.platform.object_store import store_config
 from orchestration.platform.settings import Settings
 from streams.app import Worker

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from orchestration.entrypoints import segment_worker
-from orchestration.entrypoints.faust_process import end
+from orchestration.platform.ending import end
 from schemas.segment_messages import MembershipChanges
 from streams.segments import checkpoints, owner
 from streams.segments.ports import send_all

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from orchestration.entrypoints import worker
-from orchestration.entrypoints.faust_process import end
+from orchestration.platform.ending import end
 from streams.staging import S3Store
 from tests.integration.quick import quick, reached
 
