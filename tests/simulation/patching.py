@@ -114,7 +114,6 @@ def patched() -> Iterator[Holder]:
         "orchestration.kinds.send.open_parsed": open_parsed,
         "orchestration.kinds.send.publish_import": partial(importer.publish_import, clock=monotonic),
         "connectors.publishing.importer.Chunker": partial(Chunker, max_rows=CHUNK_ROWS),
-        "orchestration.kinds.notify.courier": lambda _: SimpleNamespace(deliver_at_once=lambda _rows: None),  # threads
         # Kafka
         "orchestration.kinds.send.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
         "orchestration.control.sweeper.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
@@ -137,7 +136,8 @@ def patched() -> Iterator[Holder]:
         "orchestration.kinds.send.StageReport": Idle,
         "orchestration.kinds.build.StageReport": Idle,
         "orchestration.kinds.publish.StageReport": Idle,
-        "orchestration.kinds.notify.tell": lambda *_: [],
+        "orchestration.notifications.notices.Notices.of_job": lambda *_: [],
+        "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the relay that imports do not need
         "orchestration.control.sweeper.Sweeper._expire_one": lambda *_: None,
         "orchestration.control.sweeper.ExportSweeper": Idle,
