@@ -17,7 +17,6 @@ from orchestration.cli.notification_commands import (
 )
 from orchestration.cli.options import command, group, with_import_settings
 from orchestration.cli.session import SESSION, catalog_context, lake_context, settings
-from orchestration.operations.notifying import recipients_record
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
@@ -219,6 +218,7 @@ def _print_audience(
     address: "TableAddress | None" = None,
 ) -> None:
     from orchestration.operations.audiences import audience_record
+    from orchestration.operations.notifying import recipients_record
 
     told = context.recipients.told(audience.tenant, audience.audience_id)
     if SESSION.json:

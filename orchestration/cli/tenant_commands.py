@@ -9,7 +9,6 @@ from orchestration.cli.console import print_json, print_line, print_pairs, print
 from orchestration.cli.notification_commands import Emails, Nobody, Webhooks
 from orchestration.cli.options import command, group
 from orchestration.cli.session import SESSION, catalog_context
-from orchestration.operations.notifying import recipients_record
 
 tenants = group("tenants", "Tenants: create, configure, list.", "muster tenants create acme", "muster tenants list")
 
@@ -46,7 +45,7 @@ def configure_tenant(
     What is named replaces all of its kind.
     """
     del json
-    from orchestration.operations.notifying import hints, set_recipients
+    from orchestration.operations.notifying import hints, recipients_record, set_recipients
     from schemas.ids import tenant_name
 
     context, tenant = catalog_context(), tenant_name(name)
