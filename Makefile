@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak bench images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak bench workflow images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -82,6 +82,9 @@ test-container-faults: $(STAMP) images  ## kills and outages at length, in conta
 
 hunt: $(STAMP)  ## a suite in random order, again and again, with the processors loaded; goes on where it ended
 	$(BIN)/python -m tests.hunt --times $(TIMES) --load $(LOAD) --processes $(TEST_PROCESSES) $(HUNT)
+
+workflow: $(STAMP)  ## write the state machines (.asl.json) again from their tables of stages
+	$(BIN)/python -m orchestration.workflow
 
 images: $(STAMP)  ## the container images; bases are built here where no registry can be reached
 	docker/build.sh

@@ -1,1 +1,1 @@
-"""The state machines, as the very files that go to AWS Step Functions, and the functions they call."""
+"""The state machines: tables of stages, the files rendered from them for every engine, and the functions they call."""

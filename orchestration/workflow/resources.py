@@ -1,7 +1,7 @@
 """What the workflow is made of, by the names that it has everywhere: the local engine and AWS get the same.
 
-Names, events and functions are here, `functions.toml` and the `.asl.json` files beside it; who registers them
-(`orchestration.local.engine.deploy`) or deploys them (`orchestration.deploy`) adds only what is its own.
+Names, events and functions are here, `functions.toml` and the `.asl.json` files, which `asl` renders, beside it. Who
+registers them (`orchestration.local.engine.deploy`) or deploys them (`orchestration.deploy`) adds only what is its own.
 """
 
 import re

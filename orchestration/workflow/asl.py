@@ -1,0 +1,206 @@
+"""Renders a table of stages in the Amazon States Language: every state has its keys in the same order."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias, assert_never
+
+from orchestration.workflow.resources import CONTAINER
+from orchestration.workflow.stages import (
+    DISCARDED,
+    FINAL,
+    FUNCTION,
+    NO_CAPACITY,
+    Await,
+    Call,
+    Catch,
+    Choice,
+    Each,
+    Fail,
+    Machine,
+    Retry,
+    Stage,
+    Step,
+    Succeed,
+    Values,
+    Wait,
+    by,
+)
+
+State: TypeAlias = dict[str, Any]
+
+
+def render(machine: Machine) -> str:
+    """The text of the machine's `.asl.json` file; names of resources are `${...}` in it."""
+    body = _body(machine.stages, TimeoutSeconds=machine.timeout_s)
+    return json.dumps({"Comment": machine.comment, **body}, indent=2) + "\n"
+
+
+def _body(stages: Mapping[str, Stage], **settings: int) -> State:
+    states = {name: state for key, stage in stages.items() for name, state in _states(key, stage)}
+    return {"StartAt": next(iter(states)), **settings, "States": states}
+
+
+def _states(name: str, stage: Stage) -> Iterator[tuple[str, State]]:
+    match stage:
+        case Step():
+            place = by("place", {"function": name, "task": f"{name}Task"})
+            yield stage.where, _choice(Choice(rules=place, default=f"{name}Machine"))
+            yield name, _call(name, stage)
+            yield f"{name}Task", _fargate(stage)
+            yield f"{name}Machine", _machine(stage)
+        case Call():
+            yield name, _call(name, stage)
+        case Await():
+            yield name, _await(stage)
+        case Choice():
+            yield name, _choice(stage)
+        case Each():
+            yield name, _each(stage)
+        case Wait():
+            yield name, {"Comment": stage.comment, "Type": "Wait", "Seconds": stage.seconds, "Next": stage.next}
+        case Succeed():
+            yield name, {"Type": "Succeed"}
+        case Fail():
+            yield name, {"Type": "Fail", "Error": stage.error, "Cause": stage.cause}
+        case _:
+            assert_never(stage)
+
+
+def _call(name: str, stage: Call) -> State:
+    return {
+        "Comment": stage.comment,
+        "Type": "Task",
+        **_invoke("lambda:invoke", stage.function or name, stage.payload),
+        **({"OutputPath": "$.Payload"} if stage.result is None else stage.result),
+        **_timeout(stage.timeout),
+        **_on_error((FINAL, stage.retry), stage.catch),
+        **_then(stage.next),
+    }
+
+
+def _await(stage: Await) -> State:
+    final = Retry(errors=FINAL.errors + stage.final, attempts=0)
+    return {
+        "Comment": stage.comment,
+        "Type": "Task",
+        **_invoke("lambda:invoke.waitForTaskToken", stage.function, stage.payload),
+        **({"HeartbeatSeconds": stage.heartbeat_s} if stage.heartbeat_s else {}),
+        "TimeoutSeconds": stage.timeout_s,
+        **_on_error((final, FUNCTION), stage.catch),
+        **_then(stage.next),
+    }
+
+
+def _fargate(stage: Step) -> State:
+    comment = f"The same for a large {stage.large}, in a task of its own."
+    return _run_task(stage, comment, "task", "${TaskDefinition}", {"LaunchType": "FARGATE"})
+
+
+def _machine(stage: Step) -> State:
+    comment = "The same for what is too large for Fargate, on a machine that is started for it."
+    capacity = {"CapacityProviderStrategy": [{"CapacityProvider": "${MachineCapacity}", "Weight": 1}]}
+    return _run_task(stage, comment, "machine", "${MachineTaskDefinition}", capacity)
+
+
+def _run_task(stage: Step, comment: str, place: str, family: str, launch: State) -> State:
+    """A container that is told its words and its place; all that it returns is an exit code."""
+    container = {
+        "Name": CONTAINER,
+        "Command.$": f"States.Array('task', '{stage.command}', {', '.join(stage.payload.values())})",
+        "Environment": [{"Name": "MUSTER_PLACE", "Value": place}],
+    }
+    network = {
+        "Subnets.$": "States.StringSplit('${TaskSubnets}', ',')",
+        "SecurityGroups.$": "States.StringSplit('${TaskSecurityGroups}', ',')",
+        "AssignPublicIp": "DISABLED",
+    }
+    role = {"TaskRoleArn": stage.role} if stage.role else {}
+    return {
+        "Comment": comment,
+        "Type": "Task",
+        "Resource": "arn:aws:states:::ecs:runTask.sync",
+        "Parameters": {
+            **launch,
+            "Cluster": "${TaskCluster}",
+            "TaskDefinition": family,
+            "NetworkConfiguration": {"AwsvpcConfiguration": network},
+            "Overrides": {**role, "ContainerOverrides": [container]},
+        },
+        **DISCARDED,
+        **_timeout(stage.timeout),
+        **_on_error((FINAL, NO_CAPACITY, stage.task_retry), stage.catch),
+        **_then(stage.task_next),
+    }
+
+
+def _choice(stage: Choice) -> State:
+    rules = [{**_condition(fields), "Next": leads} for fields, leads in stage.rules]
+    return {**_comment(stage.comment), "Type": "Choice", "Choices": rules, "Default": stage.default}
+
+
+def _condition(fields: Mapping[str, str | bool]) -> State:
+    tests: list[State] = [
+        {"Variable": f"$.{name}", "BooleanEquals" if isinstance(value, bool) else "StringEquals": value}
+        for name, value in fields.items()
+    ]
+    return tests[0] if len(tests) == 1 else {"And": tests}
+
+
+def _each(stage: Each) -> State:
+    return {
+        "Comment": stage.comment,
+        "Type": "Map",
+        "ItemsPath": stage.items,
+        "MaxConcurrency": stage.at_once,
+        "ItemSelector": _values(stage.item),
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **_body(stage.stages)},
+        **DISCARDED,
+        **_on_error((), stage.catch),
+        **_then(stage.next),
+    }
+
+
+def _invoke(integration: str, function: str, payload: Values) -> State:
+    parameters = {"FunctionName": f"${{{function}Function}}", "Payload": _values(payload)}
+    return {"Resource": f"arn:aws:states:::{integration}", "Parameters": parameters}
+
+
+def _values(given: Values) -> State:
+    """The language marks the name of what is a path with `.$`."""
+    return {f"{name}.$" if value.startswith("$") else name: value for name, value in given.items()}
+
+
+def _comment(text: str) -> State:
+    return {"Comment": text} if text else {}
+
+
+def _timeout(path: str) -> State:
+    return {"TimeoutSecondsPath": path} if path else {}
+
+
+def _on_error(retries: tuple[Retry, ...], catches: tuple[Catch, ...]) -> State:
+    retry, catch = [_retry(each) for each in retries], [_catch(each) for each in catches]
+    return {**({"Retry": retry} if retry else {}), **({"Catch": catch} if catch else {})}
+
+
+def _retry(retry: Retry) -> State:
+    errors = {"ErrorEquals": list(retry.errors)}
+    if not retry.attempts:
+        return {**errors, "MaxAttempts": 0}
+    return {
+        **errors,
+        "IntervalSeconds": retry.interval_s,
+        "BackoffRate": 2.0,
+        "MaxAttempts": retry.attempts,
+        "MaxDelaySeconds": retry.max_delay_s,
+        "JitterStrategy": "FULL",
+    }
+
+
+def _catch(catch: Catch) -> State:
+    kept = {"ResultPath": catch.into} if catch.into else {}
+    return {"ErrorEquals": [catch.error], **kept, "Next": catch.next}
+
+
+def _then(name: str | None) -> State:
+    return {"Next": name} if name else {"End": True}

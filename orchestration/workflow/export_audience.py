@@ -1,0 +1,155 @@
+"""The stages of an export, written out to `export_audience.asl.json` by `make workflow`."""
+
+from typing import Final
+
+from orchestration.workflow.stages import (
+    DISCARDED,
+    EXECUTION,
+    FAILED,
+    FAILURE,
+    PATIENT,
+    SYSTEM_FAILURE,
+    UNREGISTERED,
+    Call,
+    Catch,
+    Choice,
+    Each,
+    Fail,
+    Machine,
+    Step,
+    Succeed,
+    Wait,
+    by,
+)
+from schemas.topics import MAX_JOB_AGE_S
+
+EXPORT: Final = {"export_id": "$.export_id"}
+GROUP: Final = EXPORT | {"execution": "$.execution", "number": "$.number"}
+GIVEN_UP: Final = (Catch(error="States.ALL", next="FailExportGroup"),)
+
+
+def _tell(outcome: str, comment: str, *, then: str) -> Call:
+    return Call(comment, EXPORT | {"outcome": outcome}, function="NotifyExport", next=then)
+
+
+EXPORT_AUDIENCE: Final = Machine(
+    "One export: a version of an audience becomes files with a manifest, or nothing that a reader begins at. Every "
+    "step leaves the export's state in the catalog and Route goes by it.",
+    timeout_s=MAX_JOB_AGE_S,
+    stages={
+        "RegisterExport": Call(
+            "Which version of what goes where. Idempotent.",
+            {"input": "$"} | EXECUTION,
+            retry=PATIENT,
+            catch=UNREGISTERED,
+        ),
+        "Route": Choice(
+            rules=by(
+                "state",
+                {
+                    "DUPLICATE": "Duplicate",
+                    "REGISTERED": "PlanExport",
+                    "WRITING": "WriteGroups",
+                    "FINISHING": "FinishExport",
+                    "READY": "NotifySuccess",
+                    "CANCELLED": "Stopping",
+                },
+            ),
+            default="AlreadyFailed",
+        ),
+        "PlanExport": Call(
+            "Hold the versions, look at the destination, cut the work into groups.",
+            EXPORT | EXECUTION,
+            retry=PATIENT,
+            catch=FAILURE,
+        ),
+        "WriteGroups": Each(
+            "Side by side, those that are not written yet. A group that is given up ends by itself, so that the "
+            "others may go on.",
+            items="$.groups",
+            at_once=4,
+            item=EXPORT | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "timeout_s")},
+            stages={
+                "WriteExportGroup": Step(
+                    "The files of one group; what a repeat would not change is kept with the group.",
+                    GROUP,
+                    where="WriteWhere",
+                    command="export",
+                    large="group",
+                    role="${ExportTaskRole}",
+                    timeout="$.timeout_s",
+                    result=DISCARDED,
+                    catch=GIVEN_UP,
+                    next=None,
+                    task_next=None,
+                ),
+                "FailExportGroup": Call(
+                    "Keep why the group was given up; FinishExport raises it.",
+                    GROUP | FAILED,
+                    result=DISCARDED,
+                    retry=PATIENT,
+                    next=None,
+                ),
+            },
+            catch=(SYSTEM_FAILURE,),
+            next="FinishExport",
+        ),
+        "FinishExport": Call(
+            "Every digest adds up; then the manifest.", EXPORT | EXECUTION, retry=PATIENT, catch=FAILURE
+        ),
+        "NotifySuccess": _tell("ready", "Tell that the export is there.", then="Ready"),
+        "ExtractCause": Call(
+            "The user error as data: code, message, where.",
+            {"job_id": "$.export_id"} | FAILED,
+            result={"ResultSelector": {"error.$": "$.Payload.error"}, "ResultPath": "$.cause"},
+            catch=(SYSTEM_FAILURE,),
+            next="MarkFailed",
+        ),
+        "MarkFailed": Call(
+            "FAILED with its cause, unless the export has ended otherwise or may have its manifest.",
+            EXPORT | EXECUTION | {"error": "$.cause.error"},
+            function="MarkExportFailed",
+            next="AfterFailure",
+        ),
+        "NotifyCustomer": _tell("user-error", "Tell who asked for the export.", then="UserFailure"),
+        "AfterFailure": Choice(
+            comment="Only a failure that was applied is told to people. An export that is FINISHING may have its "
+            "manifest: the sweeper gives it a new execution, which rolls it forward.",
+            rules=(
+                ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
+                ({"state": "FAILED"}, "NotifyOperators"),
+                ({"state": "FINISHING"}, "NotifyOperators"),
+            ),
+            default="Route",
+        ),
+        "MarkSystemFailure": Call(
+            "FAILED with what the system said, unless the export has ended otherwise or may have its manifest.",
+            EXPORT | EXECUTION | FAILED,
+            function="MarkExportFailed",
+            next="AfterFailure",
+        ),
+        "NotifyOperators": _tell("system-error", "Tell the operators.", then="SystemFailure"),
+        "NotifyUnregistered": Call(
+            "Tell the operators of an export that could not even be registered.",
+            {"outcome": "not-registered", "input": "$$.Execution.Input", "failure": "$"} | EXECUTION,
+            function="Notify",
+            next="SystemFailure",
+        ),
+        "Duplicate": Succeed(),
+        "Ready": Succeed(),
+        "Stopping": Wait(
+            "Whoever cancelled the export stops the execution, which is ABORTED then; the sweeper does it where they "
+            "could not.",
+            seconds=30,
+            next="Cancelled",
+        ),
+        "Cancelled": Fail(error="Cancelled", cause="The export was cancelled; there is no manifest."),
+        "AlreadyFailed": Choice(rules=(({"user_error": True}, "NotifyCustomer"),), default="NotifyOperators"),
+        "UserFailure": Fail(
+            error="UserError", cause="What was asked for is at fault; `muster exports show` tells how."
+        ),
+        "SystemFailure": Fail(
+            error="SystemError", cause="Muster could not finish the export; `muster exports show` tells why."
+        ),
+    },
+)

@@ -1,0 +1,183 @@
+"""The stages of an import, written out to `import_audience.asl.json` by `make workflow`."""
+
+from typing import Final
+
+from orchestration.workflow.stages import (
+    EXECUTION,
+    FAILED,
+    FAILURE,
+    PATIENT,
+    SYSTEM_FAILURE,
+    UNREGISTERED,
+    Await,
+    Call,
+    Catch,
+    Choice,
+    Fail,
+    Machine,
+    Step,
+    Succeed,
+    Wait,
+    by,
+)
+from schemas.topics import MAX_JOB_AGE_S
+
+JOB: Final = {"job_id": "$.job_id"}
+TOKEN: Final = {"task_token": "$$.Task.Token"}
+
+
+def _tell(outcome: str, comment: str, *, then: str) -> Call:
+    return Call(comment, JOB | {"outcome": outcome}, function="Notify", next=then)
+
+
+IMPORT_AUDIENCE: Final = Machine(
+    "One import: a file in S3 becomes one published version of an audience, or nothing; or events or changes of "
+    "profiles in the archive. The members of a segment at one instant, which its workers write down, become a version "
+    "in the same way. Every step leaves the job's state in the catalog and Route goes by it, so that a step that ran "
+    "twice, or an execution that begins anew, goes on where the job is.",
+    timeout_s=MAX_JOB_AGE_S,
+    stages={
+        "RegisterImport": Call(
+            "Pin the object, or the segment, freeze the spec and P. Idempotent; a duplicate ends here.",
+            {"input": "$"} | EXECUTION,
+            retry=PATIENT,
+            catch=UNREGISTERED,
+        ),
+        "Route": Choice(
+            rules=by(
+                "state",
+                {
+                    "DUPLICATE": "Duplicate",
+                    "REGISTERED": "AwaitTurn",
+                    "VERIFYING": "VerifyWhere",
+                    "IMPORTING": "ImportWhere",
+                    "AWAITING": "AwaitMaterialisation",
+                    "BUILDING": "BuildWhere",
+                    "PUBLISHING": "PublishWhere",
+                    "READY": "NotifySuccess",
+                    "SUPERSEDED": "NotifySuperseded",
+                    "CANCELLED": "Stopping",
+                },
+            ),
+            default="AlreadyFailed",
+        ),
+        "AwaitTurn": Await(
+            "Until the job may begin: tenants in turn, small files apart from large ones. The relay answers; waiting "
+            "is not a failure.",
+            JOB | TOKEN | EXECUTION,
+            function="BeginAwait",
+            timeout_s=MAX_JOB_AGE_S,
+            final=("States.Timeout",),
+            catch=FAILURE,
+        ),
+        "VerifyFile": Step(
+            "Strict scan, typed check, rejects, and its own count and digest of every partition.",
+            JOB | EXECUTION,
+            where="VerifyWhere",
+            command="verify",
+            large="file",
+            timeout="$.timeouts.verify_s",
+        ),
+        "ImportToKafka": Step(
+            "A new attempt: start markers, chunks, end markers; of events and profiles, chunks alone; of a segment, a "
+            "question to every partition.",
+            JOB | EXECUTION,
+            where="ImportWhere",
+            command="import",
+            large="file",
+            timeout="$.timeouts.import_s",
+        ),
+        "ReadOutcome": Call(
+            "What a task has left in the catalog; its user error is raised here, a task has only an exit code.",
+            JOB | EXECUTION,
+            catch=FAILURE,
+        ),
+        "AwaitMaterialisation": Await(
+            "Until all partitions of one attempt have reconciled, or the archive has all of its events or profiles, "
+            "or all have written down the members of a segment. The relay answers, and keeps the heart beating while "
+            "the workers are alive.",
+            JOB | TOKEN | EXECUTION,
+            function="BeginAwait",
+            heartbeat_s=300,  # fifteen of the relay's, which come every 20 s
+            timeout_s=2 * 24 * 60 * 60,
+            final=("MaterialisationFailed", "States.Timeout", "States.HeartbeatTimeout"),
+            catch=(Catch(error="MaterialisationFailed", next="RetryImport"), *FAILURE),
+        ),
+        "RetryImport": Call(
+            "A partition did not reconcile: back to IMPORTING for another attempt, a bounded number of times.",
+            JOB | FAILED | EXECUTION,
+            catch=FAILURE,
+        ),
+        "BuildVersion": Step(
+            "Append and remove: merge with the pinned base. Of a segment: copy what was written down into the lake.",
+            JOB | EXECUTION,
+            where="BuildWhere",
+            command="build",
+            large="audience",
+            timeout="$.timeouts.build_s",
+        ),
+        "PublishVersion": Step(
+            "Reconcile verify = Kafka = parts, then one Iceberg commit. Of events and profiles: count what is stored.",
+            JOB | EXECUTION,
+            where="PublishWhere",
+            command="publish",
+            large="version",
+            timeout="$.timeouts.publish_s",
+            retry=PATIENT,
+            task_retry=PATIENT,
+        ),
+        "NotifySuccess": _tell("ready", "Tell that the audience is ready, or what the file has brought.", then="Ready"),
+        "NotifySuperseded": _tell(
+            "superseded", "Tell that a newer import has been published already.", then="Superseded"
+        ),
+        "ExtractCause": Call(
+            "The user error as data: code, message, where.", JOB | FAILED, catch=(SYSTEM_FAILURE,), next="MarkFailed"
+        ),
+        "MarkFailed": Call(
+            "FAILED with its cause, unless the job has ended otherwise or may have been published.",
+            JOB | {"error": "$.error"} | EXECUTION,
+            next="AfterFailure",
+        ),
+        "NotifyCustomer": _tell("user-error", "Tell the customer what is wrong with the file.", then="UserFailure"),
+        "AfterFailure": Choice(
+            comment="Only a failure that was applied is told to people. A job that is PUBLISHING may have its "
+            "version: the sweeper gives it a new execution, which rolls it forward.",
+            rules=(
+                ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
+                ({"state": "FAILED"}, "NotifyOperators"),
+                ({"state": "PUBLISHING"}, "NotifyOperators"),
+            ),
+            default="Route",
+        ),
+        "MarkSystemFailure": Call(
+            "FAILED with what the system said, unless the job has ended otherwise or may have been published.",
+            JOB | FAILED | EXECUTION,
+            function="MarkFailed",
+            next="AfterFailure",
+        ),
+        "NotifyOperators": _tell("system-error", "Tell the operators.", then="SystemFailure"),
+        "NotifyUnregistered": Call(
+            "Tell the operators of an object that could not even be registered; there is no job.",
+            {"outcome": "not-registered", "input": "$$.Execution.Input", "failure": "$"} | EXECUTION,
+            function="Notify",
+            next="SystemFailure",
+        ),
+        "Duplicate": Succeed(),
+        "Ready": Succeed(),
+        "Superseded": Succeed(),
+        "Stopping": Wait(
+            "Whoever cancelled the job stops the execution, which is ABORTED then; the sweeper does it where they "
+            "could not.",
+            seconds=30,
+            next="Cancelled",
+        ),
+        "Cancelled": Fail(error="Cancelled", cause="The job was cancelled; nothing was published."),
+        "AlreadyFailed": Choice(rules=(({"user_error": True}, "NotifyCustomer"),), default="NotifyOperators"),
+        "UserFailure": Fail(
+            error="UserError", cause="The file or the request is at fault; `muster jobs show` tells how."
+        ),
+        "SystemFailure": Fail(
+            error="SystemError", cause="Muster could not finish the job; `muster jobs show` tells why."
+        ),
+    },
+)

@@ -1,0 +1,177 @@
+"""What a table of stages is made of: kinds of stages, retries by class of error, where failures lead.
+
+A table maps names to stages and starts at the first. `asl` renders a stage as one state, a `Step` as four. Strings that
+begin with `$` are paths: `$.x` into the data of the execution, `$$.x` into its context.
+"""
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Final, TypeAlias
+
+Values: TypeAlias = Mapping[str, str]
+"""What a function or an item is given: by name, a path or a literal."""
+EXECUTION: Final = {"execution": "$$.Execution.Id"}
+FAILED: Final = {"failure": "$.failure"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Attempts after the first one, for some errors.
+
+    Before each it waits between zero (full jitter) and a time that doubles from `interval_s` up to `max_delay_s`.
+    """
+
+    errors: tuple[str, ...]
+    attempts: int
+    interval_s: int = 2
+    max_delay_s: int = 60
+
+
+FINAL: Final = Retry(errors=("UserError", "FatalError"), attempts=0)
+"""Errors that another attempt would meet again."""
+NO_CAPACITY: Final = Retry(
+    errors=("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException"),
+    attempts=10,
+    interval_s=30,
+    max_delay_s=5 * 60,
+)
+"""Up to 30 + 60 + 120 + 240 + 6 x 300 s, 38 minutes: a task that has not started costs nothing, and room is a matter of
+time."""
+FUNCTION: Final = Retry(errors=("States.ALL",), attempts=4)
+"""Up to 2 + 4 + 8 + 16 s, half a minute: a server that is restarted is back by then."""
+TASK: Final = Retry(errors=("States.ALL",), attempts=3)
+"""One less than for a function, since each attempt starts a task and repeats the largest work there is."""
+PATIENT: Final = Retry(errors=("States.ALL",), attempts=8)
+"""Up to 2 + 4 + ... + 32 + 3 x 60 s, four minutes: where an attempt costs little beside what giving up loses, such as
+an upload that has no job yet, or an import that lacks only its commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catch:
+    """Where an error leads once it is not retried. The data keeps it at `into`; with None it replaces the data."""
+
+    error: str
+    next: str
+    into: str | None = "$.failure"
+
+
+SYSTEM_FAILURE: Final = Catch(error="States.ALL", next="MarkSystemFailure")
+FAILURE: Final = (Catch(error="UserError", next="ExtractCause"), SYSTEM_FAILURE)
+UNREGISTERED: Final = (Catch(error="States.ALL", next="NotifyUnregistered", into=None),)
+
+DISCARDED: Final[Mapping[str, Any]] = {"ResultPath": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Calls a Lambda function: the one that is named like the stage, or `function`. `next=None` ends the machine."""
+
+    comment: str
+    payload: Values
+    _: KW_ONLY
+    function: str = ""
+    result: Mapping[str, Any] | None = None
+    """Fields of the state that say where the result goes; by default it replaces the data."""
+    timeout: str = ""
+    """Path to the seconds that an attempt may take; without one, those of the function."""
+    retry: Retry = FUNCTION
+    catch: tuple[Catch, ...] = ()
+    next: str | None = "Route"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Call):
+    """A call that large work (`$.place`) replaces by a task on Fargate, or on a machine that is started for it.
+
+    The state `where` chooses between `<name>`, `<name>Task` and `<name>Machine`. A task runs the words `task <command>`
+    with the paths of `payload`, and has only an exit code: `ReadOutcome` reads its result from the catalog.
+    """
+
+    where: str
+    command: str
+    large: str
+    """What is too large for a function, in the comment of the task."""
+    role: str = ""
+    """Role of the tasks, in place of that of their family."""
+    catch: tuple[Catch, ...] = FAILURE
+    task_retry: Retry = TASK
+    task_next: str | None = "ReadOutcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Hands a task token to a function, then waits for an answer to it. Errors in `final` are not retried either."""
+
+    comment: str
+    payload: Values
+    _: KW_ONLY
+    function: str
+    timeout_s: int
+    heartbeat_s: int | None = None
+    final: tuple[str, ...]
+    catch: tuple[Catch, ...]
+    next: str = "Route"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Goes to the stage of the first rule whose fields all have its values in the data, else to `default`."""
+
+    comment: str = ""
+    rules: tuple[tuple[Mapping[str, str | bool], str], ...]
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Runs `stages` for each of the items, `at_once` of them at most in parallel, on the data of `item`."""
+
+    comment: str
+    _: KW_ONLY
+    items: str
+    at_once: int
+    item: Values
+    stages: "Mapping[str, Stage]"
+    catch: tuple[Catch, ...]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Waits for a fixed time."""
+
+    comment: str
+    _: KW_ONLY
+    seconds: int
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Ends the execution as SUCCEEDED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fail:
+    """Ends the execution as FAILED."""
+
+    error: str
+    cause: str
+
+
+Stage: TypeAlias = Call | Await | Step | Choice | Each | Wait | Succeed | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One state machine. `timeout_s` is the longest life of an execution."""
+
+    comment: str
+    _: KW_ONLY
+    timeout_s: int
+    stages: Mapping[str, Stage]
+
+
+def by(field: str, leads: Mapping[str, str]) -> tuple[tuple[Mapping[str, str | bool], str], ...]:
+    """Rules of a `Choice` that looks at one field."""
+    return tuple(({field: value}, stage) for value, stage in leads.items())
