@@ -33,12 +33,12 @@ def _tell(outcome: str, comment: str, *, then: str) -> Call:
 
 
 EXPORT_AUDIENCE: Final = Machine(
-    "One export: a version of an audience becomes files with a manifest, or nothing that a reader begins at. Every "
-    "step leaves the export's state in the catalog and Route goes by it.",
+    "One export: a version of an audience becomes files with a manifest, or nothing that a reader starts from. Every "
+    "step leaves the export's state in the catalog and Route follows it.",
     timeout_s=MAX_JOB_AGE_S,
     stages={
         "RegisterExport": Call(
-            "Which version of what goes where. Idempotent.",
+            "Record which version goes where. Idempotent.",
             {"input": "$"} | EXECUTION,
             retry=PATIENT,
             catch=UNREGISTERED,
@@ -58,20 +58,19 @@ EXPORT_AUDIENCE: Final = Machine(
             default="AlreadyFailed",
         ),
         "PlanExport": Call(
-            "Hold the versions, look at the destination, cut the work into groups.",
+            "Lease the versions, check the destination, divide the work into groups.",
             EXPORT | EXECUTION,
             retry=PATIENT,
             catch=FAILURE,
         ),
         "WriteGroups": Each(
-            "Side by side, those that are not written yet. A group that is given up ends by itself, so that the "
-            "others may go on.",
+            "Write the remaining groups in parallel. A group that is given up ends alone, so the others go on.",
             items="$.groups",
             at_once=4,
             item=EXPORT | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "timeout_s")},
             stages={
                 "WriteExportGroup": Step(
-                    "The files of one group; what a repeat would not change is kept with the group.",
+                    "Write the files of one group; an error that a repeat would not change is kept with the group.",
                     GROUP,
                     where="WriteWhere",
                     command="export",
@@ -84,7 +83,7 @@ EXPORT_AUDIENCE: Final = Machine(
                     task_next=None,
                 ),
                 "FailExportGroup": Call(
-                    "Keep why the group was given up; FinishExport raises it.",
+                    "Record why the group was given up; FinishExport raises it.",
                     GROUP | FAILED,
                     result=DISCARDED,
                     retry=PATIENT,
@@ -95,9 +94,9 @@ EXPORT_AUDIENCE: Final = Machine(
             next="FinishExport",
         ),
         "FinishExport": Call(
-            "Every digest adds up; then the manifest.", EXPORT | EXECUTION, retry=PATIENT, catch=FAILURE
+            "Check that all digests add up, then write the manifest.", EXPORT | EXECUTION, retry=PATIENT, catch=FAILURE
         ),
-        "NotifySuccess": _tell("ready", "Tell that the export is there.", then="Ready"),
+        "NotifySuccess": _tell("ready", "Announce that the export is ready.", then="Ready"),
         "ExtractCause": Call(
             "The user error as data: code, message, where.",
             {"job_id": "$.export_id"} | FAILED,
@@ -106,14 +105,14 @@ EXPORT_AUDIENCE: Final = Machine(
             next="MarkFailed",
         ),
         "MarkFailed": Call(
-            "FAILED with its cause, unless the export has ended otherwise or may have its manifest.",
+            "Mark the export FAILED with its cause, unless it ended otherwise or may have its manifest.",
             EXPORT | EXECUTION | {"error": "$.cause.error"},
             function="MarkExportFailed",
             next="AfterFailure",
         ),
-        "NotifyCustomer": _tell("user-error", "Tell who asked for the export.", then="UserFailure"),
+        "NotifyCustomer": _tell("user-error", "Tell the person who asked for the export.", then="UserFailure"),
         "AfterFailure": Choice(
-            comment="Only a failure that was applied is told to people. An export that is FINISHING may have its "
+            comment="People are notified only of a failure that was recorded. An export in FINISHING may have its "
             "manifest: the sweeper gives it a new execution, which rolls it forward.",
             rules=(
                 ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
@@ -123,14 +122,14 @@ EXPORT_AUDIENCE: Final = Machine(
             default="Route",
         ),
         "MarkSystemFailure": Call(
-            "FAILED with what the system said, unless the export has ended otherwise or may have its manifest.",
+            "Mark the export FAILED with the system's error, unless it ended otherwise or may have its manifest.",
             EXPORT | EXECUTION | FAILED,
             function="MarkExportFailed",
             next="AfterFailure",
         ),
         "NotifyOperators": _tell("system-error", "Tell the operators.", then="SystemFailure"),
         "NotifyUnregistered": Call(
-            "Tell the operators of an export that could not even be registered.",
+            "Tell the operators about an export that could not be registered.",
             {"outcome": "not-registered", "input": "$$.Execution.Input", "failure": "$"} | EXECUTION,
             function="Notify",
             next="SystemFailure",
@@ -138,8 +137,8 @@ EXPORT_AUDIENCE: Final = Machine(
         "Duplicate": Succeed(),
         "Ready": Succeed(),
         "Stopping": Wait(
-            "Whoever cancelled the export stops the execution, which is ABORTED then; the sweeper does it where they "
-            "could not.",
+            "The caller that cancelled the export also stops the execution, which then ends as ABORTED; otherwise the "
+            "sweeper stops it.",
             seconds=30,
             next="Cancelled",
         ),

@@ -31,14 +31,15 @@ def _tell(outcome: str, comment: str, *, then: str) -> Call:
 
 
 IMPORT_AUDIENCE: Final = Machine(
-    "One import: a file in S3 becomes one published version of an audience, or nothing; or events or changes of "
-    "profiles in the archive. The members of a segment at one instant, which its workers write down, become a version "
-    "in the same way. Every step leaves the job's state in the catalog and Route goes by it, so that a step that ran "
-    "twice, or an execution that begins anew, goes on where the job is.",
+    "One import: a file in S3 becomes one published version of an audience or nothing, or events or changes of "
+    "profiles in the archive. A snapshot of a segment, written by its workers, becomes a version in the same way. "
+    "Every step leaves the job's state in the catalog and Route follows it, so a repeated step or a new execution "
+    "continues where the job is.",
     timeout_s=MAX_JOB_AGE_S,
     stages={
         "RegisterImport": Call(
-            "Pin the object, or the segment, freeze the spec and P. Idempotent; a duplicate ends here.",
+            "Pin the object or the segment, freeze the spec and the number of partitions. Idempotent; a duplicate "
+            "ends here.",
             {"input": "$"} | EXECUTION,
             retry=PATIENT,
             catch=UNREGISTERED,
@@ -62,8 +63,8 @@ IMPORT_AUDIENCE: Final = Machine(
             default="AlreadyFailed",
         ),
         "AwaitTurn": Await(
-            "Until the job may begin: tenants in turn, small files apart from large ones. The relay answers; waiting "
-            "is not a failure.",
+            "Wait until the job may begin: tenants in turn, small files apart from large ones. The relay answers; "
+            "waiting is not a failure.",
             JOB | TOKEN | EXECUTION,
             function="BeginAwait",
             timeout_s=MAX_JOB_AGE_S,
@@ -71,7 +72,7 @@ IMPORT_AUDIENCE: Final = Machine(
             catch=FAILURE,
         ),
         "VerifyFile": Step(
-            "Strict scan, typed check, rejects, and its own count and digest of every partition.",
+            "Strict scan, typed check, rejects, and an independent count and digest of every partition.",
             JOB | EXECUTION,
             where="VerifyWhere",
             command="verify",
@@ -79,8 +80,8 @@ IMPORT_AUDIENCE: Final = Machine(
             timeout="$.timeouts.verify_s",
         ),
         "ImportToKafka": Step(
-            "A new attempt: start markers, chunks, end markers; of events and profiles, chunks alone; of a segment, a "
-            "question to every partition.",
+            "A new attempt: start markers, chunks, end markers. For events and profiles only chunks, for a segment a "
+            "request to every partition.",
             JOB | EXECUTION,
             where="ImportWhere",
             command="import",
@@ -88,14 +89,14 @@ IMPORT_AUDIENCE: Final = Machine(
             timeout="$.timeouts.import_s",
         ),
         "ReadOutcome": Call(
-            "What a task has left in the catalog; its user error is raised here, a task has only an exit code.",
+            "Read the result that a task left in the catalog and raise its user error; a task has only an exit code.",
             JOB | EXECUTION,
             catch=FAILURE,
         ),
         "AwaitMaterialisation": Await(
-            "Until all partitions of one attempt have reconciled, or the archive has all of its events or profiles, "
-            "or all have written down the members of a segment. The relay answers, and keeps the heart beating while "
-            "the workers are alive.",
+            "Wait until all partitions of one attempt have reconciled, the archive holds all of its events or "
+            "profiles, or every partition has written the members of the segment. The relay answers, and sends "
+            "heartbeats while the workers are alive.",
             JOB | TOKEN | EXECUTION,
             function="BeginAwait",
             heartbeat_s=300,  # fifteen of the relay's, which come every 20 s
@@ -109,7 +110,8 @@ IMPORT_AUDIENCE: Final = Machine(
             catch=FAILURE,
         ),
         "BuildVersion": Step(
-            "Append and remove: merge with the pinned base. Of a segment: copy what was written down into the lake.",
+            "Append and remove: merge with the pinned base. For a segment: copy the members that its workers wrote "
+            "into the lake.",
             JOB | EXECUTION,
             where="BuildWhere",
             command="build",
@@ -117,7 +119,8 @@ IMPORT_AUDIENCE: Final = Machine(
             timeout="$.timeouts.build_s",
         ),
         "PublishVersion": Step(
-            "Reconcile verify = Kafka = parts, then one Iceberg commit. Of events and profiles: count what is stored.",
+            "Reconcile verification = Kafka = parts, then one Iceberg commit. For events and profiles: count what is "
+            "stored.",
             JOB | EXECUTION,
             where="PublishWhere",
             command="publish",
@@ -126,21 +129,21 @@ IMPORT_AUDIENCE: Final = Machine(
             retry=PATIENT,
             task_retry=PATIENT,
         ),
-        "NotifySuccess": _tell("ready", "Tell that the audience is ready, or what the file has brought.", then="Ready"),
+        "NotifySuccess": _tell("ready", "Announce that the audience is ready, or what the file brought.", then="Ready"),
         "NotifySuperseded": _tell(
-            "superseded", "Tell that a newer import has been published already.", then="Superseded"
+            "superseded", "Announce that a newer import is already published.", then="Superseded"
         ),
         "ExtractCause": Call(
             "The user error as data: code, message, where.", JOB | FAILED, catch=(SYSTEM_FAILURE,), next="MarkFailed"
         ),
         "MarkFailed": Call(
-            "FAILED with its cause, unless the job has ended otherwise or may have been published.",
+            "Mark the job FAILED with its cause, unless it ended otherwise or may have been published.",
             JOB | {"error": "$.error"} | EXECUTION,
             next="AfterFailure",
         ),
         "NotifyCustomer": _tell("user-error", "Tell the customer what is wrong with the file.", then="UserFailure"),
         "AfterFailure": Choice(
-            comment="Only a failure that was applied is told to people. A job that is PUBLISHING may have its "
+            comment="People are notified only of a failure that was recorded. A job in PUBLISHING may have its "
             "version: the sweeper gives it a new execution, which rolls it forward.",
             rules=(
                 ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
@@ -150,14 +153,14 @@ IMPORT_AUDIENCE: Final = Machine(
             default="Route",
         ),
         "MarkSystemFailure": Call(
-            "FAILED with what the system said, unless the job has ended otherwise or may have been published.",
+            "Mark the job FAILED with the system's error, unless it ended otherwise or may have been published.",
             JOB | FAILED | EXECUTION,
             function="MarkFailed",
             next="AfterFailure",
         ),
         "NotifyOperators": _tell("system-error", "Tell the operators.", then="SystemFailure"),
         "NotifyUnregistered": Call(
-            "Tell the operators of an object that could not even be registered; there is no job.",
+            "Tell the operators about an object that could not be registered; there is no job.",
             {"outcome": "not-registered", "input": "$$.Execution.Input", "failure": "$"} | EXECUTION,
             function="Notify",
             next="SystemFailure",
@@ -166,8 +169,8 @@ IMPORT_AUDIENCE: Final = Machine(
         "Ready": Succeed(),
         "Superseded": Succeed(),
         "Stopping": Wait(
-            "Whoever cancelled the job stops the execution, which is ABORTED then; the sweeper does it where they "
-            "could not.",
+            "The caller that cancelled the job also stops the execution, which then ends as ABORTED; otherwise the "
+            "sweeper stops it.",
             seconds=30,
             next="Cancelled",
         ),
