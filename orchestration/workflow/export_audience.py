@@ -28,7 +28,7 @@ GROUP: Final = EXPORT | {"execution": "$.execution", "number": "$.number"}
 GIVEN_UP: Final = (Catch(error="States.ALL", next="FailExportGroup"),)
 
 
-def _tell(outcome: str, comment: str, *, then: str) -> Call:
+def _notify(outcome: str, comment: str, *, then: str) -> Call:
     return Call(comment, EXPORT | {"outcome": outcome}, function="NotifyExport", next=then)
 
 
@@ -96,7 +96,7 @@ EXPORT_AUDIENCE: Final = Machine(
         "FinishExport": Call(
             "Check that all digests add up, then write the manifest.", EXPORT | EXECUTION, retry=PATIENT, catch=FAILURE
         ),
-        "NotifySuccess": _tell("ready", "Announce that the export is ready.", then="Ready"),
+        "NotifySuccess": _notify("ready", "Announce that the export is ready.", then="Ready"),
         "ExtractCause": Call(
             "The user error as data: code, message, where.",
             {"job_id": "$.export_id"} | FAILED,
@@ -110,7 +110,7 @@ EXPORT_AUDIENCE: Final = Machine(
             function="MarkExportFailed",
             next="AfterFailure",
         ),
-        "NotifyCustomer": _tell("user-error", "Tell the person who asked for the export.", then="UserFailure"),
+        "NotifyCustomer": _notify("user-error", "Tell the person who asked for the export.", then="UserFailure"),
         "AfterFailure": Choice(
             comment="People are notified only of a failure that was recorded. An export in FINISHING may have its "
             "manifest: the sweeper gives it a new execution, which rolls it forward.",
@@ -127,7 +127,7 @@ EXPORT_AUDIENCE: Final = Machine(
             function="MarkExportFailed",
             next="AfterFailure",
         ),
-        "NotifyOperators": _tell("system-error", "Tell the operators.", then="SystemFailure"),
+        "NotifyOperators": _notify("system-error", "Tell the operators.", then="SystemFailure"),
         "NotifyUnregistered": Call(
             "Tell the operators about an export that could not be registered.",
             {"outcome": "not-registered", "input": "$$.Execution.Input", "failure": "$"} | EXECUTION,

@@ -26,7 +26,7 @@ JOB: Final = {"job_id": "$.job_id"}
 TOKEN: Final = {"task_token": "$$.Task.Token"}
 
 
-def _tell(outcome: str, comment: str, *, then: str) -> Call:
+def _notify(outcome: str, comment: str, *, then: str) -> Call:
     return Call(comment, JOB | {"outcome": outcome}, function="Notify", next=then)
 
 
@@ -129,8 +129,10 @@ IMPORT_AUDIENCE: Final = Machine(
             retry=PATIENT,
             task_retry=PATIENT,
         ),
-        "NotifySuccess": _tell("ready", "Announce that the audience is ready, or what the file brought.", then="Ready"),
-        "NotifySuperseded": _tell(
+        "NotifySuccess": _notify(
+            "ready", "Announce that the audience is ready, or what the file brought.", then="Ready"
+        ),
+        "NotifySuperseded": _notify(
             "superseded", "Announce that a newer import is already published.", then="Superseded"
         ),
         "ExtractCause": Call(
@@ -141,7 +143,7 @@ IMPORT_AUDIENCE: Final = Machine(
             JOB | {"error": "$.error"} | EXECUTION,
             next="AfterFailure",
         ),
-        "NotifyCustomer": _tell("user-error", "Tell the customer what is wrong with the file.", then="UserFailure"),
+        "NotifyCustomer": _notify("user-error", "Tell the customer what is wrong with the file.", then="UserFailure"),
         "AfterFailure": Choice(
             comment="People are notified only of a failure that was recorded. A job in PUBLISHING may have its "
             "version: the sweeper gives it a new execution, which rolls it forward.",
@@ -158,7 +160,7 @@ IMPORT_AUDIENCE: Final = Machine(
             function="MarkFailed",
             next="AfterFailure",
         ),
-        "NotifyOperators": _tell("system-error", "Tell the operators.", then="SystemFailure"),
+        "NotifyOperators": _notify("system-error", "Tell the operators.", then="SystemFailure"),
         "NotifyUnregistered": Call(
             "Tell the operators about an object that could not be registered; there is no job.",
             {"outcome": "not-registered", "input": "$$.Execution.Input", "failure": "$"} | EXECUTION,

@@ -35,8 +35,8 @@ NO_CAPACITY: Final = Retry(
     interval_s=30,
     max_delay_s=5 * 60,
 )
-"""Up to 30 + 60 + 120 + 240 + 6 x 300 s, 38 minutes: a task that has not started costs nothing, and room is a matter of
-time."""
+"""Up to 30 + 60 + 120 + 240 + 6 x 300 s, 38 minutes: a task that has not started costs nothing, and others that run
+will end."""
 FUNCTION: Final = Retry(errors=("States.ALL",), attempts=4)
 """Up to 2 + 4 + 8 + 16 s, half a minute: a server that is restarted is back by then."""
 TASK: Final = Retry(errors=("States.ALL",), attempts=3)
@@ -64,7 +64,7 @@ DISCARDED: Final[Mapping[str, Any]] = {"ResultPath": None}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Calls a Lambda function: the one that is named like the stage, or `function`. `next=None` ends the machine."""
+    """Calls a Lambda function: `function`, or the one named like the stage. `next=None` ends the machine."""
 
     comment: str
     payload: Values
@@ -81,18 +81,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Call):
-    """A call that large work (`$.place`) replaces by a task on Fargate, or on a machine that is started for it.
+    """A call, or a task on Fargate or on a machine started for it where the work is too large for a function.
 
-    The state `where` chooses between `<name>`, `<name>Task` and `<name>Machine`. A task runs the words `task <command>`
-    with the paths of `payload`, and has only an exit code: `ReadOutcome` reads its result from the catalog.
+    The state `where` chooses by `$.place` between `<name>`, `<name>Task` and `<name>Machine`. A task runs the words
+    `task <command>` with the paths in `payload`. It returns only an exit code: `ReadOutcome` reads the rest.
     """
 
     where: str
     command: str
     large: str
-    """What is too large for a function, in the comment of the task."""
+    """What may be too large for a function; a word for the comment of the task."""
     role: str = ""
-    """Role of the tasks, in place of that of their family."""
+    """Role of the task, instead of that of its family."""
     catch: tuple[Catch, ...] = FAILURE
     task_retry: Retry = TASK
     task_next: str | None = "ReadOutcome"
