@@ -43,7 +43,7 @@ from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
-from orchestration.operations.doctor import Diagnosis, services
+from orchestration.operations.doctor import services
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.kafka_address import hosts
@@ -342,12 +342,8 @@ def test_a_taken_port_is_named_with_the_program_that_has_it_and_nothing_is_left(
     assert not local_stack.status(tmp_path).running
 
 
-def diagnoses(settings: Settings) -> list[Diagnosis]:
-    return [*doctor.stack(settings, local_stack.status(settings)), *services(Context(settings))]
-
-
 def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(stack: Settings) -> None:
-    assert [diagnosis for diagnosis in diagnoses(stack) if diagnosis.severity == "wrong"] == []
+    assert [found for found in doctor.stack(stack, local_stack.status(stack)) if found.severity == "wrong"] == []
 
 
 def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) -> None:
@@ -356,7 +352,8 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
     wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(own)))
 
-    codes = {diagnosis.code for diagnosis in diagnoses(own)}
+    found = [*doctor.stack(own, local_stack.status(own)), *services(Context(own))]
+    codes = {diagnosis.code for diagnosis in found}
 
     assert {"BUCKET_MISSING", "TOPIC_MISSING"} <= codes
     ensure_buckets(own)
