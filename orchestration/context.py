@@ -120,13 +120,7 @@ class Context:
         """The object store."""
         from connectors.storage.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
 
-        s = self.settings
-        return ObjectStore(
-            endpoint_url=s.s3_endpoint,
-            region=s.s3_region,
-            access_key=s.s3_access_key,
-            secret_key=s.s3_secret_key.reveal(),
-        )
+        return ObjectStore(self.s3)
 
     @property
     def s3(self) -> S3Access:

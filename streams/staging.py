@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from connectors.storage.access import ClientOptions, S3Access, new_client
 from schemas.errors import FatalError, RetriableError
 from streams.config import StoreConfig
 
@@ -22,6 +21,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
+OPTIONS: Final = ClientOptions(
+    connect_timeout_s=3.0,
+    read_timeout_s=30.0,
+    attempts=1,  # the store retries, for a bounded time
+    connections=16,
+    signed_bodies=False,  # rows carry digests that are checked whenever they are read: signing them costs a core
+)
 _MISSING: Final = {"NoSuchKey", "404", "NotFound"}
 _EXISTS: Final = {"PreconditionFailed", "412"}
 _EMPTY: Final = {"InvalidRange", "416"}  # what the end of nothing is
@@ -71,22 +77,14 @@ class S3Store:
         self._monotonic = monotonic
         self._jitter = jitter
         self._stopping = threading.Event()
-        self._client: S3Client = boto3.client(
-            "s3",
-            endpoint_url=config.endpoint or None,
-            region_name=config.region,
-            aws_access_key_id=config.access_key or None,
-            aws_secret_access_key=config.secret_key or None,
-            config=Config(
-                connect_timeout=3,
-                read_timeout=30,
-                retries={"mode": "standard", "total_max_attempts": 1},  # `_call` retries, for a bounded time
-                max_pool_connections=16,
-                # Rows carry digests that are checked whenever they are read: signing every body again costs a core.
-                s3={"addressing_style": "path" if config.endpoint else "auto", "payload_signing_enabled": False},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
+        self._client: S3Client = new_client(
+            S3Access(
+                endpoint=config.endpoint,
+                region=config.region,
+                access_key=config.access_key,
+                secret_key=config.secret_key,
             ),
+            OPTIONS,
         )
 
     def stop(self) -> None:

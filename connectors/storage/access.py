@@ -15,6 +15,7 @@ from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
+    from botocore.config import _S3Dict
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -22,10 +23,14 @@ PRECONDITION_FAILED = 412
 SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
 PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 TIMEOUT_S: Final = 60.0
+LAKE_ATTEMPTS: Final = 5
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
 """No arguments besides: an object as the bucket has it by default."""
+OCTETS: Final = "binary/octet-stream"
+"""What S3 takes an object for whose type nobody says. SeaweedFS looks into it then, and packs text with gzip: to read
+that costs the server six times as much."""
 ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
     {
         "endpoint": "s3.endpoint",
@@ -42,7 +47,8 @@ ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
 class S3Access:
     """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain.
 
-    `timeout_s`: without a byte, of a connection that is opened or waited on; boto3 then tries again, four times.
+    `timeout_s`: of `client`, without a byte, while a connection is opened or waited on; boto3 then tries again, four
+    times.
     """
 
     endpoint: str
@@ -107,12 +113,37 @@ class S3Access:
         return _filesystem(self)
 
 
-@cache
-def _client(access: S3Access) -> "S3Client":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """How a boto3 client asks.
+
+    `attempts` are the tries of one request in all. `connections` bounds those that are kept open between requests.
+    `checksums`: objects are sent with a checksum, and read ones compared with theirs. A bucket with object lock takes
+    no other objects, but not every S3 server knows the trailers that carry them.
+    `signed_bodies`: the signature covers what is sent, which costs a SHA-256 of it where the endpoint has no TLS.
+    """
+
+    connect_timeout_s: float = 20.0
+    read_timeout_s: float = 20.0
+    attempts: int = 4
+    connections: int = 10
+    checksums: bool = False
+    signed_bodies: bool = True
+
+
+ORDINARY: Final = ClientOptions()
+
+
+def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
+    """A boto3 client of its own; making one takes 0.2 s, and the first one of a process imports boto3."""
     import boto3  # slow to import, and not every command needs it
     from botocore.config import Config
 
-    return boto3.client(
+    checksums: Final = "when_supported" if options.checksums else "when_required"
+    particular: _S3Dict = {"addressing_style": "path" if access.endpoint else "auto"}  # AWS has a host for each bucket
+    if not options.signed_bodies:
+        particular["payload_signing_enabled"] = False
+    client = boto3.client(
         "s3",
         endpoint_url=access.endpoint or None,
         region_name=access.region,
@@ -120,10 +151,30 @@ def _client(access: S3Access) -> "S3Client":
         aws_secret_access_key=access.secret_key or None,
         aws_session_token=access.session_token or None,
         config=Config(
-            connect_timeout=access.timeout_s,
-            read_timeout=access.timeout_s,
-            retries={"max_attempts": 4, "mode": "standard"},
-            s3={"addressing_style": "path" if access.endpoint else "auto"},  # AWS has a host for each bucket
+            connect_timeout=options.connect_timeout_s,
+            read_timeout=options.read_timeout_s,
+            retries={"total_max_attempts": options.attempts, "mode": "standard"},
+            max_pool_connections=options.connections,
+            s3=particular,
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+        ),
+    )
+    for operation in ("PutObject", "CreateMultipartUpload", "UploadPart"):  # boto3 has no argument for parts
+        client.meta.events.register(f"before-call.s3.{operation}", _say_type)
+    return client
+
+
+def _say_type(params: dict[str, Any], **_: object) -> None:
+    params["headers"].setdefault("Content-Type", OCTETS)
+
+
+@cache
+def _client(access: S3Access) -> "S3Client":
+    return new_client(
+        access,
+        ClientOptions(
+            connect_timeout_s=access.timeout_s, read_timeout_s=access.timeout_s, attempts=LAKE_ATTEMPTS, checksums=True
         ),
     )
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from connectors.storage.access import ORDINARY, ClientOptions, S3Access, new_client
 from connectors.storage.errors import translated
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from connectors.storage.pinned import PinnedBody, SourceObject
@@ -25,9 +26,6 @@ RESUME_PAUSE_S: Final = 0.2
 RESUME_PAUSE_MAX_S: Final = 5.0
 MULTIPART_BYTES: Final = 16 * MIB
 """Part size and threshold: 10,000 parts (S3's limit) of it are 156 GiB; boto3 takes larger parts beyond."""
-OCTETS: Final = "binary/octet-stream"
-"""What S3 takes an object for whose type nobody says. SeaweedFS looks into it then, and packs text with gzip: to read
-that costs the server six times as much."""
 
 
 class _Sent:
@@ -51,52 +49,18 @@ class _Sent:
 class ObjectStore:
     """An S3 endpoint with its credentials. Safe to share between threads. Every method blocks.
 
-    An empty `endpoint_url` is AWS, empty keys are its credential chain. Every method raises `UserError` ACCESS_DENIED
-    or NO_SUCH_BUCKET, `RetriableError` S3_UNAVAILABLE and `FatalError` S3_REFUSED.
+    Every method raises `UserError` ACCESS_DENIED or NO_SUCH_BUCKET, `RetriableError` S3_UNAVAILABLE and `FatalError`
+    S3_REFUSED.
     """
 
-    def __init__(
-        self,
-        *,
-        endpoint_url: str = "",
-        region: str = "us-east-1",
-        access_key: str = "",
-        secret_key: str = "",
-        timeout_s: float = 20.0,
-        attempts: int = 4,
-        resume_s: float = RESUME_S,
-    ) -> None:
-        self._endpoint_url = endpoint_url or None
-        self._region = region
-        self._access_key = access_key or None
-        self._secret_key = secret_key or None
-        self._timeout_s = timeout_s
-        self._attempts = attempts
+    def __init__(self, access: S3Access, *, options: ClientOptions = ORDINARY, resume_s: float = RESUME_S) -> None:
+        self._access = access
+        self._options = options
         self._resume_s = resume_s
 
     @cached_property
     def _client(self) -> "S3Client":
-        import boto3  # a third of a second that a local file need not pay
-        from botocore.config import Config
-
-        client = boto3.client(
-            "s3",
-            endpoint_url=self._endpoint_url,
-            region_name=self._region,
-            aws_access_key_id=self._access_key,
-            aws_secret_access_key=self._secret_key,
-            config=Config(
-                connect_timeout=self._timeout_s,
-                read_timeout=self._timeout_s,
-                retries={"total_max_attempts": self._attempts, "mode": "standard"},
-                s3={"addressing_style": "path"} if self._endpoint_url else {},
-                request_checksum_calculation="when_required",  # not every S3 server knows the new trailers
-                response_checksum_validation="when_required",
-            ),
-        )
-        for operation in ("PutObject", "CreateMultipartUpload", "UploadPart"):  # boto3 has no argument for parts
-            client.meta.events.register(f"before-call.s3.{operation}", _say_type)
-        return client
+        return new_client(self._access, self._options)
 
     def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
         """The object as it is now, or the version asked for. Raises `UserError` SOURCE_GONE."""
@@ -240,7 +204,3 @@ class ObjectStore:
             except OSError as exc:
                 raise RetriableError("S3_UNAVAILABLE", f"below {prefix}: {exc}", bucket=bucket) from exc
         return len(keys)
-
-
-def _say_type(params: dict[str, Any], **_: object) -> None:
-    params["headers"].setdefault("Content-Type", OCTETS)

@@ -19,11 +19,11 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from connectors.kafka.worker_group import WorkerGroup
-from connectors.storage.access import S3Access
 from orchestration.context import Context
 from orchestration.control import archiving
 from orchestration.control.archiving import ArchiveConsumer
 from orchestration.operations.dead_letters import read as read_dead_letters
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
@@ -113,13 +113,7 @@ class World:
 @pytest.fixture
 def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(archiving, "GATHER_S", QUICK_S)
-    s3 = S3Access(
-        endpoint=stack.s3_endpoint,
-        region=stack.s3_region,
-        access_key=stack.s3_access_key,
-        secret_key=stack.s3_secret_key.reveal(),
-    )
-    with Bucket.new(s3) as bucket:
+    with Bucket.new(s3_access(stack)) as bucket:
         url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
         world = World(stack.with_(lake_bucket=bucket.name, catalog_url=url, home=tmp_path), bucket)
         yield world

@@ -7,8 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -20,8 +20,10 @@ import pytest
 
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
+from connectors.storage.access import ClientOptions
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from schemas.arrow import arrow_schema
 from schemas.errors import MusterError, RetriableError, UserError
@@ -34,13 +36,20 @@ MIB = 1 << 20
 
 
 def store_of(
-    settings: Settings, *, endpoint: str | None = None, secret: str | None = None, **limits: Any
+    settings: Settings,
+    *,
+    endpoint: str | None = None,
+    secret: str | None = None,
+    timeout_s: float = 20.0,
+    attempts: int = 4,
+    **limits: float,
 ) -> ObjectStore:
+    access = s3_access(settings)
     return ObjectStore(
-        endpoint_url=endpoint or settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.reveal() if secret is None else secret,
+        replace(
+            access, endpoint=endpoint or access.endpoint, secret_key=access.secret_key if secret is None else secret
+        ),
+        options=ClientOptions(connect_timeout_s=timeout_s, read_timeout_s=timeout_s, attempts=attempts),
         **limits,
     )
 

@@ -12,6 +12,7 @@ from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
 from connectors.verification.verifier import verify_file
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
@@ -25,12 +26,7 @@ JOB = JobId("01jd0000000000000000000000")
 
 @pytest.fixture
 def store(stack: Settings) -> ObjectStore:
-    return ObjectStore(
-        endpoint_url=stack.s3_endpoint,
-        region=stack.s3_region,
-        access_key=stack.s3_access_key,
-        secret_key=stack.s3_secret_key.reveal(),
-    )
+    return ObjectStore(s3_access(stack))
 
 
 @pytest.fixture

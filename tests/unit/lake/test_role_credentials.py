@@ -68,7 +68,7 @@ def door(s3: S3Access, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
 
 
 def test_the_client_of_files_follows_the_role(door: Door) -> None:
-    objects = ObjectStore(endpoint_url=door.s3.endpoint)
+    objects = ObjectStore(door.s3)
     key = f"role/{new_id()}"
     objects.put(BUCKET, key, b"first")
     door.change()
