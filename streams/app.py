@@ -10,14 +10,14 @@ from streams.config import WorkerConfig
 from streams.faust_app import FaustApp
 from streams.materialiser import Materialiser
 from streams.merges import remove_leftovers
-from streams.staging import S3Store
+from streams.staging import staging_store
 
 
 class Worker:
     """One materialiser, made of a Faust app and what it drives."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        self.store = S3Store(config.store)
+        self.store = staging_store(config.store)
         imports = (config.import_topic, config.small_import_topic)
         self.faust = FaustApp(
             config, (*imports, config.progress_topic, config.dead_letter_topic), stopping=self.store.stop

@@ -4,26 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from connectors.storage.access import S3Access
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 
 MIB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreConfig:
-    """An S3 API; AWS's without an endpoint, with the credentials of the role without keys.
-
-    `give_up_after_s` bounds the retries of one call; after it the process ends and is started again.
-    """
-
-    endpoint: str
-    region: str
-    access_key: str
-    secret_key: str
-    give_up_after_s: float = 30.0
-
-    def __repr__(self) -> str:
-        return f"StoreConfig(endpoint={self.endpoint!r}, region={self.region!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +19,7 @@ class WorkerConfig:
     """
 
     bootstrap: str
-    store: StoreConfig
+    store: S3Access
     staging_bucket: str
     temp: Path
     group: str = WORKER_GROUP

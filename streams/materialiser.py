@@ -36,7 +36,7 @@ from streams.lanes import Lane
 from streams.merges import MergeRunner
 from streams.runs import BufferedChunk
 from streams.staged import StagedState
-from streams.staging import ObjectStore
+from streams.staging import StagingStore
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Materialiser:
     def __init__(
         self,
         config: WorkerConfig,
-        store: ObjectStore,
+        store: StagingStore,
         *,
         publish: Callable[[str, bytes, bytes], Awaitable[None]],
         fail: Callable[[Exception], None],

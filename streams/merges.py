@@ -33,7 +33,7 @@ from streams.counters import Counters
 from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
 from streams.ranges import RANGE_BYTES
 from streams.runs import find_runs, read_rows
-from streams.staging import ObjectStore
+from streams.staging import StagingStore
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class MergeRunner:
     def __init__(
         self,
         config: WorkerConfig,
-        store: ObjectStore,
+        store: StagingStore,
         announce: Announce,
         fail: Callable[[Exception], None],
         counters: Counters,

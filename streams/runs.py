@@ -19,7 +19,7 @@ from schemas.ids import Seq
 from schemas.layout import RunKey
 from segmentation.merging import RunTake, StagedRun
 from segmentation.progress import GroupKey
-from streams.staging import ObjectStore
+from streams.staging import StagingStore
 
 _CHUNKS: Final = b"muster.chunks"
 _ROW_BYTES: Final = b"muster.row_bytes"
@@ -64,7 +64,7 @@ def encode_run(key: GroupKey, chunks: Sequence[BufferedChunk]) -> tuple[RunKey, 
     return run, body
 
 
-def read_footer(store: ObjectStore, bucket: str, key: RunKey) -> StagedRun | None:
+def read_footer(store: StagingStore, bucket: str, key: RunKey) -> StagedRun | None:
     """What a run holds, from its footer alone; none when the run is gone. Raises `FatalError` STAGING_DAMAGED."""
     tail = store.get_tail(bucket, str(key), _TAIL_BYTES)
     if tail is None:
@@ -76,13 +76,13 @@ def read_footer(store: ObjectStore, bucket: str, key: RunKey) -> StagedRun | Non
     return _described(key, _opened(tail, key).schema.metadata or {})
 
 
-def find_runs(store: ObjectStore, bucket: str, keys: Sequence[str]) -> list[StagedRun]:
+def find_runs(store: StagingStore, bucket: str, keys: Sequence[str]) -> list[StagedRun]:
     """The runs among some keys; those that are gone by now are left out."""
     runs = (read_footer(store, bucket, run) for run in map(RunKey.parse, keys) if run is not None)
     return [run for run in runs if run is not None]
 
 
-def read_rows(store: ObjectStore, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
+def read_rows(store: StagingStore, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
     """Rows of the chosen chunks, one run at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED.
 
     Nothing of a run is kept while the next ones are read.
@@ -90,7 +90,7 @@ def read_rows(store: ObjectStore, bucket: str, takes: Sequence[RunTake]) -> Iter
     return (_rows(store, bucket, take) for take in takes)
 
 
-def _rows(store: ObjectStore, bucket: str, take: RunTake) -> pa.Table:
+def _rows(store: StagingStore, bucket: str, take: RunTake) -> pa.Table:
     key = take.run.key
     body = store.get(bucket, str(key))
     if body is None:

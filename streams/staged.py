@@ -11,13 +11,13 @@ from segmentation.merging import StagedRun
 from segmentation.progress import GroupKey, Progress
 from streams.merges import Intent
 from streams.runs import BufferedChunk, encode_run, find_runs
-from streams.staging import ObjectStore
+from streams.staging import StagingStore
 
 
 class StagedState:
     """Reads and writes the durable state of groups."""
 
-    def __init__(self, store: ObjectStore, bucket: str) -> None:
+    def __init__(self, store: StagingStore, bucket: str) -> None:
         self._store = store
         self._bucket = bucket
 

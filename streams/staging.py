@@ -1,4 +1,4 @@
-"""Objects of the staging and lake buckets, over boto3: the one place where S3's errors become ours.
+"""Objects as stream workers keep them, in the staging and lake buckets: written once, and absent while they are empty.
 
 Every call blocks and is made from a worker thread. Outages are retried with back-off for a bounded time and then raised
 as `RetriableError` STORE_UNAVAILABLE; a refusal (wrong credentials, no such bucket) is a `FatalError` STORE_REFUSED.
@@ -7,18 +7,14 @@ as `RetriableError` STORE_UNAVAILABLE; a refusal (wrong credentials, no such buc
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from connectors.storage.access import ClientOptions, S3Access, new_client
-from schemas.errors import FatalError, RetriableError
-from streams.config import StoreConfig
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from connectors.storage.access import ClientOptions, S3Access
+from connectors.storage.errors import EXPIRED_KEYS
+from connectors.storage.objects import ObjectStore
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 T = TypeVar("T")
 OPTIONS: Final = ClientOptions(
@@ -28,16 +24,12 @@ OPTIONS: Final = ClientOptions(
     connections=16,
     signed_bodies=False,  # rows carry digests that are checked whenever they are read: signing them costs a core
 )
-_MISSING: Final = {"NoSuchKey", "404", "NotFound"}
-_EXISTS: Final = {"PreconditionFailed", "412"}
-_EMPTY: Final = {"InvalidRange", "416"}  # what the end of nothing is
-_REFUSED: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"}
+GIVE_UP_AFTER_S: Final = 30.0
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 3.0
-_DELETE_AT_ONCE: Final = 1000  # the most keys that DeleteObjects takes
 
 
-class ObjectStore(Protocol):
+class StagingStore(Protocol):
     """Objects by bucket and key. Every call blocks, may be made from any thread, and sees all that returned before.
 
     An object without a byte is none: SeaweedFS keeps one where a client dies between the head and the body of its PUT.
@@ -51,7 +43,7 @@ class ObjectStore(Protocol):
         """`put_new` from a file, which is streamed."""
 
     def get(self, bucket: str, key: str) -> bytes | None:
-        """The object, or none when there is none."""
+        """The object, or none if there is none."""
 
     def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
         """The last `size` bytes of an object (all of it when it is smaller), or none when there is none."""
@@ -63,29 +55,25 @@ class ObjectStore(Protocol):
         """Delete objects; those that do not exist are no error."""
 
 
-class S3Store:
-    """`ObjectStore` over an S3 API, with retries."""
+class S3StagingStore:
+    """`StagingStore` over an `ObjectStore`.
+
+    `give_up_after_s` bounds the retries of one call; a worker ends then and is started again. 0: one try.
+    """
 
     def __init__(
         self,
-        config: StoreConfig,
+        objects: ObjectStore,
         *,
+        give_up_after_s: float = GIVE_UP_AFTER_S,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._config = config
+        self._objects = objects
+        self._give_up_after_s = give_up_after_s
         self._monotonic = monotonic
         self._jitter = jitter
         self._stopping = threading.Event()
-        self._client: S3Client = new_client(
-            S3Access(
-                endpoint=config.endpoint,
-                region=config.region,
-                access_key=config.access_key,
-                secret_key=config.secret_key,
-            ),
-            OPTIONS,
-        )
 
     def stop(self) -> None:
         """Make calls that wait for a retry give up now."""
@@ -93,71 +81,44 @@ class S3Store:
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
         """Store an object unless the key exists. False when it exists (or when an earlier try of ours has made it)."""
-        return self._put(bucket, key, lambda: body)
+        return self._put(bucket, key, body)
 
     def put_new_file(self, bucket: str, key: str, path: Path) -> bool:
         """`put_new` from a file, which is streamed."""
-        with path.open("rb") as file:
-
-            def rewound() -> IO[bytes]:
-                file.seek(0)
-                return file
-
-            return self._put(bucket, key, rewound)
+        return self._put(bucket, key, path)
 
     def get(self, bucket: str, key: str) -> bytes | None:
-        """The object, or none when there is none."""
-        return self._get(bucket, key, {})
+        """The object, or none if there is none."""
+        return self._get(bucket, key, lambda: self._objects.get(bucket, key))
 
     def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
         """The last `size` bytes of an object (all of it when it is smaller), or none when there is none."""
-        return self._get(bucket, key, {"Range": f"bytes=-{size}"})
+        return self._get(bucket, key, lambda: self._objects.get_tail(bucket, key, size))
 
     def list_keys(self, bucket: str, prefix: str) -> list[str]:
         """Every key with the prefix, sorted."""
-        return sorted(self._call("list", bucket, prefix, lambda: list(self._pages(bucket, prefix))))
+        return self._call("list", bucket, prefix, lambda: sorted(o.key for o in self._objects.list(bucket, prefix)))
 
     def delete(self, bucket: str, keys: list[str]) -> None:
         """Delete objects; those that do not exist are no error."""
-        for start in range(0, len(keys), _DELETE_AT_ONCE):
-            some = keys[start : start + _DELETE_AT_ONCE]
-            self._call("delete", bucket, some[0], lambda some=some: self._delete(bucket, some))  # type: ignore[misc]
+        if keys:
+            self._call("delete", bucket, keys[0], lambda: self._objects.delete_all(bucket, keys))
 
-    def _delete(self, bucket: str, keys: list[str]) -> None:
-        self._client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": k} for k in keys], "Quiet": True})
+    def _put(self, bucket: str, key: str, body: bytes | Path) -> bool:
+        return self._call(
+            "put", bucket, key, lambda: self._objects.put_if_absent(bucket, key, body, replace_empty=True)
+        )
 
-    def _put(self, bucket: str, key: str, body: Callable[[], Any]) -> bool:
-        def put() -> bool:
-            if self._put_if(bucket, key, body, {"IfNoneMatch": "*"}):
-                return True
-            found = self._client.head_object(Bucket=bucket, Key=key)
-            return not found["ContentLength"] and self._put_if(bucket, key, body, {"IfMatch": found["ETag"]})
-
-        return self._call("put", bucket, key, put)
-
-    def _put_if(self, bucket: str, key: str, body: Callable[[], Any], condition: dict[str, Any]) -> bool:
-        try:
-            self._client.put_object(Bucket=bucket, Key=key, Body=body(), **condition)
-        except ClientError as exc:
-            if _code(exc) in _EXISTS:
-                return False
-            raise
-        return True
-
-    def _get(self, bucket: str, key: str, extra: dict[str, Any]) -> bytes | None:
+    def _get(self, bucket: str, key: str, read: Callable[[], bytes]) -> bytes | None:
         def get() -> bytes | None:
             try:
-                return self._client.get_object(Bucket=bucket, Key=key, **extra)["Body"].read() or None
-            except ClientError as exc:
-                if _code(exc) in _MISSING or _code(exc) in _EMPTY:
+                return read() or None
+            except UserError as exc:
+                if exc.code == "SOURCE_GONE":
                     return None
                 raise
 
         return self._call("get", bucket, key, get)
-
-    def _pages(self, bucket: str, prefix: str) -> Iterator[str]:
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     def _call(self, verb: str, bucket: str, key: str, call: Callable[[], T]) -> T:
         started = self._monotonic()
@@ -165,16 +126,16 @@ class S3Store:
         while True:
             try:
                 return call()
-            except (ClientError, BotoCoreError, OSError) as exc:
-                code = _code(exc) if isinstance(exc, ClientError) else type(exc).__name__
-                if code in _REFUSED:
+            except MusterError as exc:
+                what = f"{verb} of s3://{bucket}/{key}"
+                if _is_refusal(exc):
                     raise FatalError(
-                        "STORE_REFUSED", f"{verb} of s3://{bucket}/{key} was refused: {code}", bucket=bucket, key=key
+                        "STORE_REFUSED", f"{what} was refused: {exc.detail['s3_code']}", bucket=bucket, key=key
                     ) from exc
-                if self._stopping.is_set() or self._monotonic() - started > self._config.give_up_after_s:
+                if self._stopping.is_set() or self._monotonic() - started >= self._give_up_after_s:
                     raise RetriableError(
                         "STORE_UNAVAILABLE",
-                        f"{verb} of s3://{bucket}/{key} failed for {self._config.give_up_after_s:g} s: {code}",
+                        f"{what} failed for {self._give_up_after_s:g} s: {exc.message}",
                         bucket=bucket,
                         key=key,
                     ) from exc
@@ -182,5 +143,14 @@ class S3Store:
             wait = min(2 * wait, _LONGEST_WAIT_S)
 
 
-def _code(exc: ClientError) -> str:
-    return str(exc.response.get("Error", {}).get("Code", ""))
+def staging_store(access: S3Access) -> S3StagingStore:
+    """The store of a worker; its client is made here, not by the first record."""
+    objects = ObjectStore(access, options=OPTIONS)
+    objects.prepare()
+    return S3StagingStore(objects)
+
+
+def _is_refusal(exc: MusterError) -> bool:
+    """False for keys that are missing or have expired: a role gets others."""
+    refused = exc.code in {"ACCESS_DENIED", "NO_SUCH_BUCKET"}
+    return refused and exc.detail.get("s3_code", EXPIRED_KEYS) != EXPIRED_KEYS

@@ -12,7 +12,7 @@ from benchmarks.measure import Result, best_of
 from benchmarks.segments.events import SPAN_US, TENANT, Messages, user_ids, write_events, write_profiles
 from benchmarks.segments.fold import STEP_CHUNKS
 from benchmarks.setting import Setting
-from connectors.storage.access import put_bytes_if_absent
+from connectors.storage.writing import put_if_absent
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.operations.segment_queries import preview
@@ -125,5 +125,5 @@ def _written(context: Context, topic: str, records: Sequence[TopicRecord], parti
     uris = []
     for file in archive_files(topic, partition, rows, first_offset=first, end_offset=end):
         uris.append(s3_uri(context.settings.lake_bucket, str(file.key)))
-        put_bytes_if_absent(context.s3, file.content, uris[-1])
+        put_if_absent(context.s3.client(), context.settings.lake_bucket, str(file.key), file.content)
     return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=tuple(uris))

@@ -25,7 +25,8 @@ from connectors.lake.archive_commit import BACKOFF_MAX_S, BACKOFF_S, COMMIT_TRIE
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
-from connectors.storage.access import S3Access, put_file
+from connectors.storage.access import S3Access
+from connectors.storage.writing import put_file
 from schemas.errors import FatalError, RetriableError
 from schemas.layout import s3_uri
 from segmentation.archiving import ARCHIVE_SCHEMAS, archive_writer
@@ -120,9 +121,8 @@ def _merge(s3: S3Access, bucket: str, topic: str, group: Sequence[ArchivedFile],
         )
     # A new name each time: one that was written before, and is old, could be removed as nobody's while it is committed.
     key = replace(group[0].key, end_offset=group[-1].key.end_offset, content_hash=secrets.token_hex(16))
-    uri = s3_uri(bucket, str(key))
-    put_file(s3, path, uri)
-    return _Merged(group=group, uri=uri)
+    put_file(s3.client(), bucket, str(key), path)
+    return _Merged(group=group, uri=s3_uri(bucket, str(key)))
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -21,8 +21,9 @@ from connectors.lake.archive_compaction import AT_ONCE_BYTES, SMALL_BYTES
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
-from connectors.storage.access import S3Access, put_file
+from connectors.storage.access import S3Access
 from connectors.storage.listing import list_objects
+from connectors.storage.writing import put_file
 from schemas.activity import EVENT_ROWS
 from schemas.columns import USER_ID
 from schemas.errors import FatalError
@@ -138,7 +139,7 @@ def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
         compression_level=ZSTD_LEVEL,
         use_dictionary=False,
     )
-    put_file(s3, path, s3_uri(bucket, file.key.users_key))
+    put_file(s3.client(), bucket, file.key.users_key, path)
 
 
 def _distinct(users: Sequence[pa.Array]) -> pa.Array:

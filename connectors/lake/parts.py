@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 
 from connectors.lake.faults import lake_faults
 from connectors.lake.row_groups import batches_of, opened
-from connectors.storage.access import S3Access, put_file_if_absent
+from connectors.storage.access import S3Access
+from connectors.storage.writing import put_if_absent
 from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import part_name
+from schemas.layout import part_name, split_s3_uri
 from schemas.row_digest import digest_rows
 from segmentation.versions import Part
 
@@ -79,7 +80,7 @@ def store_part(
     name = part_name(import_id, attempt, partition if partition is not None else Partition(0), file_sha256(path)[:32])
     uri = data_prefix + name
     with lake_faults(f"writing part {uri}"):
-        put_file_if_absent(s3, path, uri)
+        put_if_absent(s3.client(), *split_s3_uri(uri), path)
     return Part(uri=uri, rows=digest.count, bytes=path.stat().st_size, digest=digest, partition=partition)
 
 

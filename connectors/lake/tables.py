@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS
 from connectors.lake.catalog import CATALOG_NAME, OPEN_TRIES, TABLE_PROPERTIES, LakeCatalog
 from connectors.lake.snapshots import AUDIENCE_ID, LAST_VERSION
-from connectors.storage.access import S3Access, exists
-from connectors.storage.listing import delete_objects, list_objects
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects, exists, list_objects
 from schemas.columns import ColumnType, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
@@ -130,7 +130,7 @@ class AudienceTables:
     def _refuse_deleted(self, ref: AudienceRef, table: "Table") -> None:
         from pyiceberg.exceptions import NoSuchTableError
 
-        if exists(self._s3, self._bucket, audience_prefix(ref.tenant, ref.audience_id) + TOMBSTONE):
+        if exists(self._s3.client(), self._bucket, audience_prefix(ref.tenant, ref.audience_id) + TOMBSTONE):
             with suppress(NoSuchTableError):
                 self.catalog.drop_table(table.name())
             raise UserError("AUDIENCE_DELETED", f"audience {ref.audience} has been deleted", audience=ref.audience)

@@ -15,7 +15,8 @@ from connectors.private_files import FILE_MODE, make_private_folder
 from connectors.sinks.addresses import local_path, s3_object
 from connectors.sinks.refusals import room_at_destination, room_for_scratch
 from connectors.sinks.s3_faults import Place, destination_faults
-from connectors.storage.access import S3Access, put_file, put_file_if_absent
+from connectors.storage.access import S3Access
+from connectors.storage.writing import put_file, put_if_absent
 from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
@@ -122,8 +123,8 @@ def _put(s3: S3Access, path: Path, destination: str, *, overwrite: bool) -> None
     bucket, key = s3_object(destination)
     with destination_faults(Place(bucket=bucket, prefix=key)):
         if overwrite:
-            put_file(s3, path, destination)
-        elif not put_file_if_absent(s3, path, destination):
+            put_file(s3.client(), bucket, key, path)
+        elif not put_if_absent(s3.client(), bucket, key, path):
             raise _exists(destination)
 
 

@@ -80,14 +80,12 @@ class _Fetched:
         path.unlink()
 
     def _download(self, key: str) -> Path | None:
-        from botocore.exceptions import ClientError  # noqa: PLC0415  # boto3 takes a third of a second
-
         path = self._folder / key.rpartition("/")[2]
-        with room_for_scratch(self._folder), translated(self._bucket, key):
-            try:
+        try:
+            with room_for_scratch(self._folder), translated(self._bucket, key):
                 self._access.client().download_file(self._bucket, key, str(path))
-            except ClientError as exc:
-                if exc.response.get("Error", {}).get("Code") in {"404", "NoSuchKey", "NoSuchBucket"}:
-                    return None
-                raise
+        except UserError as exc:
+            if exc.code in {"SOURCE_GONE", "NO_SUCH_BUCKET"}:
+                return None
+            raise
         return path

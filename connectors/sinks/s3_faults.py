@@ -3,16 +3,15 @@
 Nothing that a store has sent is repeated but its code: its text may quote the request, and with it credentials.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
+from connectors.storage.errors import StoreFault, store_faults
 from schemas.errors import MusterError, RetriableError, UserError
-
-if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
 
 UNKNOWN_CREDENTIALS: Final = frozenset(
     {
@@ -29,12 +28,7 @@ ELSEWHERE: Final = frozenset(
 )
 PASSING: Final = frozenset(
     {
-        "SlowDown",
-        "Throttling",
-        "RequestTimeout",
         "RequestLimitExceeded",
-        "ConditionalRequestConflict",
-        "OperationAborted",
         "NoSuchUpload",  # an answer to the end of an upload was lost, or somebody has tidied up: a repeat will tell
     }
 )
@@ -62,47 +56,24 @@ class Place:
         return "Muster's own credentials" if self.profile is None else f"the credentials of profile {self.profile}"
 
 
-@contextmanager
-def destination_faults(place: Place) -> Iterator[None]:
+def destination_faults(place: Place) -> AbstractContextManager[None]:
     """Raise what boto3 raises inside in our words.
 
     `UserError` DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError` DESTINATION_UNAVAILABLE.
     """
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415  # boto3 takes a third of a second
-    from botocore import exceptions as boto  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-    try:
-        yield
-    except boto.ClientError as exc:
-        raise _refusal(exc, place) from exc
-    except (boto.NoCredentialsError, boto.PartialCredentialsError) as exc:
-        raise _refused(place, type(exc).__name__, f"there are none where {place.credentials} should be") from exc
-    except boto.ParamValidationError as exc:
-        raise _refused(place, type(exc).__name__, "the request cannot be made") from exc
-    except Boto3Error as exc:  # an upload wraps what went wrong
-        cause = exc.__cause__ or exc.__context__
-        raise (_refusal(cause, place) if isinstance(cause, boto.ClientError) else _silence(exc, place)) from exc
-    except (boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
-        raise _silence(exc, place) from exc
+    return store_faults(partial(_error, place))
 
 
-def _silence(exc: Exception, place: Place) -> RetriableError:
-    return RetriableError(
-        "DESTINATION_UNAVAILABLE",
-        f"{place}: the store does not answer ({type(exc).__name__})",
-        destination=str(place),
-        refusal=type(exc).__name__,
-    )
-
-
-def _refusal(exc: "ClientError", place: Place) -> MusterError:
-    error = exc.response.get("Error", {})
-    meta = exc.response.get("ResponseMetadata", {})
-    code = str(error.get("Code", ""))
-    status = int(meta.get("HTTPStatusCode", 0))
-    if code in EXPIRED:
-        return UserError(
+def _error(place: Place, fault: StoreFault) -> MusterError:
+    code = fault.code
+    if fault.kind == "no credentials":
+        error: MusterError = _refused(place, code, f"there are none where {place.credentials} should be")
+    elif fault.kind == "bad request":
+        error = _refused(place, code, "the request cannot be made")
+    elif fault.kind == "silent":
+        error = _unavailable(place, code, f"the store does not answer ({code})")
+    elif code in EXPIRED:
+        error = UserError(
             "DESTINATION_CREDENTIALS_EXPIRED",
             f"{place}: {place.credentials} have expired ({code}); renew them and repeat the export. There is no "
             "manifest, and no export without one: files of this one may be left there",
@@ -110,17 +81,19 @@ def _refusal(exc: "ClientError", place: Place) -> MusterError:
             profile=place.profile,
             refusal=code,
         )
-    if code in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RetriableError(
-            "DESTINATION_UNAVAILABLE",
-            f"{place}: the store answers {code or status}; try again later",
-            destination=str(place),
-            refusal=code or str(status),
-        )
-    return _refused(place, code or str(status), _advice(code, status, place, _region(meta, error)))
+    elif fault.passes or code in PASSING:
+        error = _unavailable(place, code, f"the store answers {code}; try again later")
+    else:
+        error = _refused(place, code, _advice(fault, place))
+    return error
 
 
-def _advice(code: str, status: int, place: Place, region: str) -> str:
+def _unavailable(place: Place, code: str, why: str) -> RetriableError:
+    return RetriableError("DESTINATION_UNAVAILABLE", f"{place}: {why}", destination=str(place), refusal=code)
+
+
+def _advice(fault: StoreFault, place: Place) -> str:
+    code, region = fault.code, _region(fault.answer)
     if code == "NoSuchBucket":
         advice = f"there is no bucket {place.bucket}: have it made, or name another one"
     elif code in UNKNOWN_CREDENTIALS:
@@ -132,17 +105,17 @@ def _advice(code: str, status: int, place: Place, region: str) -> str:
         advice = "the clock of this machine differs from the store's: set it"
     elif code.startswith("KMS."):
         advice = "the key of KMS cannot be used: correct kms_key_id, or have the key enabled"
-    elif status == HTTPStatus.FORBIDDEN:
+    elif fault.status == HTTPStatus.FORBIDDEN:
         advice = f"{place.credentials} may not do this: have them allowed {PERMISSIONS}"
     else:
         advice = "the store refuses the request"
     return advice
 
 
-def _region(meta: object, error: object) -> str:
+def _region(answer: Mapping[str, Any]) -> str:
     """The region that the store itself names, if it is one: it is told to people."""
-    headers = meta.get("HTTPHeaders", {}) if isinstance(meta, dict) else {}
-    named = str(headers.get("x-amz-bucket-region") or (error.get("Region") if isinstance(error, dict) else "") or "")
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    named = str(headers.get("x-amz-bucket-region") or answer.get("Error", {}).get("Region") or "")
     return named if named.replace("-", "").isalnum() and named.isascii() else ""
 
 

@@ -11,8 +11,9 @@ from connectors.sinks.addresses import s3_prefix
 from connectors.sinks.held_folder import held_folder
 from connectors.sinks.refusals import key_taken, room_for_scratch
 from connectors.sinks.s3_faults import DENIED, Place, destination_faults
-from connectors.storage.access import PLAIN, S3Access, may_write, put_bytes_if_absent, put_file_if_absent
+from connectors.storage.access import S3Access
 from connectors.storage.listing import list_objects
+from connectors.storage.writing import PLAIN, may_write, put_if_absent
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 
@@ -38,7 +39,7 @@ class S3Prefix:
         """Bucket, region, credentials and permission, and the encryption that is asked for."""
         self.manifest()  # first: some servers make a bucket that a write names
         with self._faults():
-            may_write(self._access, self.uri(MANIFEST_NAME), extra=self._extra)
+            may_write(self._access.client(), self._bucket, self._prefix + MANIFEST_NAME, extra=self._extra)
 
     def manifest(self) -> bytes | None:
         """See `Destination.manifest`. Who may write and not read is told of none."""
@@ -58,7 +59,7 @@ class S3Prefix:
     def put(self, path: Path, key: str) -> None:
         """Uploaded, in pieces where it is large."""
         with self._faults():
-            new = put_file_if_absent(self._access, path, self.uri(key), extra=self._extra)
+            new = self._put_if_absent(key, path)
         if not new and not self._is_there(path, key):
             raise key_taken(self.uri(key))
         path.unlink()
@@ -66,7 +67,7 @@ class S3Prefix:
     def put_manifest(self, data: bytes) -> bool:
         """A conditional write."""
         with self._faults():
-            return put_bytes_if_absent(self._access, data, self.uri(MANIFEST_NAME), extra=self._extra)
+            return self._put_if_absent(MANIFEST_NAME, data)
 
     def remove(self, key: str) -> None:
         """One that is not there is no error."""
@@ -88,6 +89,9 @@ class S3Prefix:
         """In the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
         with room_for_scratch(temp), held_folder(temp, "export-") as folder:
             yield folder
+
+    def _put_if_absent(self, key: str, body: bytes | Path) -> bool:
+        return put_if_absent(self._access.client(), self._bucket, self._prefix + key, body, extra=self._extra)
 
     def _is_there(self, path: Path, key: str) -> bool:
         """Whether the object is seen to have the very bytes of a file. An ETag would not do: encryption changes it."""

@@ -1,33 +1,21 @@
 """How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
 
-import itertools
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-
-from connectors.storage.listing import list_objects
-from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
     from botocore.config import _S3Dict
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-PRECONDITION_FAILED = 412
-SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
-PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 TIMEOUT_S: Final = 60.0
 LAKE_ATTEMPTS: Final = 5
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
-PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
-"""No arguments besides: an object as the bucket has it by default."""
 OCTETS: Final = "binary/octet-stream"
 """What S3 takes an object for whose type nobody says. SeaweedFS looks into it then, and packs text with gzip: to read
 that costs the server six times as much."""
@@ -191,93 +179,3 @@ def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
     if access.session_token:
         options["session_token"] = access.session_token
     return pafs.S3FileSystem(**options)
-
-
-def exists(access: S3Access, bucket: str, key: str) -> bool:
-    """Whether an object is there."""
-    return any(entry.key == key for entry in list_objects(access.client(), bucket, key))
-
-
-def put_file(access: S3Access, path: Path, uri: str) -> None:
-    """Store a file, in several pieces where it is large; what was there is replaced when the last byte has come."""
-    bucket, key = split_s3_uri(uri)
-    access.client().upload_file(str(path), bucket, key)
-
-
-def put_file_if_absent(access: S3Access, path: Path, uri: str, *, extra: Mapping[str, str] = PLAIN) -> bool:
-    """Store a file under a name that nothing has yet; False when something has, which may be the same bytes.
-
-    Up to `SINGLE_PUT_BYTES` in one request. Above it in pieces, which S3 completes under the same condition.
-    `extra`: arguments of boto3 for a new object, as for its encryption.
-    """
-    bucket, key = split_s3_uri(uri)
-    client = access.client()
-
-    def put() -> None:
-        if path.stat().st_size > SINGLE_PUT_BYTES:
-            _put_pieces(client, path, bucket, key, extra)
-            return
-        with path.open("rb") as body:
-            client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", **_arguments(extra))
-
-    return _unless_there(put)
-
-
-def put_bytes_if_absent(access: S3Access, content: bytes, uri: str, *, extra: Mapping[str, str] = PLAIN) -> bool:
-    """`put_file_if_absent`, for what is in memory."""
-    bucket, key = split_s3_uri(uri)
-    client = access.client()
-    return _unless_there(
-        lambda: client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*", **_arguments(extra))
-    )
-
-
-def may_write(access: S3Access, uri: str, *, extra: Mapping[str, str] = PLAIN) -> None:
-    """Ask whether an object may be written, with everything that this takes, and write none. Raises as boto3.
-
-    An upload in pieces is begun and given up: until its end nobody sees anything of it.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, key = split_s3_uri(uri)
-    client = access.client()
-    upload = client.create_multipart_upload(Bucket=bucket, Key=key, **_arguments(extra))["UploadId"]
-    with suppress(BotoCoreError, ClientError):  # who may write need not be one who may give up
-        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
-
-
-def _arguments(extra: Mapping[str, str]) -> dict[str, Any]:
-    return dict(extra)
-
-
-def _unless_there(put: Callable[[], object]) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        put()
-    except ClientError as exc:
-        if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == PRECONDITION_FAILED:
-            return False
-        raise
-    return True
-
-
-def _put_pieces(client: "S3Client", path: Path, bucket: str, key: str, extra: Mapping[str, str]) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    upload = client.create_multipart_upload(Bucket=bucket, Key=key, **_arguments(extra))["UploadId"]
-    try:
-        pieces: list[CompletedPartTypeDef] = []
-        with path.open("rb") as stream:
-            for number in itertools.count(1):
-                if not (piece := stream.read(PIECE_BYTES)):
-                    break
-                answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=piece)
-                pieces.append({"ETag": answer["ETag"], "PartNumber": number})
-        client.complete_multipart_upload(
-            Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": pieces}, IfNoneMatch="*"
-        )
-    except BaseException:
-        with suppress(BotoCoreError, ClientError):  # what went wrong is worth more than that this went wrong too
-            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
-        raise

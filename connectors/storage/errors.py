@@ -1,61 +1,107 @@
-"""The errors of boto3 in our words, here and nowhere else.
+"""What goes wrong at an object store: what boto3 raises becomes a `StoreFault`, and that an error of ours.
 
-What is gone, changed or forbidden is a `UserError`; what may come back is a `RetriableError` S3_UNAVAILABLE; a request
-that the store will never take is a `FatalError` S3_REFUSED.
+For buckets that Muster owns or reads, what is gone, changed or forbidden is a `UserError`; what may come back is a
+`RetriableError` S3_UNAVAILABLE; a request that the store will never take is a `FatalError` S3_REFUSED.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, Literal
 
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404", "MethodNotAllowed", "405"})
 CHANGED: Final = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
+EXPIRED_KEYS: Final = "ExpiredToken"
 FORBIDDEN: Final = frozenset(
-    {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+    {"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", EXPIRED_KEYS}
 )
-RETRIABLE: Final = frozenset(
-    {
-        "SlowDown",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-        "Throttling",
-        "ConditionalRequestConflict",
-        "OperationAborted",
-    }
-)
+BUSY: Final = frozenset({"SlowDown", "RequestTimeout", "Throttling", "ConditionalRequestConflict", "OperationAborted"})
+SKEWED: Final = "RequestTimeTooSkewed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFault:
+    """What boto3 raised, by who is to blame.
+
+    `code` is the one that the store `answered`, else the name of boto3's exception. `answer` is boto3's response.
+    """
+
+    kind: Literal["answered", "silent", "no credentials", "bad request"]
+    code: str
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """HTTP's status; 0 without an answer."""
+        return int(self.answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+    @property
+    def passes(self) -> bool:
+        """True if the store answers that it cannot now."""
+        return (
+            self.code in BUSY
+            or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or self.status == HTTPStatus.TOO_MANY_REQUESTS
+        )
 
 
 @contextmanager
-def translated(bucket: str, key: str) -> Iterator[None]:
-    """Raise what boto3 raises inside in our words; `bucket` and `key` are what the request is about."""
-    from boto3.exceptions import Boto3Error
+def store_faults(error: Callable[[StoreFault], MusterError]) -> Iterator[None]:
+    """Raise the error that `error` makes of what boto3 raises inside. Bugs pass through as they are."""
+    from boto3.exceptions import Boto3Error  # boto3 takes a third of a second
     from botocore import exceptions as boto
     from urllib3.exceptions import HTTPError
 
     try:
         yield
     except boto.ClientError as exc:
-        raise _client_error(exc.response, bucket, key) from exc
-    except boto.NoCredentialsError as exc:
-        raise UserError("ACCESS_DENIED", "there are no S3 credentials", bucket=bucket) from exc
+        raise error(_answered(exc.response)) from exc
+    except (boto.NoCredentialsError, boto.PartialCredentialsError) as exc:
+        raise error(StoreFault(kind="no credentials", code=type(exc).__name__)) from exc
     except boto.ParamValidationError as exc:
-        raise UserError("BAD_OBJECT_NAME", f"s3://{bucket}/{key} is no name of an object", bucket=bucket) from exc
-    except Boto3Error as exc:  # an upload wraps what went wrong
-        cause = exc.__cause__ or exc.__context__
-        if isinstance(cause, boto.ClientError):
-            raise _client_error(cause.response, bucket, key) from exc
-        raise RetriableError("S3_UNAVAILABLE", f"writing s3://{bucket}/{key} failed: {exc}", bucket=bucket) from exc
-    except (boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
-        raise RetriableError(
-            "S3_UNAVAILABLE", f"the object store does not answer: {type(exc).__name__}", bucket=bucket, key=key
-        ) from exc
+        raise error(StoreFault(kind="bad request", code=type(exc).__name__)) from exc
+    except (Boto3Error, boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
+        cause = exc.__cause__ or exc.__context__  # an upload wraps what went wrong
+        if isinstance(exc, Boto3Error) and isinstance(cause, boto.ClientError):
+            raise error(_answered(cause.response)) from exc
+        raise error(StoreFault(kind="silent", code=type(exc).__name__)) from exc
 
 
-def _client_error(response: Any, bucket: str, key: str) -> MusterError:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def translated(bucket: str, key: str) -> AbstractContextManager[None]:
+    """Raise what boto3 raises inside in our words; `bucket` and `key` are what the request is about."""
+    return store_faults(partial(_error, bucket, key))
+
+
+def changed(bucket: str, key: str) -> UserError:
+    """The error for an object that is another one now."""
+    return UserError(
+        "SOURCE_CHANGED", f"s3://{bucket}/{key} is no longer the object that was registered", bucket=bucket, key=key
+    )
+
+
+def _answered(response: Any) -> StoreFault:
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return StoreFault(kind="answered", code=str(response.get("Error", {}).get("Code") or status), answer=response)
+
+
+def _error(bucket: str, key: str, fault: StoreFault) -> MusterError:
+    if fault.kind == "no credentials":
+        return UserError("ACCESS_DENIED", "there are no S3 credentials", bucket=bucket)
+    if fault.kind == "bad request":
+        return UserError("BAD_OBJECT_NAME", f"s3://{bucket}/{key} is no name of an object", bucket=bucket)
+    if fault.kind == "silent":
+        return RetriableError(
+            "S3_UNAVAILABLE", f"the object store does not answer: {fault.code}", bucket=bucket, key=key
+        )
+    return _refusal(bucket, key, fault)
+
+
+def _refusal(bucket: str, key: str, fault: StoreFault) -> MusterError:
+    code = fault.code
     detail = {"bucket": bucket, "key": key, "s3_code": code}
     if code == "NoSuchBucket":
         return UserError("NO_SUCH_BUCKET", f"there is no bucket {bucket}", **detail)
@@ -65,13 +111,6 @@ def _client_error(response: Any, bucket: str, key: str) -> MusterError:
         return changed(bucket, key)
     if code in FORBIDDEN:
         return UserError("ACCESS_DENIED", f"the object store refuses access to s3://{bucket}/{key}", **detail)
-    if code in RETRIABLE or status >= 500 or status == 429:
-        return RetriableError("S3_UNAVAILABLE", f"the object store answers {code or status}", **detail)
-    return FatalError("S3_REFUSED", f"the object store refuses a request: {code or status}", **detail)
-
-
-def changed(bucket: str, key: str) -> UserError:
-    """The error for an object that is another one now."""
-    return UserError(
-        "SOURCE_CHANGED", f"s3://{bucket}/{key} is no longer the object that was registered", bucket=bucket, key=key
-    )
+    if fault.passes or code == SKEWED:
+        return RetriableError("S3_UNAVAILABLE", f"the object store answers {code}", **detail)
+    return FatalError("S3_REFUSED", f"the object store refuses a request: {code}", **detail)

@@ -33,6 +33,11 @@ def list_objects(client: "S3Client", bucket: str, prefix: str) -> Iterator[Objec
             )
 
 
+def exists(client: "S3Client", bucket: str, key: str) -> bool:
+    """Whether an object is there."""
+    return any(entry.key == key for entry in list_objects(client, bucket, key))
+
+
 def delete_objects(client: "S3Client", bucket: str, keys: Sequence[str]) -> None:
     """Delete objects; missing ones are no error. Raises OSError when the store refuses some of them."""
     for start in range(0, len(keys), DELETE_BATCH):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import cached_property
@@ -13,6 +13,7 @@ from connectors.storage.access import ORDINARY, ClientOptions, S3Access, new_cli
 from connectors.storage.errors import translated
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from connectors.storage.pinned import PinnedBody, SourceObject
+from connectors.storage.writing import put_if_absent
 from schemas.errors import RetriableError, UserError
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class ObjectStore:
         self._access = access
         self._options = options
         self._resume_s = resume_s
+
+    def prepare(self) -> None:
+        """Make the client now; otherwise the first request pays for it, half a second."""
+        _ = self._client
 
     @cached_property
     def _client(self) -> "S3Client":
@@ -149,10 +154,25 @@ class ObjectStore:
         with translated(bucket, key):
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
+    def get_tail(self, bucket: str, key: str, size: int) -> bytes:
+        """The last `size` bytes of an object, or all of a smaller one. Raises `UserError` SOURCE_GONE."""
+        try:
+            with translated(bucket, key):
+                return self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")["Body"].read()
+        except UserError as exc:
+            if exc.code == "SOURCE_CHANGED":  # the range cannot be satisfied: nothing has no last bytes
+                return b""
+            raise
+
     def put(self, bucket: str, key: str, content: bytes) -> None:
         """Write a small object, over what is there."""
         with translated(bucket, key):
             self._client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def put_if_absent(self, bucket: str, key: str, body: bytes | Path, *, replace_empty: bool = False) -> bool:
+        """See `writing.put_if_absent`."""
+        with translated(bucket, key):
+            return put_if_absent(self._client, bucket, key, body, replace_empty=replace_empty)
 
     def put_file(self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None) -> None:
         """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
@@ -198,9 +218,15 @@ class ObjectStore:
         if not prefix.rstrip("/") or not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} would delete more than one directory")
         keys = [entry.key for entry in self.list(bucket, prefix)]
-        with translated(bucket, prefix):
+        self.delete_all(bucket, keys)
+        return len(keys)
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete objects; missing ones are no error."""
+        if not keys:
+            return
+        with translated(bucket, keys[0]):
             try:
                 delete_objects(self._client, bucket, keys)
             except OSError as exc:
-                raise RetriableError("S3_UNAVAILABLE", f"below {prefix}: {exc}", bucket=bucket) from exc
-        return len(keys)
+                raise RetriableError("S3_UNAVAILABLE", str(exc), bucket=bucket) from exc

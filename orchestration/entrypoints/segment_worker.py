@@ -7,7 +7,7 @@ from orchestration.context import Context
 from orchestration.entrypoints.faust_process import run
 from orchestration.kinds.archived_logs import archived_logs
 from orchestration.platform.ending import end
-from orchestration.platform.object_store import store_config
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity
 from schemas.ids import TenantName
@@ -24,7 +24,7 @@ def segment_worker_config(settings: Settings, identity: WorkerIdentity) -> Segme
         identity=str(identity),
         bootstrap=settings.kafka_bootstrap,
         partitions=settings.partitions,
-        store=store_config(settings),
+        store=s3_access(settings),
         staging_bucket=settings.staging_bucket,
         lake_bucket=settings.lake_bucket,
         temp=settings.home / identity.name,

@@ -5,7 +5,7 @@ Ends with 0 on SIGTERM, else non-zero.
 
 from orchestration.entrypoints.faust_process import run
 from orchestration.platform.ending import end
-from orchestration.platform.object_store import store_config
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from streams.app import Worker
 from streams.config import WorkerConfig
@@ -16,7 +16,7 @@ def worker_config(settings: Settings, identity: str) -> WorkerConfig:
     return WorkerConfig(
         identity=identity,
         bootstrap=settings.kafka_bootstrap,
-        store=store_config(settings),
+        store=s3_access(settings),
         staging_bucket=settings.staging_bucket,
         temp=settings.home / "worker",
         buffer_bytes=settings.worker_buffer_bytes,

@@ -42,7 +42,7 @@ from streams.segments.log_reader import LogEnds, LogReader
 from streams.segments.owner import Owner
 from streams.segments.ports import Ports
 from streams.segments.tenants import FindTenants, Tenants
-from streams.staging import S3Store
+from streams.staging import staging_store
 
 _log = logging.getLogger(__name__)
 _READ_MS: Final = 500
@@ -62,7 +62,7 @@ class SegmentWorker:
         find_tenants: FindTenants,
     ) -> None:
         self._config = config
-        self._store = S3Store(config.store)
+        self._store = staging_store(config.store)
         self.faust = FaustApp(
             config,
             (*ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_STATUS, ARCHIVE, DEAD_LETTERS),

@@ -8,7 +8,7 @@ from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.layout import checkpoint_key, checkpoint_prefix, is_checkpoint_key
 from segmentation.partitions.checkpoint import Checkpoint, decode, encode
-from streams.staging import ObjectStore
+from streams.staging import StagingStore
 
 _log = logging.getLogger(__name__)
 _KEPT: Final = 2
@@ -16,7 +16,7 @@ _UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, Use
 """What is damaged, cut off, or of another release: its format, or a rule that is none here (`UserError`)."""
 
 
-def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> int:
+def keep(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
     """Store a checkpoint, then remove all but the latest two. Its size in bytes."""
     partition, place = checkpoint.segments.partition, checkpoint.segments.place
     key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us, checkpoint.era)
@@ -27,7 +27,7 @@ def keep(store: ObjectStore, bucket: str, checkpoint: Checkpoint) -> int:
     return len(content)
 
 
-def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint | None:
+def latest(store: StagingStore, bucket: str, partition: Partition) -> Checkpoint | None:
     """The latest checkpoint; none where there is none, and all of the past has to be read."""
     for key in reversed(_keys(store, bucket, partition)):
         data = store.get(bucket, key)
@@ -39,6 +39,6 @@ def latest(store: ObjectStore, bucket: str, partition: Partition) -> Checkpoint 
     return None
 
 
-def _keys(store: ObjectStore, bucket: str, partition: Partition) -> list[str]:
+def _keys(store: StagingStore, bucket: str, partition: Partition) -> list[str]:
     """Keys of checkpoints, oldest first. A foreign object would count as the newest, and push real ones out."""
     return [key for key in store.list_keys(bucket, checkpoint_prefix(partition)) if is_checkpoint_key(key)]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from connectors.storage.access import S3Access
 from schemas.topics import SEGMENT_WORKER_GROUP
-from streams.config import StoreConfig
 
 MIB: Final = 1024 * 1024
 
@@ -21,7 +21,7 @@ class SegmentWorkerConfig:
 
     bootstrap: str
     partitions: int
-    store: StoreConfig
+    store: S3Access
     staging_bucket: str
     lake_bucket: str
     temp: Path

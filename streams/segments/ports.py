@@ -11,7 +11,7 @@ from segmentation.archived import ArchivedLog
 from segmentation.history import History
 from streams.counters import Counters
 from streams.segments.tenants import Tenants
-from streams.staging import ObjectStore
+from streams.staging import StagingStore
 
 Archived = Mapping[tuple[str, int], int]
 """The position below which the archive's table has all records, by topic and partition; it is kept current."""
@@ -55,7 +55,7 @@ class Ports:
 
     send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
     log: Callable[[str, int], Log]
-    store: ObjectStore
+    store: StagingStore
     history: History
     archived: Archived
     archived_logs: Callable[[], Awaitable[Mapping[str, ArchivedLog]]]

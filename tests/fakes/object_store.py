@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class InMemoryObjectStore:
-    """`ObjectStore` for tests. A put waits while `hold(key)` says so."""
+    """`StagingStore` for tests. A put waits while `hold(key)` says so."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from faust.types import TP
 
+from connectors.storage.access import S3Access
 from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, OFFSET, PROFILE_ROWS, TENANT
 from schemas.codec import CODEC
 from schemas.columns import USER_ID
@@ -27,7 +28,6 @@ from segmentation.archiving import Verdict, verdict
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import ChangeLog, told_of
 from segmentation.partitions.tenant import Past
-from streams.config import StoreConfig
 from streams.counters import Counters
 from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
@@ -65,7 +65,7 @@ class World:
         values: dict[str, Any] = {
             "bootstrap": "",
             "partitions": 1,
-            "store": StoreConfig(endpoint="", region="", access_key="", secret_key=""),
+            "store": S3Access(endpoint="", region=""),
             "staging_bucket": "staging",
             "lake_bucket": "lake",
             "temp": None,

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from orchestration.entrypoints import worker
 from orchestration.platform.ending import end
-from streams.staging import S3Store
+from streams.staging import S3StagingStore
 from tests.integration.quick import quick, reached
 
 INTENT_STORED: Final = "the first intent is stored"
@@ -12,9 +12,9 @@ INTENT_STORED: Final = "the first intent is stored"
 
 def main() -> int:
     """The exit code."""
-    configure, put_new = worker.worker_config, S3Store.put_new
+    configure, put_new = worker.worker_config, S3StagingStore.put_new
 
-    def puts(self: S3Store, bucket: str, key: str, body: bytes) -> bool:
+    def puts(self: S3StagingStore, bucket: str, key: str, body: bytes) -> bool:
         put = put_new(self, bucket, key, body)
         if key.startswith("intents/"):
             reached(INTENT_STORED)
@@ -24,7 +24,7 @@ def main() -> int:
         return quick(configure(*given), "flush_after_s")
 
     vars(worker)["worker_config"] = config
-    S3Store.put_new = puts  # type: ignore[method-assign]
+    S3StagingStore.put_new = puts  # type: ignore[method-assign]
     return worker.main()
 
 

@@ -40,7 +40,7 @@ class Bucket:
 
 
 class ObjectStore:
-    """All buckets. Implements `streams.staging.ObjectStore`; `steps()` gives what orchestration asks of it."""
+    """All buckets. Implements `streams.staging.StagingStore`; `steps()` gives what orchestration asks of it."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -64,7 +64,7 @@ class ObjectStore:
     def keys(self, bucket: str, prefix: str) -> list[str]:
         return sorted(key for key in self.buckets[bucket].objects if key.startswith(prefix))
 
-    # --- streams.staging.ObjectStore ---------------------------------------------------------------------------------
+    # --- streams.staging.StagingStore --------------------------------------------------------------------------------
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
         def act() -> bool:

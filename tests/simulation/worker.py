@@ -11,9 +11,10 @@ from typing import Any
 from faust.types import TP
 
 from connectors.kafka.worker_group import Place
+from connectors.storage.access import S3Access
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import WORKER_GROUP
-from streams.config import StoreConfig, WorkerConfig
+from streams.config import WorkerConfig
 from streams.guards import start_offset
 from streams.materialiser import Materialiser
 from tests.fakes.fetches import fetched
@@ -108,7 +109,7 @@ class Worker:
         self._failed = Signal()
         config = WorkerConfig(
             bootstrap="",
-            store=StoreConfig(endpoint="", region="", access_key="", secret_key=""),
+            store=S3Access(endpoint="", region=""),
             staging_bucket="staging",
             temp=temp,
             flush_after_messages=6,

@@ -9,30 +9,23 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from connectors.storage.access import S3Access
+from connectors.storage.objects import ObjectStore
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
-from streams.config import StoreConfig
-from streams.staging import ObjectStore, S3Store
+from streams.staging import OPTIONS, S3StagingStore, StagingStore, staging_store
 from tests.fakes.object_store import InMemoryObjectStore
 
 BUCKET = "staging"
 
 
-def s3_config(settings: Settings) -> StoreConfig:
-    return StoreConfig(
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.reveal(),
-    )
-
-
 @pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.integration)])
-def store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+def store(request: pytest.FixtureRequest) -> Iterator[StagingStore]:
     if request.param == "memory":
         yield InMemoryObjectStore()
     else:
-        yield S3Store(s3_config(request.getfixturevalue("stack")))
+        yield staging_store(s3_access(request.getfixturevalue("stack")))
 
 
 @pytest.fixture
@@ -40,14 +33,14 @@ def prefix() -> str:
     return f"contract/{random.randbytes(8).hex()}/"
 
 
-def test_what_was_put_is_read_back_whole_and_by_its_end(store: ObjectStore, prefix: str) -> None:
+def test_what_was_put_is_read_back_whole_and_by_its_end(store: StagingStore, prefix: str) -> None:
     assert store.put_new(BUCKET, prefix + "a", b"0123456789")
     assert store.get(BUCKET, prefix + "a") == b"0123456789"
     assert store.get_tail(BUCKET, prefix + "a", 3) == b"789"
     assert store.get_tail(BUCKET, prefix + "a", 100) == b"0123456789"
 
 
-def test_a_key_is_written_once(store: ObjectStore, prefix: str, tmp_path: Path) -> None:
+def test_a_key_is_written_once(store: StagingStore, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"second")
     assert store.put_new(BUCKET, prefix + "a", b"first")
     assert not store.put_new(BUCKET, prefix + "a", b"second")
@@ -55,7 +48,7 @@ def test_a_key_is_written_once(store: ObjectStore, prefix: str, tmp_path: Path) 
     assert store.get(BUCKET, prefix + "a") == b"first"
 
 
-def test_an_object_without_a_byte_is_none(store: ObjectStore, prefix: str, tmp_path: Path) -> None:
+def test_an_object_without_a_byte_is_none(store: StagingStore, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"second")
     for key in (prefix + "a", prefix + "b"):
         store.put_new(BUCKET, key, b"")
@@ -73,8 +66,8 @@ def test_an_object_without_a_byte_is_none(store: ObjectStore, prefix: str, tmp_p
 def test_a_writer_that_dies_in_the_middle_of_a_put_leaves_nothing_that_counts(
     stack: Settings, prefix: str, sent: bytes
 ) -> None:
-    store, key = S3Store(s3_config(stack)), prefix + "a"
-    url = urlsplit(store._client.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
+    store, key = staging_store(s3_access(stack)), prefix + "a"
+    url = urlsplit(store._objects._client.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": key}))
     head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 100\r\n\r\n"
     with socket.create_connection((url.hostname, url.port)) as connection:
         connection.sendall(head.encode() + sent)
@@ -86,34 +79,34 @@ def test_a_writer_that_dies_in_the_middle_of_a_put_leaves_nothing_that_counts(
     assert store.get(BUCKET, key) == b"whole"
 
 
-def test_a_file_is_stored_as_it_is(store: ObjectStore, prefix: str, tmp_path: Path) -> None:
+def test_a_file_is_stored_as_it_is(store: StagingStore, prefix: str, tmp_path: Path) -> None:
     body = random.randbytes(3_000_000)
     (tmp_path / "f").write_bytes(body)
     assert store.put_new_file(BUCKET, prefix + "f", tmp_path / "f")
     assert store.get(BUCKET, prefix + "f") == body
 
 
-def test_of_many_writers_one_wins(store: ObjectStore, prefix: str) -> None:
+def test_of_many_writers_one_wins(store: StagingStore, prefix: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda n: store.put_new(BUCKET, prefix + "race", bytes([n])), range(8)))
     assert won.count(True) == 1
     assert store.get(BUCKET, prefix + "race") == bytes([won.index(True)])
 
 
-def test_what_is_not_there_is_none(store: ObjectStore, prefix: str) -> None:
+def test_what_is_not_there_is_none(store: StagingStore, prefix: str) -> None:
     assert store.get(BUCKET, prefix + "none") is None
     assert store.get_tail(BUCKET, prefix + "none", 5) is None
     assert store.list_keys(BUCKET, prefix) == []
 
 
-def test_a_listing_has_every_key_below_the_prefix_and_no_other(store: ObjectStore, prefix: str) -> None:
+def test_a_listing_has_every_key_below_the_prefix_and_no_other(store: StagingStore, prefix: str) -> None:
     keys = [f"{prefix}runs/{n:04d}" for n in range(5)]
     for key in [*keys, prefix + "other"]:
         store.put_new(BUCKET, key, b"x")
     assert store.list_keys(BUCKET, prefix + "runs/") == keys
 
 
-def test_deleting_twice_is_no_error(store: ObjectStore, prefix: str) -> None:
+def test_deleting_twice_is_no_error(store: StagingStore, prefix: str) -> None:
     store.put_new(BUCKET, prefix + "a", b"x")
     store.delete(BUCKET, [prefix + "a", prefix + "none"])
     store.delete(BUCKET, [prefix + "a"])
@@ -123,22 +116,21 @@ def test_deleting_twice_is_no_error(store: ObjectStore, prefix: str) -> None:
 
 @pytest.mark.integration
 def test_wrong_credentials_are_fatal_at_once(stack: Settings, prefix: str) -> None:
-    config = StoreConfig(endpoint=stack.s3_endpoint, region="us-east-1", access_key="x", secret_key="y")
+    access = S3Access(endpoint=stack.s3_endpoint, region="us-east-1", access_key="x", secret_key="y")
     with pytest.raises(FatalError, match="STORE_REFUSED"):
-        S3Store(config).get(BUCKET, prefix)
+        staging_store(access).get(BUCKET, prefix)
 
 
 def test_a_store_that_does_not_answer_is_given_up_after_a_bounded_time() -> None:
     now = iter(range(0, 1000, 20))
-    config = StoreConfig(
-        endpoint="http://127.0.0.1:1", region="us-east-1", access_key="x", secret_key="y", give_up_after_s=30
-    )
-    store = S3Store(config, monotonic=lambda: float(next(now)), jitter=lambda: 0.0)
+    access = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="x", secret_key="y")
+    objects = ObjectStore(access, options=OPTIONS)
+    store = S3StagingStore(objects, give_up_after_s=30, monotonic=lambda: float(next(now)), jitter=lambda: 0.0)
     with pytest.raises(RetriableError, match="STORE_UNAVAILABLE: get of s3://staging/key failed for 30 s"):
         store.get(BUCKET, "key")
     assert next(now) == 60  # the first try, one retry, and the end
 
 
-def test_a_config_does_not_print_its_secret() -> None:
-    config = StoreConfig(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="x", secret_key="hush")
-    assert "hush" not in repr(config)
+def test_an_access_does_not_print_its_secret() -> None:
+    access = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="x", secret_key="hush")
+    assert "hush" not in repr(access)

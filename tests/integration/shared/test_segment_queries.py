@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
-from connectors.storage.access import put_bytes_if_absent
+from connectors.storage.writing import put_if_absent
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli import session
@@ -273,8 +273,9 @@ class Worker:
         if mine:
             out = io.BytesIO()
             pq.write_table(pa.table({"user_id": mine}), out)
-            part = s3_uri(self._world.context.settings.staging_bucket, cut_key(asked.cut_id, partition, "0" * 32))
-            put_bytes_if_absent(self._world.context.s3, out.getvalue(), part)
+            bucket, key = self._world.context.settings.staging_bucket, cut_key(asked.cut_id, partition, "0" * 32)
+            part = s3_uri(bucket, key)
+            put_if_absent(self._world.context.s3.client(), bucket, key, out.getvalue())
         values: Mapping[str, Any] = {
             "rule_version": 1,
             "at_us": asked.at_us,

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from connectors.storage.access import S3Access, put_bytes_if_absent
+from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects, list_objects
+from connectors.storage.writing import put_if_absent
 from schemas.activity import EVENT_ROWS, PROFILE_ROWS
 from schemas.ids import Partition, TenantName
 from schemas.layout import s3_uri
@@ -62,7 +63,7 @@ class Bucket:
         uris = []
         for file in archive_files(topic, partition, table, first_offset=first, end_offset=end):
             uris.append(s3_uri(self.name, str(file.key)))
-            put_bytes_if_absent(self.s3, file.content, uris[-1])
+            put_if_absent(self.s3.client(), self.name, str(file.key), file.content)
         return ArchiveWritten(topic=topic, partition=partition, first_offset=first, end_offset=end, files=tuple(uris))
 
     def keys(self, prefix: str = "activity/") -> set[str]:

@@ -6,9 +6,10 @@ import duckdb
 import pytest
 
 from connectors.lake.duck import connect, extension_path
-from connectors.storage import access, listing
-from connectors.storage.access import S3Access, exists, put_file, put_file_if_absent
-from connectors.storage.listing import delete_objects, list_objects
+from connectors.storage import listing, writing
+from connectors.storage.access import S3Access
+from connectors.storage.listing import delete_objects, exists, list_objects
+from connectors.storage.writing import put_file, put_if_absent
 from tests.unit.lake.support import BUCKET, limits, new_id
 
 
@@ -16,16 +17,16 @@ from tests.unit.lake.support import BUCKET, limits, new_id
 def test_a_name_is_written_once(
     s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int
 ) -> None:
-    monkeypatch.setattr(access, "SINGLE_PUT_BYTES", single_put_bytes)
-    monkeypatch.setattr(access, "PIECE_BYTES", 5 * 2**20)  # the least that S3 takes
+    monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", single_put_bytes)
+    monkeypatch.setattr(writing, "PIECE_BYTES", 5 * 2**20)  # the least that S3 takes
     key = f"once/{new_id()}"
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_bytes(b"a" * (11 * 2**20))
     second.write_bytes(b"b" * (6 * 2**20))
-    assert put_file_if_absent(s3, first, f"s3://{BUCKET}/{key}")
-    assert not put_file_if_absent(s3, second, f"s3://{BUCKET}/{key}")
+    assert put_if_absent(s3.client(), BUCKET, key, first)
+    assert not put_if_absent(s3.client(), BUCKET, key, second)
     assert s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"a" * (11 * 2**20)
-    put_file(s3, second, f"s3://{BUCKET}/{key}")
+    put_file(s3.client(), BUCKET, key, second)
     assert s3.client().head_object(Bucket=BUCKET, Key=key)["ContentLength"] == 6 * 2**20
 
 
@@ -44,8 +45,8 @@ def test_more_objects_than_a_page_are_listed_and_deleted(s3: S3Access, monkeypat
 def test_only_the_very_key_exists(s3: S3Access) -> None:
     key = f"exists/{new_id()}"
     s3.client().put_object(Bucket=BUCKET, Key=key + "-longer", Body=b"")
-    assert not exists(s3, BUCKET, key)
-    assert exists(s3, BUCKET, key + "-longer")
+    assert not exists(s3.client(), BUCKET, key)
+    assert exists(s3.client(), BUCKET, key + "-longer")
 
 
 def test_duckdb_gets_the_keys_of_the_credential_chain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,8 +13,9 @@ from connectors.lake import archive_users
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.archive_upkeep import DEFAULT_GRACE
-from connectors.storage.access import S3Access, put_file
+from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects
+from connectors.storage.writing import put_file
 from orchestration.context import Context
 from orchestration.control.upkeep import ArchiveKeeper
 from orchestration.platform.clock import now_ms
@@ -22,6 +24,9 @@ from schemas.ids import Partition, TenantName
 from schemas.layout import split_s3_uri
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from tests.unit.lake.archiving import ACME, HERE, Bucket, change, event
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 OTHER = Partition(0)
 SHOP = TenantName("shop")
@@ -110,10 +115,10 @@ def test_whoever_dies_in_between_leaves_what_the_next_one_goes_on_from(
     class Died(BaseException):
         pass
 
-    def die(s3: S3Access, path: Path, uri: str) -> None:
+    def die(client: "S3Client", bucket: str, key: str, path: Path) -> None:
         if not next(left, False):
             raise Died
-        put_file(s3, path, uri)
+        put_file(client, bucket, key, path)
 
     with monkeypatch.context() as patched:
         patched.setattr(archive_users, "put_file", die)

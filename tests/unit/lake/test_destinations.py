@@ -18,7 +18,7 @@ from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.s3_prefix import S3Prefix
 from connectors.sinks.selection import PinnedVersion
-from connectors.storage import access
+from connectors.storage import writing
 from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, RetriableError, UserError
@@ -145,7 +145,7 @@ def test_a_bucket_of_others_is_written_with_their_credentials_and_the_lake_read_
 def test_every_object_is_encrypted_and_kept_as_the_profile_says(
     case: Case, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int, proxy: FaultyProxy
 ) -> None:
-    monkeypatch.setattr(access, "SINGLE_PUT_BYTES", single_put_bytes)
+    monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", single_put_bytes)
     extra = {"ServerSideEncryption": "AES256", "StorageClass": "STANDARD_IA", "ACL": "bucket-owner-full-control"}
     manifest = case.export(S3Prefix(case.access(endpoint=proxy.endpoint), case.uri, extra=extra))
     whole(case, manifest)
@@ -175,7 +175,7 @@ def test_a_key_of_kms_is_asked_for_with_every_object_and_a_token_is_sent(
         to = S3Prefix(keys, "s3://encrypted/x", extra=extra)
         assert keys.client().list_objects_v2(Bucket="encrypted")["KeyCount"] == 0
         for name, most in (("one", 2**30), ("pieces", 0)):
-            monkeypatch.setattr(access, "SINGLE_PUT_BYTES", most)
+            monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", most)
             (tmp_path / name).write_bytes(b"content")
             to.put(tmp_path / name, name)
         assert to.put_manifest(b"{}")
@@ -290,7 +290,7 @@ def since(number: int, answer: Answer) -> Fault:
 def test_a_store_that_fails_every_third_request_gets_the_whole_export(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int, code: str
 ) -> None:
-    monkeypatch.setattr(access, "SINGLE_PUT_BYTES", single_put_bytes)
+    monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", single_put_bytes)
     proxy.fault = every(3, Answer(status=503, code=code))
     manifest = case.export(S3Prefix(case.access(endpoint=proxy.endpoint), case.uri))
     assert len(proxy.requests) >= 9
@@ -356,7 +356,7 @@ def test_an_upload_that_the_store_knows_no_more_is_made_again_by_a_repeat(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whether its end was done and the answer lost, or somebody has tidied up, the file itself tells."""
-    monkeypatch.setattr(access, "SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", 0)
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri)
     for done in (True, False):
         gone = Answer(status=404, code="NoSuchUpload", after=done)
@@ -404,8 +404,8 @@ def test_without_any_credentials_there_is_an_error_that_says_so(monkeypatch: pyt
 def test_an_upload_in_pieces_that_fails_is_given_up(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(access, "SINGLE_PUT_BYTES", 0)
-    monkeypatch.setattr(access, "PIECE_BYTES", 5 * MIB)
+    monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr(writing, "PIECE_BYTES", 5 * MIB)
     path = tmp_path / "large"
     path.write_bytes(b"a" * 11 * MIB)
     proxy.fault = lambda request: Answer(status=403, code="AccessDenied") if "partNumber=2" in request.path else None

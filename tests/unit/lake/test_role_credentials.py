@@ -15,12 +15,12 @@ import pytest
 from connectors.lake import role_keys
 from connectors.lake.duck import connect, rows_sql
 from connectors.lake.store import IcebergVersionStore
-from connectors.storage.access import S3Access, put_bytes_if_absent
+from connectors.storage.access import S3Access
 from connectors.storage.objects import ObjectStore
+from connectors.storage.writing import put_if_absent
 from schemas.columns import RowSchema
 from schemas.ids import Version
-from streams.config import StoreConfig
-from streams.staging import S3Store
+from streams.staging import staging_store
 from tests.servers.faulty_s3 import Answer, FaultyProxy, Request, faulty_proxy
 from tests.servers.role_credentials import RoleCredentials, role_credentials
 from tests.unit.lake.support import BUCKET, Parts, audience, limits, new_id, request, secret_of, users
@@ -78,7 +78,7 @@ def test_the_client_of_files_follows_the_role(door: Door) -> None:
 
 
 def test_the_client_of_workers_follows_the_role(door: Door) -> None:
-    store = S3Store(StoreConfig(endpoint=door.s3.endpoint, region="us-east-1", access_key="", secret_key=""))
+    store = staging_store(door.s3)
     key = f"role/{new_id()}"
     assert store.put_new(BUCKET, key, b"first")
     door.change()
@@ -89,7 +89,7 @@ def test_the_client_of_workers_follows_the_role(door: Door) -> None:
 def test_arrow_and_the_client_of_the_lake_follow_the_role(door: Door) -> None:
     key = f"role/{new_id()}"
     for number in range(2):
-        assert put_bytes_if_absent(door.s3, b"bytes", f"s3://{BUCKET}/{key}-{number}")
+        assert put_if_absent(door.s3.client(), BUCKET, f"{key}-{number}", b"bytes")
         with door.s3.filesystem().open_input_file(f"{BUCKET}/{key}-{number}") as file:
             assert file.read() == b"bytes"
         door.change()
@@ -157,7 +157,7 @@ def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(door: Door
     with connect(limits(tmp_path), door.s3) as connection:
         content = io.BytesIO()
         pq.write_table(pa.table({"user_id": ["21"]}), content)
-        put_bytes_if_absent(door.s3, content.getvalue(), f"s3://{BUCKET}/{key}")
+        put_if_absent(door.s3.client(), BUCKET, key, content.getvalue())
         door.change()
         end = time.monotonic() + LONG_S
         while connection.execute("SELECT current_setting('s3_access_key_id')").fetchone() != ("role",):

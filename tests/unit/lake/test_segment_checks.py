@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.storage.access import put_bytes_if_absent
+from connectors.storage.writing import put_if_absent
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.control.segment_checks import SegmentChecks
@@ -83,7 +83,7 @@ class Stream:
             pq.write_table(pa.table({"user_id": mine}), out)
             key = cut_key(request.cut_id, partition, hashlib.sha256(out.getvalue()).hexdigest())
             part = s3_uri(self._bucket.name, key)
-            put_bytes_if_absent(self._bucket.s3, out.getvalue(), part)
+            put_if_absent(self._bucket.s3.client(), self._bucket.name, key, out.getvalue())
         return SegmentCut(
             cut_id=request.cut_id,
             tenant=request.tenant,

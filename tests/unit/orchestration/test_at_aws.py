@@ -20,10 +20,10 @@ from orchestration.local.parts import aws_environment
 from orchestration.operations import doctor
 from orchestration.operations.availability import require_services
 from orchestration.operations.doctor import Diagnosis
-from orchestration.platform.object_store import store_config
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
-from streams.staging import S3Store
+from streams.staging import staging_store
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "muster-deploy.example.toml"
 AT_AWS = {
@@ -75,7 +75,7 @@ def test_each_client_of_s3_speaks_to_the_host_of_the_bucket_with_the_credentials
     clients = {
         "objects": context.objects._client,
         "lake": context.s3.client(),
-        "workers": S3Store(store_config(settings))._client,
+        "workers": staging_store(s3_access(settings))._objects._client,
     }
     for name, client in clients.items():
         url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": "lake-1", "Key": "k"}))
@@ -85,7 +85,7 @@ def test_each_client_of_s3_speaks_to_the_host_of_the_bucket_with_the_credentials
 
 def test_an_endpoint_of_ones_own_is_addressed_by_path(tmp_path: Path) -> None:
     local = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_S3_SECRET_KEY": "x"})
-    for client in (Context(local).s3.client(), S3Store(store_config(local))._client):
+    for client in (Context(local).s3.client(), staging_store(s3_access(local))._objects._client):
         url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": "lake", "Key": "k"}))
         assert (url.netloc, url.path) == ("127.0.0.1:18333", "/lake/k")
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from connectors.storage.access import S3Access
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.messages import DeadLetter, ImportEnded, ImportMessage, PartitionFailed, PartitionMaterialised, UserChunk
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS
-from streams.config import StoreConfig, WorkerConfig
+from streams.config import WorkerConfig
 from streams.materialiser import Materialiser
 from tests.fakes.fetches import fetched
 from tests.fakes.importer import FakeImport, abort, make_import, users
@@ -43,7 +44,7 @@ class Harness:
         self.offset = 0
         values: dict[str, Any] = {
             "bootstrap": "",
-            "store": StoreConfig(endpoint="", region="", access_key="", secret_key=""),
+            "store": S3Access(endpoint="", region=""),
             "staging_bucket": "staging",
             "temp": temp,
             "flush_after_s": 0.0,

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from faust.types import TP
 
+from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
 from schemas.errors import FatalError
 from schemas.ids import AudienceName, JobId, Partition, TenantName
@@ -44,7 +45,6 @@ from schemas.topics import (
 from segmentation.partitions.change_log import ChangeLog, told_of
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
-from streams.config import StoreConfig
 from streams.segments.app import SegmentWorker
 from streams.segments.inputs import RECORD_BYTES
 from streams.segments.tenants import Tenants
@@ -57,7 +57,7 @@ NOW_US = 1_795_608_000_000_000
 SHOP, BUYERS = TenantName("default"), AudienceName("buyers")
 GHOST = TenantName("ghost")
 CUT = JobId("0" * 26)
-STORE = StoreConfig(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="a", secret_key="b")
+STORE = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1", access_key="a", secret_key="b")
 NO_HISTORY: Any = None
 
 

@@ -1,0 +1,113 @@
+"""Writing whole objects, which every client of S3 here does in the same way. Errors are boto3's."""
+
+import itertools
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
+PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
+PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
+"""No arguments besides: an object as the bucket has it by default."""
+
+
+def put_file(client: "S3Client", bucket: str, key: str, path: Path) -> None:
+    """Store a file, in several pieces if it is large; what was there is replaced when the last byte has come."""
+    client.upload_file(str(path), bucket, key)
+
+
+def put_if_absent(
+    client: "S3Client",
+    bucket: str,
+    key: str,
+    body: bytes | Path,
+    *,
+    extra: Mapping[str, str] = PLAIN,
+    replace_empty: bool = False,
+) -> bool:
+    """Store bytes or a file under a key that nothing has yet. False if something has, which may be the same bytes.
+
+    One request for bytes and for files of up to `SINGLE_PUT_BYTES`; larger files go in pieces, which S3 completes under
+    the same condition. `extra`: arguments of boto3 for a new object, as for its encryption.
+    `replace_empty`: an object without a byte counts as absent. SeaweedFS keeps one of a client that dies between the
+    head and the body of its PUT.
+    """
+    if _put_if({"IfNoneMatch": "*"}, client, bucket, key, body, extra):
+        return True
+    if not replace_empty:
+        return False
+    found = client.head_object(Bucket=bucket, Key=key)
+    return not found["ContentLength"] and _put_if({"IfMatch": found["ETag"]}, client, bucket, key, body, extra)
+
+
+def may_write(client: "S3Client", bucket: str, key: str, *, extra: Mapping[str, str] = PLAIN) -> None:
+    """Ask whether an object may be written, with everything that this takes, and write none.
+
+    An upload in pieces is begun and given up: until its end nobody sees anything of it.
+    """
+    _give_up(client, bucket, key, _begin(client, bucket, key, extra))
+
+
+def _put_if(
+    condition: Mapping[str, str],
+    client: "S3Client",
+    bucket: str,
+    key: str,
+    body: bytes | Path,
+    extra: Mapping[str, str],
+) -> bool:
+    from botocore.exceptions import ClientError
+
+    arguments: dict[str, Any] = {**condition, **extra}
+    try:
+        if isinstance(body, bytes):
+            client.put_object(Bucket=bucket, Key=key, Body=body, **arguments)
+        elif body.stat().st_size > SINGLE_PUT_BYTES:
+            _put_pieces(condition, client, bucket, key, body, extra)
+        else:
+            with body.open("rb") as stream:
+                client.put_object(Bucket=bucket, Key=key, Body=stream, **arguments)
+    except ClientError as exc:
+        if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.PRECONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def _put_pieces(
+    condition: Mapping[str, Any], client: "S3Client", bucket: str, key: str, path: Path, extra: Mapping[str, str]
+) -> None:
+    upload = _begin(client, bucket, key, extra)
+    try:
+        pieces: list[CompletedPartTypeDef] = []
+        with path.open("rb") as stream:
+            for number in itertools.count(1):
+                if not (piece := stream.read(PIECE_BYTES)):
+                    break
+                answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=piece)
+                pieces.append({"ETag": answer["ETag"], "PartNumber": number})
+        client.complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": pieces}, **condition
+        )
+    except BaseException:
+        _give_up(client, bucket, key, upload)
+        raise
+
+
+def _begin(client: "S3Client", bucket: str, key: str, extra: Mapping[str, Any]) -> str:
+    return client.create_multipart_upload(Bucket=bucket, Key=key, **extra)["UploadId"]
+
+
+def _give_up(client: "S3Client", bucket: str, key: str, upload: str) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    # What went wrong is worth more than that this went wrong too, and whoever may write need not be allowed to give up.
+    with suppress(BotoCoreError, ClientError):
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
