@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestration.catalog.segments import SegmentStore
     from segmentation.history import History
     from segmentation.versions import VersionStore
+    from streams.staging import StagingStore
 
 IMPORT_MACHINE: Final = "ImportAudience"
 EXPORT_MACHINE: Final = "ExportAudience"
@@ -121,6 +122,13 @@ class Context:
         from connectors.storage.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
 
         return ObjectStore(self.s3)
+
+    @cached_property
+    def staging(self) -> "StagingStore":
+        """What stream workers have staged. Beyond the retries of `objects` there are none: whoever asks asks again."""
+        from streams.staging import S3StagingStore  # noqa: PLC0415  # as above
+
+        return S3StagingStore(self.objects, give_up_after_s=0)
 
     @property
     def s3(self) -> S3Access:

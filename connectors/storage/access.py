@@ -1,4 +1,4 @@
-"""How the lake bucket is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB."""
+"""How an object store is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB, and its clients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

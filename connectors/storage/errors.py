@@ -25,9 +25,9 @@ SKEWED: Final = "RequestTimeTooSkewed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFault:
-    """What boto3 raised, by who is to blame.
+    """What boto3 raised. `code` is the store's if it answered, else the name of the exception.
 
-    `code` is the one that the store `answered`, else the name of boto3's exception. `answer` is boto3's response.
+    `answer` is the response as boto3 has it.
     """
 
     kind: Literal["answered", "silent", "no credentials", "bad request"]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-import boto3
 import duckdb
 
+from connectors.storage.access import ORDINARY, S3Access, new_client
 from orchestration import kinds as steps
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing
@@ -37,7 +37,7 @@ def warm() -> None:
     duckdb.default_connection().close()  # made by the import, with a thread; another is made when one is wanted
     warm_hashing()
     # boto3 keeps the description of a service in its session. The keys are nobody's, and no connection is opened.
-    boto3.client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106
+    new_client(S3Access(endpoint="", region="us-east-1", access_key="none", secret_key="none"), ORDINARY)  # noqa: S106
 
 
 def _handlers() -> list[str]:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.request import urlopen
 
 from connectors.private_files import replace_private
+from connectors.storage.access import ClientOptions, new_client
 from orchestration.local.home import as_toml
 from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError, UserError
 
@@ -132,22 +134,8 @@ def webhook_token(settings: Settings) -> str:
 
 def s3_client(settings: Settings, *, timeout_s: float = 10.0, attempts: int = 3) -> "S3Client":
     """S3 client with the deployment's credentials."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=settings.s3_secret_key.reveal(),
-        config=Config(
-            connect_timeout=timeout_s,
-            read_timeout=timeout_s,
-            retries={"total_max_attempts": attempts},
-            s3={"addressing_style": "path"},
-        ),
-    )
+    options = ClientOptions(connect_timeout_s=timeout_s, read_timeout_s=timeout_s, attempts=attempts)
+    return new_client(s3_access(settings), options)
 
 
 def gateway_answers(settings: Settings) -> bool:

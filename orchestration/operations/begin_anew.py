@@ -145,16 +145,13 @@ def _topic(context: "Context", topic: str) -> TopicFound:
 
 
 async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]:
-    from orchestration.platform.object_store import s3_access
     from streams.segments import checkpoints
     from streams.segments.log_identity import is_of
     from streams.segments.log_reader import LogReader
-    from streams.staging import staging_store
 
     settings, other = context.settings, []
-    store = staging_store(s3_access(settings))
     for partition in map(Partition, range(settings.partitions)):
-        checkpoint = checkpoints.latest(store, settings.staging_bucket, partition)
+        checkpoint = checkpoints.latest(context.staging, settings.staging_bucket, partition)
         if checkpoint is None or checkpoint.era < era:  # it is begun anew beside such a one
             continue
         log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)

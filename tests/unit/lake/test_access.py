@@ -1,5 +1,6 @@
 """Writes that happen once, also in pieces, and listings and deletions beyond one page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -7,9 +8,11 @@ import pytest
 
 from connectors.lake.duck import connect, extension_path
 from connectors.storage import listing, writing
-from connectors.storage.access import S3Access
+from connectors.storage.access import OCTETS, ORDINARY, ClientOptions, S3Access, new_client
 from connectors.storage.listing import delete_objects, exists, list_objects
 from connectors.storage.writing import put_file, put_if_absent
+from streams.staging import OPTIONS
+from tests.servers.faulty_s3 import faulty_proxy
 from tests.unit.lake.support import BUCKET, limits, new_id
 
 
@@ -79,3 +82,36 @@ def test_no_extension_but_that_of_the_wheel_is_loaded_without_a_signature(tmp_pa
                 connection.execute("SET allow_unsigned_extensions = true")
             with pytest.raises(duckdb.Error, match="signature"):
                 connection.execute(f"LOAD '{forged}'")
+
+
+@pytest.mark.parametrize("how", ["bytes", "file", "pieces"])
+def test_an_empty_object_is_replaced_once_where_it_counts_as_absent(
+    s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "pieces":
+        monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", 0)
+    (tmp_path / "first").write_bytes(b"first")
+    body = b"first" if how == "bytes" else tmp_path / "first"
+    client, key = s3.client(), f"empty/{new_id()}"
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    assert not put_if_absent(client, BUCKET, key, body)
+    assert put_if_absent(client, BUCKET, key, body, replace_empty=True)
+    assert not put_if_absent(client, BUCKET, key, b"second", replace_empty=True)
+    assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"first"
+
+
+@pytest.mark.parametrize(
+    ("options", "signed", "checksums"),
+    [(ORDINARY, True, False), (OPTIONS, False, False), (ClientOptions(checksums=True), True, True)],
+    ids=["ordinary", "staging", "lake"],
+)
+def test_a_client_names_signs_and_checks_what_it_sends_as_its_options_say(
+    s3: S3Access, options: ClientOptions, *, signed: bool, checksums: bool
+) -> None:
+    with faulty_proxy(s3.endpoint) as proxy:
+        client = new_client(replace(s3, endpoint=proxy.endpoint), options)
+        client.put_object(Bucket=BUCKET, Key=f"options/{new_id()}", Body=b"content")
+        (sent,) = [{name.lower(): value for name, value in request.headers.items()} for request in proxy.requests]
+    assert sent["content-type"] == OCTETS
+    assert (sent["x-amz-content-sha256"] != "UNSIGNED-PAYLOAD") is signed
+    assert any(name.startswith("x-amz-checksum-") for name in sent) is checksums
