@@ -203,7 +203,7 @@ def default_line(basis: Basis) -> str:
     patient = max(mib for mib in range(1, 4096) if max(timeouts(mib * MIB).values()) <= FUNCTION_LONGEST_S)
     return (
         f"- by the rates, with one worker for everything: {fifteen}\n"
-        f"- with a tenth of the rates, as the states are timed (`steps/timeouts.py`): up to {patient} MiB\n"
+        f"- with a tenth of the rates, as the states are timed (`kinds/timeouts.py`): up to {patient} MiB\n"
         f"- by the largest disk of a function, {FUNCTION_DISK_MOST_MIB:,} MiB, on which files lie {COPIES} times while "
         f"they are sorted: up to {disk:,} MiB\n\n"
         f"**The default is {most // MIB} MiB**, below all of them: {rows / 1e6:.1f} M rows of the measured shape, for\n"
