@@ -192,7 +192,7 @@ def test_a_broker_that_is_not_there_is_an_outage(
 ) -> None:
     for waits in (
         "connectors.publishing.producer.METADATA_TIMEOUT_S",
-        "connectors.kafka.log_ends.REQUEST_TIMEOUT_S",
+        "connectors.kafka.log_ends.TIMEOUT_S",
         "connectors.kafka.topic_ids.TIMEOUT_S",
     ):
         monkeypatch.setattr(waits, 0.5)
