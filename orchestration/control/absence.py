@@ -15,29 +15,26 @@ from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
 
-LOOK_EVERY_MS: Final = 1_000
 AGAIN_MS: Final = ABSENCE_FRESH_MS // 3
 """What is not said again counts no longer: the relay may be gone."""
 _log = logging.getLogger(__name__)
 
 
 class WorkerAbsence:
-    """Looks at the groups of the jobs that wait for workers, about once a second."""
+    """Watches the groups of the jobs that wait for workers."""
 
     def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
         self._context = context
         self._groups = {False: group, True: activity_group}
         self._since_ms: dict[bool, int] = {}
-        self._looked_ms = 0
 
-    def look(self, jobs: Iterable[Job], now_ms: int) -> None:
+    def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
         """Write what has changed. While Kafka does not answer, nothing is said of the workers."""
         waiting = [job for job in jobs if job.state == "AWAITING"]
         needed = {_of_activity(job) for job in waiting}
         self._since_ms = {of: since for of, since in self._since_ms.items() if of in needed}
-        if not waiting or now_ms - self._looked_ms < LOOK_EVERY_MS:
+        if not waiting:
             return
-        self._looked_ms = now_ms
         for of_activity in needed:
             try:
                 serving = self._groups[of_activity].serving()

@@ -7,13 +7,10 @@
    one may have left an older message behind a newer one. Less and less often, as nothing may help.
 4. A snapshot that waits: partitions are asked again. Those that have answered pass that over; a request that an owner
    has taken with it into its death does no harm.
-
-In a thread of its own: a lake that hangs must not keep task tokens from being answered.
 """
 
 import itertools
 import logging
-import threading
 from typing import Final
 
 from connectors.publishing.activations import ActivationSender
@@ -21,9 +18,8 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.context import Context
-from orchestration.control.rounds import go_round
+from orchestration.control.periodic import Lane, PeriodicTask
 from orchestration.kinds.snapshot.ask import request_of
-from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
@@ -31,52 +27,54 @@ from schemas.segment_messages import AudienceActivated
 from segmentation.rules.records import rule_from_json
 from segmentation.rules.references import names
 
-LOOK_S: Final = 0.5
-AUDIENCES_EVERY_MS: Final = 2_000
-CONTRADICTED_EVERY_MS: Final = 10_000
-SNAPSHOTS_EVERY_MS: Final = 30_000
 AGAIN_AFTER_MS: Final = 30_000
 """Before a worker is told again; then twice as long each time."""
 _log = logging.getLogger(__name__)
 
 
 class Activations:
-    """Goes round until `stop` is set. Its steps are numbered as in the module's docstring."""
+    """Tells workers. Its steps are numbered as in the module's docstring."""
 
-    def __init__(self, context: Context, stop: threading.Event) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._stop = stop
         self._sender = ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions)
-        self._looked_ms = {"audiences": 0, "contradicted": 0, "snapshots": 0}
         self._again: dict[JobId, tuple[int, int]] = {}  # when it may be told again, and how long to wait then
 
-    def start(self) -> None:
-        """Begin, in a thread."""
-        go_round(lambda: self.look(now_ms()), name="activations", every_s=LOOK_S, stop=self._stop)
+    def lane(self) -> Lane:
+        """The steps, which run one after another."""
+        return Lane(
+            name="activations",
+            tasks=(
+                PeriodicTask(name="activations", every_s=0.5, run=self.tell, at_once=True),
+                PeriodicTask(name="audiences", every_s=2, run=lambda _: self.tell_of_audiences(), at_once=True),
+                PeriodicTask(name="contradictions", every_s=10, run=self.tell_again, at_once=True),
+                PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.ask_again(), at_once=True),
+            ),
+        )
 
-    def look(self, now: int) -> None:
-        """Tell what is due. What fails for one tenant is logged, and tried again. Raises as the catalog does."""
+    def tell(self, now: int) -> None:
+        """Steps 1 and 2. What fails for one tenant is logged, and tried again."""
         for tenant, due in itertools.groupby(self._context.activations.unsent(), lambda one: one.tenant):
             with bound(tenant=tenant):
                 self._tell(list(due), now)
-        if self._is_time("audiences", AUDIENCES_EVERY_MS, now):
-            for tenant in self._context.audiences.tenants():
-                with bound(tenant=tenant):
-                    self._tell_of_audiences(tenant)
-        if self._is_time("contradicted", CONTRADICTED_EVERY_MS, now):
-            for segment in self._context.activations.contradicted():
-                self._tell_again(segment, now)  # 3
-        if self._is_time("snapshots", SNAPSHOTS_EVERY_MS, now):
-            for job in self._context.jobs.live():
-                if job.segment is not None and job.state == "AWAITING":
-                    with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant):
-                        self._ask_again(job)  # 4
 
-    def _is_time(self, what: str, every_ms: int, now: int) -> bool:
-        if now - self._looked_ms[what] < every_ms:
-            return False
-        self._looked_ms[what] = now
-        return True
+    def tell_of_audiences(self) -> None:
+        """Step 1, for the rules that are evaluated already."""
+        for tenant in self._context.audiences.tenants():
+            with bound(tenant=tenant):
+                self._tell_of_audiences(tenant)
+
+    def tell_again(self, now: int) -> None:
+        """Step 3."""
+        for segment in self._context.activations.contradicted():
+            self._tell_again(segment, now)
+
+    def ask_again(self) -> None:
+        """Step 4."""
+        for job in self._context.jobs.live():
+            if job.segment is not None and job.state == "AWAITING":
+                with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant):
+                    self._ask_again(job)
 
     def _tell(self, due: list[Activation], now: int) -> None:
         try:

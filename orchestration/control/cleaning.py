@@ -1,26 +1,22 @@
 """What ended exports leave: what they held is released, and files that no manifest names are removed.
 
-Once soon after the end, and once more an hour later, for a writer that was frozen meanwhile. In threads of its own: a
-destination that says nothing for minutes must not keep task tokens from being answered, nor other exports waiting.
+Once soon after the end, and once more an hour later, for a writer that was frozen meanwhile. Several at a time: a
+destination that says nothing for minutes must not keep other exports waiting.
 """
 
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from orchestration.catalog.records import Export
 from orchestration.context import Context
 from orchestration.control.executions import stop_execution
-from orchestration.control.rounds import go_round
 from orchestration.kinds.export.clean_up import clean_up
-from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bound
 from schemas.topics import HOUR_MS
 
-LOOK_S: Final = 5.0
 SWEEP_AFTER_MS: Final = 5_000
 SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
 RETRY_AFTER_MS: Final = 30_000
@@ -30,24 +26,19 @@ _log = logging.getLogger(__name__)
 
 
 class ExportCleaner:
-    """Goes round until `stop` is set."""
+    """Sweeps exports."""
 
-    def __init__(self, context: Context, stop: threading.Event) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._stop = stop
+        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner")
         self._next_turn_ms: dict[JobId, int] = {}
 
-    def start(self) -> None:
-        """Begin, in a thread."""
-        pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner")
-        go_round(lambda: self.look(now_ms(), pool), name="export-cleaner", every_s=LOOK_S, stop=self._stop)
-
-    def look(self, now: int, pool: ThreadPoolExecutor) -> None:
+    def tick(self, now: int) -> None:
         """Sweep what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
         ended = self._context.exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
         self._next_turn_ms = {e.export_id: self._next_turn_ms.get(e.export_id, 0) for e in ended}
         due = [export for export in ended if now >= self._next_turn_ms[export.export_id]]
-        for done in [pool.submit(self._sweep, export, now) for export in due]:
+        for done in [self._pool.submit(self._sweep, export, now) for export in due]:
             done.result()
 
     def _sweep(self, export: Export, now: int) -> None:

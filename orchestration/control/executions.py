@@ -35,7 +35,7 @@ class Executions:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def look(self, job: Job, now_ms: int) -> None:
+    def tick(self, job: Job, now_ms: int) -> None:
         """Do what is due for a live job. What the engine refuses is logged; the next look tries again."""
         if not is_grown(job, now_ms):
             return

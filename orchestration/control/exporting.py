@@ -41,8 +41,8 @@ class ExportSweeper:
         self._context = context
         self._turns = TakingTurns()
 
-    def look(self, now: int) -> None:
-        """Do what is due; what fails is logged, and the next look tries again."""
+    def tick(self, now: int) -> None:
+        """Do what is due; what fails is logged, and the next tick tries again."""
         live = self._context.exports.live()
         asked = self._turns.take(export.export_id for export in live if is_grown(export, now))
         for export in live:

@@ -16,26 +16,23 @@ from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.kinds.send import import_topic
 
-LOOK_EVERY_MS: Final = 1_000
 STAGE: Final = "materialise"
 _log = logging.getLogger(__name__)
 
 
 class StreamLag:
-    """Keeps the stage `materialise` of the jobs that are being sent or awaited, about once a second."""
+    """Keeps the stage `materialise` of the jobs that are being sent or awaited."""
 
     def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
         self._context = context
         self._group = group
         self._activity_group = activity_group
-        self._looked_ms = 0
 
-    def look(self, jobs: Iterable[Job], now_ms: int) -> None:
+    def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
         """Write what has changed. An outage of Kafka is logged and costs nothing but the progress."""
         moving = [job for job in jobs if _is_sent(job)]
-        if not moving or now_ms - self._looked_ms < LOOK_EVERY_MS:
+        if not moving:
             return
-        self._looked_ms = now_ms
         kinds = {job.kind != "audience" for job in moving}
         groups = [
             group for activity, group in ((False, self._group), (True, self._activity_group)) if activity in kinds

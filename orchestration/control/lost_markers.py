@@ -25,7 +25,6 @@ from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_key, result_key
 from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
 
-LOOK_EVERY_MS: Final = 10_000
 LOST_AFTER_MS: Final = 60_000
 """An announcement is in the catalog within a second; the broker's high watermark may lag for a few."""
 _Suspect = tuple[JobId, Attempt, Partition]
@@ -50,15 +49,13 @@ class LostMarkers:
     def __init__(self, context: Context, offsets: Offsets) -> None:
         self._context = context
         self._offsets = offsets
-        self._looked_ms = 0
         self._since_ms: dict[_Suspect, int] = {}
 
-    def look(self, jobs: Iterable[Job], now_ms: int) -> None:
-        """Do what is due. A server that does not answer is logged, and the next look tries again."""
+    def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
+        """Do what is due. A server that does not answer is logged, and the next tick tries again."""
         waiting = [job for job in jobs if job.state == "AWAITING" and job.segment is None]
-        if not waiting or now_ms - self._looked_ms < LOOK_EVERY_MS:
+        if not waiting:
             return
-        self._looked_ms = now_ms
         try:
             committed, ends = self._offsets.committed(), self._offsets.ends()
             suspects = [found for job in waiting for found in self._suspects(job, committed, ends)]

@@ -18,7 +18,6 @@ from schemas.ids import JobId
 from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 
-LOOK_EVERY_MS: Final = HOUR_MS
 SETTLED_MS: Final = HOUR_MS // 6
 """A job that ended so long ago was swept, and what its workers had in hand has been staged."""
 _IMPORT: Final = re.compile(rf"(?:{IMPORTS_PREFIX}|{INTENTS_PREFIX}[^/]+/\d+/)([0-9a-z]{{26}})\b")
@@ -26,17 +25,13 @@ _log = logging.getLogger(__name__)
 
 
 class Orphans:
-    """Removes orphans, at most once an hour."""
+    """Removes orphans."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._looked_ms = 0
 
-    def look(self, now_ms: int) -> None:
-        """Remove what is due. A store that is away is logged, and the next look tries again."""
-        if now_ms - self._looked_ms < LOOK_EVERY_MS:
-            return
-        self._looked_ms = now_ms
+    def tick(self, now_ms: int) -> None:
+        """Remove what is due. A store that is away is logged, and the next tick tries again."""
         objects, bucket = self._context.objects, self._context.settings.staging_bucket
         over: dict[str, bool] = {}
         gone: list[str] = []

@@ -1,52 +1,41 @@
 """Partitions that workers of segments refuse, as their checkpoint is of a Kafka that is no more.
 
 A worker says so and ends, too soon for who reads its metrics. All checkpoints are read when the relay begins, whenever
-the log of changes is another one than before, and once a minute until none is refused any more; else none is.
-In a thread of its own: checkpoints are large.
+the log of changes is another one than before, and at every tick until none is refused any more; else none is.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from connectors.kafka.topic_ids import TopicIds
 from orchestration.context import Context
-from orchestration.control.rounds import go_round
 from orchestration.operations.begin_anew import of_another_log
 from schemas.ids import Partition
 from schemas.metrics import OTHER_LOG, Sample
 from schemas.topics import MEMBERSHIP_CHANGES
 
-LOOK_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
 class OtherLogs:
-    """Looks until `stop` is set."""
+    """Reads checkpoints."""
 
     def __init__(
         self,
         context: Context,
-        stop: threading.Event,
         topic_id: Callable[[str], str] | None = None,
         refused: Callable[[], Sequence[Partition]] | None = None,
     ) -> None:
-        self._stop = stop
         self._topic_id = topic_id or TopicIds(context.settings.kafka_bootstrap).of
         self._refused = refused or (lambda: of_another_log(context))
         self._looked_at: str | None = None
         self._found: Sequence[Partition] = ()
 
-    def start(self) -> None:
-        """Begin, in a thread."""
-        go_round(self.look, name="other-logs", every_s=LOOK_S, stop=self._stop, at_once=True)
-
     def samples(self) -> list[Sample]:
         """The gauge, from any thread; none before the first look."""
         return [] if self._looked_at is None else [Sample(metric=OTHER_LOG, value=len(self._found))]
 
-    def look(self) -> None:
+    def tick(self) -> None:
         """Raises as Kafka and the lake do."""
         topic_id = self._topic_id(MEMBERSHIP_CHANGES)
         if topic_id != self._looked_at or self._found:

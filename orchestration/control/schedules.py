@@ -20,9 +20,8 @@ from orchestration.control.executions import RUNNING, describe
 from orchestration.operations.schedules import registered, start_run
 from schemas.errors import FatalError, MusterError, RetriableError
 from schemas.ids import JobId
-from schemas.log_ids import bind, bound
+from schemas.log_ids import bind
 
-LOOK_EVERY_MS: Final = 1_000
 AGAIN_AFTER_MS: Final = 15_000
 """A start that failed is not tried more often than this."""
 _log = logging.getLogger(__name__)
@@ -33,22 +32,17 @@ class Schedules:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._looked_ms = 0
         self._not_before_ms: dict[JobId, int] = {}
 
-    def look(self, now_ms: int) -> None:
+    def tick(self, now_ms: int) -> None:
         """Start what is due. Raises `RetriableError` CATALOG_UNAVAILABLE; anything else is logged and tried again."""
-        if now_ms - self._looked_ms < LOOK_EVERY_MS:
-            return
-        self._looked_ms = now_ms
-        with bound():
-            for schedule in self._context.schedules.due(now_ms):
-                bind(tenant=schedule.tenant)
-                if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
-                    self._run(schedule, now_ms)
-            for schedule in self._context.schedules.unsettled():
-                bind(tenant=schedule.tenant)
-                self._settle(schedule)
+        for schedule in self._context.schedules.due(now_ms):
+            bind(tenant=schedule.tenant)
+            if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
+                self._run(schedule, now_ms)
+        for schedule in self._context.schedules.unsettled():
+            bind(tenant=schedule.tenant)
+            self._settle(schedule)
 
     def _run(self, schedule: Schedule, now_ms: int) -> None:
         try:

@@ -5,18 +5,16 @@
 2. It is checked as `muster segments check` checks all partitions.
 3. Its next check is of its next partition; of the same where users differed, until they do not.
 
-In a thread of its own: a check waits for workers and for the archive. Several relays check more often.
+Several relays check more often.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from orchestration.catalog.segment_records import Segment
 from orchestration.context import Context
-from orchestration.control.rounds import go_round
 from orchestration.operations.segment_check import Checked, check
 from schemas.errors import MusterError
 from schemas.ids import JobId, Partition
@@ -39,32 +37,23 @@ class _Looked:
 
 
 class SegmentChecks:
-    """Goes round until `stop` is set. Its steps are numbered as in the module's docstring."""
+    """Checks segments. Its steps are numbered as in the module's docstring."""
 
-    def __init__(
-        self, context: Context, stop: threading.Event, counters: Counters, check_: Check | None = None
-    ) -> None:
+    def __init__(self, context: Context, counters: Counters, check_: Check | None = None) -> None:
         self._context = context
-        self._stop = stop
         self._counters = counters
         self._check = check_ or (lambda of, only: check(context, of.tenant, of.name, TIMEOUT_S, only=only))
-        self._every_s = 60.0 * context.settings.segment_check_minutes
         self._turns = 0
         self._looked: dict[JobId, _Looked] = {}
 
-    def start(self) -> None:
-        """Begin, in a thread, unless the settings say never."""
-        if self._every_s > 0:
-            go_round(self.look, name="segment-checks", every_s=self._every_s, stop=self._stop)
-
     def samples(self) -> list[Sample]:
         """The gauge, from any thread; none where nothing is checked."""
-        if self._every_s <= 0:
+        if self._context.settings.segment_check_minutes <= 0:
             return []
         found = sum(one.mismatches for one in list(self._looked.values()))
         return [Sample(metric=SEGMENT_MISMATCHES, value=found)]
 
-    def look(self) -> None:
+    def tick(self) -> None:
         """Check what is next. Raises as the catalog does."""
         active = [one.segment for one in self._context.segments.standing() if one.segment.state == "active"]
         self._looked = {of.segment_id: self._looked.get(of.segment_id, _Looked()) for of in active}

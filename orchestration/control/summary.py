@@ -5,14 +5,11 @@ with labels are one number here: the worst partition, all parts that cannot be r
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
-from orchestration.control.rounds import go_round
 from schemas.metrics import LAG, SUMMARY_FIELD, Sample
 
-PERIOD_S: Final = 60.0
 LARGEST: Final = frozenset({LAG.name})
 """Of these the largest sample counts, of all others the sum of them."""
 _log = logging.getLogger(__name__)
@@ -28,10 +25,6 @@ def summary(samples: Iterable[Sample]) -> dict[str, float]:
     return found
 
 
-def tell_every_minute(read: Callable[[], Iterable[Sample]], stop: threading.Event) -> None:
-    """Log the summary until `stop` is set, in a thread of its own."""
-
-    def tell() -> None:
-        _log.info("metrics", extra={SUMMARY_FIELD: summary(read())})
-
-    go_round(tell, name="summary", every_s=PERIOD_S, stop=stop, at_once=True)
+def tell(samples: Iterable[Sample]) -> None:
+    """Log the summary."""
+    _log.info("metrics", extra={SUMMARY_FIELD: summary(samples)})

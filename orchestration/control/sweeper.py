@@ -5,11 +5,7 @@
 2. A job older than `MAX_JOB_AGE_S` fails with JOB_TOO_OLD: the messages that it depends on will soon be gone.
 3. A final job: workers are told to drop what they hold (abort markers), then its staged data is deleted, and the
    local file that was uploaded for it. The execution of a cancelled one is stopped.
-4. Old versions are expired by the retention of their audience: each audience about once an hour, one a look, so that
-   nobody waits long for an answer meanwhile.
-5. Orphans in the staging bucket are removed (`orphans`).
-6. Notifications that were delivered or given up are forgotten when they are old.
-Exports are `exporting`'s, and what they leave is `cleaning`'s.
+Exports are `exporting`'s, and what they leave is `cleaning`'s; old versions are `expiry`'s, orphans `orphans`'.
 """
 
 import json
@@ -20,55 +16,35 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.publishing.importer import publish_aborted
 from connectors.publishing.producer import KafkaTopicLog
-from orchestration.catalog.auditing import record, record_automatic
+from orchestration.catalog.auditing import record_automatic
 from orchestration.catalog.records import Job, JobError
 from orchestration.context import Context
 from orchestration.control.executions import Executions, is_grown, stop_execution
-from orchestration.control.exporting import ExportSweeper
-from orchestration.control.orphans import Orphans
 from orchestration.control.taking_turns import TakingTurns
 from orchestration.kinds.send import import_topic
 from orchestration.kinds.snapshot.ask import cut_id_of
 from orchestration.kinds.view import view
-from orchestration.operations.audiences import expire
 from schemas.errors import MusterError
-from schemas.ids import Attempt, JobId
+from schemas.ids import Attempt
 from schemas.layout import UPLOADS_PREFIX, cut_prefix, staging_prefix
-from schemas.log_ids import bind, bound
+from schemas.log_ids import bind
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.jobs import Change
 
-LOOK_EVERY_MS: Final = 5_000
 SWEEP_AFTER_MS: Final = 5_000
-EXPIRE_EVERY_MS: Final = 3_600_000
-FORGET_EVERY_MS: Final = 3_600_000
-NOTIFICATIONS_KEPT_MS: Final = 30 * 24 * 3600 * 1000
-"""More than `UNTOLD_WITHIN_MS`: a job without a row would be told of again."""
 _log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Looks at all jobs every few seconds. Its steps are numbered as in the module's docstring."""
+    """Looks at all jobs. Its steps are numbered as in the module's docstring."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._executions = Executions(context)
         self._turns = TakingTurns()
-        self._orphans = Orphans(context)
-        self._exports = ExportSweeper(context)
-        self._looked_ms = 0
-        self._expired_ms: dict[JobId, int] = {}
-        self._forgot_ms = 0
 
-    def look(self, now_ms: int) -> None:
-        """Do what is due; a failure is logged, and the next look tries again."""
-        with bound():
-            self._look(now_ms)
-
-    def _look(self, now_ms: int) -> None:
-        if now_ms - self._looked_ms < LOOK_EVERY_MS:
-            return
-        self._looked_ms = now_ms
+    def tick(self, now_ms: int) -> None:
+        """Do what is due; a failure is logged, and the next tick tries again."""
         live = self._context.jobs.live()
         asked = self._turns.take(job.job_id for job in live if is_grown(job, now_ms))
         for job in live:
@@ -76,33 +52,10 @@ class Sweeper:
             if now_ms - job.created_at_ms > MAX_JOB_AGE_S * 1000 and job.state != "PUBLISHING":
                 self._end_old(job, now_ms)  # 2
             elif job.job_id in asked:
-                self._executions.look(job, now_ms)  # 1
+                self._executions.tick(job, now_ms)  # 1
         for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
             bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
             self._sweep(job, now_ms)  # 3
-        self._exports.look(now_ms)
-        self._expire_one(now_ms)  # 4
-        self._orphans.look(now_ms)  # 5
-        if now_ms - self._forgot_ms > FORGET_EVERY_MS:  # 6
-            self._context.outbox.forget(written_before_ms=now_ms - NOTIFICATIONS_KEPT_MS)
-            self._forgot_ms = now_ms
-
-    def _expire_one(self, now_ms: int) -> None:
-        audiences = self._context.audiences.all(awaited=True)  # what failed may have left files
-        self._expired_ms = {a.audience_id: self._expired_ms.get(a.audience_id, 0) for a in audiences}
-        due = next((a for a in audiences if now_ms - self._expired_ms[a.audience_id] > EXPIRE_EVERY_MS), None)
-        if due is None:
-            return
-        self._expired_ms[due.audience_id] = now_ms
-        try:
-            gone = expire(self._context, due, versions=None, days=None)
-        except MusterError as exc:
-            _log.warning("versions of %s/%s could not be expired: %s", due.tenant, due.name, exc)
-            return
-        if gone.versions or gone.files:
-            _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)
-            expired = {"versions": list(gone.versions), "files": gone.files}
-            record(self._context.audit, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
 
     def _forget_cuts(self, job: Job) -> None:
         for attempt in range(1, job.attempt + 1):

@@ -167,7 +167,7 @@ def relay_of_segments(context: Context) -> Iterator[None]:
     threads = [threading.Thread(target=consumer.run) for consumer in consumers]
     for thread in threads:
         thread.start()
-    Activations(context, stop).start()
+    Activations(context).lane().start(stop)
     try:
         yield
     finally:

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import orchestration.control.__main__ as relay
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
+from orchestration.control import table
 from tests.simulation.building import build_version, compare, part_rows
 from tests.simulation.catalog import required
 from tests.simulation.log import Backlog, Consumer, Producer
@@ -55,7 +55,7 @@ class Idle:
     def finish(self, **_: object) -> None:
         pass
 
-    def look(self, *_: object) -> None:
+    def tick(self, *_: object) -> None:
         pass
 
     def announce(self) -> None:
@@ -139,12 +139,10 @@ def patched() -> Iterator[Holder]:
         "orchestration.notifications.notices.Notices.of_job": lambda *_: [],
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the relay that imports do not need
-        "orchestration.control.sweeper.Sweeper._expire_one": lambda *_: None,
-        "orchestration.control.sweeper.ExportSweeper": Idle,
     }
-    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules"):
-        replaced[f"{relay.__name__}.{name}"] = Idle
-    replaced[f"{relay.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
+    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportSweeper", "Expiry"):
+        replaced[f"{table.__name__}.{name}"] = Idle
+    replaced[f"{table.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
     with ExitStack() as stack:
         disabled = logging.root.manager.disable
         logging.disable(logging.CRITICAL)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from orchestration.context import Context
-from orchestration.control.__main__ import _go_round
 from orchestration.control.progress import progress_fold
+from orchestration.control.table import jobs_lane
 from tests.simulation.kernel import Kernel, Process
 
 SLOWER = 50
@@ -26,13 +26,15 @@ class Event:
     def clear(self) -> None:
         pass
 
-    def wait(self, timeout_s: float) -> None:
+    def wait(self, timeout_s: float) -> bool:
         self._kernel.sleep(SLOWER * timeout_s * self._kernel.random.uniform(0.5, 2.0))
+        return False
 
 
 def run_relay(context: Context, kernel: Kernel) -> None:
     """Runs until its process is killed, or a thread of it has failed."""
     stop: Any = Event(kernel)
+    changed: Any = Event(kernel)
     process: Process = kernel.process
-    kernel.spawn(process, "progress", progress_fold(context, stop, stop).run)
-    _go_round(context, stop, stop)
+    kernel.spawn(process, "progress", progress_fold(context, stop, changed).run)
+    jobs_lane(context).run(stop, changed)

@@ -118,9 +118,9 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     context.progress.put_partitions([as_row(m, now_ms()) for m in announced(stack, job.job_id)])
 
     markers, began = LostMarkers(context, group), now_ms()
-    markers.look([job], began)
+    markers.tick([job], began)
     assert completion_of(context, job) == Waiting(done=others)
-    markers.look([job], began + LOST_AFTER_MS)
+    markers.tick([job], began + LOST_AFTER_MS)
     found = completion_of(context, job)
     assert isinstance(found, Broken)
     assert f"{IMPORTS}/{LOST}" in found.fault

@@ -14,7 +14,8 @@ from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
-from orchestration.control.activations import AGAIN_AFTER_MS, CONTRADICTED_EVERY_MS, Activations
+from orchestration.control.activations import AGAIN_AFTER_MS, Activations
+from orchestration.control.periodic import Lane
 from orchestration.control.segment_status import status_fold
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
@@ -38,7 +39,7 @@ from tests.unit.lake.support import Parts, new_id, request, users
 
 pytestmark = pytest.mark.integration
 BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")
-LATER = CONTRADICTED_EVERY_MS
+LATER = 10_000
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def context(stack: Settings, tmp_path: Path, tenant: TenantName) -> Iterator[Con
 
 
 @pytest.fixture
-def relay(context: Context) -> Activations:
-    return Activations(context, threading.Event())
+def relay(context: Context) -> Lane:
+    return Activations(context).lane()
 
 
 def create(context: Context, tenant: TenantName, text: str = "ever(purchase)") -> None:
@@ -110,33 +111,31 @@ def status(tenant: TenantName, partition: int, **given: object) -> SegmentStatus
     return SegmentStatus(tenant=tenant, segment=BUYERS, partition=Partition(partition), **values)
 
 
-def test_every_partition_is_told_of_every_change_in_order(
-    context: Context, tenant: TenantName, relay: Activations
-) -> None:
+def test_every_partition_is_told_of_every_change_in_order(context: Context, tenant: TenantName, relay: Lane) -> None:
     create(context, tenant)
     context.segments.pause(tenant, BUYERS, now_ms=2)
-    relay.look(1)
+    relay.tick(1)
     context.segments.resume(tenant, BUYERS, now_ms=3)
     context.segments.delete(tenant, BUYERS, now_ms=4)
-    relay.look(2)
-    relay.look(3)
+    relay.tick(2)
+    relay.tick(3)
     kinds = [type(message) for message in alike(told(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
 
 
 def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_names_it_and_each_that_follows(
-    context: Context, tenant: TenantName, relay: Activations
+    context: Context, tenant: TenantName, relay: Lane
 ) -> None:
     audience_id = context.audiences.get(tenant, VIP).audience_id
     publish(context, tenant, "1")
-    relay.look(10_000)
+    relay.tick(10_000)
     assert alike(told(context, tenant)) == []  # no rule names it
     create(context, tenant, "in audience vip")
-    relay.look(10_001)
+    relay.tick(10_001)
     publish(context, tenant, "2")
-    relay.look(20_000)
-    relay.look(30_000)
+    relay.tick(20_000)
+    relay.tick(30_000)
     first, activated, second = alike(told(context, tenant))
     assert first == AudienceActivated(tenant=tenant, audience=VIP, version=1)  # type: ignore[arg-type]
     assert isinstance(activated, RuleActivated)
@@ -144,54 +143,54 @@ def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_name
     assert context.audiences.kept(audience_id) == {1, 2}
     edited = NewRule(text="", timezone=None, rule=parse_rule("ever(visit)"))
     context.segments.edit(tenant, BUYERS, edited, author="ann", now_ms=5)
-    relay.look(40_000)
+    relay.tick(40_000)
     assert context.audiences.kept(audience_id) == set()
 
 
-def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: TenantName, relay: Activations) -> None:
+def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: TenantName, relay: Lane) -> None:
     create(context, tenant)
     [due] = context.activations.unsent()
     ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions).send(due.message)
-    relay.look(1)
+    relay.tick(1)
     assert alike(told(context, tenant)) == [due.message, due.message]
 
 
 def test_a_late_relay_that_leaves_an_older_version_of_an_audience_behind_a_newer_one_puts_it_right(
-    context: Context, tenant: TenantName, relay: Activations, monkeypatch: pytest.MonkeyPatch
+    context: Context, tenant: TenantName, relay: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(context, tenant, "1")
     create(context, tenant, "in audience vip")
-    other, send = Activations(context, threading.Event()), ActivationSender.send
+    other, send = Activations(context).lane(), ActivationSender.send
     stalled = [True]
 
     def stalls(sender: ActivationSender, message: Message) -> list[int]:
         if stalled and isinstance(message, AudienceActivated):
             stalled.clear()
             publish(context, tenant, "2")
-            other.look(10_000)
+            other.tick(10_000)
         return send(sender, message)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ActivationSender, "send", stalls)
-    relay.look(20_000)
+    relay.tick(20_000)
     versions = [m.version for m in alike(told(context, tenant)) if isinstance(m, AudienceActivated)]
     assert versions == [2, 1, 2]
 
 
 def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_often(
-    context: Context, tenant: TenantName, relay: Activations
+    context: Context, tenant: TenantName, relay: Lane
 ) -> None:
     create(context, tenant)
     context.segments.pause(tenant, BUYERS, now_ms=2)
-    relay.look(0)
+    relay.tick(0)
     context.segments.put_statuses([status(tenant, 0, paused=False)])
     for now in (LATER, 2 * LATER, 2 * LATER + AGAIN_AFTER_MS, 3 * LATER + AGAIN_AFTER_MS, 2 * AGAIN_AFTER_MS + LATER):
-        relay.look(now)
+        relay.tick(now)
     kinds = [type(message) for message in alike(told(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, SegmentPaused, SegmentPaused]
 
 
 def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
-    context: Context, tenant: TenantName, relay: Activations, monkeypatch: pytest.MonkeyPatch
+    context: Context, tenant: TenantName, relay: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = TenantName(f"z{tenant[1:]}")
     context.audiences.add_tenant(other, 1)
@@ -203,10 +202,10 @@ def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
 
     with monkeypatch.context() as broken:
         broken.setattr(InMemoryVersionStore, "current", fails)
-        relay.look(1)
+        relay.tick(1)
     assert [one.tenant for one in context.activations.unsent()] == [tenant]
     assert len(alike(told(context, other))) == 1
-    relay.look(2)
+    relay.tick(2)
     assert len(alike(told(context, tenant))) == 1
 
 

@@ -333,13 +333,13 @@ def test_a_stream_that_has_other_members_fails_and_they_are_named(
 def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(shop: World) -> None:
     shop.create("ever(purchase)")
     buyers = ("ann", "bob", "cid")
-    checks, lost = SegmentChecks(shop.context, threading.Event(), Counters()), partition_of("bob", P)
+    checks, lost = SegmentChecks(shop.context, Counters()), partition_of("bob", P)
     for partition in range(lost + 1):
         with Worker(shop, [user for user in buyers if user != "bob"], asked_of=1):
-            checks.look()
+            checks.tick()
         assert [one.value for one in checks.samples()] == [int(partition == lost)]
     with Worker(shop, buyers, asked_of=1):
-        checks.look()
+        checks.tick()
     assert [one.value for one in checks.samples()] == [0]
 
 

@@ -1,8 +1,5 @@
 """Exports on the whole stack: started, followed, swept, and held against what the receiver must have."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
@@ -51,8 +48,7 @@ def finished(context: Context, request: ExportRequest) -> Export:
 
 def sweep(context: Context, request: ExportRequest) -> None:
     """What the relay does some seconds after the end of an export."""
-    with ThreadPoolExecutor() as pool:
-        ExportCleaner(context, threading.Event()).look(now_ms() + SWEEP_AFTER_MS + 1, pool)
+    ExportCleaner(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert context.exports.get(request.export_id).swept_at_ms is not None
 
 

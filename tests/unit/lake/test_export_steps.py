@@ -1,10 +1,8 @@
 """ExportAudience step by step: a step that dies, is repeated, comes late or is not wanted any more changes nothing."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -62,9 +60,8 @@ def error_of(export: Export) -> str:
 
 def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None:
     now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
-    ExportSweeper(exports.context).look(now)
-    with ThreadPoolExecutor(1) as pool:
-        ExportCleaner(exports.context, threading.Event()).look(now, pool)
+    ExportSweeper(exports.context).tick(now)
+    ExportCleaner(exports.context).tick(now)
 
 
 def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
@@ -538,10 +535,9 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
     monkeypatch.setattr(cleaning, "clean_up", gone)
     for export in (*away, here):
         cancel(exports.context, export.export_id)
-    cleaner, now = ExportCleaner(exports.context, threading.Event()), now_ms() + 60_000
-    with ThreadPoolExecutor(1) as pool:
-        for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
-            cleaner.look(now + later, pool)
+    cleaner, now = ExportCleaner(exports.context), now_ms() + 60_000
+    for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
+        cleaner.tick(now + later)
     assert [tried.count(export.export_id) for export in (*away, here)] == [2, 2, 1]
 
 
@@ -555,7 +551,7 @@ def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pyt
         raise AssertionError("it was asked")
 
     monkeypatch.setattr(S3Prefix, "keys", silent)
-    Sweeper(exports.context).look(now_ms() + 60_000)
+    Sweeper(exports.context).tick(now_ms() + 60_000)
 
 
 def test_a_version_that_is_held_for_nobody_is_found_and_released(

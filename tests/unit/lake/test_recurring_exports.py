@@ -14,7 +14,7 @@ from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
 from orchestration.context import EXPORT_MACHINE
-from orchestration.control.schedules import LOOK_EVERY_MS, Schedules
+from orchestration.control.schedules import Schedules
 from orchestration.kinds.export.recurring import of_schedule
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations.audiences import delete, expire
@@ -75,12 +75,12 @@ def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: 
     exports.publish("a", "b")
     schedule = hourly(exports, since_last=False)
     relay = Schedules(exports.context)
-    relay.look(MADE_MS + 5)
+    relay.tick(MADE_MS + 5)
     [(execution, event)] = exports.workflow.inputs.items()
     assert execution == exports.context.execution_arn(f"{schedule.schedule_id}-{MADE_MS}", EXPORT_MACHINE)
     export = run_id(schedule.schedule_id, MADE_MS)
     exports.call("register_export", input=json.loads(event), execution=execution)
-    relay.look(MADE_MS + 5 + LOOK_EVERY_MS)
+    relay.tick(MADE_MS + 5 + 1_000)
     [kept] = exports.context.schedules.all()
     assert last_run(exports.context, kept) == {"state": "REGISTERED", "export": export, "error": None}
     done = exports.run(exports.context.exports.get(export))

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,20 +112,20 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
     stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
     monkeypatch.setattr(segment_check, "_cuts", stream.cuts)
     counters = Counters()
-    checks = SegmentChecks(context, threading.Event(), counters)
+    checks = SegmentChecks(context, counters)
     with caplog.at_level(logging.ERROR):
         for _ in range(2):
-            checks.look()
+            checks.tick()
         assert (caplog.text, [one.value for one in checks.samples()]) == ("", [0])
         for _ in range(2):
-            checks.look()
+            checks.tick()
     assert "partition 2 as of" in caplog.text
     assert "by the stream 2 users are missing and 1 too many" in caplog.text
     assert "user-2" not in caplog.text
     assert [one.value for one in checks.samples()] == [3]
     stream.members = right
     for _ in range(2):
-        checks.look()
+        checks.tick()
     assert [one.value for one in checks.samples()] == [0]
     assert {sample.labels: sample.value for sample in counters.samples()} == {("different",): 2, ("equal",): 4}
     assert bucket.keys("segments/") == set()

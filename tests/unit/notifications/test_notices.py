@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -247,12 +246,11 @@ def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context:
         cancelled = job_number(2)
         context.jobs.register(new_job(2, "2" * 64))
         context.jobs.move(cancelled, "CANCELLED", now_ms=1_000_000)
-        notifier = Notifier(context, threading.Event())
-        with ThreadPoolExecutor(2) as pool:
-            notifier.look(1_059_000, pool)
-            assert hook.requests == []  # its own workflow has a minute
-            for _ in range(2):
-                notifier.look(1_061_000, pool)
+        notifier = Notifier(context)
+        notifier.tick(1_059_000)
+        assert hook.requests == []  # its own workflow has a minute
+        for _ in range(2):
+            notifier.tick(1_061_000)
         assert len(hook.requests) == 1
         assert states(context, job_id) == {"log": ("delivered", 1), f"webhook {hook.url}": ("delivered", 1)}
         assert states(context, cancelled) == {}

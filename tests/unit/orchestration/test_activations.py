@@ -1,6 +1,5 @@
 """What workers are told of segments where the catalog has changed meanwhile; the rest: integration tests."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_t
     context.segments.create(ACME, buyers, rule, new_id=JobId("0" * 26), author="ann", now_ms=1)
     context.segments.delete(ACME, buyers, now_ms=2)
     delete(context, context.audiences.get(ACME, VIP))
-    Activations(context, threading.Event()).look(0)
+    Activations(context).lane().tick(500)
     assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
     assert "workers are not told of audience vip: UNKNOWN_AUDIENCE" in caplog.text

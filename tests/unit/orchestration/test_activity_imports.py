@@ -329,7 +329,7 @@ def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployme
     job = deployment.run(of_events(deployment), until="AWAITING")
     cancel(deployment.context, job.job_id)
     before = deployment.sent()
-    Sweeper(deployment.context).look(deployment.later(minutes=1))
+    Sweeper(deployment.context).tick(deployment.later(minutes=1))
     assert deployment.context.jobs.to_sweep(deployment.later(minutes=2)) == []
     assert deployment.sent() == before
 

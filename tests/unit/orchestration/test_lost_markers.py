@@ -56,7 +56,7 @@ def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     """The relay looks at those minutes from now, and answers."""
     markers = LostMarkers(deployment.context, position)
     for minute in minutes:
-        markers.look(deployment.context.jobs.live(), deployment.later(minutes=minute))
+        markers.tick(deployment.context.jobs.live(), deployment.later(minutes=minute))
     for job in deployment.context.jobs.live():
         Answers(deployment.context, Alive(), Alive()).give(job, deployment.later(minutes=minutes[-1]))
 

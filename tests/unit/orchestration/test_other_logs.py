@@ -1,6 +1,5 @@
 """What the relay counts of partitions that workers refuse, and when it looks at checkpoints at all."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -24,17 +23,17 @@ def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
     def counted() -> list[float]:
         return [sample.value for sample in other_logs.samples() if sample.metric is OTHER_LOG]
 
-    other_logs = OtherLogs(make_context(tmp_path), threading.Event(), lambda _: topic_id, refused)
+    other_logs = OtherLogs(make_context(tmp_path), lambda _: topic_id, refused)
     assert counted() == []
-    other_logs.look()
-    other_logs.look()  # the log is the same, and none was refused: checkpoints are not read
+    other_logs.tick()
+    other_logs.tick()  # the log is the same, and none was refused: checkpoints are not read
     assert (counted(), len(looks)) == ([0], 1)
     topic_id = "b"
-    other_logs.look()
+    other_logs.tick()
     assert counted() == [2]
     assert "OTHER_LOG: the checkpoints of partitions 0, 2" in caplog.text
-    other_logs.look()
+    other_logs.tick()
     assert counted() == [1]
-    other_logs.look()
-    other_logs.look()
+    other_logs.tick()
+    other_logs.tick()
     assert (counted(), len(looks)) == ([0], 4)

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import threading
 
 import pytest
 
-from orchestration.control.summary import summary, tell_every_minute
+from orchestration.control.summary import summary, tell
 from orchestration.platform.logs import JsonFormatter
 from schemas.metrics import DEAD, JOBS, LAG, SUMMARY_FIELD, UNAVAILABLE, Sample
 
@@ -30,13 +29,8 @@ def test_the_worst_partition_counts_and_everything_else_is_added_up() -> None:
 
 
 def test_the_line_is_json_with_the_numbers_below_metrics(caplog: pytest.LogCaptureFixture) -> None:
-    stop = threading.Event()
     with caplog.at_level(logging.INFO, logger="orchestration.control.summary"):
-        tell_every_minute(lambda: SAMPLES, stop)
-        for thread in threading.enumerate():
-            if thread.name == "summary":
-                stop.set()
-                thread.join(60)
+        tell(SAMPLES)
     line = json.loads(JsonFormatter().format(caplog.records[0]))
     assert line[SUMMARY_FIELD]["muster_consumer_lag"] == 90
     assert line["message"] == "metrics"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.schedules import Schedule
-from orchestration.control.schedules import AGAIN_AFTER_MS, LOOK_EVERY_MS, Schedules
+from orchestration.control.schedules import AGAIN_AFTER_MS, Schedules
 from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedules import (
     last_run,
@@ -61,10 +61,10 @@ def register(deployment: Deployment, execution: str, event: Any) -> dict[str, An
 def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployment: Deployment) -> None:
     made = make(deployment)
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS - 1)
+    relay.tick(SIX_MS - 1)
     assert deployment.workflow.started == []
     for second in range(5):
-        relay.look(SIX_MS + second * LOOK_EVERY_MS)
+        relay.tick(SIX_MS + second * 1_000)
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
     assert f"{EXECUTION}{made.schedule_id}-{SIX_MS}" in deployment.workflow.statuses
     assert (kept(deployment).next_due_ms, kept(deployment).last_due_ms) == (SIX_MS + DAY_MS, SIX_MS)
@@ -91,17 +91,17 @@ def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr(type(deployment.context.schedules), "started", dies)
         with pytest.raises(RetriableError):
-            Schedules(deployment.context).look(SIX_MS)
+            Schedules(deployment.context).tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
     deployment.workflow.statuses[execution] = "SUCCEEDED"  # and it has ended by the time of the next look
-    Schedules(deployment.context).look(SIX_MS + MINUTE_MS)
+    Schedules(deployment.context).tick(SIX_MS + MINUTE_MS)
     assert (len(deployment.workflow.started), json.loads(event)["schedule"]["due"]) == (1, "2026-11-26T06:00:00Z")
     assert kept(deployment).last_due_ms == SIX_MS
 
 
 def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment) -> None:
     make(deployment, expression="rate(1 minute)")
-    Schedules(deployment.context).look(MADE_MS + DAY_MS + 30_000)
+    Schedules(deployment.context).tick(MADE_MS + DAY_MS + 30_000)
     assert due_times(deployment) == ["2026-11-26T09:00:00Z"]
     assert kept(deployment).next_due_ms == MADE_MS + DAY_MS + MINUTE_MS
 
@@ -110,12 +110,12 @@ def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resu
     make(deployment)
     pause(deployment.context, "acme", "nightly")
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS + DAY_MS)
+    relay.tick(SIX_MS + DAY_MS)
     assert deployment.workflow.started == []
     resume(deployment.context, "acme", "nightly", SIX_MS + DAY_MS + 1)
-    relay.look(SIX_MS + DAY_MS + LOOK_EVERY_MS)
+    relay.tick(SIX_MS + DAY_MS + 1_000)
     assert deployment.workflow.started == []
-    relay.look(SIX_MS + 2 * DAY_MS)
+    relay.tick(SIX_MS + 2 * DAY_MS)
     assert due_times(deployment) == ["2026-11-28T06:00:00Z"]
     assert resume(deployment.context, "acme", "nightly", 0).next_due_ms == SIX_MS + 3 * DAY_MS  # it is not paused
 
@@ -123,8 +123,8 @@ def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resu
 def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> None:
     make(deployment, expression="at(2026-11-25T09:00:05)")
     relay = Schedules(deployment.context)
-    relay.look(MADE_MS + 5_000)
-    relay.look(MADE_MS + DAY_MS)
+    relay.tick(MADE_MS + 5_000)
+    relay.tick(MADE_MS + DAY_MS)
     assert due_times(deployment) == ["2026-11-25T09:00:05Z"]
     assert kept(deployment).next_due_ms is None
     pause(deployment.context, "acme", "nightly")
@@ -136,14 +136,14 @@ def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment:
     make(deployment)
     deployment.workflow.away = True
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS)
+    relay.tick(SIX_MS)
     trouble = kept(deployment).trouble
     assert (trouble or {})["code"] == "ENGINE_UNAVAILABLE"
     assert kept(deployment).next_due_ms == SIX_MS
     deployment.workflow.away = False
-    relay.look(SIX_MS + AGAIN_AFTER_MS - 1)
+    relay.tick(SIX_MS + AGAIN_AFTER_MS - 1)
     assert deployment.workflow.started == []
-    relay.look(SIX_MS + AGAIN_AFTER_MS + LOOK_EVERY_MS)
+    relay.tick(SIX_MS + AGAIN_AFTER_MS + 1_000)
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
     assert kept(deployment).trouble is None
 
@@ -155,7 +155,7 @@ def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch
         raise FatalError("ENGINE_REFUSED", "StateMachineDoesNotExist")
 
     monkeypatch.setattr("orchestration.control.schedules.start_run", refuses)
-    Schedules(deployment.context).look(SIX_MS)
+    Schedules(deployment.context).tick(SIX_MS)
     record = schedule_record(deployment.context, kept(deployment))
     assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)
 
@@ -165,7 +165,7 @@ def test_one_schedule_in_trouble_does_not_hold_the_others(deployment: Deployment
     make(deployment, name="other")
     with deployment.context.database.write() as connection:  # by hand, or by a version that knows another form
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 ? * ? *)' WHERE name = 'nightly'")
-    Schedules(deployment.context).look(SIX_MS)
+    Schedules(deployment.context).tick(SIX_MS)
     assert len(deployment.workflow.started) == 1
     assert (kept(deployment).trouble or {})["code"] == "BAD_SCHEDULE"
 
@@ -174,7 +174,7 @@ def test_a_schedule_whose_time_has_not_come_by_its_own_account_is_not_run(deploy
     make(deployment)
     with deployment.context.database.write() as connection:
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 * * ? 2100)'")
-    Schedules(deployment.context).look(SIX_MS)
+    Schedules(deployment.context).tick(SIX_MS)
     assert (kept(deployment).trouble or {})["code"] == "SCHEDULE_DAMAGED"
 
 
@@ -183,7 +183,7 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     due = MADE_MS + 12 * HOUR_MS  # six in Tokyo
     deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
     relay = Schedules(deployment.context)
-    relay.look(due)
+    relay.tick(due)
     [(execution, event)] = deployment.workflow.inputs.items()
     assert last_run(deployment.context, kept(deployment))["state"] == "STARTED"
     register(deployment, execution, json.loads(event))
@@ -194,7 +194,7 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
         "vip-2026-11-26.csv",
         execution,
     )
-    relay.look(due + LOOK_EVERY_MS)
+    relay.tick(due + 1_000)
     assert kept(deployment).last_outcome == {"job": job.job_id}
     assert last_run(deployment.context, kept(deployment)) == {"state": "VERIFYING", "job": job.job_id, "error": None}
     [entry] = deployment.context.audit.search(job_id=job.job_id)
@@ -226,10 +226,10 @@ def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deploy
     deployment.objects.put("crm", "vip.csv", b"user_id\n1\n")
     relay = Schedules(deployment.context)
     for run in range(2):
-        relay.look(MADE_MS + run * HOUR_MS)
+        relay.tick(MADE_MS + run * HOUR_MS)
         execution = f"{EXECUTION}{made.schedule_id}-{MADE_MS + run * HOUR_MS}"
         register(deployment, execution, json.loads(deployment.workflow.inputs[execution]))
-        relay.look(MADE_MS + run * HOUR_MS + LOOK_EVERY_MS)
+        relay.tick(MADE_MS + run * HOUR_MS + 1_000)
     assert last_run(deployment.context, kept(deployment)) == {
         "state": "DUPLICATE",
         "job": run_id(made.schedule_id, MADE_MS),
@@ -240,10 +240,10 @@ def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deploy
 def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployment: Deployment) -> None:
     make(deployment)
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS)
+    relay.tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
     register(deployment, execution, json.loads(event))
-    relay.look(SIX_MS + LOOK_EVERY_MS)
+    relay.tick(SIX_MS + 1_000)
     last = last_run(deployment.context, kept(deployment))
     assert (last["state"], last["error"]["code"]) == ("FAILED", "SOURCE_GONE")
     assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
@@ -252,10 +252,10 @@ def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployme
 def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment) -> None:
     make(deployment)
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS)
+    relay.tick(SIX_MS)
     deployment.workflow.statuses.clear()  # the engine died with what ran in it
     deployment.workflow.inputs.clear()
-    relay.look(SIX_MS + LOOK_EVERY_MS)
+    relay.tick(SIX_MS + 1_000)
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"] * 2
     assert len(set(deployment.workflow.started)) == 1
     assert kept(deployment).last_outcome is None
@@ -264,12 +264,12 @@ def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment)
 def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
     made = make(deployment)
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS)
+    relay.tick(SIX_MS)
     execution = f"{EXECUTION}{made.schedule_id}-{SIX_MS}"
     failure = {"Error": "UserError", "Cause": json.dumps({"errorMessage": "..."})}
     deployment.call("notify", outcome="not-registered", input={}, failure=failure, execution=execution)
     deployment.workflow.statuses[execution] = "FAILED"
-    relay.look(SIX_MS + LOOK_EVERY_MS)
+    relay.tick(SIX_MS + 1_000)
     last = last_run(deployment.context, kept(deployment))
     assert (last["state"], last["job"]) == ("REFUSED", None)
     assert last["error"]["code"]
@@ -278,14 +278,14 @@ def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
 def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) -> None:
     make(deployment)
     relay = Schedules(deployment.context)
-    relay.look(SIX_MS)
+    relay.tick(SIX_MS)
     [execution] = deployment.workflow.inputs
     deployment.workflow.away = True
-    relay.look(SIX_MS + LOOK_EVERY_MS)
+    relay.tick(SIX_MS + 1_000)
     assert kept(deployment).last_outcome is None
     deployment.workflow.away = False
     deployment.workflow.statuses[execution] = "ABORTED"
-    relay.look(SIX_MS + 2 * LOOK_EVERY_MS)
+    relay.tick(SIX_MS + 2 * 1_000)
     assert last_run(deployment.context, kept(deployment))["error"] == {
         "kind": "system",
         "code": "NOT_REGISTERED",

@@ -2,18 +2,21 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import NewRule, Segment
 from orchestration.control.segment_checks import SegmentChecks
+from orchestration.control.table import other_lanes
 from orchestration.operations.segment_check import Checked
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, Partition
-from schemas.metrics import SEGMENT_MISMATCHES, Sample
+from schemas.metrics import SEGMENT_MISMATCHES
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.contract.test_catalog import ACME
@@ -30,7 +33,7 @@ class Checks:
         self.counters = Counters()
         self.answers: list[int | None] = []
         self.asked: list[tuple[str, int]] = []
-        self.of = SegmentChecks(self.context, threading.Event(), self.counters, self._check)
+        self.of = SegmentChecks(self.context, self.counters, self._check)
 
     def create(self, name: str) -> None:
         rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
@@ -40,7 +43,7 @@ class Checks:
     def look(self, times: int = 1) -> list[tuple[str, int]]:
         """What was asked in so many looks."""
         for _ in range(times):
-            self.of.look()
+            self.of.tick()
         asked, self.asked = self.asked, []
         return asked
 
@@ -123,10 +126,11 @@ def test_without_segments_there_is_nothing_to_check(tmp_path: Path) -> None:
     none.context.database.close()
 
 
-def test_who_does_not_want_checks_has_none(tmp_path: Path) -> None:
-    never = Checks(tmp_path, every=0)
-    threads = threading.active_count()
-    never.of.start()
-    found: list[Sample] = never.of.samples()
-    assert (found, threading.active_count()) == ([], threads)
-    never.context.database.close()
+@pytest.mark.parametrize(("every", "lanes"), [(0, 0), (10, 1)])
+def test_who_does_not_want_checks_has_none(tmp_path: Path, every: int, lanes: int) -> None:
+    checks = Checks(tmp_path, every=every)
+    with closing(checks.context.database):
+        others: Any = None
+        found = other_lanes(checks.context, threading.Event(), checks.of, others, list)
+        assert len([lane for lane in found if lane.name == "segment-checks"]) == lanes
+        assert len(checks.of.samples()) == lanes

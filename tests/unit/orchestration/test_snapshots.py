@@ -1,7 +1,6 @@
 """Snapshots of segments: the life of a job whose members were written down by the workers."""
 
 import json
-import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from orchestration.control.activations import Activations
 from orchestration.control.answers import Answers
 from orchestration.control.lost_markers import LostMarkers
 from orchestration.control.orphans import Orphans
+from orchestration.control.periodic import Lane
 from orchestration.control.sweeper import Sweeper
 from orchestration.kinds.scheduled import event_of
 from orchestration.kinds.segment_meaning import Outside
@@ -68,11 +68,11 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", stored)
     monkeypatch.setattr("connectors.publishing.activations.KafkaTopicLog", deployment.log)
     deployment.context.segments.create(ACME, BUYERS, rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
-    relay(deployment).look(now_ms())  # workers are told of the rule
+    relay(deployment).tick(now_ms())  # workers are told of the rule
 
 
-def relay(deployment: Deployment) -> Activations:
-    return Activations(deployment.context, threading.Event())
+def relay(deployment: Deployment) -> Lane:
+    return Activations(deployment.context).lane()
 
 
 def request(**given: Any) -> SnapshotRequest:
@@ -266,7 +266,7 @@ def test_nobody_is_asked_before_workers_have_been_told_of_the_rule(deployment: D
     with pytest.raises(Exception, match="SEGMENT_NOT_READY") as raised:
         deployment.step(job, "import_to_kafka")
     assert type(raised.value).__name__ == "RetriableError"
-    relay(deployment).look(now_ms())
+    relay(deployment).tick(now_ms())
     deployment.step(job, "import_to_kafka")
     assert deployment.context.jobs.get(job.job_id).state == "AWAITING"
 
@@ -277,12 +277,12 @@ def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(dep
     answer(deployment, minutes=1)
     assert deployment.workflow.said() == ["heartbeat"]
     again = relay(deployment)
-    again.look(deployment.later(minutes=1))
-    again.look(deployment.later(minutes=1, seconds=1))
-    again.look(deployment.later(minutes=2))
+    again.tick(deployment.later(minutes=1))
+    again.tick(deployment.later(minutes=1, seconds=1))
+    again.tick(deployment.later(minutes=2))
     first, *copies = asked(deployment)
     assert copies == [first, first]
-    LostMarkers(deployment.context, None).look([], now_ms())  # type: ignore[arg-type]  # it looks at no snapshot
+    LostMarkers(deployment.context, None).tick([], now_ms())  # type: ignore[arg-type]  # it looks at no snapshot
     with pytest.raises(Exception, match="NOT_COMPLETE"):
         deployment.step(job, "build_version")
     assert deployment.versions(job) == []
@@ -290,7 +290,7 @@ def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(dep
 
 def test_end_markers_are_not_looked_for_where_none_were_sent(deployment: Deployment) -> None:
     awaiting(deployment)
-    LostMarkers(deployment.context, None).look(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
+    LostMarkers(deployment.context, None).tick(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
 
 
 def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks_for_that(
@@ -298,7 +298,7 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
 ) -> None:
     job = awaiting(deployment)
     deployment.context.segments.edit(ACME, BUYERS, rule("never(purchase)"), author="a", now_ms=2)
-    relay(deployment).look(now_ms())
+    relay(deployment).tick(now_ms())
     put_cuts(deployment.context, [cut_of(deployment, 1, ("cid",), rule_version=2)], now_ms())
     answer(deployment)
     [(kind, said)] = deployment.workflow.answers
@@ -544,10 +544,10 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     answered(deployment)
     deployment.step(job, "build_version")
     deployment.run(job)
-    Sweeper(deployment.context).look(deployment.later(minutes=1))
+    Sweeper(deployment.context).tick(deployment.later(minutes=1))
     assert deployment.objects.keys(bucket, "segments/") == [anothers]
     assert not any("ImportAborted" in log.kinds(0) for log in deployment.logs.values())
-    Orphans(deployment.context).look(deployment.later(days=300))
+    Orphans(deployment.context).tick(deployment.later(days=300))
     assert deployment.objects.keys(bucket, "segments/") == []
 
 

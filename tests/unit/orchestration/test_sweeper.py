@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.control.executions import Executions
+from orchestration.control.notifying import Notifier
 from orchestration.control.orphans import Orphans
 from orchestration.control.sweeper import Sweeper
 from orchestration.kinds.events import ImportRequest
@@ -25,7 +26,7 @@ OPERATORS = Recipient(channel="email", address="ops@example.com", tenant=None)
 
 
 def sweep(deployment: Deployment, **later: float) -> None:
-    Sweeper(deployment.context).look(deployment.later(**(later or {"minutes": 1})))
+    Sweeper(deployment.context).tick(deployment.later(**(later or {"minutes": 1})))
 
 
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
@@ -75,14 +76,14 @@ def test_an_execution_that_fails_at_once_is_not_replaced_at_every_look(deploymen
     executions = Executions(deployment.context)
     for seconds in range(60, 180, 5):
         deployment.workflow.statuses[str(deployment.context.jobs.get(job.job_id).execution)] = "FAILED"
-        executions.look(deployment.context.jobs.get(job.job_id), deployment.later(seconds=seconds))
+        executions.tick(deployment.context.jobs.get(job.job_id), deployment.later(seconds=seconds))
     assert len(deployment.workflow.started) == 2
 
 
 def test_a_young_job_is_left_alone(deployment: Deployment) -> None:
     job = deployment.at("VERIFYING")
     del deployment.workflow.statuses[str(job.execution)]
-    Sweeper(deployment.context).look(job.created_at_ms + 5_000)
+    Sweeper(deployment.context).tick(job.created_at_ms + 5_000)
     assert deployment.context.jobs.get(job.job_id).execution == job.execution
 
 
@@ -183,9 +184,9 @@ def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(depl
     job = deployment.register(uploaded(deployment))
     cancel(deployment.context, job.job_id)
     orphans = Orphans(deployment.context)
-    orphans.look(deployment.later(hours=71))
+    orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
-    orphans.look(deployment.later(hours=73))
+    orphans.tick(deployment.later(hours=73))
     assert deployment.objects.keys(STAGING, "uploads/") == []
 
 
@@ -193,7 +194,7 @@ def test_the_upload_that_a_retry_reads_is_kept_while_it_runs(deployment: Deploym
     first = deployment.register(uploaded(deployment))
     cancel(deployment.context, first.job_id)
     again = deployment.retry(first)
-    Orphans(deployment.context).look(deployment.later(hours=200))
+    Orphans(deployment.context).tick(deployment.later(hours=200))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     assert deployment.run(again).state == "READY"
 
@@ -204,9 +205,9 @@ def test_an_upload_that_no_job_was_registered_for_is_removed_when_no_job_can_com
     deployment.objects.now = datetime.now(UTC)
     uploaded(deployment)
     orphans = Orphans(deployment.context)
-    orphans.look(deployment.later(days=2))
+    orphans.tick(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
-    orphans.look(deployment.later(days=4))
+    orphans.tick(deployment.later(days=4))
     assert deployment.objects.keys(STAGING, "uploads/") == []
 
 
@@ -223,7 +224,7 @@ def test_what_a_frozen_worker_stages_after_the_sweep_is_removed_and_what_a_live_
         ):
             deployment.objects.put(STAGING, key, b"x")
             kept += [key] if job is live else []
-    Orphans(deployment.context).look(deployment.later(minutes=11))
+    Orphans(deployment.context).tick(deployment.later(minutes=11))
     assert sorted(deployment.objects.keys(STAGING)) == sorted(kept)
 
 
@@ -231,9 +232,9 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, staging_prefix(JobId("01jd0000000000000000000000")) + "000001/x", b"x")
     orphans = Orphans(deployment.context)
-    orphans.look(deployment.later(days=2))
+    orphans.tick(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING)) == 1
-    orphans.look(deployment.later(days=4))
+    orphans.tick(deployment.later(days=4))
     assert deployment.objects.keys(STAGING) == []
 
 
@@ -241,18 +242,18 @@ def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deplo
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
     orphans = Orphans(deployment.context)
-    orphans.look(deployment.later(hours=71))
+    orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING)) == 1
-    orphans.look(deployment.later(hours=73))
+    orphans.tick(deployment.later(hours=73))
     assert deployment.objects.keys(STAGING) == []
 
 
 def test_a_notification_is_forgotten_thirty_days_after_it_was_written_unless_it_waits(deployment: Deployment) -> None:
-    outbox, sweeper = deployment.context.outbox, Sweeper(deployment.context)
+    outbox, notifier = deployment.context.outbox, Notifier(deployment.context)
     rows = [outbox.write(f"job-{n}", "ready", [OPERATORS], {}, now_ms=now_ms())[0] for n in range(3)]
     outbox.delivered(rows[0].notification_id, now_ms())
     outbox.failed(rows[1].notification_id, "refused", None)
-    sweeper.look(deployment.later(days=29, hours=23))
+    notifier.forget(deployment.later(days=29, hours=23))
     assert [row.state for n in range(3) for row in outbox.of(f"job-{n}")] == ["delivered", "given up", "waiting"]
-    sweeper.look(deployment.later(days=30, hours=1))
+    notifier.forget(deployment.later(days=30, hours=1))
     assert [row.state for n in range(3) for row in outbox.of(f"job-{n}")] == ["waiting"]

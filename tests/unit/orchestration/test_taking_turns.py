@@ -63,7 +63,7 @@ def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deploy
     looks = []
     for minutes in (1, 2, 3):
         asked.clear()
-        sweeper.look(deployment.later(minutes=minutes))
+        sweeper.tick(deployment.later(minutes=minutes))
         looks.append(list(asked))
     assert [len(look) for look in looks] == [EXECUTIONS_A_LOOK] * 3
     assert {arn for look in looks for arn in look} == {job.execution for job in jobs}
@@ -74,9 +74,9 @@ def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Depl
         jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 1)]
     del deployment.workflow.statuses[str(jobs[-1].execution)]
     sweeper = Sweeper(deployment.context)
-    sweeper.look(deployment.later(minutes=1))
+    sweeper.tick(deployment.later(minutes=1))
     assert deployment.workflow.started == []
-    sweeper.look(deployment.later(minutes=2))
+    sweeper.tick(deployment.later(minutes=2))
     assert [jobs[-1].job_id in text for text in deployment.workflow.started] == [True]
 
 
@@ -85,7 +85,7 @@ def test_cancelled_jobs_are_stopped_at_once_however_many_live(deployment: Deploy
         jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 9)]
     for job in jobs[-3:]:
         deployment.context.jobs.move(job.job_id, "CANCELLED", now_ms=job.created_at_ms)
-    Sweeper(deployment.context).look(deployment.later(minutes=1))
+    Sweeper(deployment.context).tick(deployment.later(minutes=1))
     assert [deployment.workflow.statuses[str(job.execution)] for job in jobs[-3:]] == ["ABORTED"] * 3
     assert len(asked) == EXECUTIONS_A_LOOK + 3
 
@@ -97,7 +97,7 @@ def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkey
     monkeypatch.setattr(deployment.context.exports, "live", lambda: exports)
     sweeper = ExportSweeper(deployment.context)
     for minutes in (1, 2):
-        sweeper.look(deployment.later(minutes=minutes))
+        sweeper.tick(deployment.later(minutes=minutes))
     assert len(asked) == 2 * EXECUTIONS_A_LOOK
     assert set(asked) == {export.execution for export in exports}
 

@@ -1,0 +1,94 @@
+"""Periodic tasks, and the lanes that run them. `orchestration.control.table` says what runs how often, and in which.
+
+A lane is a thread. Its tasks run one after another, in their order, so that a task which hangs delays those of its lane
+alone: a mail server that says nothing must not keep task tokens from being answered.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from orchestration.platform.clock import now_ms
+from schemas.errors import MusterError, RetriableError
+from schemas.log_ids import bound
+
+CATALOG_REFUSED: Final = "CATALOG_REFUSED"
+CATALOG_UNAVAILABLE: Final = "CATALOG_UNAVAILABLE"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicTask:
+    """`run(now_ms)` about every `every_s` seconds; `now_ms` is in milliseconds since 1970 UTC.
+
+    `at_once`: for the first time as soon as the lane begins. `on_wake`: also whenever the lane is woken.
+    """
+
+    name: str
+    every_s: float
+    run: Callable[[int], object]
+    at_once: bool = False
+    on_wake: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """Tasks that share a thread.
+
+    An error of a task is logged under its name, and the task runs again when it is next due. `vital`: an error that
+    no repetition helps is raised instead, and ends the process; so is a password that the catalog refuses, for whoever
+    starts the process again gives it the password of now.
+    """
+
+    name: str
+    tasks: Sequence[PeriodicTask]
+    vital: bool = False
+    _ran_ms: dict[str, int] = field(default_factory=dict)
+
+    def start(self, stop: threading.Event) -> None:
+        """Run in a thread until `stop` is set."""
+        threading.Thread(target=self.run, args=(stop, stop), name=self.name, daemon=True).start()
+
+    def run(self, stop: threading.Event, wake: threading.Event) -> None:
+        """Run until `stop` is set; setting `wake` ends a pause. Raises as a task of a vital lane does."""
+        began_ms = now_ms()
+        self._ran_ms = {task.name: began_ms for task in self.tasks if not task.at_once}
+        pause_s = 0.0 if any(task.at_once for task in self.tasks) and wake is stop else self._pause_s
+        while not stop.is_set():
+            woken = wake.wait(pause_s)
+            pause_s = self._pause_s
+            if wake is not stop:
+                wake.clear()
+            elif woken:
+                return
+            self.tick(now_ms(), woken=woken)
+
+    def tick(self, now: int, *, woken: bool = False) -> None:
+        """Run what is due at `now`. While the catalog is away, the rest waits for the next tick."""
+        for task in self.tasks:
+            if now - self._ran_ms.get(task.name, 0) < task.every_s * 1000 and not (woken and task.on_wake):
+                continue
+            self._ran_ms[task.name] = now
+            try:
+                with bound():
+                    task.run(now)
+            except RetriableError as exc:
+                if self.vital and exc.code == CATALOG_REFUSED:
+                    raise
+                _log.warning("%s: %s", task.name, exc)
+                if exc.code == CATALOG_UNAVAILABLE:
+                    return
+            except MusterError as exc:
+                if self.vital:
+                    raise
+                _log.error("%s: %s", task.name, exc)
+            except Exception:
+                if self.vital:
+                    raise
+                _log.exception("%s", task.name)
+
+    @property
+    def _pause_s(self) -> float:
+        return min(task.every_s for task in self.tasks)

@@ -1,0 +1,116 @@
+"""What the control plane does again and again: one table of tasks, in lanes that do not wait for each other."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from connectors.kafka.worker_group import WorkerGroup
+from orchestration.catalog.admission import WAITS
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.control.absence import WorkerAbsence
+from orchestration.control.activations import Activations
+from orchestration.control.answers import Answers
+from orchestration.control.cleaning import ExportCleaner
+from orchestration.control.events import JobEvents
+from orchestration.control.expiry import Expiry
+from orchestration.control.exporting import ExportSweeper
+from orchestration.control.lag import StreamLag
+from orchestration.control.liveness import WorkerLiveness
+from orchestration.control.lost_markers import LostMarkers
+from orchestration.control.notifying import Notifier
+from orchestration.control.orphans import Orphans
+from orchestration.control.other_logs import OtherLogs
+from orchestration.control.periodic import Lane, PeriodicTask
+from orchestration.control.schedules import Schedules
+from orchestration.control.segment_checks import SegmentChecks
+from orchestration.control.summary import tell
+from orchestration.control.sweeper import Sweeper
+from orchestration.control.upkeep import ArchiveKeeper
+from schemas.log_ids import bound
+from schemas.metrics import Sample
+from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
+
+MINUTE_S: Final = 60.0
+HOUR_S: Final = 3600.0
+ARCHIVE_S: Final = 300.0
+"""At a commit every two seconds a partition has 150 small files more by then."""
+
+
+def jobs_lane(context: Context) -> Lane:
+    """What jobs wait for: nothing in it may take long."""
+    rounds = JobRounds(context)
+    group, activity = rounds.group, rounds.activity
+    lag, absence = StreamLag(context, group, activity), WorkerAbsence(context, group, activity)
+    markers, events = LostMarkers(context, group), JobEvents(context)
+
+    def task(name: str, every_s: float, run: Callable[[int], object], *, on_wake: bool = False) -> PeriodicTask:
+        return PeriodicTask(name=name, every_s=every_s, run=run, at_once=True, on_wake=on_wake)
+
+    return Lane(
+        name="jobs",
+        vital=True,
+        tasks=(
+            task("answers", 0.5, rounds.answer, on_wake=True),
+            task("lag", 1, lambda now: lag.tick(rounds.live, now)),
+            task("absence", 1, lambda now: absence.tick(rounds.live, now)),
+            task("lost markers", 10, lambda now: markers.tick(rounds.live, now)),
+            task("job events", 0.5, lambda _: events.announce(), on_wake=True),
+            task("schedules", 1, Schedules(context).tick),
+            task("sweeper", 5, Sweeper(context).tick),
+            task("exports", 5, ExportSweeper(context).tick),
+            task("expiry", 5, Expiry(context).tick),
+            task("orphans", HOUR_S, Orphans(context).tick),
+        ),
+    )
+
+
+def other_lanes(
+    context: Context,
+    stop: threading.Event,
+    checks: SegmentChecks,
+    other_logs: OtherLogs,
+    samples: Callable[[], Iterable[Sample]],
+) -> Sequence[Lane]:
+    """What may take long: a lane each."""
+    keeper, notifier = ArchiveKeeper(context, stop), Notifier(context)
+    checked_s = context.settings.segment_check_minutes * MINUTE_S
+
+    def lane(*tasks: PeriodicTask) -> Lane:
+        return Lane(name=tasks[0].name, tasks=tasks)
+
+    def task(name: str, every_s: float, run: Callable[[int], object], *, at_once: bool = False) -> PeriodicTask:
+        return PeriodicTask(name=name, every_s=every_s, run=run, at_once=at_once)
+
+    return (
+        Activations(context).lane(),
+        lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, at_once=True)),
+        lane(task("export-cleaner", 5, ExportCleaner(context).tick)),
+        lane(task("archive", ARCHIVE_S, keeper.keep), task("archive garbage", HOUR_S, keeper.remove_garbage)),
+        *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
+        lane(task("other-logs", MINUTE_S, lambda _: other_logs.tick(), at_once=True)),
+        lane(task("summary", MINUTE_S, lambda _: tell(samples()), at_once=True)),
+    )
+
+
+class JobRounds:
+    """Live jobs, each given its answers. `live`: as of the last round, for those who watch them."""
+
+    def __init__(self, context: Context) -> None:
+        s = context.settings
+        self.group = WorkerGroup(s.kafka_bootstrap, s.partitions)
+        self.activity = WorkerGroup(s.kafka_bootstrap, s.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS)
+        self.live: Sequence[Job] = ()
+        self._context = context
+        self._answers = Answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
+
+    def answer(self, now: int) -> None:
+        """Admit jobs that wait for their turn, and answer every live job. Raises as the catalog does."""
+        jobs = self._context.jobs
+        self.live = jobs.live()
+        if any(job.state == WAITS for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):
+            self.live = jobs.live()
+        for job in self.live:
+            with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience):
+                self._answers.give(job, now)
+        self._answers.forget_all_but(self.live)

@@ -1,0 +1,104 @@
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from orchestration.control.periodic import Lane, PeriodicTask
+from schemas.errors import FatalError, RetriableError
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def lane(run: Callable[[], object], *, every_s: float = 3_600, at_once: bool = False) -> Lane:
+    task = PeriodicTask(name="looker", every_s=every_s, run=lambda _: run(), at_once=at_once)
+    return Lane(name="lane", tasks=[task])
+
+
+def test_a_lane_goes_on_whatever_befalls_a_task_and_says_what(
+    stop: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    befalls = [RetriableError("AWAY", "come back later"), FatalError("BROKEN", "for good"), KeyError("a fault")]
+    fourth = threading.Event()
+
+    def run() -> None:
+        if befalls:
+            raise befalls.pop(0)
+        fourth.set()
+
+    lane(run, every_s=0.001).start(stop)
+    assert fourth.wait(30)
+    said = [(record.levelno, record.getMessage(), record.exc_info is not None) for record in caplog.records]
+    assert said == [
+        (logging.WARNING, "looker: AWAY: come back later", False),
+        (logging.ERROR, "looker: BROKEN: for good", False),
+        (logging.ERROR, "looker", True),
+    ]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_first_run_waits_unless_it_is_to_be_at_once(*, stop: threading.Event, at_once: bool) -> None:
+    ran = threading.Event()
+    lane(ran.set, at_once=at_once).start(stop)
+    assert ran.wait(30 if at_once else 0.2) is at_once
+
+
+def test_a_lane_ends_when_it_is_told_to(stop: threading.Event) -> None:
+    lane(lambda: None).start(stop)
+    [thread] = [one for one in threading.enumerate() if one.name == "lane"]
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_each_task_runs_as_often_as_its_row_says_and_those_that_may_be_woken_then_too() -> None:
+    ran: list[str] = []
+
+    def task(name: str, every_s: float, *, on_wake: bool = False) -> PeriodicTask:
+        return PeriodicTask(name=name, every_s=every_s, run=lambda _: ran.append(name), at_once=True, on_wake=on_wake)
+
+    both = Lane(name="both", tasks=[task("often", 1, on_wake=True), task("seldom", 3)])
+    for now in (10_000, 10_999, 11_000, 12_000, 13_000):
+        both.tick(now)
+    assert ran == ["often", "seldom", "often", "often", "often", "seldom"]
+    both.tick(13_001, woken=True)
+    assert ran[6:] == ["often"]
+
+
+@pytest.mark.parametrize(
+    ("error", "vital", "raised", "rest"),
+    [
+        (RetriableError("CATALOG_UNAVAILABLE", "away"), False, False, False),
+        (RetriableError("CATALOG_UNAVAILABLE", "away"), True, False, False),
+        (RetriableError("KAFKA_UNAVAILABLE", "away"), True, False, True),
+        (RetriableError("CATALOG_REFUSED", "changed"), False, False, True),
+        (RetriableError("CATALOG_REFUSED", "changed"), True, True, False),
+        (FatalError("BROKEN", "for good"), False, False, True),
+        (FatalError("BROKEN", "for good"), True, True, False),
+        (KeyError("a fault"), False, False, True),
+        (KeyError("a fault"), True, True, False),
+    ],
+)
+def test_what_a_task_raises_ends_a_vital_lane_or_is_passed_over(
+    *, error: Exception, vital: bool, raised: bool, rest: bool
+) -> None:
+    ran: list[int] = []
+
+    def fail(_: int) -> None:
+        raise error
+
+    tasks = [
+        PeriodicTask(name="failing", every_s=1, run=fail),
+        PeriodicTask(name="next", every_s=1, run=ran.append),
+    ]
+    both, found = Lane(name="both", tasks=tasks, vital=vital), None
+    try:
+        both.tick(1_000)
+    except type(error) as exc:
+        found = exc
+    assert (found is error, ran == [1_000]) == (raised, rest)
