@@ -45,10 +45,10 @@ class Activations:
         return Lane(
             name="activations",
             tasks=(
-                PeriodicTask(name="activations", every_s=0.5, run=self.tell, at_once=True),
-                PeriodicTask(name="audiences", every_s=2, run=lambda _: self.tell_of_audiences(), at_once=True),
-                PeriodicTask(name="contradictions", every_s=10, run=self.tell_again, at_once=True),
-                PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.ask_again(), at_once=True),
+                PeriodicTask(name="activations", every_s=0.5, run=self.tell, first_s=0),
+                PeriodicTask(name="audiences", every_s=2, run=lambda _: self.tell_of_audiences(), first_s=0),
+                PeriodicTask(name="contradictions", every_s=10, run=self.tell_again, first_s=0),
+                PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.ask_again(), first_s=0),
             ),
         )
 

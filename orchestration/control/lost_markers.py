@@ -93,19 +93,16 @@ class LostMarkers:
         _log.error("job %s attempt %d partition %d: %s", *suspect, what)
 
     def _stored(self, suspect: _Suspect) -> PartitionFailed | PartitionMaterialised | None:
-        key = result_key(*suspect)
-        if not self._is_stored(key):
-            return None
-        message = CODEC.decode(self._context.objects.get(self._context.settings.staging_bucket, key))
+        content = self._staged(result_key(*suspect))
+        message = None if content is None else CODEC.decode(content)
         return message if isinstance(message, PartitionFailed | PartitionMaterialised) else None
-
-    def _is_stored(self, key: str) -> bool:
-        """False for an empty object too: SeaweedFS keeps one of a worker that dies before the body of its PUT."""
-        return any(entry.size for entry in self._context.objects.list(self._context.settings.staging_bucket, key))
 
     def _is_to_be_merged(self, topic: str, suspect: _Suspect) -> bool:
         job_id, attempt, partition = suspect
-        return self._is_stored(intent_key(topic, partition, job_id, attempt))
+        return self._staged(intent_key(topic, partition, job_id, attempt)) is not None
+
+    def _staged(self, key: str) -> bytes | None:
+        return self._context.staging.get(self._context.settings.staging_bucket, key)
 
 
 def _lost(job: Job, sent: Mapping[str, Any], place: Place, end: int) -> PartitionFailed:

@@ -23,14 +23,20 @@ _log = logging.getLogger(__name__)
 class PeriodicTask:
     """`run(now_ms)` about every `every_s` seconds; `now_ms` is in milliseconds since 1970 UTC.
 
-    `at_once`: for the first time as soon as the lane begins. `on_wake`: also whenever the lane is woken.
+    `first_s`: seconds from the start of the lane to the first run; `every_s` if None. `on_wake`: also whenever the lane
+    is woken.
     """
 
     name: str
     every_s: float
     run: Callable[[int], object]
-    at_once: bool = False
+    first_s: float | None = None
     on_wake: bool = False
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds to the first run."""
+        return self.every_s if self.first_s is None else self.first_s
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +51,10 @@ class Lane:
     name: str
     tasks: Sequence[PeriodicTask]
     vital: bool = False
-    _ran_ms: dict[str, int] = field(default_factory=dict)
+    _due_ms: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._begin(0)
 
     def start(self, stop: threading.Event) -> None:
         """Run in a thread until `stop` is set."""
@@ -53,24 +62,22 @@ class Lane:
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
         """Run until `stop` is set; setting `wake` ends a pause. Raises as a task of a vital lane does."""
-        began_ms = now_ms()
-        self._ran_ms = {task.name: began_ms for task in self.tasks if not task.at_once}
-        pause_s = 0.0 if any(task.at_once for task in self.tasks) and wake is stop else self._pause_s
+        self._begin(now_ms())
+        pause_s = min(task.delay_s for task in self.tasks)
         while not stop.is_set():
             woken = wake.wait(pause_s)
-            pause_s = self._pause_s
-            if wake is not stop:
-                wake.clear()
-            elif woken:
+            if stop.is_set():
                 return
+            wake.clear()
             self.tick(now_ms(), woken=woken)
+            pause_s = min(task.every_s for task in self.tasks)
 
     def tick(self, now: int, *, woken: bool = False) -> None:
         """Run what is due at `now`. While the catalog is away, the rest waits for the next tick."""
         for task in self.tasks:
-            if now - self._ran_ms.get(task.name, 0) < task.every_s * 1000 and not (woken and task.on_wake):
+            if now < self._due_ms[task.name] and not (woken and task.on_wake):
                 continue
-            self._ran_ms[task.name] = now
+            self._due_ms[task.name] = now + task.every_s * 1000
             try:
                 with bound():
                     task.run(now)
@@ -89,6 +96,5 @@ class Lane:
                     raise
                 _log.exception("%s", task.name)
 
-    @property
-    def _pause_s(self) -> float:
-        return min(task.every_s for task in self.tasks)
+    def _begin(self, at_ms: int) -> None:
+        self._due_ms = {task.name: at_ms + task.delay_s * 1000 for task in self.tasks}

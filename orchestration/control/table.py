@@ -45,7 +45,7 @@ def jobs_lane(context: Context) -> Lane:
     markers, events = LostMarkers(context, group), JobEvents(context)
 
     def task(name: str, every_s: float, run: Callable[[int], object], *, on_wake: bool = False) -> PeriodicTask:
-        return PeriodicTask(name=name, every_s=every_s, run=run, at_once=True, on_wake=on_wake)
+        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=0, on_wake=on_wake)
 
     return Lane(
         name="jobs",
@@ -79,17 +79,20 @@ def other_lanes(
     def lane(*tasks: PeriodicTask) -> Lane:
         return Lane(name=tasks[0].name, tasks=tasks)
 
-    def task(name: str, every_s: float, run: Callable[[int], object], *, at_once: bool = False) -> PeriodicTask:
-        return PeriodicTask(name=name, every_s=every_s, run=run, at_once=at_once)
+    def task(name: str, every_s: float, run: Callable[[int], object], *, first_s: float | None = None) -> PeriodicTask:
+        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s)
 
     return (
         Activations(context).lane(),
-        lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, at_once=True)),
+        lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S)),
         lane(task("export-cleaner", 5, ExportCleaner(context).tick)),
-        lane(task("archive", ARCHIVE_S, keeper.keep), task("archive garbage", HOUR_S, keeper.remove_garbage)),
+        lane(
+            task("archive", ARCHIVE_S, keeper.keep),
+            task("archive garbage", HOUR_S, keeper.remove_garbage, first_s=ARCHIVE_S),
+        ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
-        lane(task("other-logs", MINUTE_S, lambda _: other_logs.tick(), at_once=True)),
-        lane(task("summary", MINUTE_S, lambda _: tell(samples()), at_once=True)),
+        lane(task("other-logs", MINUTE_S, lambda _: other_logs.tick(), first_s=0)),
+        lane(task("summary", MINUTE_S, lambda _: tell(samples()), first_s=0)),
     )
 
 

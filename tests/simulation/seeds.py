@@ -23,8 +23,8 @@ PINNED: Final[Mapping[int, tuple[str, ...]]] = {
     88: ("unpinned object",),
     124: ("rollback while a publisher slept",),
     217: ("rollback while a publisher slept",),
-    297: ("ack before durable",),
     389: ("rollback while a publisher slept",),
+    440: ("ack before durable",),
     476: ("rollback while a publisher slept",),
 }
 """Not to be missed, whatever `FIRST` is: the mutants that each kills, and the rare situations that it has."""

@@ -114,11 +114,11 @@ def status(tenant: TenantName, partition: int, **given: object) -> SegmentStatus
 def test_every_partition_is_told_of_every_change_in_order(context: Context, tenant: TenantName, relay: Lane) -> None:
     create(context, tenant)
     context.segments.pause(tenant, BUYERS, now_ms=2)
-    relay.tick(1)
+    relay.tick(1_000)
     context.segments.resume(tenant, BUYERS, now_ms=3)
     context.segments.delete(tenant, BUYERS, now_ms=4)
-    relay.tick(2)
-    relay.tick(3)
+    relay.tick(1_500)
+    relay.tick(2_000)
     kinds = [type(message) for message in alike(told(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
@@ -132,7 +132,7 @@ def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_name
     relay.tick(10_000)
     assert alike(told(context, tenant)) == []  # no rule names it
     create(context, tenant, "in audience vip")
-    relay.tick(10_001)
+    relay.tick(10_500)
     publish(context, tenant, "2")
     relay.tick(20_000)
     relay.tick(30_000)
@@ -151,7 +151,7 @@ def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: Ten
     create(context, tenant)
     [due] = context.activations.unsent()
     ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions).send(due.message)
-    relay.tick(1)
+    relay.tick(1_000)
     assert alike(told(context, tenant)) == [due.message, due.message]
 
 
@@ -202,10 +202,10 @@ def test_one_tenant_whose_audience_cannot_be_read_does_not_hold_up_the_others(
 
     with monkeypatch.context() as broken:
         broken.setattr(InMemoryVersionStore, "current", fails)
-        relay.tick(1)
+        relay.tick(1_000)
     assert [one.tenant for one in context.activations.unsent()] == [tenant]
     assert len(alike(told(context, other))) == 1
-    relay.tick(2)
+    relay.tick(1_500)
     assert len(alike(told(context, tenant))) == 1
 
 

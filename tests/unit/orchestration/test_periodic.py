@@ -15,8 +15,8 @@ def stop() -> Iterator[threading.Event]:
     event.set()
 
 
-def lane(run: Callable[[], object], *, every_s: float = 3_600, at_once: bool = False) -> Lane:
-    task = PeriodicTask(name="looker", every_s=every_s, run=lambda _: run(), at_once=at_once)
+def lane(run: Callable[[], object], *, every_s: float = 3_600, first_s: float | None = None) -> Lane:
+    task = PeriodicTask(name="looker", every_s=every_s, run=lambda _: run(), first_s=first_s)
     return Lane(name="lane", tasks=[task])
 
 
@@ -41,11 +41,11 @@ def test_a_lane_goes_on_whatever_befalls_a_task_and_says_what(
     ]
 
 
-@pytest.mark.parametrize("at_once", [False, True])
-def test_the_first_run_waits_unless_it_is_to_be_at_once(*, stop: threading.Event, at_once: bool) -> None:
+@pytest.mark.parametrize("first_s", [None, 0, 0.01])
+def test_the_first_run_waits_as_long_as_its_row_says(*, stop: threading.Event, first_s: float | None) -> None:
     ran = threading.Event()
-    lane(ran.set, at_once=at_once).start(stop)
-    assert ran.wait(30 if at_once else 0.2) is at_once
+    lane(ran.set, first_s=first_s).start(stop)
+    assert ran.wait(0.2 if first_s is None else 30) is (first_s is not None)
 
 
 def test_a_lane_ends_when_it_is_told_to(stop: threading.Event) -> None:
@@ -60,7 +60,7 @@ def test_each_task_runs_as_often_as_its_row_says_and_those_that_may_be_woken_the
     ran: list[str] = []
 
     def task(name: str, every_s: float, *, on_wake: bool = False) -> PeriodicTask:
-        return PeriodicTask(name=name, every_s=every_s, run=lambda _: ran.append(name), at_once=True, on_wake=on_wake)
+        return PeriodicTask(name=name, every_s=every_s, run=lambda _: ran.append(name), first_s=0, on_wake=on_wake)
 
     both = Lane(name="both", tasks=[task("often", 1, on_wake=True), task("seldom", 3)])
     for now in (10_000, 10_999, 11_000, 12_000, 13_000):
