@@ -68,7 +68,8 @@ class Lane:
             woken = wake.wait(pause_s)
             if stop.is_set():
                 return
-            wake.clear()
+            if wake is not stop:  # which may be set at this very moment
+                wake.clear()
             self.tick(now_ms(), woken=woken)
             pause_s = min(task.every_s for task in self.tasks)
 

@@ -102,3 +102,20 @@ def test_what_a_task_raises_ends_a_vital_lane_or_is_passed_over(
     except type(error) as exc:
         found = exc
     assert (found is error, ran == [1_000]) == (raised, rest)
+
+
+def test_a_stop_that_comes_while_a_lane_looks_for_it_is_kept() -> None:
+    class SetAfterTheSecondLook(threading.Event):
+        looks = 0
+
+        def is_set(self) -> bool:
+            found = super().is_set()
+            self.looks += 1
+            assert found or self.looks <= 2, "the stop is lost"
+            if self.looks == 2:
+                self.set()
+            return found
+
+    stop = SetAfterTheSecondLook()
+    lane(lambda: None, every_s=0.001).run(stop, stop)
+    assert stop.looks == 3
