@@ -93,19 +93,22 @@ def broker_answers(bootstrap: str, timeout_s: float = 5.0) -> bool:
 
 def group_members(bootstrap: str, group: str) -> int:
     """Members of a consumer group that is stable; 0 for one that does not exist, rebalances, or cannot be asked."""
-    admin = admin_client(bootstrap)
-    try:
-        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
-    except (KafkaException, TimeoutError):
-        return 0
-    return len(description.members) if description.state is ConsumerGroupState.STABLE else 0
+    found = _description(bootstrap, group)
+    return len(found.members) if found is not None and found.state is ConsumerGroupState.STABLE else 0
 
 
 def member_hosts(bootstrap: str, group: str) -> frozenset[str]:
     """Addresses that the members of a consumer group have for the broker; none where it cannot be asked."""
+    found = _description(bootstrap, group)
+    return frozenset() if found is None else frozenset(member.host.removeprefix("/") for member in found.members)
+
+
+def _description(bootstrap: str, group: str) -> ConsumerGroupDescription | None:
     admin = admin_client(bootstrap)
     try:
-        description = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(6.0)
+        found: ConsumerGroupDescription = admin.describe_consumer_groups([group], request_timeout=5.0)[group].result(
+            6.0
+        )
     except (KafkaException, TimeoutError):
-        return frozenset()
-    return frozenset(member.host.removeprefix("/") for member in description.members)
+        return None
+    return found
