@@ -5,27 +5,23 @@ Until FINISHING an export may end in FAILED or CANCELLED. From there it only rol
 there, but for a proven refusal: then it has FAILED.
 """
 
-from collections.abc import Mapping
 from typing import Final, Literal
 
-from segmentation.jobs import Change, guarded
+from segmentation.life_cycle import LifeCycle
 
 ExportState = Literal["REGISTERED", "WRITING", "FINISHING", "READY", "FAILED", "CANCELLED"]
 
-_NEXT: Final[Mapping[ExportState, frozenset[ExportState]]] = {
-    "REGISTERED": frozenset({"WRITING", "FAILED", "CANCELLED"}),
-    "WRITING": frozenset({"FINISHING", "FAILED", "CANCELLED"}),
-    "FINISHING": frozenset({"READY", "FAILED"}),
-    "READY": frozenset(),
-    "FAILED": frozenset(),
-    "CANCELLED": frozenset(),
-}
+EXPORT_LIFE_CYCLE: Final[LifeCycle[ExportState]] = LifeCycle(
+    {
+        "REGISTERED": frozenset({"WRITING", "FAILED", "CANCELLED"}),
+        "WRITING": frozenset({"FINISHING", "FAILED", "CANCELLED"}),
+        "FINISHING": frozenset({"READY", "FAILED"}),
+        "READY": frozenset(),
+        "FAILED": frozenset(),
+        "CANCELLED": frozenset(),
+    }
+)
 
-EXPORT_STATES: Final[frozenset[ExportState]] = frozenset(_NEXT)
-ENDED: Final[frozenset[ExportState]] = frozenset(state for state, following in _NEXT.items() if not following)
-STOPPABLE: Final[frozenset[ExportState]] = frozenset(s for s, following in _NEXT.items() if "CANCELLED" in following)
-
-
-def export_change(current: ExportState, wanted: ExportState) -> Change:
-    """Decide a wanted change of an export that is in `current`."""
-    return guarded(_NEXT, current, wanted)
+EXPORT_STATES: Final = EXPORT_LIFE_CYCLE.states
+ENDED: Final = EXPORT_LIFE_CYCLE.final
+STOPPABLE: Final = EXPORT_LIFE_CYCLE.cancellable

@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.job_rows import append
+from orchestration.catalog.job_rows import HISTORY, line
 from orchestration.catalog.tables import jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
@@ -37,7 +37,7 @@ def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
             )
             if changed.rowcount:  # else it was cancelled just now
                 cause = None if verified is None else f"verified by job {verified.retry_of}"
-                append(connection, job_id, state, Attempt(0), cause, now_ms)
+                HISTORY.append(connection, job_id, state, cause, now_ms, **line(Attempt(0)))
     return begun
 
 

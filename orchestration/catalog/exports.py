@@ -1,35 +1,38 @@
-"""Export jobs in the catalog: every change of state is guarded by its table, and leaves a line of history."""
+"""Export jobs in the catalog, with their groups."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.catalog.engine import Database
-from orchestration.catalog.export_rows import export_of, locked_export, remember, unknown_export
-from orchestration.catalog.records import Export, ExportGroup, ExportTransition, JobError, NewExport
+from orchestration.catalog.life_cycle import History, LifeCycleStore
+from orchestration.catalog.records import Export, ExportGroup, ExportTransition, Held, JobError, NewExport
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
-from schemas.ids import JobId, Version
-from segmentation.export_jobs import ENDED, ExportState, export_change
-from segmentation.jobs import Change
+from schemas.errors import UserError
+from schemas.ids import AudienceName, JobId, TenantName, Version
+from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
+
+HISTORY: Final = History(export_transitions, export_transitions.c.export_id)
 
 
-class ExportStore:
-    """Every method is one transaction and may be repeated; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+class ExportStore(LifeCycleStore[Export, ExportState]):
+    """Exports, their groups and their history."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    life_cycle = EXPORT_LIFE_CYCLE
+    _table = exports
+    _key = exports.c.export_id
+    _history = HISTORY
 
     def register(self, new: NewExport, *, refused: JobError | None = None) -> Export:
         """Register an export, once; a `refused` one is FAILED from the start. Returns what is registered."""
         with suppress(sa.exc.IntegrityError):  # another try of the same request was quicker
             self._insert(new, refused)
-        return self.get(new.export_id)
+        return self.get(new.job_id)
 
     def _insert(self, new: NewExport, refused: JobError | None) -> None:
         with self._database.write() as connection:
-            known = sa.select(exports.c.export_id).where(exports.c.export_id == new.export_id)
+            known = sa.select(exports.c.export_id).where(exports.c.export_id == new.job_id)
             if connection.execute(known).first() is not None:
                 return
             ended = {
@@ -40,7 +43,7 @@ class ExportStore:
             }
             connection.execute(
                 exports.insert().values(
-                    export_id=new.export_id,
+                    export_id=new.job_id,
                     tenant=new.tenant[:255],
                     audience=new.audience[:255],
                     audience_id=new.audience_id,
@@ -52,74 +55,14 @@ class ExportStore:
                     **({"state": "REGISTERED"} if refused is None else ended),
                 )
             )
-            remember(connection, new.export_id, "REGISTERED", None, new.created_at_ms)
+            HISTORY.append(connection, new.job_id, "REGISTERED", None, new.created_at_ms)
             if refused is not None:
-                remember(connection, new.export_id, "FAILED", refused.summary, new.created_at_ms)
-
-    def move(
-        self,
-        export_id: JobId,
-        to: ExportState,
-        *,
-        now_ms: int,
-        cause: str | None = None,
-        only_from: Set[ExportState] | None = None,
-        expecting: Mapping[str, Any] | None = None,
-        **values: Any,
-    ) -> tuple[Change, Export]:
-        """Change the state of an export if the table of states allows it; as `JobStore.move`."""
-        with self._database.write() as connection:
-            row = locked_export(connection, export_id)
-            verdict = export_change(row["state"], to)
-            if verdict is Change.APPLIED and only_from is not None and row["state"] not in only_from:
-                verdict = Change.REFUSED
-            if any(row[name] != seen for name, seen in (expecting or {}).items()):
-                verdict = Change.REFUSED
-            if verdict is Change.APPLIED:
-                if to in ENDED:
-                    values["finished_at_ms"] = now_ms
-                connection.execute(exports.update().where(exports.c.export_id == export_id).values(state=to, **values))
-                remember(connection, export_id, to, cause, now_ms)
-            return verdict, export_of(locked_export(connection, export_id))
-
-    def fail(
-        self, export_id: JobId, error: JobError, *, now_ms: int, unfinished: bool = False
-    ) -> tuple[Change, Export]:
-        """End an export in FAILED with its cause, if it is still running.
-
-        One that is FINISHING may have its manifest: it only rolls forward, unless the caller knows that it is
-        `unfinished` (the manifest was refused).
-        """
-        export = self.get(export_id)
-        running: set[ExportState] = {"REGISTERED", "WRITING"}
-        return self.move(
-            export_id,
-            "FAILED",
-            now_ms=now_ms,
-            cause=error.summary,
-            only_from=running | {"FINISHING"} if unfinished else running,
-            error=error.as_record(),
-            failed_in=export.state,
-        )
-
-    def adopt(self, export_id: JobId, *, gone: str | None, execution: str) -> bool:
-        """Make `execution` the one that a live export belongs to, if it still belongs to the one that is `gone`."""
-        with self._database.write() as connection:
-            row = locked_export(connection, export_id)
-            if row["execution"] != gone or row["state"] in ENDED:
-                return False
-            connection.execute(exports.update().where(exports.c.export_id == export_id).values(execution=execution))
-            return True
-
-    def put(self, export_id: JobId, **values: Any) -> None:
-        """Set columns of an export without changing its state."""
-        with self._database.write() as connection:
-            connection.execute(exports.update().where(exports.c.export_id == export_id).values(**values))
+                HISTORY.append(connection, new.job_id, "FAILED", refused.summary, new.created_at_ms)
 
     def plan(self, export_id: JobId, groups: Sequence[tuple[int, int]]) -> None:
         """Write the groups down as (bytes, expected rows), once."""
         with self._database.write() as connection:
-            locked_export(connection, export_id)
+            self._locked(connection, export_id)
             known = sa.select(export_groups.c.number).where(export_groups.c.export_id == export_id)
             if connection.execute(known).first() is not None:
                 return
@@ -166,40 +109,6 @@ class ExportStore:
             for row in rows
         ]
 
-    def get(self, export_id: JobId) -> Export:
-        """One export. Raises `UserError` UNKNOWN_EXPORT."""
-        if (found := self.find(export_id)) is None:
-            raise unknown_export(export_id)
-        return found
-
-    def find(self, export_id: JobId) -> Export | None:
-        """One export, or none."""
-        return next(iter(self._select(exports.c.export_id == export_id)), None)
-
-    def of_execution(self, execution: str) -> Export | None:
-        """The export that an execution has registered or taken over, or none."""
-        return next(iter(self._select(exports.c.execution == execution)), None)
-
-    def search(
-        self,
-        *,
-        tenant: str | None = None,
-        audience: str | None = None,
-        states: Sequence[ExportState] = (),
-        limit: int = 100,
-    ) -> list[Export]:
-        """Newest exports first."""
-        where = [
-            column == value for column, value in ((exports.c.tenant, tenant), (exports.c.audience, audience)) if value
-        ]
-        if states:
-            where.append(exports.c.state.in_(states))
-        return self._select(*where, newest_first=True, limit=limit)
-
-    def live(self) -> list[Export]:
-        """All exports that have not ended, oldest first."""
-        return self._select(exports.c.state.not_in(ENDED))
-
     def to_sweep(self, now_ms: int, *, after_ms: int, again_after_ms: int) -> list[Export]:
         """Exports that ended `after_ms` ago and were never swept, or `again_after_ms` ago and were not swept since."""
         swept, finished = exports.c.swept_at_ms, exports.c.finished_at_ms
@@ -231,10 +140,30 @@ class ExportStore:
         with self._database.read() as connection:
             return [ExportTransition(**row) for row in connection.execute(query).mappings()]
 
-    def _select(
-        self, *where: sa.ColumnElement[bool], newest_first: bool = False, limit: int | None = None
-    ) -> list[Export]:
-        order = exports.c.export_id.desc() if newest_first else exports.c.export_id
-        with self._database.read() as connection:
-            found = connection.execute(sa.select(exports).where(*where).order_by(order).limit(limit)).mappings()
-            return [export_of(row) for row in found]
+    @staticmethod
+    def _unknown(job_id: JobId) -> UserError:
+        return UserError(
+            "UNKNOWN_EXPORT", f"there is no export {job_id}; `muster exports list` shows them", export=job_id
+        )
+
+    @staticmethod
+    def _record(row: Mapping[Any, Any]) -> Export:
+        error = row["error"]
+        return Export(
+            job_id=JobId(row["export_id"]),
+            tenant=TenantName(row["tenant"]),
+            audience=AudienceName(row["audience"]),
+            audience_id=None if row["audience_id"] is None else JobId(row["audience_id"]),
+            state=row["state"],
+            request=row["request"],
+            held=tuple(Held.from_record(record) for record in row["held"]),
+            topic_partitions=row["topic_partitions"],
+            execution=row["execution"],
+            outcome=row["outcome"],
+            error=None if error is None else JobError(**error),
+            failed_in=row["failed_in"],
+            retry_of=None if row["retry_of"] is None else JobId(row["retry_of"]),
+            created_at_ms=row["created_at_ms"],
+            finished_at_ms=row["finished_at_ms"],
+            swept_at_ms=row["swept_at_ms"],
+        )

@@ -1,44 +1,21 @@
-"""Rows of the tables of jobs as values, and the two things that every change of a job does with them."""
+"""Rows of the tables of jobs as values."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-import sqlalchemy as sa
-
+from orchestration.catalog.life_cycle import History
 from orchestration.catalog.records import Job, JobError, Transition
-from orchestration.catalog.tables import jobs, transitions
+from orchestration.catalog.tables import transitions
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
-from schemas.messages import JobState
+
+HISTORY: Final = History(transitions, transitions.c.job_id)
 
 
-def locked(connection: sa.Connection, job_id: JobId) -> Mapping[Any, Any]:
-    """The row of a job, locked until the transaction ends. Raises `UserError` UNKNOWN_JOB."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.job_id == job_id).with_for_update()).mappings().first()
-    if row is None:
-        raise unknown_job(job_id)
-    return row
-
-
-def append(
-    connection: sa.Connection, job_id: JobId, state: JobState, attempt: Attempt, cause: str | None, now_ms: int
-) -> None:
-    """Write the next line of a job's history."""
-    last = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.max(transitions.c.sequence), 0)).where(transitions.c.job_id == job_id)
-    ).scalar_one()
-    connection.execute(
-        transitions.insert().values(
-            job_id=job_id,
-            sequence=last + 1,
-            state=state,
-            attempt=attempt,
-            cause=cause,
-            at_ms=now_ms,
-            announced=False,
-        )
-    )
+def line(attempt: Attempt) -> dict[str, object]:
+    """What a line of the history of jobs has beside what those of all kinds have."""
+    return {"attempt": attempt, "announced": False}
 
 
 def unknown_job(job_id: JobId) -> UserError:

@@ -1,21 +1,20 @@
 """Jobs in the catalog: guarded state changes, attempts, announcements, receipts."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestration.catalog import admission, registration
 from orchestration.catalog.job_queries import JobQueries
-from orchestration.catalog.job_rows import append, job_of, locked
-from orchestration.catalog.records import Job, JobError, NewJob, Transition
+from orchestration.catalog.job_rows import HISTORY, line
+from orchestration.catalog.records import JobError, NewJob, Transition
 from orchestration.catalog.tables import attempts, jobs, receipts, transitions
 from orchestration.catalog.upsert import upsert
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
-from schemas.messages import JobState
 from segmentation.admission import Lanes
-from segmentation.jobs import FINAL, STATES, Change, change
+from segmentation.jobs import FINAL
 
 
 class JobStore(JobQueries):
@@ -36,55 +35,6 @@ class JobStore(JobQueries):
         """The place of a job among those that wait for their turn, from 1; none when it does not wait."""
         return admission.queue_position(self._database, job_id)
 
-    def move(
-        self,
-        job_id: JobId,
-        to: JobState,
-        *,
-        now_ms: int,
-        cause: str | None = None,
-        only_from: Set[JobState] | None = None,
-        expecting: Mapping[str, Any] | None = None,
-        **values: Any,
-    ) -> tuple[Change, Job]:
-        """Change the state of a job if the table of states allows it; `values` are columns set with it.
-
-        `only_from`: refused from any other state; who comes late must not drag the job back. `expecting`: refused when
-        a column is not what the caller saw (its attempt, its build). Returns what became of it, and the job afterwards.
-        A final state stamps `finished_at_ms`.
-        """
-        with self._database.write() as connection:
-            row = locked(connection, job_id)
-            verdict = change(row["state"], to)
-            if verdict is Change.APPLIED and only_from is not None and row["state"] not in only_from:
-                verdict = Change.REFUSED
-            if any(row[name] != seen for name, seen in (expecting or {}).items()):
-                verdict = Change.REFUSED
-            if verdict is Change.APPLIED:
-                if to in FINAL:
-                    values["finished_at_ms"] = now_ms
-                connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(state=to, **values))
-                append(connection, job_id, to, Attempt(row["attempt"]), cause, now_ms)
-            return verdict, job_of(locked(connection, job_id))
-
-    def fail(self, job_id: JobId, error: JobError, *, now_ms: int, unpublished: bool = False) -> tuple[Change, Job]:
-        """End a job in FAILED with its cause, if it is still running.
-
-        A job that is PUBLISHING may have a version already: it only rolls forward, unless the caller knows that it was
-        `unpublished` (the publish was refused before its commit).
-        """
-        job = self.get(job_id)
-        running = {state for state in STATES if state not in FINAL}
-        return self.move(
-            job.job_id,
-            "FAILED",
-            now_ms=now_ms,
-            cause=error.summary,
-            only_from=running if unpublished else running - {"PUBLISHING"},
-            error=error.as_record(),
-            failed_in=job.state,
-        )
-
     def mend(
         self,
         job_id: JobId,
@@ -101,24 +51,15 @@ class JobStore(JobQueries):
         Raises `FatalError` NOT_ENDED for a job that still runs; the workflow ends it.
         """
         with self._database.write() as connection:
-            row = locked(connection, job_id)
+            row = self._locked(connection, job_id)
             if row["state"] not in FINAL:
                 raise FatalError("NOT_ENDED", f"job {job_id} is {row['state']}", job=job_id)
             values: dict[str, Any] = {"outcome": dict(outcome), "finished_at_ms": finished_at_ms}
             if row["state"] != "READY":
                 values |= {"state": "READY", "error": None, "failed_in": None, "swept_at_ms": None}
-                append(connection, job_id, "READY", Attempt(row["attempt"]), cause, now_ms)
+                HISTORY.append(connection, job_id, "READY", cause, now_ms, **line(Attempt(row["attempt"])))
             connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(**values))
             _put_receipt(connection, job_id, receipt)
-
-    def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
-        """Make `execution` the one that a live job belongs to, if it still belongs to the one that is `gone`."""
-        with self._database.write() as connection:
-            row = locked(connection, job_id)
-            if row["execution"] != gone or row["state"] in FINAL:
-                return False
-            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(execution=execution))
-            return True
 
     def start_attempt(self, job_id: JobId, *, after: Attempt, now_ms: int, **values: Any) -> Attempt:
         """Begin attempt `after` + 1: a compare-and-swap that is allowed only in state IMPORTING.
@@ -129,7 +70,7 @@ class JobStore(JobQueries):
         """
         attempt = Attempt(after + 1)
         with self._database.write() as connection:
-            row = locked(connection, job_id)
+            row = self._locked(connection, job_id)
             if row["state"] != "IMPORTING" or row["attempt"] != after:
                 raise FatalError(
                     "ATTEMPT_SUPERSEDED",
@@ -140,7 +81,7 @@ class JobStore(JobQueries):
                 )
             connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(attempt=attempt, **values))
             connection.execute(attempts.insert().values(job_id=job_id, attempt=attempt, started_at_ms=now_ms))
-            append(connection, job_id, "IMPORTING", attempt, f"attempt {attempt} began", now_ms)
+            HISTORY.append(connection, job_id, "IMPORTING", f"attempt {attempt} began", now_ms, **line(attempt))
         return attempt
 
     def end_attempt(self, job_id: JobId, attempt: Attempt, report: Mapping[str, Any], *, now_ms: int) -> None:
@@ -157,11 +98,6 @@ class JobStore(JobQueries):
         query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt)
         with self._database.read() as connection:
             return {Attempt(r["attempt"]): r["report"] for r in connection.execute(query).mappings()}
-
-    def put(self, job_id: JobId, **values: Any) -> None:
-        """Set columns of a job without changing its state (evidence, task token, execution, build)."""
-        with self._database.write() as connection:
-            connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(**values))
 
     def announced(self, done: Sequence[Transition]) -> None:
         """Mark state changes as announced."""

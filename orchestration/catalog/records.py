@@ -206,7 +206,7 @@ class Held:
 class NewExport:
     """What an export is registered with. `request` is the record of an `ExportRequest` with its versions resolved."""
 
-    export_id: JobId
+    job_id: JobId
     tenant: str
     audience: str
     audience_id: JobId | None
@@ -221,7 +221,7 @@ class NewExport:
 class Export:
     """One export job. `outcome`: {manifest, version, rows, bytes, digest, ...}."""
 
-    export_id: JobId
+    job_id: JobId
     tenant: TenantName
     audience: AudienceName
     audience_id: JobId | None

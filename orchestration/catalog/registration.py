@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.job_rows import append
+from orchestration.catalog.job_rows import HISTORY, line
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.tables import claims, duplicates, jobs
 from schemas.ids import Attempt, JobId
@@ -59,7 +59,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
                 created_at_ms=new.created_at_ms,
             )
         )
-        append(connection, new.job_id, "REGISTERED", Attempt(0), None, new.created_at_ms)
+        HISTORY.append(connection, new.job_id, "REGISTERED", None, new.created_at_ms, **line(Attempt(0)))
         if refused is not None:
             connection.execute(
                 jobs.update()
@@ -71,7 +71,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
                     finished_at_ms=new.created_at_ms,
                 )
             )
-            append(connection, new.job_id, "FAILED", Attempt(0), refused.summary, new.created_at_ms)
+            HISTORY.append(connection, new.job_id, "FAILED", refused.summary, new.created_at_ms, **line(Attempt(0)))
         if holder is None:
             connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
         else:  # its row is locked since we looked, so nobody else takes it over

@@ -51,7 +51,7 @@ def wait_for_export(context: "Context", export_id: JobId, *, timeout_s: float | 
 def export_line(view: "ExportView", elapsed_s: float) -> str:
     """How far an export is, on a line."""
     export = view.export
-    line = f"export {export.export_id}  {export.state}"
+    line = f"export {export.job_id}  {export.state}"
     if view.groups:
         # Of a selection or a delta, the expected rows are a bound: in the end only those count that are there.
         of = "" if export.state == "READY" else f" of {number(view.expected_rows)}"
@@ -88,6 +88,6 @@ def print_export_result(view: "ExportView") -> None:
         if "rows_filtered" in outcome:
             say_left_out(outcome["rows_filtered"], outcome["rows_suppressed"])
     else:
-        print_line(f"export {export.export_id} is {export.state}")
+        print_line(f"export {export.job_id} is {export.state}")
         if export.error is not None:
             print_line(f"{export.error.code}: {safe(export.error.message)}")

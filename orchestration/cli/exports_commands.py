@@ -62,7 +62,7 @@ def list_(
         ("EXPORT", "AGE", "STATE", "AUDIENCE", "RESULT", "TO"),
         [
             (
-                e.export_id,
+                e.job_id,
                 age(e.created_at_ms, now),
                 e.state,
                 f"{e.tenant}/{e.audience}",
@@ -84,9 +84,9 @@ def show(*, export: ExportArgument, json: options.Json = False) -> None:
 
     context = catalog_context()
     found = context.exports.get(job_id(export))
-    history = context.exports.history(found.export_id)
-    groups = context.exports.groups(found.export_id)
-    told = context.outbox.of(found.export_id)
+    history = context.exports.history(found.job_id)
+    groups = context.exports.groups(found.job_id)
+    told = context.outbox.of(found.job_id)
     if SESSION.json:
         record = export_record(found)
         record["history"] = [{"state": t.state, "cause": t.cause, "at_ms": t.at_ms} for t in history]
@@ -104,7 +104,7 @@ def show(*, export: ExportArgument, json: options.Json = False) -> None:
         print_json({**record, "notifications": [notification_record(row) for row in told]})
         return
     pairs: list[tuple[str, object]] = [
-        ("export", found.export_id),
+        ("export", found.job_id),
         ("audience", f"{found.tenant}/{found.audience}"),
         ("state", found.state),
         ("to", found.request.get("to", "")),
@@ -165,7 +165,7 @@ def cancel(*, export: ExportArgument, json: options.Json = False) -> None:
     if SESSION.json:
         print_json({**export_record(done.export), "already": done.already, "warnings": done.warnings})
     else:
-        print_line(f"export {done.export.export_id} {'was cancelled before' if done.already else 'is CANCELLED'}")
+        print_line(f"export {done.export.job_id} {'was cancelled before' if done.already else 'is CANCELLED'}")
     for warning in done.warnings:
         say(warning)
 

@@ -36,18 +36,18 @@ class ExportCleaner:
     def tick(self, now: int) -> None:
         """Sweep what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
         ended = self._context.exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
-        self._next_turn_ms = {e.export_id: self._next_turn_ms.get(e.export_id, 0) for e in ended}
-        due = [export for export in ended if now >= self._next_turn_ms[export.export_id]]
+        self._next_turn_ms = {e.job_id: self._next_turn_ms.get(e.job_id, 0) for e in ended}
+        due = [export for export in ended if now >= self._next_turn_ms[export.job_id]]
         for done in [self._pool.submit(self._sweep, export, now) for export in due]:
             done.result()
 
     def _sweep(self, export: Export, now: int) -> None:
-        with bound(job=export.export_id, tenant=export.tenant, audience=export.audience):
+        with bound(job=export.job_id, tenant=export.tenant, audience=export.audience):
             if export.state == "CANCELLED":
-                stop_execution(self._context, export.export_id, export.execution, "the export was cancelled")
+                stop_execution(self._context, export.job_id, export.execution, "the export was cancelled")
             try:
                 clean_up(self._context, export)
-                self._context.exports.put(export.export_id, swept_at_ms=now)
+                self._context.exports.put(export.job_id, swept_at_ms=now)
             except MusterError as exc:
-                self._next_turn_ms[export.export_id] = now + RETRY_AFTER_MS
-                _log.warning("export %s could not be swept: %s", export.export_id, exc)
+                self._next_turn_ms[export.job_id] = now + RETRY_AFTER_MS
+                _log.warning("export %s could not be swept: %s", export.job_id, exc)

@@ -17,7 +17,8 @@ from orchestration.catalog.auditing import record_automatic
 from orchestration.catalog.records import Export, Job
 from orchestration.context import IMPORT_MACHINE, Context
 from schemas.ids import JobId
-from segmentation.jobs import CANCELLABLE, Change
+from segmentation.jobs import CANCELLABLE
+from segmentation.life_cycle import Change
 
 ORPHAN_AFTER_MS: Final = 10_000
 """A job younger than this may have an execution that does not know of itself yet."""

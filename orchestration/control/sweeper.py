@@ -29,7 +29,7 @@ from schemas.ids import Attempt
 from schemas.layout import UPLOADS_PREFIX, cut_prefix, staging_prefix
 from schemas.log_ids import bind
 from schemas.topics import MAX_JOB_AGE_S
-from segmentation.jobs import Change
+from segmentation.life_cycle import Change
 
 SWEEP_AFTER_MS: Final = 5_000
 _log = logging.getLogger(__name__)

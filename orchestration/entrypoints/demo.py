@@ -147,7 +147,7 @@ def run(context: Context, directory: Path) -> list[str]:
         exported = _export(context, name)
         if exported.outcome is None:
             why = "" if exported.error is None else f": {exported.error.summary}"
-            differences.append(f"{name}: export {exported.export_id} is {exported.state}{why}")
+            differences.append(f"{name}: export {exported.job_id} is {exported.state}{why}")
             continue
         manifest, difference = verify_export(context, exported.outcome["manifest"])
         if difference is not None:

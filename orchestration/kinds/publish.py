@@ -51,7 +51,7 @@ def publish(context: Context, job_id: JobId) -> View:
         context.audiences.check_publishable(audience_ref(job).audience_id)
         outcome = context.versions.publish(request, lambda read: report.update(done=read, rows=read))  # 2
     except (UserError, FatalError) as exc:  # refused before the commit: there is no version
-        _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), unpublished=True)
+        _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=now_ms(), uncommitted=True)
         return view(context, job)
     report.finish(rows=rows)
     match outcome:

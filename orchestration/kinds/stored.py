@@ -59,7 +59,7 @@ def settle(context: Context, job_id: JobId) -> View:
     try:
         receipt = make_activity_receipt(job, sent, found.values(), finished_at_ms=finished)
     except FatalError as exc:
-        _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=finished, unpublished=True)
+        _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=finished, uncommitted=True)
         return view(context, job)
     report.finish(rows=int(receipt["stored"]))
     context.jobs.put_receipt(job_id, receipt)  # 3

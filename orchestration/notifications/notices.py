@@ -58,7 +58,7 @@ class Notices:
             recipients = self.recipients.told(export.tenant, export.audience_id)
         known: Mapping[str, Any] = export.outcome or {}
         body = {
-            "job": export.export_id,
+            "job": export.job_id,
             "kind": "export",
             "outcome": outcome,
             "tenant": export.tenant,
@@ -71,7 +71,7 @@ class Notices:
             "manifest": known.get("manifest"),
             "occurred_at": iso(export.finished_at_ms or export.created_at_ms),
         }
-        return self.outbox.write(export.export_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
+        return self.outbox.write(export.job_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
 
     def of_unregistered(
         self, event: object, execution: str, cause: Mapping[str, Any], now_ms: int

@@ -16,7 +16,7 @@ from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, audience_name, tenant_name
 from segmentation.export_jobs import ENDED
-from segmentation.jobs import Change
+from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Export, ExportGroup
@@ -174,7 +174,7 @@ def follow(
 def export_record(export: "Export") -> dict[str, Any]:
     """An export as JSON."""
     return {
-        "export": export.export_id,
+        "export": export.job_id,
         "tenant": export.tenant,
         "audience": export.audience,
         "state": export.state,

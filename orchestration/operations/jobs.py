@@ -10,7 +10,7 @@ from orchestration.operations.submit import resubmit
 from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId
-from segmentation.jobs import Change
+from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job

@@ -23,7 +23,7 @@ from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
-from segmentation.jobs import Change
+from segmentation.life_cycle import Change
 from tests.fakes.catalog import migrated
 
 ACME, VIP = TenantName("acme"), AudienceName("vip")
@@ -225,7 +225,7 @@ def test_a_publishing_job_fails_only_when_it_is_known_that_nothing_was_published
     error = JobError(kind="system", code="S3_UNAVAILABLE", message="no answer", detail={})
     assert jobs.fail(job_number(1), error, now_ms=2)[0] is Change.REFUSED
     assert jobs.get(job_number(1)).state == "PUBLISHING"
-    assert jobs.fail(job_number(1), error, now_ms=2, unpublished=True)[0] is Change.APPLIED
+    assert jobs.fail(job_number(1), error, now_ms=2, uncommitted=True)[0] is Change.APPLIED
 
 
 def test_a_job_without_an_execution_is_adopted_once(jobs: JobStore) -> None:

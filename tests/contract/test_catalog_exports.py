@@ -9,7 +9,7 @@ from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export, Held, JobError, NewExport
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
-from segmentation.jobs import Change
+from segmentation.life_cycle import Change
 from segmentation.versions import AudienceRef
 from tests.contract.test_catalog import database, url
 
@@ -23,7 +23,7 @@ ERROR = JobError(kind="user", code="NO_SUCH_VERSION", message="gone", detail={"v
 
 def new_export(number: int = 1, execution: str = "e") -> NewExport:
     return NewExport(
-        export_id=JobId(f"01m87b5fjxy5p23eqzcwh6{number:04d}"),
+        job_id=JobId(f"01m87b5fjxy5p23eqzcwh6{number:04d}"),
         tenant="acme",
         audience="vip",
         audience_id=AUDIENCE.audience_id,
@@ -41,7 +41,7 @@ def _store(database: Database) -> ExportStore:
 
 
 def states(store: ExportStore, export: Export) -> list[str]:
-    return [t.state for t in store.history(export.export_id)]
+    return [t.state for t in store.history(export.job_id)]
 
 
 def test_an_export_is_registered_once_whoever_else_tries(store: ExportStore) -> None:
@@ -67,15 +67,15 @@ def test_a_refused_export_is_failed_from_the_start(store: ExportStore) -> None:
 
 def test_changes_are_guarded_and_repeating_one_is_no_error(store: ExportStore) -> None:
     export = store.register(new_export())
-    assert store.move(export.export_id, "FINISHING", now_ms=2)[0] is Change.REFUSED
-    assert store.move(export.export_id, "WRITING", now_ms=2)[0] is Change.APPLIED
-    assert store.move(export.export_id, "WRITING", now_ms=3)[0] is Change.ALREADY
-    assert store.move(export.export_id, "FINISHING", now_ms=3, only_from={"REGISTERED"})[0] is Change.REFUSED
-    assert store.move(export.export_id, "FINISHING", now_ms=3, expecting={"execution": "x"})[0] is Change.REFUSED
-    assert store.move(export.export_id, "FINISHING", now_ms=3)[0] is Change.APPLIED
-    assert store.move(export.export_id, "CANCELLED", now_ms=4)[0] is Change.REFUSED
-    assert store.fail(export.export_id, ERROR, now_ms=4)[0] is Change.REFUSED
-    verdict, export = store.move(export.export_id, "READY", now_ms=5, outcome={"rows": 1})
+    assert store.move(export.job_id, "FINISHING", now_ms=2)[0] is Change.REFUSED
+    assert store.move(export.job_id, "WRITING", now_ms=2)[0] is Change.APPLIED
+    assert store.move(export.job_id, "WRITING", now_ms=3)[0] is Change.ALREADY
+    assert store.move(export.job_id, "FINISHING", now_ms=3, only_from={"REGISTERED"})[0] is Change.REFUSED
+    assert store.move(export.job_id, "FINISHING", now_ms=3, expecting={"execution": "x"})[0] is Change.REFUSED
+    assert store.move(export.job_id, "FINISHING", now_ms=3)[0] is Change.APPLIED
+    assert store.move(export.job_id, "CANCELLED", now_ms=4)[0] is Change.REFUSED
+    assert store.fail(export.job_id, ERROR, now_ms=4)[0] is Change.REFUSED
+    verdict, export = store.move(export.job_id, "READY", now_ms=5, outcome={"rows": 1})
     assert (verdict, export.outcome, export.finished_at_ms) == (Change.APPLIED, {"rows": 1}, 5)
     assert states(store, export) == ["REGISTERED", "WRITING", "FINISHING", "READY"]
 
@@ -83,60 +83,60 @@ def test_changes_are_guarded_and_repeating_one_is_no_error(store: ExportStore) -
 def test_a_manifest_that_was_refused_fails_an_export_that_is_finishing(store: ExportStore) -> None:
     export = store.register(new_export())
     for state in ("WRITING", "FINISHING"):
-        store.move(export.export_id, state, now_ms=2)
-    verdict, export = store.fail(export.export_id, ERROR, now_ms=4, unfinished=True)
+        store.move(export.job_id, state, now_ms=2)
+    verdict, export = store.fail(export.job_id, ERROR, now_ms=4, uncommitted=True)
     assert (verdict, export.state, export.failed_in) == (Change.APPLIED, "FAILED", "FINISHING")
 
 
 def test_groups_are_planned_once_and_say_how_far_they_are(store: ExportStore) -> None:
     export = store.register(new_export())
-    assert store.groups(export.export_id) == []
+    assert store.groups(export.job_id) == []
     for sizes in ([(10, 1), (20, 2)], [(99, 9)]):
-        store.plan(export.export_id, sizes)
-    assert [(g.number, g.bytes, g.expected_rows, g.attempt) for g in store.groups(export.export_id)] == [
+        store.plan(export.job_id, sizes)
+    assert [(g.number, g.bytes, g.expected_rows, g.attempt) for g in store.groups(export.job_id)] == [
         (0, 10, 1, 0),
         (1, 20, 2, 0),
     ]
-    assert [store.begin_group(export.export_id, 1, now_ms=7) for _ in range(2)] == [1, 2]
-    store.set_group(export.export_id, 1, rows=2, record={"files": []})
-    store.set_group(export.export_id, 0, error=ERROR.as_record())
-    first, second = store.groups(export.export_id)
+    assert [store.begin_group(export.job_id, 1, now_ms=7) for _ in range(2)] == [1, 2]
+    store.set_group(export.job_id, 1, rows=2, record={"files": []})
+    store.set_group(export.job_id, 0, error=ERROR.as_record())
+    first, second = store.groups(export.job_id)
     assert (first.error, first.record, first.beat_at_ms) == (ERROR, None, None)
     assert (second.error, second.record, second.rows, second.beat_at_ms) == (None, {"files": []}, 2, 7)
 
 
 def test_of_several_sweepers_one_gives_an_export_a_new_execution(store: ExportStore) -> None:
     export = store.register(new_export())
-    assert [store.adopt(export.export_id, gone="e", execution=new) for new in ("f", "g")] == [True, False]
-    store.move(export.export_id, "CANCELLED", now_ms=2)
-    assert not store.adopt(export.export_id, gone="f", execution="h")
+    assert [store.adopt(export.job_id, gone="e", execution=new) for new in ("f", "g")] == [True, False]
+    store.move(export.job_id, "CANCELLED", now_ms=2)
+    assert not store.adopt(export.job_id, gone="f", execution="h")
 
 
 def test_ended_exports_are_swept_soon_and_once_more_later(store: ExportStore) -> None:
     export = store.register(new_export())
-    store.move(export.export_id, "CANCELLED", now_ms=1_000)
+    store.move(export.job_id, "CANCELLED", now_ms=1_000)
 
     def due(now_ms: int) -> bool:
-        return [e.export_id for e in store.to_sweep(now_ms, after_ms=10, again_after_ms=100)] == [export.export_id]
+        return [e.job_id for e in store.to_sweep(now_ms, after_ms=10, again_after_ms=100)] == [export.job_id]
 
     assert (due(1_005), due(1_011)) == (False, True)
-    store.put(export.export_id, swept_at_ms=1_012)
+    store.put(export.job_id, swept_at_ms=1_012)
     assert (due(1_050), due(1_101)) == (False, True)
-    store.put(export.export_id, swept_at_ms=1_102)
+    store.put(export.job_id, swept_at_ms=1_102)
     assert not due(9_999)
 
 
 def test_exports_are_found_by_what_they_are_of_and_how_they_stand(store: ExportStore) -> None:
     first, second = (store.register(new_export(n, f"e{n}")) for n in (1, 2))
-    store.move(first.export_id, "CANCELLED", now_ms=5)
-    assert [e.export_id for e in store.search()] == [second.export_id, first.export_id]
-    assert store.search(states=["CANCELLED"])[0].export_id == first.export_id
+    store.move(first.job_id, "CANCELLED", now_ms=5)
+    assert [e.job_id for e in store.search()] == [second.job_id, first.job_id]
+    assert store.search(states=["CANCELLED"])[0].job_id == first.job_id
     assert store.search(tenant="other") == store.search(audience="other") == []
-    assert [e.export_id for e in store.live()] == [second.export_id]
-    store.fail(second.export_id, ERROR, now_ms=6)
-    assert [e.export_id for e in store.untold(finished_before_ms=9, finished_after_ms=1)] == [second.export_id]
+    assert [e.job_id for e in store.live()] == [second.job_id]
+    store.fail(second.job_id, ERROR, now_ms=6)
+    assert [e.job_id for e in store.untold(finished_before_ms=9, finished_after_ms=1)] == [second.job_id]
     assert store.untold(finished_before_ms=5, finished_after_ms=1) == []
     with pytest.raises(UserError, match="UNKNOWN_EXPORT"):
-        store.get(new_export(7).export_id)
+        store.get(new_export(7).job_id)
     with pytest.raises(UserError, match="UNKNOWN_EXPORT"):
-        store.move(new_export(7).export_id, "WRITING", now_ms=1)
+        store.move(new_export(7).job_id, "WRITING", now_ms=1)

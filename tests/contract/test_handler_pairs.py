@@ -17,7 +17,8 @@ from orchestration.operations.jobs import cancel
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
-from segmentation.jobs import Change, change
+from segmentation.jobs import JOB_LIFE_CYCLE
+from segmentation.life_cycle import Change
 from tests.fakes.deployment import Deployment, make_deployment
 
 FAILURE = {"Error": "MaterialisationFailed", "Cause": "partition 1"}
@@ -106,7 +107,7 @@ def test_every_pair_of_handlers_at_once_leaves_a_job_that_goes_on(deployment: De
             assert allowed, (state, pair, raised)
         way = deployment.states(job)
         for before, after in itertools.pairwise(way):
-            assert change(before, after) is Change.APPLIED, (state, pair, way)  # type: ignore[arg-type]
+            assert JOB_LIFE_CYCLE.change(before, after) is Change.APPLIED, (state, pair, way)  # type: ignore[arg-type]
         # The workers do not know the job's state: a builder or publisher may have moved it on right after the importer.
         deployment.materialise(deployment.context.jobs.get(job.job_id))
         ended = deployment.run(job)

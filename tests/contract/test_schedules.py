@@ -143,7 +143,7 @@ def test_the_last_version_of_a_schedule_is_the_newest_that_was_exported_whole(
         export_id = job_number(number)
         exports.register(
             NewExport(
-                export_id=export_id,
+                job_id=export_id,
                 tenant=ACME,
                 audience="vip",
                 audience_id=AUDIENCE_ID,

@@ -1,12 +1,12 @@
 """Bugs in importing, publishing and all the rest: each as a function that puts it into the product."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from orchestration.catalog.tables import duplicates, jobs
+from segmentation.life_cycle import Change
 from tests.mutation.patches import Patches
 
 # --- the importer ----------------------------------------------------------------------------------------------------
@@ -147,10 +147,15 @@ def rollback_unmarked(patches: Patches) -> None:
 def cancel_while_publishing(patches: Patches) -> None:
     """A job may be cancelled while its version is being committed."""
 
-    def make(original: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
-        return {**original, "PUBLISHING": original["PUBLISHING"] | {"CANCELLED"}}
+    def make(original: Any) -> Any:
+        def change(self: Any, current: str, wanted: str) -> Change:
+            if (current, wanted) == ("PUBLISHING", "CANCELLED"):
+                return Change.APPLIED
+            return cast(Change, original(self, current, wanted))
 
-    patches.replace("segmentation.jobs:_NEXT", make)
+        return change
+
+    patches.replace("segmentation.life_cycle:LifeCycle.change", make)
 
 
 def ends_early(patches: Patches) -> None:

@@ -35,7 +35,8 @@ from schemas.messages import (
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from segmentation.completion import Broken, Complete, completion
-from segmentation.jobs import CANCELLABLE, FINAL, Change, change
+from segmentation.jobs import CANCELLABLE, FINAL, JOB_LIFE_CYCLE
+from segmentation.life_cycle import Change
 from segmentation.progress import Drop, GroupKey, Keep, Merge, Progress, Report, step
 from segmentation.versions import (
     AlreadyPublished,
@@ -87,7 +88,7 @@ class SimulatedJob:
         return [digest_of([u for u in self.file if HOME[u] == p]) for p in range(PARTITIONS)]
 
     def move(self, wanted: JobState) -> bool:
-        if change(self.state, wanted) is Change.APPLIED:
+        if JOB_LIFE_CYCLE.change(self.state, wanted) is Change.APPLIED:
             self.state = wanted
             return True
         return False

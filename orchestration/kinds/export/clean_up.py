@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 def clean_up(context: Context, export: Export) -> None:
     """Release its versions, and remove its files unless it is READY. Raises `RetriableError`; repeating is harmless."""
     for audience in {held.audience for held in export.held}:
-        context.versions.release(audience, export.export_id)
+        context.versions.release(audience, export.job_id)
     if export.state == "READY" or not export.held:
         return
     request = request_of(export)
@@ -25,21 +25,21 @@ def clean_up(context: Context, export: Export) -> None:
         try:
             abort(context, export, request)
         except UserError as exc:  # the topic refuses, as it may have done before
-            _log.warning("receivers of export %s were not told that it has ended: %s", export.export_id, exc)
+            _log.warning("receivers of export %s were not told that it has ended: %s", export.job_id, exc)
         return
-    stem = file_stem(export.audience, export.held[0].version, export.export_id)
+    stem = file_stem(export.audience, export.held[0].version, export.job_id)
     try:
         place = place_of(context, request)
         if _may_be_whole(export, place):
             _log.warning(
-                "files of export %s stay: its manifest may be there, though it is %s", export.export_id, export.state
+                "files of export %s stay: its manifest may be there, though it is %s", export.job_id, export.state
             )
             return
         for key in list(place.keys()):
             if key.rpartition("/")[2].startswith(stem):
                 place.remove(key)
     except UserError as exc:  # the destination refuses, as it may have done before: nothing more can be done there
-        _log.warning("files of export %s may be left: %s", export.export_id, exc)
+        _log.warning("files of export %s may be left: %s", export.job_id, exc)
 
 
 def _may_be_whole(export: Export, place: Destination) -> bool:
@@ -49,5 +49,5 @@ def _may_be_whole(export: Export, place: Destination) -> bool:
     """
     found = place.manifest()
     if found is not None:
-        return manifest_of(export.export_id, found) is not None
+        return manifest_of(export.job_id, found) is not None
     return MANIFEST_NAME in set(place.keys())  # there, and not ours to read

@@ -39,7 +39,7 @@ def finish_export(context: Context, export_id: JobId) -> View:
     try:
         outcome = _finish(context, export, records)
     except (UserError, FatalError) as exc:
-        _, export = context.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), unfinished=True)
+        _, export = context.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), uncommitted=True)
         return export_view(context, export)
     _, export = context.exports.move(
         export_id,
@@ -63,7 +63,7 @@ def _finish(context: Context, export: Export, records: Sequence[Mapping[str, Any
     place = place_of(context, request)
     found = place.manifest()
     # An earlier try may have died before it could say so: from then on nothing is asked that may be gone by now.
-    manifest = None if found is None else manifest_of(export.export_id, found)
+    manifest = None if found is None else manifest_of(export.job_id, found)
     if manifest is None:
         order = order_of(context, export, request)
         manifest = finish(order, [GroupWritten.from_record(record) for record in records], place)

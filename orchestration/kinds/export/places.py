@@ -105,12 +105,12 @@ def profile_of(context: Context, name: str) -> DestinationProfile:
 def order_of(context: Context, export: Export, request: ExportRequest) -> ExportOrder:
     """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
     if not export.held:
-        raise FatalError("NOTHING_HELD", f"export {export.export_id} holds no version", job=export.export_id)
+        raise FatalError("NOTHING_HELD", f"export {export.job_id} holds no version", job=export.job_id)
     own = export.held[: 1 if request.delta_from is None else 2]
     pinned = [_pinned(context, export, held) for held in own]
     others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))
     return ExportOrder(
-        export_id=export.export_id,
+        export_id=export.job_id,
         tenant=export.tenant,
         audience=export.audience,
         version=pinned[0],
@@ -124,5 +124,5 @@ def order_of(context: Context, export: Export, request: ExportRequest) -> Export
 
 
 def _pinned(context: Context, export: Export, held: Held) -> PinnedVersion:
-    info, parts = context.versions.held(held.audience, held.version, export.export_id)
+    info, parts = context.versions.held(held.audience, held.version, export.job_id)
     return PinnedVersion(info=info, parts=tuple(parts))

@@ -47,12 +47,12 @@ def _require_alone(context: Context, export: Export) -> None:
     """An export to the same place that began earlier will be there first: no need to write all of this one."""
     to = _place(export)
     for other in context.exports.live():
-        if other.export_id < export.export_id and other.state != "REGISTERED" and _place(other) == to:
+        if other.job_id < export.job_id and other.state != "REGISTERED" and _place(other) == to:
             raise UserError(
                 "DESTINATION_BUSY",
-                f"export {other.export_id} is writing to {to}; choose another place, or wait until it has failed",
+                f"export {other.job_id} is writing to {to}; choose another place, or wait until it has failed",
                 destination=to,
-                export=other.export_id,
+                export=other.job_id,
             )
 
 

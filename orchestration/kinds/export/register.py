@@ -36,7 +36,7 @@ def register_export(context: Context, event: object, execution: str) -> View:
     if request.schedule is not None and request.retry_of is None and export.execution == execution:
         made = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"
-        record(context.audit, f"schedule {request.schedule}", "export", object_, job_id=export.export_id, after=made)
+        record(context.audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=made)
     return export_view(context, export, state=None if export.execution == execution else NOT_MINE)
 
 
@@ -52,7 +52,7 @@ def _new_export(context: Context, request: ExportRequest, execution: str) -> New
         if one.version is not None
     ]
     return NewExport(
-        export_id=request.export_id,
+        job_id=request.export_id,
         tenant=audience.tenant,
         audience=audience.name,
         audience_id=audience.audience_id,
@@ -66,7 +66,7 @@ def _new_export(context: Context, request: ExportRequest, execution: str) -> New
 
 def _refused_export(request: ExportRequest, execution: str) -> NewExport:
     return NewExport(
-        export_id=request.export_id,
+        job_id=request.export_id,
         tenant=request.tenant,
         audience=request.audience,
         audience_id=None,

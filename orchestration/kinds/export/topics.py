@@ -37,7 +37,7 @@ def begin(context: Context, export: Export, request: ExportRequest, order: Expor
     """Freeze the topic's partitions and send start markers. Raises as `kafka_topic.start`."""
     log = _log(context, request)
     partitions = export.topic_partitions or partitions_of(log)
-    context.exports.put(export.export_id, topic_partitions=partitions)
+    context.exports.put(export.job_id, topic_partitions=partitions)
     kafka_topic.start(_topic_export(export, order, partitions), log)
 
 
@@ -97,7 +97,7 @@ def abort(context: Context, export: Export, request: ExportRequest) -> None:
     if export.topic_partitions is None:
         return
     log = open_topic(context.settings.kafka_bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
-    attempt = ExportAttempt(export_id=export.export_id, partitions=export.topic_partitions)
+    attempt = ExportAttempt(export_id=export.job_id, partitions=export.topic_partitions)
     kafka_topic.abort(attempt, log, reason=export.state)
 
 
@@ -116,14 +116,14 @@ def _log(context: Context, request: ExportRequest) -> TopicLog:
 
 def _frozen(export: Export, order: ExportOrder) -> TopicExport:
     if export.topic_partitions is None:
-        raise FatalError("NOT_PLANNED", f"export {export.export_id} was sent without a plan", job=export.export_id)
+        raise FatalError("NOT_PLANNED", f"export {export.job_id} was sent without a plan", job=export.job_id)
     return _topic_export(export, order, export.topic_partitions)
 
 
 def _topic_export(export: Export, order: ExportOrder, partitions: int) -> TopicExport:
     info = order.version.info
     return TopicExport(
-        export_id=export.export_id,
+        export_id=export.job_id,
         tenant=export.tenant,
         audience=export.audience,
         version=info.version,

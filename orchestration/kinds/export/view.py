@@ -18,9 +18,9 @@ GROUPS_MAX: Final = 2_000
 def export_view(context: Context, export: Export, *, state: ExportState | str | None = None) -> View:
     """The export as the state machine sees it; while it is WRITING, with the groups that are still to be written."""
     shown = state or export.state
-    waiting = [g for g in context.exports.groups(export.export_id) if g.record is None] if shown == "WRITING" else []
+    waiting = [g for g in context.exports.groups(export.job_id) if g.record is None] if shown == "WRITING" else []
     return {
-        "export_id": export.export_id,
+        "export_id": export.job_id,
         "state": shown,
         "groups": [_item(context, group) for group in waiting],
         "user_error": export.error is not None and export.error.kind == "user",

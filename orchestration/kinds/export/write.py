@@ -68,7 +68,7 @@ def _deletion(context: Context, export: Export) -> UserError | None:
     """That an audience has been deleted meanwhile: whatever a writer ran into then, it was this."""
     try:
         for held in export.held:
-            context.versions.held(held.audience, held.version, export.export_id)
+            context.versions.held(held.audience, held.version, export.job_id)
     except UserError as exc:
         return exc
     except (RetriableError, FatalError):  # it says less than what went wrong before

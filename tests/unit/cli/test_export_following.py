@@ -11,7 +11,7 @@ from orchestration.operations.export_jobs import ExportView
 from schemas.ids import AudienceName, JobId, TenantName
 
 EXPORT = Export(
-    export_id=JobId("01jdcz0000000000000000000c"),
+    job_id=JobId("01jdcz0000000000000000000c"),
     tenant=TenantName("acme"),
     audience=AudienceName("vip"),
     audience_id=JobId("01jdcz0000000000000000000b"),
@@ -50,13 +50,13 @@ GROUPS = (group(0, 20, {}), group(1, 10, None))
 
 def test_a_running_export_is_so_many_rows_of_those_that_are_read() -> None:
     line = export_line(ExportView(export=EXPORT, groups=GROUPS), 0.5)
-    assert line == f"export {EXPORT.export_id}  WRITING  30 of 100 rows, 1 of 2 groups"
+    assert line == f"export {EXPORT.job_id}  WRITING  30 of 100 rows, 1 of 2 groups"
 
 
 def test_a_finished_export_is_the_rows_that_are_there() -> None:
     """Of a selection, more were read than were written: `30 of 100` would look like a loss."""
     done = ExportView(export=replace(EXPORT, state="READY"), groups=GROUPS)
-    assert export_line(done, 0.5) == f"export {EXPORT.export_id}  READY  30 rows, 1 of 2 groups"
+    assert export_line(done, 0.5) == f"export {EXPORT.job_id}  READY  30 rows, 1 of 2 groups"
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,13 @@ class Exports:
 
     def step(self, export: Export, handler: str, **more: Any) -> dict[str, Any]:
         """A handler in the execution that the export belongs to."""
-        execution = self.context.exports.get(export.export_id).execution
-        return self.call(handler, export_id=export.export_id, execution=execution, **more)
+        execution = self.context.exports.get(export.job_id).execution
+        return self.call(handler, export_id=export.job_id, execution=execution, **more)
 
     def run(self, export: Export, until: str | None = None) -> Export:
         """Go on with an export from where it is until it has ended, or is in the state `until`."""
         for _ in range(10):
-            export = self.context.exports.get(export.export_id)
+            export = self.context.exports.get(export.job_id)
             if export.state == until or export.state in ENDED:
                 return export
             try:
@@ -103,11 +103,11 @@ class Exports:
                     raise
                 failure = {"Error": type(exc).__name__, "Cause": json.dumps({"errorMessage": str(exc)})}
                 self.step(export, "mark_export_failed", failure=failure)
-        raise AssertionError(f"export {export.export_id} is still {export.state}")
+        raise AssertionError(f"export {export.job_id} is still {export.state}")
 
     def write(self, export: Export) -> None:
         """What the Map does: every group that is not written."""
-        view = self.call("register_export", input={"resume": export.export_id}, execution=export.execution)
+        view = self.call("register_export", input={"resume": export.job_id}, execution=export.execution)
         for group in view["groups"]:
             self.step(export, "write_export_group", number=group["number"])
 
@@ -116,7 +116,7 @@ class Exports:
         export = self.register(**changes)
         if state == "FINISHING":
             self.write(self.run(export, until="WRITING"))
-            self.context.exports.move(export.export_id, "FINISHING", now_ms=1)
+            self.context.exports.move(export.job_id, "FINISHING", now_ms=1)
         export = self.run(export, until=state)
         assert export.state == state
         return export

@@ -68,7 +68,7 @@ def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Export
     exports.publish(*USERS)
     export = exports.at("WRITING")
     assert exports.held()
-    groups = exports.context.exports.groups(export.export_id)
+    groups = exports.context.exports.groups(export.job_id)
     assert [group.number for group in groups] == [0, 1, 2, 3]
     export = exports.run(export)
     assert (export.state, exports.held()) == ("READY", False)
@@ -76,7 +76,7 @@ def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Export
     assert exports.users(to) == sorted(USERS)
     assert export.outcome is not None
     assert (export.outcome["rows"], export.outcome["manifest"]) == (60, f"{to}/manifest.json")
-    history = exports.context.exports.history(export.export_id)
+    history = exports.context.exports.history(export.job_id)
     assert [t.state for t in history] == ["REGISTERED", "WRITING", "FINISHING", "READY"]
 
 
@@ -148,7 +148,7 @@ def test_a_step_that_runs_twice_changes_nothing(exports: Exports, state: str) ->
         exports.step(export, handler, **more)
     export = exports.run(export)
     exports.step(export, handler, **more)
-    assert exports.context.exports.get(export.export_id).state == "READY"
+    assert exports.context.exports.get(export.job_id).state == "READY"
     assert exports.users(str(export.request["to"])) == sorted(USERS)
 
 
@@ -180,7 +180,7 @@ def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
     exports.run(export)
     assert exports.users(to) == sorted(USERS)
     assert {key: exports.body(to, key) for key in before} == before
-    assert [g.attempt for g in exports.context.exports.groups(export.export_id)] == [2, 1, 1, 1]
+    assert [g.attempt for g in exports.context.exports.groups(export.job_id)] == [2, 1, 1, 1]
 
 
 def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_nothing(exports: Exports) -> None:
@@ -213,7 +213,7 @@ def test_a_user_error_of_one_group_spares_the_others_the_work(exports: Exports) 
     export = exports.at("WRITING", format=exports.request().format.from_record(refuse))
     export = exports.run(export)
     assert error_of(export) == "FORMULA_FOUND"
-    groups = exports.context.exports.groups(export.export_id)
+    groups = exports.context.exports.groups(export.job_id)
     assert [g.record for g in groups[[g.error is not None for g in groups].index(True) + 1 :]].count(None) > 0
     sweep(exports)
     assert exports.files(str(export.request["to"])) == []
@@ -223,9 +223,9 @@ def test_files_that_lost_a_member_get_no_manifest(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.write(export)
-    group = exports.context.exports.groups(export.export_id)[1]
+    group = exports.context.exports.groups(export.job_id)[1]
     assert group.record is not None
-    exports.context.exports.set_group(export.export_id, 1, record={**group.record, "files": []})
+    exports.context.exports.set_group(export.job_id, 1, record={**group.record, "files": []})
     export = exports.run(export)
     assert (export.state, error_of(export)) == ("FAILED", "EXPORT_MISMATCH")
     sweep(exports)
@@ -239,17 +239,17 @@ def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(expo
     other = exports.context.execution_arn("other", EXPORT_MACHINE)
     for handler in ("plan_export", "finish_export", "mark_export_failed"):
         failure = {"Error": "x", "Cause": "y"}
-        seen = exports.call(handler, export_id=export.export_id, execution=other, failure=failure)
+        seen = exports.call(handler, export_id=export.job_id, execution=other, failure=failure)
         assert seen["state"] == "DUPLICATE"
-    exports.call("write_export_group", export_id=export.export_id, execution=other, number="0")
-    assert exports.context.exports.get(export.export_id).state == state
+    exports.call("write_export_group", export_id=export.job_id, execution=other, number="0")
+    assert exports.context.exports.get(export.job_id).state == state
     assert all(group.attempt == (1 if state == "FINISHING" else 0) for group in look_at(exports, export).groups)
-    resumed = exports.call("register_export", input={"resume": export.export_id}, execution=other)
+    resumed = exports.call("register_export", input={"resume": export.job_id}, execution=other)
     assert resumed["state"] == "DUPLICATE"
 
 
 def look_at(exports: Exports, export: Export) -> Any:
-    found = look(exports.context, export.export_id)
+    found = look(exports.context, export.job_id)
     assert found is not None
     return found
 
@@ -262,22 +262,22 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
         exports.step(export, "write_export_group", number="0")
     to = str(export.request["to"])
     if state == "FINISHING":
-        assert code_of(lambda: cancel(exports.context, export.export_id)) == "TOO_LATE"
+        assert code_of(lambda: cancel(exports.context, export.job_id)) == "TOO_LATE"
         assert exports.run(export).state == "READY"
         return
-    assert not cancel(exports.context, export.export_id).already
-    assert cancel(exports.context, export.export_id).already
+    assert not cancel(exports.context, export.job_id).already
+    assert cancel(exports.context, export.job_id).already
     assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
     exports.step(export, "write_export_group", number="1")  # was on its way
     assert exports.step(export, "finish_export")["state"] == "CANCELLED"
     sweep(exports)
     assert (exports.files(to), exports.held()) == ([], False)
-    again = retry(exports.context, export.export_id)
+    again = retry(exports.context, export.job_id)
     event = json.loads(exports.workflow.started[-1])
     execution = exports.context.execution_arn(again, EXPORT_MACHINE)
     exports.call("register_export", input=event, execution=execution)
     retried = exports.run(exports.context.exports.get(again))
-    assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.export_id, sorted(USERS))
+    assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.job_id, sorted(USERS))
     assert code_of(lambda: retry(exports.context, again)) == "NOT_RETRIABLE"
 
 
@@ -288,7 +288,7 @@ def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatc
     write = write_files
 
     def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:
-        cancel(exports.context, export.export_id)
+        cancel(exports.context, export.job_id)
         for _ in range(2_000):
             on_rows(0)
             time.sleep(0.01)
@@ -296,7 +296,7 @@ def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatc
 
     monkeypatch.setattr(exporting, "write_files", slow)
     exports.step(export, "write_export_group", number="0")
-    group = exports.context.exports.groups(export.export_id)[0]
+    group = exports.context.exports.groups(export.job_id)[0]
     assert (group.record, group.error, exports.files(str(export.request["to"]))) == (None, None, [])
 
 
@@ -352,7 +352,7 @@ def test_of_two_exports_that_raced_to_one_place_one_has_the_manifest_and_the_oth
     assert (lost.state, error_of(lost)) == ("FAILED", "DESTINATION_EXISTS")
     sweep(exports)
     assert exports.users(to) == sorted(USERS)
-    assert exports.manifest(to)["export"] == second.export_id
+    assert exports.manifest(to)["export"] == second.job_id
 
 
 def test_a_manifest_whose_answer_was_lost_is_found_again(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +405,7 @@ def test_files_of_a_manifest_that_is_there_stay_whatever_the_export_ended_with(
     exports.publish(*USERS)
     export = with_manifest(exports, monkeypatch)
     expired = JobError(kind="user", code="DESTINATION_CREDENTIALS_EXPIRED", message="expired", detail={})
-    exports.context.exports.fail(export.export_id, expired, now_ms=now_ms(), unfinished=True)
+    exports.context.exports.fail(export.job_id, expired, now_ms=now_ms(), uncommitted=True)
     if not readable:
         monkeypatch.setattr(S3Prefix, "manifest", lambda _: None)
     sweep(exports)
@@ -422,7 +422,7 @@ def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(ex
     later = MAX_JOB_AGE_S + 60
     sweep(exports, seconds=later)
     sweep(exports, seconds=later + 60)
-    assert error_of(exports.context.exports.get(export.export_id)) == "JOB_TOO_OLD"
+    assert error_of(exports.context.exports.get(export.job_id)) == "JOB_TOO_OLD"
     assert exports.users(str(export.request["to"])) == sorted(USERS)
 
 
@@ -438,7 +438,7 @@ def test_an_export_whose_execution_was_lost_goes_on_in_a_new_one(
     else:
         exports.workflow.statuses[str(export.execution)] = status
     sweep(exports, minutes=2)
-    assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
+    assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
     assert exports.run(export).state == "READY"
     assert exports.users(str(export.request["to"])) == sorted(USERS)
 
@@ -451,28 +451,28 @@ def test_an_export_whose_execution_was_stopped_is_cancelled_unless_its_manifest_
     export = exports.at(state)
     exports.workflow.stop_execution(executionArn=str(export.execution), error="Ops", cause="why")
     sweep(exports, minutes=2)
-    ended = exports.context.exports.get(export.export_id)
+    ended = exports.context.exports.get(export.job_id)
     if state == "FINISHING":
-        assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
+        assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
         assert exports.run(ended).state == "READY"
     else:
         assert ended.state == "CANCELLED"
-        assert "EXECUTION_STOPPED" in str(exports.context.exports.history(export.export_id)[-1].cause)
+        assert "EXECUTION_STOPPED" in str(exports.context.exports.history(export.job_id)[-1].cause)
 
 
 def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     begun = now_ms()
-    exports.context.exports.begin_group(export.export_id, 1, now_ms=begun)
+    exports.context.exports.begin_group(export.job_id, 1, now_ms=begun)
     sweep(exports, since=begun, milliseconds=HEARTBEAT_MS - 1_000)
     assert exports.workflow.started == []
     sweep(exports, since=begun, milliseconds=HEARTBEAT_MS + 1_000)
-    assert exports.workflow.started == [json.dumps({"resume": export.export_id})]
+    assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
     assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
     # The frozen writer wakes up: its execution has nothing to say any more.
-    exports.call("write_export_group", export_id=export.export_id, execution=export.execution, number="1")
-    assert exports.context.exports.groups(export.export_id)[1].record is None
+    exports.call("write_export_group", export_id=export.job_id, execution=export.execution, number="1")
+    assert exports.context.exports.groups(export.job_id)[1].record is None
     assert exports.run(export).state == "READY"
 
 
@@ -485,7 +485,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
     gone, new = str(export.execution), exports.context.execution_arn("new", EXPORT_MACHINE)
 
     def wakes_up(*_: Any, **__: Any) -> Any:
-        assert exports.context.exports.adopt(export.export_id, gone=gone, execution=new)
+        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
         raise UserError("DESTINATION_CREDENTIALS_EXPIRED", "those of an hour ago")
 
     if late == "its writer":
@@ -493,9 +493,9 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
             patch.setattr(exporting, "write_files", wakes_up)
             exports.step(export, "write_export_group", number="1")
     else:
-        assert exports.context.exports.adopt(export.export_id, gone=gone, execution=new)
+        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
         failure = {"Error": "States.Timeout", "Cause": ""}
-        exports.call("fail_export_group", export_id=export.export_id, execution=gone, number="1", failure=failure)
+        exports.call("fail_export_group", export_id=export.job_id, execution=gone, number="1", failure=failure)
     assert exports.run(export).state == "READY"
     assert exports.users(str(export.request["to"])) == sorted(USERS)
 
@@ -507,7 +507,7 @@ def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_l
     to = str(export.request["to"])
     [late] = exports.files(to)
     body = exports.body(to, late)
-    cancel(exports.context, export.export_id)
+    cancel(exports.context, export.job_id)
     sweep(exports)
     key = to.partition("lake/")[2] + "/"
     for name in (late, "of-somebody-else"):
@@ -528,24 +528,24 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
     tried: list[str] = []
 
     def gone(_: Any, export: Export) -> None:
-        tried.append(export.export_id)
-        if export.export_id != here.export_id:
+        tried.append(export.job_id)
+        if export.job_id != here.job_id:
             raise RetriableError("DESTINATION_UNAVAILABLE", "no answer")
 
     monkeypatch.setattr(cleaning, "clean_up", gone)
     for export in (*away, here):
-        cancel(exports.context, export.export_id)
+        cancel(exports.context, export.job_id)
     cleaner, now = ExportCleaner(exports.context), now_ms() + 60_000
     for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
         cleaner.tick(now + later)
-    assert [tried.count(export.export_id) for export in (*away, here)] == [2, 2, 1]
+    assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]
 
 
 def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes round with those who answer task tokens, and one that says nothing takes minutes."""
     exports.publish(*USERS)
     export = exports.at("WRITING")
-    cancel(exports.context, export.export_id)
+    cancel(exports.context, export.job_id)
 
     def silent(_: S3Prefix) -> Iterator[str]:
         raise AssertionError("it was asked")
@@ -569,14 +569,14 @@ def test_a_version_that_is_held_for_nobody_is_found_and_released(
     assert held_for_nobody() == [False]
     assert held_for_nobody(repair=True) == [True]
     assert held_for_nobody() == []
-    assert exports.context.versions.holders(ref_of(exports.vip)) == {live.export_id}
+    assert exports.context.versions.holders(ref_of(exports.vip)) == {live.job_id}
 
 
 def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
     sweep(exports, seconds=MAX_JOB_AGE_S + 60)
-    assert error_of(exports.context.exports.get(export.export_id)) == "JOB_TOO_OLD"
+    assert error_of(exports.context.exports.get(export.job_id)) == "JOB_TOO_OLD"
 
 
 @pytest.mark.parametrize(
@@ -603,7 +603,7 @@ def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
     sweep(exports)
     told = exports.step(export, "notify_export", outcome="user-error")
     assert told["user_error"] is True
-    [row] = exports.context.outbox.of(export.export_id)
+    [row] = exports.context.outbox.of(export.job_id)
     assert (row.body["kind"], row.body["cause"]["code"], row.body["to"]) == ("export", code, export.request["to"])
 
 
@@ -686,15 +686,15 @@ def test_a_topic_gets_the_version_between_markers_whatever_is_repeated(
     export = exports.at("REGISTERED", to="kafka://members")
     for handler in ("plan_export", "plan_export"):
         exports.step(export, handler)
-    export = exports.context.exports.get(export.export_id)
+    export = exports.context.exports.get(export.job_id)
     assert (export.state, export.topic_partitions) == ("WRITING", 3)
     for number in "0123":
         exports.step(export, "write_export_group", number=number)
-        exports.context.exports.set_group(export.export_id, int(number), record=None)  # nobody heard of its end
+        exports.context.exports.set_group(export.job_id, int(number), record=None)  # nobody heard of its end
     assert received(topic) == {}
     export = exports.run(export)
     exports.step(export, "finish_export")
-    assert received(topic) == {export.export_id: sorted(USERS)}
+    assert received(topic) == {export.job_id: sorted(USERS)}
     assert export.outcome is not None
     assert (export.outcome["rows"], export.outcome["topic"], export.outcome["manifest"]) == (60, "members", None)
     assert not exports.held()
@@ -704,16 +704,16 @@ def test_a_topic_gets_a_delta(exports: Exports, topic: InMemoryTopicLog) -> None
     exports.publish(*USERS, order="1")
     exports.publish(*USERS[10:], "new", order="2")
     export = exports.run(exports.register(to="kafka://members", delta_from=1))
-    assert received(topic) == {export.export_id: sorted([*USERS[:10], "new"])}
+    assert received(topic) == {export.job_id: sorted([*USERS[:10], "new"])}
 
 
 def test_chunks_that_lost_a_member_get_no_end(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
     exports.write(export)
-    [first, second, *_] = exports.context.exports.groups(export.export_id)
+    [first, second, *_] = exports.context.exports.groups(export.job_id)
     assert first.record is not None
-    exports.context.exports.set_group(export.export_id, second.number, record={**first.record, "group": 1})
+    exports.context.exports.set_group(export.job_id, second.number, record={**first.record, "group": 1})
     export = exports.run(export)
     assert error_of(export) == "EXPORT_MISMATCH"
     assert received(topic) == {}
@@ -723,13 +723,13 @@ def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exp
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
     exports.step(export, "write_export_group", number="0")
-    cancel(exports.context, export.export_id)
+    cancel(exports.context, export.job_id)
     sweep(exports)
     last = [CODEC.decode(partition[-1]) for partition in topic.messages]
     assert {type(message) for message in last} == {ExportAborted}
     assert received(topic) == {}
     never_planned = exports.register(to="kafka://members")
-    cancel(exports.context, never_planned.export_id)
+    cancel(exports.context, never_planned.job_id)
     before = [len(partition) for partition in topic.messages]
     sweep(exports)
     assert [len(partition) for partition in topic.messages] == before
@@ -756,6 +756,6 @@ def test_what_no_topic_is_sent_is_refused_first(exports: Exports, changes: dict[
 def test_a_group_that_is_sent_without_a_plan_is_a_fault_of_ours(exports: Exports, topic: InMemoryTopicLog) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING", to="kafka://members")
-    exports.context.exports.put(export.export_id, topic_partitions=None)
+    exports.context.exports.put(export.job_id, topic_partitions=None)
     assert error_of(exports.run(export)) == "NOT_PLANNED"
     assert received(topic) == {}

@@ -110,11 +110,11 @@ def test_a_run_that_failed_is_no_base_and_its_retry_is_one(exports: Exports) -> 
     exports.run(registered(exports, schedule, 0))
     exports.publish("b", order="2")
     failed = exports.at("WRITING", schedule=schedule.schedule_id, delta_from=1)
-    exports.context.exports.move(failed.export_id, "CANCELLED", now_ms=1)
+    exports.context.exports.move(failed.job_id, "CANCELLED", now_ms=1)
     exports.publish("c", order="3")
     after = exports.run(registered(exports, schedule, 1))
     assert delta(exports, after)[:2] == (3, 1)
-    again = retry(exports.context, failed.export_id)
+    again = retry(exports.context, failed.job_id)
     exports.call(
         "register_export",
         input=json.loads(exports.workflow.started[-1]),

@@ -98,12 +98,12 @@ def test_a_topic_gets_who_is_left_and_the_export_says_who_was_left_out(
     exports.publish(*USERS[:5], audience=opted_out)
     taken = shape(suppress=[{"audience": "opted-out"}], where='user_id < "user-030"')
     export = exports.run(exports.register(to="kafka://members", shape=taken))
-    assert received(topic) == {export.export_id: sorted(USERS[5:30])}
+    assert received(topic) == {export.job_id: sorted(USERS[5:30])}
     assert export.outcome is not None
     assert (export.outcome["rows"], export.outcome["rows_filtered"], export.outcome["rows_suppressed"]) == (25, 10, 5)
     exports.publish(*USERS[10:], "another", order="2")
     delta = exports.run(exports.register(to="kafka://members", delta_from=1, shape=shape(where='user_id != "another"')))
-    assert received(topic)[delta.export_id] == sorted(USERS[:10])
+    assert received(topic)[delta.job_id] == sorted(USERS[:10])
 
 
 def test_chunks_that_lost_a_group_or_its_account_get_no_end(exports: Exports, topic: InMemoryTopicLog) -> None:
@@ -111,10 +111,10 @@ def test_chunks_that_lost_a_group_or_its_account_get_no_end(exports: Exports, to
     for lost in ("partitions", "accounts"):
         export = exports.at("WRITING", to="kafka://members", shape=shape(where='user_id < "user-030"'))
         exports.write(export)
-        [first, second, *_] = exports.context.exports.groups(export.export_id)
+        [first, second, *_] = exports.context.exports.groups(export.job_id)
         assert first.record is not None
         assert second.record is not None
-        exports.context.exports.set_group(export.export_id, 1, record={**second.record, lost: first.record[lost]})
+        exports.context.exports.set_group(export.job_id, 1, record={**second.record, lost: first.record[lost]})
         assert error_of(exports.run(export)) == "EXPORT_MISMATCH"
     assert received(topic) == {}
 
@@ -129,7 +129,7 @@ def test_a_group_reads_the_files_of_the_same_users_and_counts_their_bytes(export
     read = [order.bytes_of(group) - group.bytes for group in order.groups()]
     assert len(read) == 4
     assert sorted(read) == sorted(part.bytes for part in suppression.version.parts)
-    assert [group.bytes for group in exports.context.exports.groups(export.export_id)] == [
+    assert [group.bytes for group in exports.context.exports.groups(export.job_id)] == [
         order.bytes_of(group) for group in order.groups()
     ]
 
@@ -179,9 +179,9 @@ def test_a_retry_takes_the_same_versions(exports: Exports) -> None:
     exports.publish(*USERS)
     exports.publish(*USERS[:5], audience=opted_out)
     export = exports.register(shape=shape(suppress=[{"audience": "opted-out"}]))
-    exports.context.exports.move(export.export_id, "CANCELLED", now_ms=1)
+    exports.context.exports.move(export.job_id, "CANCELLED", now_ms=1)
     exports.publish(*USERS, order="2", audience=opted_out)
-    retried = retry(exports.context, export.export_id)
+    retried = retry(exports.context, export.job_id)
     started = json.loads(exports.workflow.started[-1])
     assert started["export"]["export_id"] == retried
     assert started["export"]["shape"]["suppress"] == [{"audience": "opted-out", "version": 1}]

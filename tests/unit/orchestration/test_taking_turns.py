@@ -104,7 +104,7 @@ def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkey
 
 def _export(name: str) -> Export:
     return Export(
-        export_id=fresh_id(),
+        job_id=fresh_id(),
         tenant=ACME,
         audience=AudienceName("vip"),
         audience_id=None,

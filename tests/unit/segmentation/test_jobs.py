@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.messages import JobState
-from segmentation.jobs import CANCELLABLE, FINAL, Change, change
+from segmentation.jobs import CANCELLABLE, FINAL, JOB_LIFE_CYCLE
+from segmentation.life_cycle import Change
 
 STATES: tuple[JobState, ...] = (
     "REGISTERED",
@@ -23,20 +24,22 @@ STATES: tuple[JobState, ...] = (
 
 def test_the_straight_way_of_a_replace_is_allowed_step_by_step() -> None:
     way: list[JobState] = ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"]
-    assert [change(a, b) for a, b in itertools.pairwise(way)] == [Change.APPLIED] * 5
+    assert [JOB_LIFE_CYCLE.change(a, b) for a, b in itertools.pairwise(way)] == [Change.APPLIED] * 5
 
 
 def test_a_repeated_change_is_already_mine() -> None:
-    assert [change(state, state) for state in STATES] == [Change.ALREADY] * len(STATES)
+    assert [JOB_LIFE_CYCLE.change(state, state) for state in STATES] == [Change.ALREADY] * len(STATES)
 
 
 def test_a_final_state_is_never_left() -> None:
-    assert {(a, b) for a in STATES for b in STATES if a in FINAL and change(a, b) is Change.APPLIED} == set()
+    assert {
+        (a, b) for a in STATES for b in STATES if a in FINAL and JOB_LIFE_CYCLE.change(a, b) is Change.APPLIED
+    } == set()
     assert {"READY", "FAILED", "SUPERSEDED", "CANCELLED"} == FINAL
 
 
 def test_nobody_cancels_a_job_that_is_publishing() -> None:
-    assert change("PUBLISHING", "CANCELLED") is Change.REFUSED
+    assert JOB_LIFE_CYCLE.change("PUBLISHING", "CANCELLED") is Change.REFUSED
     assert {"REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"} == CANCELLABLE
 
 
@@ -45,7 +48,7 @@ def test_nobody_cancels_a_job_that_is_publishing() -> None:
     [("REGISTERED", "PUBLISHING"), ("VERIFYING", "AWAITING"), ("IMPORTING", "READY"), ("AWAITING", "READY")],
 )
 def test_no_step_is_skipped(current: JobState, wanted: JobState) -> None:
-    assert change(current, wanted) is Change.REFUSED
+    assert JOB_LIFE_CYCLE.change(current, wanted) is Change.REFUSED
 
 
 @given(st.lists(st.sampled_from(STATES), max_size=40))
@@ -53,7 +56,7 @@ def test_whatever_is_asked_a_job_is_published_only_through_publishing(wishes: li
     state: JobState = "REGISTERED"
     way: list[JobState] = [state]
     for wish in wishes:
-        if change(state, wish) is Change.APPLIED:
+        if JOB_LIFE_CYCLE.change(state, wish) is Change.APPLIED:
             state = wish
             way.append(state)
     if state == "READY":

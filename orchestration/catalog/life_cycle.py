@@ -1,0 +1,193 @@
+"""What all kinds of jobs have in common in the catalog: guarded changes of state, each with a line of history."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from orchestration.catalog.records import JobError
+from schemas.errors import UserError
+from schemas.ids import JobId
+from segmentation.life_cycle import Change, LifeCycle
+
+Row = Mapping[Any, Any]
+
+
+class Stored(Protocol):
+    """What the records of all kinds of jobs have."""
+
+    @property
+    def job_id(self) -> JobId:
+        """Its id."""
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life."""
+
+
+RecordT = TypeVar("RecordT", bound=Stored)
+StateT = TypeVar("StateT", bound=str)
+FAILED: Final[Any] = "FAILED"
+"""A state of every life cycle."""
+
+
+class History:
+    """The table of state changes of one kind of job. `key`: its column of job ids."""
+
+    def __init__(self, table: sa.Table, key: sa.Column[Any]) -> None:
+        self.table = table
+        self._key = key
+
+    def append(
+        self, connection: sa.Connection, job_id: JobId, state: str, cause: str | None, now_ms: int, **values: object
+    ) -> None:
+        """Write the next line; `values` are columns that only this kind has."""
+        last = sa.select(sa.func.coalesce(sa.func.max(self.table.c.sequence), 0)).where(self._key == job_id)
+        sequence = connection.execute(last).scalar_one() + 1
+        line = {self._key.name: job_id, "sequence": sequence, "state": state, "cause": cause, "at_ms": now_ms}
+        connection.execute(self.table.insert().values(**line, **values))
+
+
+class LifeCycleStore(ABC, Generic[RecordT, StateT]):
+    """Jobs of one table. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE.
+
+    A call that timed out may have happened: repeating any of these with the same arguments is harmless.
+    """
+
+    life_cycle: ClassVar[LifeCycle[Any]]
+    _table: ClassVar[sa.Table]
+    _key: ClassVar[sa.Column[Any]]
+    _history: ClassVar[History]
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @staticmethod
+    @abstractmethod
+    def _record(row: Row) -> RecordT:
+        """A row as a value."""
+
+    @staticmethod
+    @abstractmethod
+    def _unknown(job_id: JobId) -> UserError:
+        """The error for an id that no job has."""
+
+    @staticmethod
+    def _line(row: Row) -> Mapping[str, object]:  # noqa: ARG004  # for those that have some
+        """Columns of the history that only this kind has, for a change of the job in `row`."""
+        return {}
+
+    def get(self, job_id: JobId) -> RecordT:
+        """One job. Raises `UserError` UNKNOWN_JOB or UNKNOWN_EXPORT."""
+        if (found := self.find(job_id)) is None:
+            raise self._unknown(job_id)
+        return found
+
+    def find(self, job_id: JobId) -> RecordT | None:
+        """One job, or none."""
+        return next(iter(self._select(self._key == job_id)), None)
+
+    def of_execution(self, execution: str) -> RecordT | None:
+        """The job that an execution has registered or taken over, or none."""
+        return next(iter(self._select(self._table.c.execution == execution, limit=1)), None)
+
+    def live(self) -> list[RecordT]:
+        """All jobs that are not final, oldest first."""
+        return self._select(self._table.c.state.not_in(self.life_cycle.final))
+
+    def search(
+        self,
+        *,
+        tenant: str | None = None,
+        audience: str | None = None,
+        states: Sequence[StateT] = (),
+        limit: int = 100,
+    ) -> list[RecordT]:
+        """Newest jobs first."""
+        named = ((self._table.c.tenant, tenant), (self._table.c.audience, audience))
+        where = [column == value for column, value in named if value is not None]
+        if states:
+            where.append(self._table.c.state.in_(states))
+        return self._select(*where, order_by=self._key.desc(), limit=limit)
+
+    def move(
+        self,
+        job_id: JobId,
+        to: StateT,
+        *,
+        now_ms: int,
+        cause: str | None = None,
+        only_from: Set[StateT] | None = None,
+        expecting: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> tuple[Change, RecordT]:
+        """Change the state of a job if its life cycle allows it; `values` are columns set with it.
+
+        `only_from`: refused from any other state; who comes late must not drag the job back. `expecting`: refused when
+        a column is not what the caller saw (its attempt, its build). Returns what became of it, and the job afterwards.
+        A final state stamps `finished_at_ms`.
+        """
+        with self._database.write() as connection:
+            row = self._locked(connection, job_id)
+            verdict = self.life_cycle.change(row["state"], to)
+            if verdict is Change.APPLIED and only_from is not None and row["state"] not in only_from:
+                verdict = Change.REFUSED
+            if any(row[name] != seen for name, seen in (expecting or {}).items()):
+                verdict = Change.REFUSED
+            if verdict is Change.APPLIED:
+                if to in self.life_cycle.final:
+                    values["finished_at_ms"] = now_ms
+                connection.execute(self._table.update().where(self._key == job_id).values(state=to, **values))
+                self._history.append(connection, job_id, to, cause, now_ms, **self._line(row))
+            return verdict, self._record(self._locked(connection, job_id))
+
+    def fail(self, job_id: JobId, error: JobError, *, now_ms: int, uncommitted: bool = False) -> tuple[Change, RecordT]:
+        """End a job in FAILED with its cause, if it is still running.
+
+        One that can no longer be cancelled may have committed already: it only rolls forward, unless the caller knows
+        that it is `uncommitted` (its commit was refused).
+        """
+        job, cycle = self.get(job_id), self.life_cycle
+        return self.move(
+            job.job_id,
+            FAILED,
+            now_ms=now_ms,
+            cause=error.summary,
+            only_from=cycle.states - cycle.final if uncommitted else cycle.cancellable,
+            error=error.as_record(),
+            failed_in=job.state,
+        )
+
+    def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
+        """Make `execution` the one that a live job belongs to, if it still belongs to the one that is `gone`."""
+        with self._database.write() as connection:
+            row = self._locked(connection, job_id)
+            if row["execution"] != gone or row["state"] in self.life_cycle.final:
+                return False
+            connection.execute(self._table.update().where(self._key == job_id).values(execution=execution))
+            return True
+
+    def put(self, job_id: JobId, **values: Any) -> None:
+        """Set columns of a job without changing its state."""
+        with self._database.write() as connection:
+            connection.execute(self._table.update().where(self._key == job_id).values(**values))
+
+    def _locked(self, connection: sa.Connection, job_id: JobId) -> Row:
+        """The row of a job, locked until the transaction ends. Raises as `get`."""
+        query = sa.select(self._table).where(self._key == job_id).with_for_update()
+        row = connection.execute(query).mappings().first()
+        if row is None:
+            raise self._unknown(job_id)
+        return row
+
+    def _select(
+        self,
+        *where: sa.ColumnElement[bool],
+        order_by: sa.ColumnElement[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[RecordT]:
+        query = sa.select(self._table).where(*where).order_by(self._key if order_by is None else order_by).limit(limit)
+        with self._database.read() as connection:
+            return [self._record(row) for row in connection.execute(query).mappings()]
