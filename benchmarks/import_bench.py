@@ -10,11 +10,11 @@ import psutil
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import SPEC, Setting
 from orchestration.context import Context
-from orchestration.control.executions import start_execution
 from orchestration.kinds.events import ImportRequest
 from orchestration.local import processes
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
+from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 
@@ -83,7 +83,7 @@ def whole_import(context: Context, key: str, rows: int) -> tuple[Measured, dict[
     )
     watch = MemoryWatch(context.settings)
     began = time.perf_counter()
-    start_execution(context, {"import": request.as_record()}, job_id)
+    context.engine.start(IMPORT_MACHINE, job_id, {"import": request.as_record()})
     while (job := context.jobs.find(job_id)) is None or job.state not in FINAL:
         if time.perf_counter() - began > TIMEOUT_S:
             raise RuntimeError(f"the import has not ended after {TIMEOUT_S} s: {job}")

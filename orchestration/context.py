@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from connectors.lake.limits import DuckLimits
 from connectors.sources.limits import ParseLimits
@@ -20,6 +20,7 @@ from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
+from orchestration.workflow.engine import WorkflowEngine
 from schemas.ids import JobId, TenantName
 from schemas.layout import audience_prefix, s3_uri
 from segmentation.admission import LaneLimit, Lanes
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from segmentation.history import History
     from segmentation.versions import VersionStore
     from streams.staging import StagingStore
-
-IMPORT_MACHINE: Final = "ImportAudience"
-EXPORT_MACHINE: Final = "ExportAudience"
 
 
 @dataclass(frozen=True)
@@ -190,6 +188,11 @@ class Context:
             **s.engine_keys(),
         )
 
+    @cached_property
+    def engine(self) -> WorkflowEngine:
+        """Executions of the state machines."""
+        return WorkflowEngine(lambda: self.workflow, self.settings)
+
     def rest(self) -> None:
         """Of a process that sleeps: close the connections to the catalog; the next use opens others.
 
@@ -203,11 +206,6 @@ class Context:
         for name in ("database", "versions", "archive"):
             if (part := vars(self).get(name)) is not None:
                 part.close()
-
-    def machine_arn(self, machine: str = IMPORT_MACHINE) -> str:
-        """ARN of a state machine."""
-        s = self.settings
-        return f"arn:aws:states:{s.aws_region}:{s.account_id}:stateMachine:{s.machine_prefix}{machine}"
 
     @property
     def duck_limits(self) -> DuckLimits:
@@ -228,10 +226,6 @@ class Context:
             True: LaneLimit(jobs=s.max_small_jobs, per_tenant=s.max_small_jobs_per_tenant),
             False: LaneLimit(jobs=s.max_jobs, per_tenant=s.max_jobs_per_tenant),
         }
-
-    def execution_arn(self, name: str, machine: str = IMPORT_MACHINE) -> str:
-        """ARN of an execution of a state machine."""
-        return f"{self.machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
 
     def parse_limits(self) -> ParseLimits:
         """Limits of the child process that reads a customer's file."""

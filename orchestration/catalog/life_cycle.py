@@ -2,33 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.records import JobError
+from orchestration.catalog.records import Export, Job, JobError
 from schemas.errors import UserError
 from schemas.ids import JobId
+from schemas.messages import JobState
+from segmentation.export_jobs import ExportState
 from segmentation.life_cycle import Change, LifeCycle
 
 Row = Mapping[Any, Any]
 
 
-class Stored(Protocol):
-    """What the records of all kinds of jobs have."""
-
-    @property
-    def job_id(self) -> JobId:
-        """Its id."""
-
-    @property
-    def state(self) -> str:
-        """Where it is in its life."""
-
-
-RecordT = TypeVar("RecordT", bound=Stored)
-StateT = TypeVar("StateT", bound=str)
+RecordT = TypeVar("RecordT", Job, Export)
+StateT = TypeVar("StateT", JobState, ExportState)
 FAILED: Final[Any] = "FAILED"
 """A state of every life cycle."""
 

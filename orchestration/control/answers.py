@@ -3,12 +3,9 @@
 An answer that was lost, or came before the wait had begun, or to an old token, does no harm that way.
 """
 
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
@@ -17,6 +14,7 @@ from orchestration.control.liveness import WorkerLiveness
 from orchestration.kinds.materialised import completion_of
 from orchestration.kinds.snapshot.cuts import cut_completion_of
 from orchestration.kinds.view import view
+from schemas.errors import FatalError, RetriableError
 from schemas.messages import JobState
 from segmentation.completion import Broken, Complete, Completion, Waiting
 
@@ -32,6 +30,7 @@ class Answers:
         self._context = context
         self._liveness = liveness
         self._activity_liveness = activity_liveness
+        self._engine = context.engine
         self._archive = ArchiveWatch(context)
         self._beaten_ms: dict[str, int] = {}
 
@@ -47,7 +46,7 @@ class Answers:
         if job.task_token is None:
             return
         if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; its first step forgets the token
-            self._send("send_task_success", taskToken=job.task_token, output=json.dumps(view(self._context, job)))
+            self._say(self._engine.succeed, job.task_token, view(self._context, job))
         if job.state != "AWAITING":
             return
         if job.segment is not None:
@@ -64,7 +63,7 @@ class Answers:
             case Complete():
                 self._go_on(job, token, after)
             case Broken(fault=fault):
-                self._send("send_task_failure", taskToken=token, error="MaterialisationFailed", cause=fault[:4000])
+                self._say(self._engine.fail, token, "MaterialisationFailed", fault)
             case Waiting():
                 liveness = self._liveness if job.segment is None else self._activity_liveness
                 self._beat(job.job_id, token, liveness, now_ms)
@@ -74,12 +73,12 @@ class Answers:
         if self._archive.has_all(job, now_ms):
             self._go_on(job, token, "PUBLISHING")
         elif (fault := self._archive.lost(job, now_ms)) is not None:
-            self._send("send_task_failure", taskToken=token, error="MaterialisationFailed", cause=fault[:4000])
+            self._say(self._engine.fail, token, "MaterialisationFailed", fault)
         else:
             self._beat(job.job_id, token, self._activity_liveness, now_ms)
 
     def _go_on(self, job: Job, token: str, state: JobState) -> None:
-        self._send("send_task_success", taskToken=token, output=json.dumps(view(self._context, job, state=state)))
+        self._say(self._engine.succeed, token, view(self._context, job, state=state))
 
     def _beat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
         if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:
@@ -87,17 +86,17 @@ class Answers:
         if (stalled := liveness.fault(now_ms)) is not None:
             _log.error("no heartbeat for job %s: %s", job_id, stalled)
             return
-        if self._send("send_task_heartbeat", taskToken=token):
+        if self._say(self._engine.heartbeat, token):
             self._beaten_ms[token] = now_ms
 
-    def _send(self, operation: str, **arguments: str) -> bool:
+    def _say(self, answer: Callable[..., None], *arguments: object) -> bool:
         try:
-            getattr(self._context.workflow, operation)(**arguments)
-        except ClientError as exc:
+            answer(*arguments)
+        except FatalError as exc:
             # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over, or has not begun; the next round tells.
-            _log.debug("%s: %s", operation, exc)
+            _log.debug("%s", exc)
             return False
-        except BotoCoreError as exc:
-            _log.warning("%s: the workflow engine cannot be reached: %s", operation, exc)
+        except RetriableError as exc:
+            _log.warning("a job that waits was not answered: %s", exc)
             return False
         return True

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestration.catalog.records import Export
 from orchestration.context import Context
-from orchestration.control.executions import stop_execution
+from orchestration.control.reconciler import stop_execution
 from orchestration.kinds.export.clean_up import clean_up
 from schemas.errors import MusterError
 from schemas.ids import JobId
@@ -44,7 +44,7 @@ class ExportCleaner:
     def _sweep(self, export: Export, now: int) -> None:
         with bound(job=export.job_id, tenant=export.tenant, audience=export.audience):
             if export.state == "CANCELLED":
-                stop_execution(self._context, export.job_id, export.execution, "the export was cancelled")
+                stop_execution(self._context.engine, export, "the export was cancelled")
             try:
                 clean_up(self._context, export)
                 self._context.exports.put(export.job_id, swept_at_ms=now)

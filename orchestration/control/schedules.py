@@ -12,13 +12,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from orchestration.catalog.schedules import Schedule
 from orchestration.context import Context
-from orchestration.control.executions import RUNNING, describe
 from orchestration.operations.schedules import registered, start_run
-from schemas.errors import FatalError, MusterError, RetriableError
+from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bind
 
@@ -87,15 +84,12 @@ class Schedules:
 
     def _ended(self, schedule: Schedule) -> Mapping[str, Any] | None:
         """Why the last run ended without a job; none when it runs, or has to be started again."""
-        try:
-            status, _ = describe(self._context, schedule.last_execution)
-        except (ClientError, BotoCoreError) as exc:
-            raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions does not tell: {exc}") from exc
-        if status is None and schedule.last_due_ms is not None:
+        found = self._context.engine.describe(schedule.last_execution)
+        if found is None and schedule.last_due_ms is not None:
             _log.warning("the run of schedule %s was lost and is started again", schedule.name)
             start_run(self._context, schedule, schedule.last_due_ms)
-        if status is None or status in RUNNING:
+        if found is None or found.running:
             return None
         causes = [row.body["cause"] for row in self._context.outbox.of(str(schedule.last_execution))]
-        ended = {"kind": "system", "code": "NOT_REGISTERED", "message": f"the execution is {status}"}
+        ended = {"kind": "system", "code": "NOT_REGISTERED", "message": f"the execution is {found.status}"}
         return {"refused": next(iter(causes), None) or ended}

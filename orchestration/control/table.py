@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from connectors.kafka.worker_group import WorkerGroup
@@ -14,7 +15,6 @@ from orchestration.control.answers import Answers
 from orchestration.control.cleaning import ExportCleaner
 from orchestration.control.events import JobEvents
 from orchestration.control.expiry import Expiry
-from orchestration.control.exporting import ExportSweeper
 from orchestration.control.lag import StreamLag
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers
@@ -22,11 +22,13 @@ from orchestration.control.notifying import Notifier
 from orchestration.control.orphans import Orphans
 from orchestration.control.other_logs import OtherLogs
 from orchestration.control.periodic import Lane, PeriodicTask
+from orchestration.control.reconciler import ExportReconciler, JobReconciler
 from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import tell
 from orchestration.control.sweeper import Sweeper
 from orchestration.control.upkeep import ArchiveKeeper
+from orchestration.kinds.view import view
 from schemas.log_ids import bound
 from schemas.metrics import Sample
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
@@ -57,12 +59,18 @@ def jobs_lane(context: Context) -> Lane:
             task("lost markers", 10, lambda now: markers.tick(rounds.live, now)),
             task("job events", 0.5, lambda _: events.announce(), on_wake=True),
             task("schedules", 1, Schedules(context).tick),
+            task("executions", 5, job_reconciler(context).tick),
             task("sweeper", 5, Sweeper(context).tick),
-            task("exports", 5, ExportSweeper(context).tick),
+            task("exports", 5, ExportReconciler(context.exports, context.engine, context.audit).tick),
             task("expiry", 5, Expiry(context).tick),
             task("orphans", HOUR_S, Orphans(context).tick),
         ),
     )
+
+
+def job_reconciler(context: Context) -> JobReconciler:
+    """What keeps the executions of jobs going."""
+    return JobReconciler(context.jobs, context.engine, context.audit, partial(view, context))
 
 
 def other_lanes(

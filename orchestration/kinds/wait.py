@@ -1,6 +1,5 @@
 """AwaitTurn and AwaitMaterialisation: leave the task token where the relay finds it."""
 
-import json
 from typing import Final
 
 from orchestration.context import Context
@@ -18,4 +17,4 @@ def begin_await(context: Context, job_id: JobId, execution: str, task_token: str
         job = context.jobs.get(job_id)
         instead = view(context, job) if job.state not in WAITING else None
     if instead is not None:
-        context.workflow.send_task_success(taskToken=task_token, output=json.dumps(instead))
+        context.engine.succeed(task_token, instead)

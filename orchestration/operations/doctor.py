@@ -108,7 +108,7 @@ def _machines(context: "Context", remedy: str) -> Iterator[Diagnosis]:
     missing = []
     for name in names:
         try:
-            context.workflow.describe_state_machine(stateMachineArn=context.machine_arn(name))
+            context.workflow.describe_state_machine(stateMachineArn=context.engine.machine_arn(name))
         except ClientError as exc:
             if exc.response["Error"]["Code"] != "StateMachineDoesNotExist":
                 raise

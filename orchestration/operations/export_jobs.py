@@ -5,15 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from orchestration.context import EXPORT_MACHINE
 from orchestration.kinds.export.places import check_request
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations.starting import start_machine
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
-from schemas.errors import RetriableError, UserError
+from orchestration.workflow.engine import EXPORT_MACHINE
+from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, audience_name, tenant_name
 from segmentation.export_jobs import ENDED
 from segmentation.life_cycle import Change
@@ -65,7 +62,7 @@ def submit(context: "Context", request: ExportRequest) -> JobId:
     context.audiences.get(tenant, audience_name(request.audience))
     check_request(request)
     _ = request.moment
-    start_machine(context, EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
+    context.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
     return request.export_id
 
 
@@ -109,11 +106,9 @@ def cancel(context: "Context", export_id: JobId) -> CancelledExport:
     warnings = []
     try:
         if export.execution is not None:
-            context.workflow.stop_execution(
-                executionArn=export.execution, error="Cancelled", cause="cancelled by an operator"
-            )
-    except (ClientError, BotoCoreError) as exc:
-        warnings.append(f"the execution could not be stopped ({type(exc).__name__}); it ends by itself")
+            context.engine.stop(export.execution, "cancelled by an operator")
+    except (FatalError, RetriableError) as exc:
+        warnings.append(f"the execution could not be stopped ({exc.code}); it ends by itself")
     return CancelledExport(export=export, already=verdict is Change.ALREADY, warnings=tuple(warnings))
 
 
@@ -131,11 +126,11 @@ def await_registration(context: "Context", export_id: JobId, *, sleep: Callable[
 
 
 def _is_starting(context: "Context", export_id: JobId) -> bool:
-    execution = context.execution_arn(export_id, EXPORT_MACHINE)
     try:
-        return context.workflow.describe_execution(executionArn=execution)["status"] == "RUNNING"
-    except (ClientError, BotoCoreError):
+        found = context.engine.describe(context.engine.execution_arn(export_id, EXPORT_MACHINE))
+    except (FatalError, RetriableError):
         return False
+    return found is not None and found.running
 
 
 def look(context: "Context", export_id: JobId) -> ExportView | None:

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from orchestration.kinds.send import import_topic
 from orchestration.operations.submit import resubmit
 from orchestration.platform.clock import now_ms
-from schemas.errors import MusterError, UserError
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from segmentation.life_cycle import Change
 
@@ -82,7 +80,7 @@ def _stop_execution(context: "Context", job: "Job") -> str | None:  # 2
     if job.execution is None:
         return None
     try:
-        context.workflow.stop_execution(executionArn=job.execution, error="Cancelled", cause="cancelled by an operator")
-    except (ClientError, BotoCoreError) as exc:
-        return f"the execution could not be stopped ({type(exc).__name__}); it ends by itself at its next step"
+        context.engine.stop(job.execution, "cancelled by an operator")
+    except (FatalError, RetriableError) as exc:
+        return f"the execution could not be stopped ({exc.code}); it ends by itself at its next step"
     return None

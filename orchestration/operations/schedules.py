@@ -5,15 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.schedules import Schedule, ScheduleKind
-from orchestration.context import EXPORT_MACHINE, IMPORT_MACHINE
 from orchestration.kinds.export.places import S3, check_request
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
-from orchestration.operations.starting import start_machine
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
 from orchestration.platform.clock import fresh_id, iso
+from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE
 from schemas.errors import UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
@@ -205,8 +204,8 @@ def start_run(context: "Context", schedule: Schedule, due_ms: int) -> str:
     """
     machine = MACHINES[schedule.kind]
     name = f"{schedule.schedule_id}-{due_ms}"
-    start_machine(context, machine, name, event_of(schedule, due_ms))
-    return context.execution_arn(name, machine)
+    context.engine.start(machine, name, event_of(schedule, due_ms))
+    return context.engine.execution_arn(name, machine)
 
 
 def registered(context: "Context", schedule: Schedule, due_ms: int) -> Mapping[str, Any] | None:

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.context import IMPORT_MACHINE
 from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_source
 from orchestration.kinds.specs import activity_import_spec, present_spec
-from orchestration.operations.starting import start_machine
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.activity_columns import is_fixed
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
@@ -206,13 +205,13 @@ def _options_of(job: "Job") -> Mapping[str, Any]:
 
 def start(context: "Context", request: ImportRequest) -> JobId:
     """Step 3. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
-    start_machine(context, IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
+    context.engine.start(IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
     return request.job_id
 
 
 def start_snapshot(context: "Context", request: SnapshotRequest) -> JobId:
     """As `start`, of a snapshot."""
-    start_machine(context, IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
+    context.engine.start(IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
     return request.job_id
 
 

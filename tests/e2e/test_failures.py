@@ -10,13 +10,13 @@ from unittest.mock import patch
 import pytest
 
 from orchestration.context import Context
-from orchestration.control.executions import start_execution
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.register import register_import
 from orchestration.local import stack as local_stack
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
+from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.errors import FatalError
 from schemas.layout import audience_prefix
 from tests.conftest import SOURCES
@@ -93,7 +93,9 @@ def test_a_user_error_ends_the_job_with_its_cause_and_tells_the_customer(
 
 def test_an_import_that_cannot_be_registered_is_told_to_the_operators(context: Context) -> None:
     before = len(context.jobs.search(limit=1000))
-    execution = start_execution(context, {"resume": "no job id"}, fresh_id())
+    name = fresh_id()
+    context.engine.start(IMPORT_MACHINE, name, {"resume": "no job id"})
+    execution = context.engine.execution_arn(name)
     assert states_of(context, execution) == ["RegisterImport", "NotifyUnregistered", "SystemFailure"]
     assert context.workflow.describe_execution(executionArn=execution)["status"] == "FAILED"
     assert len(context.jobs.search(limit=1000)) == before
@@ -125,7 +127,7 @@ def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_erro
         request = ImportRequest(job_id=fresh_id(), tenant="default", audience=what, bucket=bucket, key=key)
         # The first step of the workflow, as if it had pinned the object before: it has no more to do in the workflow.
         with patch.object(context.objects, "pin", return_value=pinned):
-            register_import(context, {"import": request.as_record()}, context.execution_arn(request.job_id))
+            register_import(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
         start(context, request)
         jobs[what] = request
     for (what, request), code in zip(jobs.items(), ("SOURCE_CHANGED", "SOURCE_GONE"), strict=True):
@@ -156,7 +158,7 @@ def test_dots_for_names_in_inbox_keys_are_refused_by_the_store_and_by_whoever_is
 
     for key in keys:
         told = {"bucket": {"name": inbox}, "object": {"key": key, "size": 11}}  # AWS would take such a key
-        start_execution(context, {"detail": told}, fresh_id())
+        context.engine.start(IMPORT_MACHINE, fresh_id(), {"detail": told})
     for tenant, audience in keys.values():
         assert_bad_name(muster, context, tenant, audience, "..")
     assert context.audiences.all() == audiences

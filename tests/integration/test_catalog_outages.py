@@ -73,7 +73,7 @@ def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
         return relay_log.read_text().count("CATALOG_UNAVAILABLE")
 
     def failed() -> int:
-        executions = context.workflow.list_executions(stateMachineArn=context.machine_arn())["executions"]
+        executions = context.workflow.list_executions(stateMachineArn=context.engine.machine_arn())["executions"]
         return sum(len(failed_tries(context, execution["executionArn"])) for execution in executions)
 
     server.stop()

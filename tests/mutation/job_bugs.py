@@ -160,7 +160,7 @@ def cancel_while_publishing(patches: Patches) -> None:
 
 def ends_early(patches: Patches) -> None:
     """The longest life of a job is within what clocks may be wrong by: a skew ends it early."""
-    patches.replace("orchestration.control.sweeper:MAX_JOB_AGE_S", lambda _: 300)
+    patches.replace("orchestration.control.reconciler:MAX_JOB_AGE_S", lambda _: 300)
 
 
 def wrong_duplicates(patches: Patches) -> None:

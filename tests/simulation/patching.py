@@ -140,7 +140,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the relay that imports do not need
     }
-    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportSweeper", "Expiry"):
+    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "Expiry"):
         replaced[f"{table.__name__}.{name}"] = Idle
     replaced[f"{table.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
     with ExitStack() as stack:

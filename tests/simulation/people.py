@@ -90,7 +90,7 @@ class People:
             self.world.faults.saw("competing imports of one audience")
 
     def _start(self, name: JobId, given: dict[str, Any]) -> None:
-        arn = self.world.context.execution_arn(name)
+        arn = self.world.context.engine.execution_arn(name)
         self.world.engine.start(arn, json.dumps(given))
 
     # --- operators ---------------------------------------------------------------------------------------------------

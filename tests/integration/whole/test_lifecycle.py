@@ -10,9 +10,10 @@ import pytest
 from orchestration.catalog.records import Job, Retention
 from orchestration.catalog.references import ref_of
 from orchestration.context import Context
-from orchestration.control.executions import ORPHAN_AFTER_MS
 from orchestration.control.expiry import Expiry
+from orchestration.control.reconciler import ORPHAN_AFTER_MS
 from orchestration.control.sweeper import SWEEP_AFTER_MS, Sweeper
+from orchestration.control.table import job_reconciler
 from orchestration.operations.jobs import cancel, retry
 from orchestration.platform.clock import now_ms
 from schemas.ids import AudienceName
@@ -98,7 +99,7 @@ def test_an_execution_that_is_stopped_from_outside_ends_its_job(context: Context
         job = job_of(context, "stopped")
         importer()
         context.workflow.stop_execution(executionArn=str(job.execution), error="Ops", cause="wrong file")
-        Sweeper(context).tick(job.created_at_ms + ORPHAN_AFTER_MS + 1)
+        job_reconciler(context).tick(job.created_at_ms + ORPHAN_AFTER_MS + 1)
         job = context.jobs.get(job.job_id)
     assert job.state == "CANCELLED"
     assert "EXECUTION_STOPPED" in str(context.jobs.history(job.job_id)[-1].cause)

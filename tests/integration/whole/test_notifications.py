@@ -31,7 +31,7 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
         bad = ended(context, job_of(context, "bad"))
         assert (good.state, bad.state) == ("READY", "FAILED")
         context.workflow.start_execution(
-            stateMachineArn=context.machine_arn(), name="not-an-import", input='{"import": {}}'
+            stateMachineArn=context.engine.machine_arn(), name="not-an-import", input='{"import": {}}'
         )
         keys = {
             customer.url: signing_key(context.settings.webhook_secret, TENANT).reveal(),

@@ -15,11 +15,12 @@ from connectors.storage.access import S3Access
 from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Audience, Export
 from orchestration.catalog.references import ref_of
-from orchestration.context import EXPORT_MACHINE, Context
+from orchestration.context import Context
 from orchestration.entrypoints import export_handlers
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
+from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, JobId, TenantName
 from schemas.manifest import ExportFormat
@@ -72,7 +73,7 @@ class Exports:
     def register(self, request: ExportRequest | None = None, **changes: Any) -> Export:
         """RegisterExport in an execution of the export's name, which runs."""
         request = request or self.request(**changes)
-        execution = self.context.execution_arn(request.export_id, EXPORT_MACHINE)
+        execution = self.context.engine.execution_arn(request.export_id, EXPORT_MACHINE)
         self.workflow.statuses[execution] = "RUNNING"
         view = self.call("register_export", input={"export": request.as_record()}, execution=execution)
         return self.context.exports.get(JobId(str(view["export_id"])))

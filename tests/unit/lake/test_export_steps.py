@@ -16,17 +16,16 @@ from connectors.storage.access import S3Access
 from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
 from orchestration.catalog.references import ref_of
-from orchestration.context import EXPORT_MACHINE
 from orchestration.control import cleaning
 from orchestration.control.cleaning import RETRY_AFTER_MS, ExportCleaner
-from orchestration.control.exporting import HEARTBEAT_MS, ExportSweeper
-from orchestration.control.sweeper import Sweeper
+from orchestration.control.reconciler import HEARTBEAT_MS, ExportReconciler
 from orchestration.kinds.export import plan, view
 from orchestration.kinds.export.places import order_of, request_of
 from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
 from orchestration.operations.fsck import fsck
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.codec import CODEC
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.export_shape import ExportShape
@@ -36,6 +35,7 @@ from schemas.messages import ExportAborted
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 from tests.fakes.import_log import InMemoryTopicLog
 from tests.fakes.receivers import Receiver
+from tests.fakes.sweeping import sweep as sweep_jobs
 from tests.unit.lake.export_steps import Exports, made
 
 USERS = tuple(f"user-{n:03d}" for n in range(60))
@@ -60,7 +60,8 @@ def error_of(export: Export) -> str:
 
 def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None:
     now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
-    ExportSweeper(exports.context).tick(now)
+    context = exports.context
+    ExportReconciler(context.exports, context.engine, context.audit).tick(now)
     ExportCleaner(exports.context).tick(now)
 
 
@@ -236,7 +237,7 @@ def test_files_that_lost_a_member_get_no_manifest(exports: Exports) -> None:
 def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(exports: Exports, state: str) -> None:
     exports.publish(*USERS)
     export = exports.at(state)
-    other = exports.context.execution_arn("other", EXPORT_MACHINE)
+    other = exports.context.engine.execution_arn("other", EXPORT_MACHINE)
     for handler in ("plan_export", "finish_export", "mark_export_failed"):
         failure = {"Error": "x", "Cause": "y"}
         seen = exports.call(handler, export_id=export.job_id, execution=other, failure=failure)
@@ -274,7 +275,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
     assert (exports.files(to), exports.held()) == ([], False)
     again = retry(exports.context, export.job_id)
     event = json.loads(exports.workflow.started[-1])
-    execution = exports.context.execution_arn(again, EXPORT_MACHINE)
+    execution = exports.context.engine.execution_arn(again, EXPORT_MACHINE)
     exports.call("register_export", input=event, execution=execution)
     retried = exports.run(exports.context.exports.get(again))
     assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.job_id, sorted(USERS))
@@ -482,7 +483,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
 ) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
-    gone, new = str(export.execution), exports.context.execution_arn("new", EXPORT_MACHINE)
+    gone, new = str(export.execution), exports.context.engine.execution_arn("new", EXPORT_MACHINE)
 
     def wakes_up(*_: Any, **__: Any) -> Any:
         assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
@@ -551,7 +552,7 @@ def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pyt
         raise AssertionError("it was asked")
 
     monkeypatch.setattr(S3Prefix, "keys", silent)
-    Sweeper(exports.context).tick(now_ms() + 60_000)
+    sweep_jobs(exports.context, now_ms() + 60_000)
 
 
 def test_a_version_that_is_held_for_nobody_is_found_and_released(
@@ -644,7 +645,7 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
     request = exports.request()
     submit(exports.context, request)
     assert json.loads(exports.workflow.started[-1]) == {"export": request.as_record()}
-    assert exports.context.execution_arn(request.export_id, EXPORT_MACHINE) in exports.workflow.statuses
+    assert exports.context.engine.execution_arn(request.export_id, EXPORT_MACHINE) in exports.workflow.statuses
     for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
         with pytest.raises(UserError, match=code):
             submit(exports.context, exports.request(**changes))

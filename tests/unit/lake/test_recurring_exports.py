@@ -13,13 +13,13 @@ from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
-from orchestration.context import EXPORT_MACHINE
 from orchestration.control.schedules import Schedules
 from orchestration.kinds.export.recurring import of_schedule
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations.audiences import delete, expire
 from orchestration.operations.export_jobs import retry
 from orchestration.operations.schedules import last_run, schedule_export
+from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -51,7 +51,7 @@ def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate
 def registered(exports: Exports, schedule: Schedule, hour: int) -> Export:
     """The run that was due some hours after the schedule was made, registered."""
     due = MADE_MS + hour * HOUR_MS
-    execution = exports.context.execution_arn(f"{schedule.schedule_id}-{due}", EXPORT_MACHINE)
+    execution = exports.context.engine.execution_arn(f"{schedule.schedule_id}-{due}", EXPORT_MACHINE)
     exports.workflow.statuses[execution] = "RUNNING"
     view = exports.call("register_export", input=event_of(schedule, due), execution=execution)
     return exports.context.exports.get(JobId(str(view["export_id"])))
@@ -77,7 +77,7 @@ def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: 
     relay = Schedules(exports.context)
     relay.tick(MADE_MS + 5)
     [(execution, event)] = exports.workflow.inputs.items()
-    assert execution == exports.context.execution_arn(f"{schedule.schedule_id}-{MADE_MS}", EXPORT_MACHINE)
+    assert execution == exports.context.engine.execution_arn(f"{schedule.schedule_id}-{MADE_MS}", EXPORT_MACHINE)
     export = run_id(schedule.schedule_id, MADE_MS)
     exports.call("register_export", input=json.loads(event), execution=execution)
     relay.tick(MADE_MS + 5 + 1_000)
@@ -118,7 +118,7 @@ def test_a_run_that_failed_is_no_base_and_its_retry_is_one(exports: Exports) -> 
     exports.call(
         "register_export",
         input=json.loads(exports.workflow.started[-1]),
-        execution=exports.context.execution_arn(again, EXPORT_MACHINE),
+        execution=exports.context.engine.execution_arn(again, EXPORT_MACHINE),
     )
     exports.run(exports.context.exports.get(again))
     exports.publish("d", order="4")

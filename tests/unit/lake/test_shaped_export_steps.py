@@ -171,7 +171,7 @@ def test_audiences_of_another_tenant_are_unknown(exports: Exports) -> None:
 def test_an_execution_that_is_started_with_no_shape_is_refused(exports: Exports, record: object) -> None:
     asked = {**exports.request().as_record(), "shape": record}
     with pytest.raises(Exception, match=r"BAD_SHAPE|BAD_EVENT"):
-        exports.call("register_export", input={"export": asked}, execution=exports.context.execution_arn("x"))
+        exports.call("register_export", input={"export": asked}, execution=exports.context.engine.execution_arn("x"))
 
 
 def test_a_retry_takes_the_same_versions(exports: Exports) -> None:

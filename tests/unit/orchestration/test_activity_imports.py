@@ -19,7 +19,6 @@ from orchestration.catalog.records import Job
 from orchestration.control.answers import Answers
 from orchestration.control.events import job_event
 from orchestration.control.liveness import WorkerLiveness
-from orchestration.control.sweeper import Sweeper
 from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
 from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
@@ -32,6 +31,7 @@ from schemas.messages import EventChunk, ProfileChunk
 from schemas.topics import EVENTS, PROFILES
 from tests.fakes.archive import InMemoryArchive
 from tests.fakes.deployment import ACME, PARTITIONS, Deployment, away
+from tests.fakes.sweeping import sweep
 from tests.unit.orchestration.test_lost_markers import Alive
 
 ORDERS = (
@@ -329,7 +329,7 @@ def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployme
     job = deployment.run(of_events(deployment), until="AWAITING")
     cancel(deployment.context, job.job_id)
     before = deployment.sent()
-    Sweeper(deployment.context).tick(deployment.later(minutes=1))
+    sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.context.jobs.to_sweep(deployment.later(minutes=2)) == []
     assert deployment.sent() == before
 

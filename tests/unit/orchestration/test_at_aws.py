@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from connectors.kafka.topics import TopicDifference
 from connectors.kafka.worker_group import group_members
 from connectors.sandbox import Layer
-from orchestration.context import EXPORT_MACHINE, Context
+from orchestration.context import Context
 from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment
 from orchestration.entrypoints import serving
@@ -22,6 +22,7 @@ from orchestration.operations.availability import require_services
 from orchestration.operations.doctor import Diagnosis
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
+from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.errors import RetriableError, UserError
 from streams.staging import staging_store
 
@@ -62,8 +63,8 @@ def test_each_test_has_the_credentials_of_its_own_environment(key: str, monkeypa
 
 def test_machines_have_the_names_of_the_stack(settings: Settings) -> None:
     context = Context(settings)
-    assert context.machine_arn() == "arn:aws:states:eu-west-1:000000000000:stateMachine:prod-ImportAudience"
-    assert context.execution_arn("0a", EXPORT_MACHINE) == (
+    assert context.engine.machine_arn() == "arn:aws:states:eu-west-1:000000000000:stateMachine:prod-ImportAudience"
+    assert context.engine.execution_arn("0a", EXPORT_MACHINE) == (
         "arn:aws:states:eu-west-1:000000000000:execution:prod-ExportAudience:0a"
     )
 

@@ -12,7 +12,6 @@ from botocore.stub import Stubber
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.references import audience_ref
 from orchestration.context import Context
-from orchestration.control.sweeper import Sweeper
 from orchestration.entrypoints import demo
 from orchestration.kinds.attempts import MAX_ATTEMPTS
 from orchestration.kinds.build import build
@@ -36,6 +35,7 @@ from schemas.messages import JobState
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.versions import AlreadyPublished, BaseMoved, Published
 from tests.fakes.catalog import migrated
+from tests.fakes.sweeping import sweep
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.unit.cli import jobs as made
 from tests.unit.schemas.test_manifest import WHOLE
@@ -143,7 +143,7 @@ def test_a_refused_job_has_no_audience_in_the_lake(context: Context) -> None:
 
 def test_a_job_that_is_older_than_its_messages_is_ended_as_a_system_error(context: Context) -> None:
     register(context)
-    Sweeper(context).tick(MAX_JOB_AGE_S * 1000 + 5_000)
+    sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
     job = context.jobs.get(JOB)
     assert (job.state, job.failed_in, job.error and job.error.code) == ("FAILED", "REGISTERED", "JOB_TOO_OLD")
 
@@ -152,7 +152,7 @@ def test_a_publishing_job_is_never_too_old(context: Context) -> None:
     register(context)
     context.jobs.adopt(JOB, gone="execution", execution="")
     come_to(context, "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
-    Sweeper(context).tick(MAX_JOB_AGE_S * 1000 + 5_000)
+    sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
     assert context.jobs.get(JOB).state == "PUBLISHING"
 
 

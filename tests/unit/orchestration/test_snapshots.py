@@ -20,7 +20,6 @@ from orchestration.control.answers import Answers
 from orchestration.control.lost_markers import LostMarkers
 from orchestration.control.orphans import Orphans
 from orchestration.control.periodic import Lane
-from orchestration.control.sweeper import Sweeper
 from orchestration.kinds.scheduled import event_of
 from orchestration.kinds.segment_meaning import Outside
 from orchestration.kinds.snapshot.cuts import put_cuts
@@ -46,6 +45,7 @@ from segmentation.rules.canonical import rule_hash
 from segmentation.rules.parser import parse_rule
 from segmentation.versions import Part
 from tests.fakes.deployment import ACME, EXECUTION, PARTITIONS, Deployment
+from tests.fakes.sweeping import sweep
 from tests.unit.orchestration.test_lost_markers import Alive
 
 BUYERS = AudienceName("buyers")
@@ -544,7 +544,7 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     answered(deployment)
     deployment.step(job, "build_version")
     deployment.run(job)
-    Sweeper(deployment.context).tick(deployment.later(minutes=1))
+    sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.objects.keys(bucket, "segments/") == [anothers]
     assert not any("ImportAborted" in log.kinds(0) for log in deployment.logs.values())
     Orphans(deployment.context).tick(deployment.later(days=300))

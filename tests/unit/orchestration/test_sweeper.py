@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.control.executions import Executions
 from orchestration.control.notifying import Notifier
 from orchestration.control.orphans import Orphans
-from orchestration.control.sweeper import Sweeper
+from orchestration.control.table import job_reconciler
 from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
 from orchestration.operations.jobs import cancel
@@ -20,13 +19,14 @@ from schemas.layout import cut_key, intent_key, staging_prefix
 from schemas.messages import ImportAborted
 from schemas.topics import IMPORTS_SMALL
 from tests.fakes.deployment import Deployment
+from tests.fakes.sweeping import sweep as sweep_context
 
 STAGING = "staging"
 OPERATORS = Recipient(channel="email", address="ops@example.com", tenant=None)
 
 
 def sweep(deployment: Deployment, **later: float) -> None:
-    Sweeper(deployment.context).tick(deployment.later(**(later or {"minutes": 1})))
+    sweep_context(deployment.context, deployment.later(**(later or {"minutes": 1})))
 
 
 @pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
@@ -73,17 +73,17 @@ def test_a_job_whose_execution_was_lost_goes_on_where_it_is_in_a_new_one(
 
 def test_an_execution_that_fails_at_once_is_not_replaced_at_every_look(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    executions = Executions(deployment.context)
+    executions = job_reconciler(deployment.context)
     for seconds in range(60, 180, 5):
         deployment.workflow.statuses[str(deployment.context.jobs.get(job.job_id).execution)] = "FAILED"
-        executions.tick(deployment.context.jobs.get(job.job_id), deployment.later(seconds=seconds))
+        executions.tick(deployment.later(seconds=seconds))
     assert len(deployment.workflow.started) == 2
 
 
 def test_a_young_job_is_left_alone(deployment: Deployment) -> None:
     job = deployment.at("VERIFYING")
     del deployment.workflow.statuses[str(job.execution)]
-    Sweeper(deployment.context).tick(job.created_at_ms + 5_000)
+    sweep_context(deployment.context, job.created_at_ms + 5_000)
     assert deployment.context.jobs.get(job.job_id).execution == job.execution
 
 

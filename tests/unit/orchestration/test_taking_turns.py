@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.catalog.records import Export
-from orchestration.control.exporting import ExportSweeper
-from orchestration.control.sweeper import Sweeper
+from orchestration.control.reconciler import ExportReconciler
+from orchestration.control.table import job_reconciler
 from orchestration.control.taking_turns import EXECUTIONS_A_LOOK, TakingTurns
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
 from tests.fakes.deployment import ACME, EXECUTION, Deployment
+from tests.fakes.sweeping import sweep
 
 
 def test_all_are_taken_where_they_are_few() -> None:
@@ -59,7 +60,7 @@ def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deploy
         jobs = [
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(2 * EXECUTIONS_A_LOOK + 5)
         ]
-    sweeper = Sweeper(deployment.context)
+    sweeper = job_reconciler(deployment.context)
     looks = []
     for minutes in (1, 2, 3):
         asked.clear()
@@ -73,7 +74,7 @@ def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Depl
     with deployment.full():
         jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 1)]
     del deployment.workflow.statuses[str(jobs[-1].execution)]
-    sweeper = Sweeper(deployment.context)
+    sweeper = job_reconciler(deployment.context)
     sweeper.tick(deployment.later(minutes=1))
     assert deployment.workflow.started == []
     sweeper.tick(deployment.later(minutes=2))
@@ -85,7 +86,7 @@ def test_cancelled_jobs_are_stopped_at_once_however_many_live(deployment: Deploy
         jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 9)]
     for job in jobs[-3:]:
         deployment.context.jobs.move(job.job_id, "CANCELLED", now_ms=job.created_at_ms)
-    Sweeper(deployment.context).tick(deployment.later(minutes=1))
+    sweep(deployment.context, deployment.later(minutes=1))
     assert [deployment.workflow.statuses[str(job.execution)] for job in jobs[-3:]] == ["ABORTED"] * 3
     assert len(asked) == EXECUTIONS_A_LOOK + 3
 
@@ -95,7 +96,8 @@ def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkey
     exports = [_export(f"export-{n}") for n in range(count)]
     deployment.workflow.statuses.update({str(export.execution): "RUNNING" for export in exports})
     monkeypatch.setattr(deployment.context.exports, "live", lambda: exports)
-    sweeper = ExportSweeper(deployment.context)
+    context = deployment.context
+    sweeper = ExportReconciler(context.exports, context.engine, context.audit)
     for minutes in (1, 2):
         sweeper.tick(deployment.later(minutes=minutes))
     assert len(asked) == 2 * EXECUTIONS_A_LOOK

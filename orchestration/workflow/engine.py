@@ -1,0 +1,110 @@
+"""Executions of the state machines. They are started under a name, so that a repeat is harmless."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from schemas.errors import FatalError, RetriableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from orchestration.platform.settings import Settings
+
+IMPORT_MACHINE: Final = "ImportAudience"
+EXPORT_MACHINE: Final = "ExportAudience"
+RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
+_UNKNOWN: Final = frozenset({"ExecutionDoesNotExist", "ResourceNotFoundException"})
+_STARTED: Final = "ExecutionAlreadyExists"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """An execution as the engine knows it: its status, and why it was stopped, if it was."""
+
+    status: str
+    cause: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in RUNNING
+
+
+class WorkflowEngine:
+    """Step Functions. Every method raises `RetriableError` ENGINE_UNAVAILABLE and `FatalError` ENGINE_REFUSED.
+
+    `client` is called at the first use: boto3 takes a third of a second to load.
+    """
+
+    def __init__(self, client: "Callable[[], SFNClient]", settings: "Settings") -> None:
+        self._client = client
+        s = settings
+        self._machines = f"arn:aws:states:{s.aws_region}:{s.account_id}:stateMachine:{s.machine_prefix}"
+
+    def machine_arn(self, machine: str = IMPORT_MACHINE) -> str:
+        """ARN of a state machine."""
+        return f"{self._machines}{machine}"
+
+    def execution_arn(self, name: str, machine: str = IMPORT_MACHINE) -> str:
+        """ARN of an execution of a state machine."""
+        return f"{self.machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
+
+    def start(self, machine: str, name: str, event: Mapping[str, object]) -> None:
+        """Start an execution. One of that name that is there already is an earlier try of this very call."""
+        arn = self.machine_arn(machine)
+        try:
+            with _errors("start the job"):
+                self._client().start_execution(stateMachineArn=arn, name=name, input=json.dumps(event))
+        except FatalError as exc:
+            if exc.detail["engine_code"] != _STARTED:
+                raise
+
+    def describe(self, execution: str | None) -> Execution | None:
+        """An execution, or none when the engine does not know it."""
+        if execution is None:
+            return None
+        try:
+            with _errors("describe the execution"):
+                found = self._client().describe_execution(executionArn=execution)
+        except FatalError as exc:
+            if exc.detail["engine_code"] in _UNKNOWN:
+                return None
+            raise
+        return Execution(status=found["status"], cause=found.get("cause", ""))
+
+    def stop(self, execution: str, cause: str) -> None:
+        """Stop an execution, and with it the step that runs."""
+        with _errors("stop the execution"):
+            self._client().stop_execution(executionArn=execution, error="Cancelled", cause=cause)
+
+    def succeed(self, task_token: str, output: object) -> None:
+        """Answer a token that a state waits for with its result."""
+        with _errors("take the answer"):
+            self._client().send_task_success(taskToken=task_token, output=json.dumps(output))
+
+    def fail(self, task_token: str, error: str, cause: str) -> None:
+        """Answer a token that a state waits for with an error; of its cause the first 4,000 characters."""
+        with _errors("take the answer"):
+            self._client().send_task_failure(taskToken=task_token, error=error, cause=cause[:4000])
+
+    def heartbeat(self, task_token: str) -> None:
+        """Let a state wait for its token longer."""
+        with _errors("take the heartbeat"):
+            self._client().send_task_heartbeat(taskToken=task_token)
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Errors of boto3 as ours."""
+    try:
+        yield
+    except ClientError as exc:
+        code = str(exc.response["Error"]["Code"])
+        raise FatalError("ENGINE_REFUSED", f"Step Functions refuses to {what}: {code}", engine_code=code) from exc
+    except BotoCoreError as exc:
+        raise RetriableError("ENGINE_UNAVAILABLE", f"Step Functions cannot be reached: {type(exc).__name__}") from exc
