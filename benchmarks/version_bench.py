@@ -19,6 +19,7 @@ from orchestration.context import Context
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from schemas.ids import Attempt, AudienceName
+from schemas.layout import data_prefix
 from schemas.warm import warm
 from segmentation.versions import AudienceRef, Part, Published
 
@@ -71,6 +72,6 @@ def build(settings: Settings, ref: AudienceRef, parts: tuple[Part, ...]) -> int:
         row_schema=SCHEMA,
         parts=parts,
     )
-    prefix = context.data_prefix(ref.tenant, ref.audience_id)
+    prefix = data_prefix(context.settings.lake_bucket, ref.tenant, ref.audience_id)
     built = build_version(imported, base, s3=context.s3, limits=context.duck_limits, data_prefix=prefix)
     return built.counts.base + sum(part.rows for part in imported.parts)

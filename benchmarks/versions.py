@@ -18,6 +18,7 @@ from orchestration.platform.clock import fresh_id
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.layout import data_prefix
 from schemas.partitioning import partition_users
 from segmentation.versions import AudienceRef, Part, Published, PublishRequest
 
@@ -81,7 +82,7 @@ def make_parts(
             context.s3,
             path,
             digest,
-            data_prefix=context.data_prefix(ref.tenant, ref.audience_id),
+            data_prefix=data_prefix(context.settings.lake_bucket, ref.tenant, ref.audience_id),
             import_id=import_id,
             attempt=Attempt(1),
             partition=Partition(partition),

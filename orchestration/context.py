@@ -21,8 +21,6 @@ from orchestration.notifications.recipients import RecipientStore
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from orchestration.workflow.engine import WorkflowEngine
-from schemas.ids import JobId, TenantName
-from schemas.layout import audience_prefix, s3_uri
 from segmentation.admission import LaneLimit, Lanes
 
 if TYPE_CHECKING:
@@ -236,7 +234,3 @@ class Context:
             wall_s=s.parse_wall_s,
             sandbox_required=s.sandbox == SANDBOX_REQUIRED,
         )
-
-    def data_prefix(self, tenant: TenantName, audience_id: JobId) -> str:
-        """Where parts of an audience go: s3://lake/audiences/<tenant>/<id>/data/."""
-        return s3_uri(self.settings.lake_bucket, audience_prefix(tenant, audience_id) + "data/")

@@ -170,6 +170,11 @@ def audience_prefix(tenant: TenantName, audience_id: JobId) -> str:
     return f"{AUDIENCES_PREFIX}{tenant}/{audience_id}/"
 
 
+def data_prefix(bucket: str, tenant: TenantName, audience_id: JobId) -> str:
+    """Where parts of an audience go, as a URI: s3://lake/audiences/<tenant>/<id>/data/."""
+    return s3_uri(bucket, audience_prefix(tenant, audience_id) + "data/")
+
+
 def part_name(import_id: JobId, attempt: Attempt, partition: Partition, content_hash: str) -> str:
     """Content-addressed name of a sorted part, below the `data_prefix` of its audience."""
     return f"{import_id}-{attempt:06d}-p{partition:05d}-{content_hash}.parquet"

@@ -148,7 +148,7 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
     """Show an audience: version and settings."""
     del json
     from orchestration.catalog.references import ref_of
-    from orchestration.kinds.specs import present_spec
+    from orchestration.kinds.wiring import specs
     from orchestration.operations.audiences import activity_settings, find
     from schemas.import_targets import kind_of_target
 
@@ -158,7 +158,7 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", 
     context = lake_context()
     audience = find(context, tenant, name)
     ref = ref_of(audience)
-    audience = replace(audience, spec=present_spec(context, audience))
+    audience = replace(audience, spec=specs(context).present(audience))
     _print_audience(context, audience, context.versions.current(ref), context.versions.address(ref))
 
 

@@ -196,7 +196,7 @@ def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) 
     from orchestration.operations.audiences import find
 
     audience = find(context, request.tenant, request.audience)
-    version = resolve_version(context, audience, version=request.version, as_of=request.moment)
+    version = resolve_version(context.versions, audience, version=request.version, as_of=request.moment)
     info, done = reading.export(context, audience, version=version, destination=request.to, overwrite=overwrite)
     if SESSION.json:
         print_json(

@@ -36,7 +36,7 @@ def list_(
 
     context = catalog_context()
     found = context.schedules.all(None if tenant is None else tenant_name(tenant))
-    records = [schedule_record(context, schedule) for schedule in found]
+    records = [schedule_record(context.jobs, context.exports, schedule) for schedule in found]
     if SESSION.json:
         print_json(records)
         return
@@ -63,7 +63,7 @@ def show(*, name: Name, tenant: options.Tenant = "default", json: options.Json =
 
     context = catalog_context()
     found = find(context, tenant, name)
-    print_schedule(found, schedule_record(context, found))
+    print_schedule(found, schedule_record(context.jobs, context.exports, found))
 
 
 @command(schedules, "pause", "muster schedules pause nightly")

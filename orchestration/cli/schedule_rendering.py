@@ -20,7 +20,7 @@ def print_made(context: "Context", schedule: "Schedule") -> None:
     from orchestration.operations.schedules import schedule_record
 
     if SESSION.json:
-        print_json(schedule_record(context, schedule))
+        print_json(schedule_record(context.jobs, context.exports, schedule))
     else:
         print_line(
             f"schedule {schedule.name}: {schedule.expression} in {schedule.timezone}, next due {next_due(schedule)}"

@@ -144,7 +144,14 @@ def expire(
     from orchestration.operations import audiences as operations
 
     context = lake_context()
-    gone = operations.expire(context, operations.find(context, tenant, name), versions=keep_versions, days=keep_days)
+    gone = operations.expire(
+        context.audiences,
+        context.jobs,
+        context.versions,
+        operations.find(context, tenant, name),
+        versions=keep_versions,
+        days=keep_days,
+    )
     numbers = ", ".join(map(str, gone.versions)) or "none"
     _print_operation(
         {"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},

@@ -6,12 +6,7 @@ import threading
 from collections.abc import Callable
 
 from orchestration.context import Context
-from orchestration.control.archiving import ArchiveConsumer
-from orchestration.control.metrics import RelayMetrics
-from orchestration.control.other_logs import OtherLogs
-from orchestration.control.progress import progress_fold
-from orchestration.control.segment_checks import SegmentChecks
-from orchestration.control.segment_status import status_fold
+from orchestration.control import wiring
 from orchestration.control.table import jobs_lane, other_lanes
 from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
@@ -61,15 +56,15 @@ def run(settings: Settings) -> int:
             changed.set()
 
     consumers = {
-        "progress": progress_fold(context, stop, changed).run,
-        "status": status_fold(context, stop, changed).run,
-        "archive": ArchiveConsumer(context, stop, counters).run,
+        "progress": wiring.progress(context, stop, changed).run,
+        "status": wiring.segment_status(context, stop, changed).run,
+        "archive": wiring.archive_consumer(context, stop, counters).run,
     }
     threads = [threading.Thread(target=consume, args=of, name=of[0], daemon=True) for of in consumers.items()]
     for thread in threads:
         thread.start()
-    checks, other_logs = SegmentChecks(context, counters), OtherLogs(context)
-    metrics = RelayMetrics(context, counters)
+    checks, other_logs = wiring.segment_checks(context, counters), wiring.other_logs(context)
+    metrics = wiring.relay_metrics(context, counters)
 
     def samples() -> list[Sample]:
         return [*metrics.samples(), *checks.samples(), *other_logs.samples()]

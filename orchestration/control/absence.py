@@ -11,8 +11,8 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from connectors.kafka.worker_group import WorkerGroup
+from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
-from orchestration.context import Context
 from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
 
 AGAIN_MS: Final = ABSENCE_FRESH_MS // 3
@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class WorkerAbsence:
     """Watches the groups of the jobs that wait for workers."""
 
-    def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
-        self._context = context
+    def __init__(self, progress: ProgressStore, group: WorkerGroup, activity_group: WorkerGroup) -> None:
+        self._progress = progress
         self._groups = {False: group, True: activity_group}
         self._since_ms: dict[bool, int] = {}
 
@@ -49,10 +49,10 @@ class WorkerAbsence:
             self._note(job, self._since_ms.get(_of_activity(job)), now_ms)
 
     def _note(self, job: Job, since_ms: int | None, now_ms: int) -> None:
-        noted = self._context.progress.stages(job.job_id).get(ABSENCE)
+        noted = self._progress.stages(job.job_id).get(ABSENCE)
         before = None if noted is None else noted.record["since_ms"]
         if before != since_ms or (noted is not None and since_ms is not None and now_ms - noted.at_ms >= AGAIN_MS):
-            self._context.progress.put_stage(job.job_id, ABSENCE, {"since_ms": since_ms}, now_ms=now_ms)
+            self._progress.put_stage(job.job_id, ABSENCE, {"since_ms": since_ms}, now_ms=now_ms)
 
 
 def _of_activity(job: Job) -> bool:

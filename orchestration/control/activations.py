@@ -14,10 +14,13 @@ import logging
 from typing import Final
 
 from connectors.publishing.activations import ActivationSender
+from orchestration.catalog.activations import ActivationStore
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import Activation, Segment
-from orchestration.context import Context
+from orchestration.catalog.segments import SegmentStore
 from orchestration.control.periodic import Lane, PeriodicTask
 from orchestration.kinds.snapshot.ask import request_of
 from schemas.errors import MusterError, UserError
@@ -26,6 +29,7 @@ from schemas.log_ids import bound
 from schemas.segment_messages import AudienceActivated
 from segmentation.rules.records import rule_from_json
 from segmentation.rules.references import names
+from segmentation.versions import VersionStore
 
 AGAIN_AFTER_MS: Final = 30_000
 """Before a worker is told again; then twice as long each time."""
@@ -35,9 +39,22 @@ _log = logging.getLogger(__name__)
 class Activations:
     """Tells workers. Its steps are numbered as in the module's docstring."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._sender = ActivationSender(context.settings.kafka_bootstrap, context.settings.partitions)
+    def __init__(
+        self,
+        sender: ActivationSender,
+        *,
+        activations: ActivationStore,
+        segments: SegmentStore,
+        audiences: AudienceStore,
+        jobs: JobStore,
+        versions: VersionStore,
+    ) -> None:
+        self._sender = sender
+        self._activations = activations
+        self._segments = segments
+        self._audiences = audiences
+        self._jobs = jobs
+        self._versions = versions
         self._again: dict[JobId, tuple[int, int]] = {}  # when it may be told again, and how long to wait then
 
     def lane(self) -> Lane:
@@ -54,24 +71,24 @@ class Activations:
 
     def tell(self, now: int) -> None:
         """Steps 1 and 2. What fails for one tenant is logged, and tried again."""
-        for tenant, due in itertools.groupby(self._context.activations.unsent(), lambda one: one.tenant):
+        for tenant, due in itertools.groupby(self._activations.unsent(), lambda one: one.tenant):
             with bound(tenant=tenant):
                 self._tell(list(due), now)
 
     def tell_of_audiences(self) -> None:
         """Step 1, for the rules that are evaluated already."""
-        for tenant in self._context.audiences.tenants():
+        for tenant in self._audiences.tenants():
             with bound(tenant=tenant):
                 self._tell_of_audiences(tenant)
 
     def tell_again(self, now: int) -> None:
         """Step 3."""
-        for segment in self._context.activations.contradicted():
+        for segment in self._activations.contradicted():
             self._tell_again(segment, now)
 
     def ask_again(self) -> None:
         """Step 4."""
-        for job in self._context.jobs.live():
+        for job in self._jobs.live():
             if job.segment is not None and job.state == "AWAITING":
                 with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant):
                     self._ask_again(job)
@@ -83,15 +100,15 @@ class Activations:
                     for audience in names(rule_from_json(one.rule.encode())).audiences:
                         self._tell_of(one.tenant, AudienceName(audience))  # 1
                 offsets = self._sender.send(one.message)  # 2
-                self._context.activations.sent(one, offsets, now)
+                self._activations.sent(one, offsets, now)
                 _log.info("told workers to %s segment %s, rule version %d", one.kind, one.segment, one.rule_version)
         except MusterError as exc:
             _log.warning("workers cannot be told of segments: %s", exc)
 
     def _tell_of_audiences(self, tenant: TenantName) -> None:
-        rules = self._context.segments.rules(tenant)
+        rules = self._segments.rules(tenant)
         named = {AudienceName(audience) for rule in rules.values() for audience in names(rule).audiences}
-        self._context.activations.forget_all_but(tenant, named)
+        self._activations.forget_all_but(tenant, named)
         try:
             for audience in sorted(named):
                 self._tell_of(tenant, audience)
@@ -100,21 +117,21 @@ class Activations:
 
     def _tell_of(self, tenant: TenantName, name: AudienceName) -> None:
         try:
-            audience = self._context.audiences.get(tenant, name)
+            audience = self._audiences.get(tenant, name)
         except UserError as exc:
             # No current rule names it. One that did still waits, with others behind it that are not to wait for ever.
             _log.warning("workers are not told of audience %s: %s", name, exc)
             return
         sent: Version | None = None
-        while (current := self._context.versions.current(ref_of(audience))) is not None:
-            known = self._context.activations.audience(audience.audience_id)
+        while (current := self._versions.current(ref_of(audience))) is not None:
+            known = self._activations.audience(audience.audience_id)
             if known is None or known.version != current.version:
                 earlier = None if known is None else known.version
-                self._context.activations.choose(audience.audience_id, current.version, earlier)
+                self._activations.choose(audience.audience_id, current.version, earlier)
             elif known.told and sent in {None, current.version}:
                 return  # what was sent last is what is so: another relay may have told a later one before us
             self._sender.send(AudienceActivated(tenant=tenant, audience=name, version=current.version))
-            self._context.activations.told(audience.audience_id, current.version)
+            self._activations.told(audience.audience_id, current.version)
             sent = current.version
             _log.info("told workers that audience %s is version %d", name, sent)
 
@@ -129,4 +146,4 @@ class Activations:
         if now >= due:
             self._again[segment.segment_id] = (now + wait, 2 * wait)
             _log.warning("workers have segment %s otherwise than they were told: they are told again", segment.name)
-            self._context.activations.say_again(segment, now)
+            self._activations.say_again(segment, now)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from orchestration.catalog.records import Job
-from orchestration.context import Context
 from orchestration.control.archived import ArchiveWatch
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.kinds.materialised import completion_of
+from orchestration.kinds.records import ImportRecords
 from orchestration.kinds.snapshot.cuts import cut_completion_of
-from orchestration.kinds.view import view
+from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import FatalError, RetriableError
 from schemas.messages import JobState
 from segmentation.completion import Broken, Complete, Completion, Waiting
@@ -26,12 +26,19 @@ _log = logging.getLogger(__name__)
 class Answers:
     """Keeps what was said last to each token, so that a repeat is not sent on every round."""
 
-    def __init__(self, context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> None:
-        self._context = context
+    def __init__(
+        self,
+        records: ImportRecords,
+        engine: WorkflowEngine,
+        archive: ArchiveWatch,
+        liveness: WorkerLiveness,
+        activity_liveness: WorkerLiveness,
+    ) -> None:
+        self._records = records
         self._liveness = liveness
         self._activity_liveness = activity_liveness
-        self._engine = context.engine
-        self._archive = ArchiveWatch(context)
+        self._engine = engine
+        self._archive = archive
         self._beaten_ms: dict[str, int] = {}
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
@@ -46,17 +53,17 @@ class Answers:
         if job.task_token is None:
             return
         if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; its first step forgets the token
-            self._say(self._engine.succeed, job.task_token, view(self._context, job))
+            self._say(self._engine.succeed, job.task_token, self._records.view(job))
         if job.state != "AWAITING":
             return
         if job.segment is not None:
-            self._answer(job, job.task_token, cut_completion_of(self._context, job), "BUILDING", now_ms)
+            self._answer(job, job.task_token, cut_completion_of(self._records.progress, job), "BUILDING", now_ms)
             return
         if job.kind != "audience":
             self._give_activity(job, job.task_token, now_ms)
             return
         after: JobState = "PUBLISHING" if job.mode == "replace" else "BUILDING"
-        self._answer(job, job.task_token, completion_of(self._context, job), after, now_ms)
+        self._answer(job, job.task_token, completion_of(self._records.progress, job), after, now_ms)
 
     def _answer(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
         match found:
@@ -78,7 +85,7 @@ class Answers:
             self._beat(job.job_id, token, self._activity_liveness, now_ms)
 
     def _go_on(self, job: Job, token: str, state: JobState) -> None:
-        self._say(self._engine.succeed, token, view(self._context, job, state=state))
+        self._say(self._engine.succeed, token, self._records.view(job, state=state))
 
     def _beat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
         if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:

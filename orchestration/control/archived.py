@@ -1,14 +1,15 @@
 """How far the archive is: whether it has what an import of events or profiles has sent, or never will."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from connectors.kafka.log_ends import log_ends
+from connectors.lake.archive import ActivityArchive
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
-from orchestration.context import Context
-from orchestration.kinds.send import import_topic
 from orchestration.kinds.stored import last_sent, report_of
+from orchestration.kinds.topics import import_topic
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Attempt, JobId, Partition
 from segmentation.archived import behind
@@ -25,8 +26,10 @@ _log = logging.getLogger(__name__)
 class ArchiveWatch:
     """Asks the table of a topic while jobs wait for it, not more often than every two seconds."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, archive: Callable[[], ActivityArchive], jobs: JobStore, bootstrap: str) -> None:
+        self._archive = archive
+        self._jobs = jobs
+        self._bootstrap = bootstrap
         self._ends: dict[str, Mapping[Partition, int]] = {}
         self._looked_ms: dict[str, int] = {}
         self._lost_due_ms: dict[_Waiting, int] = {}
@@ -42,10 +45,10 @@ class ArchiveWatch:
         if now_ms - self._looked_ms.get(topic, 0) >= LOOK_EVERY_MS:
             self._looked_ms[topic] = now_ms
             try:
-                self._ends[topic] = self._context.archive.archived_to(topic)
+                self._ends[topic] = self._archive().archived_to(topic)
             except RetriableError as exc:
                 _log.warning("how far %s is archived is not known: %s", topic, exc)
-        return topic in self._ends and not behind(last_sent(report_of(self._context, job)), self._ends[topic])
+        return topic in self._ends and not behind(last_sent(report_of(self._jobs, job)), self._ends[topic])
 
     def lost(self, job: Job, now_ms: int) -> str | None:
         """Why the archive will never have all of a job that has waited for a minute, or none.
@@ -58,12 +61,12 @@ class ArchiveWatch:
         self._lost_due_ms[job.job_id, job.attempt] = now_ms + LOST_EVERY_MS
         topic = import_topic(job)
         try:
-            log = self._context.archive.log(topic)
-            ends = log_ends(self._context.settings.kafka_bootstrap, topic, job.partitions)
+            log = self._archive().log(topic)
+            ends = log_ends(self._bootstrap, topic, job.partitions)
         except MusterError as exc:
             _log.warning("whether %s has lost anything is not known: %s", topic, exc)
             return None
-        sent = {p: log.offset(p, last) for p, last in last_sent(report_of(self._context, job)).items()}
+        sent = {p: log.offset(p, last) for p, last in last_sent(report_of(self._jobs, job)).items()}
         gone = {int(p): last for p, last in sent.items() if last >= ends[p]}
         return (
             f"the broker has lost the end of {topic}: offsets by partition {gone}, it ends at {ends}" if gone else None

@@ -20,8 +20,8 @@ from typing import Final, Protocol
 from confluent_kafka import KafkaException, Message
 
 from connectors.kafka.topic_ids import TopicIds
+from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_commit import Appended
-from orchestration.context import Context
 from orchestration.control.reading import group_consumer, raise_if_fatal
 from orchestration.control.retrying import Retrying, Stopped
 from orchestration.control.sending import Outgoing, RelayProducer
@@ -167,13 +167,12 @@ class ArchiveCommitter:
 class ArchiveConsumer:
     """Reads the announcements in a thread of its own until `stop` is set. Of several relays one has the topic."""
 
-    def __init__(self, context: Context, stop: threading.Event, counters: Counters) -> None:
+    def __init__(self, archive: ActivityArchive, bootstrap: str, stop: threading.Event, counters: Counters) -> None:
         self._stop = stop
-        bootstrap = context.settings.kafka_bootstrap
         self._consumer = group_consumer(bootstrap, ARCHIVE_GROUP)
         self._retrying = Retrying(stop.wait)
         self._committer = ArchiveCommitter(
-            context.archive, TopicIds(bootstrap).of, RelayProducer(bootstrap).send, self._retrying, counters
+            archive, TopicIds(bootstrap).of, RelayProducer(bootstrap).send, self._retrying, counters
         )
         self._told_ms = 0
 

@@ -8,14 +8,18 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from connectors.storage.access import S3Access
+from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
-from orchestration.context import Context
 from orchestration.control.reconciler import stop_execution
 from orchestration.kinds.export.clean_up import clean_up
+from orchestration.platform.settings import Settings
+from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bound
 from schemas.topics import HOUR_MS
+from segmentation.versions import VersionStore
 
 SWEEP_AFTER_MS: Final = 5_000
 SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
@@ -28,14 +32,20 @@ _log = logging.getLogger(__name__)
 class ExportCleaner:
     """Sweeps exports."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self, exports: ExportStore, versions: VersionStore, engine: WorkflowEngine, *, s3: S3Access, settings: Settings
+    ) -> None:
+        self._exports = exports
+        self._versions = versions
+        self._engine = engine
+        self._s3 = s3
+        self._settings = settings
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner")
         self._next_turn_ms: dict[JobId, int] = {}
 
     def tick(self, now: int) -> None:
         """Sweep what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
-        ended = self._context.exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
+        ended = self._exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
         self._next_turn_ms = {e.job_id: self._next_turn_ms.get(e.job_id, 0) for e in ended}
         due = [export for export in ended if now >= self._next_turn_ms[export.job_id]]
         for done in [self._pool.submit(self._sweep, export, now) for export in due]:
@@ -44,10 +54,10 @@ class ExportCleaner:
     def _sweep(self, export: Export, now: int) -> None:
         with bound(job=export.job_id, tenant=export.tenant, audience=export.audience):
             if export.state == "CANCELLED":
-                stop_execution(self._context.engine, export, "the export was cancelled")
+                stop_execution(self._engine, export, "the export was cancelled")
             try:
-                clean_up(self._context, export)
-                self._context.exports.put(export.job_id, swept_at_ms=now)
+                clean_up(export, versions=self._versions, s3=self._s3, settings=self._settings)
+                self._exports.put(export.job_id, swept_at_ms=now)
             except MusterError as exc:
                 self._next_turn_ms[export.job_id] = now + RETRY_AFTER_MS
                 _log.warning("export %s could not be swept: %s", export.job_id, exc)

@@ -2,8 +2,8 @@
 
 import logging
 
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job, Transition
-from orchestration.context import Context
 from orchestration.control.sending import Outgoing, RelayProducer
 from schemas.errors import MusterError
 from schemas.messages import JobEvent
@@ -15,16 +15,16 @@ _log = logging.getLogger(__name__)
 class JobEvents:
     """Puts state changes that are not announced yet on the topic, and marks them once the broker has them."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._producer = RelayProducer(context.settings.kafka_bootstrap)
+    def __init__(self, jobs: JobStore, bootstrap: str) -> None:
+        self._jobs = jobs
+        self._producer = RelayProducer(bootstrap)
 
     def announce(self) -> int:
         """Announce what is due; returns how many. What could not be delivered is announced by a later call."""
-        due = self._context.jobs.unannounced()
+        due = self._jobs.unannounced()
         if not due:
             return 0
-        jobs = self._context.jobs
+        jobs = self._jobs
         events = [job_event(jobs.get(transition.job_id), transition) for transition in due]
         try:
             self._producer.send(

@@ -6,12 +6,15 @@ Each audience about once an hour, one a tick, so that nobody waits long for an a
 import logging
 from typing import Final
 
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
-from orchestration.context import Context
+from orchestration.catalog.jobs import JobStore
 from orchestration.operations.audiences import expire
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.topics import HOUR_MS
+from segmentation.versions import VersionStore
 
 _log: Final = logging.getLogger(__name__)
 
@@ -19,24 +22,27 @@ _log: Final = logging.getLogger(__name__)
 class Expiry:
     """Expires versions."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, audiences: AudienceStore, jobs: JobStore, versions: VersionStore, audit: AuditTrail) -> None:
+        self._audiences = audiences
+        self._jobs = jobs
+        self._versions = versions
+        self._audit = audit
         self._expired_ms: dict[JobId, int] = {}
 
     def tick(self, now_ms: int) -> None:
         """Expire versions of the audience that is next, if its hour has passed. A failure is logged."""
-        audiences = self._context.audiences.all(awaited=True)  # what failed may have left files
+        audiences = self._audiences.all(awaited=True)  # what failed may have left files
         self._expired_ms = {a.audience_id: self._expired_ms.get(a.audience_id, 0) for a in audiences}
         due = next((a for a in audiences if now_ms - self._expired_ms[a.audience_id] > HOUR_MS), None)
         if due is None:
             return
         self._expired_ms[due.audience_id] = now_ms
         try:
-            gone = expire(self._context, due, versions=None, days=None)
+            gone = expire(self._audiences, self._jobs, self._versions, due, versions=None, days=None)
         except MusterError as exc:
             _log.warning("versions of %s/%s could not be expired: %s", due.tenant, due.name, exc)
             return
         if gone.versions or gone.files:
             _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)
             expired = {"versions": list(gone.versions), "files": gone.files}
-            record(self._context.audit, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
+            record(self._audit, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)

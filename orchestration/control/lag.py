@@ -12,9 +12,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 
 from connectors.kafka.worker_group import Place, WorkerGroup
+from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
-from orchestration.context import Context
-from orchestration.kinds.send import import_topic
+from orchestration.kinds.topics import import_topic
 
 STAGE: Final = "materialise"
 _log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class StreamLag:
     """Keeps the stage `materialise` of the jobs that are being sent or awaited."""
 
-    def __init__(self, context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> None:
-        self._context = context
+    def __init__(self, progress: ProgressStore, group: WorkerGroup, activity_group: WorkerGroup) -> None:
+        self._progress = progress
         self._group = group
         self._activity_group = activity_group
 
@@ -43,11 +43,11 @@ class StreamLag:
             _log.warning("the position of the workers is not known: %s", exc)
             return
         for job in moving:
-            stages = self._context.progress.stages(job.job_id)
+            stages = self._progress.stages(job.job_id)
             sent = stages["import"].record if "import" in stages else {}
             record = lag_record(job, sent, committed)
             if record is not None and (STAGE not in stages or stages[STAGE].record != record):
-                self._context.progress.put_stage(job.job_id, STAGE, record, now_ms=now_ms)
+                self._progress.put_stage(job.job_id, STAGE, record, now_ms=now_ms)
 
 
 def _is_sent(job: Job) -> bool:

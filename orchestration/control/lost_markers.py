@@ -9,14 +9,15 @@ report of the attempt), or the log ends before it:
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
 from connectors.kafka.worker_group import Place
+from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
-from orchestration.context import Context
 from orchestration.kinds.materialised import as_row
 from schemas.codec import CODEC
 from schemas.digest import Digest
@@ -24,6 +25,7 @@ from schemas.errors import MusterError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import intent_key, result_key
 from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
+from streams.staging import StagingStore
 
 LOST_AFTER_MS: Final = 60_000
 """An announcement is in the catalog within a second; the broker's high watermark may lag for a few."""
@@ -46,8 +48,18 @@ class Offsets(Protocol):
 class LostMarkers:
     """Looks at the partitions that waiting jobs have heard nothing of."""
 
-    def __init__(self, context: Context, offsets: Offsets) -> None:
-        self._context = context
+    def __init__(
+        self,
+        jobs: JobStore,
+        progress: ProgressStore,
+        staging: Callable[[], StagingStore],
+        bucket: str,
+        offsets: Offsets,
+    ) -> None:
+        self._jobs = jobs
+        self._progress = progress
+        self._staging = staging
+        self._bucket = bucket
         self._offsets = offsets
         self._since_ms: dict[_Suspect, int] = {}
 
@@ -69,10 +81,10 @@ class LostMarkers:
         self, job: Job, committed: Mapping[Place, int], ends: Mapping[Place, int]
     ) -> Iterable[tuple[_Suspect, PartitionFailed | PartitionMaterialised]]:
         """Partitions of the newest attempt that are not announced and not being merged, with what is to be said."""
-        report = self._context.jobs.attempt_reports(job.job_id).get(job.attempt)
+        report = self._jobs.attempt_reports(job.job_id).get(job.attempt)
         if report is None:
             return
-        told = {p.partition for p in self._context.progress.partitions(job.job_id) if p.attempt == job.attempt}
+        told = {p.partition for p in self._progress.partitions(job.job_id) if p.attempt == job.attempt}
         for sent in report["partitions"]:
             place = (str(report["topic"]), int(sent["partition"]))
             if place not in ends or sent["partition"] in told:
@@ -88,7 +100,7 @@ class LostMarkers:
     def _settle(self, suspect: _Suspect, lost: ProgressMessage, now_ms: int) -> None:
         if now_ms - self._since_ms[suspect] < LOST_AFTER_MS:
             return
-        self._context.progress.put_partitions([as_row(lost, now_ms)])
+        self._progress.put_partitions([as_row(lost, now_ms)])
         what = lost.reason if isinstance(lost, PartitionFailed) else "its announcement was lost, its result is stored"
         _log.error("job %s attempt %d partition %d: %s", *suspect, what)
 
@@ -102,7 +114,7 @@ class LostMarkers:
         return self._staged(intent_key(topic, partition, job_id, attempt)) is not None
 
     def _staged(self, key: str) -> bytes | None:
-        return self._context.staging.get(self._context.settings.staging_bucket, key)
+        return self._staging().get(self._bucket, key)
 
 
 def _lost(job: Job, sent: Mapping[str, Any], place: Place, end: int) -> PartitionFailed:

@@ -15,6 +15,7 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # no
 from connectors.kafka.clients import admin_client
 from connectors.kafka.logon import answer
 from connectors.kafka.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
+from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import (
     activations,
     exports,
@@ -24,9 +25,9 @@ from orchestration.catalog.tables import (
     segments,
     transitions,
 )
-from orchestration.context import Context
 from orchestration.control.standstill import Standstill
 from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.metrics import (
     ACTIVATIONS_WAITING,
@@ -55,8 +56,9 @@ FRESH_MS: Final = 5_000
 class RelayMetrics:
     """`samples` may be called from any thread."""
 
-    def __init__(self, context: Context, counters: Counters) -> None:
-        self._context = context
+    def __init__(self, database: Database, settings: Settings, counters: Counters) -> None:
+        self._database = database
+        self._settings = settings
         self._counters = counters
         self._lock = threading.Lock()
         self._group: WorkerGroup | None = None
@@ -101,7 +103,7 @@ class RelayMetrics:
             .join(segments, segments.c.segment_id == segment_partitions.c.segment_id)
             .where(segments.c.state == "active")
         )
-        with self._context.database.read() as connection:
+        with self._database.read() as connection:
             by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
             exports_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(exported)}
             segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_segments)}
@@ -127,7 +129,7 @@ class RelayMetrics:
             yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
 
     def _kafka(self, now: int) -> Iterator[Sample]:
-        s = self._context.settings
+        s = self._settings
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
         self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         for group in (self._group, self._archivers):

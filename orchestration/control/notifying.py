@@ -7,8 +7,9 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from orchestration.context import Context
-from orchestration.notifications.notices import outcome_of
+from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.jobs import JobStore
+from orchestration.notifications.notices import Notices, outcome_of
 
 UNTOLD_AFTER_MS: Final = 60_000
 """The workflow itself tells within seconds."""
@@ -22,26 +23,29 @@ _log = logging.getLogger(__name__)
 class Notifier:
     """Delivers notifications."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, notices: Notices, jobs: JobStore, exports: ExportStore) -> None:
+        self._notices = notices
+        self._outbox = notices.outbox
+        self._jobs = jobs
+        self._exports = exports
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="courier")
-        self._courier = context.notices.courier()
+        self._courier = notices.courier()
 
     def forget(self, now: int) -> None:
         """Forget notifications that were delivered or given up, once they are old."""
-        self._context.outbox.forget(written_before_ms=now - KEPT_MS)
+        self._outbox.forget(written_before_ms=now - KEPT_MS)
 
     def tick(self, now: int) -> None:
         """Deliver what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
-        for job_id in self._context.outbox.untold(
+        for job_id in self._outbox.untold(
             finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
         ):
-            job = self._context.jobs.get(job_id)
-            self._context.notices.of_job(job, outcome_of(job), now)
-        for export in self._context.exports.untold(
+            job = self._jobs.get(job_id)
+            self._notices.of_job(job, outcome_of(job), now)
+        for export in self._exports.untold(
             finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
         ):
-            self._context.notices.of_export(export, outcome_of(export), now)
-        due = self._context.outbox.due(now)
+            self._notices.of_export(export, outcome_of(export), now)
+        due = self._outbox.due(now)
         for done in [self._pool.submit(self._courier.deliver, row) for row in due]:
             done.result()

@@ -12,7 +12,9 @@ import re
 from typing import Final
 
 from connectors.storage.listing import ObjectInfo
-from orchestration.context import Context
+from connectors.storage.objects import ObjectStore
+from orchestration.catalog.jobs import JobStore
+from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
@@ -27,12 +29,14 @@ _log = logging.getLogger(__name__)
 class Orphans:
     """Removes orphans."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, objects: ObjectStore, jobs: JobStore, settings: Settings) -> None:
+        self._objects = objects
+        self._jobs = jobs
+        self._settings = settings
 
     def tick(self, now_ms: int) -> None:
         """Remove what is due. A store that is away is logged, and the next tick tries again."""
-        objects, bucket = self._context.objects, self._context.settings.staging_bucket
+        objects, bucket = self._objects, self._settings.staging_bucket
         over: dict[str, bool] = {}
         gone: list[str] = []
         try:
@@ -56,16 +60,16 @@ class Orphans:
             _log.info("removed %d orphans from %s, the first %s", len(gone), bucket, gone[0])
 
     def _import_is_over(self, owner: JobId, entry: ObjectInfo, now_ms: int) -> bool:  # 1
-        job = self._context.jobs.find(owner)
+        job = self._jobs.find(owner)
         if job is None:
             return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
         return job.finished_at_ms is not None and now_ms - job.finished_at_ms > SETTLED_MS
 
     def _upload_is_over(self, bucket: str, entry: ObjectInfo, now_ms: int) -> bool:  # 2
-        readers = self._context.jobs.of_object(bucket, entry.key)
+        readers = self._jobs.of_object(bucket, entry.key)
         if not readers:
             return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
-        keep_ms = self._context.settings.upload_keep_hours * HOUR_MS
+        keep_ms = self._settings.upload_keep_hours * HOUR_MS
         return all(job.finished_at_ms is not None and now_ms - job.finished_at_ms > keep_ms for job in readers)
 
 

@@ -7,9 +7,6 @@ the log of changes is another one than before, and at every tick until none is r
 import logging
 from collections.abc import Callable, Sequence
 
-from connectors.kafka.topic_ids import TopicIds
-from orchestration.context import Context
-from orchestration.operations.begin_anew import of_another_log
 from schemas.ids import Partition
 from schemas.metrics import OTHER_LOG, Sample
 from schemas.topics import MEMBERSHIP_CHANGES
@@ -20,14 +17,9 @@ _log = logging.getLogger(__name__)
 class OtherLogs:
     """Reads checkpoints."""
 
-    def __init__(
-        self,
-        context: Context,
-        topic_id: Callable[[str], str] | None = None,
-        refused: Callable[[], Sequence[Partition]] | None = None,
-    ) -> None:
-        self._topic_id = topic_id or TopicIds(context.settings.kafka_bootstrap).of
-        self._refused = refused or (lambda: of_another_log(context))
+    def __init__(self, topic_id: Callable[[str], str], refused: Callable[[], Sequence[Partition]]) -> None:
+        self._topic_id = topic_id
+        self._refused = refused
         self._looked_at: str | None = None
         self._found: Sequence[Partition] = ()
 

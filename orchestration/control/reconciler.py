@@ -12,16 +12,15 @@ Of many live jobs, some are asked about at each tick, in turns (`taking_turns`).
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
 from orchestration.catalog.exports import ExportStore
-from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.life_cycle import LifeCycleStore
 from orchestration.catalog.records import Export, Job, JobError
 from orchestration.control.taking_turns import TakingTurns
+from orchestration.kinds.records import ImportRecords
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, Execution, WorkflowEngine
 from schemas.errors import FatalError, RetriableError
 from schemas.log_ids import bind
@@ -144,24 +143,22 @@ class Reconciler(ABC, Generic[JobT]):
 
 
 class JobReconciler(Reconciler[Job]):
-    """Of imports and snapshots. `view`: what the state machine is told about a job."""
+    """Of imports and snapshots."""
 
     machine = IMPORT_MACHINE
     noun = "job"
     remedy = "upload the file again"
     action = ""
 
-    def __init__(
-        self, jobs: JobStore, engine: WorkflowEngine, audit: AuditTrail, view: Callable[[Job], object]
-    ) -> None:
-        super().__init__(jobs, engine, audit)
-        self._view = view
+    def __init__(self, records: ImportRecords, engine: WorkflowEngine, audit: AuditTrail) -> None:
+        super().__init__(records.jobs, engine, audit)
+        self._records = records
 
     def _tell_execution(self, job: Job, verdict: Change) -> None:  # noqa: ARG002  # a token is answered in any case
         if job.task_token is None:
             return
         try:  # its execution goes on and tells the operators; one that waits for something else finds out by itself
-            self._engine.succeed(job.task_token, self._view(job))
+            self._engine.succeed(job.task_token, self._records.view(job))
         except (RetriableError, FatalError) as exc:
             _log.warning("the execution of job %s was not told of its end: %s", job.job_id, exc)
 

@@ -12,9 +12,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from orchestration.catalog.schedules import Schedule
-from orchestration.context import Context
+from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.schedules import Schedule, ScheduleStore
+from orchestration.notifications.outbox import Outbox
 from orchestration.operations.schedules import registered, start_run
+from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bind
@@ -27,17 +30,29 @@ _log = logging.getLogger(__name__)
 class Schedules:
     """Looks at all schedules. Its steps are numbered as in the module's docstring."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self,
+        schedules: ScheduleStore,
+        *,
+        jobs: JobStore,
+        exports: ExportStore,
+        outbox: Outbox,
+        engine: WorkflowEngine,
+    ) -> None:
+        self._schedules = schedules
+        self._jobs = jobs
+        self._exports = exports
+        self._outbox = outbox
+        self._engine = engine
         self._not_before_ms: dict[JobId, int] = {}
 
     def tick(self, now_ms: int) -> None:
         """Start what is due. Raises `RetriableError` CATALOG_UNAVAILABLE; anything else is logged and tried again."""
-        for schedule in self._context.schedules.due(now_ms):
+        for schedule in self._schedules.due(now_ms):
             bind(tenant=schedule.tenant)
             if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
                 self._run(schedule, now_ms)
-        for schedule in self._context.schedules.unsettled():
+        for schedule in self._schedules.unsettled():
             bind(tenant=schedule.tenant)
             self._settle(schedule)
 
@@ -46,15 +61,15 @@ class Schedules:
             due = schedule.times.until(now_ms)
             if due is None:
                 raise FatalError("SCHEDULE_DAMAGED", f"schedule {schedule.name} is due and has no time before now")
-            execution = start_run(self._context, schedule, due)  # 1
+            execution = start_run(self._engine, schedule, due)  # 1
             next_due = schedule.times.after(due)
         except MusterError as exc:
             _log.warning("schedule %s cannot be started: %s", schedule.name, exc)
             self._not_before_ms[schedule.schedule_id] = now_ms + AGAIN_AFTER_MS
-            self._context.schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
+            self._schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
             return
         self._not_before_ms.pop(schedule.schedule_id, None)
-        noted = self._context.schedules.started(  # 2
+        noted = self._schedules.started(  # 2
             schedule.schedule_id,
             seen_ms=schedule.next_due_ms,
             due_ms=due,
@@ -69,27 +84,27 @@ class Schedules:
         if due is None:
             return
         try:
-            outcome = registered(self._context, schedule, due)
+            outcome = registered(self._jobs, self._exports, schedule, due)
             if outcome is None:
                 ended = self._ended(schedule)
                 # It may have registered its job between the two looks.
-                outcome = None if ended is None else registered(self._context, schedule, due) or ended
+                outcome = None if ended is None else registered(self._jobs, self._exports, schedule, due) or ended
         except MusterError as exc:
             if exc.code == "CATALOG_UNAVAILABLE":
                 raise
             _log.warning("the last run of schedule %s cannot be looked at: %s", schedule.name, exc)
             return
         if outcome is not None:
-            self._context.schedules.settle(schedule.schedule_id, due, outcome)
+            self._schedules.settle(schedule.schedule_id, due, outcome)
 
     def _ended(self, schedule: Schedule) -> Mapping[str, Any] | None:
         """Why the last run ended without a job; none when it runs, or has to be started again."""
-        found = self._context.engine.describe(schedule.last_execution)
+        found = self._engine.describe(schedule.last_execution)
         if found is None and schedule.last_due_ms is not None:
             _log.warning("the run of schedule %s was lost and is started again", schedule.name)
-            start_run(self._context, schedule, schedule.last_due_ms)
+            start_run(self._engine, schedule, schedule.last_due_ms)
         if found is None or found.running:
             return None
-        causes = [row.body["cause"] for row in self._context.outbox.of(str(schedule.last_execution))]
+        causes = [row.body["cause"] for row in self._outbox.of(str(schedule.last_execution))]
         ended = {"kind": "system", "code": "NOT_REGISTERED", "message": f"the execution is {found.status}"}
         return {"refused": next(iter(causes), None) or ended}

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestration.catalog.segment_records import Segment
-from orchestration.context import Context
-from orchestration.operations.segment_check import Checked, check
+from orchestration.catalog.segments import SegmentStore
+from orchestration.operations.segment_check import Checked
+from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.ids import JobId, Partition
 from schemas.log_ids import bound
@@ -39,23 +40,24 @@ class _Looked:
 class SegmentChecks:
     """Checks segments. Its steps are numbered as in the module's docstring."""
 
-    def __init__(self, context: Context, counters: Counters, check_: Check | None = None) -> None:
-        self._context = context
+    def __init__(self, segments: SegmentStore, settings: Settings, counters: Counters, check: Check) -> None:
+        self._segments = segments
+        self._settings = settings
         self._counters = counters
-        self._check = check_ or (lambda of, only: check(context, of.tenant, of.name, TIMEOUT_S, only=only))
+        self._check = check
         self._turns = 0
         self._looked: dict[JobId, _Looked] = {}
 
     def samples(self) -> list[Sample]:
         """The gauge, from any thread; none where nothing is checked."""
-        if self._context.settings.segment_check_minutes <= 0:
+        if self._settings.segment_check_minutes <= 0:
             return []
         found = sum(one.mismatches for one in list(self._looked.values()))
         return [Sample(metric=SEGMENT_MISMATCHES, value=found)]
 
     def tick(self) -> None:
         """Check what is next. Raises as the catalog does."""
-        active = [one.segment for one in self._context.segments.standing() if one.segment.state == "active"]
+        active = [one.segment for one in self._segments.standing() if one.segment.state == "active"]
         self._looked = {of.segment_id: self._looked.get(of.segment_id, _Looked()) for of in active}
         if not active:
             return
@@ -66,7 +68,7 @@ class SegmentChecks:
             result = self._result(segment, looked)
         self._counters.add(SEGMENT_CHECKS, result=result)
         if result != "different":
-            looked.partition = (looked.partition + 1) % self._context.settings.partitions  # 3
+            looked.partition = (looked.partition + 1) % self._settings.partitions  # 3
 
     def _result(self, segment: Segment, looked: _Looked) -> str:
         """Step 2. Users are counted and not named: a log is read by many."""

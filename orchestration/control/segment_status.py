@@ -2,7 +2,9 @@
 
 import threading
 
-from orchestration.context import Context
+from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.progress import ProgressStore
+from orchestration.catalog.segments import SegmentStore
 from orchestration.control.folding import TopicFold
 from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.platform.clock import now_ms
@@ -11,12 +13,19 @@ from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS, SEGMENT_STATUS_GROUP
 
 
-def status_fold(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
+def status_fold(
+    segments: SegmentStore,
+    jobs: JobStore,
+    progress: ProgressStore,
+    bootstrap: str,
+    stop: threading.Event,
+    changed: threading.Event,
+) -> TopicFold:
     """Writes what workers say of the partitions of segments, and the cuts that snapshots have asked for."""
 
     def put(messages: list[Message]) -> None:
-        context.segments.put_statuses([message for message in messages if isinstance(message, SegmentStatus)])
+        segments.put_statuses([message for message in messages if isinstance(message, SegmentStatus)])
         if cuts := [message for message in messages if isinstance(message, SegmentCut)]:
-            put_cuts(context, cuts, now_ms())
+            put_cuts(jobs, progress, cuts, now_ms())
 
-    return TopicFold(context.settings.kafka_bootstrap, SEGMENT_STATUS, SEGMENT_STATUS_GROUP, put, stop, changed)
+    return TopicFold(bootstrap, SEGMENT_STATUS, SEGMENT_STATUS_GROUP, put, stop, changed)

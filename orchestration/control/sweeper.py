@@ -10,11 +10,14 @@ from typing import Final
 
 from connectors.publishing.importer import publish_aborted
 from connectors.publishing.producer import KafkaTopicLog
+from connectors.storage.objects import ObjectStore
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
-from orchestration.context import Context
 from orchestration.control.reconciler import stop_execution
-from orchestration.kinds.send import import_topic
 from orchestration.kinds.snapshot.ask import cut_id_of
+from orchestration.kinds.topics import import_topic
+from orchestration.platform.settings import Settings
+from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import MusterError
 from schemas.ids import Attempt
 from schemas.layout import UPLOADS_PREFIX, cut_prefix, staging_prefix
@@ -27,28 +30,31 @@ _log = logging.getLogger(__name__)
 class Sweeper:
     """Sweeps final jobs, once each."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, jobs: JobStore, objects: ObjectStore, engine: WorkflowEngine, settings: Settings) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._engine = engine
+        self._settings = settings
 
     def tick(self, now_ms: int) -> None:
         """Do what is due; a failure is logged, and the next tick tries again."""
-        for job in self._context.jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
+        for job in self._jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
             bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
             self._sweep(job, now_ms)
 
     def _forget_cuts(self, job: Job) -> None:
         for attempt in range(1, job.attempt + 1):
             prefix = cut_prefix(cut_id_of(job, Attempt(attempt)))
-            self._context.objects.delete_prefix(self._context.settings.staging_bucket, prefix)
+            self._objects.delete_prefix(self._settings.staging_bucket, prefix)
 
     def _delete_upload(self, job: Job) -> None:
         bucket, key = str(job.source["bucket"]), str(job.source["key"])
-        if bucket == self._context.settings.staging_bucket and key.startswith(UPLOADS_PREFIX):
-            self._context.objects.delete(bucket, key)
+        if bucket == self._settings.staging_bucket and key.startswith(UPLOADS_PREFIX):
+            self._objects.delete(bucket, key)
 
     def _sweep(self, job: Job, now_ms: int) -> None:
         if job.state == "CANCELLED":
-            stop_execution(self._context.engine, job, "the job was cancelled")
+            stop_execution(self._engine, job, "the job was cancelled")
         try:
             if job.segment is not None:
                 self._forget_cuts(job)
@@ -56,18 +62,18 @@ class Sweeper:
                 # A later attempt than the published one may still be on its way through the workers.
                 if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
                     publish_aborted(
-                        KafkaTopicLog(self._context.settings.kafka_bootstrap, import_topic(job)),
+                        KafkaTopicLog(self._settings.kafka_bootstrap, import_topic(job)),
                         import_id=job.job_id,
                         attempt=job.attempt,
                         partitions=job.partitions,
                         reason=job.state,
                     )
-                self._context.objects.delete_prefix(self._context.settings.staging_bucket, staging_prefix(job.job_id))
+                self._objects.delete_prefix(self._settings.staging_bucket, staging_prefix(job.job_id))
             if job.segment is None and job.state in {
                 "READY",
                 "SUPERSEDED",
             }:  # a job that ended otherwise may be retried from its upload
                 self._delete_upload(job)
-            self._context.jobs.put(job.job_id, swept_at_ms=now_ms)
+            self._jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
             _log.warning("job %s could not be swept: %s", job.job_id, exc)

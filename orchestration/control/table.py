@@ -2,33 +2,18 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Final
 
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.admission import WAITS
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.control.absence import WorkerAbsence
-from orchestration.control.activations import Activations
-from orchestration.control.answers import Answers
-from orchestration.control.cleaning import ExportCleaner
-from orchestration.control.events import JobEvents
-from orchestration.control.expiry import Expiry
-from orchestration.control.lag import StreamLag
+from orchestration.control import wiring
 from orchestration.control.liveness import WorkerLiveness
-from orchestration.control.lost_markers import LostMarkers
-from orchestration.control.notifying import Notifier
-from orchestration.control.orphans import Orphans
 from orchestration.control.other_logs import OtherLogs
 from orchestration.control.periodic import Lane, PeriodicTask
-from orchestration.control.reconciler import ExportReconciler, JobReconciler
-from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import tell
-from orchestration.control.sweeper import Sweeper
-from orchestration.control.upkeep import ArchiveKeeper
-from orchestration.kinds.view import view
 from schemas.log_ids import bound
 from schemas.metrics import Sample
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
@@ -43,8 +28,8 @@ def jobs_lane(context: Context) -> Lane:
     """What jobs wait for: nothing in it may take long."""
     rounds = JobRounds(context)
     group, activity = rounds.group, rounds.activity
-    lag, absence = StreamLag(context, group, activity), WorkerAbsence(context, group, activity)
-    markers, events = LostMarkers(context, group), JobEvents(context)
+    lag, absence = wiring.stream_lag(context, group, activity), wiring.worker_absence(context, group, activity)
+    markers, events = wiring.lost_markers(context, group), wiring.job_events(context)
 
     def task(name: str, every_s: float, run: Callable[[int], object], *, on_wake: bool = False) -> PeriodicTask:
         return PeriodicTask(name=name, every_s=every_s, run=run, first_s=0, on_wake=on_wake)
@@ -58,19 +43,14 @@ def jobs_lane(context: Context) -> Lane:
             task("absence", 1, lambda now: absence.tick(rounds.live, now)),
             task("lost markers", 10, lambda now: markers.tick(rounds.live, now)),
             task("job events", 0.5, lambda _: events.announce(), on_wake=True),
-            task("schedules", 1, Schedules(context).tick),
-            task("executions", 5, job_reconciler(context).tick),
-            task("sweeper", 5, Sweeper(context).tick),
-            task("exports", 5, ExportReconciler(context.exports, context.engine, context.audit).tick),
-            task("expiry", 5, Expiry(context).tick),
-            task("orphans", HOUR_S, Orphans(context).tick),
+            task("schedules", 1, wiring.schedules(context).tick),
+            task("executions", 5, wiring.job_reconciler(context).tick),
+            task("sweeper", 5, wiring.sweeper(context).tick),
+            task("exports", 5, wiring.export_reconciler(context).tick),
+            task("expiry", 5, wiring.expiry(context).tick),
+            task("orphans", HOUR_S, wiring.orphans(context).tick),
         ),
     )
-
-
-def job_reconciler(context: Context) -> JobReconciler:
-    """What keeps the executions of jobs going."""
-    return JobReconciler(context.jobs, context.engine, context.audit, partial(view, context))
 
 
 def other_lanes(
@@ -81,7 +61,7 @@ def other_lanes(
     samples: Callable[[], Iterable[Sample]],
 ) -> Sequence[Lane]:
     """What may take long: a lane each."""
-    keeper, notifier = ArchiveKeeper(context, stop), Notifier(context)
+    keeper, notifier = wiring.archive_keeper(context, stop), wiring.notifier(context)
     checked_s = context.settings.segment_check_minutes * MINUTE_S
 
     def lane(*tasks: PeriodicTask) -> Lane:
@@ -91,9 +71,9 @@ def other_lanes(
         return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s)
 
     return (
-        Activations(context).lane(),
+        wiring.activations(context).lane(),
         lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S)),
-        lane(task("export-cleaner", 5, ExportCleaner(context).tick)),
+        lane(task("export-cleaner", 5, wiring.export_cleaner(context).tick)),
         lane(
             task("archive", ARCHIVE_S, keeper.keep),
             task("archive garbage", HOUR_S, keeper.remove_garbage, first_s=ARCHIVE_S),
@@ -113,7 +93,7 @@ class JobRounds:
         self.activity = WorkerGroup(s.kafka_bootstrap, s.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS)
         self.live: Sequence[Job] = ()
         self._context = context
-        self._answers = Answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
+        self._answers = wiring.answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
 
     def answer(self, now: int) -> None:
         """Admit jobs that wait for their turn, and answer every live job. Raises as the catalog does."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
+from pathlib import Path
 
-from orchestration.context import Context
+from connectors.lake.archive import ActivityArchive
 from schemas.errors import FatalError, MusterError
 from schemas.topics import ACTIVITY_TOPICS
 
@@ -17,10 +18,10 @@ _log = logging.getLogger(__name__)
 class ArchiveKeeper:
     """Keeps the tables of both topics, until `stop` is set. A failure is logged, and the next call tries again."""
 
-    def __init__(self, context: Context, stop: threading.Event) -> None:
-        self._context = context
+    def __init__(self, archive: ActivityArchive, temp_directory: Path, stop: threading.Event) -> None:
+        self._archive = archive
         self._stop = stop
-        self._temp = context.settings.home / "tmp" / "archive"
+        self._temp = temp_directory
 
     def keep(self, now: int) -> None:
         """Merge, list users, forget snapshots."""
@@ -40,20 +41,18 @@ class ArchiveKeeper:
                 _log.warning("upkeep of the archive of %s: %s", topic, exc)
 
     def _compact(self, topic: str) -> None:
-        while (
-            not self._stop.is_set() and (done := self._context.archive.compact(topic, temp_directory=self._temp)).after
-        ):
+        while not self._stop.is_set() and (done := self._archive.compact(topic, temp_directory=self._temp)).after:
             _log.info("%s: %d files of the archive became %d", topic, done.before, done.after)
 
     def _write_users(self, topic: str) -> None:
         """Some at a time: of an archive that has none yet the rest comes with the next calls."""
-        if not self._stop.is_set() and (files := self._context.archive.write_users(topic, temp_directory=self._temp)):
+        if not self._stop.is_set() and (files := self._archive.write_users(topic, temp_directory=self._temp)):
             _log.info("%s: listed the users of %d files of the archive", topic, files)
 
     def _expire(self, topic: str, *, now: int) -> None:
-        self._context.archive.expire(topic, now=datetime.fromtimestamp(now / 1000, UTC))
+        self._archive.expire(topic, now=datetime.fromtimestamp(now / 1000, UTC))
 
     def _remove_garbage(self, topic: str, *, now: int) -> None:
         at = datetime.fromtimestamp(now / 1000, UTC)
-        if (removed := self._context.archive.remove_garbage(topic, now=at)).files:
+        if (removed := self._archive.remove_garbage(topic, now=at)).files:
             _log.info("%s: removed %d objects of the archive, %d bytes", topic, removed.files, removed.bytes)

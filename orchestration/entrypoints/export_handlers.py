@@ -1,11 +1,19 @@
 """Lambda handlers of ExportAudience; `orchestration.entrypoints.handlers` says how errors leave."""
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING
 
-from orchestration.entrypoints.handlers import Event, Handler, errors_by_name, process_context
-from orchestration.kinds.view import View
+from orchestration.entrypoints.handlers import Event, Handler, View, errors_by_name, process_context
 from schemas.ids import JobId
+
+if TYPE_CHECKING:
+    from orchestration.kinds.records import ExportRecords
+
+
+def _records() -> "ExportRecords":
+    from orchestration.kinds.wiring import export_records
+
+    return export_records(process_context())
 
 
 def _export(event: Event) -> JobId:
@@ -16,11 +24,8 @@ def _owned(handler: Handler) -> Handler:
     """Let only the execution that the export belongs to do anything; another one is sent to its end."""
 
     @functools.wraps(handler)
-    def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
-        from orchestration.kinds.export.view import not_my_export
-
-        mine = not_my_export(process_context(), _export(event), str(event["execution"]))
-        return mine or handler(event, lambda_context)
+    def wrapped(event: Event, lambda_context: object) -> View:
+        return _records().not_mine(_export(event), str(event["execution"])) or handler(event, lambda_context)
 
     return wrapped
 
@@ -30,7 +35,15 @@ def register_export(event: Event, _: object) -> View:
     """{input, execution} -> view."""
     from orchestration.kinds.export.register import register_export as step
 
-    return step(process_context(), event["input"], str(event["execution"]))
+    context = process_context()
+    return step(
+        event["input"],
+        str(event["execution"]),
+        records=_records(),
+        audiences=context.audiences,
+        versions=context.versions,
+        audit=context.audit,
+    )
 
 
 @errors_by_name
@@ -39,26 +52,37 @@ def plan_export(event: Event, _: object) -> View:
     """{export_id, execution} -> view."""
     from orchestration.kinds.export.plan import plan_export as step
 
-    return step(process_context(), _export(event))
+    context = process_context()
+    return step(_export(event), records=_records(), versions=context.versions, s3=context.s3)
 
 
 @errors_by_name
-def write_export_group(event: Event, _: object) -> dict[str, Any]:
+def write_export_group(event: Event, _: object) -> View:
     """{export_id, execution, number} -> {}; what was written, or why not, is kept with the group."""
     from orchestration.kinds.export.write import write_export_group as step
 
-    step(process_context(), _export(event), int(event["number"]), str(event["execution"]))
+    context = process_context()
+    step(
+        _export(event),
+        int(event["number"]),
+        str(event["execution"]),
+        exports=context.exports,
+        versions=context.versions,
+        s3=context.s3,
+        limits=context.duck_limits,
+        settings=context.settings,
+    )
     return {}
 
 
 @errors_by_name
-def fail_export_group(event: Event, _: object) -> dict[str, Any]:
+def fail_export_group(event: Event, _: object) -> View:
     """{export_id, execution, number, failure} -> {}."""
     from orchestration.kinds.export.write import fail_export_group as step
     from orchestration.kinds.fail import error_of
 
     error = error_of(event["failure"])
-    step(process_context(), _export(event), int(event["number"]), error, str(event["execution"]))
+    step(process_context().exports, _export(event), int(event["number"]), error, str(event["execution"]))
     return {}
 
 
@@ -68,24 +92,20 @@ def finish_export(event: Event, _: object) -> View:
     """{export_id, execution} -> view; raises why a group was given up."""
     from orchestration.kinds.export.finish import finish_export as step
 
-    return step(process_context(), _export(event))
+    context = process_context()
+    return step(_export(event), records=_records(), versions=context.versions, s3=context.s3)
 
 
 @errors_by_name
 @_owned
 def mark_export_failed(event: Event, _: object) -> View:
     """{export_id, execution, error | failure} -> view."""
-    from orchestration.catalog.records import JobError
-    from orchestration.kinds.export.fail import mark_export_failed as step
-    from orchestration.kinds.fail import error_of
+    from orchestration.kinds.fail import error_in
 
-    error = JobError(**event["error"]) if "error" in event else error_of(event["failure"])
-    return step(process_context(), _export(event), error)
+    return _records().mark_failed(_export(event), error_in(event))
 
 
 @errors_by_name
 def notify_export(event: Event, _: object) -> View:
     """{export_id, outcome} -> view."""
-    from orchestration.kinds.export.notify import notify_export as step
-
-    return step(process_context(), _export(event), str(event["outcome"]))
+    return _records().notify(process_context().notices, _export(event), event["outcome"])

@@ -10,20 +10,26 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from connectors.sources.fork_server import PARSERS
 from orchestration.context import Context
 from orchestration.entrypoints import container_secrets
-from orchestration.kinds.view import View
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.log_ids import bound
 
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job
+    from orchestration.kinds.kind import JobKind
+    from orchestration.kinds.records import ImportRecords
+
 Event = Mapping[str, Any]
-Handler = Callable[[Event, object], View | dict[str, Any]]
+View: TypeAlias = dict[str, Any]
+"""What a step gives back: what the state machine looks at."""
+Handler = Callable[[Event, object], View]
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +87,7 @@ def errors_by_name(handler: Handler) -> Handler:
     """Let an error of ours leave as an exception that Step Functions knows by the name of its class."""
 
     @functools.wraps(handler)
-    def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
+    def wrapped(event: Event, lambda_context: object) -> View:
         with bound(job=event.get("job_id") or event.get("export_id")):
             try:
                 try:
@@ -104,14 +110,27 @@ def _job(event: Event) -> JobId:
     return JobId(str(event["job_id"]))
 
 
+def records() -> "ImportRecords":
+    """Records of imports and snapshots."""
+    from orchestration.kinds.wiring import import_records
+
+    return import_records(process_context())
+
+
+def _kind(event: Event) -> "tuple[JobKind, Job]":
+    from orchestration.kinds.wiring import kind_of
+
+    context = process_context()
+    job = context.jobs.get(_job(event))
+    return kind_of(context, job), job
+
+
 def _owned(handler: Handler) -> Handler:
     """Let only the execution that the job belongs to do anything; another one is sent to its end."""
 
     @functools.wraps(handler)
-    def wrapped(event: Event, lambda_context: object) -> View | dict[str, Any]:
-        from orchestration.kinds.view import not_mine
-
-        return not_mine(process_context(), _job(event), str(event["execution"])) or handler(event, lambda_context)
+    def wrapped(event: Event, lambda_context: object) -> View:
+        return records().not_mine(_job(event), str(event["execution"])) or handler(event, lambda_context)
 
     return wrapped
 
@@ -119,29 +138,27 @@ def _owned(handler: Handler) -> Handler:
 @errors_by_name
 def register_import(event: Event, _: object) -> View:
     """{input, execution} -> view."""
-    from orchestration.kinds.register import register_import as step
+    from orchestration.kinds.wiring import register
 
-    return step(process_context(), event["input"], str(event["execution"]))
+    return register(process_context(), event["input"], str(event["execution"]))
 
 
 @errors_by_name
 @_owned
 def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
-    from orchestration.kinds.verify import verify
-
     PARSERS.prepare()  # it loads while the job is read; a warm function has it from the last time
-    return verify(process_context(), _job(event))
+    kind, job = _kind(event)
+    return kind.verify(job)
 
 
 @errors_by_name
 @_owned
 def import_to_kafka(event: Event, _: object) -> View:
     """{job_id} -> view."""
-    from orchestration.kinds.send import send
-
     PARSERS.prepare()
-    return send(process_context(), _job(event))
+    kind, job = _kind(event)
+    return kind.send(job)
 
 
 @errors_by_name
@@ -150,15 +167,15 @@ def read_outcome(event: Event, _: object) -> View:
     """{job_id} -> view; raises what a task has recorded."""
     from orchestration.kinds.fail import read_outcome as step
 
-    return step(process_context(), _job(event))
+    return step(records(), _job(event))
 
 
 @errors_by_name
-def begin_await(event: Event, _: object) -> dict[str, Any]:
+def begin_await(event: Event, _: object) -> View:
     """{job_id, execution, task_token}: keep the token, which the relay answers; at once when there is no wait."""
     from orchestration.kinds.wait import begin_await as step
 
-    step(process_context(), _job(event), str(event["execution"]), str(event["task_token"]))
+    step(records(), process_context().engine, _job(event), str(event["execution"]), str(event["task_token"]))
     return {}
 
 
@@ -168,40 +185,39 @@ def retry_import(event: Event, _: object) -> View:
     """{job_id, failure} -> view."""
     from orchestration.kinds.fail import retry_import as step
 
-    return step(process_context(), _job(event), event["failure"])
+    return step(records(), _job(event), event["failure"])
 
 
 @errors_by_name
 @_owned
 def build_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
-    from orchestration.kinds.build import build
-
-    return build(process_context(), _job(event))
+    kind, job = _kind(event)
+    return kind.build(job)
 
 
 @errors_by_name
 @_owned
 def publish_version(event: Event, _: object) -> View:
     """{job_id} -> view."""
-    from orchestration.kinds.publish import publish
-
-    return publish(process_context(), _job(event))
+    kind, job = _kind(event)
+    return kind.publish(job)
 
 
 @errors_by_name
-def notify(event: Event, _: object) -> View | dict[str, Any]:
+def notify(event: Event, _: object) -> View:
     """{job_id, outcome} -> view; {outcome: not-registered, input, failure, execution} -> {}."""
-    from orchestration.kinds import notify as step
+    notices = process_context().notices
+    if "job_id" in event:
+        return records().notify(notices, _job(event), event["outcome"])
+    from orchestration.kinds.unregistered import notify_unregistered
 
-    if "job_id" not in event:
-        step.notify_unregistered(process_context(), event["input"], event["failure"], str(event["execution"]))
-        return {}
-    return step.notify(process_context(), _job(event), str(event["outcome"]))
+    notify_unregistered(notices, event["input"], event["failure"], str(event["execution"]))
+    return {}
 
 
 @errors_by_name
-def extract_cause(event: Event, _: object) -> dict[str, Any]:
+def extract_cause(event: Event, _: object) -> View:
     """{job_id, failure: {Error, Cause}} -> {job_id, error}."""
     from orchestration.kinds.fail import extract_cause as step
 
@@ -212,9 +228,6 @@ def extract_cause(event: Event, _: object) -> dict[str, Any]:
 @_owned
 def mark_failed(event: Event, _: object) -> View:
     """{job_id, error | failure} -> view."""
-    from orchestration.catalog.records import JobError
-    from orchestration.kinds.fail import error_of
-    from orchestration.kinds.fail import mark_failed as step
+    from orchestration.kinds.fail import error_in
 
-    error = JobError(**event["error"]) if "error" in event else error_of(event["failure"])
-    return step(process_context(), _job(event), error)
+    return records().mark_failed(_job(event), error_in(event))

@@ -51,7 +51,10 @@ def _worker(settings: Settings, identity: WorkerIdentity) -> SegmentWorker:
         return {tenant: at_ms * 1000 for tenant, at_ms in context.audiences.tenants_since().items()}
 
     return SegmentWorker(
-        segment_worker_config(settings, identity), context.history, lambda: archived_logs(context), tenants
+        segment_worker_config(settings, identity),
+        context.history,
+        lambda: archived_logs(context.archive, settings.kafka_bootstrap),
+        tenants,
     )
 
 

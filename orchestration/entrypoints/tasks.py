@@ -11,17 +11,21 @@ retried is told through the catalog.
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from connectors.sources.fork_server import PARSERS
 from orchestration.context import Context
 from orchestration.entrypoints.container import USAGE_EXIT_CODE
-from orchestration.kinds.view import View
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, job_id
 from schemas.log_ids import bind
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job
+    from orchestration.kinds.kind import JobKind
+    from orchestration.kinds.records import View
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +42,12 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
     if found.execution != execution:
         _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
         return 0
+    from orchestration.kinds.wiring import kind_of
+
     context.jobs.put(job, task_error=None)  # what an earlier task has left is not ours
     try:
-        _step(command)(context, job)
+        found = context.jobs.get(job)
+        _stage(kind_of(context, found), command)(found)
     except (UserError, FatalError) as exc:
         _log.error("%s of %s: %s", command, job, exc)  # the traceback of a foreseen error helps nobody
         context.jobs.put(job, task_error=exc.as_record())
@@ -56,20 +63,24 @@ def export_group(context: Context, export: JobId, number: int, execution: str) -
 
     bind(job=export)
     try:
-        write_export_group(context, export, number, execution)
+        write_export_group(
+            export,
+            number,
+            execution,
+            exports=context.exports,
+            versions=context.versions,
+            s3=context.s3,
+            limits=context.duck_limits,
+            settings=context.settings,
+        )
     except RetriableError as exc:
         _log.warning("group %d of export %s may be tried again: %s", number, export, exc)
         return 1
     return 0
 
 
-def _step(command: str) -> Callable[[Context, JobId], View]:
-    from orchestration.kinds.build import build
-    from orchestration.kinds.publish import publish
-    from orchestration.kinds.send import send
-    from orchestration.kinds.verify import verify
-
-    return {"verify": verify, "import": send, "build": build, "publish": publish}[command]
+def _stage(kind: "JobKind", command: str) -> "Callable[[Job], View]":
+    return {"verify": kind.verify, "import": kind.send, "build": kind.build, "publish": kind.publish}[command]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,14 +8,14 @@ from schemas.topics import ACTIVITY_TOPICS
 from segmentation.archived import ArchivedLog
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.lake.archive import ActivityArchive
 
 
-def archived_log(context: "Context", topic: str) -> ArchivedLog:
+def archived_log(archive: "ActivityArchive", bootstrap: str, topic: str) -> ArchivedLog:
     """Of one topic. Raises `RetriableError` TOPIC_REPLACED, TOPIC_MISSING, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
-    return context.archive.log(topic, topic_id=TopicIds(context.settings.kafka_bootstrap).of(topic))
+    return archive.log(topic, topic_id=TopicIds(bootstrap).of(topic))
 
 
-def archived_logs(context: "Context") -> Mapping[str, ArchivedLog]:
+def archived_logs(archive: "ActivityArchive", bootstrap: str) -> Mapping[str, ArchivedLog]:
     """Of both. Raises as `archived_log`."""
-    return {topic: archived_log(context, topic) for topic in ACTIVITY_TOPICS}
+    return {topic: archived_log(archive, bootstrap, topic) for topic in ACTIVITY_TOPICS}

@@ -4,27 +4,27 @@ Of a snapshot of a segment: `kinds.snapshot.build`.
 """
 
 from connectors.lake.build import BaseVersion, ImportedParts, build_version
+from connectors.lake.limits import DuckLimits
+from connectors.storage.access import S3Access
 from orchestration.catalog.references import audience_ref
-from orchestration.context import Context
-from orchestration.kinds.materialised import complete, part_record, parts_of
-from orchestration.kinds.snapshot.build import build_snapshot
-from orchestration.kinds.stage_reports import StageReport
-from orchestration.kinds.view import View, view
+from orchestration.kinds.builds import VersionBuild
+from orchestration.kinds.materialised import complete, parts_of
+from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
+from schemas.layout import data_prefix
+from segmentation.versions import VersionStore
 
 
-def build(context: Context, job_id: JobId) -> View:
+def build(job_id: JobId, *, records: ImportRecords, versions: VersionStore, s3: S3Access, limits: DuckLimits) -> View:
     """AWAITING | BUILDING -> PUBLISHING, with the merged parts and exact counts in the catalog."""
-    if context.jobs.get(job_id).segment is not None:
-        return build_snapshot(context, job_id)
-    _, job = context.jobs.move(job_id, "BUILDING", now_ms=now_ms(), only_from={"AWAITING"})
+    _, job = records.jobs.move(job_id, "BUILDING", now_ms=now_ms(), only_from={"AWAITING"})
     if job.state != "BUILDING":
-        return view(context, job)
-    found = complete(context, job)
-    report = StageReport(context.progress, job_id, "build", total=0, unit="rows", place=context.settings.place)
+        return records.view(job)
+    found = complete(records.progress, job)
+    report = records.report(job_id, "build")
     audience = audience_ref(job)
-    current = context.versions.current(audience)
+    current = versions.current(audience)
     built = build_version(
         ImportedParts(
             import_id=job.job_id,
@@ -35,25 +35,25 @@ def build(context: Context, job_id: JobId) -> View:
             parts=parts_of(found),
             drop=frozenset(job.spec.drop_columns),
         ),
-        None if current is None else BaseVersion(info=current, parts=context.versions.files(audience, current.version)),
-        s3=context.s3,
-        limits=context.duck_limits,
-        data_prefix=context.data_prefix(audience.tenant, audience.audience_id),
+        None if current is None else BaseVersion(info=current, parts=versions.files(audience, current.version)),
+        s3=s3,
+        limits=limits,
+        data_prefix=data_prefix(records.settings.lake_bucket, audience.tenant, audience.audience_id),
     )
     report.finish(rows=sum(part.rows for part in built.parts))
-    record = {
-        "attempt": found.attempt,
-        "base_version": built.base_version,
-        "parts": [part_record(part) for part in built.parts],
-        "columns": built.row_schema.as_record(),
-        "counts": built.counts.as_record(),
-    }
-    _, job = context.jobs.move(
+    made = VersionBuild(
+        attempt=found.attempt,
+        base_version=built.base_version,
+        parts=tuple(built.parts),
+        columns=built.row_schema,
+        counts=built.counts,
+    )
+    _, job = records.jobs.move(
         job_id,
         "PUBLISHING",
         now_ms=now_ms(),
-        cause=f"built on version {record['base_version']}",
+        cause=f"built on version {made.base_version}",
         only_from={"BUILDING"},
-        build=record,
+        build=made.as_record(),
     )
-    return view(context, job)
+    return records.view(job)

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration.catalog.records import JobError
-from orchestration.context import Context
-from orchestration.kinds.view import View, view
+from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
@@ -18,6 +17,11 @@ MAX_RETRIES = 2
 def extract_cause(job_id: JobId, failure: Mapping[str, Any]) -> dict[str, Any]:
     """The user error of a failed state as data. `failure` is what a Catch gives: {Error, Cause}."""
     return {"job_id": job_id, "error": error_of(failure).as_record()}
+
+
+def error_in(event: Mapping[str, Any]) -> JobError:
+    """The error that a state hands on: one that was extracted before, or the failure of a Catch."""
+    return JobError(**event["error"]) if "error" in event else error_of(event["failure"])
 
 
 def error_of(failure: Mapping[str, Any]) -> JobError:
@@ -41,27 +45,21 @@ def _message(cause: str) -> str:
     return str(parsed.get("errorMessage", cause)) if isinstance(parsed, dict) else cause
 
 
-def mark_failed(context: Context, job_id: JobId, error: JobError) -> View:
-    """End the job in FAILED, unless it has ended otherwise."""
-    _, job = context.jobs.fail(job_id, error, now_ms=now_ms())
-    return view(context, job)
-
-
-def retry_import(context: Context, job_id: JobId, failure: Mapping[str, Any]) -> View:
+def retry_import(records: ImportRecords, job_id: JobId, failure: Mapping[str, Any]) -> View:
     """AWAITING -> IMPORTING for another attempt. Raises `FatalError` NOT_RECONCILED when there were enough."""
-    job = context.jobs.get(job_id)
+    job = records.jobs.get(job_id)
     reason = error_of(failure).message
     if job.state == "AWAITING" and job.attempt > MAX_RETRIES:
         raise FatalError("NOT_RECONCILED", f"after {job.attempt} attempts: {reason}", job=job_id, attempt=job.attempt)
-    _, job = context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=reason[:2000], only_from={"AWAITING"})
-    return view(context, job)
+    _, job = records.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), cause=reason[:2000], only_from={"AWAITING"})
+    return records.view(job)
 
 
-def read_outcome(context: Context, job_id: JobId) -> View:
+def read_outcome(records: ImportRecords, job_id: JobId) -> View:
     """What a task has left. Raises the `UserError` or `FatalError` that it recorded: a task has only an exit code."""
-    job = context.jobs.get(job_id)
-    record = context.jobs.task_error(job_id)
+    job = records.jobs.get(job_id)
+    record = records.jobs.task_error(job_id)
     if record is not None:
         error_class = UserError if record["kind"] == "user" else FatalError
         raise error_class(record["code"], record["message"], **record["detail"])
-    return view(context, job)
+    return records.view(job)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.verification.evidence import Evidence
+from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job, PartitionProgress
-from orchestration.context import Context
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Attempt, Partition
@@ -77,14 +77,14 @@ def from_row(row: PartitionProgress) -> ProgressMessage:
     )
 
 
-def completion_of(context: Context, job: Job) -> Completion:
+def completion_of(progress: ProgressStore, job: Job) -> Completion:
     """Whether the import of a job is complete, as far as the catalog knows."""
-    return completion(job.attempt, *_facts(context, job))
+    return completion(job.attempt, *_facts(progress, job))
 
 
-def complete(context: Context, job: Job, *, attempt: Attempt | None = None) -> Complete:
+def complete(progress: ProgressStore, job: Job, *, attempt: Attempt | None = None) -> Complete:
     """The newest whole attempt, or the one asked for. Raises `FatalError` NOT_COMPLETE: we have come too far."""
-    facts = _facts(context, job)
+    facts = _facts(progress, job)
     asked = None if attempt is None else whole_attempt(attempt, *facts)
     found = asked or completion(job.attempt, *facts)
     if not isinstance(found, Complete):
@@ -92,11 +92,11 @@ def complete(context: Context, job: Job, *, attempt: Attempt | None = None) -> C
     return found
 
 
-def _facts(context: Context, job: Job) -> tuple[tuple[Digest, ...], list[ProgressMessage]]:
+def _facts(progress: ProgressStore, job: Job) -> tuple[tuple[Digest, ...], list[ProgressMessage]]:
     """What completion is judged by: the verified digest of each partition, and all announcements."""
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
-    announced = [from_row(row) for row in context.progress.partitions(job.job_id)]
+    announced = [from_row(row) for row in progress.partitions(job.job_id)]
     return Evidence.from_record(job.evidence).partitions, announced
 
 
@@ -112,27 +112,4 @@ def parts_of(found: Complete) -> tuple[Part, ...]:
         )
         for message in found.partitions
         if message.part is not None
-    )
-
-
-def part_record(part: Part) -> dict[str, Any]:
-    """A part as plain JSON data."""
-    return {
-        "uri": part.uri,
-        "rows": part.rows,
-        "bytes": part.bytes,
-        "digest": str(part.digest),
-        "partition": part.partition,
-    }
-
-
-def part_from_record(record: Mapping[str, Any]) -> Part:
-    """Inverse of `part_record`."""
-    partition = record["partition"]
-    return Part(
-        uri=record["uri"],
-        rows=record["rows"],
-        bytes=record["bytes"],
-        digest=Digest.parse(record["digest"]),
-        partition=None if partition is None else Partition(partition),
     )

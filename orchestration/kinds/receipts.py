@@ -6,6 +6,7 @@ from typing import Any
 from connectors.lake.activity_receipts import StoredRows
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job
+from orchestration.kinds.builds import VersionBuild
 from orchestration.platform.clock import iso
 from schemas.digest import Digest
 from schemas.errors import FatalError
@@ -132,11 +133,13 @@ def _source(job: Job) -> dict[str, Any]:
 
 def _snapshot(job: Job, partitions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """By which rule and as of when; and of each partition, where in the log its members were so."""
-    build = job.build or {}
-    cuts = {cut["partition"]: cut for cut in build["cuts"]}
+    build = VersionBuild.of(job)
+    assert build is not None and build.snapshot is not None  # noqa: S101, PT018  # none is published before it is built
+    snapshot = build.snapshot
+    cuts = {cut["partition"]: cut for cut in snapshot.cuts}
     return {
-        "snapshot": build["rule"],
-        **({"outside": build["outside"]} if "outside" in build else {}),  # an earlier release did not count
+        "snapshot": snapshot.rule.as_record(),
+        "outside": None if snapshot.outside is None else list(snapshot.outside),
         "partitions": [{**partition, **cuts[partition["partition"]]} for partition in partitions],
     }
 

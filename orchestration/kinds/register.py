@@ -8,123 +8,145 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
+from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record_automatic
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import JobError, NewJob
-from orchestration.context import Context
+from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
+from orchestration.kinds.records import NOT_MINE, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
 from orchestration.kinds.snapshot.register import new_snapshot, refused_snapshot
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_in_inbox, require_source
-from orchestration.kinds.specs import activity_import_spec, import_spec, present_spec
-from orchestration.kinds.view import NOT_MINE, View, view
+from orchestration.kinds.specs import Specs, import_spec
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target, target_name
+from segmentation.admission import Lanes
 
 
-def register_import(context: Context, event: object, execution: str) -> View:
+def register_import(
+    event: object,
+    execution: str,
+    *,
+    records: ImportRecords,
+    specs: Specs,
+    objects: ObjectStore,
+    segments: SegmentStore,
+    audit: AuditTrail,
+    lanes: Lanes,
+) -> View:
     """Register what an event asks for; returns the view of the job that goes on in this execution.
 
     Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for what has not the form of an event, and UNKNOWN_JOB. Any other
     user error ends in a FAILED job (the customer must see it), not in an exception.
     """
-    if (known := context.jobs.of_execution(execution)) is not None:
-        return view(context, known)  # this very call got through before, or the sweeper has given us the job
+    if (known := records.jobs.of_execution(execution)) is not None:
+        return records.view(known)  # this very call got through before, or the sweeper has given us the job
     of_segment = isinstance(event, Mapping) and "snapshot" in event
     definite, occasion = resolve(event, "snapshot" if of_segment else "import")
-    request = read_event(definite, fresh_id(), context.settings.inbox_prefix)
+    request = read_event(definite, fresh_id(), records.settings.inbox_prefix)
     if not isinstance(request, ImportRequest | SnapshotRequest):
-        return view(context, context.jobs.get(request), state=NOT_MINE)
-    new, refused = _judged(context, request, execution)
+        return records.view(records.jobs.get(request), state=NOT_MINE)
+    new, refused = _judged(request, execution, records=records, specs=specs, objects=objects, segments=segments)
     again = isinstance(request, ImportRequest) and request.again
-    registered = context.jobs.register(new, again=again, refused=refused)
-    context.jobs.admit(context.lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
-    job = context.jobs.get(registered)
+    registered = records.jobs.register(new, again=again, refused=refused)
+    records.jobs.admit(lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
+    job = records.jobs.get(registered)
     if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
         detail = event.get("detail") if isinstance(event, Mapping) else None
         requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
-        record_automatic(context.audit, f"s3 requester {requester}", "import", job, {"state": job.state})
+        record_automatic(audit, f"s3 requester {requester}", "import", job, {"state": job.state})
     if occasion is not None and job.execution == execution:
         what = "snapshot" if of_segment else "import"
-        record_automatic(context.audit, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
-    return view(context, job, state=None if job.execution == execution else NOT_MINE)
+        record_automatic(audit, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
+    return records.view(job, state=None if job.execution == execution else NOT_MINE)
 
 
 def _judged(
-    context: Context, request: ImportRequest | SnapshotRequest, execution: str
+    request: ImportRequest | SnapshotRequest,
+    execution: str,
+    *,
+    records: ImportRecords,
+    specs: Specs,
+    objects: ObjectStore,
+    segments: SegmentStore,
 ) -> tuple[NewJob, JobError | None]:
     """The job of a request, and why it is refused, where it is."""
+    partitions = records.settings.partitions
     try:
         if isinstance(request, SnapshotRequest):
-            return new_snapshot(context, request, execution), None
-        return _new_job(context, request, execution), None
+            new = new_snapshot(request, execution, segments=segments, specs=specs, partitions=partitions)
+        else:
+            new = _new_job(request, execution, records=records, specs=specs, objects=objects)
     except UserError as exc:
-        refused = JobError.of(exc)
-    if isinstance(request, SnapshotRequest):
-        return refused_snapshot(context, request, execution), refused
-    return _refused_job(context, request, execution), refused
+        refused = refused_snapshot if isinstance(request, SnapshotRequest) else _refused_job
+        return refused(request, execution, partitions), JobError.of(exc)  # type: ignore[arg-type]  # of its own kind
+    return new, None
 
 
-def _new_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+def _new_job(
+    request: ImportRequest, execution: str, *, records: ImportRecords, specs: Specs, objects: ObjectStore
+) -> NewJob:
+    jobs, settings = records.jobs, records.settings
     if request.by_event:
-        require_in_inbox(context.settings, request.bucket, request.key)
+        require_in_inbox(settings, request.bucket, request.key)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
-    require_source(context.settings, tenant, request.bucket, request.key)
-    source = context.objects.pin(request.bucket, request.key, request.version_id)
-    spec, audience_id = _spec(context, tenant, target, request.overrides)
+    require_source(settings, tenant, request.bucket, request.key)
+    source = objects.pin(request.bucket, request.key, request.version_id)
+    spec, audience_id = _spec(specs, tenant, target, request.overrides)
     # An object that came by an event keeps its place in the order when it is imported again.
     sequencer = request.sequencer
     if not sequencer and audience_id is not None:
-        sequencer = context.jobs.sequencer(audience_id, source.bucket, source.key, source.version_id)
+        sequencer = jobs.sequencer(audience_id, source.bucket, source.key, source.version_id)
     return NewJob(
         job_id=request.job_id,
         tenant=tenant,
         audience=target,
         audience_id=audience_id,
         mode=spec.mode,
-        partitions=context.settings.partitions,
+        partitions=settings.partitions,
         spec=spec,
         source={**source.as_record(), "sequencer": sequencer},
-        small=source.size <= context.settings.small_file_bytes,
+        small=source.size <= settings.small_file_bytes,
         order_key=_order_key(source, sequencer, request.job_id),
         dedupe_key=_dedupe_key(source, request, spec),
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
-        evidence=_evidence_of_earlier(context, request, source, spec),
+        evidence=_evidence_of_earlier(jobs, request, source, spec, settings.partitions),
     )
 
 
 def _spec(
-    context: Context, tenant: TenantName, target: AudienceName, overrides: Mapping[str, Any]
+    specs: Specs, tenant: TenantName, target: AudienceName, overrides: Mapping[str, Any]
 ) -> tuple[ImportSpec, JobId | None]:
     """What is asked for, on top of what is kept; the audience is awaited where there is none."""
     if (kind := kind_of_target(target)) != "audience":
-        return activity_import_spec(context, tenant, kind, overrides), None
-    audience = context.audiences.expect(tenant, target, new_id=fresh_id(), now_ms=now_ms())
-    return import_spec(target, present_spec(context, audience), overrides), audience.audience_id
+        return specs.of_activity(tenant, kind, overrides), None
+    audience = specs.audiences.expect(tenant, target, new_id=fresh_id(), now_ms=now_ms())
+    return import_spec(target, specs.present(audience), overrides), audience.audience_id
 
 
 def _evidence_of_earlier(
-    context: Context, request: ImportRequest, source: SourceObject, spec: ImportSpec
+    jobs: JobStore, request: ImportRequest, source: SourceObject, spec: ImportSpec, partitions: int
 ) -> Mapping[str, Any] | None:
     """What the job that is retried has verified, when it read the very same object in the very same way."""
-    earlier = None if request.retry_of is None else context.jobs.find(request.retry_of)
+    earlier = None if request.retry_of is None else jobs.find(request.retry_of)
     if earlier is None or earlier.evidence is None:
         return None
     same = (
-        SourceObject.from_record(earlier.source) == source
-        and earlier.spec == spec
-        and earlier.partitions == context.settings.partitions
+        SourceObject.from_record(earlier.source) == source and earlier.spec == spec and earlier.partitions == partitions
     )
     return earlier.evidence if same else None
 
 
-def _refused_job(context: Context, request: ImportRequest, execution: str) -> NewJob:
+def _refused_job(request: ImportRequest, execution: str, partitions: int) -> NewJob:
     kind = kind_of_target(request.audience)
     spec = ImportSpec() if kind == "audience" else activity_spec(kind, {})
     return NewJob(
@@ -133,7 +155,7 @@ def _refused_job(context: Context, request: ImportRequest, execution: str) -> Ne
         audience=request.audience,
         audience_id=None,
         mode=spec.mode,
-        partitions=context.settings.partitions,
+        partitions=partitions,
         spec=spec,
         source={
             "bucket": request.bucket,

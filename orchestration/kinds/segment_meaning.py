@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connectors.lake.activity_relations import Activity
+from connectors.lake.archive import ActivityArchive
 from connectors.lake.segment_queries import Question, SegmentQueries
+from orchestration.catalog.activations import ActivationStore
+from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.references import ref_of
+from orchestration.catalog.segments import SegmentStore
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.topics import EVENTS, PROFILES
 from segmentation.rules.nodes import Rule
 from segmentation.rules.references import names
-
-if TYPE_CHECKING:
-    from orchestration.context import Context
+from segmentation.versions import VersionStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,57 +48,59 @@ class Outside:
         return asdict(self)
 
 
-def queries_of(context: "Context") -> SegmentQueries:
-    """Who asks the archive."""
-    return SegmentQueries(context.s3, context.duck_limits)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meanings:
+    """What rules mean, by the catalog and the lake as they are now."""
 
+    segments: SegmentStore
+    audiences: AudienceStore
+    activations: ActivationStore
+    versions: VersionStore
+    archive: ActivityArchive
+    queries: SegmentQueries
 
-def activity_of(context: "Context", tenant: TenantName, partition: Partition | None = None) -> Activity:
-    """Events and profiles of a tenant [in one partition], as far as they are archived."""
-    events, profiles = (
-        context.archive.files(topic, tenant=tenant, partition=partition, with_users=True)
-        for topic in (EVENTS, PROFILES)
-    )
-    return Activity(events=events, profiles=profiles)
+    def activity(self, tenant: TenantName, partition: Partition | None = None) -> Activity:
+        """Events and profiles of a tenant [in one partition], as far as they are archived."""
+        events, profiles = (
+            self.archive.files(topic, tenant=tenant, partition=partition, with_users=True)
+            for topic in (EVENTS, PROFILES)
+        )
+        return Activity(events=events, profiles=profiles)
 
+    def of(self, tenant: TenantName, rule: Rule) -> Meaning:
+        """As workers have it: by the version of an audience that they were told, else the current one.
 
-def meaning_of(context: "Context", tenant: TenantName, rule: Rule) -> Meaning:
-    """As workers have it: by the version of an audience that they were told, else the current one.
+        Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.
+        """
+        standing = {one.segment.name: one for one in self.segments.standing(tenant)}
+        segments: dict[str, Rule] = {}
+        waiting = list(names(rule).segments)
+        while waiting:
+            if (name := waiting.pop()) not in segments:
+                if (found := standing.get(AudienceName(name))) is None:  # it went while the rule was looked at
+                    raise UserError("UNKNOWN_SEGMENT", f"there is no segment {name!r}", tenant=tenant, segment=name)
+                segments[name] = found.rule.parsed
+                waiting += names(segments[name]).segments
+        versions = {}
+        for name in sorted({a for one in (rule, *segments.values()) for a in names(one).audiences}):
+            audience = self.audiences.get(tenant, AudienceName(name))
+            ref, told = ref_of(audience), self.activations.audience(audience.audience_id)
+            current = None if told is not None else self.versions.current(ref)
+            number = told.version if told is not None else None if current is None else current.version
+            files = () if number is None else tuple(part.uri for part in self.versions.files(ref, number))
+            versions[name] = (number or Version(0), files)
+        paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))
+        changed = tuple(standing[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
+        return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
 
-    Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.
-    """
-    standing = {one.segment.name: one for one in context.segments.standing(tenant)}
-    segments: dict[str, Rule] = {}
-    waiting = list(names(rule).segments)
-    while waiting:
-        if (name := waiting.pop()) not in segments:
-            if (found := standing.get(AudienceName(name))) is None:  # it went while the rule was looked at
-                raise UserError("UNKNOWN_SEGMENT", f"there is no segment {name!r}", tenant=tenant, segment=name)
-            segments[name] = found.rule.parsed
-            waiting += names(segments[name]).segments
-    versions = {}
-    for name in sorted({a for one in (rule, *segments.values()) for a in names(one).audiences}):
-        audience = context.audiences.get(tenant, AudienceName(name))
-        ref, told = ref_of(audience), context.activations.audience(audience.audience_id)
-        current = None if told is not None else context.versions.current(ref)
-        number = told.version if told is not None else None if current is None else current.version
-        files = () if number is None else tuple(part.uri for part in context.versions.files(ref, number))
-        versions[name] = (number or Version(0), files)
-    paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))
-    changed = tuple(standing[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
-    return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
+    def outside(self, tenant: TenantName, meaning: Meaning, activity: Activity | None = None) -> tuple[Outside, ...]:
+        """For each audience that the rule depends on; without any, the lake is not asked.
 
-
-def outside_of(
-    context: "Context", tenant: TenantName, meaning: Meaning, activity: Activity | None = None
-) -> tuple[Outside, ...]:
-    """For each audience that the rule depends on; without any, the lake is not asked.
-
-    `activity`: what counts as known, by default all that is archived. Raises as `SegmentQueries`.
-    """
-    if not meaning.versions:
-        return ()
-    found = queries_of(context).outside(meaning.question(activity or activity_of(context, tenant)))
-    return tuple(
-        Outside(audience=name, version=meaning.versions[name][0], users=users) for name, users in found.items()
-    )
+        `activity`: what counts as known, by default all that is archived. Raises as `SegmentQueries`.
+        """
+        if not meaning.versions:
+            return ()
+        found = self.queries.outside(meaning.question(activity or self.activity(tenant)))
+        return tuple(
+            Outside(audience=name, version=meaning.versions[name][0], users=users) for name, users in found.items()
+        )

@@ -1,9 +1,11 @@
-"""ImportToKafka: one attempt, from its first message to the acknowledgement of its last one."""
+"""ImportToKafka, for a file: one attempt, from its first message to the acknowledgement of its last one."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from connectors.kafka.log_ends import log_ends
+from connectors.lake.archive import ActivityArchive
 from connectors.publishing.activity_chunking import ActivitySource
 from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
 from connectors.publishing.backlog import KafkaBacklog
@@ -11,91 +13,113 @@ from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.reports import ImportAttempt, PublishReport
+from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
+from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
-from orchestration.context import Context
 from orchestration.kinds.archived_logs import archived_log
-from orchestration.kinds.attempts import begin_attempt
-from orchestration.kinds.snapshot.ask import ask
-from orchestration.kinds.stage_reports import StageReport
-from orchestration.kinds.view import View, view
+from orchestration.kinds.builds import LogStart
+from orchestration.kinds.records import ImportRecords, View
+from orchestration.kinds.topics import activity_source, import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.topics import EVENTS, IMPORTS, IMPORTS_SMALL, PROFILES, SEGMENT_WORKER_GROUP, WORKER_GROUP
+from schemas.layout import data_prefix
+from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 from segmentation.archived import ArchivedLog
 
+Publish = Callable[..., PublishReport]
+"""(parsed rows, attempt, **what all publishers take) -> report."""
 
-def send(context: Context, job_id: JobId) -> View:
+
+def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
     """IMPORTING -> AWAITING. Returns early, with nothing changed, when another attempt or a cancel has overtaken it."""
-    job = context.jobs.get(job_id)
-    if job.segment is not None:
-        return ask(context, job_id)
+
+    def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
+        return publish_import(parsed, _import_attempt(job, attempt, records.settings.lake_bucket), **shared)
+
+    return _send(job, publish, records=records, objects=objects, limits=limits, group=WORKER_GROUP)
+
+
+def send_activity(
+    job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits, archive: ActivityArchive
+) -> View:
+    """As `send_members`, of events or profiles. Raises `RetriableError` TOPIC_REPLACED."""
+    bootstrap, topic = records.settings.kafka_bootstrap, import_topic(job)
+
+    def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
+        log = archived_log(archive, bootstrap, topic)
+        return at_positions(publish_activity(parsed, _activity_attempt(job, attempt), **shared), log)
+
+    def first_sight() -> Mapping[str, Any]:
+        """Before the first message: where the topic ends, as `kinds.builds.LogStart` has it.
+
+        What an attempt sends is there for good, so a retry by people begins where the job that it retries began.
+        """
+        if job.build is not None:
+            return {}
+        earlier = None if job.retry_of is None else records.jobs.find(job.retry_of)
+        if earlier is not None and earlier.build is not None and activity_source(earlier) == activity_source(job):
+            return {"build": earlier.build}
+        log = archived_log(archive, bootstrap, topic)
+        ends = log_ends(bootstrap, topic, job.partitions)
+        since = tuple(log.position(Partition(number), end) for number, end in enumerate(ends))
+        return {"build": LogStart(since=since).as_record()}
+
+    return _send(
+        job,
+        publish,
+        records=records,
+        objects=objects,
+        limits=limits,
+        group=SEGMENT_WORKER_GROUP,
+        first_sight=first_sight,
+    )
+
+
+def _send(
+    job: Job,
+    publish: Publish,
+    *,
+    records: ImportRecords,
+    objects: ObjectStore,
+    limits: ParseLimits,
+    group: str,
+    first_sight: Callable[[], Mapping[str, Any]] = dict,
+) -> View:
+    jobs, job_id = records.jobs, job.job_id
     if job.state != "IMPORTING":
-        return view(context, job)
+        return records.view(job)
     if job.task_token is not None:  # its turn has been taken, or its last wait is over: nobody need answer that again
-        context.jobs.put(job_id, task_token=None)
+        jobs.put(job_id, task_token=None)
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
-    if (attempt := begin_attempt(context, job, **_first_sight(context, job))) is None:
-        return view(context, context.jobs.get(job_id))
-    rows, place = int(job.evidence["accepted"]), context.settings.place
-    report = StageReport(context.progress, job_id, "import", total=rows, unit="rows", place=place)
-    try:
-        sent = _publish(context, job, attempt, Evidence.from_record(job.evidence), report)
-    except StopPublishing:
-        return view(context, context.jobs.get(job_id))
-    report.finish(rows=sent.rows)
-    context.jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
-    cause = f"attempt {attempt}: {sent.rows} rows sent"
-    _, job = context.jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
-    return view(context, job)
-
-
-def import_topic(job: Job) -> str:
-    """Where the rows of a job go. Members have two lanes: small imports do not wait behind large ones."""
-    if job.kind != "audience":
-        return EVENTS if job.kind == "events" else PROFILES
-    return IMPORTS_SMALL if job.small else IMPORTS
-
-
-def _first_sight(context: Context, job: Job) -> dict[str, Any]:
-    """Of events and profiles, before the first message: where their topic ends, as `kinds.stored.since_of` has it.
-
-    What an attempt sends is there for good, so a retry by people begins where the job that it retries began.
-    Raises `RetriableError` TOPIC_REPLACED.
-    """
-    if job.kind == "audience" or job.build is not None:
-        return {}
-    earlier = None if job.retry_of is None else context.jobs.find(job.retry_of)
-    if earlier is not None and earlier.build is not None and activity_source(earlier) == activity_source(job):
-        return {"build": earlier.build}
-    log = archived_log(context, import_topic(job))
-    ends = log_ends(context.settings.kafka_bootstrap, import_topic(job), job.partitions)
-    return {"build": {"since": [log.position(Partition(number), end) for number, end in enumerate(ends)]}}
-
-
-def _publish(context: Context, job: Job, attempt: Attempt, evidence: Evidence, report: StageReport) -> PublishReport:
-    topic, bootstrap = import_topic(job), context.settings.kafka_bootstrap
-    group = WORKER_GROUP if job.kind == "audience" else SEGMENT_WORKER_GROUP
-    shared: Any = {
-        "evidence": evidence,
+    if (attempt := records.begin_attempt(job, **first_sight())) is None:
+        return records.view(jobs.get(job_id))
+    report = records.report(job_id, "import", total=int(job.evidence["accepted"]))
+    topic, bootstrap = import_topic(job), records.settings.kafka_bootstrap
+    shared: dict[str, Any] = {
+        "evidence": Evidence.from_record(job.evidence),
         "log": KafkaTopicLog(bootstrap, topic),
         "backlog": KafkaBacklog(bootstrap, topic, job.partitions, group=group),
-        "fence": CatalogFence(context, job.job_id, attempt),
+        "fence": CatalogFence(jobs, job_id, attempt),
         "on_progress": lambda p: report.update(
             done=p.rows, rows=p.rows, partitions=p.partitions, offsets=p.offsets, attempt=attempt
         ),
     }
-    source = SourceObject.from_record(job.source)
-    with open_parsed(source, job.spec, context.parse_limits(), context.objects) as parsed:
-        if job.kind == "audience":
-            return publish_import(parsed, _attempt(context, job, attempt), **shared)
-        log = archived_log(context, topic)
-        sent = publish_activity(parsed, _activity(job, job.kind, attempt), **shared)
-        return at_positions(sent, log)
+    try:
+        with open_parsed(SourceObject.from_record(job.source), job.spec, limits, objects) as parsed:
+            sent = publish(parsed, attempt, **shared)
+    except StopPublishing:
+        return records.view(jobs.get(job_id))
+    report.finish(rows=sent.rows)
+    jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
+    cause = f"attempt {attempt}: {sent.rows} rows sent"
+    _, job = jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
+    return records.view(job)
 
 
 def at_positions(report: PublishReport, log: ArchivedLog) -> PublishReport:
@@ -110,21 +134,21 @@ def at_positions(report: PublishReport, log: ArchivedLog) -> PublishReport:
 class CatalogFence:
     """`Fence` over the catalog: the attempt may go on while the job is IMPORTING in this very attempt."""
 
-    def __init__(self, context: Context, job_id: JobId, attempt: Attempt) -> None:
-        self._context = context
+    def __init__(self, jobs: JobStore, job_id: JobId, attempt: Attempt) -> None:
+        self._jobs = jobs
         self._job_id = job_id
         self._attempt = attempt
 
     def check(self) -> None:
         """Raise `Cancelled` or `Superseded` when the job is elsewhere."""
-        job = self._context.jobs.get(self._job_id)
+        job = self._jobs.get(self._job_id)
         if job.state == "CANCELLED":
             raise Cancelled(f"job {self._job_id} was cancelled")
         if job.state != "IMPORTING" or job.attempt != self._attempt:
             raise Superseded(f"job {self._job_id} is {job.state} in attempt {job.attempt}, not in {self._attempt}")
 
 
-def _attempt(context: Context, job: Job, attempt: Attempt) -> ImportAttempt:
+def _import_attempt(job: Job, attempt: Attempt, lake_bucket: str) -> ImportAttempt:
     if job.audience_id is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no audience", job=job.job_id)
     return ImportAttempt(
@@ -136,11 +160,13 @@ def _attempt(context: Context, job: Job, attempt: Attempt) -> ImportAttempt:
         mode=job.mode,
         source=SourceObject.from_record(job.source).uri,
         columns=job.spec.row_schema,
-        data_prefix=context.data_prefix(job.tenant, job.audience_id),
+        data_prefix=data_prefix(lake_bucket, job.tenant, job.audience_id),
     )
 
 
-def _activity(job: Job, kind: Literal["events", "profiles"], attempt: Attempt) -> ActivityAttempt:
+def _activity_attempt(job: Job, attempt: Attempt) -> ActivityAttempt:
+    kind = job.kind
+    assert kind != "audience"  # noqa: S101  # only events and profiles come here
     return ActivityAttempt(
         source=ActivitySource(
             kind=kind,
@@ -152,15 +178,3 @@ def _activity(job: Job, kind: Literal["events", "profiles"], attempt: Attempt) -
         partitions=job.partitions,
         columns=job.spec.row_schema,
     )
-
-
-def activity_source(job: Job) -> str:
-    """What numbers the rows of a file of events or profiles: the object as it was pinned.
-
-    Where the bucket keeps no versions, the content (its ETag) and the time of writing stand for one, so that another
-    file under the same key has other events.
-    """
-    source = SourceObject.from_record(job.source)
-    if source.version_id is not None:
-        return f"{source.uri}?versionId={source.version_id}"
-    return f"{source.uri}?etag={source.etag}&lastModified={source.last_modified.isoformat()}"

@@ -1,12 +1,13 @@
 """How files of an audience, or of the events or profiles of a tenant, are read, and what an import changes of it."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Audience, Job
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
 from schemas.columns import ImportKind, RowSchema
 from schemas.errors import UserError
 from schemas.ids import TenantName
@@ -15,13 +16,8 @@ from schemas.import_targets import RESERVED, activity_spec, learned_spec
 from segmentation.columns import check_change, first_spec, ordered, spec_after, with_columns_of
 from segmentation.publishing import check_columns
 
-
-def present_spec(context: Context, audience: Audience) -> ImportSpec:
-    """The spec that an audience keeps. One from before columns were kept has those of its newest version."""
-    if audience.state != "before" or (current := context.versions.current(ref_of(audience))) is None:
-        return audience.spec
-    made_by = context.jobs.find(current.import_id)
-    return with_columns_of(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
+if TYPE_CHECKING:
+    from segmentation.versions import VersionStore
 
 
 def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> ImportSpec:
@@ -43,40 +39,51 @@ def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> Im
     return spec
 
 
-def keep_spec(context: Context, job: Job) -> None:
-    """Once the version of a job is published: its audience stands, with the columns that its versions have."""
-    audience = None if job.audience_id is None else context.audiences.by_id(job.audience_id)
-    if audience is None:
-        return
-    found = present_spec(context, audience)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specs:
+    """The specs that are kept. `versions` loads the lake; it is called for audiences of a release that kept none."""
 
-    def after(now: Audience) -> ImportSpec:
-        if now.state == "awaited":
-            return first_spec(job.spec)
-        return spec_after(found if now.state == "before" else now.spec, job.spec)
+    audiences: AudienceStore
+    jobs: JobStore
+    versions: "Callable[[], VersionStore]"
 
-    context.audiences.keep_spec(audience.audience_id, after)
+    def present(self, audience: Audience) -> ImportSpec:
+        """The spec that an audience keeps. One from before columns were kept has those of its newest version."""
+        if audience.state != "before" or (current := self.versions().current(ref_of(audience))) is None:
+            return audience.spec
+        made_by = self.jobs.find(current.import_id)
+        return with_columns_of(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
 
+    def keep(self, job: Job) -> None:
+        """Once the version of a job is published: its audience stands, with the columns that its versions have."""
+        audience = None if job.audience_id is None else self.audiences.by_id(job.audience_id)
+        if audience is None:
+            return
+        found = self.present(audience)
 
-def activity_import_spec(
-    context: Context, tenant: TenantName, kind: ImportKind, overrides: Mapping[str, Any]
-) -> ImportSpec:
-    """The spec of an import of events or profiles.
+        def after(now: Audience) -> ImportSpec:
+            if now.state == "awaited":
+                return first_spec(job.spec)
+            return spec_after(found if now.state == "before" else now.spec, job.spec)
 
-    Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
-    """
-    context.audiences.require_tenant(tenant)
-    kept = context.audiences.activity_spec(tenant, kind)
-    spec = activity_spec(kind, overrides, kept)
-    if kept is not None:
-        given = {column.name: column for column in spec.columns}
-        after = RowSchema(columns=tuple(given.get(c.name, c) for c in kept.known_columns))
-        before = RowSchema(columns=kept.known_columns)
-        check_change(RESERVED[kind], before, after, drop=frozenset(), retype={*spec.retype_columns})
-    return spec
+        self.audiences.keep_spec(audience.audience_id, after)
 
+    def of_activity(self, tenant: TenantName, kind: ImportKind, overrides: Mapping[str, Any]) -> ImportSpec:
+        """The spec of an import of events or profiles.
 
-def learn_columns(context: Context, job: Job) -> None:
-    """Once an import of events or profiles is stored: the types of the columns that it named are known."""
-    if job.spec.known_columns:
-        context.audiences.keep_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))
+        Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
+        """
+        self.audiences.require_tenant(tenant)
+        kept = self.audiences.activity_spec(tenant, kind)
+        spec = activity_spec(kind, overrides, kept)
+        if kept is not None:
+            given = {column.name: column for column in spec.columns}
+            after = RowSchema(columns=tuple(given.get(c.name, c) for c in kept.known_columns))
+            before = RowSchema(columns=kept.known_columns)
+            check_change(RESERVED[kind], before, after, drop=frozenset(), retype={*spec.retype_columns})
+        return spec
+
+    def learn(self, job: Job) -> None:
+        """Once an import of events or profiles is stored: the types of the columns that it named are known."""
+        if job.spec.known_columns:
+            self.audiences.keep_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))

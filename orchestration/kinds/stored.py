@@ -9,16 +9,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from connectors.lake.activity_receipts import ActivityReceipts
+from connectors.lake.archive import ActivityArchive
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job, JobError
-from orchestration.context import Context
+from orchestration.kinds.builds import LogStart
 from orchestration.kinds.receipts import activity_outcome, make_activity_receipt
-from orchestration.kinds.send import activity_source, import_topic
-from orchestration.kinds.specs import learn_columns
-from orchestration.kinds.stage_reports import StageReport
-from orchestration.kinds.view import View, view
+from orchestration.kinds.records import ImportRecords, View
+from orchestration.kinds.specs import Specs
+from orchestration.kinds.topics import activity_source, import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError
-from schemas.ids import JobId, Partition
+from schemas.ids import Partition
 from segmentation.archived import behind
 
 
@@ -27,48 +29,45 @@ def last_sent(report: Mapping[str, Any]) -> Mapping[Partition, int]:
     return {Partition(sent["partition"]): sent["end_offset"] for sent in report["partitions"]}
 
 
-def report_of(context: Context, job: Job) -> Mapping[str, Any]:
+def report_of(jobs: JobStore, job: Job) -> Mapping[str, Any]:
     """What the newest attempt of a job that is AWAITING or later has reported. Raises `FatalError` NOT_SENT."""
-    report = context.jobs.attempt_reports(job.job_id).get(job.attempt)
+    report = jobs.attempt_reports(job.job_id).get(job.attempt)
     if report is None:
         raise FatalError("NOT_SENT", f"job {job.job_id} is {job.state} and has sent nothing", job=job.job_id)
     return report
 
 
-def since_of(job: Job) -> Mapping[Partition, int]:
-    """Where the topic ended before the job sent anything: what it has of the same file before that is not the job's."""
-    return {Partition(number): end for number, end in enumerate((job.build or {}).get("since", ()))}
-
-
-def settle(context: Context, job_id: JobId) -> View:
+def settle(
+    job: Job, *, records: ImportRecords, specs: Specs, archive: ActivityArchive, receipts: ActivityReceipts
+) -> View:
     """AWAITING | PUBLISHING -> READY, or FAILED when rows are missing. Raises `RetriableError` ARCHIVE_BEHIND."""
-    job = context.jobs.get(job_id)
+    job_id = job.job_id
     if job.state not in {"AWAITING", "PUBLISHING"}:
-        return view(context, job)
-    sent, topic = report_of(context, job), import_topic(job)
-    if waiting := behind(last_sent(sent), context.archive.archived_to(topic)):
+        return records.view(job)
+    sent, topic = report_of(records.jobs, job), import_topic(job)
+    if waiting := behind(last_sent(sent), archive.archived_to(topic)):
         raise RetriableError(
             "ARCHIVE_BEHIND", f"the archive has not all of job {job_id} in partitions {list(waiting)}", job=job_id
         )
-    _, job = context.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
+    _, job = records.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
-        return view(context, job)
-    report = StageReport(context.progress, job_id, "publish", total=0, unit="rows", place=context.settings.place)
-    found = context.activity_receipts.stored(topic, job.tenant, activity_source(job), since=since_of(job))  # 2
+        return records.view(job)
+    report = records.report(job_id, "publish")
+    found = receipts.stored(topic, job.tenant, activity_source(job), since=LogStart.of(job).positions)  # 2
     finished = now_ms()
     try:
         receipt = make_activity_receipt(job, sent, found.values(), finished_at_ms=finished)
     except FatalError as exc:
-        _, job = context.jobs.fail(job_id, JobError.of(exc), now_ms=finished, uncommitted=True)
-        return view(context, job)
+        _, job = records.jobs.fail(job_id, JobError.of(exc), now_ms=finished, uncommitted=True)
+        return records.view(job)
     report.finish(rows=int(receipt["stored"]))
-    context.jobs.put_receipt(job_id, receipt)  # 3
-    learn_columns(context, job)
-    _, job = context.jobs.move(
+    records.jobs.put_receipt(job_id, receipt)  # 3
+    specs.learn(job)
+    _, job = records.jobs.move(
         job_id,
         "READY",
         now_ms=finished,
         cause=f"{receipt['stored']} {job.kind} stored, {receipt['duplicates']} duplicates",
         outcome=activity_outcome(receipt),
     )
-    return view(context, job)
+    return records.view(job)

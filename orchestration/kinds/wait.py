@@ -2,19 +2,19 @@
 
 from typing import Final
 
-from orchestration.context import Context
-from orchestration.kinds.view import not_mine, view
+from orchestration.kinds.records import ImportRecords
+from orchestration.workflow.engine import WorkflowEngine
 from schemas.ids import JobId
 
 WAITING: Final = frozenset({"REGISTERED", "AWAITING"})
 
 
-def begin_await(context: Context, job_id: JobId, execution: str, task_token: str) -> None:
+def begin_await(records: ImportRecords, engine: WorkflowEngine, job_id: JobId, execution: str, task_token: str) -> None:
     """Keep the token. A job that waits for nothing, or is not ours, is answered at once."""
-    instead = not_mine(context, job_id, execution)
+    instead = records.not_mine(job_id, execution)
     if instead is None:
-        context.jobs.put(job_id, task_token=task_token)
-        job = context.jobs.get(job_id)
-        instead = view(context, job) if job.state not in WAITING else None
+        records.jobs.put(job_id, task_token=task_token)
+        job = records.jobs.get(job_id)
+        instead = records.view(job) if job.state not in WAITING else None
     if instead is not None:
-        context.engine.succeed(task_token, instead)
+        engine.succeed(task_token, instead)

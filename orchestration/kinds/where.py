@@ -1,6 +1,6 @@
 """Where a step runs: in a function, in a task of its own, or on a machine that is started for it.
 
-By the bytes of the source that it has to do with, which the view reckons (`kinds.view`). The state machine's choices
+By the bytes of the source that it has to do with, which the view reckons (`kinds.records`). The state machine's choices
 go by the answer; the step writes down where it really ran (`orchestration.kinds.stage_reports`).
 """
 

@@ -11,7 +11,7 @@ from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject
 from connectors.storage.pinned import SourceObject
 from connectors.verification.verifier import verify_digested
-from orchestration.kinds.specs import activity_import_spec
+from orchestration.kinds.wiring import specs
 from orchestration.operations.dry_run import POLICY, FirstRejects
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
@@ -64,7 +64,7 @@ def activity_dry_run(
     on_progress: Callable[[ParseProgress], None],
 ) -> ActivityDryRun:
     """Verify and count. Raises what verification raises about a file that cannot be read to its end."""
-    spec = activity_import_spec(context, tenant, kind, overrides)
+    spec = specs(context).of_activity(tenant, kind, overrides)
     limits, store = context.parse_limits(), context.objects
     if spec.other_columns:
         spec = complete_spec(source, spec, limits, store)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.records import Audience, Retention
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.specs import activity_import_spec, present_spec
+from orchestration.kinds.wiring import specs
 from orchestration.operations.submit import check_names, require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.columns import ImportKind, RowSchema
@@ -19,8 +19,10 @@ from segmentation.columns import ColumnChanges, check_change, ordered
 from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Published, PublishOutcome, SupersededBy
 
 if TYPE_CHECKING:
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.jobs import JobStore
     from orchestration.context import Context
-    from segmentation.versions import VersionInfo
+    from segmentation.versions import VersionInfo, VersionStore
 
 COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
 COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
@@ -63,7 +65,7 @@ def configure(
 
 
 def _with_changed_columns(context: "Context", audience: Audience, changes: Mapping[str, Any]) -> ImportSpec:
-    current, kept = context.versions.current(ref_of(audience)), present_spec(context, audience)
+    current, kept = context.versions.current(ref_of(audience)), specs(context).present(audience)
     spec, before = kept.changed(changes), RowSchema() if current is None else current.row_schema
     named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
     if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
@@ -91,7 +93,7 @@ def configure_activity(context: "Context", tenant: str, kind: ImportKind, change
     """
     tenant_ = tenant_name(tenant)
     require_tenant(context, tenant_)
-    activity_import_spec(context, tenant_, kind, changes)
+    specs(context).of_activity(tenant_, kind, changes)
     context.audiences.keep_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
     return activity_settings(context, tenant, kind)
 
@@ -136,17 +138,25 @@ def compact(
     return _published(audience, outcome)
 
 
-def expire(context: "Context", audience: Audience, *, versions: int | None, days: int | None) -> Expired:
+def expire(
+    audiences: "AudienceStore",
+    jobs: "JobStore",
+    store: "VersionStore",
+    audience: Audience,
+    *,
+    versions: int | None,
+    days: int | None,
+) -> Expired:
     """Forget old versions by the audience's retention, or by the numbers given. Raises `UserError` BAD_RETENTION."""
     changes = {name: n for name, n in (("versions", versions), ("days", days)) if n is not None}
     retention = changed_retention(audience.retention, changes)
-    return context.versions.expire(
+    return store.expire(
         ref_of(audience),
         keep_last=retention.versions,
         keep_younger_than=timedelta(days=retention.days),
         now=datetime.now(UTC),
-        pins=context.audiences.kept(audience.audience_id),
-        live_imports=frozenset(live_jobs(context, audience)),
+        pins=audiences.kept(audience.audience_id),
+        live_imports=frozenset(live_jobs(jobs, audience)),
     )
 
 
@@ -193,7 +203,7 @@ def delete(context: "Context", audience: Audience) -> None:
     Raises `UserError` AUDIENCE_BUSY while jobs of it run, AUDIENCE_IN_USE.
     """
     _check_unused(context, audience)
-    if live := live_jobs(context, audience):
+    if live := live_jobs(context.jobs, audience):
         raise UserError(
             "AUDIENCE_BUSY",
             f"{len(live)} job(s) of audience {audience.name} are running, first {live[0]}; cancel them or wait",
@@ -216,9 +226,9 @@ def _check_unused(context: "Context", audience: Audience) -> None:
         )
 
 
-def live_jobs(context: "Context", audience: Audience) -> list[JobId]:
+def live_jobs(jobs: "JobStore", audience: Audience) -> list[JobId]:
     """Jobs of the audience that have not ended."""
-    return [job.job_id for job in context.jobs.live() if job.audience_id == audience.audience_id]
+    return [job.job_id for job in jobs.live() if job.audience_id == audience.audience_id]
 
 
 def audience_record(audience: Audience, current: "VersionInfo | None") -> dict[str, Any]:

@@ -26,7 +26,8 @@ from connectors.verification.policy import EXAMPLES
 from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.specs import import_spec, present_spec
+from orchestration.kinds.specs import import_spec
+from orchestration.kinds.wiring import specs
 from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
@@ -96,7 +97,7 @@ def dry_run(
 ) -> DryRun:
     """Verify and compare. Raises what verification raises about a file that cannot be read to its end."""
     known = context.audiences.find(tenant, audience)
-    base, kept = _base(context, known), ImportSpec() if known is None else present_spec(context, known)
+    base, kept = _base(context, known), ImportSpec() if known is None else specs(context).present(known)
     spec, problems = kept.changed(overrides), []
     try:
         spec = import_spec(audience, kept, overrides)

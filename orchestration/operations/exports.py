@@ -31,7 +31,7 @@ def pinned(
     context: "Context", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
 ) -> PinnedVersion:
     """A version and its files. Raises as `resolve_version`."""
-    number = resolve_version(context, audience, version=version, as_of=as_of)
+    number = resolve_version(context.versions, audience, version=version, as_of=as_of)
     info, parts = version_files(context, audience, number)
     return PinnedVersion(info=info, parts=parts)
 
@@ -45,7 +45,7 @@ def export_audience(
         return pinned(context, find(context, audience.tenant, one.audience), version=one.version)
 
     version = pinned(context, audience, version=request.version, as_of=request.moment)
-    shape = pinned_shape(context, audience.tenant, request.shape)
+    shape = pinned_shape(context.audiences, context.versions, audience.tenant, request.shape)
     order = ExportOrder(
         export_id=request.export_id,
         tenant=audience.tenant,
@@ -58,7 +58,7 @@ def export_audience(
         shape=shape_at_hand(shape, version, files),
         row_group_rows=request.row_group_rows,
     )
-    place = place_of(context, request)
+    place = place_of(request, s3=context.s3, settings=context.settings)
     return export(order, place, s3=context.s3, limits=context.duck_limits, on_rows=on_rows)
 
 
@@ -70,7 +70,7 @@ def verify_export(
     Raises `UserError` NO_MANIFEST, BAD_MANIFEST, UNKNOWN_PROFILE, BAD_PROFILES, ACCESS_DENIED; `RetriableError`
     S3_UNAVAILABLE.
     """
-    access = context.s3 if profile is None else profile_of(context, profile).access
+    access = context.s3 if profile is None else profile_of(context.settings, profile).access
     PARSERS.prepare()  # it loads while the manifest is read
     with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
         return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestration.kinds.send import import_topic
+from orchestration.kinds.topics import import_topic
 from orchestration.operations.submit import resubmit
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError, RetriableError, UserError

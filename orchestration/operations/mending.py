@@ -6,7 +6,7 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref
 from orchestration.kinds.materialised import complete
 from orchestration.kinds.receipts import make_receipt, outcome_of
-from orchestration.kinds.specs import keep_spec
+from orchestration.kinds.wiring import specs
 from orchestration.platform.clock import now_ms
 from segmentation.publishing import version_before
 from segmentation.versions import VersionInfo
@@ -24,10 +24,11 @@ def mend(context: "Context", job: Job, info: VersionInfo) -> None:
     published_ms = int(info.published_at.timestamp() * 1000)
     finished_ms = job.finished_at_ms if job.state == "READY" and job.finished_at_ms is not None else published_ms
     before = version_before(context.versions.versions(audience_ref(job)), info)
-    receipt = make_receipt(job, complete(context, job, attempt=info.attempt), info, before, finished_at_ms=finished_ms)
+    whole = complete(context.progress, job, attempt=info.attempt)
+    receipt = make_receipt(job, whole, info, before, finished_at_ms=finished_ms)
     audience = context.audiences.by_id(audience_ref(job).audience_id)
     if audience is not None and audience.state == "awaited":
-        keep_spec(context, job)
+        specs(context).keep(job)
     context.jobs.mend(
         job.job_id,
         receipt=receipt,

@@ -12,7 +12,7 @@ from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
 from orchestration.platform.clock import fresh_id, iso
-from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE
+from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, WorkflowEngine
 from schemas.errors import UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
@@ -22,6 +22,8 @@ from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
 if TYPE_CHECKING:
+    from orchestration.catalog.exports import ExportStore
+    from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.records import Export, Job
     from orchestration.context import Context
 
@@ -184,7 +186,7 @@ def run_now(context: "Context", tenant: str, name: str, now_ms: int) -> JobId:
     Raises `UserError` UNKNOWN_SCHEDULE; `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
     found, due = find(context, tenant, name), whole_second(now_ms)
-    execution = start_run(context, found, due)
+    execution = start_run(context.engine, found, due)
     while not context.schedules.started(
         found.schedule_id, seen_ms=found.next_due_ms, due_ms=due, execution=execution, next_due_ms=found.next_due_ms
     ):  # the relay has just started the run that was due
@@ -197,33 +199,33 @@ def find(context: "Context", tenant: str, name: str) -> Schedule:
     return context.schedules.get(tenant_name(tenant), schedule_name(name))
 
 
-def start_run(context: "Context", schedule: Schedule, due_ms: int) -> str:
+def start_run(engine: WorkflowEngine, schedule: Schedule, due_ms: int) -> str:
     """Start the workflow for a due time, once, however often this is called; the ARN of the execution.
 
     Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
     machine = MACHINES[schedule.kind]
     name = f"{schedule.schedule_id}-{due_ms}"
-    context.engine.start(machine, name, event_of(schedule, due_ms))
-    return context.engine.execution_arn(name, machine)
+    engine.start(machine, name, event_of(schedule, due_ms))
+    return engine.execution_arn(name, machine)
 
 
-def registered(context: "Context", schedule: Schedule, due_ms: int) -> Mapping[str, Any] | None:
+def registered(jobs: "JobStore", exports: "ExportStore", schedule: Schedule, due_ms: int) -> Mapping[str, Any] | None:
     """What the run of a due time has become: {job: id} or {export: id}; none when nothing is registered."""
     run = run_id(schedule.schedule_id, due_ms)
     if schedule.kind == "export":
-        return None if context.exports.find(run) is None else {"export": run}
-    return None if context.jobs.find(run) is None else {"job": run}
+        return None if exports.find(run) is None else {"export": run}
+    return None if jobs.find(run) is None else {"job": run}
 
 
-def schedule_record(context: "Context", schedule: Schedule) -> dict[str, Any]:
+def schedule_record(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> dict[str, Any]:
     """A schedule as plain JSON data, with the state of its last run."""
     last = None
     if schedule.last_due_ms is not None:
         last = {
             "due": iso(schedule.last_due_ms),
             "execution": schedule.last_execution,
-            **last_run(context, schedule),
+            **last_run(jobs, exports, schedule),
         }
     return {
         "schedule": schedule.schedule_id,
@@ -241,7 +243,7 @@ def schedule_record(context: "Context", schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def last_run(context: "Context", schedule: Schedule) -> dict[str, Any]:
+def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> dict[str, Any]:
     """{state, job or export, error} of the last run.
 
     The state is that of its job or export, or STARTED, REFUSED, or DUPLICATE when there was nothing new to import.
@@ -251,12 +253,12 @@ def last_run(context: "Context", schedule: Schedule) -> dict[str, Any]:
         return {"state": "REFUSED", made: None, "error": outcome["refused"]}
     run = JobId(outcome[made]) if made in outcome else None
     if schedule.kind != "export":
-        job = None if run is None else context.jobs.find(run)
+        job = None if run is None else jobs.find(run)
         if job is not None and job.job_id != run:
             return {"state": "DUPLICATE", made: job.job_id, "error": None}
         found: Job | Export | None = job
     else:
-        found = None if run is None else context.exports.find(run)
+        found = None if run is None else exports.find(run)
     if found is None:
         return {"state": "STARTED", made: None, "error": None}
     return {"state": found.state, made: run, "error": None if found.error is None else found.error.as_record()}

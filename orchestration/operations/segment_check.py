@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from connectors.lake.activity_relations import Activity, Below
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import Segment
-from orchestration.kinds.segment_meaning import Meaning, Outside, activity_of, meaning_of, outside_of, queries_of
+from orchestration.kinds.segment_meaning import Meaning, Outside
+from orchestration.kinds.wiring import meanings
 from orchestration.operations.segments import find
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC, UndecodableError
@@ -84,8 +85,8 @@ def check(
         found = _compared(context, segment, meaning, cuts, deadline, sleep)
         if only is not None:
             return found
-        everything = _below(activity_of(context, segment.tenant), cuts)
-        return replace(found, outside=outside_of(context, segment.tenant, meaning, everything))
+        everything = _below(meanings(context).activity(segment.tenant), cuts)
+        return replace(found, outside=meanings(context).outside(segment.tenant, meaning, everything))
     finally:
         _remove(context, request)  # 5
 
@@ -128,7 +129,7 @@ def _compared(
                 partition=cut.partition,
             )
     _wait_for_archive(context, cuts, deadline, sleep)  # 3
-    activity = activity_of(context, segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
+    activity = meanings(context).activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
     by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
     for cut in cuts:
         by_instant[cut.at_us].append(cut)
@@ -137,7 +138,7 @@ def _compared(
         for at_us, some in by_instant.items()
     ]
     parts = [cut.part for cut in cuts if cut.part is not None]
-    comparison = queries_of(context).compare(questions, parts, SAMPLE)
+    comparison = meanings(context).queries.compare(questions, parts, SAMPLE)
     if find(context, segment.tenant, name).segment != segment or _checked_meaning(context, segment) != meaning:  # 4
         raise RetriableError(
             "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name
@@ -162,7 +163,7 @@ def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
 def _checked_meaning(context: "Context", segment: Segment) -> Meaning:
     """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment are those of when it was paused."""
     rule = context.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
-    meaning = meaning_of(context, segment.tenant, rule)
+    meaning = meanings(context).of(segment.tenant, rule)
     if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
         raise UserError(
             "SEGMENT_PAUSED",

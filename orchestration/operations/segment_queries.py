@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.segment_queries import Explained, Mistyped, Question
 from orchestration.catalog.segment_records import NewRule
-from orchestration.kinds.segment_meaning import Outside, activity_of, meaning_of, outside_of, queries_of
+from orchestration.kinds.segment_meaning import Outside
+from orchestration.kinds.wiring import meanings
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.operations.submit import require_tenant
@@ -48,8 +49,8 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
     draft = "draft "  # no segment can be called so
     rules = {**context.segments.rules(tenant_), draft: new.rule}
     check_members(draft, rules, {audience.name for audience in context.audiences.all(tenant_)}, new.written)
-    meaning = meaning_of(context, tenant_, new.rule)
-    queries, activity, at = queries_of(context), activity_of(context, tenant_), datetime.now(UTC)
+    meaning = meanings(context).of(tenant_, new.rule)
+    queries, activity, at = meanings(context).queries, meanings(context).activity(tenant_), datetime.now(UTC)
     question = meaning.question(activity)
     members = queries.count(question, at)
     events, attributes = queries.unseen(question)
@@ -60,7 +61,7 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
         unseen_attributes=tuple(attributes),
         mistyped=tuple(queries.mistyped(question)),
         paused=meaning.paused,
-        outside=outside_of(context, tenant_, meaning, activity),
+        outside=meanings(context).outside(tenant_, meaning, activity),
     )
 
 
@@ -71,8 +72,8 @@ def unseen(
 
     By what is archived.
     """
-    question = Question(rule=rule, activity=activity_of(context, tenant_name(tenant)), segments={}, audiences={})
-    queries = queries_of(context)
+    question = Question(rule=rule, activity=meanings(context).activity(tenant_name(tenant)), segments={}, audiences={})
+    queries = meanings(context).queries
     events, attributes = queries.unseen(question)
     return tuple(events), tuple(attributes), tuple(queries.mistyped(question))
 
@@ -86,7 +87,7 @@ def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
         return ()
     require_services(context.settings, "object store")
     tenant_ = tenant_name(tenant)
-    return outside_of(context, tenant_, meaning_of(context, tenant_, rule))
+    return meanings(context).outside(tenant_, meanings(context).of(tenant_, rule))
 
 
 def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:
@@ -98,9 +99,9 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
     """
     standing = find(context, tenant, name)
     segment = standing.segment
-    meaning = meaning_of(context, segment.tenant, standing.rule.parsed)
+    meaning = meanings(context).of(segment.tenant, standing.rule.parsed)
     at = as_of or datetime.now(UTC)
-    queries, question = queries_of(context), meaning.question(activity_of(context, segment.tenant))
+    queries, question = meanings(context).queries, meaning.question(meanings(context).activity(segment.tenant))
     found = queries.explain(question, at, user_id)
     audiences = queries.audiences_of(question, user_id) if found is None else ()
     if found is None and not audiences:

@@ -35,7 +35,7 @@ def snapshot(
     if at_ms is not None and at_ms < now:
         raise UserError("BAD_TIME", "workers know who is in a segment now, and not who was", at_ms=at_ms)
     check_time(at_ms, now)
-    current_rule(context, tenant_, segment)
+    current_rule(context.segments, tenant_, segment)
     request = SnapshotRequest(
         job_id=fresh_id(),
         tenant=tenant_,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_source
-from orchestration.kinds.specs import activity_import_spec, present_spec
+from orchestration.kinds.wiring import specs
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.activity_columns import is_fixed
@@ -168,9 +168,9 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False, with_audien
 def _settings_of(context: "Context", job: "Job") -> ImportSpec | None:
     """What an import of the job's file would be read by if nothing were said of it; none without an audience."""
     if job.kind != "audience":
-        return activity_import_spec(context, job.tenant, job.kind, {})
+        return specs(context).of_activity(job.tenant, job.kind, {})
     audience = context.audiences.find(job.tenant, job.audience)
-    return None if audience is None else present_spec(context, audience)
+    return None if audience is None else specs(context).present(audience)
 
 
 def _asked_spec(job: "Job") -> ImportSpec:

@@ -19,7 +19,7 @@ class StagePlaces:
 
 
 def places_of(work: Work, settings: Settings) -> StagePlaces:
-    """By the file, and by the members that building merges and publishing reads (`kinds.view`)."""
+    """By the file, and by the members that building merges and publishing reads (`kinds.records`)."""
     by_file = place_of(settings, work.bytes)
     return StagePlaces(
         verify=by_file,

@@ -11,7 +11,7 @@ import pytest
 
 from orchestration.context import Context
 from orchestration.kinds.events import ImportRequest
-from orchestration.kinds.register import register_import
+from orchestration.kinds.wiring import register
 from orchestration.local import stack as local_stack
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
@@ -127,7 +127,7 @@ def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_erro
         request = ImportRequest(job_id=fresh_id(), tenant="default", audience=what, bucket=bucket, key=key)
         # The first step of the workflow, as if it had pinned the object before: it has no more to do in the workflow.
         with patch.object(context.objects, "pin", return_value=pinned):
-            register_import(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
+            register(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
         start(context, request)
         jobs[what] = request
     for (what, request), code in zip(jobs.items(), ("SOURCE_CHANGED", "SOURCE_GONE"), strict=True):

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 def last_of(context: Context, name: str) -> Any:
     """What became of the last run; none before the first."""
-    return schedule_record(context, find(context, "default", name))["last"]
+    return schedule_record(context.jobs, context.exports, find(context, "default", name))["last"]
 
 
 def finished_job(muster: Muster, context: Context, name: str) -> str:

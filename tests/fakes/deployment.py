@@ -269,7 +269,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         "orchestration.kinds.send.KafkaBacklog",
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
-    monkeypatch.setattr("orchestration.kinds.send.archived_log", lambda _, topic: archive.log(topic))
+    monkeypatch.setattr("orchestration.kinds.send.archived_log", lambda _, __, topic: archive.log(topic))
     for module in ("orchestration.kinds.send", "orchestration.control.archived"):
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))

@@ -1,5 +1,6 @@
 """`VersionStore` in memory: the same rules on a dictionary, for tests of what stands above it."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -49,16 +50,24 @@ class _Audience:
 
 
 class InMemoryVersionStore:
-    """One process, no files of its own: `read` gives the rows of a part (none = parts are believed)."""
+    """One process, no files of its own: `read` gives the rows of a part (none = parts are believed).
+
+    Threads publish one after the other, as conditional commits do.
+    """
 
     def __init__(self, read: ReadPart | None = None) -> None:
         self._read = read
+        self._committing = threading.Lock()
         self._audiences: dict[JobId, _Audience] = {}
         self._dropped: set[JobId] = set()
         self._held: set[tuple[JobId, Version, JobId]] = set()
 
     def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
         """See `VersionStore.publish`."""
+        with self._committing:
+            return self._publish(request, on_rows)
+
+    def _publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None) -> PublishOutcome:
         check_request(request)
         history = self._history(request.audience)
         if outcome := decide(history, request):

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from connectors.lake.archive import ActivityArchive
 from orchestration.context import Context
-from orchestration.control import archiving
-from orchestration.control.archiving import ArchiveConsumer
+from orchestration.control import archiving, wiring
 from orchestration.control.sending import RelayProducer
 from orchestration.platform.settings import Settings
 from streams.counters import Counters
@@ -32,7 +31,7 @@ def main(point: str) -> None:
 
     setattr(whom, name, call)
     vars(archiving)["GATHER_S"] = QUICK_S
-    consumer = ArchiveConsumer(Context(Settings.load()), threading.Event(), Counters())
+    consumer = wiring.archive_consumer(Context(Settings.load()), threading.Event(), Counters())
     consumer._told_ms = 2**62  # of the ends that are told again it is not to die
     consumer.run()
 

@@ -22,9 +22,7 @@ from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
-from orchestration.control.activations import Activations
-from orchestration.control.archiving import ArchiveConsumer
-from orchestration.control.segment_status import status_fold
+from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError
@@ -163,11 +161,14 @@ def sizes(members: Members) -> Counter[str]:
 def relay_of_segments(context: Context) -> Iterator[None]:
     """The threads of the relay that workers of segments live with: rules go out, sizes and the archive come back."""
     stop = threading.Event()
-    consumers = (status_fold(context, stop, threading.Event()), ArchiveConsumer(context, stop, Counters()))
+    consumers = (
+        wiring.segment_status(context, stop, threading.Event()),
+        wiring.archive_consumer(context, stop, Counters()),
+    )
     threads = [threading.Thread(target=consumer.run) for consumer in consumers]
     for thread in threads:
         thread.start()
-    Activations(context).lane().start(stop)
+    wiring.activations(context).lane().start(stop)
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from orchestration.catalog.tables import jobs as job_table
 from orchestration.catalog.tables import partition_progress
 from orchestration.context import Context
 from orchestration.kinds.materialised import as_row
-from orchestration.kinds.publish import publish
+from orchestration.kinds.wiring import kind_of
 from orchestration.operations import audiences as operations
 from orchestration.operations.findings import Finding
 from orchestration.operations.fsck import SETTLE_MS, fsck
@@ -105,7 +105,8 @@ class Deployment:
     def published(self, *members: str) -> Job:
         """A job that is READY with its version."""
         job_id = self.verified(*members)
-        publish(self.context, job_id)
+        job = self.context.jobs.get(job_id)
+        kind_of(self.context, job).publish(job)
         job = self.context.jobs.get(job_id)
         assert job.state == "READY"
         return job
@@ -232,7 +233,14 @@ def test_a_ready_job_whose_version_is_not_in_the_lake_is_named(deployment: Deplo
 def test_versions_that_have_expired_are_not_missing(deployment: Deployment) -> None:
     for members in (("ann",), ("ann", "bob"), ("bob",)):
         deployment.published(*members)
-    gone = operations.expire(deployment.context, deployment.audience, versions=1, days=0)
+    gone = operations.expire(
+        deployment.context.audiences,
+        deployment.context.jobs,
+        deployment.context.versions,
+        deployment.audience,
+        versions=1,
+        days=0,
+    )
     assert gone.versions == (1, 2)
     assert {code: f for code, f in deployment.found().items() if f.severity == "wrong"} == {}
 
@@ -243,12 +251,16 @@ def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: De
         deployment.published(*members)
     operations.pin(context, audience, 1)
     operations.pin(context, audience, 1)
-    assert operations.expire(context, audience, versions=1, days=0).versions == (2, 3)
+    assert operations.expire(
+        context.audiences, context.jobs, context.versions, audience, versions=1, days=0
+    ).versions == (2, 3)
     assert [v.version for v in context.versions.versions(ref)] == [1, 4]
     assert fsck(context).wrong == 0
     assert operations.unpin(context, audience, 1) is True
     assert operations.unpin(context, audience, 1) is False
-    assert operations.expire(context, audience, versions=1, days=0).versions == (1,)
+    assert operations.expire(
+        context.audiences, context.jobs, context.versions, audience, versions=1, days=0
+    ).versions == (1,)
 
 
 def test_a_version_that_is_not_there_cannot_be_pinned(deployment: Deployment) -> None:
@@ -348,7 +360,9 @@ def test_retention_of_the_audience_is_the_default_of_expiry(deployment: Deployme
     context, audience = deployment.context, deployment.audience
     context.audiences.configure(audience.audience_id, spec=audience.spec, retention=Retention(versions=2, days=0))
     configured = context.audiences.get(TENANT, audience.name)
-    assert operations.expire(context, configured, versions=None, days=None).versions == (1,)
+    assert operations.expire(
+        context.audiences, context.jobs, context.versions, configured, versions=None, days=None
+    ).versions == (1,)
 
 
 def archived(deployment: Deployment, s3: S3Access) -> tuple[Bucket, list[str]]:

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
-from orchestration.control import table
+from orchestration.control import table, wiring
 from tests.simulation.building import build_version, compare, part_rows
 from tests.simulation.catalog import required
 from tests.simulation.log import Backlog, Consumer, Producer
@@ -132,16 +132,13 @@ def patched() -> Iterator[Holder]:
         "orchestration.kinds.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
         "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
         # what only tells people: a report that is not written, and a mail that is not sent, decide nothing
-        "orchestration.kinds.verify.StageReport": Idle,
-        "orchestration.kinds.send.StageReport": Idle,
-        "orchestration.kinds.build.StageReport": Idle,
-        "orchestration.kinds.publish.StageReport": Idle,
+        "orchestration.kinds.records.StageReport": Idle,
         "orchestration.notifications.notices.Notices.of_job": lambda *_: [],
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the relay that imports do not need
     }
     for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "Expiry"):
-        replaced[f"{table.__name__}.{name}"] = Idle
+        replaced[f"{wiring.__name__}.{name}"] = Idle
     replaced[f"{table.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
     with ExitStack() as stack:
         disabled = logging.root.manager.disable

@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestration.context import Context
-from orchestration.control.progress import progress_fold
+from orchestration.control import wiring
 from orchestration.control.table import jobs_lane
 from tests.simulation.kernel import Kernel, Process
 
@@ -36,5 +36,5 @@ def run_relay(context: Context, kernel: Kernel) -> None:
     stop: Any = Event(kernel)
     changed: Any = Event(kernel)
     process: Process = kernel.process
-    kernel.spawn(process, "progress", progress_fold(context, stop, changed).run)
+    kernel.spawn(process, "progress", wiring.progress(context, stop, changed).run)
     jobs_lane(context).run(stop, changed)

@@ -4,32 +4,34 @@ import logging
 
 from connectors.sinks.destinations import Destination
 from connectors.sinks.exporting import file_stem, manifest_of
+from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
-from orchestration.context import Context
 from orchestration.kinds.export.places import place_of, request_of
 from orchestration.kinds.export.topics import abort, is_topic
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME
+from segmentation.versions import VersionStore
 
 _log = logging.getLogger(__name__)
 
 
-def clean_up(context: Context, export: Export) -> None:
+def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: Settings) -> None:
     """Release its versions, and remove its files unless it is READY. Raises `RetriableError`; repeating is harmless."""
     for audience in {held.audience for held in export.held}:
-        context.versions.release(audience, export.job_id)
+        versions.release(audience, export.job_id)
     if export.state == "READY" or not export.held:
         return
     request = request_of(export)
     if is_topic(request):
         try:
-            abort(context, export, request)
+            abort(settings.kafka_bootstrap, export, request)
         except UserError as exc:  # the topic refuses, as it may have done before
             _log.warning("receivers of export %s were not told that it has ended: %s", export.job_id, exc)
         return
     stem = file_stem(export.audience, export.held[0].version, export.job_id)
     try:
-        place = place_of(context, request)
+        place = place_of(request, s3=s3, settings=settings)
         if _may_be_whole(export, place):
             _log.warning(
                 "files of export %s stay: its manifest may be there, though it is %s", export.job_id, export.state

@@ -5,43 +5,44 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.sinks.exporting import GroupWritten, finish, manifest_of
+from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export, ExportGroup, JobError
-from orchestration.context import Context
 from orchestration.kinds.export import topics
 from orchestration.kinds.export.clean_up import clean_up
 from orchestration.kinds.export.places import order_of, place_of, request_of
 from orchestration.kinds.export.topics import is_topic
-from orchestration.kinds.export.view import export_view
-from orchestration.kinds.view import View
+from orchestration.kinds.records import ExportRecords, View
 from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import JobId
 from schemas.manifest import MANIFEST_NAME, Manifest
+from segmentation.versions import VersionStore
 
 _log = logging.getLogger(__name__)
 
 
-def finish_export(context: Context, export_id: JobId) -> View:
+def finish_export(export_id: JobId, *, records: ExportRecords, versions: VersionStore, s3: S3Access) -> View:
     """WRITING -> FINISHING -> READY, or FAILED where the manifest is refused.
 
     Raises the `UserError` or `FatalError` of a group that was given up.
     """
-    export = context.exports.get(export_id)
+    export = records.exports.get(export_id)
     if export.state not in {"WRITING", "FINISHING"}:
-        return export_view(context, export)
-    groups = context.exports.groups(export_id)
+        return records.view(export)
+    groups = records.exports.groups(export_id)
     if export.state == "WRITING":
         _require_all(groups)
-        _, export = context.exports.move(export_id, "FINISHING", now_ms=now_ms(), only_from={"WRITING"})
+        _, export = records.exports.move(export_id, "FINISHING", now_ms=now_ms(), only_from={"WRITING"})
         if export.state != "FINISHING":
-            return export_view(context, export)  # cancelled between our look and our move
-    records = [group.record for group in groups if group.record is not None]
+            return records.view(export)  # cancelled between our look and our move
+    written = [group.record for group in groups if group.record is not None]
     try:
-        outcome = _finish(context, export, records)
+        outcome = _finish(export, written, versions=versions, s3=s3, settings=records.settings)
     except (UserError, FatalError) as exc:
-        _, export = context.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), uncommitted=True)
-        return export_view(context, export)
-    _, export = context.exports.move(
+        _, export = records.exports.fail(export_id, JobError.of(exc), now_ms=now_ms(), uncommitted=True)
+        return records.view(export)
+    _, export = records.exports.move(
         export_id,
         "READY",
         now_ms=now_ms(),
@@ -50,23 +51,25 @@ def finish_export(context: Context, export_id: JobId) -> View:
         outcome=outcome,
     )
     try:
-        clean_up(context, export)
+        clean_up(export, versions=versions, s3=s3, settings=records.settings)
     except MusterError as exc:  # the sweeper does it
         _log.warning("what export %s holds was not released: %s", export_id, exc)
-    return export_view(context, export)
+    return records.view(export)
 
 
-def _finish(context: Context, export: Export, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def _finish(
+    export: Export, written: Sequence[Mapping[str, Any]], *, versions: VersionStore, s3: S3Access, settings: Settings
+) -> dict[str, object]:
     request = request_of(export)
     if is_topic(request):
-        return topics.finish(context, export, request, order_of(context, export, request), records)
-    place = place_of(context, request)
+        return topics.finish(settings.kafka_bootstrap, export, request, order_of(versions, export, request), written)
+    place = place_of(request, s3=s3, settings=settings)
     found = place.manifest()
     # An earlier try may have died before it could say so: from then on nothing is asked that may be gone by now.
     manifest = None if found is None else manifest_of(export.job_id, found)
     if manifest is None:
-        order = order_of(context, export, request)
-        manifest = finish(order, [GroupWritten.from_record(record) for record in records], place)
+        order = order_of(versions, export, request)
+        manifest = finish(order, [GroupWritten.from_record(record) for record in written], place)
     return _outcome(manifest, place.uri(MANIFEST_NAME))
 
 

@@ -9,7 +9,7 @@ import threading
 from types import TracebackType
 from typing import Final, Self
 
-from orchestration.context import Context
+from orchestration.catalog.exports import ExportStore
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError
 from schemas.ids import JobId
@@ -25,8 +25,8 @@ class WritingStopped(Exception):  # noqa: N818  # no error: nobody did anything 
 class Heart:
     """Beats for one group while it is used as a context manager."""
 
-    def __init__(self, context: Context, export_id: JobId, number: int, execution: str) -> None:
-        self._context = context
+    def __init__(self, exports: ExportStore, export_id: JobId, number: int, execution: str) -> None:
+        self._exports = exports
         self._export_id = export_id
         self._number = number
         self._execution = execution
@@ -54,9 +54,9 @@ class Heart:
     def _run(self) -> None:
         while not self._end.wait(BEAT_S):
             try:
-                export = self._context.exports.get(self._export_id)
+                export = self._exports.get(self._export_id)
                 self._lost = export.state != "WRITING" or export.execution != self._execution
-                self._context.exports.set_group(self._export_id, self._number, rows=self._rows, beat_at_ms=now_ms())
+                self._exports.set_group(self._export_id, self._number, rows=self._rows, beat_at_ms=now_ms())
             except RetriableError as exc:  # the catalog is away: the work goes on
                 _log.warning(
                     "group %d of export %s could not tell how far it is: %s", self._number, self._export_id, exc

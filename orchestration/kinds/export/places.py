@@ -12,7 +12,6 @@ from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.topic_export import SCHEME, topic_of
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export, Held
-from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.export.shapes import shape_at_hand
 from orchestration.platform.clock import iso
@@ -21,6 +20,7 @@ from schemas.errors import FatalError, UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, s3_uri, split_s3_uri
 from schemas.manifest import ExportFormat
+from segmentation.versions import VersionStore
 
 S3: Final = "s3://"
 
@@ -57,13 +57,13 @@ def request_of(export: Export) -> ExportRequest:
     return ExportRequest.from_record(export.request)
 
 
-def place_of(context: Context, request: ExportRequest) -> Destination:
+def place_of(request: ExportRequest, *, s3: S3Access, settings: Settings) -> Destination:
     """Where its files go. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
-    profile = None if request.profile is None else profile_of(context, request.profile)
-    access = context.s3 if profile is None else profile.access
-    if request.to.startswith(S3) and _store(access) == _store(context.s3):
-        require_export_prefix(context.settings, request.to)
-    return destination(request.to, context.s3, profile)
+    profile = None if request.profile is None else profile_of(settings, request.profile)
+    access = s3 if profile is None else profile.access
+    if request.to.startswith(S3) and _store(access) == _store(s3):
+        require_export_prefix(settings, request.to)
+    return destination(request.to, s3, profile)
 
 
 def require_export_prefix(settings: Settings, to: str) -> None:
@@ -97,17 +97,17 @@ def _store(access: S3Access) -> str:
     return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else access.endpoint.rstrip("/")
 
 
-def profile_of(context: Context, name: str) -> DestinationProfile:
+def profile_of(settings: Settings, name: str) -> DestinationProfile:
     """A profile by its name; its secrets are read when it is used, and kept nowhere. Raises as `load_profile`."""
-    return load_profile(context.settings.destinations_file, name, os.environ)
+    return load_profile(settings.destinations_file, name, os.environ)
 
 
-def order_of(context: Context, export: Export, request: ExportRequest) -> ExportOrder:
+def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> ExportOrder:
     """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
     if not export.held:
         raise FatalError("NOTHING_HELD", f"export {export.job_id} holds no version", job=export.job_id)
     own = export.held[: 1 if request.delta_from is None else 2]
-    pinned = [_pinned(context, export, held) for held in own]
+    pinned = [_pinned(versions, export, held) for held in own]
     others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))
     return ExportOrder(
         export_id=export.job_id,
@@ -118,11 +118,11 @@ def order_of(context: Context, export: Export, request: ExportRequest) -> Export
         format=request.format,
         created_at=iso(export.created_at_ms),
         target_bytes=request.target_bytes,
-        shape=shape_at_hand(request.shape, pinned[0], lambda one: _pinned(context, export, others[one])),
+        shape=shape_at_hand(request.shape, pinned[0], lambda one: _pinned(versions, export, others[one])),
         row_group_rows=request.row_group_rows,
     )
 
 
-def _pinned(context: Context, export: Export, held: Held) -> PinnedVersion:
-    info, parts = context.versions.held(held.audience, held.version, export.job_id)
+def _pinned(versions: VersionStore, export: Export, held: Held) -> PinnedVersion:
+    info, parts = versions.held(held.audience, held.version, export.job_id)
     return PinnedVersion(info=info, parts=tuple(parts))

@@ -1,35 +1,36 @@
 """PlanExport: hold the versions, look at the destination, and cut the work into groups."""
 
 from connectors.sinks.exporting import require_free
+from connectors.storage.access import S3Access
+from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
-from orchestration.context import Context
 from orchestration.kinds.export.places import order_of, place_of, request_of
 from orchestration.kinds.export.topics import begin, is_topic
-from orchestration.kinds.export.view import GROUPS_MAX, export_view
-from orchestration.kinds.view import View
+from orchestration.kinds.records import GROUPS_MAX, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId
+from segmentation.versions import VersionStore
 
 
-def plan_export(context: Context, export_id: JobId) -> View:
+def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionStore, s3: S3Access) -> View:
     """REGISTERED -> WRITING.
 
     Raises `UserError` NO_SUCH_VERSION, AUDIENCE_DELETED, SCHEMA_MISMATCH, DESTINATION_EXISTS, DESTINATION_BUSY,
     DESTINATION_NOT_WRITABLE, TOO_MANY_GROUPS; of a topic, as `topics.begin`.
     """
-    export = context.exports.get(export_id)
+    export = records.exports.get(export_id)
     if export.state != "REGISTERED":
-        return export_view(context, export)
+        return records.view(export)
     for held in export.held:
-        context.versions.hold(held.audience, held.version, export_id)
+        versions.hold(held.audience, held.version, export_id)
     request = request_of(export)
-    order = order_of(context, export, request)
+    order = order_of(versions, export, request)
     if is_topic(request):
-        begin(context, export, request, order)
+        begin(records.exports, records.settings.kafka_bootstrap, export, request, order)
     else:
-        _require_alone(context, export)
-        require_free(order, place_of(context, request))
+        _require_alone(records.exports, export)
+        require_free(order, place_of(request, s3=s3, settings=records.settings))
     groups = order.groups()
     if len(groups) > GROUPS_MAX:
         raise UserError(
@@ -37,16 +38,16 @@ def plan_export(context: Context, export_id: JobId) -> View:
             f"the version would be read in {len(groups)} groups, more than {GROUPS_MAX}; ask for larger files",
             groups=len(groups),
         )
-    context.exports.plan(export_id, [(order.bytes_of(group), group.expected_rows) for group in groups])
+    records.exports.plan(export_id, [(order.bytes_of(group), group.expected_rows) for group in groups])
     cause = f"version {order.version.info.version} in {len(groups)} groups"
-    _, export = context.exports.move(export_id, "WRITING", now_ms=now_ms(), cause=cause, only_from={"REGISTERED"})
-    return export_view(context, export)
+    _, export = records.exports.move(export_id, "WRITING", now_ms=now_ms(), cause=cause, only_from={"REGISTERED"})
+    return records.view(export)
 
 
-def _require_alone(context: Context, export: Export) -> None:
+def _require_alone(exports: ExportStore, export: Export) -> None:
     """An export to the same place that began earlier will be there first: no need to write all of this one."""
     to = _place(export)
-    for other in context.exports.live():
+    for other in exports.live():
         if other.job_id < export.job_id and other.state != "REGISTERED" and _place(other) == to:
             raise UserError(
                 "DESTINATION_BUSY",

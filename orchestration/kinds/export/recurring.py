@@ -4,18 +4,20 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
 from orchestration.kinds.scheduled import resolve
 from schemas.errors import UserError
 from schemas.ids import JobId, Version, audience_name, tenant_name
+from segmentation.versions import VersionStore
 
 SINCE_LAST: Final = "last"
 """`delta_from` of a recurring export: what has changed since its last export that is READY."""
 _log = logging.getLogger(__name__)
 
 
-def of_schedule(context: Context, event: object) -> object:
+def of_schedule(event: object, *, exports: ExportStore, audiences: AudienceStore, versions: VersionStore) -> object:
     """The event with a definite request, where a schedule has sent it; any other one as it is.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
@@ -25,28 +27,35 @@ def of_schedule(context: Context, event: object) -> object:
         return event
     request = {**definite["export"], "schedule": occasion.schedule_id}
     if request.get("delta_from") == SINCE_LAST:
-        request["delta_from"] = _last(context, request, occasion.schedule_id)
+        request["delta_from"] = _last(
+            request, occasion.schedule_id, exports=exports, audiences=audiences, versions=versions
+        )
     return {"export": request}
 
 
-def _last(context: Context, request: Mapping[str, object], schedule_id: JobId) -> Version | None:
+def _last(
+    request: Mapping[str, object],
+    schedule_id: JobId,
+    *,
+    exports: ExportStore,
+    audiences: AudienceStore,
+    versions: VersionStore,
+) -> Version | None:
     """The version to begin from; none for a whole export.
 
     It is whole the first time, and where the version is not kept any more or has other columns: a schedule that cannot
     begin where it stopped must not fail for good. The manifest tells which it is.
     """
     try:
-        audience = context.audiences.get(
-            tenant_name(str(request.get("tenant"))), audience_name(str(request.get("audience")))
-        )
+        audience = audiences.get(tenant_name(str(request.get("tenant"))), audience_name(str(request.get("audience"))))
     except UserError:
         return None  # the registration says what is wrong
     ref = ref_of(audience)
-    last, current = context.exports.last_version(schedule_id, audience.audience_id), context.versions.current(ref)
+    last, current = exports.last_version(schedule_id, audience.audience_id), versions.current(ref)
     if last is None or current is None:
         return None
     try:
-        comparable = context.versions.version(ref, last).row_schema == current.row_schema
+        comparable = versions.version(ref, last).row_schema == current.row_schema
     except UserError as exc:
         _log.warning("an export of schedule %s is whole: %s", schedule_id, exc)
         return None

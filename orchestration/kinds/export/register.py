@@ -1,53 +1,62 @@
 """RegisterExport: which version of what goes where, decided once."""
 
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
 from orchestration.catalog.records import Held, JobError, NewExport
 from orchestration.catalog.references import ref_of
-from orchestration.context import Context
 from orchestration.kinds.export.places import check_request
 from orchestration.kinds.export.recurring import of_schedule
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
 from orchestration.kinds.export.versions import resolve_version
-from orchestration.kinds.export.view import export_view
-from orchestration.kinds.view import NOT_MINE, View
+from orchestration.kinds.records import NOT_MINE, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import Version, audience_name, tenant_name
+from segmentation.versions import VersionStore
 
 
-def register_export(context: Context, event: object, execution: str) -> View:
+def register_export(
+    event: object,
+    execution: str,
+    *,
+    records: ExportRecords,
+    audiences: AudienceStore,
+    versions: VersionStore,
+    audit: AuditTrail,
+) -> View:
     """Register the export that an event asks for; returns the view of the one that goes on in this execution.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for what cannot be read, and UNKNOWN_EXPORT. Any other
     user error ends in a FAILED export, which whoever asked for it sees, not in an exception.
     """
-    if (known := context.exports.of_execution(execution)) is not None:
-        return export_view(context, known)  # this very call got through before, or the sweeper has given it to us
-    request = read_export(of_schedule(context, event))
+    if (known := records.exports.of_execution(execution)) is not None:
+        return records.view(known)  # this very call got through before, or the sweeper has given it to us
+    request = read_export(of_schedule(event, exports=records.exports, audiences=audiences, versions=versions))
     if not isinstance(request, ExportRequest):
-        return export_view(context, context.exports.get(request), state=NOT_MINE)
+        return records.view(records.exports.get(request), state=NOT_MINE)
     refused = None
     try:
-        new = _new_export(context, request, execution)
+        new = _new_export(audiences, versions, request, execution)
     except UserError as exc:
         new, refused = _refused_export(request, execution), JobError.of(exc)
-    export = context.exports.register(new, refused=refused)
+    export = records.exports.register(new, refused=refused)
     if request.schedule is not None and request.retry_of is None and export.execution == execution:
         made = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"
-        record(context.audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=made)
-    return export_view(context, export, state=None if export.execution == execution else NOT_MINE)
+        record(audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=made)
+    return records.view(export, state=None if export.execution == execution else NOT_MINE)
 
 
-def _new_export(context: Context, request: ExportRequest, execution: str) -> NewExport:
+def _new_export(audiences: AudienceStore, versions: VersionStore, request: ExportRequest, execution: str) -> NewExport:
     check_request(request)
-    audience = context.audiences.get(tenant_name(request.tenant), audience_name(request.audience))
-    version = resolve_version(context, audience, version=request.version, as_of=request.moment)
+    audience = audiences.get(tenant_name(request.tenant), audience_name(request.audience))
+    version = resolve_version(versions, audience, version=request.version, as_of=request.moment)
     own = [version] if request.delta_from is None else [version, Version(request.delta_from)]
-    shape = pinned_shape(context, audience.tenant, request.shape)
+    shape = pinned_shape(audiences, versions, audience.tenant, request.shape)
     others = [
-        Held(audience=ref_of(context.audiences.get(audience.tenant, one.audience)), version=one.version)
+        Held(audience=ref_of(audiences.get(audience.tenant, one.audience)), version=one.version)
         for one in shape.others
         if one.version is not None
     ]

@@ -11,18 +11,19 @@ from schemas.export_shape import AudienceVersion, ExportShape
 from schemas.ids import tenant_name
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from orchestration.catalog.audiences import AudienceStore
+    from segmentation.versions import VersionStore
 
 
-def pinned_shape(context: "Context", tenant: str, shape: ExportShape) -> ExportShape:
+def pinned_shape(audiences: "AudienceStore", versions: "VersionStore", tenant: str, shape: ExportShape) -> ExportShape:
     """With a version for every other audience, the current one where none is named: a repeat has to take the same.
 
     All are audiences of `tenant`. Raises `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_SUCH_VERSION.
     """
 
     def pin(one: AudienceVersion) -> AudienceVersion:
-        audience = context.audiences.get(tenant_name(tenant), one.audience)
-        return replace(one, version=resolve_version(context, audience, version=one.version))
+        audience = audiences.get(tenant_name(tenant), one.audience)
+        return replace(one, version=resolve_version(versions, audience, version=one.version))
 
     return shape.pinned(pin)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from connectors.lake.faults import lake_faults
+from connectors.lake.limits import DuckLimits
 from connectors.publishing.ports import TopicLog
 from connectors.sinks import kafka_topic
 from connectors.sinks.exporting import ExportOrder
@@ -18,8 +19,9 @@ from connectors.sinks.selection import Group
 from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
+from connectors.storage.access import S3Access
+from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
-from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from schemas.digest import Digest
 from schemas.errors import FatalError
@@ -33,36 +35,37 @@ def is_topic(request: ExportRequest) -> bool:
     return request.to.startswith(SCHEME)
 
 
-def begin(context: Context, export: Export, request: ExportRequest, order: ExportOrder) -> None:
+def begin(exports: ExportStore, bootstrap: str, export: Export, request: ExportRequest, order: ExportOrder) -> None:
     """Freeze the topic's partitions and send start markers. Raises as `kafka_topic.start`."""
-    log = _log(context, request)
+    log = _log(bootstrap, request)
     partitions = export.topic_partitions or partitions_of(log)
-    context.exports.put(export.job_id, topic_partitions=partitions)
+    exports.put(export.job_id, topic_partitions=partitions)
     kafka_topic.start(_topic_export(export, order, partitions), log)
 
 
 def send(
-    context: Context,
+    bootstrap: str,
     export: Export,
     request: ExportRequest,
     order: ExportOrder,
     group: Group,
+    *,
+    s3: S3Access,
+    limits: DuckLimits,
     on_rows: Callable[[int], None],
 ) -> GroupSent:
     """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reading the lake does."""
     accounts: list[Account] = []
-    found = taken_rows(
-        order.taken, group, s3=context.s3, limits=context.duck_limits, accounts=accounts, stages=Stages()
-    )
+    found = taken_rows(order.taken, group, s3=s3, limits=limits, accounts=accounts, stages=Stages())
     with lake_faults("exporting"), closing(found) as rows:
         sent = kafka_topic.send_group(
-            _frozen(export, order), _log(context, request), group=group.number, rows=rows, on_rows=on_rows
+            _frozen(export, order), _log(bootstrap, request), group=group.number, rows=rows, on_rows=on_rows
         )
     return replace(sent, accounts=tuple(accounts))
 
 
 def finish(
-    context: Context,
+    bootstrap: str,
     export: Export,
     request: ExportRequest,
     order: ExportOrder,
@@ -79,7 +82,7 @@ def finish(
         raise FatalError(
             "EXPORT_MISMATCH", f"version {version.version} was not exported: {fault}", version=version.version
         )
-    kafka_topic.end(topic_export, _log(context, request), groups)
+    kafka_topic.end(topic_export, _log(bootstrap, request), groups)
     return {
         "topic": topic_of(request.to),
         "manifest": None,
@@ -92,11 +95,11 @@ def finish(
     }
 
 
-def abort(context: Context, export: Export, request: ExportRequest) -> None:
+def abort(bootstrap: str, export: Export, request: ExportRequest) -> None:
     """Tell receivers that the end will not come, where a start may have been sent. Raises as `kafka_topic.abort`."""
     if export.topic_partitions is None:
         return
-    log = open_topic(context.settings.kafka_bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
+    log = open_topic(bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
     attempt = ExportAttempt(export_id=export.job_id, partitions=export.topic_partitions)
     kafka_topic.abort(attempt, log, reason=export.state)
 
@@ -110,8 +113,8 @@ def _fault(order: ExportOrder, sent: Mapping[Change | None, Digest], selection: 
     return None if found == version else f"the chunks come to {found}, its digest is {version}"
 
 
-def _log(context: Context, request: ExportRequest) -> TopicLog:
-    return open_topic(context.settings.kafka_bootstrap, topic_of(request.to))
+def _log(bootstrap: str, request: ExportRequest) -> TopicLog:
+    return open_topic(bootstrap, topic_of(request.to))
 
 
 def _frozen(export: Export, order: ExportOrder) -> TopicExport:

@@ -9,11 +9,11 @@ from schemas.ids import Version
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
-    from orchestration.context import Context
+    from segmentation.versions import VersionStore
 
 
 def resolve_version(
-    context: "Context", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
+    versions: "VersionStore", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
 ) -> Version:
     """A version by its number, the one that was current at a time (aware), or the current one.
 
@@ -21,9 +21,9 @@ def resolve_version(
     """
     ref = ref_of(audience)
     if version is not None:
-        return context.versions.version(ref, Version(version)).version
+        return versions.version(ref, Version(version)).version
     if as_of is not None:
-        known = {info.version: info for info in context.versions.versions(ref)}
+        known = {info.version: info for info in versions.versions(ref)}
         found = max((info.version for info in known.values() if info.published_at <= as_of), default=None)
         # Where a version is kept that somebody holds, the next one may have been current then, and be forgotten.
         if found is None or (found != max(known) and found + 1 not in known):
@@ -33,7 +33,7 @@ def resolve_version(
                 audience=audience.name,
             )
         return found
-    current = context.versions.current(ref)
+    current = versions.current(ref)
     if current is None:
         raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
     return current.version

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job, PartitionProgress
-from orchestration.context import Context
+from orchestration.kinds.builds import CutAsked
 from orchestration.kinds.materialised import as_row, from_row
-from orchestration.kinds.snapshot.ask import asked_of
 from schemas.segment_messages import SegmentCut
 from segmentation.completion import Completion
 from segmentation.cuts import announcement, cut_completion
@@ -16,32 +17,32 @@ PLACE: Final = ("at_us", "events", "profiles", "activations", "changes", "genera
 """What a cut says of where it was made: the offsets that it takes in, and whose changes follow from where on."""
 
 
-def put_cuts(context: Context, cuts: Iterable[SegmentCut], now_ms: int) -> None:
+def put_cuts(jobs: JobStore, progress: ProgressStore, cuts: Iterable[SegmentCut], now_ms: int) -> None:
     """Keep what answers a snapshot that waits; of a partition the first answer stays. Others have asked for others."""
     asking = {}
-    for job in context.jobs.live():
+    for job in jobs.live():
         if job.segment is not None and job.build is not None:
-            asking[asked_of(job)["cut_id"]] = job
+            asking[CutAsked.of(job).cut_id] = job
     if rows := [_row(asking[cut.cut_id], cut, now_ms) for cut in cuts if cut.cut_id in asking]:
-        context.progress.put_partitions(rows)
+        progress.put_partitions(rows)
 
 
-def cut_completion_of(context: Context, job: Job) -> Completion:
+def cut_completion_of(progress: ProgressStore, job: Job) -> Completion:
     """Whether every partition has answered the newest attempt, as far as the catalog knows."""
-    announced = [from_row(row) for row in context.progress.partitions(job.job_id)]
+    announced = [from_row(row) for row in progress.partitions(job.job_id)]
     return cut_completion(job.attempt, job.partitions, announced)
 
 
-def places(context: Context, job: Job) -> list[dict[str, Any]]:
+def places(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
     """Of each partition where its cut was made: {partition, and the names of `PLACE`}."""
     return [
         {"partition": row.partition, **row.record["cut"]}
-        for row in context.progress.partitions(job.job_id)
+        for row in progress.partitions(job.job_id)
         if row.attempt == job.attempt
     ]
 
 
 def _row(job: Job, cut: SegmentCut, now_ms: int) -> PartitionProgress:
-    said = announcement(cut, job.job_id, job.attempt, rule_version=asked_of(job)["rule_version"])
+    said = announcement(cut, job.job_id, job.attempt, rule_version=CutAsked.of(job).rule_version)
     row = as_row(said, now_ms)
     return replace(row, record={**row.record, "cut": {name: getattr(cut, name) for name in PLACE}})

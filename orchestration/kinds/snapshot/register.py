@@ -6,9 +6,9 @@ from typing import Final
 
 from orchestration.catalog.records import NewJob
 from orchestration.catalog.segment_records import RuleVersion
-from orchestration.context import Context
+from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.snapshot.request import SnapshotRequest
-from orchestration.kinds.specs import present_spec
+from orchestration.kinds.specs import Specs
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, audience_name, segment_name, tenant_name
@@ -21,7 +21,9 @@ AHEAD_MAX_MS: Final = HOUR_MS
 """A job that waits for its instant takes the place of another one in its lane."""
 
 
-def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> NewJob:
+def new_snapshot(
+    request: SnapshotRequest, execution: str, *, segments: SegmentStore, specs: Specs, partitions: int
+) -> NewJob:
     """The job of a request; its audience is awaited where there is none of that name.
 
     Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_TENANT, NAME_TAKEN,
@@ -29,15 +31,15 @@ def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> 
     """
     tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
     check_time(request.at_ms, now_ms())
-    current_rule(context, tenant, segment_name(request.segment))
-    into = context.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
-    kept = present_spec(context, into)
+    current_rule(segments, tenant, segment_name(request.segment))
+    into = specs.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
+    kept = specs.present(into)
     drop = frozenset(kept.drop_columns)
     check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), of_file=False)
     shrink = None if request.allow_shrink else kept.max_shrink_percent
     order_ms = max(now_ms(), request.at_ms or 0)
     return replace(
-        refused_snapshot(context, request, execution),
+        refused_snapshot(request, execution, partitions),
         tenant=tenant,
         audience=audience,
         audience_id=into.audience_id,
@@ -46,7 +48,7 @@ def new_snapshot(context: Context, request: SnapshotRequest, execution: str) -> 
     )
 
 
-def refused_snapshot(context: Context, request: SnapshotRequest, execution: str) -> NewJob:
+def refused_snapshot(request: SnapshotRequest, execution: str, partitions: int) -> NewJob:
     """The job of a request that cannot be met."""
     return NewJob(
         job_id=request.job_id,
@@ -54,7 +56,7 @@ def refused_snapshot(context: Context, request: SnapshotRequest, execution: str)
         audience=request.audience,
         audience_id=None,
         mode="replace",
-        partitions=context.settings.partitions,
+        partitions=partitions,
         spec=ImportSpec(),
         source={"segment": request.segment, "at_ms": request.at_ms, "allow_shrink": request.allow_shrink},
         small=True,
@@ -76,9 +78,9 @@ def check_time(at_ms: int | None, now: int) -> None:
         )
 
 
-def current_rule(context: Context, tenant: TenantName, name: AudienceName) -> RuleVersion:
+def current_rule(segments: SegmentStore, tenant: TenantName, name: AudienceName) -> RuleVersion:
     """The rule that a segment is evaluated by. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED."""
-    segment = context.segments.get(tenant, name)
+    segment = segments.get(tenant, name)
     if segment.state == "paused":
         raise UserError(
             "SEGMENT_PAUSED",
@@ -86,4 +88,4 @@ def current_rule(context: Context, tenant: TenantName, name: AudienceName) -> Ru
             tenant=tenant,
             segment=name,
         )
-    return context.segments.versions(segment.segment_id)[segment.rule_version - 1]
+    return segments.versions(segment.segment_id)[segment.rule_version - 1]

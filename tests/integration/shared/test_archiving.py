@@ -20,8 +20,7 @@ from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.context import Context
-from orchestration.control import archiving
-from orchestration.control.archiving import ArchiveConsumer
+from orchestration.control import archiving, wiring
 from orchestration.operations.dead_letters import read as read_dead_letters
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings
@@ -94,7 +93,7 @@ class World:
     @contextmanager
     def committer(self) -> Iterator[Counters]:
         stop, counters = threading.Event(), Counters()
-        thread = threading.Thread(target=ArchiveConsumer(self.context, stop, counters).run)
+        thread = threading.Thread(target=wiring.archive_consumer(self.context, stop, counters).run)
         thread.start()
         try:
             yield counters

@@ -11,7 +11,8 @@ from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job, NewJob
 from orchestration.context import Context
-from orchestration.control.lost_markers import LOST_AFTER_MS, LostMarkers
+from orchestration.control import wiring
+from orchestration.control.lost_markers import LOST_AFTER_MS
 from orchestration.kinds.materialised import as_row, completion_of
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
@@ -117,11 +118,11 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     eventually(lambda: not passed or group.committed()[IMPORTS, LOST] > offsets[LOST], timeout_s=90)
     context.progress.put_partitions([as_row(m, now_ms()) for m in announced(stack, job.job_id)])
 
-    markers, began = LostMarkers(context, group), now_ms()
+    markers, began = wiring.lost_markers(context, group), now_ms()
     markers.tick([job], began)
-    assert completion_of(context, job) == Waiting(done=others)
+    assert completion_of(context.progress, job) == Waiting(done=others)
     markers.tick([job], began + LOST_AFTER_MS)
-    found = completion_of(context, job)
+    found = completion_of(context.progress, job)
     assert isinstance(found, Broken)
     assert f"{IMPORTS}/{LOST}" in found.fault
     assert ("it ends at" in found.fault) is not passed

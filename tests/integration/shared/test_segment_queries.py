@@ -20,7 +20,7 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.cli import session
 from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.control.segment_checks import SegmentChecks
+from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
@@ -333,7 +333,7 @@ def test_a_stream_that_has_other_members_fails_and_they_are_named(
 def test_the_relay_asks_one_partition_after_the_other_and_counts_who_differs(shop: World) -> None:
     shop.create("ever(purchase)")
     buyers = ("ann", "bob", "cid")
-    checks, lost = SegmentChecks(shop.context, Counters()), partition_of("bob", P)
+    checks, lost = wiring.segment_checks(shop.context, Counters()), partition_of("bob", P)
     for partition in range(lost + 1):
         with Worker(shop, [user for user in buyers if user != "bob"], asked_of=1):
             checks.tick()

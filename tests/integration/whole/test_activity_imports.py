@@ -10,7 +10,7 @@ import pytest
 from connectors.kafka.log_ends import log_ends
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.kinds.send import activity_source
+from orchestration.kinds.topics import activity_source
 from orchestration.operations.submit import submit_file, submit_object
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri

@@ -60,11 +60,11 @@ def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Contex
     with hold(context.settings.home, "writer") as writer:
         request = start(context, audience.name, version=1)
         writer()
-        assert expire(context, audience, versions=1, days=0).versions == (2,)
+        assert expire(context.audiences, context.jobs, context.versions, audience, versions=1, days=0).versions == (2,)
     export = finished(context, request)
     assert (export.state, export.error) == ("READY", None)
     assert verify_export(context, f"{request.to}/manifest.json")[1] is None
-    assert expire(context, audience, versions=1, days=0).versions == (1,)
+    assert expire(context.audiences, context.jobs, context.versions, audience, versions=1, days=0).versions == (1,)
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

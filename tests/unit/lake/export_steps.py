@@ -18,6 +18,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.context import Context
 from orchestration.entrypoints import export_handlers
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.operations.audiences import expire
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from orchestration.workflow.engine import EXPORT_MACHINE
@@ -25,6 +26,7 @@ from schemas.columns import RowSchema
 from schemas.ids import AudienceName, JobId, TenantName
 from schemas.manifest import ExportFormat
 from segmentation.export_jobs import ENDED
+from segmentation.versions import Expired
 from tests.fakes.catalog import migrated
 from tests.fakes.workflow import InMemoryWorkflow
 from tests.unit.lake.support import AT, BUCKET, Parts, new_id, request
@@ -111,6 +113,11 @@ class Exports:
         view = self.call("register_export", input={"resume": export.job_id}, execution=export.execution)
         for group in view["groups"]:
             self.step(export, "write_export_group", number=group["number"])
+
+    def expire(self, audience: Audience, *, versions: int, days: int) -> Expired:
+        """Forget old versions of an audience."""
+        c = self.context
+        return expire(c.audiences, c.jobs, c.versions, audience, versions=versions, days=days)
 
     def at(self, state: str, **changes: Any) -> Export:
         """A new export that has come to a state."""

@@ -17,7 +17,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.listing import delete_objects
 from connectors.storage.writing import put_file
 from orchestration.context import Context
-from orchestration.control.upkeep import ArchiveKeeper
+from orchestration.control import wiring
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Partition, TenantName
@@ -168,7 +168,7 @@ def test_the_relay_lists_the_users_of_what_it_has_merged(context: Context, bucke
     for topic, row in rows.items():
         ranges = [bucket.write(n, n + 1, [row(n, f"u{n % 2}")], topic=topic) for n in range(8)]
         context.archive.append(topic, ranges)
-    ArchiveKeeper(context, threading.Event()).keep(now_ms())
+    wiring.archive_keeper(context, threading.Event()).keep(now_ms())
     for topic in rows:
         [file] = context.archive.files(topic, with_users=True)
         assert (file.rows, users_of(bucket.s3, file)) == (8, ["u0", "u1"])

@@ -16,12 +16,12 @@ from connectors.storage.access import S3Access
 from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
 from orchestration.catalog.references import ref_of
-from orchestration.control import cleaning
-from orchestration.control.cleaning import RETRY_AFTER_MS, ExportCleaner
-from orchestration.control.reconciler import HEARTBEAT_MS, ExportReconciler
-from orchestration.kinds.export import plan, view
+from orchestration.control import cleaning, wiring
+from orchestration.control.cleaning import RETRY_AFTER_MS
+from orchestration.control.reconciler import HEARTBEAT_MS
+from orchestration.kinds import records
+from orchestration.kinds.export import plan
 from orchestration.kinds.export.places import order_of, request_of
-from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
 from orchestration.operations.fsck import fsck
 from orchestration.platform.clock import fresh_id, now_ms
@@ -61,8 +61,8 @@ def error_of(export: Export) -> str:
 def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None:
     now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
     context = exports.context
-    ExportReconciler(context.exports, context.engine, context.audit).tick(now)
-    ExportCleaner(exports.context).tick(now)
+    wiring.export_reconciler(context).tick(now)
+    wiring.export_cleaner(exports.context).tick(now)
 
 
 def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
@@ -85,17 +85,17 @@ def test_the_version_that_was_asked_for_is_exported_though_expiry_forgets_it(exp
     exports.publish("old", order="1")
     export = exports.at("WRITING", version=1)
     exports.publish("new", order="2")
-    assert expire(exports.context, exports.vip, versions=1, days=0).versions == ()
+    assert exports.expire(exports.vip, versions=1, days=0).versions == ()
     exports.run(export)
     assert exports.users(str(export.request["to"])) == ["old"]
-    assert expire(exports.context, exports.vip, versions=1, days=0).versions == (1,)
+    assert exports.expire(exports.vip, versions=1, days=0).versions == (1,)
 
 
 def test_a_version_that_expires_before_it_is_held_is_a_user_error(exports: Exports) -> None:
     exports.publish("old", order="1")
     export = exports.register(version=1)
     exports.publish("new", order="2")
-    expire(exports.context, exports.vip, versions=1, days=0)
+    exports.expire(exports.vip, versions=1, days=0)
     assert error_of(exports.run(export)) == "NO_SUCH_VERSION"
 
 
@@ -117,7 +117,7 @@ def test_a_version_that_was_current_and_is_forgotten_is_not_taken_for_an_older_o
         exports.publish(f"of-day-{day}", order=str(day), published_at=datetime(2026, 11, day, tzinfo=UTC))
         if day == 1:
             exports.at("WRITING")
-    assert expire(exports.context, exports.vip, versions=2, days=0).versions == (2,)
+    assert exports.expire(exports.vip, versions=2, days=0).versions == (2,)
     assert error_of(exports.register(as_of="2026-11-02T12:00Z")) == "NO_SUCH_VERSION"
     assert exports.register(as_of="2026-11-03T12:00Z").request["version"] == 3
     assert exports.register(as_of="2026-11-30").request["version"] == 4
@@ -528,7 +528,7 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
     here = exports.at("WRITING")
     tried: list[str] = []
 
-    def gone(_: Any, export: Export) -> None:
+    def gone(export: Export, **_: Any) -> None:
         tried.append(export.job_id)
         if export.job_id != here.job_id:
             raise RetriableError("DESTINATION_UNAVAILABLE", "no answer")
@@ -536,7 +536,7 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
     monkeypatch.setattr(cleaning, "clean_up", gone)
     for export in (*away, here):
         cancel(exports.context, export.job_id)
-    cleaner, now = ExportCleaner(exports.context), now_ms() + 60_000
+    cleaner, now = wiring.export_cleaner(exports.context), now_ms() + 60_000
     for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
         cleaner.tick(now + later)
     assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]
@@ -638,7 +638,7 @@ def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, mon
     monkeypatch.setattr(plan, "GROUPS_MAX", 3)
     assert error_of(exports.run(exports.register())) == "TOO_MANY_GROUPS"
     item = {"number": "99999", "place": "function", "timeout_s": 99_999}
-    assert len(json.dumps([item] * view.GROUPS_MAX)) < 256 * 1024
+    assert len(json.dumps([item] * records.GROUPS_MAX)) < 256 * 1024
 
 
 def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_name(exports: Exports) -> None:
@@ -663,7 +663,7 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
 def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) -> None:
     export = exports.register(version=9)
     with pytest.raises(MusterError, match="NOTHING_HELD"):
-        order_of(exports.context, export, request_of(export))
+        order_of(exports.context.versions, export, request_of(export))
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
-from orchestration.control.schedules import Schedules
+from orchestration.control import wiring
 from orchestration.kinds.export.recurring import of_schedule
 from orchestration.kinds.scheduled import event_of, run_id
-from orchestration.operations.audiences import delete, expire
+from orchestration.operations.audiences import delete
 from orchestration.operations.export_jobs import retry
 from orchestration.operations.schedules import last_run, schedule_export
 from orchestration.workflow.engine import EXPORT_MACHINE
@@ -74,7 +74,7 @@ def delta(exports: Exports, export: Export) -> tuple[int, int | None, list[tuple
 def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: Exports) -> None:
     exports.publish("a", "b")
     schedule = hourly(exports, since_last=False)
-    relay = Schedules(exports.context)
+    relay = wiring.schedules(exports.context)
     relay.tick(MADE_MS + 5)
     [(execution, event)] = exports.workflow.inputs.items()
     assert execution == exports.context.engine.execution_arn(f"{schedule.schedule_id}-{MADE_MS}", EXPORT_MACHINE)
@@ -82,9 +82,13 @@ def test_a_recurring_export_that_is_due_is_started_and_its_end_is_told(exports: 
     exports.call("register_export", input=json.loads(event), execution=execution)
     relay.tick(MADE_MS + 5 + 1_000)
     [kept] = exports.context.schedules.all()
-    assert last_run(exports.context, kept) == {"state": "REGISTERED", "export": export, "error": None}
+    assert last_run(exports.context.jobs, exports.context.exports, kept) == {
+        "state": "REGISTERED",
+        "export": export,
+        "error": None,
+    }
     done = exports.run(exports.context.exports.get(export))
-    assert last_run(exports.context, kept)["state"] == "READY"
+    assert last_run(exports.context.jobs, exports.context.exports, kept)["state"] == "READY"
     assert str(done.request["to"]).endswith("/2026-11-25-09")
     assert exports.users(str(done.request["to"])) == ["a", "b"]
     [entry] = exports.context.audit.search(job_id=export)
@@ -155,7 +159,7 @@ def test_a_recurring_delta_whose_base_is_not_kept_any_more_is_whole(exports: Exp
     exports.publish("a", order="1")
     exports.run(registered(exports, schedule, 0))
     exports.publish("b", order="2")
-    expire(exports.context, exports.vip, versions=1, days=0)
+    exports.expire(exports.vip, versions=1, days=0)
     assert delta(exports, exports.run(registered(exports, schedule, 1))) == (2, None, [("None", "b")])
 
 
@@ -193,8 +197,8 @@ def test_a_recurring_export_to_a_topic_needs_no_other_address_each_time(exports:
 
 
 def test_an_event_without_a_schedule_is_left_as_it_is(exports: Exports) -> None:
-    event = {"export": exports.request().as_record()}
-    assert of_schedule(exports.context, event) is event
+    event, context = {"export": exports.request().as_record()}, exports.context
+    assert of_schedule(event, exports=context.exports, audiences=context.audiences, versions=context.versions) is event
 
 
 @pytest.mark.parametrize(

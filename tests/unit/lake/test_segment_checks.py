@@ -14,7 +14,7 @@ import pytest
 from connectors.storage.writing import put_if_absent
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
-from orchestration.control.segment_checks import SegmentChecks
+from orchestration.control import wiring
 from orchestration.operations import segment_check
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
@@ -112,7 +112,7 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
     stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
     monkeypatch.setattr(segment_check, "_cuts", stream.cuts)
     counters = Counters()
-    checks = SegmentChecks(context, counters)
+    checks = wiring.segment_checks(context, counters)
     with caplog.at_level(logging.ERROR):
         for _ in range(2):
             checks.tick()

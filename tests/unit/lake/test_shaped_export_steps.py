@@ -9,7 +9,6 @@ import pytest
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.places import order_of, request_of
-from orchestration.operations.audiences import expire
 from orchestration.operations.export_jobs import retry
 from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
@@ -45,7 +44,7 @@ def test_a_suppression_list_is_the_version_that_was_current_at_registration(expo
     exports.publish(*USERS[:20], order="2", audience=opted_out)
     export = exports.run(export, until="WRITING")
     assert exports.held(audience=opted_out)
-    assert expire(exports.context, opted_out, versions=1, days=0).versions == ()
+    assert exports.expire(opted_out, versions=1, days=0).versions == ()
     export = exports.run(export)
     to = str(export.request["to"])
     assert exports.users(to) == sorted(USERS[5:30])
@@ -124,7 +123,7 @@ def test_a_group_reads_the_files_of_the_same_users_and_counts_their_bytes(export
     exports.publish(*USERS)
     exports.publish(*USERS, audience=opted_out)
     export = exports.at("WRITING", shape=shape(suppress=[{"audience": "opted-out"}]))
-    order = order_of(exports.context, export, request_of(export))
+    order = order_of(exports.context.versions, export, request_of(export))
     (suppression,) = order.taken.suppress
     read = [order.bytes_of(group) - group.bytes for group in order.groups()]
     assert len(read) == 4

@@ -13,8 +13,9 @@ import pytest
 from orchestration.catalog import migrate
 from orchestration.catalog.records import JobError
 from orchestration.context import Context
-from orchestration.control.notifying import Notifier
-from orchestration.kinds.notify import notify, notify_unregistered
+from orchestration.control import wiring
+from orchestration.kinds.unregistered import notify_unregistered
+from orchestration.kinds.wiring import import_records
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.notices import outcome_of
 from orchestration.notifications.receiving import verify
@@ -93,7 +94,7 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
         told(context, emails=("vip@example.com",), webhooks=(hook.url,))
         set_recipients(context, ACME, None, emails=["acme@example.com"], webhooks=[], nobody=False)
         job_id = ended(context, None)
-        notify(context, job_id, "ready")
+        import_records(context).notify(context.notices, job_id, "ready")
         assert {mail["To"] for mail in mailbox.mails()} == {"vip@example.com", "acme@example.com"}
         [request] = hook.requests
         message = verify(
@@ -108,7 +109,7 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
             7,
         )
         assert {state for state, _ in states(context, job_id).values()} == {"delivered"}
-        notify(context, job_id, "ready")  # the step again, after a crash
+        import_records(context).notify(context.notices, job_id, "ready")  # the step again, after a crash
         assert (len(mailbox.mails()), len(hook.requests)) == (2, 1)
         context.database.close()
 
@@ -117,9 +118,9 @@ def test_a_fault_of_ours_is_told_to_the_operators_and_not_to_the_customer(tmp_pa
     with receiver() as customer, receiver() as operator:
         context = make_context(tmp_path, operator_webhooks=operator.url)
         told(context, webhooks=(customer.url,))
-        notify(context, ended(context, OUTAGE), "system-error")
+        import_records(context).notify(context.notices, ended(context, OUTAGE), "system-error")
         notify_unregistered(
-            context,
+            context.notices,
             {"detail": {"bucket": {"name": "inbox"}, "object": {"key": "x"}}},
             {"Error": "KeyError"},
             "arn:e",
@@ -138,7 +139,7 @@ def test_a_fault_of_the_file_is_told_to_the_customer_and_not_to_the_operators(tm
     with receiver() as customer, receiver() as operator:
         context = make_context(tmp_path, operator_webhooks=operator.url)
         told(context, webhooks=(customer.url,))
-        notify(context, ended(context, FAULT), "user-error")
+        import_records(context).notify(context.notices, ended(context, FAULT), "user-error")
         assert (len(customer.requests), operator.requests) == (1, [])
         context.database.close()
 
@@ -153,13 +154,13 @@ def test_a_mail_server_that_hangs_neither_fails_nor_holds_the_step(
         told(context, emails=("a@b", "c@d"), webhooks=(hook.url,))
         job_id = ended(context)
         began = time.monotonic()
-        assert notify(context, job_id, "user-error")["state"] == "FAILED"
+        assert import_records(context).notify(context.notices, job_id, "user-error")["state"] == "FAILED"
         assert time.monotonic() - began < 60  # 5 s by design; the server would never end
         assert states(context, job_id)["email c@d"] == ("waiting", 0)
         # The way is known to be blocked by now: the next job does not try it at all.
         monkeypatch.setattr(Courier.deliver_at_once, "__defaults__", (60.0,))
         other = ended(context, number=2)
-        notify(context, other, "user-error")
+        import_records(context).notify(context.notices, other, "user-error")
         assert states(context, other)["email a@b"] == ("waiting", 0)
         assert states(context, other)[f"webhook {hook.url}"] == ("delivered", 1)
         context.database.close()
@@ -170,7 +171,7 @@ def test_what_could_not_be_delivered_is_delivered_later(context: Context) -> Non
         told(context, webhooks=(hook.url,))
         job_id = ended(context)
         hook.answers = [503]
-        notify(context, job_id, "user-error")
+        import_records(context).notify(context.notices, job_id, "user-error")
         assert states(context, job_id)[f"webhook {hook.url}"] == ("waiting", 1)
         [row] = [row for row in context.outbox.of(job_id) if row.channel == "webhook"]
         assert row.last_error == "WEBHOOK_FAILED: 127.0.0.1 answered 503"
@@ -246,7 +247,7 @@ def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context:
         cancelled = job_number(2)
         context.jobs.register(new_job(2, "2" * 64))
         context.jobs.move(cancelled, "CANCELLED", now_ms=1_000_000)
-        notifier = Notifier(context)
+        notifier = wiring.notifier(context)
         notifier.tick(1_059_000)
         assert hook.requests == []  # its own workflow has a minute
         for _ in range(2):
@@ -287,7 +288,7 @@ def test_a_typo_in_the_settings_does_not_keep_a_failure_from_the_log(
 ) -> None:
     context = make_context(tmp_path, operator_emails="not an address")
     with caplog.at_level(logging.INFO):
-        notify(context, ended(context, OUTAGE), "system-error")
+        import_records(context).notify(context.notices, ended(context, OUTAGE), "system-error")
     assert "BAD_RECIPIENT" in caplog.text
     assert "NOT_RECONCILED" in caplog.text
     context.database.close()
@@ -299,7 +300,7 @@ def test_neither_secrets_nor_urls_are_logged(tmp_path: Path, caplog: pytest.LogC
         told(context, webhooks=(hook.url + "?token=hush",))
         hook.answers = [500]
         with caplog.at_level(logging.DEBUG):
-            notify(context, ended(context), "user-error")
+            import_records(context).notify(context.notices, ended(context), "user-error")
         assert len(hook.requests) == 1
         context.database.close()
     assert "WEBHOOK_FAILED" in caplog.text

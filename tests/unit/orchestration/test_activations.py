@@ -6,7 +6,7 @@ import pytest
 
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import NewRule
-from orchestration.control.activations import Activations
+from orchestration.control import wiring
 from orchestration.operations.audiences import delete
 from schemas.ids import AudienceName, JobId
 from schemas.segment_messages import ActivationMessage, RuleActivated, SegmentDeleted
@@ -32,7 +32,7 @@ def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_t
     context.segments.create(ACME, buyers, rule, new_id=JobId("0" * 26), author="ann", now_ms=1)
     context.segments.delete(ACME, buyers, now_ms=2)
     delete(context, context.audiences.get(ACME, VIP))
-    Activations(context).lane().tick(500)
+    wiring.activations(context).lane().tick(500)
     assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
     assert "workers are not told of audience vip: UNKNOWN_AUDIENCE" in caplog.text

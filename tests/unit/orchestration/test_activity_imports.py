@@ -16,6 +16,7 @@ from connectors.storage.pinned import SourceObject
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
+from orchestration.control import wiring
 from orchestration.control.answers import Answers
 from orchestration.control.events import job_event
 from orchestration.control.liveness import WorkerLiveness
@@ -335,7 +336,7 @@ def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployme
 
 
 def answers(deployment: Deployment, activity: WorkerLiveness | None = None) -> Answers:
-    return Answers(deployment.context, Dead(), activity or Alive())
+    return wiring.answers(deployment.context, Dead(), activity or Alive())
 
 
 class Dead(WorkerLiveness):

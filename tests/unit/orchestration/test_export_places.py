@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.sinks.destinations import Destination
 from orchestration.catalog.records import Audience, Retention
 from orchestration.context import Context
 from orchestration.kinds.export.places import place_of
@@ -25,6 +26,10 @@ def request(to: str, profile: str | None = None) -> ExportRequest:
         format=ExportFormat(format="parquet"),
         profile=profile,
     )
+
+
+def place(context: Context, wanted: ExportRequest) -> Destination:
+    return place_of(wanted, s3=context.s3, settings=context.settings)
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def context(tmp_path: Path) -> Context:
 )
 def test_what_muster_keeps_for_itself_is_no_place_for_exports(context: Context, to: str) -> None:
     with pytest.raises(UserError) as caught:
-        place_of(context, request(to))
+        place(context, request(to))
     assert caught.value.code == "BAD_DESTINATION"
 
 
@@ -65,8 +70,8 @@ def test_aws_is_one_store_by_whichever_endpoint(tmp_path: Path) -> None:
     endpoint = "https://s3.dualstack.eu-west-1.amazonaws.com"
     (tmp_path / "destinations.toml").write_text(f'[dual]\nendpoint = "{endpoint}"\nregion = "eu-west-1"\n')
     with pytest.raises(UserError, match="BAD_DESTINATION"):
-        place_of(context, request("s3://lake/audiences/acme", "dual"))
-    assert place_of(context, request("s3://theirs/acme", "dual")).uri("x") == "s3://theirs/acme/x"
+        place(context, request("s3://lake/audiences/acme", "dual"))
+    assert place(context, request("s3://theirs/acme", "dual")).uri("x") == "s3://theirs/acme/x"
 
 
 @pytest.mark.parametrize("to", ["s3://inbox/acme/vip", "s3://lake/audiences/acme"])
@@ -77,8 +82,8 @@ def test_a_profile_that_leads_to_our_own_store_is_no_way_around_that(context: Co
     )
     (tmp_path / "destinations.toml").write_text(profiles)
     with pytest.raises(UserError, match="BAD_DESTINATION"):
-        place_of(context, request(to, "own"))
-    assert place_of(context, request(to, "theirs")).uri("x") == f"{to}/x"
+        place(context, request(to, "own"))
+    assert place(context, request(to, "theirs")).uri("x") == f"{to}/x"
 
 
 @pytest.mark.parametrize("to", ["s3://lake/audiences/acme/01/data/part.parquet", "s3://inbox/acme/vip/a.parquet"])
@@ -99,7 +104,7 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
     "to", ["s3://lake/exports/vip", "s3://lake/exports", "s3://staging/download/a", "s3://other/imports"]
 )
 def test_export_prefixes_and_buckets_of_others_take_exports(context: Context, to: str) -> None:
-    assert place_of(context, request(to)).uri("x") == f"{to}/x"
+    assert place(context, request(to)).uri("x") == f"{to}/x"
 
 
 def test_a_profile_is_read_from_the_home_when_it_is_used(
@@ -108,19 +113,19 @@ def test_a_profile_is_read_from_the_home_when_it_is_used(
     wanted = ExportRequest.from_record(request("s3://inbox/on-a-server-of-theirs", "partner").as_record())
     assert wanted.profile == "partner"
     with pytest.raises(UserError, match="UNKNOWN_PROFILE"):
-        place_of(context, wanted)
+        place(context, wanted)
     keys = 'access_key = "env:PARTNER_KEY"\nsecret_key = "env:PARTNER_KEY"\n'
     (tmp_path / "destinations.toml").write_text(f'[partner]\nregion = "r"\n{keys}prefix = "s3://inbox/on"\n')
     with pytest.raises(UserError, match="BAD_PROFILES"):
-        place_of(context, wanted)
+        place(context, wanted)
     monkeypatch.setenv("PARTNER_KEY", "hush")
     with pytest.raises(UserError, match="OUTSIDE_PROFILE"):
-        place_of(context, wanted)
-    assert place_of(context, request("s3://inbox/on", "partner")).uri("x") == "s3://inbox/on/x"
+        place(context, wanted)
+    assert place(context, request("s3://inbox/on", "partner")).uri("x") == "s3://inbox/on/x"
     assert "hush" not in str(wanted.as_record())
 
 
 def test_profiles_may_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "profiles.toml").write_text('[partner]\nregion = "r"\n')
     moved = Settings.load({"MUSTER_HOME": str(tmp_path), "MUSTER_DESTINATIONS_FILE": str(tmp_path / "profiles.toml")})
-    assert place_of(Context(moved), request("s3://theirs", "partner")).uri("x") == "s3://theirs/x"
+    assert place(Context(moved), request("s3://theirs", "partner")).uri("x") == "s3://theirs/x"

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.control.answers import Answers
+from orchestration.control import wiring
 from orchestration.control.liveness import WorkerLiveness
-from orchestration.control.lost_markers import LostMarkers
 from orchestration.kinds.materialised import from_row
 from schemas.codec import CODEC
 from schemas.ids import Partition
@@ -54,11 +53,11 @@ def waiting(deployment: Deployment) -> Job:
 
 def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     """The relay looks at those minutes from now, and answers."""
-    markers = LostMarkers(deployment.context, position)
+    markers = wiring.lost_markers(deployment.context, position)
     for minute in minutes:
         markers.tick(deployment.context.jobs.live(), deployment.later(minutes=minute))
     for job in deployment.context.jobs.live():
-        Answers(deployment.context, Alive(), Alive()).give(job, deployment.later(minutes=minutes[-1]))
+        wiring.answers(deployment.context, Alive(), Alive()).give(job, deployment.later(minutes=minutes[-1]))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,7 @@ def test_an_announcement_that_comes_after_all_is_believed(deployment: Deployment
     job = waiting(deployment)
     look(deployment, Position(at=3, end=3), 1, 2.1)
     deployment.materialise(job, 1)
-    assert isinstance(completion_of(deployment.context, job), Complete)
+    assert isinstance(completion_of(deployment.context.progress, job), Complete)
 
 
 def test_a_stream_that_loses_every_attempt_ends_in_a_system_error(deployment: Deployment) -> None:

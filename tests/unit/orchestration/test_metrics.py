@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.catalog.segment_records import NewRule
-from orchestration.control.metrics import RelayMetrics
+from orchestration.control import wiring
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
@@ -99,7 +99,7 @@ def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_
     context.segments.put_statuses([SegmentStatus(**status)])
     counters = Counters()
     counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
-    found = {(str(s.metric.name), s.labels): s.value for s in RelayMetrics(context, counters).samples()}
+    found = {(str(s.metric.name), s.labels): s.value for s in wiring.relay_metrics(context, counters).samples()}
     assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
     assert found["muster_jobs", ("AWAITING",)] == 0
     assert (found["muster_segments", ("active",)], found["muster_segments", ("paused",)]) == (1, 0)

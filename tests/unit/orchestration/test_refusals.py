@@ -13,13 +13,11 @@ from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.references import audience_ref
 from orchestration.context import Context
 from orchestration.entrypoints import demo
-from orchestration.kinds.attempts import MAX_ATTEMPTS
-from orchestration.kinds.build import build
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.fail import MAX_RETRIES, retry_import
-from orchestration.kinds.publish import publish
+from orchestration.kinds.records import MAX_ATTEMPTS
 from orchestration.kinds.register import _refused_job
-from orchestration.kinds.send import send
+from orchestration.kinds.wiring import import_records, kind_of
 from orchestration.operations import audiences, jobs
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
@@ -43,6 +41,13 @@ from tests.unit.schemas.test_manifest import WHOLE
 ACME, VIP = TenantName("acme"), AudienceName("vip")
 EVIDENCE = {**made.EVIDENCE, "source_bytes": 10, "decoded_bytes": 10, "schema_id": "0123456789abcdef"}
 AUDIENCE_ID, JOB, TWIN = (JobId(f"01m87b5fjxy5p23eqzcwh67tr{n}") for n in range(3))
+
+
+def stage(context: Context, name: str) -> dict[str, object]:
+    """A stage of the job, as a task runs it."""
+    job = context.jobs.get(JOB)
+    view: dict[str, object] = getattr(kind_of(context, job), name)(job)
+    return view
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ def test_a_job_in_a_loop_gets_no_ninth_attempt(context: Context) -> None:
     come_to(context, "VERIFYING", "IMPORTING")
     for attempt in range(MAX_ATTEMPTS):
         context.jobs.start_attempt(JOB, after=Attempt(attempt), now_ms=3)
-    assert code_of(FatalError, lambda: send(context, JOB)) == "TOO_MANY_ATTEMPTS"
+    assert code_of(FatalError, lambda: stage(context, "send")) == "TOO_MANY_ATTEMPTS"
     assert context.jobs.get(JOB).attempt == MAX_ATTEMPTS
 
 
@@ -105,20 +110,18 @@ def test_nothing_is_sent_or_published_that_was_not_verified(context: Context) ->
     register(context)
     come_to(context, "VERIFYING", "IMPORTING")
     context.jobs.put(JOB, evidence=None)
-    assert code_of(FatalError, lambda: send(context, JOB)) == "NOT_VERIFIED"
+    assert code_of(FatalError, lambda: stage(context, "send")) == "NOT_VERIFIED"
     come_to(context, "AWAITING")
     context.jobs.put(JOB, evidence=None)
-    assert code_of(FatalError, lambda: publish(context, JOB)) == "NOT_VERIFIED"
+    assert code_of(FatalError, lambda: stage(context, "publish")) == "NOT_VERIFIED"
     assert context.jobs.get(JOB).attempt == 0
 
 
-@pytest.mark.parametrize("step", [publish, build])
-def test_nothing_is_built_or_published_before_every_partition_has_materialised(
-    context: Context, step: Callable[[Context, JobId], object]
-) -> None:
+@pytest.mark.parametrize("step", ["publish", "build"])
+def test_nothing_is_built_or_published_before_every_partition_has_materialised(context: Context, step: str) -> None:
     register(context)
     come_to(context, "VERIFYING", "IMPORTING", "AWAITING")
-    assert code_of(FatalError, lambda: step(context, JOB)) == "NOT_COMPLETE"
+    assert code_of(FatalError, lambda: stage(context, step)) == "NOT_COMPLETE"
 
 
 def test_a_stream_that_does_not_reconcile_is_tried_a_bounded_number_of_times(context: Context) -> None:
@@ -129,9 +132,9 @@ def test_a_stream_that_does_not_reconcile_is_tried_a_bounded_number_of_times(con
         context.jobs.start_attempt(JOB, after=Attempt(attempt), now_ms=3)
         come_to(context, "AWAITING")
         if attempt < MAX_RETRIES:
-            assert retry_import(context, JOB, failure)["state"] == "IMPORTING"
+            assert retry_import(import_records(context), JOB, failure)["state"] == "IMPORTING"
     with pytest.raises(FatalError, match="after 3 attempts: partition 1 lacks chunk 3") as caught:
-        retry_import(context, JOB, failure)
+        retry_import(import_records(context), JOB, failure)
     assert caught.value.code == "NOT_RECONCILED"
     assert context.jobs.get(JOB).state == "AWAITING"
 
@@ -283,7 +286,7 @@ def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
     monkeypatch.setattr("orchestration.operations.submit.start", start_)
     refused = request(overrides={"mode": "append", "id_column": "email"}, version_id="v7", sequencer="0A")
     error = JobError(kind="user", code="BAD_SPEC", message="why", detail={})
-    context.jobs.register(_refused_job(context, refused, "execution"), refused=error)
+    context.jobs.register(_refused_job(refused, "execution", context.settings.partitions), refused=error)
     jobs.retry(context, JOB, force=True)
     [again] = started
     assert again.retry_of == JOB
@@ -322,7 +325,7 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
     context.__dict__["versions"] = versions
     monkeypatch.setattr("orchestration.kinds.publish.complete", lambda *_, **__: None)
     monkeypatch.setattr("orchestration.kinds.publish._request", lambda *_: SimpleNamespace(parts=()))
-    assert publish(context, JOB)["state"] == state
+    assert stage(context, "publish")["state"] == state
     assert context.jobs.get(JOB).build == (newer if late else mine)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.schedules import Schedule
-from orchestration.control.schedules import AGAIN_AFTER_MS, Schedules
+from orchestration.control import wiring
+from orchestration.control.schedules import AGAIN_AFTER_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedules import (
     last_run,
@@ -60,7 +61,7 @@ def register(deployment: Deployment, execution: str, event: Any) -> dict[str, An
 
 def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployment: Deployment) -> None:
     made = make(deployment)
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS - 1)
     assert deployment.workflow.started == []
     for second in range(5):
@@ -72,7 +73,7 @@ def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployme
 
 def test_two_relays_at_once_start_one_import(deployment: Deployment) -> None:
     make(deployment)
-    relays = [Schedules(deployment.context), Schedules(deployment.context)]
+    relays = [wiring.schedules(deployment.context), wiring.schedules(deployment.context)]
     [seen] = deployment.context.schedules.due(SIX_MS)
     for relay in relays:
         relay._run(seen, SIX_MS)  # both have read the schedule before one of them has noted the run
@@ -91,17 +92,17 @@ def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr(type(deployment.context.schedules), "started", dies)
         with pytest.raises(RetriableError):
-            Schedules(deployment.context).tick(SIX_MS)
+            wiring.schedules(deployment.context).tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
     deployment.workflow.statuses[execution] = "SUCCEEDED"  # and it has ended by the time of the next look
-    Schedules(deployment.context).tick(SIX_MS + MINUTE_MS)
+    wiring.schedules(deployment.context).tick(SIX_MS + MINUTE_MS)
     assert (len(deployment.workflow.started), json.loads(event)["schedule"]["due"]) == (1, "2026-11-26T06:00:00Z")
     assert kept(deployment).last_due_ms == SIX_MS
 
 
 def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment) -> None:
     make(deployment, expression="rate(1 minute)")
-    Schedules(deployment.context).tick(MADE_MS + DAY_MS + 30_000)
+    wiring.schedules(deployment.context).tick(MADE_MS + DAY_MS + 30_000)
     assert due_times(deployment) == ["2026-11-26T09:00:00Z"]
     assert kept(deployment).next_due_ms == MADE_MS + DAY_MS + MINUTE_MS
 
@@ -109,7 +110,7 @@ def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment)
 def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resumed(deployment: Deployment) -> None:
     make(deployment)
     pause(deployment.context, "acme", "nightly")
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS + DAY_MS)
     assert deployment.workflow.started == []
     resume(deployment.context, "acme", "nightly", SIX_MS + DAY_MS + 1)
@@ -122,7 +123,7 @@ def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resu
 
 def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> None:
     make(deployment, expression="at(2026-11-25T09:00:05)")
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(MADE_MS + 5_000)
     relay.tick(MADE_MS + DAY_MS)
     assert due_times(deployment) == ["2026-11-25T09:00:05Z"]
@@ -135,7 +136,7 @@ def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> Non
 def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment: Deployment) -> None:
     make(deployment)
     deployment.workflow.away = True
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
     trouble = kept(deployment).trouble
     assert (trouble or {})["code"] == "ENGINE_UNAVAILABLE"
@@ -155,8 +156,8 @@ def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch
         raise FatalError("ENGINE_REFUSED", "StateMachineDoesNotExist")
 
     monkeypatch.setattr("orchestration.control.schedules.start_run", refuses)
-    Schedules(deployment.context).tick(SIX_MS)
-    record = schedule_record(deployment.context, kept(deployment))
+    wiring.schedules(deployment.context).tick(SIX_MS)
+    record = schedule_record(deployment.context.jobs, deployment.context.exports, kept(deployment))
     assert (record["trouble"]["code"], record["last"]) == ("ENGINE_REFUSED", None)
 
 
@@ -165,7 +166,7 @@ def test_one_schedule_in_trouble_does_not_hold_the_others(deployment: Deployment
     make(deployment, name="other")
     with deployment.context.database.write() as connection:  # by hand, or by a version that knows another form
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 ? * ? *)' WHERE name = 'nightly'")
-    Schedules(deployment.context).tick(SIX_MS)
+    wiring.schedules(deployment.context).tick(SIX_MS)
     assert len(deployment.workflow.started) == 1
     assert (kept(deployment).trouble or {})["code"] == "BAD_SCHEDULE"
 
@@ -174,7 +175,7 @@ def test_a_schedule_whose_time_has_not_come_by_its_own_account_is_not_run(deploy
     make(deployment)
     with deployment.context.database.write() as connection:
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 * * ? 2100)'")
-    Schedules(deployment.context).tick(SIX_MS)
+    wiring.schedules(deployment.context).tick(SIX_MS)
     assert (kept(deployment).trouble or {})["code"] == "SCHEDULE_DAMAGED"
 
 
@@ -182,10 +183,10 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     made = make(deployment, timezone="Asia/Tokyo")
     due = MADE_MS + 12 * HOUR_MS  # six in Tokyo
     deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(due)
     [(execution, event)] = deployment.workflow.inputs.items()
-    assert last_run(deployment.context, kept(deployment))["state"] == "STARTED"
+    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))["state"] == "STARTED"
     register(deployment, execution, json.loads(event))
     job = deployment.context.jobs.get(run_id(made.schedule_id, due))
     assert (job.state, job.mode, job.source["key"], job.execution) == (
@@ -196,7 +197,11 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     )
     relay.tick(due + 1_000)
     assert kept(deployment).last_outcome == {"job": job.job_id}
-    assert last_run(deployment.context, kept(deployment)) == {"state": "VERIFYING", "job": job.job_id, "error": None}
+    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment)) == {
+        "state": "VERIFYING",
+        "job": job.job_id,
+        "error": None,
+    }
     [entry] = deployment.context.audit.search(job_id=job.job_id)
     assert (entry.actor, entry.action) == (f"schedule {made.schedule_id}", "import")
 
@@ -224,13 +229,13 @@ def test_the_same_run_delivered_twice_is_one_job(deployment: Deployment) -> None
 def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deployment) -> None:
     made = make(deployment, uri="s3://crm/vip.csv", expression="rate(1 hour)")
     deployment.objects.put("crm", "vip.csv", b"user_id\n1\n")
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     for run in range(2):
         relay.tick(MADE_MS + run * HOUR_MS)
         execution = f"{EXECUTION}{made.schedule_id}-{MADE_MS + run * HOUR_MS}"
         register(deployment, execution, json.loads(deployment.workflow.inputs[execution]))
         relay.tick(MADE_MS + run * HOUR_MS + 1_000)
-    assert last_run(deployment.context, kept(deployment)) == {
+    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment)) == {
         "state": "DUPLICATE",
         "job": run_id(made.schedule_id, MADE_MS),
         "error": None,
@@ -239,19 +244,19 @@ def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deploy
 
 def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployment: Deployment) -> None:
     make(deployment)
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
     register(deployment, execution, json.loads(event))
     relay.tick(SIX_MS + 1_000)
-    last = last_run(deployment.context, kept(deployment))
+    last = last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
     assert (last["state"], last["error"]["code"]) == ("FAILED", "SOURCE_GONE")
     assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
 
 
 def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment) -> None:
     make(deployment)
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
     deployment.workflow.statuses.clear()  # the engine died with what ran in it
     deployment.workflow.inputs.clear()
@@ -263,21 +268,21 @@ def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment)
 
 def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
     made = make(deployment)
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
     execution = f"{EXECUTION}{made.schedule_id}-{SIX_MS}"
     failure = {"Error": "UserError", "Cause": json.dumps({"errorMessage": "..."})}
     deployment.call("notify", outcome="not-registered", input={}, failure=failure, execution=execution)
     deployment.workflow.statuses[execution] = "FAILED"
     relay.tick(SIX_MS + 1_000)
-    last = last_run(deployment.context, kept(deployment))
+    last = last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
     assert (last["state"], last["job"]) == ("REFUSED", None)
     assert last["error"]["code"]
 
 
 def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) -> None:
     make(deployment)
-    relay = Schedules(deployment.context)
+    relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
     [execution] = deployment.workflow.inputs
     deployment.workflow.away = True
@@ -286,7 +291,7 @@ def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) 
     deployment.workflow.away = False
     deployment.workflow.statuses[execution] = "ABORTED"
     relay.tick(SIX_MS + 2 * 1_000)
-    assert last_run(deployment.context, kept(deployment))["error"] == {
+    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))["error"] == {
         "kind": "system",
         "code": "NOT_REGISTERED",
         "message": "the execution is ABORTED",

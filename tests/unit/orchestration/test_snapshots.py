@@ -15,10 +15,7 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.tables import partition_progress
 from orchestration.cli.following import print_receipt
 from orchestration.cli.rendering import job_lines
-from orchestration.control.activations import Activations
-from orchestration.control.answers import Answers
-from orchestration.control.lost_markers import LostMarkers
-from orchestration.control.orphans import Orphans
+from orchestration.control import wiring
 from orchestration.control.periodic import Lane
 from orchestration.kinds.scheduled import event_of
 from orchestration.kinds.segment_meaning import Outside
@@ -54,6 +51,11 @@ MEMBERS = (("ann", "bob"), ("cid",))
 TOKEN = "token-1"
 
 
+def kept(deployment: Deployment, cuts: list[SegmentCut]) -> None:
+    """Cuts that the workers have announced."""
+    put_cuts(deployment.context.jobs, deployment.context.progress, cuts, now_ms())
+
+
 def rule(text: str) -> NewRule:
     return NewRule(text=text, timezone=None, rule=parse_rule(text))
 
@@ -72,7 +74,7 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def relay(deployment: Deployment) -> Lane:
-    return Activations(deployment.context).lane()
+    return wiring.activations(deployment.context).lane()
 
 
 def request(**given: Any) -> SnapshotRequest:
@@ -128,13 +130,13 @@ def cut_of(deployment: Deployment, partition: int, users: tuple[str, ...], **giv
 def answered(deployment: Deployment, *members: tuple[str, ...], **given: Any) -> None:
     """All partitions have answered; the relay has read it, and answers the execution."""
     cuts = [cut_of(deployment, partition, users, **given) for partition, users in enumerate(members or MEMBERS)]
-    put_cuts(deployment.context, cuts, now_ms())
+    put_cuts(deployment.context.jobs, deployment.context.progress, cuts, now_ms())
     answer(deployment)
 
 
 def answer(deployment: Deployment, **later: float) -> None:
     for job in deployment.context.jobs.live():
-        Answers(deployment.context, Alive(), Alive()).give(job, deployment.later(**later))
+        wiring.answers(deployment.context, Alive(), Alive()).give(job, deployment.later(**later))
 
 
 def published(deployment: Deployment, **given: Any) -> Job:
@@ -199,7 +201,7 @@ def test_the_receipt_says_how_many_members_of_audiences_are_outside(
 ) -> None:
     assert (deployment.context.jobs.receipt(published(deployment).job_id) or {})["outside"] == []
     outside = Outside(audience="vip", version=Version(3), users=1_700)
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.outside_of", lambda *_: (outside,))
+    monkeypatch.setattr("orchestration.kinds.segment_meaning.Meanings.outside", lambda *_: (outside,))
     receipt = deployment.context.jobs.receipt(published(deployment).job_id)
     assert receipt is not None
     assert receipt["outside"] == [{"audience": "vip", "version": 3, "users": 1_700}]
@@ -213,7 +215,7 @@ def test_a_snapshot_whose_outside_cannot_be_counted_is_published_all_the_same(
     def too_big(*_: Any) -> Any:
         raise UserError("RULE_TOO_BIG", "no memory")
 
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.outside_of", too_big)
+    monkeypatch.setattr("orchestration.kinds.segment_meaning.Meanings.outside", too_big)
     receipt = deployment.context.jobs.receipt(published(deployment).job_id)
     assert receipt is not None
     assert (receipt["state"], receipt["outside"]) == ("READY", None)
@@ -273,7 +275,7 @@ def test_nobody_is_asked_before_workers_have_been_told_of_the_rule(deployment: D
 
 def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(deployment: Deployment) -> None:
     job = awaiting(deployment)
-    put_cuts(deployment.context, [cut_of(deployment, 0, MEMBERS[0])], now_ms())
+    kept(deployment, [cut_of(deployment, 0, MEMBERS[0])])
     answer(deployment, minutes=1)
     assert deployment.workflow.said() == ["heartbeat"]
     again = relay(deployment)
@@ -282,7 +284,7 @@ def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(dep
     again.tick(deployment.later(minutes=2))
     first, *copies = asked(deployment)
     assert copies == [first, first]
-    LostMarkers(deployment.context, None).tick([], now_ms())  # type: ignore[arg-type]  # it looks at no snapshot
+    wiring.lost_markers(deployment.context, None).tick([], now_ms())  # type: ignore[arg-type]  # it looks at no snapshot
     with pytest.raises(Exception, match="NOT_COMPLETE"):
         deployment.step(job, "build_version")
     assert deployment.versions(job) == []
@@ -290,7 +292,7 @@ def test_while_a_partition_is_missing_it_is_asked_again_and_nothing_is_built(dep
 
 def test_end_markers_are_not_looked_for_where_none_were_sent(deployment: Deployment) -> None:
     awaiting(deployment)
-    LostMarkers(deployment.context, None).tick(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
+    wiring.lost_markers(deployment.context, None).tick(deployment.context.jobs.live(), now_ms())  # type: ignore[arg-type]
 
 
 def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks_for_that(
@@ -299,7 +301,12 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
     job = awaiting(deployment)
     deployment.context.segments.edit(ACME, BUYERS, rule("never(purchase)"), author="a", now_ms=2)
     relay(deployment).tick(now_ms())
-    put_cuts(deployment.context, [cut_of(deployment, 1, ("cid",), rule_version=2)], now_ms())
+    put_cuts(
+        deployment.context.jobs,
+        deployment.context.progress,
+        [cut_of(deployment, 1, ("cid",), rule_version=2)],
+        now_ms(),
+    )
     answer(deployment)
     [(kind, said)] = deployment.workflow.answers
     assert (kind, said["error"]) == ("failure", "MaterialisationFailed")
@@ -332,7 +339,10 @@ def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
 ) -> None:
     job = awaiting(deployment)
     put_cuts(
-        deployment.context, [cut_of(deployment, 1, MEMBERS[1]), cut_of(deployment, 0, MEMBERS[0], **given)], now_ms()
+        deployment.context.jobs,
+        deployment.context.progress,
+        [cut_of(deployment, 1, MEMBERS[1]), cut_of(deployment, 0, MEMBERS[0], **given)],
+        now_ms(),
     )
     answer(deployment)
     [(kind, said)] = deployment.workflow.answers
@@ -343,9 +353,19 @@ def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
 
 def test_of_a_partition_that_answers_twice_the_first_word_counts(deployment: Deployment) -> None:
     awaiting(deployment)
-    put_cuts(deployment.context, [cut_of(deployment, 0, MEMBERS[0])], now_ms())
-    put_cuts(deployment.context, [cut_of(deployment, 0, ("late",), at_us=1, changes=500)], now_ms())
-    put_cuts(deployment.context, [cut_of(deployment, 0, ("late",), rule_version=9)], now_ms())
+    kept(deployment, [cut_of(deployment, 0, MEMBERS[0])])
+    put_cuts(
+        deployment.context.jobs,
+        deployment.context.progress,
+        [cut_of(deployment, 0, ("late",), at_us=1, changes=500)],
+        now_ms(),
+    )
+    put_cuts(
+        deployment.context.jobs,
+        deployment.context.progress,
+        [cut_of(deployment, 0, ("late",), rule_version=9)],
+        now_ms(),
+    )
     answered(deployment)
     [row, _] = deployment.context.progress.partitions(deployment.context.jobs.live()[0].job_id)
     assert (row.materialised, row.record["records"], row.record["cut"]["changes"]) == (True, 2, 100)
@@ -357,7 +377,7 @@ def test_cuts_that_others_have_asked_for_and_those_of_an_older_attempt_are_passe
     deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
     deployment.run(job, until="AWAITING")
     of_a_check = replace(old, cut_id=fresh_id())
-    put_cuts(deployment.context, [old, of_a_check], now_ms())
+    kept(deployment, [old, of_a_check])
     assert deployment.context.progress.partitions(job.job_id) == []
 
 
@@ -468,7 +488,7 @@ def test_a_schedule_makes_the_snapshot_of_its_time_once(deployment: Deployment) 
         deployment.call("register_import", input=event_of(daily, due_ms), execution=EXECUTION + name)
     [job] = context.jobs.search()
     assert (job.segment, job.audience, job.spec.max_shrink_percent) == (BUYERS, "buyers-snapshot", None)
-    assert registered(context, daily, due_ms) == {"job": job.job_id}
+    assert registered(context.jobs, context.exports, daily, due_ms) == {"job": job.job_id}
     with pytest.raises(UserError, match="UNKNOWN_SEGMENT"):
         schedule_snapshot(
             context, "other", request(segment="x"), expression="rate(1 day)", timezone="UTC", now_ms=due_ms
@@ -547,7 +567,7 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.objects.keys(bucket, "segments/") == [anothers]
     assert not any("ImportAborted" in log.kinds(0) for log in deployment.logs.values())
-    Orphans(deployment.context).tick(deployment.later(days=300))
+    wiring.orphans(deployment.context).tick(deployment.later(days=300))
     assert deployment.objects.keys(bucket, "segments/") == []
 
 

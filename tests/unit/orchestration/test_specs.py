@@ -7,7 +7,7 @@ import pytest
 
 from orchestration.catalog.records import Audience, Job, JobError
 from orchestration.catalog.references import audience_ref, ref_of
-from orchestration.kinds.specs import present_spec
+from orchestration.kinds.wiring import specs
 from orchestration.operations import audiences as operations
 from orchestration.operations.mending import mend
 from orchestration.platform.clock import now_ms
@@ -147,7 +147,7 @@ def test_an_audience_from_before_has_the_columns_of_its_newest_version(deploymen
             connection.exec_driver_sql("UPDATE audiences SET state = 'before'")
 
     from_before(ImportSpec(timezone="UTC"))
-    assert present_spec(context, vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
+    assert specs(context).present(vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
     operations.configure(context, ACME, VIP, {"max_reject_share": 0.1}, {})
     assert vip(deployment).state == "before"  # of its columns nothing was said
     assert code_of(imported(deployment, 2, columns=columns(AGE))) == "COLUMNS_WOULD_CHANGE"

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.control.notifying import Notifier
-from orchestration.control.orphans import Orphans
-from orchestration.control.table import job_reconciler
+from orchestration.control import wiring
 from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
 from orchestration.operations.jobs import cancel
@@ -73,7 +71,7 @@ def test_a_job_whose_execution_was_lost_goes_on_where_it_is_in_a_new_one(
 
 def test_an_execution_that_fails_at_once_is_not_replaced_at_every_look(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    executions = job_reconciler(deployment.context)
+    executions = wiring.job_reconciler(deployment.context)
     for seconds in range(60, 180, 5):
         deployment.workflow.statuses[str(deployment.context.jobs.get(job.job_id).execution)] = "FAILED"
         executions.tick(deployment.later(seconds=seconds))
@@ -183,7 +181,7 @@ def test_the_upload_of_a_published_job_is_removed_when_it_is_swept(deployment: D
 def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(deployment: Deployment) -> None:
     job = deployment.register(uploaded(deployment))
     cancel(deployment.context, job.job_id)
-    orphans = Orphans(deployment.context)
+    orphans = wiring.orphans(deployment.context)
     orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     orphans.tick(deployment.later(hours=73))
@@ -194,7 +192,7 @@ def test_the_upload_that_a_retry_reads_is_kept_while_it_runs(deployment: Deploym
     first = deployment.register(uploaded(deployment))
     cancel(deployment.context, first.job_id)
     again = deployment.retry(first)
-    Orphans(deployment.context).tick(deployment.later(hours=200))
+    wiring.orphans(deployment.context).tick(deployment.later(hours=200))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     assert deployment.run(again).state == "READY"
 
@@ -204,7 +202,7 @@ def test_an_upload_that_no_job_was_registered_for_is_removed_when_no_job_can_com
 ) -> None:
     deployment.objects.now = datetime.now(UTC)
     uploaded(deployment)
-    orphans = Orphans(deployment.context)
+    orphans = wiring.orphans(deployment.context)
     orphans.tick(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
     orphans.tick(deployment.later(days=4))
@@ -224,14 +222,14 @@ def test_what_a_frozen_worker_stages_after_the_sweep_is_removed_and_what_a_live_
         ):
             deployment.objects.put(STAGING, key, b"x")
             kept += [key] if job is live else []
-    Orphans(deployment.context).tick(deployment.later(minutes=11))
+    wiring.orphans(deployment.context).tick(deployment.later(minutes=11))
     assert sorted(deployment.objects.keys(STAGING)) == sorted(kept)
 
 
 def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, staging_prefix(JobId("01jd0000000000000000000000")) + "000001/x", b"x")
-    orphans = Orphans(deployment.context)
+    orphans = wiring.orphans(deployment.context)
     orphans.tick(deployment.later(days=2))
     assert len(deployment.objects.keys(STAGING)) == 1
     orphans.tick(deployment.later(days=4))
@@ -241,7 +239,7 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
 def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
     deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
-    orphans = Orphans(deployment.context)
+    orphans = wiring.orphans(deployment.context)
     orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING)) == 1
     orphans.tick(deployment.later(hours=73))
@@ -249,7 +247,7 @@ def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deplo
 
 
 def test_a_notification_is_forgotten_thirty_days_after_it_was_written_unless_it_waits(deployment: Deployment) -> None:
-    outbox, notifier = deployment.context.outbox, Notifier(deployment.context)
+    outbox, notifier = deployment.context.outbox, wiring.notifier(deployment.context)
     rows = [outbox.write(f"job-{n}", "ready", [OPERATORS], {}, now_ms=now_ms())[0] for n in range(3)]
     outbox.delivered(rows[0].notification_id, now_ms())
     outbox.failed(rows[1].notification_id, "refused", None)

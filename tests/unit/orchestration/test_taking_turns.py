@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.catalog.records import Export
-from orchestration.control.reconciler import ExportReconciler
-from orchestration.control.table import job_reconciler
+from orchestration.control import wiring
 from orchestration.control.taking_turns import EXECUTIONS_A_LOOK, TakingTurns
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
@@ -60,7 +59,7 @@ def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deploy
         jobs = [
             deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(2 * EXECUTIONS_A_LOOK + 5)
         ]
-    sweeper = job_reconciler(deployment.context)
+    sweeper = wiring.job_reconciler(deployment.context)
     looks = []
     for minutes in (1, 2, 3):
         asked.clear()
@@ -74,7 +73,7 @@ def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Depl
     with deployment.full():
         jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 1)]
     del deployment.workflow.statuses[str(jobs[-1].execution)]
-    sweeper = job_reconciler(deployment.context)
+    sweeper = wiring.job_reconciler(deployment.context)
     sweeper.tick(deployment.later(minutes=1))
     assert deployment.workflow.started == []
     sweeper.tick(deployment.later(minutes=2))
@@ -97,7 +96,7 @@ def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkey
     deployment.workflow.statuses.update({str(export.execution): "RUNNING" for export in exports})
     monkeypatch.setattr(deployment.context.exports, "live", lambda: exports)
     context = deployment.context
-    sweeper = ExportReconciler(context.exports, context.engine, context.audit)
+    sweeper = wiring.export_reconciler(context)
     for minutes in (1, 2):
         sweeper.tick(deployment.later(minutes=minutes))
     assert len(asked) == 2 * EXECUTIONS_A_LOOK

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from orchestration.catalog.tables import jobs
-from orchestration.control.answers import Answers
+from orchestration.control import wiring
 from orchestration.kinds.timeouts import LONGEST_S, group_timeout_s, timeouts
 from orchestration.kinds.where import COMPARED, MEMBER_BYTES
 from orchestration.operations.jobs import cancel
@@ -31,7 +31,7 @@ def test_a_job_beyond_the_limit_waits_and_is_told_of_its_turn_until_it_has_begun
     second = deployment.register(deployment.request("second"))
     assert (second.state, context.jobs.queue_position(second.job_id)) == ("REGISTERED", 1)
     deployment.begin_await(second, TOKEN)
-    answers = Answers(context, Alive(), Alive())
+    answers = wiring.answers(context, Alive(), Alive())
     answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
     assert deployment.workflow.said() == []
 

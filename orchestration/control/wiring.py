@@ -1,0 +1,162 @@
+"""The parts of the control plane, made of the stores of a process."""
+
+import threading
+from functools import partial
+
+from connectors.kafka.topic_ids import TopicIds
+from connectors.kafka.worker_group import WorkerGroup
+from connectors.publishing.activations import ActivationSender
+from orchestration.catalog.segment_records import Segment
+from orchestration.context import Context
+from orchestration.control.absence import WorkerAbsence
+from orchestration.control.activations import Activations
+from orchestration.control.answers import Answers
+from orchestration.control.archived import ArchiveWatch
+from orchestration.control.archiving import ArchiveConsumer
+from orchestration.control.cleaning import ExportCleaner
+from orchestration.control.events import JobEvents
+from orchestration.control.expiry import Expiry
+from orchestration.control.folding import TopicFold
+from orchestration.control.lag import StreamLag
+from orchestration.control.liveness import WorkerLiveness
+from orchestration.control.lost_markers import LostMarkers, Offsets
+from orchestration.control.metrics import RelayMetrics
+from orchestration.control.notifying import Notifier
+from orchestration.control.orphans import Orphans
+from orchestration.control.other_logs import OtherLogs
+from orchestration.control.progress import progress_fold
+from orchestration.control.reconciler import ExportReconciler, JobReconciler
+from orchestration.control.schedules import Schedules
+from orchestration.control.segment_checks import TIMEOUT_S, Check, SegmentChecks
+from orchestration.control.segment_status import status_fold
+from orchestration.control.sweeper import Sweeper
+from orchestration.control.upkeep import ArchiveKeeper
+from orchestration.kinds.wiring import import_records
+from orchestration.operations.begin_anew import of_another_log
+from orchestration.operations.segment_check import Checked, check
+from schemas.ids import Partition
+from streams.counters import Counters
+
+
+def activations(context: Context) -> Activations:
+    """Rules and versions on their way to segment workers."""
+    c, s = context, context.settings
+    return Activations(
+        ActivationSender(s.kafka_bootstrap, s.partitions),
+        activations=c.activations,
+        segments=c.segments,
+        audiences=c.audiences,
+        jobs=c.jobs,
+        versions=c.versions,
+    )
+
+
+def answers(context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> Answers:
+    """Answers to the task tokens of jobs that wait."""
+    archive = ArchiveWatch(lambda: context.archive, context.jobs, context.settings.kafka_bootstrap)
+    return Answers(import_records(context), context.engine, archive, liveness, activity_liveness)
+
+
+def archive_consumer(context: Context, stop: threading.Event, counters: Counters) -> ArchiveConsumer:
+    """Events and profiles on their way to the archive."""
+    return ArchiveConsumer(context.archive, context.settings.kafka_bootstrap, stop, counters)
+
+
+def archive_keeper(context: Context, stop: threading.Event) -> ArchiveKeeper:
+    """What keeps the archive small."""
+    return ArchiveKeeper(context.archive, context.settings.home / "tmp" / "archive", stop)
+
+
+def expiry(context: Context) -> Expiry:
+    """Retention of versions."""
+    return Expiry(context.audiences, context.jobs, context.versions, context.audit)
+
+
+def export_cleaner(context: Context) -> ExportCleaner:
+    """What removes what ended exports leave."""
+    c = context
+    return ExportCleaner(c.exports, c.versions, c.engine, s3=c.s3, settings=c.settings)
+
+
+def export_reconciler(context: Context) -> ExportReconciler:
+    """What keeps the executions of exports going."""
+    return ExportReconciler(context.exports, context.engine, context.audit)
+
+
+def job_events(context: Context) -> JobEvents:
+    """State changes on their way to their topic."""
+    return JobEvents(context.jobs, context.settings.kafka_bootstrap)
+
+
+def job_reconciler(context: Context) -> JobReconciler:
+    """What keeps the executions of jobs going."""
+    return JobReconciler(import_records(context), context.engine, context.audit)
+
+
+def lost_markers(context: Context, offsets: Offsets) -> LostMarkers:
+    """What notices end markers that the workers are past."""
+    return LostMarkers(
+        context.jobs, context.progress, lambda: context.staging, context.settings.staging_bucket, offsets
+    )
+
+
+def notifier(context: Context) -> Notifier:
+    """What delivers notifications again."""
+    return Notifier(context.notices, context.jobs, context.exports)
+
+
+def orphans(context: Context) -> Orphans:
+    """What removes staged data and uploads of no job."""
+    return Orphans(context.objects, context.jobs, context.settings)
+
+
+def other_logs(context: Context) -> OtherLogs:
+    """What notices checkpoints of another Kafka."""
+    return OtherLogs(TopicIds(context.settings.kafka_bootstrap).of, partial(of_another_log, context))
+
+
+def progress(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
+    """What workers announce, on its way to the catalog."""
+    return progress_fold(context.progress, context.settings.kafka_bootstrap, stop, changed)
+
+
+def relay_metrics(context: Context, counters: Counters) -> RelayMetrics:
+    """Gauges of the catalog and the group."""
+    return RelayMetrics(context.database, context.settings, counters)
+
+
+def schedules(context: Context) -> Schedules:
+    """What starts recurring jobs."""
+    c = context
+    return Schedules(c.schedules, jobs=c.jobs, exports=c.exports, outbox=c.outbox, engine=c.engine)
+
+
+def segment_checks(context: Context, counters: Counters, check_: Check | None = None) -> SegmentChecks:
+    """What compares segments with their rules."""
+
+    def one_partition(of: Segment, only: Partition) -> Checked:
+        return check(context, of.tenant, of.name, TIMEOUT_S, only=only)
+
+    return SegmentChecks(context.segments, context.settings, counters, check_ or one_partition)
+
+
+def segment_status(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
+    """What segment workers say, on its way to the catalog."""
+    return status_fold(
+        context.segments, context.jobs, context.progress, context.settings.kafka_bootstrap, stop, changed
+    )
+
+
+def stream_lag(context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> StreamLag:
+    """How far workers are in each job."""
+    return StreamLag(context.progress, group, activity_group)
+
+
+def sweeper(context: Context) -> Sweeper:
+    """What removes what ended jobs leave."""
+    return Sweeper(context.jobs, context.objects, context.engine, context.settings)
+
+
+def worker_absence(context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> WorkerAbsence:
+    """Since when jobs wait without a worker."""
+    return WorkerAbsence(context.progress, group, activity_group)

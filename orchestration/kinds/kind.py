@@ -1,0 +1,138 @@
+"""What a kind of job does in the stages of the import machine, behind one protocol."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from connectors.lake.activity_receipts import ActivityReceipts
+from connectors.lake.archive import ActivityArchive
+from connectors.lake.limits import DuckLimits
+from connectors.publishing.activations import ActivationSender
+from connectors.sources.limits import ParseLimits
+from connectors.storage.access import S3Access
+from connectors.storage.objects import ObjectStore
+from orchestration.catalog.records import Job
+from orchestration.kinds.build import build
+from orchestration.kinds.publish import publish
+from orchestration.kinds.records import ImportRecords, View
+from orchestration.kinds.segment_meaning import Meanings
+from orchestration.kinds.send import send_activity, send_members
+from orchestration.kinds.snapshot.ask import ask, confirm
+from orchestration.kinds.snapshot.build import build_snapshot
+from orchestration.kinds.specs import Specs
+from orchestration.kinds.stored import settle
+from orchestration.kinds.verify import verify
+from segmentation.versions import VersionStore
+
+
+class JobKind(Protocol):
+    """A stage changes nothing of a job that is in no state of its own, and may be repeated or run twice at once.
+
+    Each raises `UserError` where the request is at fault, `RetriableError` and `FatalError`, as the function says that
+    it calls.
+    """
+
+    def verify(self, job: Job) -> View:
+        """VERIFYING -> IMPORTING, with the evidence that the version will be held against."""
+
+    def send(self, job: Job) -> View:
+        """IMPORTING -> AWAITING: one attempt."""
+
+    def build(self, job: Job) -> View:
+        """AWAITING | BUILDING -> PUBLISHING, with parts and exact counts."""
+
+    def publish(self, job: Job) -> View:
+        """AWAITING | PUBLISHING -> READY | SUPERSEDED, with a receipt; or back to BUILDING."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceImport:
+    """The members of a file become the next version of an audience."""
+
+    records: ImportRecords
+    specs: Specs
+    objects: ObjectStore
+    limits: ParseLimits
+    versions: VersionStore
+    s3: S3Access
+    lake_limits: DuckLimits
+
+    def verify(self, job: Job) -> View:
+        """`kinds.verify`."""
+        return verify(job, records=self.records, objects=self.objects, limits=self.limits)
+
+    def send(self, job: Job) -> View:
+        """`kinds.send`."""
+        return send_members(job, records=self.records, objects=self.objects, limits=self.limits)
+
+    def build(self, job: Job) -> View:
+        """`kinds.build`."""
+        return build(job.job_id, records=self.records, versions=self.versions, s3=self.s3, limits=self.lake_limits)
+
+    def publish(self, job: Job) -> View:
+        """`kinds.publish`."""
+        return publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityImport:
+    """The events or profiles of a file go to the log, and from there to the archive."""
+
+    records: ImportRecords
+    specs: Specs
+    objects: ObjectStore
+    limits: ParseLimits
+    archive: ActivityArchive
+    receipts: ActivityReceipts
+
+    def verify(self, job: Job) -> View:
+        """`kinds.verify`."""
+        return verify(job, records=self.records, objects=self.objects, limits=self.limits)
+
+    def send(self, job: Job) -> View:
+        """`kinds.send`."""
+        return send_activity(job, records=self.records, objects=self.objects, limits=self.limits, archive=self.archive)
+
+    def build(self, job: Job) -> View:
+        """Nothing: the archive has the rows."""
+        return self.records.view(job)
+
+    def publish(self, job: Job) -> View:
+        """`kinds.stored`."""
+        return settle(job, records=self.records, specs=self.specs, archive=self.archive, receipts=self.receipts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSnapshot:
+    """The members of a segment at one instant become the next version of an audience."""
+
+    records: ImportRecords
+    specs: Specs
+    meanings: Meanings
+    sender: ActivationSender
+    versions: VersionStore
+    s3: S3Access
+    lake_limits: DuckLimits
+
+    def verify(self, job: Job) -> View:
+        """`kinds.snapshot.ask`."""
+        return confirm(job, records=self.records, segments=self.meanings.segments)
+
+    def send(self, job: Job) -> View:
+        """`kinds.snapshot.ask`."""
+        return ask(
+            job,
+            records=self.records,
+            segments=self.meanings.segments,
+            activations=self.meanings.activations,
+            sender=self.sender,
+        )
+
+    def build(self, job: Job) -> View:
+        """`kinds.snapshot.build`."""
+        return build_snapshot(
+            job.job_id, records=self.records, meanings=self.meanings, s3=self.s3, limits=self.lake_limits
+        )
+
+    def publish(self, job: Job) -> View:
+        """`kinds.publish`."""
+        return publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
