@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
     from orchestration.catalog.activations import ActivationStore
     from orchestration.catalog.segments import SegmentStore
-    from segmentation.history import History
+    from segmentation.historical_activity import HistoricalActivity
     from segmentation.versions import VersionStore
     from streams.staging import StagingStore
 
@@ -160,7 +160,7 @@ class Context:
         return ActivityReceipts(archive=self.archive, s3=self.s3, limits=self.duck_limits)
 
     @cached_property
-    def history(self) -> "History":
+    def history(self) -> "HistoricalActivity":
         """What stream workers ask of the archive."""
         from connectors.lake.activity_history import ActivityHistory  # noqa: PLC0415  # as above
 

@@ -33,7 +33,7 @@ class HighWater:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class VersionHistory:
     """What an audience has been through. `versions` are the kept ones, oldest first; the last one is current.
 
     `last_version` counts expired ones too (0 = none yet). Expiry has forgotten versions up to `expired_through` (0 =
@@ -69,7 +69,7 @@ class History:
         return mark if self.high_water is None or order_key > self.high_water.order_key else self.high_water
 
 
-def decide(history: History, request: PublishRequest) -> AlreadyPublished | SupersededBy | BaseMoved | None:
+def decide(history: VersionHistory, request: PublishRequest) -> AlreadyPublished | SupersededBy | BaseMoved | None:
     """The outcome that the history dictates, or none: the request may be committed on this history, if on no other.
 
     Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE.
@@ -102,7 +102,7 @@ def already(version: VersionInfo) -> AlreadyPublished:
     )
 
 
-def new_version(history: History, request: PublishRequest, partitioner: str) -> VersionInfo:
+def new_version(history: VersionHistory, request: PublishRequest, partitioner: str) -> VersionInfo:
     """The version that a request makes next; its snapshot is not known yet (0)."""
     return VersionInfo(
         version=history.next_version,
@@ -125,7 +125,7 @@ def new_version(history: History, request: PublishRequest, partitioner: str) -> 
 
 
 def rolled_back(
-    history: History, source: VersionInfo, *, operation_id: JobId, order_key: str, at: datetime, reason: str
+    history: VersionHistory, source: VersionInfo, *, operation_id: JobId, order_key: str, at: datetime, reason: str
 ) -> VersionInfo:
     """The version that a rollback to `source` makes next."""
     return replace(
@@ -144,7 +144,7 @@ def rolled_back(
     )
 
 
-def compacted(history: History, current: VersionInfo, *, operation_id: JobId, at: datetime) -> VersionInfo:
+def compacted(history: VersionHistory, current: VersionInfo, *, operation_id: JobId, at: datetime) -> VersionInfo:
     """The version that a compaction of the current one makes next: the same members, not cut by partition."""
     counts = MembershipCounts(
         base=current.members,
@@ -171,7 +171,7 @@ def compacted(history: History, current: VersionInfo, *, operation_id: JobId, at
     )
 
 
-def require_version(history: History, audience: AudienceRef, number: Version) -> VersionInfo:
+def require_version(history: VersionHistory, audience: AudienceRef, number: Version) -> VersionInfo:
     """A kept version. Raises `UserError` NO_SUCH_VERSION."""
     if (version := history.find_version(number)) is None:
         kept = [v.version for v in history.versions]

@@ -21,8 +21,8 @@ from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import messages
 from segmentation.partitions.checkpoint import Checkpoint, decode, encode
-from segmentation.partitions.partition import PartitionSegments, Told
-from segmentation.partitions.place import Place
+from segmentation.partitions.log_position import LogPosition
+from segmentation.partitions.partition import Emission, PartitionSegments
 from segmentation.partitions.tenant import TenantSegments
 from segmentation.rules.parser import parse_rule
 
@@ -44,7 +44,7 @@ def new_segments(number: int) -> PartitionSegments:
     """A partition with so many rules, and nothing else yet."""
     active = {name: ActiveRule(version=1, rule=parse_rule(text)) for name, text in rules(number).items()}
     tenant = TenantSegments(tenant=TENANT, evaluator=Evaluator(active, at_us=BEGIN_US))
-    return PartitionSegments(Partition(0), Place(at_us=BEGIN_US), {TENANT: tenant})
+    return PartitionSegments(Partition(0), LogPosition(at_us=BEGIN_US), {TENANT: tenant})
 
 
 def steps(chunks: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[TopicRecord]]:
@@ -65,7 +65,7 @@ def take_all_profiles(segments: PartitionSegments, profiles: Messages) -> None:
         segments.take_profiles(taken.rows, records[-1].offset + 1, records[-1].received_at_us)
 
 
-def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[TopicRecord]]) -> Iterator[list[Told]]:
+def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[TopicRecord]]) -> Iterator[list[Emission]]:
     """All events, step by step; their time is the time."""
     for some in records:
         taken = take_events(some, 1)
@@ -112,7 +112,7 @@ def keep(events: Messages, number: int, profiles: Messages, checkpoint: Path) ->
 def restart(checkpoint: Path, missed: Messages) -> int:
     """Decode a checkpoint, and take events that have come since."""
     segments = decode(checkpoint.read_bytes()).segments
-    for _ in take_all_events(segments, steps(missed, EVENTS, segments.place.events)):
+    for _ in take_all_events(segments, steps(missed, EVENTS, segments.position.events)):
         pass
     return missed.rows
 

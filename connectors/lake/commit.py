@@ -18,7 +18,7 @@ from connectors.lake.snapshots import history_properties, read_history, summary_
 from connectors.lake.tables import AudienceTables, iceberg_type
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
-from segmentation.publishing import HighWater, History
+from segmentation.publishing import HighWater, VersionHistory
 from segmentation.versions import AudienceRef, Part, Published, PublishOutcome, VersionInfo
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ class VersionChange:
     retype: Set[str] = frozenset()
 
 
-Plan = Callable[[History], PublishOutcome | VersionChange]
+Plan = Callable[[VersionHistory], PublishOutcome | VersionChange]
 
 
-def load_history(tables: AudienceTables, audience: AudienceRef) -> History:
+def load_history(tables: AudienceTables, audience: AudienceRef) -> VersionHistory:
     """The audience's history; empty before the first publish."""
     with lake_faults(f"reading the versions of {audience.audience}"):
         table = tables.find(audience)
-        return read_history(table.metadata) if table is not None else History()
+        return read_history(table.metadata) if table is not None else VersionHistory()
 
 
 def commit_version(

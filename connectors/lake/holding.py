@@ -14,7 +14,7 @@ from connectors.lake.snapshots import HELD_TAG, listed_parts, read_history, tag_
 from connectors.lake.tables import AudienceTables
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, Version
-from segmentation.publishing import History, require_version
+from segmentation.publishing import VersionHistory, require_version
 from segmentation.versions import AudienceRef, Part, VersionInfo
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def held_version(
 
 def require_table(table: "Table | None", audience: AudienceRef, number: Version) -> tuple["Table", VersionInfo]:
     """The table, and the version in it. Raises `UserError` NO_SUCH_VERSION."""
-    info = require_version(read_history(table.metadata) if table else History(), audience, number)
+    info = require_version(read_history(table.metadata) if table else VersionHistory(), audience, number)
     if table is None:
         raise AssertionError("unreachable")
     return table, info

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Version
-from segmentation.publishing import HighWater, History
+from segmentation.publishing import HighWater, VersionHistory
 from segmentation.versions import MembershipCounts, Part, SegmentRule, VersionInfo, VersionMode
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def listed_parts(snapshot: "Snapshot", location: str) -> dict[str, Part]:
     return parts
 
 
-def read_history(metadata: "TableMetadata") -> History:
+def read_history(metadata: "TableMetadata") -> VersionHistory:
     """What the table tells about its audience: tagged snapshots, high-water mark, highest version ever."""
     by_id = {s.snapshot_id: s for s in metadata.snapshots}
     tagged = [ref.snapshot_id for name, ref in metadata.refs.items() if _TAG.fullmatch(name)]
@@ -126,7 +126,7 @@ def read_history(metadata: "TableMetadata") -> History:
             import_id=JobId(text[HIGH_WATER_IMPORT]),
             version=Version(int(text[HIGH_WATER_VERSION])),
         )
-    return History(
+    return VersionHistory(
         versions=tuple(versions),
         last_version=int(text.get(LAST_VERSION, "0")),
         high_water=mark,

@@ -25,7 +25,7 @@ from schemas.ids import AudienceName, JobId, Version
 from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
 from segmentation.publishing import (
-    History,
+    VersionHistory,
     already,
     check_request,
     compacted,
@@ -91,7 +91,7 @@ class IcebergVersionStore:
             return outcome  # known before a single part is read
         self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
 
-        def plan(history: History) -> PublishOutcome | VersionChange:
+        def plan(history: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := decide(history, request):
                 return outcome
             info = new_version(history, request, PARTITIONER)
@@ -174,7 +174,7 @@ class IcebergVersionStore:
         seen = expected_current or (history.current.version if history.current else None)
         parts = self.files(audience, to_version)
 
-        def plan(now: History) -> PublishOutcome | VersionChange:
+        def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := _moved(now, operation_id, seen):
                 return outcome
             require_version(now, audience, to_version)
@@ -205,7 +205,7 @@ class IcebergVersionStore:
             raise FatalError("PART_MISMATCH", f"the merged files of {audience.audience} are not version {base.version}")
         self._check_parts(parts, base.row_schema, 1)
 
-        def plan(now: History) -> PublishOutcome | VersionChange:
+        def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := _moved(now, operation_id, base.version):
                 return outcome
             return VersionChange(info=compacted(now, base, operation_id=operation_id, at=at), parts=parts, mark=None)
@@ -301,7 +301,7 @@ class RunningTotal:
                     self._on_rows(self._rows)
 
 
-def _moved(now: History, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
+def _moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
     """What ends an operation on the current version: it has been done, or another version is current."""
     if mine := now.find_import(operation_id):
         return already(mine)

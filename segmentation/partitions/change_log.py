@@ -12,8 +12,8 @@ from schemas.rows import decode_rows, encode_rows
 from schemas.segment_messages import ChangesMessage, MembershipChanges, OwnerStarted
 from schemas.topics import CHUNK_MAX_ROWS
 from segmentation.evaluation.batches import Changes
-from segmentation.partitions.partition import Told
-from segmentation.partitions.place import Place
+from segmentation.partitions.log_position import LogPosition
+from segmentation.partitions.partition import Emission
 
 ENTERED = "entered"
 EFFECTIVE_AT = "effective_at"
@@ -27,9 +27,11 @@ CHANGE_ROWS = pa.schema(
 """Of `MembershipChanges.rows`."""
 
 
-def messages(told: Told, *, partition: Partition, generation: int, first_seq: int) -> Iterator[MembershipChanges]:
+def messages(
+    emitted: Emission, *, partition: Partition, generation: int, first_seq: int
+) -> Iterator[MembershipChanges]:
     """Changes as messages of at most `CHUNK_MAX_ROWS` users."""
-    changes, place = told.changes, told.place
+    changes, position = emitted.changes, emitted.position
     rows = pa.RecordBatch.from_arrays(
         [
             changes.user_ids,
@@ -41,28 +43,28 @@ def messages(told: Told, *, partition: Partition, generation: int, first_seq: in
     for number, start in enumerate(range(0, rows.num_rows, CHUNK_MAX_ROWS)):
         chunk = rows.slice(start, CHUNK_MAX_ROWS)
         yield MembershipChanges(
-            tenant=told.tenant,
+            tenant=emitted.tenant,
             segment=AudienceName(changes.segment),
             rule_version=changes.rule_version,
             partition=partition,
             generation=generation,
             seq=first_seq + number,
             cause=changes.cause,
-            at_us=place.at_us,
-            events=place.events,
-            profiles=place.profiles,
-            activations=place.activations,
+            at_us=position.at_us,
+            events=position.events,
+            profiles=position.profiles,
+            activations=position.activations,
             count=chunk.num_rows,
             rows=encode_rows(chunk),
         )
 
 
-def told_of(message: MembershipChanges) -> Told:
+def emission_of(message: MembershipChanges) -> Emission:
     """Inverse of `messages`, for one of them. Raises ValueError where the rows are not what the message says."""
     rows = decode_rows(message.rows)
     if rows.schema != CHANGE_ROWS or rows.num_rows != message.count:
         raise ValueError("the rows are not those of a message of changes")
-    return Told(
+    return Emission(
         tenant=message.tenant,
         changes=Changes(
             segment=message.segment,
@@ -72,7 +74,7 @@ def told_of(message: MembershipChanges) -> Told:
             effective_at=rows.column(EFFECTIVE_AT).cast(pa.int64()).to_numpy(),
             cause=message.cause,
         ),
-        place=Place(
+        position=LogPosition(
             events=message.events,
             profiles=message.profiles,
             activations=message.activations,

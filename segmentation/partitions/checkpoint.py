@@ -15,8 +15,8 @@ from schemas.ids import AudienceName, Partition, TenantName, Version
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule, plan_of
 from segmentation.evaluation.state import State
+from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import PartitionSegments
-from segmentation.partitions.place import Place
 from segmentation.partitions.tenant import TenantSegments
 from segmentation.rules.records import rule_from_record, rule_record
 
@@ -62,7 +62,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
     about = {
         "format": FORMAT,
         "partition": segments.partition,
-        "place": asdict(segments.place),
+        "place": asdict(segments.position),
         "generation": checkpoint.generation,
         "changes": checkpoint.changes,
         "next_seq": checkpoint.next_seq,
@@ -86,7 +86,7 @@ def decode(data: bytes) -> Checkpoint:
             TenantName(record["tenant"]): _tenant(record, f"{number}.", arrays)
             for number, record in enumerate(about["tenants"])
         }
-    segments = PartitionSegments(Partition(about["partition"]), Place(**about["place"]), tenants)
+    segments = PartitionSegments(Partition(about["partition"]), LogPosition(**about["place"]), tenants)
     return Checkpoint(
         segments=segments,
         generation=about["generation"],

@@ -21,8 +21,8 @@ from schemas.segment_messages import ChangeCause
 from segmentation.evaluation.batches import Changes
 from segmentation.evaluation.columns import Flags, Micros
 from segmentation.evaluation.user_index import UserIndex
-from segmentation.partitions.partition import PartitionSegments, Told
-from segmentation.partitions.place import Place
+from segmentation.partitions.log_position import LogPosition
+from segmentation.partitions.partition import Emission, PartitionSegments
 
 Segment = tuple[TenantName, AudienceName]
 
@@ -55,7 +55,7 @@ class Recovery:
     def __init__(self, segments: PartitionSegments, *, whole: bool) -> None:
         self._whole = whole
         self._accounts: dict[Segment, _Account] = {}
-        self._target = segments.place
+        self._target = segments.position
         for tenant, of_tenant in segments.tenants.items():
             for name, active in of_tenant.rules.items():
                 account = self._account((tenant, AudienceName(name)), active.version)
@@ -63,46 +63,46 @@ class Recovery:
                 account.inside[users] = True
 
     @property
-    def target(self) -> Place:
+    def target(self) -> LogPosition:
         """What is to be reached before the difference is told."""
         return self._target
 
-    def told(self, tenant: TenantName, changes: Changes, place: Place) -> None:
+    def emitted(self, tenant: TenantName, changes: Changes, position: LogPosition) -> None:
         """An owner before has told this, later than all that was given here before."""
         account = self._account((tenant, AudienceName(changes.segment)), changes.rule_version)
         users = account.numbers(changes.user_ids)
         account.inside[users] = changes.entered
-        self._target = self._target.later(place)
+        self._target = self._target.later(position)
 
-    def reach(self, place: Place) -> None:
+    def reach(self, position: LogPosition) -> None:
         """Let this be part of the target, too."""
-        self._target = self._target.later(place)
+        self._target = self._target.later(position)
 
-    def within(self, place: Place) -> None:
+    def within(self, position: LogPosition) -> None:
         """Nothing behind these offsets can be reached: the logs that had it are no more, and neither is what it did."""
         target = self._target
         self._target = replace(
             target,
-            events=min(target.events, place.events),
-            profiles=min(target.profiles, place.profiles),
-            activations=min(target.activations, place.activations),
+            events=min(target.events, position.events),
+            profiles=min(target.profiles, position.profiles),
+            activations=min(target.activations, position.activations),
         )
 
-    def hold_back(self, told: Iterable[Told]) -> None:
+    def hold_back(self, emitted: Iterable[Emission]) -> None:
         """What the new owner would have told on its way; it says from when on an answer is what it is, and why."""
-        for one in told:
+        for one in emitted:
             account = self._account((one.tenant, AudienceName(one.changes.segment)), one.changes.rule_version)
             users = account.numbers(one.changes.user_ids)
             account.effective_at[users] = one.changes.effective_at
             account.causes |= dict.fromkeys(users.tolist(), one.changes.cause)
 
-    def difference(self, segments: PartitionSegments) -> list[Told]:
+    def difference(self, segments: PartitionSegments) -> list[Emission]:
         """What is to be told now, at the place of `segments`."""
         for (tenant, segment), account in list(self._accounts.items()) if self._whole else ():
-            told = account.index.ids(np.flatnonzero(account.inside).astype(np.int32))
-            self.hold_back(segments.adopt(tenant, segment, told))
+            emitted = account.index.ids(np.flatnonzero(account.inside).astype(np.int32))
+            self.hold_back(segments.adopt(tenant, segment, emitted))
         return [
-            Told(tenant=tenant, changes=changes, place=segments.place)
+            Emission(tenant=tenant, changes=changes, position=segments.position)
             for (tenant, segment), account in self._accounts.items()
             for changes in _difference(segment, account, segments, tenant)
         ]
@@ -132,6 +132,6 @@ def _difference(
             rule_version=account.rule_version,
             user_ids=account.index.ids(chosen),
             entered=now[chosen],
-            effective_at=np.where(at == 0, segments.place.at_us, at),
+            effective_at=np.where(at == 0, segments.position.at_us, at),
             cause=cause,
         )

@@ -15,7 +15,7 @@ from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule, plan_of
 from segmentation.evaluation.succession import Succession
-from segmentation.history import History
+from segmentation.historical_activity import HistoricalActivity
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.rules.nodes import Member
 from segmentation.rules.records import rule_from_json
@@ -30,7 +30,7 @@ class Past:
     The rows are of all tenants, in the order of the log (`EVENT_ROWS`, `PROFILE_ROWS`).
     """
 
-    history: History
+    history: HistoricalActivity
     partition: Partition
     partitions: int
     events: int

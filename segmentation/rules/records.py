@@ -16,6 +16,7 @@ from segmentation.expressions.lexer import DATE, TIMESTAMP
 from segmentation.expressions.literals import literal, plain
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Operator, Presence, Value
 from segmentation.expressions.source import MAX_CHARACTERS
+from segmentation.rules.document_path import DocumentPath
 from segmentation.rules.nodes import (
     Bound,
     Count,
@@ -33,7 +34,6 @@ from segmentation.rules.nodes import (
     check_attribute,
     unusable,
 )
-from segmentation.rules.places import Place
 from segmentation.rules.printer import rule_text
 from segmentation.timetable import time_zone
 
@@ -83,7 +83,7 @@ def rule_from_json(data: bytes) -> Rule:
 
 def rule_from_record(record: object) -> Rule:
     """Inverse of `rule_record`. Raises `UserError` BAD_RULE, with the `path` in its detail, and BAD_TIMEZONE."""
-    top = Place("")
+    top = DocumentPath("")
     fields = top.fields(record, {"rule", "all"}, {"timezone"})
     version = fields["rule"]
     if isinstance(version, bool) or version != RULE_VERSION:
@@ -99,7 +99,7 @@ def rule_from_record(record: object) -> Rule:
     return rule
 
 
-def _group(place: Place, record: object) -> Group:
+def _group(place: DocumentPath, record: object) -> Group:
     negated = isinstance(record, Mapping) and "none" in record
     key = "none" if negated else "any"
     entries = place.at(key).entries(place.fields(record, {key})[key])
@@ -107,7 +107,7 @@ def _group(place: Place, record: object) -> Group:
         return Group(conditions=tuple(_condition(inner, entry) for inner, entry in entries), negated=negated)
 
 
-def _condition(place: Place, record: object) -> RuleCondition:
+def _condition(place: DocumentPath, record: object) -> RuleCondition:
     type_ = record.get("type") if isinstance(record, Mapping) else None
     with place.naming():
         match type_:
@@ -143,12 +143,12 @@ def _condition(place: Place, record: object) -> RuleCondition:
                 raise place.fault("type is none of count, ever, never, first, last, member, attribute")
 
 
-def _events(place: Place, fields: Mapping[str, object]) -> Events:
+def _events(place: DocumentPath, fields: Mapping[str, object]) -> Events:
     where = tuple(_test(inner, test) for inner, test in place.at("where").entries(fields.get("where", [])))
     return Events(event=place.at("event").text(fields["event"]), where=where)
 
 
-def _test(place: Place, record: object) -> Condition:
+def _test(place: DocumentPath, record: object) -> Condition:
     given = record.keys() if isinstance(record, Mapping) else ()
     if "set" in given:
         fields = place.fields(record, {"name", "set"})
@@ -170,7 +170,7 @@ def _test(place: Place, record: object) -> Condition:
     return Comparison(column=place.at("name").text(fields["name"]), type=type_, operator=operator, value=value)
 
 
-def _value(place: Place, given: object) -> tuple[ColumnType, Value]:
+def _value(place: DocumentPath, given: object) -> tuple[ColumnType, Value]:
     match given:
         case bool():
             return "boolean", given
@@ -192,7 +192,7 @@ def _value(place: Place, given: object) -> tuple[ColumnType, Value]:
     )
 
 
-def _double(place: Place, given: float) -> float:
+def _double(place: DocumentPath, given: float) -> float:
     try:
         number = float(given)
     except OverflowError:
@@ -204,7 +204,7 @@ def _double(place: Place, given: float) -> float:
     return number
 
 
-def _moment(place: Place, given: object) -> datetime:
+def _moment(place: DocumentPath, given: object) -> datetime:
     if isinstance(given, str) and TIMESTAMP.fullmatch(given):
         try:
             found = datetime.fromisoformat(given)

@@ -28,7 +28,7 @@ from schemas.topics import (
     SEGMENT_STATUS,
 )
 from segmentation.archived import ArchivedLog
-from segmentation.history import History
+from segmentation.historical_activity import HistoricalActivity
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.warm import warm
 from streams.background import Background
@@ -37,10 +37,10 @@ from streams.faust_app import FaustApp
 from streams.guards import Fetched
 from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.holes import Holes, without_holes
+from streams.segments.environment import TaskEnvironment
 from streams.segments.log_reader import LogEnds, LogReader
-from streams.segments.owner import Owner
-from streams.segments.ports import Ports
+from streams.segments.offset_gaps import OffsetGaps, without_gaps
+from streams.segments.partition_task import PartitionTask
 from streams.segments.tenants import FindTenants, Tenants
 from streams.staging import staging_store
 
@@ -51,13 +51,13 @@ _READ_MS: Final = 500
 class SegmentWorker:
     """Owners of the partitions that this worker has, made of a Faust app and what it drives.
 
-    `find_logs`: see `Ports.archived_logs`; it blocks.
+    `find_logs`: see `TaskEnvironment.archived_logs`; it blocks.
     """
 
     def __init__(
         self,
         config: SegmentWorkerConfig,
-        history: History,
+        history: HistoricalActivity,
         find_logs: Callable[[], Mapping[str, ArchivedLog]],
         find_tenants: FindTenants,
     ) -> None:
@@ -75,7 +75,7 @@ class SegmentWorker:
         self._find_logs = find_logs
         self._logs: Mapping[str, ArchivedLog] | None = None
         self._finding_logs = asyncio.Lock()
-        self._ports = Ports(
+        self._environment = TaskEnvironment(
             send=self._send,
             log=lambda topic, partition: LogReader(config.bootstrap, topic, partition),
             store=self._store,
@@ -89,8 +89,8 @@ class SegmentWorker:
             monotonic=time.monotonic,
         )
         self._lanes: dict[TP, Lane] = {}
-        self._holes: dict[TP, Holes] = {}
-        self._owners: dict[int, Owner] = {}
+        self._gaps: dict[TP, OffsetGaps] = {}
+        self._owners: dict[int, PartitionTask] = {}
         self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
         self.faust.app.task(self._follow_archive)
         self.faust.app.task(self._pass_holes)
@@ -110,7 +110,7 @@ class SegmentWorker:
                 owner.close()
         for tp in partitions:
             self._lanes.pop(tp, None)
-            self._holes.pop(tp, None)
+            self._gaps.pop(tp, None)
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start anew at these offsets."""
@@ -118,7 +118,7 @@ class SegmentWorker:
         self.on_revoked(set(ours))
         self._logs = None
         self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in ours.items()}
-        self._holes |= {tp: Holes(partial(self._ports.log, tp.topic, tp.partition)) for tp in ours}
+        self._gaps |= {tp: OffsetGaps(partial(self._environment.log, tp.topic, tp.partition)) for tp in ours}
         for partition in sorted({tp.partition for tp in ours}):
             lanes = {topic: self._lanes.get(TP(topic, partition)) for topic in ACTIVITY_TOPICS}
             both = {topic: lane for topic, lane in lanes.items() if lane is not None}
@@ -132,7 +132,7 @@ class SegmentWorker:
                     )
                 )
                 return
-            owner = Owner(Partition(partition), both, self._config, self._ports)
+            owner = PartitionTask(Partition(partition), both, self._config, self._environment)
             self._owners[partition] = owner
             self._background.spawn(self._run(owner))
         _log.info("assigned partitions=%d generation=%d", len(ours), generation)
@@ -141,7 +141,7 @@ class SegmentWorker:
         """Records have been lost before they were read: end, loudly."""
         self.faust.fail(error)
 
-    async def _run(self, owner: Owner) -> None:
+    async def _run(self, owner: PartitionTask) -> None:
         await self._archive_known.wait()
         try:
             await owner.run()
@@ -172,12 +172,12 @@ class SegmentWorker:
         while fetched.records:
             first = fetched.records[0].offset
             if first > lane.due:
-                nothing = await self._holes[fetched.tp].none_between(lane.due, first)
+                nothing = await self._gaps[fetched.tp].nothing_between(lane.due, first)
                 if self._lanes.get(fetched.tp) is not lane:
                     return  # as above
                 if nothing:
                     lane.pass_over(first)
-            taken = [_taken(record) for record in without_holes(fetched.records)]
+            taken = [_taken(record) for record in without_gaps(fetched.records)]
             lane.deliver(first, first + len(taken), None if fetched.records else event)
             await self._owners[fetched.partition].deliver(taken)
             if not lane.live:
@@ -205,7 +205,7 @@ class SegmentWorker:
         lane = self._lanes.get(tp)
         if lane is None or (due := lane.due) >= log_end:
             return
-        end = await self._holes[tp].end_of_hole(due)
+        end = await self._gaps[tp].end_of_gap(due)
         if end > due and self._lanes.get(tp) is lane and lane.due == due:
             self._owners[tp.partition].pass_over(tp.topic, end, self.faust.hole(tp, end))
 

@@ -18,8 +18,8 @@ _UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, Use
 
 def keep(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
     """Store a checkpoint, then remove all but the latest two. Its size in bytes."""
-    partition, place = checkpoint.segments.partition, checkpoint.segments.place
-    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, place.at_us, checkpoint.era)
+    partition, position = checkpoint.segments.partition, checkpoint.segments.position
+    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, position.at_us, checkpoint.era)
     content = encode(checkpoint)
     store.put_new(bucket, key, content)
     if old := _keys(store, bucket, partition)[:-_KEPT]:

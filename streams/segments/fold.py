@@ -14,18 +14,18 @@ from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.tenants import Existed
 from segmentation.intake.topic_record import Move, TopicRecord
-from segmentation.partitions.partition import PartitionSegments, Told
+from segmentation.partitions.partition import Emission, PartitionSegments
 from segmentation.partitions.tenant import Past
-from streams.segments.cuts import Cuts
 from streams.segments.inputs import Drained, Input
+from streams.segments.snapshots import PendingSnapshots
 
 
 @dataclass(slots=True)
-class Outcome:
+class FoldResult:
     """What a fold has to say, besides the state. `taken`: topic, records, rows."""
 
     taken: list[tuple[str, int, int]] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    emitted: list[Emission] = field(default_factory=list)
     moves: list[tuple[str, Move]] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
 
@@ -37,38 +37,40 @@ def fold_records(
     partitions: int,
     now_us: int,
     existed: Existed,
-) -> Outcome:
+) -> FoldResult:
     """Take records of both topics, then let time go on to now. Raises what `existed` raises."""
-    out = Outcome()
+    out = FoldResult()
     events, profiles = batches[EVENTS].records, batches[PROFILES].records
     if (end := batches[EVENTS].end) > inputs[EVENTS].taken:
         taken = take_events(events, partitions, existed)
-        out.told += segments.take_events(taken.rows, end, now_us)
+        out.emitted += segments.take_events(taken.rows, end, now_us)
         inputs[EVENTS].took(batches[EVENTS], taken.rows)
         out.taken.append((EVENTS, len(events), taken.rows.num_rows))
         out.moves += [(EVENTS, move) for move in taken.moves]
         out.letters += _letters(events, taken.refusals, now_us, inputs[EVENTS].base)
     if (end := batches[PROFILES].end) > inputs[PROFILES].taken:
         changed = take_profiles(profiles, partitions, existed)
-        out.told += segments.take_profiles(changed.rows, end, now_us)
+        out.emitted += segments.take_profiles(changed.rows, end, now_us)
         inputs[PROFILES].took(batches[PROFILES], changed.rows)
         out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))
         out.letters += _letters(profiles, changed.refusals, now_us, inputs[PROFILES].base)
-    out.told += segments.advance(now_us)
+    out.emitted += segments.advance(now_us)
     return out
 
 
-def fold_activation(segments: PartitionSegments, cuts: Cuts, record: Any, past: Past, now_us: int) -> Outcome:
+def fold_activation(
+    segments: PartitionSegments, cuts: PendingSnapshots, record: Any, past: Past, now_us: int
+) -> FoldResult:
     """One record of the activations. What makes no sense becomes a dead letter, and is passed over."""
-    out = Outcome(told=segments.advance(now_us))  # by itself: a message that is refused takes nothing with it
+    out = FoldResult(emitted=segments.advance(now_us))  # by itself: a message that is refused takes nothing with it
     try:
         message = CODEC.decode(record.value)
         match message:
             case CutRequested():
-                cuts.request(message, record.offset, segments.place)
+                cuts.request(message, record.offset, segments.position)
                 segments.skip_to(activations=record.offset + 1)
             case RuleActivated() | SegmentPaused() | SegmentDeleted() | AudienceActivated():
-                out.told += segments.activate(message, record.offset, past, now_us)
+                out.emitted += segments.activate(message, record.offset, past, now_us)
             case _:
                 raise UndecodableError(f"a {type(message).__name__} does not belong into {SEGMENT_ACTIVATIONS}")
     except (UndecodableError, UserError) as exc:

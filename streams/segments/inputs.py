@@ -17,7 +17,7 @@ from segmentation.archiving import archive_files
 from segmentation.intake.topic_record import TopicRecord
 from streams.lanes import Acknowledgeable, Lane
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.ports import Ports, send_all
+from streams.segments.environment import TaskEnvironment, send_all
 from streams.segments.tail import Piece, Tail
 
 RECORD_BYTES: Final = 256
@@ -38,17 +38,19 @@ class Input:
     Lanes and what they deliver go by offsets of the log, all else by positions (`segmentation.archived`).
     """
 
-    def __init__(self, topic: str, partition: Partition, lane: Lane, config: SegmentWorkerConfig, ports: Ports) -> None:
+    def __init__(
+        self, topic: str, partition: Partition, lane: Lane, config: SegmentWorkerConfig, environment: TaskEnvironment
+    ) -> None:
         self.lane = lane
         self.taken = lane.position
         self.waiting_bytes = 0
         self.base = 0
         self._era = 0
-        self.tail = Tail(ports.archived.get((topic, partition), lane.position))
+        self.tail = Tail(environment.archived.get((topic, partition), lane.position))
         self._topic = topic
         self._partition = partition
         self._config = config
-        self._ports = ports
+        self._environment = environment
         self._acked = lane.position
         self._end = lane.position
         self._waiting: deque[TopicRecord] = deque()
@@ -57,7 +59,7 @@ class Input:
         """Before the first record is taken: the log that it is read from."""
         self.base, self._era = log.base.get(self._partition, 0), log.era
         self.taken = self._acked = self.lane.position + self.base
-        self.tail = Tail(self._ports.archived.get((self._topic, self._partition), self.taken))
+        self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.taken))
 
     @property
     def waits(self) -> bool:
@@ -98,15 +100,15 @@ class Input:
     def took(self, drained: Drained, rows: pa.RecordBatch) -> None:
         """The fold has taken these records; `rows` are what they hold."""
         self.taken = drained.end
-        self.tail.add(rows, self.taken, self._ports.monotonic())
+        self.tail.add(rows, self.taken, self._environment.monotonic())
 
     async def archive(self) -> None:
         """Write what is due to files and announce them; acknowledge what the archive's table has.
 
         Raises `FatalError` ARCHIVE_GAP.
         """
-        now = self._ports.monotonic()
-        committed = self._ports.archived.get((self._topic, self._partition))
+        now = self._environment.monotonic()
+        committed = self._environment.archived.get((self._topic, self._partition))
         if committed is not None:
             self._check(committed)
             self.tail.committed(committed, now)
@@ -118,11 +120,11 @@ class Input:
                 partition=self._partition,
                 first_offset=due.first,
                 end_offset=due.end,
-                files=await self._ports.in_thread(self._write, due),
+                files=await self._environment.in_thread(self._write, due),
                 era=self._era,
             )
-            await send_all(self._ports, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
-            self.tail.announced(due.end, self._ports.monotonic())
+            await send_all(self._environment, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
+            self.tail.announced(due.end, self._environment.monotonic())
         upto = min(self.tail.archived_to, self.taken)
         if upto > self._acked:
             self.lane.done_to(upto - self.base)
@@ -148,7 +150,7 @@ class Input:
         for file in archive_files(
             self._topic, self._partition, piece.rows, first_offset=piece.first, end_offset=piece.end
         ):
-            self._ports.store.put_new(self._config.lake_bucket, str(file.key), file.content)
+            self._environment.store.put_new(self._config.lake_bucket, str(file.key), file.content)
             files.append(s3_uri(self._config.lake_bucket, str(file.key)))
         return tuple(files)
 

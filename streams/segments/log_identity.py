@@ -5,7 +5,7 @@ from schemas.errors import FatalError
 from schemas.segment_messages import OwnerStarted
 from schemas.topics import MEMBERSHIP_CHANGES
 from segmentation.partitions.checkpoint import Checkpoint
-from streams.segments.ports import Log
+from streams.segments.environment import Log
 
 
 async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:

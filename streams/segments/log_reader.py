@@ -82,9 +82,9 @@ class LogEnds:
         """Let go of them."""
         await self._consumer.stop()
 
-    async def of(self, places: Iterable[TP]) -> Mapping[TP, int]:
+    async def of(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         """The offset that the next record of each will have."""
-        asked = {TopicPartition(*tp): tp for tp in places}
+        asked = {TopicPartition(*tp): tp for tp in partitions}
         ends = await self._consumer.end_offsets(list(asked)) if asked else {}
         return {asked[tp]: int(end) for tp, end in ends.items()}
 

@@ -10,10 +10,10 @@ from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS
 from segmentation.partitions.partition import PartitionSegments
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.cuts import Cut
-from streams.segments.ports import Ports
+from streams.segments.environment import TaskEnvironment
+from streams.segments.snapshots import PartitionSnapshot
 
-Report = tuple[str, bytes, Message]
+StatusMessage = tuple[str, bytes, Message]
 """Topic, key and message."""
 
 
@@ -25,20 +25,22 @@ class Reporter:
         self._config = config
         self._said_at = float("-inf")
 
-    def sizes(self, segments: PartitionSegments, now: float) -> Iterator[Report]:
+    def sizes(self, segments: PartitionSegments, now: float) -> Iterator[StatusMessage]:
         """How many are in each segment, when it is time to say so; `now`: seconds of a steady clock."""
         if now - self._said_at >= self._config.status_after_s:
             self._said_at = now
             yield from self._sizes(segments)
 
-    def cut(self, cut: Cut, ports: Ports, told_to: int, generation: int) -> Report:
+    def cut(
+        self, cut: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int
+    ) -> StatusMessage:
         """A cut, with its file in the staging bucket. `told_to`: the offset from which changes come that it lacks."""
         request = cut.request
         part = None
         if len(cut.members):
             content = cut.content()
             key = cut_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
-            ports.store.put_new(self._config.staging_bucket, key, content)
+            environment.store.put_new(self._config.staging_bucket, key, content)
             part = s3_uri(self._config.staging_bucket, key)
         message = SegmentCut(
             cut_id=request.cut_id,
@@ -47,11 +49,11 @@ class Reporter:
             rule_version=cut.rule_version,
             partition=self._partition,
             partitions=self._config.partitions,
-            at_us=cut.place.at_us,
-            events=cut.place.events,
-            profiles=cut.place.profiles,
-            activations=cut.place.activations,
-            changes=told_to,
+            at_us=cut.position.at_us,
+            events=cut.position.events,
+            profiles=cut.position.profiles,
+            activations=cut.position.activations,
+            changes=emitted_to,
             generation=generation,
             members=len(cut.members),
             digest=cut.digest,
@@ -59,8 +61,8 @@ class Reporter:
         )
         return SEGMENT_STATUS, self._key(request.tenant, request.segment), message
 
-    def _sizes(self, segments: PartitionSegments) -> Iterator[Report]:
-        place = segments.place
+    def _sizes(self, segments: PartitionSegments) -> Iterator[StatusMessage]:
+        position = segments.position
         for tenant, of_tenant in segments.tenants.items():
             for name, active in of_tenant.rules.items():
                 segment = AudienceName(name)
@@ -71,10 +73,10 @@ class Reporter:
                     partition=self._partition,
                     partitions=self._config.partitions,
                     members=of_tenant.evaluator.size(name),
-                    at_us=place.at_us,
-                    events=place.events,
-                    profiles=place.profiles,
-                    activations=place.activations,
+                    at_us=position.at_us,
+                    events=position.events,
+                    profiles=position.profiles,
+                    activations=position.activations,
                     paused=active.paused,
                 )
                 yield SEGMENT_STATUS, self._key(tenant, segment), message

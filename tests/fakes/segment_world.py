@@ -26,13 +26,13 @@ from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES,
 from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
 from segmentation.intake.topic_record import TopicRecord
-from segmentation.partitions.change_log import ChangeLog, told_of
+from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.partitions.tenant import Past
 from streams.counters import Counters
 from streams.lanes import Lane
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.owner import Owner
-from streams.segments.ports import Ports
+from streams.segments.environment import TaskEnvironment
+from streams.segments.partition_task import PartitionTask
 from streams.segments.tenants import Tenants
 from tests.fakes.object_store import InMemoryObjectStore
 
@@ -104,7 +104,7 @@ class World:
             if not log.counts(offset, message):
                 continue
             assert isinstance(message, MembershipChanges)
-            changes = told_of(message).changes
+            changes = emission_of(message).changes
             members = inside.setdefault(message.segment, set())
             for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
                 assert (user in members) != entered, f"{user} was told twice"
@@ -175,11 +175,11 @@ class LivingOwner:
         self.beginning: asyncio.Lock = asyncio.Lock() if beside is None else beside.beginning
         self.delivered = dict(world.committed)
         self._lanes = {topic: Lane(TP(topic, 0), world.committed[topic], 1) for topic in ACTIVITY_TOPICS}
-        self.owner = Owner(
+        self.owner = PartitionTask(
             HERE,
             self._lanes,
             world.config,
-            Ports(
+            TaskEnvironment(
                 send=self._send,
                 log=lambda topic, _: _FakeLog(world, topic),
                 store=world.store,
@@ -267,7 +267,7 @@ class _FakeLog:
 
 
 class _FakeHistory:
-    """`segmentation.history.History` over the archive of a world."""
+    """`segmentation.historical_activity.HistoricalActivity` over the archive of a world."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -14,7 +14,7 @@ from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
 from segmentation.publishing import (
     HighWater,
-    History,
+    VersionHistory,
     already,
     check_request,
     compacted,
@@ -45,7 +45,7 @@ ReadPart = Callable[[Part, RowSchema], Iterable[pa.RecordBatch]]
 class _Audience:
     name: AudienceName
     columns: dict[str, Column]  # that any version has had, by name in lower case
-    history: History
+    history: VersionHistory
     parts: dict[Version, tuple[Part, ...]]
 
 
@@ -239,9 +239,9 @@ class InMemoryVersionStore:
                     raise UserError("SCHEMA_MISMATCH", f"the audience has had {old.name} as {old.type}")
                 known.columns[column.name.lower()] = column
 
-    def _history(self, audience: AudienceRef) -> History:
+    def _history(self, audience: AudienceRef) -> VersionHistory:
         known = self._audiences.get(audience.audience_id)
-        return known.history if known is not None else History()
+        return known.history if known is not None else VersionHistory()
 
     def _refuse_taken(self, audience: AudienceRef, name: AudienceName) -> None:
         if any(a.name == name for other, a in self._audiences.items() if other != audience.audience_id):
@@ -260,7 +260,7 @@ class InMemoryVersionStore:
         known = self._audiences.get(audience.audience_id)
         if known is None:
             self._refuse_taken(audience, audience.audience)
-            known = _Audience(name=audience.audience, columns={}, history=History(), parts={})
+            known = _Audience(name=audience.audience, columns={}, history=VersionHistory(), parts={})
         self._evolve(known, info, retype)
         made = replace(info, snapshot_id=int(info.version))
         known.history = replace(

@@ -7,8 +7,9 @@ from typing import Any, Final
 from orchestration.entrypoints import segment_worker
 from orchestration.platform.ending import end
 from schemas.segment_messages import MembershipChanges
-from streams.segments import checkpoints, owner
-from streams.segments.ports import send_all
+from streams.segments import checkpoints
+from streams.segments import partition_task as owner
+from streams.segments.environment import send_all
 from tests.integration.quick import quick, reached
 
 ARCHIVE_AFTER_S: Final = 1.0

@@ -107,7 +107,7 @@ def no_guard(patches: Patches) -> None:
 
 def own_commit_unknown(patches: Patches) -> None:
     """A commit whose answer was lost is not recognised as one's own."""
-    patches.replace("segmentation.publishing:History.find_import", lambda _: lambda _self, _import_id: None)
+    patches.replace("segmentation.publishing:VersionHistory.find_import", lambda _: lambda _self, _import_id: None)
 
 
 def unconditional_commit(patches: Patches) -> None:

@@ -21,8 +21,8 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import TopicRecord
-from segmentation.partitions.partition import PartitionSegments, Told
-from segmentation.partitions.place import Place
+from segmentation.partitions.log_position import LogPosition
+from segmentation.partitions.partition import Emission, PartitionSegments
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from segmentation.rules.references import evaluation_order
@@ -88,7 +88,7 @@ class Stream:
     """The one partition there is, and what its changes say to who follows them."""
 
     def __init__(self, start: datetime) -> None:
-        self._segments = PartitionSegments(Partition(0), Place(at_us=micros(start)))
+        self._segments = PartitionSegments(Partition(0), LogPosition(at_us=micros(start)))
         self._offsets = {EVENTS: 0, PROFILES: 0}
         self.told: dict[str, set[str]] = {name: set() for name in RULES}
         world = World(micros(start))
@@ -130,7 +130,7 @@ class Stream:
             received_at_us=micros(arrival.at),
         )
 
-    def _follow(self, told: list[Told]) -> None:
+    def _follow(self, told: list[Emission]) -> None:
         for one in told:
             inside = self.told[one.changes.segment]
             for user, entered in zip(one.changes.user_ids.to_pylist(), one.changes.entered.tolist(), strict=True):

@@ -18,7 +18,7 @@ from orchestration.platform.settings import Secret
 from schemas.columns import RowSchema
 from schemas.errors import RetriableError
 from schemas.ids import JobId, Version
-from segmentation.publishing import History, require_version
+from segmentation.publishing import VersionHistory, require_version
 from segmentation.versions import AudienceRef, Expired, Part, VersionInfo
 from tests.simulation.ports import Ports
 
@@ -83,7 +83,7 @@ def _unavailable(text: str) -> RetriableError:
 class TableState:
     """What one metadata file of a table says; never changed, only replaced."""
 
-    history: History
+    history: VersionHistory
     parts: dict[Version, tuple[Part, ...]]
     columns: RowSchema
 
@@ -110,7 +110,7 @@ class Lake:
         return None if state is None or not state.history.versions else Table(self, audience, state)
 
     def find_or_create(self, audience: AudienceRef, schema: RowSchema) -> Table:
-        empty = TableState(History(), {}, schema)
+        empty = TableState(VersionHistory(), {}, schema)
         state = self._ports.call(
             "catalog", "load table", lambda: self.tables.setdefault(audience.audience_id, empty), OSError
         )
@@ -154,7 +154,7 @@ class Versions(IcebergVersionStore):
 
 def required(table: Table | None, audience: AudienceRef, number: Version) -> tuple[Table, VersionInfo]:
     """`connectors.lake.holding.require_table`, of a simulated table."""
-    history = History() if table is None else table.metadata.history
+    history = VersionHistory() if table is None else table.metadata.history
     info = require_version(history, audience, number)
     assert table is not None
     return table, info

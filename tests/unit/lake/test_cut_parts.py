@@ -18,9 +18,9 @@ from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.layout import audience_prefix, s3_uri
 from schemas.partitioning import partition_of
 from schemas.segment_messages import CutRequested
-from segmentation.partitions.place import Place
+from segmentation.partitions.log_position import LogPosition
 from segmentation.versions import AudienceRef, Part, SegmentRule
-from streams.segments.cuts import Cut
+from streams.segments.snapshots import PartitionSnapshot
 from tests.unit.lake.support import AT, BUCKET, audience, limits, new_id, request
 
 USERS = tuple(f"user-{n}" for n in range(40))
@@ -32,7 +32,7 @@ def cut_by_a_worker(s3: S3Access, partition: int, users: tuple[str, ...] = USERS
     """The file that the owner of a partition writes, and what its announcement says of it."""
     asked = CutRequested(cut_id=new_id(), tenant=TenantName("acme"), segment=AudienceName("buyers"), at_us=1)
     mine = sorted(user for user in users if partition_of(user, P) == partition)
-    cut = Cut(request=asked, rule_version=1, place=Place(), members=pa.array(mine, pa.string()))
+    cut = PartitionSnapshot(request=asked, rule_version=1, position=LogPosition(), members=pa.array(mine, pa.string()))
     key = f"segments/cuts/{asked.cut_id}/{partition}.parquet"
     s3.client().put_object(Bucket=BUCKET, Key=key, Body=cut.content())
     return Part(uri=s3_uri(BUCKET, key), rows=len(mine), bytes=0, digest=cut.digest, partition=Partition(partition))

@@ -10,7 +10,7 @@ from faust.types import TP
 from schemas.errors import FatalError
 from schemas.topics import EVENTS
 from streams.lanes import Lane
-from streams.segments.holes import Holes
+from streams.segments.offset_gaps import OffsetGaps
 
 pytestmark = pytest.mark.anyio
 
@@ -60,38 +60,38 @@ class Log:
 
 async def test_markers_between_two_records_are_nothing_and_a_lost_record_is_something() -> None:
     log = Log([5, 7, 10], end=12)
-    assert await Holes(log).none_between(6, 7)
-    assert await Holes(log).none_between(8, 10)
-    assert not await Holes(log).none_between(6, 10)
-    assert not await Holes(log).none_between(5, 7)
+    assert await OffsetGaps(log).nothing_between(6, 7)
+    assert await OffsetGaps(log).nothing_between(8, 10)
+    assert not await OffsetGaps(log).nothing_between(6, 10)
+    assert not await OffsetGaps(log).nothing_between(5, 7)
     assert log.open == 0
 
 
 async def test_a_record_that_nobody_finds_again_is_no_proof() -> None:
-    assert not await Holes(Log([5, 10], end=12)).none_between(6, 8)
+    assert not await OffsetGaps(Log([5, 10], end=12)).nothing_between(6, 8)
 
 
 async def test_many_holes_that_were_read_in_one_go_are_read_once() -> None:
     log = Log([1, 3, 5, 7], end=9)
-    holes = Holes(log)
-    assert [await holes.none_between(due, got) for due, got in ((0, 1), (2, 3), (4, 5), (6, 7))] == [True] * 4
+    holes = OffsetGaps(log)
+    assert [await holes.nothing_between(due, got) for due, got in ((0, 1), (2, 3), (4, 5), (6, 7))] == [True] * 4
     assert log.reads == 1
-    assert not await holes.none_between(4, 7)
+    assert not await holes.nothing_between(4, 7)
     log.records.append(9)
     log.last = 11
-    assert await holes.none_between(8, 9)
+    assert await holes.nothing_between(8, 9)
     assert log.reads == 2
 
 
 async def test_where_records_have_expired_nothing_is_known() -> None:
-    assert not await Holes(Log([5, 7], end=9, begins=7)).none_between(6, 7)
-    assert await Holes(Log([5], end=9, begins=7)).end_of_hole(6) == 6
+    assert not await OffsetGaps(Log([5, 7], end=9, begins=7)).nothing_between(6, 7)
+    assert await OffsetGaps(Log([5], end=9, begins=7)).end_of_gap(6) == 6
 
 
 async def test_a_log_that_ends_in_markers_is_passed_to_its_end_and_no_record_is() -> None:
-    assert await Holes(Log([5], end=9)).end_of_hole(6) == 9
-    assert await Holes(Log([5, 8], end=9)).end_of_hole(6) == 6
-    assert await Holes(Log([5], end=6)).end_of_hole(6) == 6
+    assert await OffsetGaps(Log([5], end=9)).end_of_gap(6) == 9
+    assert await OffsetGaps(Log([5, 8], end=9)).end_of_gap(6) == 6
+    assert await OffsetGaps(Log([5], end=6)).end_of_gap(6) == 6
 
 
 def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> None:

@@ -42,7 +42,7 @@ from schemas.topics import (
     SEGMENT_ACTIVATIONS,
     SEGMENT_STATUS,
 )
-from segmentation.partitions.change_log import ChangeLog, told_of
+from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from streams.segments.app import SegmentWorker
@@ -115,8 +115,8 @@ async def test_a_log_that_ends_in_markers_is_taken_and_archived_to_its_end_and_a
     await living.owner.step()
     living.owner.pass_over(PROFILES, 2, SimpleNamespace(ack=lambda: acked.append(2)))
     await living.owner.step()
-    place = living.owner.segments.place
-    assert (place.events, place.profiles) == (3, 2)
+    position = living.owner.segments.position
+    assert (position.events, position.profiles) == (3, 2)
     ranges = [(m.topic, m.first_offset, m.end_offset, len(m.files)) for m in world.messages(ARCHIVE)]
     assert ranges == [(EVENTS, 0, 3, 1), (PROFILES, 0, 2, 0)]
     assert (world.committed[EVENTS], acked) == (0, [])
@@ -134,11 +134,11 @@ async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> N
     await living.deliver()
     living.owner.pass_over(EVENTS, 5, SimpleNamespace(ack=lambda: None))
     await living.owner.step()  # nothing more is taken before the archive has the first
-    assert (living.owner.segments.place.events, living.owner.waits(EVENTS)) == (1, True)
+    assert (living.owner.segments.position.events, living.owner.waits(EVENTS)) == (1, True)
     world.archive()
     await living.owner.step()
     await living.owner.step()
-    assert (living.owner.segments.place.events, living.owner.waits(EVENTS)) == (5, False)
+    assert (living.owner.segments.position.events, living.owner.waits(EVENTS)) == (5, False)
 
 
 async def test_an_announcement_that_was_lost_is_made_again() -> None:
@@ -325,7 +325,7 @@ async def test_a_cut_and_the_changes_behind_it_are_who_is_in_whoever_owns_the_pa
     log = ChangeLog(cut.generation)
     for offset, message in list(enumerate(world.messages(MEMBERSHIP_CHANGES)))[cut.changes :]:
         if log.counts(offset, message):
-            changes = told_of(message).changes
+            changes = emission_of(message).changes
             for user, entered in zip(changes.user_ids.to_pylist(), changes.entered.tolist(), strict=True):
                 assert (user in members) != entered
                 (members.add if entered else members.remove)(user)
@@ -447,7 +447,7 @@ async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown()
     await step(living)
     (kept,) = world.store.keys("checkpoints")
     again = await started(world)  # the same log has the same owner where the checkpoint says
-    assert again.owner.segments.place.events == 1
+    assert again.owner.segments.position.events == 1
 
     world.logs = {}
     world.committed = dict.fromkeys(world.committed, 0)
@@ -477,7 +477,7 @@ async def kept(world: World, *users: str) -> LivingOwner:
 async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_left(whole: bool) -> None:  # noqa: FBT001
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await kept(world, "ann", "bob", "cid")
-    assert (world.archived[EVENTS, 0], living.owner.segments.place.events) == (2, 3)
+    assert (world.archived[EVENTS, 0], living.owner.segments.position.events) == (2, 3)
     assert world.received() == {"buyers": {"ann", "bob", "cid"}}
     world.begin_anew(*(world.logs if whole else (EVENTS, PROFILES)))
     if whole:
@@ -485,9 +485,9 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     for user in ("dan", "eve"):
         world.append(EVENTS, purchase(user), user.encode())
     anew = await started(world)
-    assert anew.owner.segments.place.events == 2
+    assert anew.owner.segments.position.events == 2
     await step(anew)
-    told = [told_of(m).changes for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)][-2:]
+    told = [emission_of(m).changes for m in of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)][-2:]
     changed = {
         (user, entered)
         for one in told
@@ -506,7 +506,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     assert sorted(world.table(EVENTS).column("offset").to_pylist()) == [0, 1, 2, 3]
 
     again = await started(world)  # from the checkpoint of the new era, though its generation is a lower one
-    assert again.owner.segments.place.events == 4
+    assert again.owner.segments.position.events == 4
     world.append(EVENTS, purchase("fay"), b"fay")
     await step(again)
     assert again.owner.segments.members(SHOP, BUYERS).to_pylist() == ["ann", "bob", "dan", "eve", "fay"]  # type: ignore[union-attr]
@@ -543,9 +543,9 @@ async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(capl
     world.steady_s += 30.0
     await step(living)
     assert waits(living) == 90.0
-    (said,) = (one for one in caplog.messages if "on the way back" in one)
-    assert "for 60 s on the way back to Place(events=1" in said
-    assert "and at Place(events=0" in said
+    (said,) = (one for one in caplog.messages if "recovering to" in one)
+    assert "for 60 s recovering to LogPosition(events=1" in said
+    assert "now at LogPosition(events=0" in said
     world.logs[EVENTS] = [lost]
     await step(living)
     assert (waits(living), world.received()) == (0, {"buyers": {"ann"}})
@@ -613,7 +613,7 @@ async def test_checkpoints_are_few_and_the_one_before_is_taken_where_the_last_is
     assert len(keys) == 2
     world.store.objects["staging", keys[-1]] = damaged(world.store.objects["staging", keys[-1]])
     living = await started(world)
-    assert living.owner.segments.place.events == 2
+    assert living.owner.segments.position.events == 2
     await step(living)
     assert world.received() == {"buyers": {"ann", "bob", "eve"}}
     assert of_type(world, MEMBERSHIP_CHANGES, OwnerStarted)[-1].partition == Partition(0)
@@ -633,7 +633,7 @@ async def test_foreign_objects_beside_checkpoints_push_none_out_and_are_left_alo
     assert len(set(world.store.keys("checkpoints")) - set(foreign)) == 2
     assert set(foreign) <= set(world.store.keys("checkpoints"))
     again = await started(world)
-    assert again.owner.segments.place.events == 3
+    assert again.owner.segments.position.events == 3
 
 
 async def test_after_close_nothing_is_said_any_more() -> None:
@@ -690,7 +690,7 @@ async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_w
     while not delivering.done():
         await living.owner.step()
     await living.owner.step()
-    assert living.owner.segments.place.profiles == 20
+    assert living.owner.segments.position.profiles == 20
 
 
 async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> None:
@@ -702,7 +702,7 @@ async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> 
     await step(living)
     waiting = asyncio.create_task(living.owner.step())
     await asyncio.sleep(0)
-    assert (living.owner.segments.place.events, waiting.done()) == (1, False)
+    assert (living.owner.segments.position.events, waiting.done()) == (1, False)
     waiting.cancel()
 
 
@@ -713,11 +713,11 @@ async def test_records_are_gathered_until_they_are_worth_a_step() -> None:
     await living.deliver()
     stepping = asyncio.create_task(living.owner.step())
     await asyncio.sleep(0.05)
-    assert (living.owner.segments.place.profiles, stepping.done()) == (0, False)
+    assert (living.owner.segments.position.profiles, stepping.done()) == (0, False)
     world.append(PROFILES, None, b"bob")
     await living.deliver()
     await stepping
-    assert living.owner.segments.place.profiles == 2
+    assert living.owner.segments.position.profiles == 2
 
 
 async def test_a_partition_that_comes_without_its_other_topic_ends_the_worker(
@@ -744,11 +744,11 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
     worker.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
     asked: list[tuple[int, int]] = []
 
-    async def none_between(due: int, got: int) -> bool:
+    async def nothing_between(due: int, got: int) -> bool:
         asked.append((due, got))
         return got < 7
 
-    worker._holes[TP(EVENTS, 0)] = SimpleNamespace(none_between=none_between)  # type: ignore[assignment]
+    worker._gaps[TP(EVENTS, 0)] = SimpleNamespace(nothing_between=nothing_between)  # type: ignore[assignment]
 
     async def come(*offsets: int) -> None:
         message = fetched(TP(EVENTS, 0), [(offset, b"") for offset in offsets])

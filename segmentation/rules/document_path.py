@@ -8,14 +8,14 @@ from schemas.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DocumentPath:
     """`all[0].any`; everything raises `UserError` BAD_RULE that names it."""
 
     path: str
 
-    def at(self, key: str) -> "Place":
+    def at(self, key: str) -> "DocumentPath":
         """A key of the object here."""
-        return Place(f"{self.path}.{key}" if self.path else key)
+        return DocumentPath(f"{self.path}.{key}" if self.path else key)
 
     def fault(self, what: str) -> UserError:
         """The error of this place."""
@@ -41,11 +41,11 @@ class Place:
             raise self.fault(f"missing: {', '.join(missing)}")
         return given
 
-    def entries(self, given: object) -> list[tuple["Place", object]]:
+    def entries(self, given: object) -> list[tuple["DocumentPath", object]]:
         """A list, each entry with its place."""
         if not isinstance(given, list):
             raise self.fault("not a list")
-        return [(Place(f"{self.path}[{number}]"), entry) for number, entry in enumerate(given)]
+        return [(DocumentPath(f"{self.path}[{number}]"), entry) for number, entry in enumerate(given)]
 
     def text(self, given: object) -> str:
         """A text."""

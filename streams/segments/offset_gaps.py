@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streams.segments.ports import Log
+from streams.segments.environment import Log
 
 
-class Holes:
+class OffsetGaps:
     """Of one partition. `log` makes a reader of it, which gives out what is committed.
 
     What was read in one go is remembered, so that a producer of many small transactions costs few reads.
@@ -23,14 +23,14 @@ class Holes:
         self._first = 0
         self._records: list[int] = []
 
-    async def none_between(self, due: int, got: int) -> bool:
+    async def nothing_between(self, due: int, got: int) -> bool:
         """Whether the first record from `due` on is the one at `got`, which was read."""
         if not (self._records and self._first <= due and got <= self._records[-1]):
-            await self._look(due, got)
-        place = bisect_left(self._records, due)
-        return place < len(self._records) and self._records[place] == got
+            await self._read(due, got)
+        index = bisect_left(self._records, due)
+        return index < len(self._records) and self._records[index] == got
 
-    async def end_of_hole(self, due: int) -> int:
+    async def end_of_gap(self, due: int) -> int:
         """The end of the log, where no record lies between it and `due`; else `due`."""
         reader = self._log()
         try:
@@ -42,7 +42,7 @@ class Holes:
         finally:
             await reader.stop()
 
-    async def _look(self, due: int, got: int) -> None:
+    async def _read(self, due: int, got: int) -> None:
         """Remember the records from `due` to `got`, and those that come along; none where some have expired."""
         self._first, self._records = due, []
         found: list[int] = []
@@ -59,7 +59,7 @@ class Holes:
             await reader.stop()
 
 
-def without_holes(records: deque[Any]) -> Iterator[Any]:
+def without_gaps(records: deque[Any]) -> Iterator[Any]:
     """Take records from the left (by `offset`) as long as no offset is left out between two."""
     yield (last := records.popleft())
     while records and records[0].offset == last.offset + 1:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas.ids import AudienceName, Partition, TenantName, Version
 
 
-class History(Protocol):
+class HistoricalActivity(Protocol):
     """Every method may block, and raises `RetriableError` LAKE_UNAVAILABLE."""
 
     def archived_to(self, topic: str, partition: Partition) -> int | None:

@@ -17,17 +17,17 @@ from schemas.errors import FatalError
 from schemas.ids import Partition
 from schemas.segment_messages import MembershipChanges, OwnerStarted
 from schemas.topics import EVENTS, MEMBERSHIP_CHANGES, PROFILES, SEGMENT_ACTIVATIONS
-from segmentation.partitions.change_log import ChangeLog, told_of
+from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.partitions.checkpoint import Checkpoint
+from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import PartitionSegments
-from segmentation.partitions.place import Place
 from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import Past
 from streams.segments import checkpoints
 from streams.segments.config import SegmentWorkerConfig
+from streams.segments.environment import Log, TaskEnvironment, send_all
 from streams.segments.inputs import Input
 from streams.segments.log_identity import is_of, other_log
-from streams.segments.ports import Log, Ports, send_all
 
 _log = logging.getLogger(__name__)
 KEY: Final = b""
@@ -35,7 +35,7 @@ KEY: Final = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class RecoveredState:
     """What an owner begins with. `recovery`: what it has to reach before its first word."""
 
     segments: PartitionSegments
@@ -45,7 +45,7 @@ class Taken:
     era: int
 
 
-class TakingOver:
+class PartitionRecovery:
     """Of one partition. `changes` and `activations` are left where the owner goes on to read them."""
 
     def __init__(
@@ -53,45 +53,47 @@ class TakingOver:
         partition: Partition,
         inputs: Mapping[str, Input],
         config: SegmentWorkerConfig,
-        ports: Ports,
+        environment: TaskEnvironment,
         changes: Log,
         activations: Log,
     ) -> None:
         self._partition = partition
         self._inputs = inputs
         self._config = config
-        self._ports = ports
+        self._environment = environment
         self._changes = changes
         self._activations = activations
 
-    async def take(self, live: Callable[[], bool]) -> Taken | None:
+    async def take(self, live: Callable[[], bool]) -> RecoveredState | None:
         """Steps 1 to 5; none where the partition has been given up meanwhile.
 
         Raises `RetriableError` TOPIC_REPLACED, `FatalError` OTHER_LOG, CLOCK_SKEW.
         """
-        logs = await self._ports.archived_logs()  # 1
+        logs = await self._environment.archived_logs()  # 1
         for topic, one in self._inputs.items():
             one.begin(logs[topic])
         era = max(log.era for log in logs.values())
         # Two rebalances at once make two owners. One that is given up must not begin behind the one that there is by
         # then, or nothing of what that tells would count.
-        async with self._ports.beginning:
+        async with self._environment.beginning:
             if not live():
                 return None
             started = OwnerStarted(
-                partition=self._partition, worker=self._config.name, started_at_us=self._ports.now_us()
+                partition=self._partition, worker=self._config.name, started_at_us=self._environment.now_us()
             )
-            (generation,) = await send_all(self._ports, [(MEMBERSHIP_CHANGES, self._partition, KEY, started)])  # 2
-        found = await self._ports.in_thread(
-            checkpoints.latest, self._ports.store, self._config.staging_bucket, self._partition
+            (generation,) = await send_all(
+                self._environment, [(MEMBERSHIP_CHANGES, self._partition, KEY, started)]
+            )  # 2
+        found = await self._environment.in_thread(
+            checkpoints.latest, self._environment.store, self._config.staging_bucket, self._partition
         )
         starts = {topic: one.taken for topic, one in self._inputs.items()}
         if found is None:
-            place = Place(events=starts[EVENTS], profiles=starts[PROFILES])
-            segments = PartitionSegments(self._partition, place)
+            position = LogPosition(events=starts[EVENTS], profiles=starts[PROFILES])
+            segments = PartitionSegments(self._partition, position)
             found = Checkpoint(segments=segments, generation=-1, changes=0, next_seq=0)
         anew = found.era < era
-        same = await is_of(self._ports.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
+        same = await is_of(self._environment.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
         if not (same or anew):
             raise other_log(found)
         segments = found.segments
@@ -99,12 +101,12 @@ class TakingOver:
         await self._read_back(found if same else None, recovery, generation, started.started_at_us)  # 4
         if anew:
             recovery.within(await self._ends())
-            segments = await self._ports.in_thread(self._begun_anew, segments, starts)
-        await self._activations.start(segments.place.activations)
+            segments = await self._environment.in_thread(self._begun_anew, segments, starts)
+        await self._activations.start(segments.position.activations)
         # A segment that is paused by now is paused before the first word.
-        recovery.reach(Place(activations=await self._activations.end()))
+        recovery.reach(LogPosition(activations=await self._activations.end()))
         if not anew:
-            await self._ports.in_thread(self._catch_up, segments, recovery, starts)  # 5
+            await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
         how = "anew, beside a checkpoint" if anew else "from a checkpoint"
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
@@ -115,7 +117,7 @@ class TakingOver:
             starts[EVENTS],
             starts[PROFILES],
         )
-        return Taken(
+        return RecoveredState(
             segments=segments,
             recovery=recovery,
             generation=generation,
@@ -136,13 +138,13 @@ class TakingOver:
             assert isinstance(message, OwnerStarted | MembershipChanges)  # noqa: S101  # nobody else writes there
             if record.offset <= generation and log.counts(record.offset, message):
                 assert isinstance(message, MembershipChanges)  # noqa: S101  # only they count
-                told = told_of(message)
-                recovery.told(told.tenant, told.changes, told.place)
+                emitted = emission_of(message)
+                recovery.emitted(emitted.tenant, emitted.changes, emitted.position)
 
     def _check_clock(self, before_us: int, broker_us: int) -> None:
         """A state never goes back in time: one that a clock of the future has moved on would stay there."""
         allowed_us = int(self._config.clock_skew_s * 1_000_000)
-        if not before_us - allowed_us <= broker_us <= self._ports.now_us() + allowed_us:
+        if not before_us - allowed_us <= broker_us <= self._environment.now_us() + allowed_us:
             raise FatalError(
                 "CLOCK_SKEW",
                 f"the clock of this worker is {(before_us - broker_us) / 1e6:+.0f} s off that of the broker, and "
@@ -150,40 +152,40 @@ class TakingOver:
                 skew_s=(before_us - broker_us) / 1e6,
             )
 
-    async def _ends(self) -> Place:
+    async def _ends(self) -> LogPosition:
         """Where the logs end now: what was told of behind that, by an owner of logs that are no more, is no more."""
         ends = {}
         for topic in (EVENTS, PROFILES, SEGMENT_ACTIVATIONS):
-            log = self._ports.log(topic, self._partition)
+            log = self._environment.log(topic, self._partition)
             try:
                 await log.start(0)
                 ends[topic] = await log.end()
             finally:
                 await log.stop()
         events, profiles = (ends[topic] + self._inputs[topic].base for topic in (EVENTS, PROFILES))
-        return Place(events=events, profiles=profiles, activations=ends[SEGMENT_ACTIVATIONS])
+        return LogPosition(events=events, profiles=profiles, activations=ends[SEGMENT_ACTIVATIONS])
 
     def _begun_anew(self, segments: PartitionSegments, starts: Mapping[str, int]) -> PartitionSegments:
         """The rules of the checkpoint over what the archive has. What else its state had taken in is lost with its log.
 
         Who was told to be in is known of it; all activations are read again, as the relay has told them again.
         """
-        at_us = segments.place.at_us
+        at_us = segments.position.at_us
         past = Past(
-            history=self._ports.history,
+            history=self._environment.history,
             partition=self._partition,
             partitions=self._config.partitions,
             events=starts[EVENTS],
             profiles=starts[PROFILES],
         )
         tenants = {name: of_tenant.rebuilt(past, at_us) for name, of_tenant in segments.tenants.items()}
-        place = Place(events=starts[EVENTS], profiles=starts[PROFILES], at_us=at_us)
-        return PartitionSegments(self._partition, place, tenants)
+        position = LogPosition(events=starts[EVENTS], profiles=starts[PROFILES], at_us=at_us)
+        return PartitionSegments(self._partition, position, tenants)
 
     def _catch_up(self, segments: PartitionSegments, recovery: Recovery, starts: Mapping[str, int]) -> None:
         """What was acknowledged after the checkpoint does not come again: it is in the archive."""
-        history = self._ports.history
-        events, profiles = segments.place.events, segments.place.profiles
+        history = self._environment.history
+        events, profiles = segments.position.events, segments.position.profiles
         for tenant in list(segments.tenants):
             for rows in history.events(tenant, self._partition, first=events, before=starts[EVENTS]):
                 recovery.hold_back(segments.take_again(EVENTS, rows))

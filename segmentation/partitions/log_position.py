@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LogPosition:
     """What lies below these places of a partition's events, profiles and activations is taken in, and T is `at_us`.
 
     Of events and profiles they are positions (`segmentation.archived`), of activations it is an offset.
@@ -16,7 +16,7 @@ class Place:
     activations: int = 0
     at_us: int = 0
 
-    def reached(self, other: "Place") -> bool:
+    def reached(self, other: "LogPosition") -> bool:
         """Whether everything that `other` takes in is taken in here."""
         return (
             self.events >= other.events
@@ -25,9 +25,9 @@ class Place:
             and self.at_us >= other.at_us
         )
 
-    def later(self, other: "Place") -> "Place":
+    def later(self, other: "LogPosition") -> "LogPosition":
         """The least place that has reached both."""
-        return Place(
+        return LogPosition(
             events=max(self.events, other.events),
             profiles=max(self.profiles, other.profiles),
             activations=max(self.activations, other.activations),

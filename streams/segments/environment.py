@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from schemas.codec import CODEC
 from schemas.messages import Message
 from segmentation.archived import ArchivedLog
-from segmentation.history import History
+from segmentation.historical_activity import HistoricalActivity
 from streams.counters import Counters
 from streams.segments.tenants import Tenants
 from streams.staging import StagingStore
@@ -44,7 +44,7 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
+class TaskEnvironment:
     """`send(topic, partition, key, value)` hands a message over, in order, and returns what waits for its offset.
 
     `archived_logs()`: of each topic, the log that the archive has the records of. Raises `RetriableError`
@@ -56,7 +56,7 @@ class Ports:
     send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
     log: Callable[[str, int], Log]
     store: StagingStore
-    history: History
+    history: HistoricalActivity
     archived: Archived
     archived_logs: Callable[[], Awaitable[Mapping[str, ArchivedLog]]]
     tenants: Tenants
@@ -71,10 +71,10 @@ Sent = tuple[str, int | None, bytes, Message | bytes]
 """Topic, partition (none: by the key), key, and the message or its bytes."""
 
 
-async def send_all(ports: Ports, sent: Iterable[Sent]) -> list[int]:
+async def send_all(environment: TaskEnvironment, sent: Iterable[Sent]) -> list[int]:
     """Hand over in order; the offsets, once the broker has acknowledged all."""
     waiting: list[Awaitable[int]] = []
     for topic, partition, key, message in sent:
         value = message if isinstance(message, bytes) else CODEC.encode(message)
-        waiting.append(await ports.send(topic, partition, key, value))
+        waiting.append(await environment.send(topic, partition, key, value))
     return list(await asyncio.gather(*waiting))

@@ -1,4 +1,4 @@
-"""Cuts: who is in a segment at one place of the log and one instant, written down on request."""
+"""PendingSnapshots: who is in a segment at one place of the log and one instant, written down on request."""
 
 import io
 from collections import deque
@@ -13,20 +13,20 @@ from schemas.digest import Digest
 from schemas.ids import JobId
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested
-from segmentation.partitions.partition import PartitionSegments, Told
-from segmentation.partitions.place import Place
+from segmentation.partitions.log_position import LogPosition
+from segmentation.partitions.partition import Emission, PartitionSegments
 
 REMEMBERED: Final = 1_000
-"""Cuts that an owner has made and does not make again. A copy of a request comes within minutes."""
+"""PendingSnapshots that an owner has made and does not make again. A copy of a request comes within minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class PartitionSnapshot:
     """The members of a segment in a partition, sorted. `rule_version` is 0 where it is no segment there."""
 
     request: CutRequested
     rule_version: int
-    place: Place
+    position: LogPosition
     members: pa.StringArray
 
     @property
@@ -41,19 +41,19 @@ class Cut:
         return out.getvalue()
 
 
-class Cuts:
+class PendingSnapshots:
     """Requests that wait for their time."""
 
     def __init__(self) -> None:
         self._waiting: list[CutRequested] = []
         self._known: deque[JobId] = deque(maxlen=REMEMBERED)
 
-    def request(self, message: CutRequested, offset: int, place: Place) -> None:
+    def request(self, message: CutRequested, offset: int, position: LogPosition) -> None:
         """A request from the log; one that an owner before has passed is left out: whoever asked has asked again.
 
         So is one that waits, or has been answered.
         """
-        if offset >= place.activations and message.cut_id not in self._known:
+        if offset >= position.activations and message.cut_id not in self._known:
             self._known.append(message.cut_id)
             self._waiting.append(message)
             self._waiting.sort(key=lambda waiting: waiting.at_us)
@@ -62,16 +62,16 @@ class Cuts:
         """Whether the time of one has come."""
         return bool(self._waiting) and self._waiting[0].at_us <= now_us
 
-    def take(self, segments: PartitionSegments) -> tuple[list[Told], Cut]:
+    def take(self, segments: PartitionSegments) -> tuple[list[Emission], PartitionSnapshot]:
         """Make the first one: time goes on to exactly then, where it is not later already."""
         request = self._waiting.pop(0)
-        told = segments.advance(request.at_us)
+        emitted = segments.advance(request.at_us)
         members = segments.members(request.tenant, request.segment)
         rules = segments.tenants[request.tenant].rules if members is not None else {}
-        cut = Cut(
+        cut = PartitionSnapshot(
             request=request,
             rule_version=rules[request.segment].version if members is not None else 0,
-            place=segments.place,
+            position=segments.position,
             members=pa.array([], pa.string()) if members is None else members,
         )
-        return told, cut
+        return emitted, cut
