@@ -1,5 +1,5 @@
-"""The relay: brings what the stream says to the catalog and to Step Functions, and what the catalog says to Kafka.
+"""The control plane: carries progress from Kafka to the catalog and Step Functions, and decisions back to Kafka.
 
-Level-triggered throughout: it looks at how things are, not at what it was told, and says it again until it has worked.
-Several relays may run at once; all they do may be done twice.
+It is level-triggered: it acts on the current state, not on events, and repeats an action until it has taken effect.
+Several instances may run at once; every action is idempotent.
 """

@@ -1,4 +1,4 @@
-"""`python -m orchestration.control`: threads read what workers say, the main one runs what jobs wait for."""
+"""`python -m orchestration.control`: threads consume what workers report; the main thread runs what jobs wait for."""
 
 import logging
 import signal
@@ -20,7 +20,7 @@ _log = logging.getLogger("orchestration.control")
 
 
 def main() -> int:
-    """Run until SIGTERM. Exit code 1 when the relay cannot go on: the supervisor starts it anew."""
+    """Run until SIGTERM. Exit code 1 when the process cannot go on; the supervisor restarts it."""
     settings = Settings.load()
     configure(settings)
     try:
@@ -32,7 +32,7 @@ def main() -> int:
 
 def run(settings: Settings) -> int:
     """As `main`. Raises `FatalError`, and `RetriableError` CATALOG_REFUSED."""
-    # Before there are threads: two that import it at once, each from another end, find a half of it.
+    # Imported before there are threads: two threads that import it at once each see half of it.
     import pyiceberg.catalog.sql  # noqa: F401, PLC0415
 
     stop, changed = threading.Event(), threading.Event()
@@ -63,8 +63,8 @@ def run(settings: Settings) -> int:
     threads = [threading.Thread(target=consume, args=of, name=of[0], daemon=True) for of in consumers.items()]
     for thread in threads:
         thread.start()
-    checks, other_logs = wiring.segment_checks(context, counters), wiring.other_logs(context)
-    metrics = wiring.relay_metrics(context, counters)
+    checks, other_logs = wiring.segment_checks(context, counters), wiring.foreign_logs(context)
+    metrics = wiring.control_plane_metrics(context, counters)
 
     def samples() -> list[Sample]:
         return [*metrics.samples(), *checks.samples(), *other_logs.samples()]

@@ -1,12 +1,12 @@
-"""What workers are to be told of segments -> `muster.segment-activations`, in order for each tenant, at least once.
+"""Publishes changes of segments to `muster.segment-activations`, in order per tenant, at least once.
 
-1. An audience that a rule names: workers are told which version its name means, before the first such rule and whenever
-   another version is current. Retention keeps that version from before it is told until another one is.
-2. A rule that is to be evaluated, a pause, a deletion: to every partition, then noted as sent.
-3. A worker that says something else than what it was told last is told again: of two relays that send at once, a late
-   one may have left an older message behind a newer one. Less and less often, as nothing may help.
-4. A snapshot that waits: partitions are asked again. Those that have answered pass that over; a request that an owner
-   has taken with it into its death does no harm.
+1. An audience that a rule names: publish its current version before the first such rule, and again whenever the version
+   changes. Retention keeps that version from before it is published until another one is.
+2. A rule to be evaluated, a pause, a deletion: publish to every partition, then mark as sent.
+3. A worker whose status contradicts the last message gets it again: two instances that send at once may leave an older
+   message behind a newer one. The interval doubles, since a repeat may not help.
+4. A waiting snapshot: ask the partitions again. Those that have answered ignore it; a request that was lost with its
+   owner does no harm.
 """
 
 import itertools
@@ -32,12 +32,12 @@ from segmentation.rules.references import names
 from segmentation.versions import VersionStore
 
 AGAIN_AFTER_MS: Final = 30_000
-"""Before a worker is told again; then twice as long each time."""
+"""Before a message is repeated; doubles each time."""
 _log = logging.getLogger(__name__)
 
 
 class Activations:
-    """Tells workers. Its steps are numbered as in the module's docstring."""
+    """Publishes activations. Steps are numbered as in the module docstring."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class Activations:
         self._audiences = audiences
         self._jobs = jobs
         self._versions = versions
-        self._again: dict[JobId, tuple[int, int]] = {}  # when it may be told again, and how long to wait then
+        self._again: dict[JobId, tuple[int, int]] = {}  # when it may be repeated, and how long to wait after that
 
     def lane(self) -> Lane:
-        """The steps, which run one after another."""
+        """The steps, as tasks of one lane."""
         return Lane(
             name="activations",
             tasks=(
@@ -70,13 +70,13 @@ class Activations:
         )
 
     def tell(self, now: int) -> None:
-        """Steps 1 and 2. What fails for one tenant is logged, and tried again."""
+        """Steps 1 and 2. A failure for one tenant is logged and retried at the next tick."""
         for tenant, due in itertools.groupby(self._activations.unsent(), lambda one: one.tenant):
             with bound(tenant=tenant):
                 self._tell(list(due), now)
 
     def tell_of_audiences(self) -> None:
-        """Step 1, for the rules that are evaluated already."""
+        """Step 1, for rules that are evaluated already."""
         for tenant in self._audiences.tenants():
             with bound(tenant=tenant):
                 self._tell_of_audiences(tenant)
@@ -119,7 +119,7 @@ class Activations:
         try:
             audience = self._audiences.get(tenant, name)
         except UserError as exc:
-            # No current rule names it. One that did still waits, with others behind it that are not to wait for ever.
+            # No current rule names it, but an older one may wait with others behind it, which must not wait for ever.
             _log.warning("workers are not told of audience %s: %s", name, exc)
             return
         sent: Version | None = None
@@ -129,7 +129,7 @@ class Activations:
                 earlier = None if known is None else known.version
                 self._activations.choose(audience.audience_id, current.version, earlier)
             elif known.told and sent in {None, current.version}:
-                return  # what was sent last is what is so: another relay may have told a later one before us
+                return  # the last message wins: another instance may have published a later version before this one
             self._sender.send(AudienceActivated(tenant=tenant, audience=name, version=current.version))
             self._activations.told(audience.audience_id, current.version)
             sent = current.version

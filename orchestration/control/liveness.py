@@ -1,7 +1,7 @@
-"""Liveness of the workers: whether they are there, and move.
+"""Liveness of the workers: a group has members, and they make progress.
 
-That is what keeps the heart of a waiting job beating, not its own progress, so that queueing behind others is never a
-failure.
+Waiting jobs send heartbeats while the workers are alive, whether or not the job itself makes progress, so that queueing
+behind others is never a failure.
 """
 
 from typing import Final
@@ -9,21 +9,21 @@ from typing import Final
 from confluent_kafka import KafkaException
 
 from connectors.kafka.worker_group import WorkerGroup, unacknowledged
-from orchestration.control.standstill import Standstill
+from orchestration.control.stall_detector import StallDetector
 
 STALL_MS: Final = 120_000
 
 
 class WorkerLiveness:
-    """Looks at the workers' consumer group: alive when it has members, and has taken everything or moved lately."""
+    """Watches a consumer group: alive if it has members and has consumed everything or moved recently."""
 
     def __init__(self, group: WorkerGroup) -> None:
         self._group = group
-        self._standstill = Standstill()
+        self._standstill = StallDetector()
         self._empty_ms: int | None = None
 
     def fault(self, now_ms: int) -> str | None:
-        """Why the workers do not count as alive, or none."""
+        """Why the workers are not alive. None if they are."""
         try:
             committed, ends, members = self._group.committed(), self._group.ends(), self._group.members()
         except KafkaException as exc:

@@ -1,11 +1,11 @@
-"""End markers that the broker has lost, and announcements that were: told by offsets, so that no job waits for them.
+"""Detects end markers and announcements that the broker has lost, so that no job waits for them.
 
-A partition that has announced nothing is looked at when its workers are past the end marker (its offset is in the
-report of the attempt), or the log ends before it:
-1. The worker's result is in staging: it was announced and the announcement is lost. It is written to the catalog.
-2. The intent is in staging: the merge is still to be done. Nothing is wrong.
-3. Neither, for `LOST_AFTER_MS`: nobody will ever announce it. The partition has failed, and the workflow begins another
-   attempt. Should the announcement come after all, it replaces the failure: whichever attempt is whole is published.
+A partition that has announced nothing is examined when its workers are past the end marker (its offset is in the report
+of the attempt), or the log ends before it:
+1. Staging has the result of the worker: its announcement was lost. The result is written to the catalog.
+2. Staging has the intent: the merge is still to be done. Nothing is wrong.
+3. Neither, for `LOST_AFTER_MS`: it will never be announced. The partition has failed, and the workflow starts another
+   attempt. A late announcement replaces the failure; whichever attempt is complete is published.
 """
 
 import logging
@@ -28,25 +28,25 @@ from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMes
 from streams.staging import StagingStore
 
 LOST_AFTER_MS: Final = 60_000
-"""An announcement is in the catalog within a second; the broker's high watermark may lag for a few."""
+"""An announcement reaches the catalog within a second; the high watermark may lag for a few."""
 _Suspect = tuple[JobId, Attempt, Partition]
 _log = logging.getLogger(__name__)
 
 
 class Offsets(Protocol):
-    """What is asked of the workers' group; see `WorkerGroup`."""
+    """The offsets of the worker group; see `WorkerGroup`."""
 
     def committed(self) -> Mapping[Place, int]:
-        """Offset before which the workers have taken everything."""
+        """The offset up to which the workers have consumed everything."""
         ...
 
     def ends(self) -> Mapping[Place, int]:
-        """Offset that the next message will have."""
+        """The offset of the next message."""
         ...
 
 
 class LostMarkers:
-    """Looks at the partitions that waiting jobs have heard nothing of."""
+    """Examines partitions of waiting jobs that have announced nothing."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class LostMarkers:
         self._since_ms: dict[_Suspect, int] = {}
 
     def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
-        """Do what is due. A server that does not answer is logged, and the next tick tries again."""
+        """Do what is due. A server that does not answer is logged; the next tick tries again."""
         waiting = [job for job in jobs if job.state == "AWAITING" and job.segment is None]
         if not waiting:
             return
@@ -80,7 +80,7 @@ class LostMarkers:
     def _suspects(
         self, job: Job, committed: Mapping[Place, int], ends: Mapping[Place, int]
     ) -> Iterable[tuple[_Suspect, PartitionFailed | PartitionMaterialised]]:
-        """Partitions of the newest attempt that are not announced and not being merged, with what is to be said."""
+        """Partitions of the newest attempt that are neither announced nor being merged, with the row to write."""
         report = self._jobs.attempt_reports(job.job_id).get(job.attempt)
         if report is None:
             return
@@ -90,7 +90,7 @@ class LostMarkers:
             if place not in ends or sent["partition"] in told:
                 continue
             if ends[place] > sent["end_offset"] >= committed[place]:
-                continue  # the marker is there and waits for the workers
+                continue  # the marker is there and waits for workers
             suspect = (job.job_id, job.attempt, Partition(place[1]))
             stored = self._stored(suspect)
             if stored is None and self._is_to_be_merged(place[0], suspect):

@@ -1,6 +1,6 @@
-"""What the relay knows of the whole deployment: jobs and notifications by the catalog, lag and dead letters by Kafka.
+"""Metrics of the whole deployment: jobs and notifications from the catalog, lag and dead letters from Kafka.
 
-Read when it is asked for, at most every few seconds, with clients of its own, in the thread of the scrape.
+Read on demand, at most every few seconds, with their own clients, in the thread of the scrape.
 """
 
 import threading
@@ -25,7 +25,7 @@ from orchestration.catalog.tables import (
     segments,
     transitions,
 )
-from orchestration.control.standstill import Standstill
+from orchestration.control.stall_detector import StallDetector
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
@@ -53,7 +53,7 @@ from streams.counters import Counters
 FRESH_MS: Final = 5_000
 
 
-class RelayMetrics:
+class ControlPlaneMetrics:
     """`samples` may be called from any thread."""
 
     def __init__(self, database: Database, settings: Settings, counters: Counters) -> None:
@@ -64,12 +64,12 @@ class RelayMetrics:
         self._group: WorkerGroup | None = None
         self._archivers: WorkerGroup | None = None
         self._told: WorkerGroup | None = None
-        self._standstill = Standstill()
+        self._standstill = StallDetector()
         self._read_ms = 0
         self._samples: list[Sample] = []
 
     def samples(self) -> list[Sample]:
-        """Everything as of now, or of some seconds ago. What cannot be read is left out, and said to be."""
+        """All samples, at most a few seconds old. What cannot be read is left out and reported as such."""
         with self._lock:
             now = now_ms()
             if now - self._read_ms >= FRESH_MS:
@@ -144,7 +144,7 @@ class RelayMetrics:
 
 
 def dead_letters(bootstrap: str) -> int:
-    """How many messages the dead letter topic holds. Raises `KafkaException`."""
+    """Number of messages in the dead letter topic. Raises `KafkaException`."""
     admin = admin_client(bootstrap)
     place = TopicPartition(DEAD_LETTERS, 0)
 

@@ -1,7 +1,7 @@
 """Periodic tasks, and the lanes that run them. `orchestration.control.table` says what runs how often, and in which.
 
-A lane is a thread. Its tasks run one after another, in their order, so that a task which hangs delays those of its lane
-alone: a mail server that says nothing must not keep task tokens from being answered.
+A lane is a thread that runs its tasks in order, so that a task that hangs delays only its own lane: a silent mail
+server must not keep task tokens from being answered.
 """
 
 import logging
@@ -43,9 +43,9 @@ class PeriodicTask:
 class Lane:
     """Tasks that share a thread.
 
-    An error of a task is logged under its name, and the task runs again when it is next due. `vital`: an error that
-    no repetition helps is raised instead, and ends the process; so is a password that the catalog refuses, for whoever
-    starts the process again gives it the password of now.
+    An error of a task is logged under its name, and the task runs again when it is next due. `vital`: a fatal error is
+    raised instead and ends the process; so does a password that the catalog refuses, since a restart reads the current
+    one.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Lane:
             woken = wake.wait(pause_s)
             if stop.is_set():
                 return
-            if wake is not stop:  # which may be set at this very moment
+            if wake is not stop:  # it may be set right now
                 wake.clear()
             self.tick(now_ms(), woken=woken)
             pause_s = min(task.every_s for task in self.tasks)

@@ -19,7 +19,7 @@ from orchestration.catalog.auditing import record
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.life_cycle import LifeCycleStore
 from orchestration.catalog.records import Export, Job, JobError
-from orchestration.control.taking_turns import TakingTurns
+from orchestration.control.fair_queue import FairQueue
 from orchestration.kinds.records import ImportRecords
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, Execution, WorkflowEngine
 from schemas.errors import FatalError, RetriableError
@@ -54,7 +54,7 @@ class Reconciler(ABC, Generic[JobT]):
         self._store: LifeCycleStore[JobT, Any] = store
         self._engine = engine
         self._audit = audit
-        self._turns = TakingTurns()
+        self._turns = FairQueue()
 
     @abstractmethod
     def _tell_execution(self, job: JobT, verdict: Change) -> None:

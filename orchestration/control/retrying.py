@@ -1,4 +1,4 @@
-"""Steps that an outage meets are tried again, by who has time to wait for its end."""
+"""Retries of steps that meet an outage, for callers that can wait for its end."""
 
 import logging
 from collections.abc import Callable
@@ -13,17 +13,17 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):  # noqa: N818  # the process ends: no error
-    """What was not done is done by whoever comes next."""
+    """The process ends; the next instance does what was left."""
 
 
 class Retrying:
-    """`wait(seconds)` waits, and says whether the process ends: `threading.Event.wait`."""
+    """`wait(seconds)` returns True if the process ends: `threading.Event.wait`."""
 
     def __init__(self, wait: Callable[[float], bool]) -> None:
         self._wait = wait
 
     def until_done(self, call: Callable[[], T]) -> T:
-        """What the call returns, once it has raised no `RetriableError`. Raises `Stopped`, and what else it raises."""
+        """Call until it raises no `RetriableError`, and return its result. Raises `Stopped` and any other error."""
         wait_s = RETRY_S
         while True:
             try:

@@ -1,11 +1,11 @@
 """Recurring imports and exports: runs start when they are due, here and on AWS.
 
-1. A schedule that is due starts its workflow, under a name that follows from the schedule and the due time: two relays,
-   or one that died before 2, start one execution. Of several times that were missed, the latest is run and no other.
-2. The run is noted, and when the next one is due, unless another relay has done so.
-3. A run that has been started is looked after until its job or export is registered: an execution that the engine has
-   lost is started again, one that ended without any was refused, and the schedule says why.
-A start that fails is tried again until the next time is due; the schedule says why meanwhile.
+1. A due schedule starts its workflow under a name derived from the schedule and the due time, so that two instances, or
+   one that died before 2, start a single execution. Of several missed times only the latest is run.
+2. The run and the next due time are recorded, unless another instance has done so.
+3. A started run is watched until its job or export is registered: a lost execution is started again; one that ended
+   without registering was refused, and the schedule shows why.
+A start that fails is retried until the next run is due; the schedule shows why meanwhile.
 """
 
 import logging
@@ -23,12 +23,12 @@ from schemas.ids import JobId
 from schemas.log_ids import bind
 
 AGAIN_AFTER_MS: Final = 15_000
-"""A start that failed is not tried more often than this."""
+"""Delay before a failed start is retried."""
 _log = logging.getLogger(__name__)
 
 
 class Schedules:
-    """Looks at all schedules. Its steps are numbered as in the module's docstring."""
+    """Runs all schedules. Steps are numbered as in the module docstring."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Schedules:
         self._not_before_ms: dict[JobId, int] = {}
 
     def tick(self, now_ms: int) -> None:
-        """Start what is due. Raises `RetriableError` CATALOG_UNAVAILABLE; anything else is logged and tried again."""
+        """Start what is due. Raises `RetriableError` CATALOG_UNAVAILABLE; other errors are logged and retried."""
         for schedule in self._schedules.due(now_ms):
             bind(tenant=schedule.tenant)
             if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
@@ -87,7 +87,7 @@ class Schedules:
             outcome = registered(self._jobs, self._exports, schedule, due)
             if outcome is None:
                 ended = self._ended(schedule)
-                # It may have registered its job between the two looks.
+                # It may have registered its job between the two queries.
                 outcome = None if ended is None else registered(self._jobs, self._exports, schedule, due) or ended
         except MusterError as exc:
             if exc.code == "CATALOG_UNAVAILABLE":
@@ -98,7 +98,7 @@ class Schedules:
             self._schedules.settle(schedule.schedule_id, due, outcome)
 
     def _ended(self, schedule: Schedule) -> Mapping[str, Any] | None:
-        """Why the last run ended without a job; none when it runs, or has to be started again."""
+        """Why the last run ended without a job. None if it is running or has to be started again."""
         found = self._engine.describe(schedule.last_execution)
         if found is None and schedule.last_due_ms is not None:
             _log.warning("the run of schedule %s was lost and is started again", schedule.name)

@@ -1,11 +1,11 @@
-"""Segments held against their rules, one after the other: the stream must say what the archive says.
+"""Compares segments with their rules, one after another: the stream must agree with the archive.
 
-1. The active segment whose turn was longest ago is next, with one of its partitions: the cost of a check is that of one
-   partition, and users are spread over them by a hash.
+1. The active segment that was checked longest ago is next, one partition at a time. Users are spread over partitions by
+   a hash, so one partition is a sample at a fraction of the cost.
 2. It is checked as `muster segments check` checks all partitions.
-3. Its next check is of its next partition; of the same where users differed, until they do not.
+3. Its next check takes the next partition, or the same one while users differ.
 
-Several relays check more often.
+Several instances check more often.
 """
 
 import logging
@@ -30,15 +30,15 @@ Check = Callable[[Segment, Partition], Checked]
 
 @dataclass(slots=True)
 class _Looked:
-    """At a segment. `turn`: when, in the order of checks; 0: never."""
+    """State of a segment. `turn`: number of its last check; 0 if never checked."""
 
     turn: int = 0
-    partition: int = 0  # that is next
+    partition: int = 0  # to check next
     mismatches: int = 0
 
 
 class SegmentChecks:
-    """Checks segments. Its steps are numbered as in the module's docstring."""
+    """Checks segments. Steps are numbered as in the module docstring."""
 
     def __init__(self, segments: SegmentStore, settings: Settings, counters: Counters, check: Check) -> None:
         self._segments = segments
@@ -49,14 +49,14 @@ class SegmentChecks:
         self._looked: dict[JobId, _Looked] = {}
 
     def samples(self) -> list[Sample]:
-        """The gauge, from any thread; none where nothing is checked."""
+        """The gauge, from any thread. None if checks are off."""
         if self._settings.segment_check_minutes <= 0:
             return []
         found = sum(one.mismatches for one in list(self._looked.values()))
         return [Sample(metric=SEGMENT_MISMATCHES, value=found)]
 
     def tick(self) -> None:
-        """Check what is next. Raises as the catalog does."""
+        """Check the next segment. Raises as the catalog does."""
         active = [one.segment for one in self._segments.standing() if one.segment.state == "active"]
         self._looked = {of.segment_id: self._looked.get(of.segment_id, _Looked()) for of in active}
         if not active:
@@ -71,7 +71,7 @@ class SegmentChecks:
             looked.partition = (looked.partition + 1) % self._settings.partitions  # 3
 
     def _result(self, segment: Segment, looked: _Looked) -> str:
-        """Step 2. Users are counted and not named: a log is read by many."""
+        """Step 2. Users are counted, not named, since many people read a log."""
         try:
             checked = self._check(segment, Partition(looked.partition))
         except MusterError as exc:

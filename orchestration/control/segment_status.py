@@ -1,11 +1,11 @@
-"""Status of segments, and cuts through them, -> catalog."""
+"""Consumes the status of segments, and parts of their snapshots, into the catalog."""
 
 import threading
 
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.segments import SegmentStore
-from orchestration.control.folding import TopicFold
+from orchestration.control.topic_fold import TopicFold
 from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.platform.clock import now_ms
 from schemas.messages import Message
@@ -21,7 +21,7 @@ def status_fold(
     stop: threading.Event,
     changed: threading.Event,
 ) -> TopicFold:
-    """Writes what workers say of the partitions of segments, and the cuts that snapshots have asked for."""
+    """Writes the status of each partition of a segment, and the parts that snapshots have asked for."""
 
     def put(messages: list[Message]) -> None:
         segments.put_statuses([message for message in messages if isinstance(message, SegmentStatus)])

@@ -1,7 +1,7 @@
-"""What the relay serves to Prometheus, summed up once a minute as one log record: `{"metrics": {name: number, ...}}`.
+"""The metrics of the control plane as one log record per minute: `{"metrics": {name: number, ...}}`.
 
-A collector of logs makes metrics and alarms of it where nothing scrapes, as CloudWatch does (docs/deploy.md). Samples
-with labels are one number here: the worst partition, all parts that cannot be read, ...; see `LARGEST`.
+Where nothing scrapes, a log collector turns it into metrics and alarms, as CloudWatch does (docs/deploy.md). Samples
+with labels become one number: the worst partition, or the sum over all parts; see `LARGEST`.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Final
 from schemas.metrics import LAG, SUMMARY_FIELD, Sample
 
 LARGEST: Final = frozenset({LAG.name})
-"""Of these the largest sample counts, of all others the sum of them."""
+"""Metrics reported as their largest sample; all others are summed."""
 _log = logging.getLogger(__name__)
 
 

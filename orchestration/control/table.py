@@ -1,4 +1,4 @@
-"""What the control plane does again and again: one table of tasks, in lanes that do not wait for each other."""
+"""The periodic tasks of the control plane: one table, in lanes that do not block each other."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +9,8 @@ from orchestration.catalog.admission import WAITS
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control import wiring
+from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.liveness import WorkerLiveness
-from orchestration.control.other_logs import OtherLogs
 from orchestration.control.periodic import Lane, PeriodicTask
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import tell
@@ -21,11 +21,11 @@ from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 MINUTE_S: Final = 60.0
 HOUR_S: Final = 3600.0
 ARCHIVE_S: Final = 300.0
-"""At a commit every two seconds a partition has 150 small files more by then."""
+"""With a commit every two seconds, a partition gains 150 small files in this time."""
 
 
 def jobs_lane(context: Context) -> Lane:
-    """What jobs wait for: nothing in it may take long."""
+    """Tasks that jobs wait for. None of them may take long."""
     rounds = JobRounds(context)
     group, activity = rounds.group, rounds.activity
     lag, absence = wiring.stream_lag(context, group, activity), wiring.worker_absence(context, group, activity)
@@ -45,9 +45,9 @@ def jobs_lane(context: Context) -> Lane:
             task("job events", 0.5, lambda _: events.announce(), on_wake=True),
             task("schedules", 1, wiring.schedules(context).tick),
             task("executions", 5, wiring.job_reconciler(context).tick),
-            task("sweeper", 5, wiring.sweeper(context).tick),
+            task("sweeper", 5, wiring.ended_jobs(context).tick),
             task("exports", 5, wiring.export_reconciler(context).tick),
-            task("expiry", 5, wiring.expiry(context).tick),
+            task("expiry", 5, wiring.expired_versions(context).tick),
             task("orphans", HOUR_S, wiring.orphans(context).tick),
         ),
     )
@@ -57,11 +57,11 @@ def other_lanes(
     context: Context,
     stop: threading.Event,
     checks: SegmentChecks,
-    other_logs: OtherLogs,
+    other_logs: ForeignLogs,
     samples: Callable[[], Iterable[Sample]],
 ) -> Sequence[Lane]:
-    """What may take long: a lane each."""
-    keeper, notifier = wiring.archive_keeper(context, stop), wiring.notifier(context)
+    """Tasks that may take long, each in its own lane."""
+    keeper, notifier = wiring.archive_maintenance(context, stop), wiring.delivery(context)
     checked_s = context.settings.segment_check_minutes * MINUTE_S
 
     def lane(*tasks: PeriodicTask) -> Lane:
@@ -73,7 +73,7 @@ def other_lanes(
     return (
         wiring.activations(context).lane(),
         lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S)),
-        lane(task("export-cleaner", 5, wiring.export_cleaner(context).tick)),
+        lane(task("export-cleaner", 5, wiring.ended_exports(context).tick)),
         lane(
             task("archive", ARCHIVE_S, keeper.keep),
             task("archive garbage", HOUR_S, keeper.remove_garbage, first_s=ARCHIVE_S),
@@ -85,7 +85,7 @@ def other_lanes(
 
 
 class JobRounds:
-    """Live jobs, each given its answers. `live`: as of the last round, for those who watch them."""
+    """Admits jobs and answers those that wait. `live`: the live jobs as of the last round."""
 
     def __init__(self, context: Context) -> None:
         s = context.settings
@@ -96,7 +96,7 @@ class JobRounds:
         self._answers = wiring.answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
 
     def answer(self, now: int) -> None:
-        """Admit jobs that wait for their turn, and answer every live job. Raises as the catalog does."""
+        """Admit waiting jobs and answer every live job. Raises as the catalog does."""
         jobs = self._context.jobs
         self.live = jobs.live()
         if any(job.state == WAITS for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):

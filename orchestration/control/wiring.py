@@ -8,29 +8,29 @@ from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
 from orchestration.context import Context
-from orchestration.control.absence import WorkerAbsence
 from orchestration.control.activations import Activations
-from orchestration.control.answers import Answers
-from orchestration.control.archived import ArchiveWatch
-from orchestration.control.archiving import ArchiveConsumer
-from orchestration.control.cleaning import ExportCleaner
-from orchestration.control.events import JobEvents
-from orchestration.control.expiry import Expiry
-from orchestration.control.folding import TopicFold
-from orchestration.control.lag import StreamLag
+from orchestration.control.archive_consumer import ArchiveConsumer
+from orchestration.control.archive_maintenance import ArchiveMaintenance
+from orchestration.control.archive_watch import ArchiveWatch
+from orchestration.control.delivery import Delivery
+from orchestration.control.foreign_logs import ForeignLogs
+from orchestration.control.gc.exports import EndedExports
+from orchestration.control.gc.jobs import EndedJobs
+from orchestration.control.gc.orphans import Orphans
+from orchestration.control.gc.versions import ExpiredVersions
+from orchestration.control.import_progress import progress_fold
+from orchestration.control.job_events import JobEvents
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers, Offsets
-from orchestration.control.metrics import RelayMetrics
-from orchestration.control.notifying import Notifier
-from orchestration.control.orphans import Orphans
-from orchestration.control.other_logs import OtherLogs
-from orchestration.control.progress import progress_fold
+from orchestration.control.metrics import ControlPlaneMetrics
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
 from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import TIMEOUT_S, Check, SegmentChecks
 from orchestration.control.segment_status import status_fold
-from orchestration.control.sweeper import Sweeper
-from orchestration.control.upkeep import ArchiveKeeper
+from orchestration.control.stream_lag import StreamLag
+from orchestration.control.task_answers import TaskAnswers
+from orchestration.control.topic_fold import TopicFold
+from orchestration.control.worker_absence import WorkerAbsence
 from orchestration.kinds.wiring import import_records
 from orchestration.operations.begin_anew import of_another_log
 from orchestration.operations.segment_check import Checked, check
@@ -51,10 +51,10 @@ def activations(context: Context) -> Activations:
     )
 
 
-def answers(context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> Answers:
-    """Answers to the task tokens of jobs that wait."""
+def answers(context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> TaskAnswers:
+    """TaskAnswers to the task tokens of jobs that wait."""
     archive = ArchiveWatch(lambda: context.archive, context.jobs, context.settings.kafka_bootstrap)
-    return Answers(import_records(context), context.engine, archive, liveness, activity_liveness)
+    return TaskAnswers(import_records(context), context.engine, archive, liveness, activity_liveness)
 
 
 def archive_consumer(context: Context, stop: threading.Event, counters: Counters) -> ArchiveConsumer:
@@ -62,20 +62,20 @@ def archive_consumer(context: Context, stop: threading.Event, counters: Counters
     return ArchiveConsumer(context.archive, context.settings.kafka_bootstrap, stop, counters)
 
 
-def archive_keeper(context: Context, stop: threading.Event) -> ArchiveKeeper:
+def archive_maintenance(context: Context, stop: threading.Event) -> ArchiveMaintenance:
     """What keeps the archive small."""
-    return ArchiveKeeper(context.archive, context.settings.home / "tmp" / "archive", stop)
+    return ArchiveMaintenance(context.archive, context.settings.home / "tmp" / "archive", stop)
 
 
-def expiry(context: Context) -> Expiry:
+def expired_versions(context: Context) -> ExpiredVersions:
     """Retention of versions."""
-    return Expiry(context.audiences, context.jobs, context.versions, context.audit)
+    return ExpiredVersions(context.audiences, context.jobs, context.versions, context.audit)
 
 
-def export_cleaner(context: Context) -> ExportCleaner:
+def ended_exports(context: Context) -> EndedExports:
     """What removes what ended exports leave."""
     c = context
-    return ExportCleaner(c.exports, c.versions, c.engine, s3=c.s3, settings=c.settings)
+    return EndedExports(c.exports, c.versions, c.engine, s3=c.s3, settings=c.settings)
 
 
 def export_reconciler(context: Context) -> ExportReconciler:
@@ -100,9 +100,9 @@ def lost_markers(context: Context, offsets: Offsets) -> LostMarkers:
     )
 
 
-def notifier(context: Context) -> Notifier:
+def delivery(context: Context) -> Delivery:
     """What delivers notifications again."""
-    return Notifier(context.notices, context.jobs, context.exports)
+    return Delivery(context.notices, context.jobs, context.exports)
 
 
 def orphans(context: Context) -> Orphans:
@@ -110,9 +110,9 @@ def orphans(context: Context) -> Orphans:
     return Orphans(context.objects, context.jobs, context.settings)
 
 
-def other_logs(context: Context) -> OtherLogs:
+def foreign_logs(context: Context) -> ForeignLogs:
     """What notices checkpoints of another Kafka."""
-    return OtherLogs(TopicIds(context.settings.kafka_bootstrap).of, partial(of_another_log, context))
+    return ForeignLogs(TopicIds(context.settings.kafka_bootstrap).of, partial(of_another_log, context))
 
 
 def progress(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
@@ -120,9 +120,9 @@ def progress(context: Context, stop: threading.Event, changed: threading.Event) 
     return progress_fold(context.progress, context.settings.kafka_bootstrap, stop, changed)
 
 
-def relay_metrics(context: Context, counters: Counters) -> RelayMetrics:
+def control_plane_metrics(context: Context, counters: Counters) -> ControlPlaneMetrics:
     """Gauges of the catalog and the group."""
-    return RelayMetrics(context.database, context.settings, counters)
+    return ControlPlaneMetrics(context.database, context.settings, counters)
 
 
 def schedules(context: Context) -> Schedules:
@@ -152,9 +152,9 @@ def stream_lag(context: Context, group: WorkerGroup, activity_group: WorkerGroup
     return StreamLag(context.progress, group, activity_group)
 
 
-def sweeper(context: Context) -> Sweeper:
+def ended_jobs(context: Context) -> EndedJobs:
     """What removes what ended jobs leave."""
-    return Sweeper(context.jobs, context.objects, context.engine, context.settings)
+    return EndedJobs(context.jobs, context.objects, context.engine, context.settings)
 
 
 def worker_absence(context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> WorkerAbsence:

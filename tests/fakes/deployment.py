@@ -270,11 +270,11 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         lambda _bootstrap, topic, _partitions, **_: StepWorkers(deployment.log("", topic)),
     )
     monkeypatch.setattr("orchestration.kinds.send.archived_log", lambda _, __, topic: archive.log(topic))
-    for module in ("orchestration.kinds.send", "orchestration.control.archived"):
+    for module in ("orchestration.kinds.send", "orchestration.control.archive_watch"):
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
         )
-    for module in ("orchestration.kinds.send", "orchestration.control.sweeper", "connectors.publishing.producer"):
+    for module in ("orchestration.kinds.send", "orchestration.control.gc.jobs", "connectors.publishing.producer"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment

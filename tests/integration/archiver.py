@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from connectors.lake.archive import ActivityArchive
 from orchestration.context import Context
-from orchestration.control import archiving, wiring
-from orchestration.control.sending import RelayProducer
+from orchestration.control import archive_consumer as archiving
+from orchestration.control import wiring
+from orchestration.control.producer import ControlPlaneProducer
 from orchestration.platform.settings import Settings
 from streams.counters import Counters
 from tests.integration.quick import QUICK_S
@@ -19,8 +20,8 @@ POINTS: Final = ("before the append", "after the append", "before telling", "aft
 
 def main(point: str) -> None:
     """Run until killed."""
-    whom: type[ActivityArchive | RelayProducer]
-    whom, name = (ActivityArchive, "append") if point.endswith("append") else (RelayProducer, "send")
+    whom: type[ActivityArchive | ControlPlaneProducer]
+    whom, name = (ActivityArchive, "append") if point.endswith("append") else (ControlPlaneProducer, "send")
     called = getattr(whom, name)
 
     def call(*arguments: Any, **named: Any) -> Any:

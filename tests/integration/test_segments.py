@@ -17,7 +17,7 @@ import pytest
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.control import archiving
+from orchestration.control import archive_consumer as archiving
 from orchestration.operations import begin_anew
 from orchestration.operations.segment_check import check
 from orchestration.platform.clock import fresh_id, now_ms

@@ -116,12 +116,12 @@ def patched() -> Iterator[Holder]:
         "connectors.publishing.importer.Chunker": partial(Chunker, max_rows=CHUNK_ROWS),
         # Kafka
         "orchestration.kinds.send.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
-        "orchestration.control.sweeper.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
+        "orchestration.control.gc.jobs.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
         "connectors.publishing.producer.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
         "orchestration.kinds.send.KafkaBacklog": lambda _, topic, __, *, group: Backlog(
             holder.now.broker, topic, group
         ),
-        "orchestration.control.folding.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
+        "orchestration.control.topic_fold.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
         # the lake: tables, and DuckDB
         "connectors.lake.commit.read_history": lambda state: state.history,
         "connectors.lake.commit.commit_once": lambda table, change: table.lake.commit(table, change),
@@ -137,7 +137,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the relay that imports do not need
     }
-    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "Expiry"):
+    for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "ExpiredVersions"):
         replaced[f"{wiring.__name__}.{name}"] = Idle
     replaced[f"{table.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
     with ExitStack() as stack:

@@ -20,7 +20,8 @@ from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.context import Context
-from orchestration.control import archiving, wiring
+from orchestration.control import archive_consumer as archiving
+from orchestration.control import wiring
 from orchestration.operations.dead_letters import read as read_dead_letters
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings

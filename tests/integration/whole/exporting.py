@@ -5,7 +5,7 @@ from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.context import Context
 from orchestration.control import wiring
-from orchestration.control.cleaning import SWEEP_AFTER_MS
+from orchestration.control.gc.exports import SWEEP_AFTER_MS
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.export_jobs import submit
 from orchestration.operations.exports import verify_export
@@ -49,7 +49,7 @@ def finished(context: Context, request: ExportRequest) -> Export:
 
 def sweep(context: Context, request: ExportRequest) -> None:
     """What the relay does some seconds after the end of an export."""
-    wiring.export_cleaner(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
+    wiring.ended_exports(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert context.exports.get(request.export_id).swept_at_ms is not None
 
 

@@ -11,8 +11,8 @@ from orchestration.catalog.records import Job, Retention
 from orchestration.catalog.references import ref_of
 from orchestration.context import Context
 from orchestration.control import wiring
+from orchestration.control.gc.jobs import SWEEP_AFTER_MS
 from orchestration.control.reconciler import ORPHAN_AFTER_MS
-from orchestration.control.sweeper import SWEEP_AFTER_MS
 from orchestration.operations.jobs import cancel, retry
 from orchestration.platform.clock import now_ms
 from schemas.ids import AudienceName
@@ -113,7 +113,7 @@ def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Co
     audience = context.audiences.get(TENANT, AudienceName("kept"))
     context.audiences.configure(audience.audience_id, spec=audience.spec, retention=Retention(versions=1, days=0))
 
-    expiry, at_ms = wiring.expiry(context), now_ms()
+    expiry, at_ms = wiring.expired_versions(context), now_ms()
     for _ in context.audiences.all(awaited=True):  # one audience a tick
         expiry.tick(at_ms)
 
@@ -123,7 +123,7 @@ def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Co
 
 def sweep(context: Context, job: Job) -> None:
     """What the relay does some seconds after the end of a job: nothing of it is staged any more."""
-    wiring.sweeper(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
+    wiring.ended_jobs(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert list(context.objects.list(context.settings.staging_bucket, staging_prefix(job.job_id))) == []
 
 

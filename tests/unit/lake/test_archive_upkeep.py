@@ -432,7 +432,7 @@ def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityAr
 
 
 def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> None:
-    keeper = wiring.archive_keeper(context, threading.Event())
+    keeper = wiring.archive_maintenance(context, threading.Event())
     for topic in ACTIVITY_TOPICS:
         fill(context.archive, bucket, 9, topic=topic)
     late = bucket.write(0, 5, [event(1)])
@@ -453,7 +453,7 @@ def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
         for n in range(9):
             fill(context.archive, bucket, 1, first=n, topic=topic)
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(context.archive.files(EVENTS)[0].uri)[1]])
-    wiring.archive_keeper(context, threading.Event()).keep(now_ms())
+    wiring.archive_maintenance(context, threading.Event()).keep(now_ms())
     assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [9, 1]
     assert f"upkeep of the archive of {EVENTS}: LAKE_FILE_MISSING" in caplog.text
     assert snapshots(context.archive) == 1

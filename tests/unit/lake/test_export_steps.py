@@ -16,8 +16,9 @@ from connectors.storage.access import S3Access
 from orchestration.catalog import tables
 from orchestration.catalog.records import Export, JobError
 from orchestration.catalog.references import ref_of
-from orchestration.control import cleaning, wiring
-from orchestration.control.cleaning import RETRY_AFTER_MS
+from orchestration.control import wiring
+from orchestration.control.gc import exports as cleaning
+from orchestration.control.gc.exports import RETRY_AFTER_MS
 from orchestration.control.reconciler import HEARTBEAT_MS
 from orchestration.kinds import records
 from orchestration.kinds.export import plan
@@ -62,7 +63,7 @@ def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None
     now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
     context = exports.context
     wiring.export_reconciler(context).tick(now)
-    wiring.export_cleaner(exports.context).tick(now)
+    wiring.ended_exports(exports.context).tick(now)
 
 
 def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
@@ -536,7 +537,7 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
     monkeypatch.setattr(cleaning, "clean_up", gone)
     for export in (*away, here):
         cancel(exports.context, export.job_id)
-    cleaner, now = wiring.export_cleaner(exports.context), now_ms() + 60_000
+    cleaner, now = wiring.ended_exports(exports.context), now_ms() + 60_000
     for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
         cleaner.tick(now + later)
     assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]

@@ -247,7 +247,7 @@ def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context:
         cancelled = job_number(2)
         context.jobs.register(new_job(2, "2" * 64))
         context.jobs.move(cancelled, "CANCELLED", now_ms=1_000_000)
-        notifier = wiring.notifier(context)
+        notifier = wiring.delivery(context)
         notifier.tick(1_059_000)
         assert hook.requests == []  # its own workflow has a minute
         for _ in range(2):

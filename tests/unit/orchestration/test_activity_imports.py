@@ -17,9 +17,9 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Job
 from orchestration.control import wiring
-from orchestration.control.answers import Answers
-from orchestration.control.events import job_event
+from orchestration.control.job_events import job_event
 from orchestration.control.liveness import WorkerLiveness
+from orchestration.control.task_answers import TaskAnswers
 from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
 from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
@@ -335,7 +335,7 @@ def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployme
     assert deployment.sent() == before
 
 
-def answers(deployment: Deployment, activity: WorkerLiveness | None = None) -> Answers:
+def answers(deployment: Deployment, activity: WorkerLiveness | None = None) -> TaskAnswers:
     return wiring.answers(deployment.context, Dead(), activity or Alive())
 
 

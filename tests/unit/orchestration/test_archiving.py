@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from connectors.lake.archive_commit import Appended
-from orchestration.control.archiving import Announcement, ArchiveCommitter
+from orchestration.control.archive_consumer import Announcement, ArchiveCommitter
+from orchestration.control.producer import Outgoing
 from orchestration.control.retrying import RETRY_MAX_S, RETRY_S, Retrying, Stopped
-from orchestration.control.sending import Outgoing
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import JobId, Partition

@@ -12,7 +12,7 @@ from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control import wiring
-from orchestration.control.lag import lag_record, taken
+from orchestration.control.stream_lag import lag_record, taken
 from orchestration.operations.follow import without_worker_s
 from orchestration.operations.workers import waiting_jobs
 from orchestration.platform.settings import Secret, Settings

@@ -99,7 +99,7 @@ def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_
     context.segments.put_statuses([SegmentStatus(**status)])
     counters = Counters()
     counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
-    found = {(str(s.metric.name), s.labels): s.value for s in wiring.relay_metrics(context, counters).samples()}
+    found = {(str(s.metric.name), s.labels): s.value for s in wiring.control_plane_metrics(context, counters).samples()}
     assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
     assert found["muster_jobs", ("AWAITING",)] == 0
     assert (found["muster_segments", ("active",)], found["muster_segments", ("paused",)]) == (1, 0)

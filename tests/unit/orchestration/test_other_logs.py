@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.control.other_logs import OtherLogs
+from orchestration.control.foreign_logs import ForeignLogs
 from schemas.ids import Partition
 from schemas.metrics import OTHER_LOG
 
@@ -22,7 +22,7 @@ def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
     def counted() -> list[float]:
         return [sample.value for sample in other_logs.samples() if sample.metric is OTHER_LOG]
 
-    other_logs = OtherLogs(lambda _: topic_id, refused)
+    other_logs = ForeignLogs(lambda _: topic_id, refused)
     assert counted() == []
     other_logs.tick()
     other_logs.tick()  # the log is the same, and none was refused: checkpoints are not read

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.control.standstill import Standstill
+from orchestration.control.stall_detector import StallDetector
 
 PLACE = ("muster.job-events", 0)
 
@@ -20,7 +20,7 @@ PLACE = ("muster.job-events", 0)
 def test_it_stands_while_something_waits_and_nothing_is_acknowledged(
     looks: list[tuple[int, int]], seconds: list[float]
 ) -> None:
-    group = Standstill()
+    group = StallDetector()
     found = [
         group.seconds({PLACE: committed}, {PLACE: end}, 1_000 + 10_000 * n) for n, (committed, end) in enumerate(looks)
     ]

@@ -247,7 +247,7 @@ def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deplo
 
 
 def test_a_notification_is_forgotten_thirty_days_after_it_was_written_unless_it_waits(deployment: Deployment) -> None:
-    outbox, notifier = deployment.context.outbox, wiring.notifier(deployment.context)
+    outbox, notifier = deployment.context.outbox, wiring.delivery(deployment.context)
     rows = [outbox.write(f"job-{n}", "ready", [OPERATORS], {}, now_ms=now_ms())[0] for n in range(3)]
     outbox.delivered(rows[0].notification_id, now_ms())
     outbox.failed(rows[1].notification_id, "refused", None)

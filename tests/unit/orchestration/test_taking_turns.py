@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestration.catalog.records import Export
 from orchestration.control import wiring
-from orchestration.control.taking_turns import EXECUTIONS_A_LOOK, TakingTurns
+from orchestration.control.fair_queue import EXECUTIONS_PER_TICK, FairQueue
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
 from tests.fakes.deployment import ACME, EXECUTION, Deployment
@@ -16,20 +16,20 @@ from tests.fakes.sweeping import sweep
 
 
 def test_all_are_taken_where_they_are_few() -> None:
-    turns = TakingTurns(3)
+    turns = FairQueue(3)
     assert turns.take("ab") == {"a", "b"}
     assert turns.take("abc") == {"a", "b", "c"}
     assert turns.take("") == set()
 
 
 def test_many_take_turns_in_the_order_in_which_they_came() -> None:
-    turns = TakingTurns(2)
+    turns = FairQueue(2)
     assert [turns.take("abcde") for _ in range(4)] == [{"a", "b"}, {"c", "d"}, {"e", "a"}, {"b", "c"}]
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=12, unique=True), max_size=30), st.integers(1, 5))
 def test_nobody_waits_longer_than_those_before_him_take(arrivals: list[list[int]], most: int) -> None:
-    turns, there, waits = TakingTurns(most), dict[str, int](), dict[str, int]()
+    turns, there, waits = FairQueue(most), dict[str, int](), dict[str, int]()
     for number, new in enumerate(arrivals):
         for one in new:
             there[f"{number}-{one}"] = (len(there) + len(new)) // most + 1  # looks until it must have been taken
@@ -57,7 +57,7 @@ def asked(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deployment, asked: list[str]) -> None:
     with deployment.full():
         jobs = [
-            deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(2 * EXECUTIONS_A_LOOK + 5)
+            deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(2 * EXECUTIONS_PER_TICK + 5)
         ]
     sweeper = wiring.job_reconciler(deployment.context)
     looks = []
@@ -65,13 +65,15 @@ def test_the_sweeper_asks_about_each_of_many_jobs_in_its_turn(deployment: Deploy
         asked.clear()
         sweeper.tick(deployment.later(minutes=minutes))
         looks.append(list(asked))
-    assert [len(look) for look in looks] == [EXECUTIONS_A_LOOK] * 3
+    assert [len(look) for look in looks] == [EXECUTIONS_PER_TICK] * 3
     assert {arn for look in looks for arn in look} == {job.execution for job in jobs}
 
 
 def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Deployment) -> None:
     with deployment.full():
-        jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 1)]
+        jobs = [
+            deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_PER_TICK + 1)
+        ]
     del deployment.workflow.statuses[str(jobs[-1].execution)]
     sweeper = wiring.job_reconciler(deployment.context)
     sweeper.tick(deployment.later(minutes=1))
@@ -82,16 +84,18 @@ def test_a_job_that_waits_for_its_turn_goes_on_when_it_has_come(deployment: Depl
 
 def test_cancelled_jobs_are_stopped_at_once_however_many_live(deployment: Deployment, asked: list[str]) -> None:
     with deployment.full():
-        jobs = [deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_A_LOOK + 9)]
+        jobs = [
+            deployment.register(deployment.request(key=f"acme/vip/{n}.csv")) for n in range(EXECUTIONS_PER_TICK + 9)
+        ]
     for job in jobs[-3:]:
         deployment.context.jobs.move(job.job_id, "CANCELLED", now_ms=job.created_at_ms)
     sweep(deployment.context, deployment.later(minutes=1))
     assert [deployment.workflow.statuses[str(job.execution)] for job in jobs[-3:]] == ["ABORTED"] * 3
-    assert len(asked) == EXECUTIONS_A_LOOK + 3
+    assert len(asked) == EXECUTIONS_PER_TICK + 3
 
 
 def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    count = EXECUTIONS_A_LOOK + 4
+    count = EXECUTIONS_PER_TICK + 4
     exports = [_export(f"export-{n}") for n in range(count)]
     deployment.workflow.statuses.update({str(export.execution): "RUNNING" for export in exports})
     monkeypatch.setattr(deployment.context.exports, "live", lambda: exports)
@@ -99,7 +103,7 @@ def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkey
     sweeper = wiring.export_reconciler(context)
     for minutes in (1, 2):
         sweeper.tick(deployment.later(minutes=minutes))
-    assert len(asked) == 2 * EXECUTIONS_A_LOOK
+    assert len(asked) == 2 * EXECUTIONS_PER_TICK
     assert set(asked) == {export.execution for export in exports}
 
 

@@ -12,7 +12,7 @@ import pytest
 from statelint.config import Config
 from statelint.linter import Linter
 
-from orchestration.control.answers import HEARTBEAT_MS
+from orchestration.control.task_answers import HEARTBEAT_MS
 from orchestration.kinds.timeouts import timeouts
 from orchestration.workflow.resources import CONTAINER, EVENT_FUNCTION, SUBSTITUTIONS
 from segmentation.export_jobs import EXPORT_STATES

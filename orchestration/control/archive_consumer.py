@@ -1,13 +1,13 @@
-"""The archive's committer: files that workers have written go into the tables, and workers learn how far these go.
+"""The committer of the archive: appends files that workers have written, and reports back how far the tables go.
 
-1. Announcements are gathered for a moment, from the group's committed offset on.
-2. What is no announcement goes to the dead letters, and is passed over.
-3. The ranges of each topic are appended in their order, in one commit; the table has each once, and none in part.
-4. Of every partition that a range came of, the end that the table has is told - also where the range was there already,
-   or was refused: its worker then cuts anew from that end.
-5. The broker has all of that: the announcements are committed.
-A step that an outage meets is tried again. Whoever comes after one that died begins at 1 with the same announcements.
-The ends of all partitions are told again now and then: what one that was frozen has told too late does not last.
+1. Collect announcements for a moment, from the committed offset of the group on.
+2. Send whatever is not an announcement to the dead letters.
+3. Append the ranges of each topic in order, in one commit. The table has each range once and none in part.
+4. Report the end of every partition that a range came from, also where the range was already there or was refused: the
+   worker then starts a new file at that end.
+5. Once the broker has acknowledged the reports, commit the offsets of the announcements.
+A step that meets an outage is retried. After a crash, the next instance starts at 1 with the same announcements. The
+ends of all partitions are repeated periodically, so that a late report of a frozen instance does not last.
 """
 
 import logging
@@ -22,9 +22,9 @@ from confluent_kafka import KafkaException, Message
 from connectors.kafka.topic_ids import TopicIds
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_commit import Appended
-from orchestration.control.reading import group_consumer, raise_if_fatal
+from orchestration.control.group_consumer import group_consumer, raise_if_fatal
+from orchestration.control.producer import ControlPlaneProducer, Outgoing
 from orchestration.control.retrying import Retrying, Stopped
-from orchestration.control.sending import Outgoing, RelayProducer
 from orchestration.platform.clock import now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.ids import Partition
@@ -36,7 +36,7 @@ from segmentation.archiving import Verdict
 from streams.counters import Counters
 
 GATHER_S: Final = 2.0
-"""A commit costs the same for one range and for hundreds, and each leaves metadata behind."""
+"""A commit of one range costs as much as one of hundreds, and each leaves metadata behind."""
 BATCH: Final = 500
 TELL_EVERY_MS: Final = 60_000
 RESULTS: Final[Mapping[Verdict, str]] = {
@@ -61,7 +61,7 @@ class Archive(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """A record of `ARCHIVE`, as it came."""
+    """A record of the topic `ARCHIVE`."""
 
     offset: int
     key: bytes | None
@@ -71,7 +71,7 @@ class Announcement:
 def read_announcements(
     announcements: Iterable[Announcement], now_us: int
 ) -> tuple[Sequence[ArchiveWritten], Sequence[DeadLetter]]:
-    """Step 2: the ranges, ordered by topic and then as they came, and what is none."""
+    """Step 2: the ranges by topic in order of arrival, and the records that are not announcements."""
     ranges: list[ArchiveWritten] = []
     letters: list[DeadLetter] = []
     for announcement in announcements:
@@ -99,7 +99,7 @@ def read_announcements(
 
 
 def commits(topic: str, ends: Mapping[Partition, int]) -> list[Outgoing]:
-    """What workers are told of the ends of partitions."""
+    """Reports of the ends of partitions to workers."""
     return [
         Outgoing(
             topic=ARCHIVE_COMMITS,
@@ -128,7 +128,7 @@ class ArchiveCommitter:
         self._counters = counters
 
     def take(self, announcements: Iterable[Announcement], now_us: int) -> None:
-        """Returns when the announcements may be committed."""
+        """Return once the announcements may be committed."""
         ranges, letters = read_announcements(announcements, now_us)
         told = [Outgoing(topic=DEAD_LETTERS, key=letter.topic.encode(), message=letter) for letter in letters]
         for letter in letters:
@@ -138,7 +138,7 @@ class ArchiveCommitter:
         self._retrying.until_done(lambda: self._send(told))
 
     def tell(self) -> None:
-        """Tell the ends of all partitions."""
+        """Report the ends of all partitions."""
         for topic in ACTIVITY_TOPICS:
             self._send(commits(topic, self._archive.archived_to(topic, topic_id=self._topic_id(topic))))
 
@@ -160,19 +160,19 @@ class ArchiveCommitter:
                 )
             self._counters.add(ARCHIVE_RANGES, topic=topic, result=RESULTS[verdict] if fault is None else "unusable")
         came = {written.partition for written in ranges}
-        # A partition without an end has nothing that could be told: its worker announces the range anew.
+        # A partition without an end has nothing to report: its worker announces the range again.
         return commits(topic, {p: end for p, end in appended.archived_to.items() if p in came})
 
 
 class ArchiveConsumer:
-    """Reads the announcements in a thread of its own until `stop` is set. Of several relays one has the topic."""
+    """Consumes announcements in its own thread until `stop` is set. Of several instances, one is assigned the topic."""
 
     def __init__(self, archive: ActivityArchive, bootstrap: str, stop: threading.Event, counters: Counters) -> None:
         self._stop = stop
         self._consumer = group_consumer(bootstrap, ARCHIVE_GROUP)
         self._retrying = Retrying(stop.wait)
         self._committer = ArchiveCommitter(
-            archive, TopicIds(bootstrap).of, RelayProducer(bootstrap).send, self._retrying, counters
+            archive, TopicIds(bootstrap).of, ControlPlaneProducer(bootstrap).send, self._retrying, counters
         )
         self._told_ms = 0
 
@@ -202,7 +202,7 @@ class ArchiveConsumer:
         self._committer.take(announcements, now_ms() * 1000)
         try:
             self._consumer.commit(asynchronous=False)  # 5
-        except KafkaException as exc:  # what is read again is known; the next commit covers these too
+        except KafkaException as exc:  # records that are read again are known; the next commit covers these too
             _log.warning("offsets of %s were not committed: %s", ARCHIVE, exc)
 
     def _tell(self) -> None:

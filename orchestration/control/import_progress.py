@@ -1,9 +1,9 @@
-"""Progress topic -> catalog."""
+"""Consumes the progress topic into the catalog."""
 
 import threading
 
 from orchestration.catalog.progress import ProgressStore
-from orchestration.control.folding import TopicFold
+from orchestration.control.topic_fold import TopicFold
 from orchestration.kinds.materialised import as_row
 from orchestration.platform.clock import now_ms
 from schemas.messages import Message, PartitionFailed, PartitionMaterialised
@@ -13,7 +13,7 @@ from schemas.topics import IMPORT_PROGRESS, RELAY_GROUP
 def progress_fold(
     progress: ProgressStore, bootstrap: str, stop: threading.Event, changed: threading.Event
 ) -> TopicFold:
-    """Writes what workers say of the partitions of imports."""
+    """Writes what workers announce about partitions of imports."""
 
     def put(messages: list[Message]) -> None:
         said = (m for m in messages if isinstance(m, PartitionMaterialised | PartitionFailed))

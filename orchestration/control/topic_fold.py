@@ -1,4 +1,4 @@
-"""A topic -> catalog. Offsets are committed after the rows are, so a crash repeats some, which is harmless."""
+"""Consumes a topic into the catalog. Offsets are committed after the rows, so a crash only repeats some rows."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka import Message as Record
 
-from orchestration.control.reading import group_consumer, raise_if_fatal
+from orchestration.control.group_consumer import group_consumer, raise_if_fatal
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError
 from schemas.messages import Message
@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 class TopicFold:
-    """Reads a topic until `stop` is set. `put` writes messages, also those that it has written before.
+    """Consumes a topic until `stop` is set. `put` is idempotent: it may get messages that it has written before.
 
-    `put` is tried again where it raises `RetriableError`. `changed` is set after each batch.
+    `put` is retried when it raises `RetriableError`. `changed` is set after each batch.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class TopicFold:
         self._consumer = group_consumer(bootstrap, group)
 
     def run(self) -> None:
-        """Consume until stopped. Raises `FatalError` when Kafka refuses for good."""
+        """Consume until stopped. Raises `FatalError` when Kafka refuses permanently."""
         self._consumer.subscribe([self._topic])
         try:
             while not self._stop.is_set():
@@ -72,6 +72,6 @@ class TopicFold:
             return
         try:
             self._consumer.commit(asynchronous=False)
-        except KafkaException as exc:  # the rows are kept; the next commit covers these messages too
+        except KafkaException as exc:  # the rows are written; the next commit covers these messages too
             _log.warning("offsets of %s were not committed: %s", self._topic, exc)
         self._changed.set()

@@ -1,7 +1,7 @@
-"""Partitions that workers of segments refuse, as their checkpoint is of a Kafka that is no more.
+"""Partitions whose checkpoint belongs to a previous cluster; segment workers refuse them.
 
-A worker says so and ends, too soon for who reads its metrics. All checkpoints are read when the relay begins, whenever
-the log of changes is another one than before, and at every tick until none is refused any more; else none is.
+A worker that refuses ends before its metrics are scraped. So checkpoints are read here: at the start, whenever the log
+of changes is replaced, and at every tick while any is refused.
 """
 
 import logging
@@ -14,8 +14,8 @@ from schemas.topics import MEMBERSHIP_CHANGES
 _log = logging.getLogger(__name__)
 
 
-class OtherLogs:
-    """Reads checkpoints."""
+class ForeignLogs:
+    """Watches for checkpoints of another log."""
 
     def __init__(self, topic_id: Callable[[str], str], refused: Callable[[], Sequence[Partition]]) -> None:
         self._topic_id = topic_id
@@ -24,7 +24,7 @@ class OtherLogs:
         self._found: Sequence[Partition] = ()
 
     def samples(self) -> list[Sample]:
-        """The gauge, from any thread; none before the first look."""
+        """The gauge, from any thread. None before the first tick."""
         return [] if self._looked_at is None else [Sample(metric=OTHER_LOG, value=len(self._found))]
 
     def tick(self) -> None:

@@ -1,8 +1,7 @@
-"""The sweeper removes what ended jobs leave.
+"""Garbage of ended jobs.
 
-Workers drop what they hold (abort markers), then the staged data is deleted, and the local file that was uploaded. The
-execution of a cancelled job is stopped. What exports leave is `cleaning`'s; old versions are `expiry`'s, orphans
-`orphans`'.
+Abort markers make workers drop their state; then the staged data and the uploaded local file are deleted. The execution
+of a cancelled job is stopped.
 """
 
 import logging
@@ -27,8 +26,8 @@ SWEEP_AFTER_MS: Final = 5_000
 _log = logging.getLogger(__name__)
 
 
-class Sweeper:
-    """Sweeps final jobs, once each."""
+class EndedJobs:
+    """Cleans up after final jobs, once each."""
 
     def __init__(self, jobs: JobStore, objects: ObjectStore, engine: WorkflowEngine, settings: Settings) -> None:
         self._jobs = jobs
@@ -58,7 +57,7 @@ class Sweeper:
         try:
             if job.segment is not None:
                 self._forget_cuts(job)
-            elif job.attempt > 0 and job.kind == "audience":  # nobody holds anything of others
+            elif job.attempt > 0 and job.kind == "audience":  # of others, workers have no state
                 # A later attempt than the published one may still be on its way through the workers.
                 if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
                     publish_aborted(

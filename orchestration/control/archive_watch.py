@@ -1,4 +1,4 @@
-"""How far the archive is: whether it has what an import of events or profiles has sent, or never will."""
+"""Whether the archive has everything that an import of events or profiles has sent, or can never have it."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -15,16 +15,16 @@ from schemas.ids import Attempt, JobId, Partition
 from segmentation.archived import behind
 
 LOOK_EVERY_MS: Final = 2_000
-"""About as often as the archive commits."""
+"""About the commit interval of the archive."""
 LOST_AFTER_MS: Final = 60_000
-"""The broker's high watermark may lag behind what it has acknowledged for a few seconds."""
+"""The high watermark may lag a few seconds behind what the broker has acknowledged."""
 LOST_EVERY_MS: Final = 10_000
 _Waiting = tuple[JobId, Attempt]
 _log = logging.getLogger(__name__)
 
 
 class ArchiveWatch:
-    """Asks the table of a topic while jobs wait for it, not more often than every two seconds."""
+    """Reads the table of a topic while jobs wait for it, at most every two seconds."""
 
     def __init__(self, archive: Callable[[], ActivityArchive], jobs: JobStore, bootstrap: str) -> None:
         self._archive = archive
@@ -35,12 +35,12 @@ class ArchiveWatch:
         self._lost_due_ms: dict[_Waiting, int] = {}
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
-        """Drop what is remembered about jobs that do not wait any more."""
+        """Forget jobs that no longer wait."""
         waiting = {(job.job_id, job.attempt) for job in jobs if job.state == "AWAITING"}
         self._lost_due_ms = {key: due for key, due in self._lost_due_ms.items() if key in waiting}
 
     def has_all(self, job: Job, now_ms: int) -> bool:
-        """Whether the archive has passed everything that the newest attempt has sent. No, while it cannot be asked."""
+        """True if the archive is past everything that the newest attempt has sent. False while it cannot be read."""
         topic = import_topic(job)
         if now_ms - self._looked_ms.get(topic, 0) >= LOOK_EVERY_MS:
             self._looked_ms[topic] = now_ms
@@ -51,9 +51,9 @@ class ArchiveWatch:
         return topic in self._ends and not behind(last_sent(report_of(self._jobs, job)), self._ends[topic])
 
     def lost(self, job: Job, now_ms: int) -> str | None:
-        """Why the archive will never have all of a job that has waited for a minute, or none.
+        """Why the archive can never have all of a job that has waited for a minute. None if it still can.
 
-        The log ends before a message that the broker has acknowledged: it has lost that.
+        The log ends before a message that the broker has acknowledged, so the broker has lost it.
         """
         due = self._lost_due_ms.setdefault((job.job_id, job.attempt), now_ms + LOST_AFTER_MS)
         if now_ms < due:

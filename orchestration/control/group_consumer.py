@@ -1,4 +1,4 @@
-"""How the relay reads a topic of its own: as a group, from what the group has committed, which it commits itself."""
+"""A consumer of the control plane: in a group, from its committed offsets, which the caller commits."""
 
 import logging
 from typing import Final
@@ -9,12 +9,12 @@ from connectors.kafka.logon import librdkafka_config
 from schemas.errors import FatalError
 
 SESSION_MS: Final = 10_000
-"""So long the next relay waits for one that was killed."""
+"""How long the next instance waits for one that was killed."""
 _log = logging.getLogger(__name__)
 
 
 def group_consumer(bootstrap: str, group: str) -> Consumer:
-    """Made at once; it connects when it has subscribed.
+    """A consumer; it connects when it subscribes.
 
     Its `consume` and `poll` raise `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED.
     """
@@ -27,13 +27,13 @@ def group_consumer(bootstrap: str, group: str) -> Consumer:
             "session.timeout.ms": SESSION_MS,
             "reconnect.backoff.max.ms": 500,
             "topic.metadata.refresh.interval.ms": 5000,
-            "log_level": 2,  # outages are retried; a line for every try helps nobody
+            "log_level": 2,  # outages are retried; one line per try would flood the log
         }
     )
 
 
 def raise_if_fatal(error: KafkaError, topic: str) -> None:
-    """What came in place of a message. Raises `FatalError` KAFKA_REFUSED; anything else passes, and is logged."""
+    """Handle an error that came in place of a message. Raises `FatalError` KAFKA_REFUSED; other errors are logged."""
     if error.fatal():
         raise FatalError("KAFKA_REFUSED", f"reading {topic}: {error.str()}")
     _log.warning("reading %s: %s", topic, error.str())

@@ -4,7 +4,7 @@ import logging
 
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job, Transition
-from orchestration.control.sending import Outgoing, RelayProducer
+from orchestration.control.producer import ControlPlaneProducer, Outgoing
 from schemas.errors import MusterError
 from schemas.messages import JobEvent
 from schemas.topics import JOB_EVENTS
@@ -13,14 +13,14 @@ _log = logging.getLogger(__name__)
 
 
 class JobEvents:
-    """Puts state changes that are not announced yet on the topic, and marks them once the broker has them."""
+    """Publishes state changes that are not announced yet, and marks them once the broker has acknowledged them."""
 
     def __init__(self, jobs: JobStore, bootstrap: str) -> None:
         self._jobs = jobs
-        self._producer = RelayProducer(bootstrap)
+        self._producer = ControlPlaneProducer(bootstrap)
 
     def announce(self) -> int:
-        """Announce what is due; returns how many. What could not be delivered is announced by a later call."""
+        """Publish what is due and return how many. Undelivered changes are published by a later call."""
         due = self._jobs.unannounced()
         if not due:
             return 0

@@ -1,8 +1,7 @@
-"""How far the workers are in each partition of each import: their committed offsets against what was sent to it.
+"""Progress of workers in each partition of each import: committed offsets compared with what was sent.
 
-A partition is announced only at its end marker. Until then the offsets tell: a worker commits what is durable, in
-order.
-Written to the catalog for people to look at; nothing is decided by it.
+A partition is announced only at its end marker. Until then offsets show progress, since a worker commits in order and
+only what is durable. For display only; nothing is decided by it.
 """
 
 import logging
@@ -21,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class StreamLag:
-    """Keeps the stage `materialise` of the jobs that are being sent or awaited."""
+    """Updates the stage `materialise` of jobs that are being sent or awaited."""
 
     def __init__(self, progress: ProgressStore, group: WorkerGroup, activity_group: WorkerGroup) -> None:
         self._progress = progress
@@ -29,7 +28,7 @@ class StreamLag:
         self._activity_group = activity_group
 
     def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
-        """Write what has changed. An outage of Kafka is logged and costs nothing but the progress."""
+        """Write what has changed. An outage of Kafka is logged; only the display suffers."""
         moving = [job for job in jobs if _is_sent(job)]
         if not moving:
             return
@@ -55,7 +54,7 @@ def _is_sent(job: Job) -> bool:
 
 
 def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[Place, int]) -> dict[str, Any] | None:
-    """The stage as plain data, from the importer's report; none before the report of the job's own attempt has come."""
+    """The stage as plain data, from the importer's report. None before the report of the current attempt."""
     if sent.get("attempt") != job.attempt or not (offsets := sent.get("offsets")):
         return None
     topic = import_topic(job)
@@ -75,9 +74,9 @@ def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[Place, int]
 
 
 def taken(rows: int, span: Sequence[int], committed: int) -> tuple[int, int]:
-    """(rows that are durable, messages that wait) in a partition that was sent `rows` between two offsets, `span`.
+    """(durable rows, waiting messages) of a partition that was sent `rows` between the two offsets of `span`.
 
-    Rows are told from the share of the messages, between which others may lie: exact at both ends.
+    Rows are estimated from the share of messages, since those of other imports may lie between; exact at both ends.
     """
     first, last = span
     if first < 0:

@@ -1,6 +1,6 @@
-"""The relay's share of notifications: delivers what is due, and tells of jobs whose workflow ended without a word.
+"""Delivery of notifications that are due, also for jobs whose workflow ended without notifying anyone.
 
-Several at a time: a mail server that hangs keeps none of the others waiting.
+Several are delivered at a time, so that a mail server that hangs does not block the others.
 """
 
 import logging
@@ -12,15 +12,15 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.notifications.notices import Notices, outcome_of
 
 UNTOLD_AFTER_MS: Final = 60_000
-"""The workflow itself tells within seconds."""
+"""The workflow notifies within seconds."""
 UNTOLD_WITHIN_MS: Final = 7 * 24 * 3600 * 1000
 KEPT_MS: Final = 30 * 24 * 3600 * 1000
-"""More than `UNTOLD_WITHIN_MS`: a job without a row would be told of again."""
+"""More than `UNTOLD_WITHIN_MS`: a job without a row would be notified again."""
 AT_A_TIME: Final = 4
 _log = logging.getLogger(__name__)
 
 
-class Notifier:
+class Delivery:
     """Delivers notifications."""
 
     def __init__(self, notices: Notices, jobs: JobStore, exports: ExportStore) -> None:
@@ -32,7 +32,7 @@ class Notifier:
         self._courier = notices.courier()
 
     def forget(self, now: int) -> None:
-        """Forget notifications that were delivered or given up, once they are old."""
+        """Delete old notifications that were delivered or given up."""
         self._outbox.forget(written_before_ms=now - KEPT_MS)
 
     def tick(self, now: int) -> None:

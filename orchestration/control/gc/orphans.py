@@ -1,10 +1,10 @@
-"""What nobody refers to any more in the staging bucket, looked for once an hour.
+"""Objects in the staging bucket that no job refers to any more, looked for once an hour.
 
-1. Runs and intents of an import that has ended: a worker that was frozen may stage them after the job was swept. Those
-   of an import that the catalog does not know, once they are older than any job may be.
-2. Uploaded files: kept `upload_keep_hours` after a job that failed or was cancelled, so that it can be retried, and as
-   long as any job that reads the file is running; an upload that no job was registered for, as in 1.
-3. Members that were written down for a snapshot or a check, once they are older than any job may be.
+1. Runs and intents of an import that has ended: a frozen worker may stage them after the job was cleaned up. Those of
+   an unknown import are removed once they are older than any job may be.
+2. Uploaded files: kept while any job reads them, and `upload_keep_hours` after a job that failed or was cancelled, so
+   that it can be retried. An upload without a job is removed as in 1.
+3. Members that were written for a snapshot or a check, once they are older than any job may be.
 """
 
 import logging
@@ -21,7 +21,7 @@ from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 
 SETTLED_MS: Final = HOUR_MS // 6
-"""A job that ended so long ago was swept, and what its workers had in hand has been staged."""
+"""By then an ended job is cleaned up, and its workers have staged what they held."""
 _IMPORT: Final = re.compile(rf"(?:{IMPORTS_PREFIX}|{INTENTS_PREFIX}[^/]+/\d+/)([0-9a-z]{{26}})\b")
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Orphans:
         self._settings = settings
 
     def tick(self, now_ms: int) -> None:
-        """Remove what is due. A store that is away is logged, and the next tick tries again."""
+        """Remove what is due. An unavailable store is logged; the next tick tries again."""
         objects, bucket = self._objects, self._settings.staging_bucket
         over: dict[str, bool] = {}
         gone: list[str] = []

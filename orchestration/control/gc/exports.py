@@ -1,7 +1,7 @@
-"""What ended exports leave: what they held is released, and files that no manifest names are removed.
+"""Garbage of ended exports: leases are released, and files that no manifest names are removed.
 
-Once soon after the end, and once more an hour later, for a writer that was frozen meanwhile. Several at a time: a
-destination that says nothing for minutes must not keep other exports waiting.
+Each export is cleaned soon after its end and once more an hour later, in case a writer was frozen. Several are cleaned
+at a time, so that a destination that hangs for minutes does not block other exports.
 """
 
 import logging
@@ -24,13 +24,13 @@ from segmentation.versions import VersionStore
 SWEEP_AFTER_MS: Final = 5_000
 SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
 RETRY_AFTER_MS: Final = 30_000
-"""An export that could not be swept, most likely because its destination is away, waits so long for its next turn."""
+"""Delay before an export is retried that could not be cleaned, most likely because its destination is away."""
 AT_A_TIME: Final = 4
 _log = logging.getLogger(__name__)
 
 
-class ExportCleaner:
-    """Sweeps exports."""
+class EndedExports:
+    """Cleans up after exports."""
 
     def __init__(
         self, exports: ExportStore, versions: VersionStore, engine: WorkflowEngine, *, s3: S3Access, settings: Settings
@@ -44,7 +44,7 @@ class ExportCleaner:
         self._next_turn_ms: dict[JobId, int] = {}
 
     def tick(self, now: int) -> None:
-        """Sweep what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
+        """Clean up what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
         ended = self._exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
         self._next_turn_ms = {e.job_id: self._next_turn_ms.get(e.job_id, 0) for e in ended}
         due = [export for export in ended if now >= self._next_turn_ms[export.job_id]]

@@ -1,4 +1,4 @@
-"""How the relay sends: a few messages at once, and none of them counts as sent before the broker has all."""
+"""The producer of the control plane: a batch counts as sent once the broker has acknowledged all of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from schemas.messages import Message
 
 FLUSH_S: Final = 10.0
 BY_KEY: Final = -1
-"""RD_KAFKA_PARTITION_UA: the partitioner has to say."""
+"""RD_KAFKA_PARTITION_UA: the partitioner decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message for a topic. Without a partition its key decides, as in Java's producers."""
+    """A message for a topic. Without a partition, its key decides, as in Java producers."""
 
     topic: str
     key: bytes
@@ -28,15 +28,15 @@ class Outgoing:
     partition: Partition | None = None
 
 
-class RelayProducer:
-    """For one thread. A failure is not the end: the next messages have a producer of their own."""
+class ControlPlaneProducer:
+    """For one thread. After a failure, the next batch gets a new producer."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._producer: Producer | None = None
 
     def send(self, messages: Iterable[Outgoing]) -> None:
-        """Returns when the broker has acknowledged all, in this order in each partition.
+        """Return once the broker has acknowledged all, in this order within each partition.
 
         Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` KAFKA_REFUSED, LOGON_REFUSED; then any of them may have
         been sent.

@@ -1,4 +1,4 @@
-"""Keeps the archive readable: merges small files, lists users, forgets snapshots, removes what nobody needs."""
+"""Maintenance of the archive: merges small files, lists users, expires snapshots, removes garbage."""
 
 import logging
 import threading
@@ -15,8 +15,8 @@ from schemas.topics import ACTIVITY_TOPICS
 _log = logging.getLogger(__name__)
 
 
-class ArchiveKeeper:
-    """Keeps the tables of both topics, until `stop` is set. A failure is logged, and the next call tries again."""
+class ArchiveMaintenance:
+    """Maintains the tables of both topics until `stop` is set. A failure is logged; the next call tries again."""
 
     def __init__(self, archive: ActivityArchive, temp_directory: Path, stop: threading.Event) -> None:
         self._archive = archive
@@ -24,7 +24,7 @@ class ArchiveKeeper:
         self._temp = temp_directory
 
     def keep(self, now: int) -> None:
-        """Merge, list users, forget snapshots."""
+        """Merge files, list users, expire snapshots."""
         self._each(self._compact, self._write_users, partial(self._expire, now=now))
 
     def remove_garbage(self, now: int) -> None:
@@ -45,7 +45,7 @@ class ArchiveKeeper:
             _log.info("%s: %d files of the archive became %d", topic, done.before, done.after)
 
     def _write_users(self, topic: str) -> None:
-        """Some at a time: of an archive that has none yet the rest comes with the next calls."""
+        """A few at a time: an archive without any gets the rest with the next calls."""
         if not self._stop.is_set() and (files := self._archive.write_users(topic, temp_directory=self._temp)):
             _log.info("%s: listed the users of %d files of the archive", topic, files)
 

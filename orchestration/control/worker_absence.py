@@ -1,7 +1,6 @@
-"""Since when no worker has had the partitions that a waiting job needs, kept with the job for people to look at.
+"""How long the partitions that a waiting job needs have had no worker. For display only; nothing is decided by it.
 
-A worker that was killed counts as a member until its session ends, and until then a new one gets nothing. Nothing is
-decided by this.
+A killed worker counts as a member until its session times out, and its partitions are not reassigned before that.
 """
 
 import logging
@@ -16,12 +15,12 @@ from orchestration.catalog.records import Job
 from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
 
 AGAIN_MS: Final = ABSENCE_FRESH_MS // 3
-"""What is not said again counts no longer: the relay may be gone."""
+"""A report that is not renewed for this long is stale: the control plane may be down."""
 _log = logging.getLogger(__name__)
 
 
 class WorkerAbsence:
-    """Watches the groups of the jobs that wait for workers."""
+    """Watches the consumer groups of jobs that wait for workers."""
 
     def __init__(self, progress: ProgressStore, group: WorkerGroup, activity_group: WorkerGroup) -> None:
         self._progress = progress
@@ -29,7 +28,7 @@ class WorkerAbsence:
         self._since_ms: dict[bool, int] = {}
 
     def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
-        """Write what has changed. While Kafka does not answer, nothing is said of the workers."""
+        """Write what has changed. While Kafka does not answer, nothing is reported."""
         waiting = [job for job in jobs if job.state == "AWAITING"]
         needed = {_of_activity(job) for job in waiting}
         self._since_ms = {of: since for of, since in self._since_ms.items() if of in needed}
@@ -56,5 +55,5 @@ class WorkerAbsence:
 
 
 def _of_activity(job: Job) -> bool:
-    """Snapshots and imports of events and profiles wait for the workers of segments."""
+    """Snapshots and imports of events and profiles wait for segment workers."""
     return job.segment is not None or job.kind != "audience"

@@ -1,6 +1,6 @@
-"""Answers the task tokens of jobs that wait: for their turn, or for the workers. Again and again, until they moved on.
+"""Answers the task tokens of jobs that wait for admission or for workers, again and again until the job has moved on.
 
-An answer that was lost, or came before the wait had begun, or to an old token, does no harm that way.
+So an answer may be lost, come before the wait has begun, or go to an old token.
 """
 
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from orchestration.catalog.records import Job
-from orchestration.control.archived import ArchiveWatch
+from orchestration.control.archive_watch import ArchiveWatch
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.kinds.materialised import completion_of
 from orchestration.kinds.records import ImportRecords
@@ -19,12 +19,12 @@ from schemas.messages import JobState
 from segmentation.completion import Broken, Complete, Completion, Waiting
 
 HEARTBEAT_MS: Final = 20_000
-"""A fifteenth of the state's HeartbeatSeconds: several may be lost."""
+"""One fifteenth of the state's HeartbeatSeconds, so several may be lost."""
 _log = logging.getLogger(__name__)
 
 
-class Answers:
-    """Keeps what was said last to each token, so that a repeat is not sent on every round."""
+class TaskAnswers:
+    """Remembers when each token had its last heartbeat, so that not every tick sends one."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class Answers:
         self._beaten_ms: dict[str, int] = {}
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
-        """Drop what is remembered about tokens that nobody waits for any more."""
+        """Forget tokens that no job waits for any more."""
         jobs = list(jobs)
         self._archive.forget_all_but(jobs)
         waiting = {job.task_token for job in jobs}
         self._beaten_ms = {token: at for token, at in self._beaten_ms.items() if token in waiting}
 
     def give(self, job: Job, now_ms: int) -> None:
-        """Answer the token of a job that waits: success, failure, or a heartbeat."""
+        """Answer the token of a waiting job with success, failure or a heartbeat."""
         if job.task_token is None:
             return
-        if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; its first step forgets the token
+        if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; the first step drops the token
             self._say(self._engine.succeed, job.task_token, self._records.view(job))
         if job.state != "AWAITING":
             return
@@ -76,7 +76,7 @@ class Answers:
                 self._beat(job.job_id, token, liveness, now_ms)
 
     def _give_activity(self, job: Job, token: str, now_ms: int) -> None:
-        """As `give`, of a job that waits until the archive has its events or changes of profiles."""
+        """As `give`, for a job that waits until the archive has its events or profile changes."""
         if self._archive.has_all(job, now_ms):
             self._go_on(job, token, "PUBLISHING")
         elif (fault := self._archive.lost(job, now_ms)) is not None:
@@ -100,7 +100,7 @@ class Answers:
         try:
             answer(*arguments)
         except FatalError as exc:
-            # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over, or has not begun; the next round tells.
+            # TaskTimedOut, TaskDoesNotExist, InvalidToken: the wait is over or has not begun; the next tick will show.
             _log.debug("%s", exc)
             return False
         except RetriableError as exc:

@@ -1,6 +1,6 @@
 """Expires old versions by the retention of their audience.
 
-Each audience about once an hour, one a tick, so that nobody waits long for an answer meanwhile.
+Each audience is checked about once an hour, one per tick, so that the lane is never blocked for long.
 """
 
 import logging
@@ -19,7 +19,7 @@ from segmentation.versions import VersionStore
 _log: Final = logging.getLogger(__name__)
 
 
-class Expiry:
+class ExpiredVersions:
     """Expires versions."""
 
     def __init__(self, audiences: AudienceStore, jobs: JobStore, versions: VersionStore, audit: AuditTrail) -> None:
@@ -30,8 +30,8 @@ class Expiry:
         self._expired_ms: dict[JobId, int] = {}
 
     def tick(self, now_ms: int) -> None:
-        """Expire versions of the audience that is next, if its hour has passed. A failure is logged."""
-        audiences = self._audiences.all(awaited=True)  # what failed may have left files
+        """Expire versions of the next audience if its hour has passed. A failure is logged."""
+        audiences = self._audiences.all(awaited=True)  # a failed import may have left files
         self._expired_ms = {a.audience_id: self._expired_ms.get(a.audience_id, 0) for a in audiences}
         due = next((a for a in audiences if now_ms - self._expired_ms[a.audience_id] > HOUR_MS), None)
         if due is None:

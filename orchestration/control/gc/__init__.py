@@ -1,0 +1,1 @@
+"""Garbage collection: what ended jobs and exports leave, old versions, and objects of no job."""
