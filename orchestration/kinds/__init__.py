@@ -1,1 +1,1 @@
-"""The steps of jobs, one module each: what a Lambda handler and a task do alike. Every step may run twice."""
+"""The stages of jobs, one module each, for Lambda handlers and tasks alike. Every stage is idempotent."""

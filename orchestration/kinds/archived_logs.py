@@ -1,4 +1,4 @@
-"""The logs of events and profiles that the archive has the records of, held against those that Kafka has."""
+"""The logs whose records the archive has, compared with those in Kafka."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,5 +17,5 @@ def archived_log(archive: "ActivityArchive", bootstrap: str, topic: str) -> Arch
 
 
 def archived_logs(archive: "ActivityArchive", bootstrap: str) -> Mapping[str, ArchivedLog]:
-    """Of both. Raises as `archived_log`."""
+    """The logs of events and profiles. Raises as `archived_log`."""
     return {topic: archived_log(archive, bootstrap, topic) for topic in ACTIVITY_TOPICS}

@@ -1,6 +1,6 @@
-"""BuildVersion: append and remove merge the import with the version that is current, which is pinned from here on.
+"""BuildVersion for append and remove: merge the import with the current version, which is the base from here on.
 
-Of a snapshot of a segment: `kinds.snapshot.build`.
+For a snapshot of a segment, see `kinds.snapshot.build`.
 """
 
 from connectors.lake.build import BaseVersion, ImportedParts, build_version

@@ -1,4 +1,4 @@
-"""What a stage leaves in the `build` column of a job for the stages that follow: one form for each kind of job."""
+"""What a stage leaves in the `build` column of a job for later stages, one type per kind of job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ from segmentation.versions import MembershipCounts, Part, SegmentRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogStart:
-    """Of an import of events or profiles: where each partition of the topic ended before its first message.
+    """For imports of events and profiles: the end of each partition of the topic before the first message.
 
-    Rows of the same file that the archive has before these positions are not the job's.
+    Rows of the same file below these positions belong to an earlier import.
     """
 
     since: tuple[int, ...]
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """No positions where the job has sent nothing."""
+        """Empty if the job has sent nothing."""
         return cls(since=tuple((job.build or {}).get("since", ())))
 
     def as_record(self) -> dict[str, Any]:
@@ -32,13 +32,13 @@ class LogStart:
 
     @property
     def positions(self) -> Mapping[Partition, int]:
-        """By partition."""
+        """Positions by partition."""
         return {Partition(number): end for number, end in enumerate(self.since)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutAsked:
-    """Of a snapshot: what its newest attempt has asked the partitions for."""
+    """For snapshots: what the newest attempt has asked the partitions for."""
 
     cut_id: JobId
     at_us: int
@@ -47,7 +47,7 @@ class CutAsked:
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Raises `FatalError` NOT_SENT where it has asked for nothing."""
+        """Raises `FatalError` NOT_SENT if it has asked for nothing."""
         if job.build is None:
             raise FatalError("NOT_SENT", f"job {job.job_id} is {job.state} and has asked for nothing", job=job.job_id)
         return cls(**job.build["asked"])
@@ -59,9 +59,9 @@ class CutAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBuild:
-    """Of a snapshot that is built: by which rule, where in the log each partition was, and whom no rule asks about.
+    """For built snapshots: the rule, the log position of each partition, and members that the rule cannot ask about.
 
-    `cuts`: {partition, and the names of `kinds.snapshot.cuts.PLACE`}. `outside`: records of `Outside`; none where they
+    `cuts`: {partition, and the names of `kinds.snapshot.cuts.PLACE`}. `outside`: records of `Outside`; None if they
     could not be counted.
     """
 
@@ -82,7 +82,7 @@ class SnapshotBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionBuild:
-    """Of what becomes a version: its parts, and what they come to against the version they were merged with."""
+    """For what becomes a version: its parts, and their counts compared with the base version."""
 
     attempt: Attempt
     base_version: Version | None
@@ -93,7 +93,7 @@ class VersionBuild:
 
     @classmethod
     def of(cls, job: Job) -> Self | None:
-        """None for a replace, which is published as it was materialised."""
+        """None for a replace, which is published as materialised."""
         if (record := job.build) is None:
             return None
         snapshot = None

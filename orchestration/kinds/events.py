@@ -1,11 +1,11 @@
-"""What the workflow is started with, read strictly: anybody who may start an execution may send anything.
+"""The input of the workflow, parsed strictly: whoever may start an execution can send anything.
 
 - an S3 "Object Created" event of the inbox bucket, key `<inbox_prefix><tenant>/<audience>/<file>`;
-- `{"import": {...}}` from the CLI (see `ImportRequest`); of a schedule's, `scheduled` makes one of these;
-- `{"snapshot": {...}}`, the same of a snapshot of a segment (see `SnapshotRequest`);
-- `{"resume": job id}`: an execution that the sweeper has made the owner of a job whose own one is gone.
+- `{"import": {...}}` from the CLI (see `ImportRequest`); `scheduled` turns the input of a schedule into one;
+- `{"snapshot": {...}}`, likewise for a snapshot of a segment (see `SnapshotRequest`);
+- `{"resume": job id}`: an execution that replaces the lost one of a job.
 
-Whatever has another form raises `UserError` BAD_EVENT: no retry will change it.
+Anything else raises `UserError` BAD_EVENT, which is never retried.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from orchestration.kinds.snapshot.request import SnapshotRequest
 from schemas.ids import JobId
 
 KEY_MAX_BYTES: Final = 1024
-"""What S3 allows a key to have."""
+"""The longest key that S3 allows."""
 SEQUENCER_MAX: Final = 64
-"""S3's have 16 to 34 characters; the order key of a job has room for so many."""
+"""Sequencers of S3 have 16 to 34 characters; the order key of a job has room for 64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
-    """A wish for an import. `overrides` are import spec keys that differ from the audience's spec.
+    """A request for an import. `overrides`: keys of the import spec that differ from that of the audience.
 
-    `by_event`: the object came by an event, and must lie in the inbox.
+    `by_event`: the object came by an event and must lie in the inbox.
     """
 
     job_id: JobId
@@ -71,9 +71,9 @@ class ImportRequest:
 
     @classmethod
     def from_event(cls, detail: object, new_id: JobId, prefix: str = "") -> Self:
-        """From the detail of an S3 event. A key of another form gives names that registration refuses.
+        """From the detail of an S3 event. A key of another form yields names that registration refuses.
 
-        `prefix`: what the keys of the inbox begin with, before the tenant.
+        `prefix`: the prefix of inbox keys, before the tenant.
         """
         given = as_mapping(detail, "detail")
         stored = as_mapping(given.get("object"), "detail.object")
@@ -97,7 +97,7 @@ class ImportRequest:
 
 
 def read_event(event: object, new_id: JobId, inbox_prefix: str = "") -> ImportRequest | SnapshotRequest | JobId:
-    """What is asked for (`new_id` names an import that came by an S3 event), or the job to be resumed."""
+    """The request, or the id of the job to resume. `new_id` becomes the id of an import that came by an S3 event."""
     given = as_mapping(event, "the input")
     if "resume" in given:
         return as_id(given["resume"], "resume")

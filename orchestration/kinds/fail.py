@@ -1,4 +1,4 @@
-"""The two ways in which a job ends badly: the file is at fault, or we are."""
+"""Failures: of the file (user error) or of the system, and what is retried."""
 
 import json
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 
 MAX_RETRIES = 2
-"""Attempts after the first one, when the stream did not reconcile."""
+"""Attempts after the first one if the stream does not reconcile."""
 
 
 def extract_cause(job_id: JobId, failure: Mapping[str, Any]) -> dict[str, Any]:
-    """The user error of a failed state as data. `failure` is what a Catch gives: {Error, Cause}."""
+    """The user error of a failed state as data. `failure`: the {Error, Cause} of a Catch."""
     return {"job_id": job_id, "error": error_of(failure).as_record()}
 
 
 def error_in(event: Mapping[str, Any]) -> JobError:
-    """The error that a state hands on: one that was extracted before, or the failure of a Catch."""
+    """The error in the input of a state: one that was extracted before, or the failure of a Catch."""
     return JobError(**event["error"]) if "error" in event else error_of(event["failure"])
 
 
@@ -46,7 +46,7 @@ def _message(cause: str) -> str:
 
 
 def retry_import(records: ImportRecords, job_id: JobId, failure: Mapping[str, Any]) -> View:
-    """AWAITING -> IMPORTING for another attempt. Raises `FatalError` NOT_RECONCILED when there were enough."""
+    """AWAITING -> IMPORTING for another attempt. Raises `FatalError` NOT_RECONCILED after the last one."""
     job = records.jobs.get(job_id)
     reason = error_of(failure).message
     if job.state == "AWAITING" and job.attempt > MAX_RETRIES:
@@ -56,7 +56,7 @@ def retry_import(records: ImportRecords, job_id: JobId, failure: Mapping[str, An
 
 
 def read_outcome(records: ImportRecords, job_id: JobId) -> View:
-    """What a task has left. Raises the `UserError` or `FatalError` that it recorded: a task has only an exit code."""
+    """The view after a task. Raises the `UserError` or `FatalError` that it recorded: a task returns only a code."""
     job = records.jobs.get(job_id)
     record = records.jobs.task_error(job_id)
     if record is not None:

@@ -1,4 +1,4 @@
-"""Reading what an execution was started with, strictly: anybody who may start one may send anything."""
+"""Strict parsing of execution input: whoever may start an execution can send anything."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,14 +10,14 @@ TEXT_MAX: Final = 1024
 
 
 def as_mapping(value: object, where: str) -> Mapping[str, Any]:
-    """An object of JSON. Raises `UserError` BAD_EVENT, as all of these do."""
+    """A JSON object. All functions here raise `UserError` BAD_EVENT."""
     if not isinstance(value, Mapping):
         raise bad_event(f"{where} is {type(value).__name__}, not an object")
     return value
 
 
 def as_text(value: object, where: str, *, most: int = TEXT_MAX, empty: bool = False) -> str:
-    """A text of at most `most` bytes in UTF-8."""
+    """A text of at most `most` bytes of UTF-8."""
     if not isinstance(value, str) or (not value and not empty):
         raise bad_event(f"{where} is {'empty' if value == '' else type(value).__name__}, not a text")
     try:
@@ -32,7 +32,7 @@ def as_text(value: object, where: str, *, most: int = TEXT_MAX, empty: bool = Fa
 
 
 def as_number(value: object, where: str) -> int | None:
-    """A whole number from 1, or none."""
+    """A positive whole number, or None."""
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -49,5 +49,5 @@ def as_id(value: object, where: str) -> JobId:
 
 
 def bad_event(why: str) -> UserError:
-    """The error for what has not the form that is expected."""
+    """The error for input of the wrong form."""
     return UserError("BAD_EVENT", f"a job cannot be started with this: {why}", why=why)

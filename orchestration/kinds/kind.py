@@ -1,4 +1,4 @@
-"""What a kind of job does in the stages of the import machine, behind one protocol."""
+"""The kinds of jobs of the import machine, each with the same four stages."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,14 +25,14 @@ from segmentation.versions import VersionStore
 
 
 class JobKind(Protocol):
-    """A stage changes nothing of a job that is in no state of its own, and may be repeated or run twice at once.
+    """One kind of job. A stage does nothing if the job is in none of its states, and may run twice, also at once.
 
-    Each raises `UserError` where the request is at fault, `RetriableError` and `FatalError`, as the function says that
-    it calls.
+    Each stage raises what the function raises that it calls: `UserError` if the request is at fault, `RetriableError`
+    or `FatalError`.
     """
 
     def verify(self, job: Job) -> View:
-        """VERIFYING -> IMPORTING, with the evidence that the version will be held against."""
+        """VERIFYING -> IMPORTING, with the evidence that the result must match."""
 
     def send(self, job: Job) -> View:
         """IMPORTING -> AWAITING: one attempt."""
@@ -93,7 +93,7 @@ class ActivityImport:
         return send_activity(job, records=self.records, objects=self.objects, limits=self.limits, archive=self.archive)
 
     def build(self, job: Job) -> View:
-        """Nothing: the archive has the rows."""
+        """Nothing to do: the archive has the rows."""
         return self.records.view(job)
 
     def publish(self, job: Job) -> View:

@@ -1,4 +1,4 @@
-"""What the stream has announced about a job, as the pure core wants it, and the parts that follow from it."""
+"""Announcements of the stream about a job: to and from rows of the catalog, and the parts they name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -78,12 +78,12 @@ def from_row(row: PartitionProgress) -> ProgressMessage:
 
 
 def completion_of(progress: ProgressStore, job: Job) -> Completion:
-    """Whether the import of a job is complete, as far as the catalog knows."""
+    """The completion of an import, as far as the catalog knows."""
     return completion(job.attempt, *_facts(progress, job))
 
 
 def complete(progress: ProgressStore, job: Job, *, attempt: Attempt | None = None) -> Complete:
-    """The newest whole attempt, or the one asked for. Raises `FatalError` NOT_COMPLETE: we have come too far."""
+    """The newest complete attempt, or `attempt`. Raises `FatalError` NOT_COMPLETE."""
     facts = _facts(progress, job)
     asked = None if attempt is None else whole_attempt(attempt, *facts)
     found = asked or completion(job.attempt, *facts)
@@ -93,7 +93,7 @@ def complete(progress: ProgressStore, job: Job, *, attempt: Attempt | None = Non
 
 
 def _facts(progress: ProgressStore, job: Job) -> tuple[tuple[Digest, ...], list[ProgressMessage]]:
-    """What completion is judged by: the verified digest of each partition, and all announcements."""
+    """The verified digest of each partition, and all announcements."""
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
     announced = [from_row(row) for row in progress.partitions(job.job_id)]
@@ -101,7 +101,7 @@ def _facts(progress: ProgressStore, job: Job) -> tuple[tuple[Digest, ...], list[
 
 
 def parts_of(found: Complete) -> tuple[Part, ...]:
-    """The sorted parts of a complete attempt; partitions without users have none."""
+    """The sorted parts of a complete attempt. Partitions without users have none."""
     return tuple(
         Part(
             uri=message.part,

@@ -1,11 +1,11 @@
-"""PublishVersion: reconcile verification = Kafka = parts, then one Iceberg commit, then the catalog.
+"""PublishVersion: reconcile verification = Kafka = parts, then make one Iceberg commit, then update the catalog.
 
-1. AWAITING -> PUBLISHING (BuildVersion has done it already): from here nobody can cancel, and the job only rolls
+1. AWAITING -> PUBLISHING (after BuildVersion it is so already): the job can no longer be cancelled and only rolls
    forward, unless it is refused in 2.
-2. The publish itself: every part re-read, guards, one commit (`segmentation.versions.VersionStore.publish`).
-3. The receipt, derived from the snapshot; the audience stands, with the columns that it has now; then READY. Or
+2. Publish: re-read every part, apply the guards, commit once (`segmentation.versions.VersionStore.publish`).
+3. Write the receipt, derived from the snapshot, and the spec of the audience with its current columns; then READY, or
    SUPERSEDED.
-A repeat after a crash between 2 and 3 finds its own import id in a snapshot and goes on with 3.
+After a crash between 2 and 3, a repeat finds its import id in a snapshot and continues with 3.
 """
 
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ from segmentation.versions import (
 
 
 def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, specs: Specs) -> View:
-    """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING when the base has moved."""
+    """PUBLISHING -> READY | SUPERSEDED, or back to BUILDING if the base has moved."""
     _, job = records.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
         return records.view(job)
@@ -51,7 +51,7 @@ def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, sp
     match outcome:
         case Published() | AlreadyPublished():
             info = versions.version(audience_ref(job), outcome.version)
-            # A later attempt may have become whole meanwhile.
+            # A later attempt may have become complete meanwhile.
             found = complete(records.progress, job, attempt=info.attempt)
             finished = now_ms()
             before = version_before(versions.versions(audience_ref(job)), info)
@@ -79,7 +79,7 @@ def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, sp
                 now_ms=now_ms(),
                 cause=f"the base moved to version {outcome.current_version}",
                 only_from={"PUBLISHING"},
-                expecting={"build": job.build},  # not when another publisher has built and tried again since
+                expecting={"build": job.build},  # not if another publisher has built again since
             )
     return records.view(job)
 

@@ -1,4 +1,4 @@
-"""The receipt of an import: what was in the file, what became of every row, and what was made of it. It adds up."""
+"""The receipt of a job: the rows of its source, what became of each, and the result. All sums are checked."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -98,12 +98,12 @@ def make_activity_receipt(
 
 
 def activity_outcome(receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """What the record of a READY job says of the events or changes that it has brought."""
+    """The outcome of a READY import of events or profiles."""
     return {name: receipt[name] for name in ("stored", "duplicates", "attempt")}
 
 
 def column_changes(before: VersionInfo | None, version: VersionInfo) -> dict[str, Any] | None:
-    """What became of the columns since the version before; none for a first version, or where that one is not kept."""
+    """Changes of columns since the previous version. None for a first version, or if the previous one has expired."""
     return None if before is None else ColumnChanges.between(before.row_schema, version.row_schema).as_record()
 
 
@@ -132,7 +132,7 @@ def _source(job: Job) -> dict[str, Any]:
 
 
 def _snapshot(job: Job, partitions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """By which rule and as of when; and of each partition, where in the log its members were so."""
+    """The rule and its instant, and the log position of each partition."""
     build = VersionBuild.of(job)
     assert build is not None and build.snapshot is not None  # noqa: S101, PT018  # none is published before it is built
     snapshot = build.snapshot
@@ -154,7 +154,7 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
 
 
 def outcome_of(version: VersionInfo) -> dict[str, Any]:
-    """What the record of a READY job says of the version that it made."""
+    """The outcome of a READY job that made a version."""
     return {
         "version": version.version,
         "snapshot_id": version.snapshot_id,
@@ -165,7 +165,7 @@ def outcome_of(version: VersionInfo) -> dict[str, Any]:
 
 
 def receipt_fault(receipt: dict[str, Any]) -> str | None:
-    """Which sum of a receipt does not add up, or none."""
+    """The first sum of a receipt that does not add up. None if all do."""
     partitions = receipt["partitions"]
     checks = {
         "rows = accepted + rejected": (receipt["rows"], receipt["accepted"] + receipt["rejected"]),

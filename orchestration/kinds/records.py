@@ -1,6 +1,6 @@
-"""The records of a kind of job, and what the state machine is told about one: all that its choices look at.
+"""The records of jobs and exports, and the view that the state machine gets: all that its choices need.
 
-A view has nothing that is secret or large.
+A view contains nothing secret or large.
 """
 
 from abc import ABC, abstractmethod
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from orchestration.notifications.outbox import Notification, Outcome
 
 CUT_MEMBER_BYTES: Final = 16
-"""About what a user_id takes in what the workers write down of a segment."""
+"""About the size of a user_id in the files that workers write for a snapshot."""
 NOT_MINE: Final = "DUPLICATE"
-"""State shown to an execution that the job does not belong to: a twin's, or one that has been replaced. It ends."""
+"""State shown to an execution that does not own the job: that of a duplicate, or one that was replaced. It ends."""
 GROUPS_MAX: Final = 2_000
-"""So many fit into the 256 KiB that a state of Step Functions may be given."""
+"""The most that fit into the 256 KiB of input that a state may get."""
 MAX_ATTEMPTS: Final = 8
-"""More than the workflow's own retries give: a job that comes here more often is in a loop."""
+"""More than the retries of the workflow: a job with more attempts is in a loop."""
 
 View = dict[str, object]
 JobT = TypeVar("JobT", Job, Export)
@@ -44,7 +44,7 @@ class JobRecords(ABC, Generic[JobT]):
     @property
     @abstractmethod
     def store(self) -> LifeCycleStore[JobT, Any]:
-        """Where they are."""
+        """The store of the records."""
 
     @abstractmethod
     def view(self, job: JobT, *, state: str | None = None) -> View:
@@ -52,10 +52,10 @@ class JobRecords(ABC, Generic[JobT]):
 
     @abstractmethod
     def _notices(self, notices: "Notices", job: JobT, outcome: "Outcome", now: int) -> "list[Notification]":
-        """What people and programs are told of its end."""
+        """The notifications of its end."""
 
     def not_mine(self, job_id: JobId, execution: str) -> View | None:
-        """The view that ends an execution which does not own the job (any more); none for the one that does."""
+        """The view that ends an execution that does not own the job. None for the owner."""
         job = self.store.get(job_id)
         bind(job=job.job_id, tenant=job.tenant, audience=job.audience)
         if isinstance(job, Job):
@@ -63,15 +63,16 @@ class JobRecords(ABC, Generic[JobT]):
         return None if job.execution == execution else self.view(job, state=NOT_MINE)
 
     def mark_failed(self, job_id: JobId, error: JobError) -> View:
-        """End the job in FAILED, unless it has ended otherwise or may have been committed."""
+        """End the job in FAILED, unless it has ended or may have committed."""
         _, job = self.store.fail(job_id, error, now_ms=now_ms())
         return self.view(job)
 
     def notify(self, notices: "Notices", job_id: JobId, outcome: "Outcome") -> View:
-        """Tell the outcome: `ready`, `superseded` and `user-error` to the customer, `system-error` to the operators.
+        """Notify of the outcome: `ready`, `superseded` and `user-error` the customer, `system-error` the operators.
 
-        1. The notices are written, once for each recipient. 2. One try to deliver them; what fails is tried again by
-        the control plane.
+        1. Write one row of the outbox per recipient: from here delivery is at least once, whatever dies.
+        2. Try once to deliver, for a few seconds; the control plane does the rest. A dead mail server or receiver is
+           not a failure of this stage.
         """
         job = self.store.get(job_id)
         bind(job=job_id, tenant=job.tenant, audience=job.audience)
@@ -82,7 +83,7 @@ class JobRecords(ABC, Generic[JobT]):
 
 @dataclass(frozen=True, slots=True)
 class ImportRecords(JobRecords[Job]):
-    """Of imports and snapshots, with what their stages report."""
+    """Records of imports and snapshots, and the progress of their stages."""
 
     jobs: JobStore
     progress: ProgressStore
@@ -90,11 +91,11 @@ class ImportRecords(JobRecords[Job]):
 
     @property
     def store(self) -> JobStore:
-        """Jobs."""
+        """The store of jobs."""
         return self.jobs
 
     def view(self, job: Job, *, state: str | None = None) -> View:
-        """With the place where the next stage runs, and how long it may take."""
+        """With where the next stage runs, and its timeouts."""
         shown = state or job.state
         size = self._size(job)
         members = self._members(job, shown)
@@ -109,13 +110,13 @@ class ImportRecords(JobRecords[Job]):
         }
 
     def report(self, job_id: JobId, stage: str, *, total: int = 0, unit: str = "rows") -> StageReport:
-        """The progress of a stage that begins now."""
+        """Start reporting the progress of a stage."""
         return StageReport(self.progress, job_id, stage, total=total, unit=unit, place=self.settings.place)
 
     def begin_attempt(self, job: Job, **values: Any) -> Attempt | None:
-        """The number of the attempt after the one that the caller saw; `values` are columns set with it.
+        """Begin the attempt after `job.attempt` and return its number. `values`: columns set with it.
 
-        None: the job was cancelled, or another attempt has begun, between our look and our swap. Raises `FatalError`
+        None if the job was cancelled or another attempt has begun since `job` was read. Raises `FatalError`
         TOO_MANY_ATTEMPTS.
         """
         if job.attempt >= MAX_ATTEMPTS:
@@ -134,10 +135,10 @@ class ImportRecords(JobRecords[Job]):
         return notices.of_job(job, outcome, now)
 
     def _members(self, job: Job, shown: str) -> int:
-        """Members that a step has to do with besides the file: a hint for where to run and how long, nothing more.
+        """Members that a stage processes besides the file. Only a hint for where to run and how long.
 
-        BUILDING merges those of the version that is current, as far as the catalog tells. PUBLISHING re-reads those
-        that were built, and compares a replace with the current ones.
+        BUILDING merges those of the current version, as far as the catalog knows. PUBLISHING re-reads those that were
+        built, and compares a replace with the current ones.
         """
         if job.audience_id is None:
             return 0
@@ -145,12 +146,12 @@ class ImportRecords(JobRecords[Job]):
             return self.jobs.last_members(job.audience_id)
         if shown == "PUBLISHING" and job.mode == "replace":
             return self.jobs.last_members(job.audience_id) // COMPARED
-        # Not by `VersionBuild`, which loads Arrow: a view is made in small functions too.
+        # Not with `VersionBuild`, which loads Arrow: small functions make views too.
         built = job.build.get("parts", ()) if job.build is not None and shown == "PUBLISHING" else ()
         return sum(int(part["rows"]) for part in built)
 
     def _size(self, job: Job) -> int:
-        """Bytes of the file, or of the members that were written down."""
+        """Bytes of the file, or of the members that workers have written."""
         if job.segment is None:
             return int(job.source.get("size", 0))
         said = (row for row in self.progress.partitions(job.job_id) if row.attempt == job.attempt)
@@ -159,18 +160,18 @@ class ImportRecords(JobRecords[Job]):
 
 @dataclass(frozen=True, slots=True)
 class ExportRecords(JobRecords[Export]):
-    """Of exports."""
+    """Records of exports."""
 
     exports: ExportStore
     settings: Settings
 
     @property
     def store(self) -> ExportStore:
-        """Exports."""
+        """The store of exports."""
         return self.exports
 
     def view(self, job: Export, *, state: str | None = None) -> View:
-        """While it is WRITING, with the groups that are still to be written."""
+        """While WRITING, with the groups that are still to be written."""
         shown = state or job.state
         waiting = [g for g in self.exports.groups(job.job_id) if g.record is None] if shown == "WRITING" else []
         return {
@@ -186,7 +187,7 @@ class ExportRecords(JobRecords[Export]):
     def _item(self, group: ExportGroup) -> dict[str, object]:
         place = place_of(self.settings, group.bytes)
         return {
-            "number": str(group.number),  # an argument of a container is a text
+            "number": str(group.number),  # arguments of containers are strings
             "place": place,
             "timeout_s": group_timeout_s(group.bytes, place),
         }

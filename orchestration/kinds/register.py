@@ -1,6 +1,6 @@
-"""RegisterImport: pin the object, freeze the import spec and P, and make the job, once. `events` says what for.
+"""RegisterImport: pin the object, freeze the import spec and the number of partitions, and create the job, once.
 
-Of a snapshot of a segment, which has no object: `kinds.snapshot`.
+For a snapshot of a segment, which has no object, see `kinds.snapshot`.
 """
 
 import json
@@ -41,13 +41,13 @@ def register_import(
     audit: AuditTrail,
     lanes: Lanes,
 ) -> View:
-    """Register what an event asks for; returns the view of the job that goes on in this execution.
+    """Register the request of an event and return the view of the job that continues in this execution.
 
-    Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for what has not the form of an event, and UNKNOWN_JOB. Any other
-    user error ends in a FAILED job (the customer must see it), not in an exception.
+    Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for malformed events, and UNKNOWN_JOB. Any other user error makes a
+    FAILED job, which the customer sees, instead of an exception.
     """
     if (known := records.jobs.of_execution(execution)) is not None:
-        return records.view(known)  # this very call got through before, or the sweeper has given us the job
+        return records.view(known)  # this call got through before, or the job was handed to this execution
     of_segment = isinstance(event, Mapping) and "snapshot" in event
     definite, occasion = resolve(event, "snapshot" if of_segment else "import")
     request = read_event(definite, fresh_id(), records.settings.inbox_prefix)
@@ -56,7 +56,7 @@ def register_import(
     new, refused = _judged(request, execution, records=records, specs=specs, objects=objects, segments=segments)
     again = isinstance(request, ImportRequest) and request.again
     registered = records.jobs.register(new, again=again, refused=refused)
-    records.jobs.admit(lanes, now_ms=now_ms())  # where there is room, nobody waits for the relay's next round
+    records.jobs.admit(lanes, now_ms=now_ms())  # if there is room, the job need not wait for the control plane
     job = records.jobs.get(registered)
     if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
         detail = event.get("detail") if isinstance(event, Mapping) else None
@@ -77,7 +77,7 @@ def _judged(
     objects: ObjectStore,
     segments: SegmentStore,
 ) -> tuple[NewJob, JobError | None]:
-    """The job of a request, and why it is refused, where it is."""
+    """The job of a request, and the error if it is refused."""
     partitions = records.settings.partitions
     try:
         if isinstance(request, SnapshotRequest):
@@ -100,7 +100,7 @@ def _new_job(
     require_source(settings, tenant, request.bucket, request.key)
     source = objects.pin(request.bucket, request.key, request.version_id)
     spec, audience_id = _spec(specs, tenant, target, request.overrides)
-    # An object that came by an event keeps its place in the order when it is imported again.
+    # An object that came by an event keeps its position in the order when it is imported again.
     sequencer = request.sequencer
     if not sequencer and audience_id is not None:
         sequencer = jobs.sequencer(audience_id, source.bucket, source.key, source.version_id)
@@ -126,7 +126,7 @@ def _new_job(
 def _spec(
     specs: Specs, tenant: TenantName, target: AudienceName, overrides: Mapping[str, Any]
 ) -> tuple[ImportSpec, JobId | None]:
-    """What is asked for, on top of what is kept; the audience is awaited where there is none."""
+    """The overrides applied to the stored spec. A new audience is created in state `awaited`."""
     if (kind := kind_of_target(target)) != "audience":
         return specs.of_activity(tenant, kind, overrides), None
     audience = specs.audiences.expect(tenant, target, new_id=fresh_id(), now_ms=now_ms())
@@ -136,7 +136,7 @@ def _spec(
 def _evidence_of_earlier(
     jobs: JobStore, request: ImportRequest, source: SourceObject, spec: ImportSpec, partitions: int
 ) -> Mapping[str, Any] | None:
-    """What the job that is retried has verified, when it read the very same object in the very same way."""
+    """The evidence of the job that is retried, if it read the same object with the same spec."""
     earlier = None if request.retry_of is None else jobs.find(request.retry_of)
     if earlier is None or earlier.evidence is None:
         return None
@@ -162,11 +162,11 @@ def _refused_job(request: ImportRequest, execution: str, partitions: int) -> New
             "key": request.key,
             "version_id": request.version_id,
             "sequencer": request.sequencer,
-            "overrides": dict(request.overrides),  # a retry must ask for what this request asked for
+            "overrides": dict(request.overrides),  # a retry repeats this request
         },
         small=True,
         order_key="",
-        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # a refused request is nobody's twin
+        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # a refused request has no duplicates
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
@@ -174,13 +174,13 @@ def _refused_job(request: ImportRequest, execution: str, partitions: int) -> New
 
 
 def _order_key(source: SourceObject, sequencer: str, job_id: JobId) -> str:
-    """Sorts versions of an audience: LastModified (seconds on S3), then sequencer (hex of growing length), then id."""
+    """Order of versions: LastModified (seconds on S3), then sequencer (hex of growing length), then id."""
     modified_ms = int(source.last_modified.timestamp() * 1000)
     return f"{modified_ms:015d}/{sequencer:0>32}/{job_id}"
 
 
 def _dedupe_key(source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
-    """Same object, same audience, same options: the same import, however often it is asked for."""
+    """Key of equal requests: same object, same audience, same options."""
     version = source.version_id or f"{source.etag}@{source.last_modified.isoformat()}"
     identity = [source.bucket, source.key, version, request.tenant, request.audience, spec.as_record()]
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

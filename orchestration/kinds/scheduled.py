@@ -1,10 +1,9 @@
-"""What a schedule starts a workflow with, and how the first step makes a definite request of it.
+"""The input that a schedule starts a workflow with, and how the first stage turns it into a request.
 
     {"schedule": {"id": ..., "timezone": ..., "due": "2026-11-25T09:00:00Z"}, "import": {...}}
 
-Or "export", or "snapshot". The request has placeholders in its address, if it has one, and no id. The relay may send it
-twice, under the names of two executions: the id of a run follows from its schedule and its due time, so that it is
-registered once.
+Or "export", or "snapshot". The request may have placeholders in its address, and has no id. It may be sent twice, to
+two executions: the id of a run is derived from its schedule and due time, so that it is registered once.
 """
 
 from collections.abc import Mapping
@@ -24,12 +23,12 @@ from segmentation.timetable import time_zone
 ADDRESS: Final[Mapping[ScheduleKind, str]] = {"import": "key", "export": "to"}
 """The field of a request that may have placeholders. A snapshot has none."""
 RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "export_id", "snapshot": "job_id"}
-"""The field of a request that has its id."""
+"""The field of a request that holds its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
-    """One run of a schedule: the time when it was due."""
+    """One run of a schedule, with its due time."""
 
     schedule_id: JobId
     zone: ZoneInfo
@@ -37,24 +36,24 @@ class Occasion:
 
     @property
     def run_id(self) -> JobId:
-        """The id of the job or export: the same for everybody who asks."""
+        """The id of the job or export, always the same."""
         return run_id(self.schedule_id, self.due_ms)
 
 
 def run_id(schedule_id: JobId, due_ms: int) -> JobId:
-    """The id of the job or export that a schedule makes at a time."""
+    """The id of the job or export of a schedule and a due time."""
     return new_job_id(due_ms, sha256(f"{schedule_id}/{due_ms}".encode()).digest()[:10])
 
 
 def event_of(schedule: Schedule, due_ms: int) -> dict[str, Any]:
-    """The input of the workflow of a schedule, for one run."""
+    """The input of the workflow for one run of a schedule."""
     due = datetime.fromtimestamp(due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     occasion = {"id": schedule.schedule_id, "timezone": schedule.timezone, "due": due}
     return {"schedule": occasion, schedule.kind: dict(schedule.request)}
 
 
 def resolve(event: object, kind: ScheduleKind) -> tuple[object, Occasion | None]:
-    """The event with a definite request, and the occasion; an event without a schedule is given back as it is.
+    """The event with a definite request, and the occasion. An event without a schedule is returned as it is.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
     """

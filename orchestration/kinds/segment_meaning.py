@@ -1,4 +1,4 @@
-"""What a rule means now, and whom it cannot ask about: shared by previews, checks, explanations and snapshots."""
+"""The current meaning of a rule, and the members it cannot ask about: for previews, checks, explanations, snapshots."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,23 +21,23 @@ from segmentation.versions import VersionStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """A rule with everything that it depends on, as it is now."""
+    """A rule with the current state of everything that it depends on."""
 
     rule: Rule
     segments: Mapping[str, Rule]
     versions: Mapping[str, tuple[Version, tuple[str, ...]]]  # of audiences, with their files
     paused: tuple[str, ...]
-    changed_ms: tuple[int, ...]  # when each of the segments was edited, paused or resumed last
+    changed_ms: tuple[int, ...]  # when each segment was last edited, paused or resumed
 
     def question(self, activity: Activity) -> Question:
-        """The rule, to be asked of some activity."""
+        """The rule as a query over some activity."""
         audiences = {name: files for name, (_, files) in self.versions.items()}
         return Question(rule=self.rule, activity=activity, segments=self.segments, audiences=audiences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """How many members of an audience no rule asks about: the archive has no event and no profile of them."""
+    """The number of members of an audience without any event or profile, which no rule can ask about."""
 
     audience: str
     version: Version
@@ -50,7 +50,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meanings:
-    """What rules mean, by the catalog and the lake as they are now."""
+    """Resolves rules against the current catalog and lake."""
 
     segments: SegmentStore
     audiences: AudienceStore
@@ -60,7 +60,7 @@ class Meanings:
     queries: SegmentQueries
 
     def activity(self, tenant: TenantName, partition: Partition | None = None) -> Activity:
-        """Events and profiles of a tenant [in one partition], as far as they are archived."""
+        """Archived events and profiles of a tenant, or of one partition of it."""
         events, profiles = (
             self.archive.files(topic, tenant=tenant, partition=partition, with_users=True)
             for topic in (EVENTS, PROFILES)
@@ -68,7 +68,7 @@ class Meanings:
         return Activity(events=events, profiles=profiles)
 
     def of(self, tenant: TenantName, rule: Rule) -> Meaning:
-        """As workers have it: by the version of an audience that they were told, else the current one.
+        """The meaning that workers have: by the audience version that was published to them, else the current one.
 
         Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.
         """
@@ -77,7 +77,7 @@ class Meanings:
         waiting = list(names(rule).segments)
         while waiting:
             if (name := waiting.pop()) not in segments:
-                if (found := standing.get(AudienceName(name))) is None:  # it went while the rule was looked at
+                if (found := standing.get(AudienceName(name))) is None:  # it was deleted meanwhile
                     raise UserError("UNKNOWN_SEGMENT", f"there is no segment {name!r}", tenant=tenant, segment=name)
                 segments[name] = found.rule.parsed
                 waiting += names(segments[name]).segments
@@ -94,9 +94,9 @@ class Meanings:
         return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
 
     def outside(self, tenant: TenantName, meaning: Meaning, activity: Activity | None = None) -> tuple[Outside, ...]:
-        """For each audience that the rule depends on; without any, the lake is not asked.
+        """For each audience that the rule depends on. Without any, the lake is not queried.
 
-        `activity`: what counts as known, by default all that is archived. Raises as `SegmentQueries`.
+        `activity`: what counts as known; by default everything archived. Raises as `SegmentQueries`.
         """
         if not meaning.versions:
             return ()

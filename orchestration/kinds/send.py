@@ -1,4 +1,4 @@
-"""ImportToKafka, for a file: one attempt, from its first message to the acknowledgement of its last one."""
+"""ImportToKafka for files: one attempt, from the first message to the acknowledgement of the last."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,7 +36,7 @@ Publish = Callable[..., PublishReport]
 
 
 def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
-    """IMPORTING -> AWAITING. Returns early, with nothing changed, when another attempt or a cancel has overtaken it."""
+    """IMPORTING -> AWAITING. Returns early, with no change, if another attempt or a cancel has overtaken it."""
 
     def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
         return publish_import(parsed, _import_attempt(job, attempt, records.settings.lake_bucket), **shared)
@@ -47,7 +47,7 @@ def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limi
 def send_activity(
     job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits, archive: ActivityArchive
 ) -> View:
-    """As `send_members`, of events or profiles. Raises `RetriableError` TOPIC_REPLACED."""
+    """As `send_members`, for events or profiles. Raises `RetriableError` TOPIC_REPLACED."""
     bootstrap, topic = records.settings.kafka_bootstrap, import_topic(job)
 
     def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
@@ -55,9 +55,9 @@ def send_activity(
         return at_positions(publish_activity(parsed, _activity_attempt(job, attempt), **shared), log)
 
     def first_sight() -> Mapping[str, Any]:
-        """Before the first message: where the topic ends, as `kinds.builds.LogStart` has it.
+        """Before the first message: the ends of the topic (`kinds.builds.LogStart`).
 
-        What an attempt sends is there for good, so a retry by people begins where the job that it retries began.
+        Messages of an attempt are never removed, so a retried job starts where the original started.
         """
         if job.build is not None:
             return {}
@@ -93,7 +93,7 @@ def _send(
     jobs, job_id = records.jobs, job.job_id
     if job.state != "IMPORTING":
         return records.view(job)
-    if job.task_token is not None:  # its turn has been taken, or its last wait is over: nobody need answer that again
+    if job.task_token is not None:  # it was admitted, or its last wait is over: the token needs no more answers
         jobs.put(job_id, task_token=None)
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
@@ -123,7 +123,7 @@ def _send(
 
 
 def at_positions(report: PublishReport, log: ArchivedLog) -> PublishReport:
-    """A report that says where the archive will have what was sent."""
+    """The report with archive positions instead of offsets."""
     partitions = [
         replace(sent, end_offset=log.position(sent.partition, sent.end_offset)) if sent.end_offset >= 0 else sent
         for sent in report.partitions
@@ -132,7 +132,7 @@ def at_positions(report: PublishReport, log: ArchivedLog) -> PublishReport:
 
 
 class CatalogFence:
-    """`Fence` over the catalog: the attempt may go on while the job is IMPORTING in this very attempt."""
+    """`Fence` over the catalog: an attempt may continue while the job is IMPORTING in it."""
 
     def __init__(self, jobs: JobStore, job_id: JobId, attempt: Attempt) -> None:
         self._jobs = jobs
@@ -140,7 +140,7 @@ class CatalogFence:
         self._attempt = attempt
 
     def check(self) -> None:
-        """Raise `Cancelled` or `Superseded` when the job is elsewhere."""
+        """Raise `Cancelled` or `Superseded` if the job has moved on."""
         job = self._jobs.get(self._job_id)
         if job.state == "CANCELLED":
             raise Cancelled(f"job {self._job_id} was cancelled")

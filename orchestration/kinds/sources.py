@@ -1,6 +1,6 @@
-"""Which objects are sources of imports: the inbox, uploads of the same tenant, and buckets of others.
+"""Which objects may be imported: the inbox, uploads of the same tenant, and buckets outside Muster.
 
-Muster's other data is none: the lake and staging hold the rows of every tenant.
+The lake and staging may not: they hold rows of every tenant.
 """
 
 from orchestration.platform.settings import Settings
@@ -11,7 +11,7 @@ from schemas.layout import UPLOADS_PREFIX, s3_uri
 def require_source(settings: Settings, tenant: str | None, bucket: str, key: str) -> None:
     """Raises `UserError` BAD_SOURCE. Without a tenant, no upload is a source.
 
-    `key` may have placeholders, as those of schedules do.
+    `key` may have placeholders (of schedules).
     """
     if bucket not in {settings.lake_bucket, settings.staging_bucket}:
         return
@@ -30,7 +30,7 @@ def require_source(settings: Settings, tenant: str | None, bucket: str, key: str
 
 
 def require_in_inbox(settings: Settings, bucket: str, key: str) -> None:
-    """Of an object that came by an event. Raises `UserError` NOT_IN_INBOX."""
+    """For objects that came by an event. Raises `UserError` NOT_IN_INBOX."""
     if bucket != settings.inbox_bucket or not key.startswith(settings.inbox_prefix):
         raise UserError(
             "NOT_IN_INBOX",

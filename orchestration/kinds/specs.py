@@ -1,4 +1,4 @@
-"""How files of an audience, or of the events or profiles of a tenant, are read, and what an import changes of it."""
+"""How the files of an audience, or of events or profiles of a tenant, are read, and how imports change that."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> ImportSpec:
-    """The spec of an import into an audience that keeps `kept`.
+    """The spec of an import into an audience whose stored spec is `kept`.
 
     Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH.
     """
@@ -41,21 +41,21 @@ def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> Im
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specs:
-    """The specs that are kept. `versions` loads the lake; it is called for audiences of a release that kept none."""
+    """The stored specs. `versions` loads the lake; it is called only for audiences of a release that stored none."""
 
     audiences: AudienceStore
     jobs: JobStore
     versions: "Callable[[], VersionStore]"
 
     def present(self, audience: Audience) -> ImportSpec:
-        """The spec that an audience keeps. One from before columns were kept has those of its newest version."""
+        """The stored spec of an audience; in one from before columns were stored, the columns of its newest version."""
         if audience.state != "before" or (current := self.versions().current(ref_of(audience))) is None:
             return audience.spec
         made_by = self.jobs.find(current.import_id)
         return with_columns_of(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
 
     def keep(self, job: Job) -> None:
-        """Once the version of a job is published: its audience stands, with the columns that its versions have."""
+        """After the version of a job is published: the audience is `standing`, with the columns of its versions."""
         audience = None if job.audience_id is None else self.audiences.by_id(job.audience_id)
         if audience is None:
             return
@@ -84,6 +84,6 @@ class Specs:
         return spec
 
     def learn(self, job: Job) -> None:
-        """Once an import of events or profiles is stored: the types of the columns that it named are known."""
+        """After an import of events or profiles is stored: store the types of the columns that it named."""
         if job.spec.known_columns:
             self.audiences.keep_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))

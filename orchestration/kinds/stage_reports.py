@@ -1,6 +1,6 @@
-"""How far a stage is, written to the catalog for people to look at: at most twice a second, never in the way.
+"""Progress of a stage in the catalog, for display: at most twice a second.
 
-A report that cannot be written is dropped: progress is not worth a failed job.
+A report that cannot be written is dropped, since progress must not fail a job.
 """
 
 import logging
@@ -17,9 +17,9 @@ _log = logging.getLogger(__name__)
 
 
 class StageReport:
-    """Progress of one stage of one job. `unit` says what `done` and `total` count, `place` where it runs.
+    """Progress of one stage of a job. `unit`: of `done` and `total`. `place`: where it runs.
 
-    A stage that cannot tell how far it is has a `total` of 0.
+    A stage of unknown progress has a `total` of 0.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class StageReport:
         self._write()
 
     def update(self, *, done: int, rows: int, partitions: Sequence[int] = (), **more: object) -> None:
-        """Report absolute counts, and `more` for who knows its meaning; written when the last report is old enough."""
+        """Report absolute counts, and `more` fields. Written if the last report is old enough."""
         self._record |= {"done": done, "rows": rows, "partitions": list(partitions), **more}
         if now_ms() - self._written_ms >= INTERVAL_MS:
             self._write()
 
     def finish(self, *, rows: int) -> None:
-        """Report that the stage is done."""
+        """Report the end of the stage."""
         self._record |= {"done": self._record["total"], "rows": rows, "finished": True}
         self._write()
 

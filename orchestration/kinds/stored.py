@@ -1,9 +1,9 @@
-"""The end of an import of events or profiles: once the archive has everything, what is stored is held against the file.
+"""The end of an import of events or profiles: once the archive has all rows, compare them with the file.
 
-1. AWAITING -> PUBLISHING: nobody can cancel any more, and there is nothing to be undone.
-2. Rows of the file in the archive, by the object and their number.
-3. The receipt, in which accepted = stored + duplicates; then READY, or FAILED where that does not hold. What the file
-   was told of its columns is known from then on.
+1. AWAITING -> PUBLISHING: the job can no longer be cancelled, and there is nothing to undo.
+2. Read the rows of the file from the archive, by object and row number.
+3. Write the receipt, in which accepted = stored + duplicates; then READY, or FAILED if the sum does not hold. Column
+   types that the import named are stored.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ from segmentation.archived import behind
 
 
 def last_sent(report: Mapping[str, Any]) -> Mapping[Partition, int]:
-    """The position of the last message of each partition, from the report of an attempt."""
+    """The position of the last message in each partition, from the report of an attempt."""
     return {Partition(sent["partition"]): sent["end_offset"] for sent in report["partitions"]}
 
 
 def report_of(jobs: JobStore, job: Job) -> Mapping[str, Any]:
-    """What the newest attempt of a job that is AWAITING or later has reported. Raises `FatalError` NOT_SENT."""
+    """The report of the newest attempt of a job that is AWAITING or later. Raises `FatalError` NOT_SENT."""
     report = jobs.attempt_reports(job.job_id).get(job.attempt)
     if report is None:
         raise FatalError("NOT_SENT", f"job {job.job_id} is {job.state} and has sent nothing", job=job.job_id)
@@ -40,7 +40,7 @@ def report_of(jobs: JobStore, job: Job) -> Mapping[str, Any]:
 def settle(
     job: Job, *, records: ImportRecords, specs: Specs, archive: ActivityArchive, receipts: ActivityReceipts
 ) -> View:
-    """AWAITING | PUBLISHING -> READY, or FAILED when rows are missing. Raises `RetriableError` ARCHIVE_BEHIND."""
+    """AWAITING | PUBLISHING -> READY, or FAILED if rows are missing. Raises `RetriableError` ARCHIVE_BEHIND."""
     job_id = job.job_id
     if job.state not in {"AWAITING", "PUBLISHING"}:
         return records.view(job)

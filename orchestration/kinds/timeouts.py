@@ -1,7 +1,7 @@
-"""How long a state may take, by the size of the file: given to the state machine with the view (TimeoutSecondsPath).
+"""Timeouts of states by the size of the file; the state machine gets them with the view (TimeoutSecondsPath).
 
-The rates are a tenth and less of what is measured on two cores, so that a timeout means that something hangs. Waiting
-for others is not timed here: the wait for a turn and for the workers has heartbeats instead.
+The rates are at most a tenth of what was measured on two cores, so a timeout means that something hangs. Waits for
+admission and for workers have heartbeats instead.
 """
 
 from typing import Final
@@ -10,21 +10,21 @@ from orchestration.kinds.where import Place
 
 MIB: Final = 1024 * 1024
 BASE_S: Final = 300
-"""For starting cold and for small files."""
+"""For cold starts and small files."""
 LONGEST_S: Final = 24 * 60 * 60
 _BYTES_A_SECOND: Final = {"verify_s": 2 * MIB, "import_s": MIB // 2, "build_s": 2 * MIB, "publish_s": 4 * MIB}
-"""`import_s` is the most patient: an importer waits for the workers when it is far ahead of them."""
+"""`import_s` is the longest: an importer waits for workers when it is far ahead of them."""
 _MEMBERS_A_SECOND: Final = 20_000
 MACHINE_START_S: Final = 1_800
-"""Until a machine is there that has room: one is started, or those that there may be are waited for."""
+"""Until a machine has room: one is started, or the task waits for the maximum number of machines."""
 _GROUP_BYTES_A_SECOND: Final = MIB // 2
-"""Of Parquet; written as CSV it may be ten times as much."""
+"""Of Parquet; as CSV it may be ten times as large."""
 
 
 def timeouts(size_bytes: int, members: int = 0, place: Place = "function") -> dict[str, int]:
-    """Seconds that each state may take for a file of this size.
+    """Timeout of each state in seconds, for a file of this size.
 
-    Building also merges the `members` of the base, publishing re-reads those of the merged version.
+    Building also merges the `members` of the base; publishing re-reads those of the merged version.
     """
     start_s = _start_s(place)
     seconds = {name: start_s + size_bytes // rate for name, rate in _BYTES_A_SECOND.items()}
@@ -34,7 +34,7 @@ def timeouts(size_bytes: int, members: int = 0, place: Place = "function") -> di
 
 
 def group_timeout_s(size_bytes: int, place: Place = "function") -> int:
-    """Seconds that writing a group of an export may take, by the bytes that it reads."""
+    """Timeout in seconds of writing a group of an export, by the bytes that it reads."""
     return min(_start_s(place) + size_bytes // _GROUP_BYTES_A_SECOND, LONGEST_S)
 
 

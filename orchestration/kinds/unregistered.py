@@ -9,9 +9,9 @@ from orchestration.platform.clock import now_ms
 
 
 def notify_unregistered(notices: Notices, event: object, failure: Mapping[str, Any], execution: str) -> None:
-    """Tell the operators that an import could not be registered: `failure` says why.
+    """Notify the operators that an execution could not register a job. `failure` says why.
 
-    `event` is what the execution was started with, whatever that is; it may name the object.
+    `event`: the input of the execution, of any form; it may name the object.
     """
     cause = error_of(failure)
     told = {"kind": cause.kind, "code": cause.code, "message": cause.message}

@@ -1,4 +1,4 @@
-"""VerifyFile: the strict scan, before a single record is sent."""
+"""VerifyFile: the strict scan, before any record is sent."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,13 @@ from schemas.layout import rejects_key
 
 
 def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
-    """VERIFYING -> IMPORTING, with the evidence and the complete spec in the catalog, the rejects in the lake bucket.
+    """VERIFYING -> IMPORTING. Writes evidence and complete spec to the catalog, rejects to the lake bucket.
 
-    Raises `UserError` for a file that is at fault; its rejects are kept all the same.
+    Raises `UserError` if the file is at fault; its rejects are written all the same.
     """
     if job.state != "VERIFYING":
         return records.view(job)
-    if job.task_token is not None:  # its turn has been taken: the relay need not say so again
+    if job.task_token is not None:  # it was admitted: the token needs no more answers
         records.jobs.put(job.job_id, task_token=None)
     report = records.report(job.job_id, "verify", total=int(job.source["size"]), unit="bytes")
     upload = upload_rejects(objects, records.settings.lake_bucket, rejects_key(job.tenant, job.job_id))

@@ -1,4 +1,4 @@
-"""AwaitTurn and AwaitMaterialisation: leave the task token where the relay finds it."""
+"""AwaitTurn and AwaitMaterialisation: store the task token for the control plane."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ WAITING: Final = frozenset({"REGISTERED", "AWAITING"})
 
 
 def begin_await(records: ImportRecords, engine: WorkflowEngine, job_id: JobId, execution: str, task_token: str) -> None:
-    """Keep the token. A job that waits for nothing, or is not ours, is answered at once."""
+    """Store the token. A job that need not wait, or belongs to another execution, is answered at once."""
     instead = records.not_mine(job_id, execution)
     if instead is None:
         records.jobs.put(job_id, task_token=task_token)

@@ -1,4 +1,4 @@
-"""What stages work with, made of the stores of a process."""
+"""Makes the parts that stages use from the stores of a process."""
 
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ def export_records(context: "Context") -> ExportRecords:
 
 
 def specs(context: "Context") -> Specs:
-    """How files are read."""
+    """The stored specs."""
     return Specs(audiences=context.audiences, jobs=context.jobs, versions=lambda: context.versions)
 
 
@@ -45,7 +45,7 @@ def register(context: "Context", event: object, execution: str) -> "View":
 
 
 def meanings(context: "Context") -> "Meanings":
-    """What rules mean now."""
+    """The resolver of rules."""
     from connectors.lake.segment_queries import SegmentQueries
     from orchestration.kinds.segment_meaning import Meanings
 
@@ -60,7 +60,7 @@ def meanings(context: "Context") -> "Meanings":
 
 
 def kind_of(context: "Context", job: "Job") -> "JobKind":
-    """What does the stages of a job."""
+    """The kind of a job, with its stages."""
     from connectors.publishing.activations import ActivationSender
     from orchestration.kinds.kind import ActivityImport, AudienceImport, SegmentSnapshot
 
