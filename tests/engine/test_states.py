@@ -30,12 +30,3 @@ def test_the_execution_as_a_whole_times_out(engine: Engine) -> None:
 
 def test_a_string_is_valid_json_as_output(engine: Engine) -> None:
     assert engine.run({"Say": {"Type": "Pass", "Result": "done", "End": True}})["output"] == "done"
-
-
-def test_jsonata_states_evaluate_expressions_with_quotes_in_variables(engine: Engine) -> None:
-    states = {
-        "Keep": {"Type": "Pass", "Assign": {"text": "{% $states.input.text %}"}, "Next": "Use"},
-        "Use": {"Type": "Pass", "Output": {"text": "{% $text & '!' %}"}, "End": True},
-    }
-
-    assert engine.run(states, {"text": 'a "b"\n'}, QueryLanguage="JSONata")["output"] == {"text": 'a "b"\n!'}

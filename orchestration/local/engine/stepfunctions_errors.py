@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's error handling differs from AWS: 12, 16, 18, 20 and 21 of `stepfunctions_patches`."""
+"""Where moto's error handling differs from AWS: 11, 15, 17, 19 and 20 of `stepfunctions_patches`."""
 
 import json
 from typing import Any, Final

@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's executions differ from AWS: 8, 9, 13, 15, 17 and 23 of `stepfunctions_patches`."""
+"""Where moto's executions differ from AWS: 7, 8, 12, 14, 16 and 22 of `stepfunctions_patches`."""
 
 import json
 import threading

@@ -1,37 +1,37 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
 """The places where moto 5.2.5's interpreter differs from AWS Step Functions, each with a conformance test.
 
+Queries are JSONPath; nothing here evaluates JSONata.
+
 1. API parameters: PascalCase in ASL, camelCase in the API; moto leaves LocalStack's conversion out.
 2. `$.a[0].b` is one value, not a list of one.
-3. JSONata: moto has the grammar but no evaluator, and breaks on quotes in variables.
-4. ECS RunTask: some parameters are dropped.
-5. `ecs:runTask.sync`: an exit code other than 0 is States.TaskFailed; a timed out or stopped state stops its task.
-6. An answer to a task token that comes before the state waits for it is kept, and so is a heartbeat; a wait ends with
+3. ECS RunTask: some parameters are dropped.
+4. `ecs:runTask.sync`: an exit code other than 0 is States.TaskFailed; a timed out or stopped state stops its task.
+5. An answer to a task token that comes before the state waits for it is kept, and so is a heartbeat; a wait ends with
    its execution.
-7. SendTaskFailure keeps its cause.
-8. The output of an execution is JSON, also where it is a string.
-9. An execution that is started without a name gets one of its own; a stopped one is ABORTED at once, with its cause.
-10. One client a service: creating one takes 30 ms of CPU and is not safe in threads.
-11. Each retry of a state has a task token of its own; moto's second try waits on the token that the first one has used
+6. SendTaskFailure keeps its cause.
+7. The output of an execution is JSON, also where it is a string.
+8. An execution that is started without a name gets one of its own; a stopped one is ABORTED at once, with its cause.
+9. One client a service: creating one takes 30 ms of CPU and is not safe in threads.
+10. Each retry of a state has a task token of its own; moto's second try waits on the token that the first one has used
     up, and times out at once.
-12. States.ALL does not match States.DataLimitExceeded and States.Runtime; States.TaskFailed matches all but a timeout.
-13. Names of executions are checked; of two starts at once under one name, one is told of the other.
-14. A task token takes one answer; a later one is TaskTimedOut.
-15. The input of an execution is at most 262,144 bytes of JSON.
-16. A state with HeartbeatSeconds and no TimeoutSeconds has no timeout; moto gives it 60 s.
-17. Not a difference, but memory: finished executions are forgotten after a while, as AWS does after 90 days.
-18. A Choice without match and default is States.NoChoiceMatched.
-19. What ECS refuses is ECS.<its error>, ECS.AmazonECSException for one that its API does not declare, which States.ALL
+11. States.ALL does not match States.DataLimitExceeded and States.Runtime; States.TaskFailed matches all but a timeout.
+12. Names of executions are checked; of two starts at once under one name, one is told of the other.
+13. A task token takes one answer; a later one is TaskTimedOut.
+14. The input of an execution is at most 262,144 bytes of JSON.
+15. A state with HeartbeatSeconds and no TimeoutSeconds has no timeout; moto gives it 60 s.
+16. Not a difference, but memory: finished executions are forgotten after a while, as AWS does after 90 days.
+17. A Choice without match and default is States.NoChoiceMatched.
+18. What ECS refuses is ECS.<its error>, ECS.AmazonECSException for one that its API does not declare, which States.ALL
     catches; moto makes it States.Runtime, which nothing catches.
-20. A Catch may lead to its own state; moto takes that for the end of the state.
-21. A result of 262,144 bytes of JSON in UTF-8 is taken; moto counts escapes and no quotes, and wants one byte less.
-22. A RunTask that answers with failures is AmazonECS.Unknown for a state that waits, with them in the cause; one that
+19. A Catch may lead to its own state; moto takes that for the end of the state.
+20. A result of 262,144 bytes of JSON in UTF-8 is taken; moto counts escapes and no quotes, and wants one byte less.
+21. A RunTask that answers with failures is AmazonECS.Unknown for a state that waits, with them in the cause; one that
     does not wait is given them. moto takes the first of no tasks: States.Runtime, which nothing catches.
-23. Not a difference, but time: a definition is parsed once, not for each execution.
+22. Not a difference, but time: a definition is parsed once, not for each execution.
 """
 
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 from orchestration.local.engine import stepfunctions_errors, stepfunctions_executions, stepfunctions_tasks
@@ -46,7 +46,6 @@ def install(settings: Settings, *, port: int, tasks: TaskRunner) -> None:
     _clients(settings, port)
     _parameter_case()
     _json_path()
-    _jsonata()
     stepfunctions_tasks.install(tasks)
     stepfunctions_executions.install()
     stepfunctions_errors.install()
@@ -129,17 +128,3 @@ def _json_path() -> None:
         return [m.value for m in matches] if many else matches[0].value
 
     replace_everywhere("extract_json", old, extract_json)
-
-
-def _jsonata() -> None:
-    import jsonata
-
-    evaluator = module(PARSER + "asl.jsonata.jsonata")
-    encoding = module(PARSER + "asl.utils.encoding")
-    old = evaluator.encode_jsonata_variable_declarations
-
-    def encode(bindings: Mapping[str, Any]) -> str:
-        return "".join(f"{name}:={encoding.to_json_str(value)};" for name, value in bindings.items())
-
-    evaluator._eval_jsonata = lambda expression: jsonata.Jsonata(expression).evaluate(None)
-    replace_everywhere("encode_jsonata_variable_declarations", old, encode)

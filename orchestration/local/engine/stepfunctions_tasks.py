@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the whole file replaces private parts of moto
-"""Where moto's task states differ from AWS: 5, 6, 7, 11, 14, 19 and 22 of `stepfunctions_patches`."""
+"""Where moto's task states differ from AWS: 4, 5, 6, 10, 13, 18 and 21 of `stepfunctions_patches`."""
 
 import json
 import threading
