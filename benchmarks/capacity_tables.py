@@ -4,20 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from benchmarks.capacity_model import imports_a_day, kafka_disk_gb, materialised_s, threshold
+from benchmarks.idle_month import MONTH_H, WORKERS, Idle, idle_lines
 from orchestration.cli.formatting import duration, number, size, usd
 from orchestration.kinds.timeouts import LONGEST_S, timeouts
 from orchestration.platform.settings import Settings
 from orchestration.platform.sizes import COPIES, FUNCTION_DISK_MIB, FUNCTION_DISK_MOST_MIB
 from orchestration.quoting.bills import GB, hour_price
-from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, threshold
 from orchestration.quoting.deployment import (
     FUNCTION_LONGEST_S,
-    TASK_MOST,
-    WORKERS,
     Deployment,
     Resources,
 )
-from orchestration.quoting.idle import MONTH_H, Idle, idle_lines
 from orchestration.quoting.places import places_of
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import RETENTION_DAYS, Quote, quote
@@ -41,6 +39,8 @@ HISTORY_MOST: Final = 25_000
 TASK_EVENTS: Final = 6
 """Entered, scheduled, started, submitted, succeeded, exited."""
 MIB: Final = 1024 * 1024
+TASK_MOST: Final = Resources(vcpu=16, gb=120, disk_gb=200)
+"""Fargate's limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

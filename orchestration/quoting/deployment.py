@@ -7,14 +7,7 @@ from typing import Final
 from connectors.publishing.backlog import BacklogLimit
 from orchestration.kinds.where import Place
 from orchestration.platform.settings import Settings
-from orchestration.platform.sizes import (
-    FUNCTION_DISK_MIB,
-    Machines,
-    Relay,
-    Service,
-    Tasks,
-    function_disk_mib,
-)
+from orchestration.platform.sizes import FUNCTION_DISK_MIB, Machines, Service, Tasks, function_disk_mib
 from orchestration.workflow.resources import function_specs
 from schemas.topics import CHUNK_MAX_ROWS
 
@@ -49,14 +42,9 @@ class Resources:
 
 TASK: Final = Resources(vcpu=Tasks().cpu / CPU, gb=Tasks().memory_mib / 1024, disk_gb=Tasks().ephemeral_gib)
 """One task on Fargate, as it is deployed unless the settings of the deployment say otherwise; so are those below."""
-TASK_MOST: Final = Resources(vcpu=16, gb=120, disk_gb=200)
-"""Fargate's limits."""
 MACHINE: Final = Resources(vcpu=Machines().cpu / CPU, gb=Machines().memory_mib / 1024, disk_gb=Machines().disk_gib)
 """One task on the instance that `machine_hour` of prices.toml is for."""
 WORKER: Final = Resources(vcpu=Service().cpu / CPU, gb=Service().memory_mib / 1024, disk_gb=FREE_DISK_GB)
-RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
-WORKERS: Final = Service().count
-"""Of imports, and as many of segments: one may be away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

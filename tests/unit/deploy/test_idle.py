@@ -1,9 +1,9 @@
 """What a month costs in which no job runs is counted as the stack of the example has it."""
 
+from benchmarks.idle_month import Idle
 from orchestration.deploy.environment import secrets_of
 from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment
-from orchestration.quoting.idle import Idle
 from tests.unit.deploy.conftest import Template
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.idle_month import RELAY, Idle
 from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
 from orchestration.deploy.stack.functions import GROUPS, group_of
 from orchestration.notifications.recipients import operators
 from orchestration.platform.settings import ENV_PREFIX, Settings
-from orchestration.quoting.deployment import MACHINE, RELAY, TASK, WORKER
-from orchestration.quoting.idle import Idle
+from orchestration.quoting.deployment import MACHINE, TASK, WORKER
 from orchestration.workflow import resources
 from schemas.errors import FatalError
 from schemas.kafka_address import KafkaAddress

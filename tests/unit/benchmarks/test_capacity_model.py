@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from orchestration.quoting.capacity import imports_a_day, kafka_disk_gb, materialised_s, reading, threshold
+from benchmarks.capacity_model import imports_a_day, kafka_disk_gb, materialised_s, reading, threshold
+from benchmarks.idle_month import Idle, idle_lines
 from orchestration.quoting.deployment import Resources
-from orchestration.quoting.idle import Idle, idle_lines
 from tests.unit.quoting.figures import FREE, RATES, deployed, prices
 
 M = 1_000_000

@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
+from orchestration.platform.sizes import Relay, Service
 from orchestration.quoting.bills import hour_price
-from orchestration.quoting.deployment import RELAY, WORKER, WORKERS, Resources
+from orchestration.quoting.deployment import CPU, FREE_DISK_GB, WORKER, Resources
 from orchestration.quoting.prices import Prices
 
 MONTH_H: Final = 730
+RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
+"""As it is deployed unless the settings of the deployment say otherwise."""
+WORKERS: Final = Service().count
+"""Of imports, and as many of segments: one may be away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
