@@ -233,8 +233,8 @@ class VersionStore(Protocol):
 
         `on_rows` is told, from any thread, how many rows have been re-read so far; a part may be read in its midst.
         Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH or AUDIENCE_DELETED,
-        `FatalError` PART_MISMATCH, PART_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others kept
-        winning.
+        `FatalError` PART_MISMATCH, LAKE_FILE_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others
+        kept winning.
         """
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:

@@ -24,7 +24,6 @@ Besides, records of a fetch go through Faust together (`Fetched`): each message 
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
@@ -42,7 +41,6 @@ READ_COMMITTED: Final = "read_committed"
 """Of aiokafka: nothing behind the first transaction that is open, and nothing of one that was aborted."""
 TOGETHER_BYTES: Final = 256 * 1024
 """Records of a fetch are one message for Faust up to this much: a chunk is one of its own."""
-_log = logging.getLogger(__name__)
 
 
 class Ownership(Protocol):

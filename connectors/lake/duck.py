@@ -14,7 +14,6 @@ from schemas.columns import USER_ID, Column, ColumnType, RowSchema
 from schemas.errors import FatalError
 from schemas.sql_text import identifier as identifier  # noqa: PLC0414  # found here by those who build SQL over the lake
 from schemas.sql_text import literal as literal  # noqa: PLC0414  # as above
-from segmentation.versions import Part
 
 BATCH_ROWS: Final = 131_072
 SQL_TYPES: Final[Mapping[ColumnType, str]] = {
@@ -101,13 +100,6 @@ def rows_sql(files: Sequence[str], schema: RowSchema) -> str:
         return f"SELECT {', '.join(columns)} WHERE false"
     names = ", ".join(identifier(name) for name in schema.names)
     return f"SELECT {names} FROM read_parquet([{', '.join(literal(file) for file in files)}])"  # noqa: S608  # quoted
-
-
-def audience_relation(
-    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], schema: RowSchema
-) -> duckdb.DuckDBPyRelation:
-    """The members of a version, lazily: `audience_relation(con, store.files(ref, n), info.row_schema)`."""
-    return connection.sql(rows_sql([part.uri for part in parts], schema))
 
 
 def batches(

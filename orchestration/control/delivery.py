@@ -3,7 +3,6 @@
 Several are delivered at a time, so that a mail server that hangs does not block the others.
 """
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,7 +16,6 @@ UNTOLD_WITHIN_MS: Final = 7 * 24 * 3600 * 1000
 KEPT_MS: Final = 30 * 24 * 3600 * 1000
 """More than `UNTOLD_WITHIN_MS`: a job without a row would be notified again."""
 AT_A_TIME: Final = 4
-_log = logging.getLogger(__name__)
 
 
 class Delivery:

@@ -26,8 +26,6 @@ REPLACING: Final[Mapping[str, frozenset[str]]] = {
     "AWS::StepFunctions::StateMachine": frozenset({"StateMachineName", "StateMachineType"}),
 }
 """Properties that cannot be changed: another resource takes the place (CloudFormation's schemas; a test compares)."""
-REVISED: Final = "AWS::ECS::TaskDefinition"
-"""Each change makes another revision, which is what is wanted."""
 LOST: Final = {
     "AWS::Logs::LogGroup": "its lines are deleted",
     "AWS::SQS::Queue": "messages that wait in it are deleted",

@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 import tomllib
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -130,11 +130,6 @@ def accepts(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def distinct(ports: Ports) -> bool:
-    """Whether no port is named twice."""
-    return len(set(astuple(ports))) == len(fields(ports))
 
 
 def _port(setting: str, address: str) -> int:

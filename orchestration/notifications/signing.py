@@ -1,4 +1,4 @@
-"""Signatures of webhooks: HMAC-SHA256 over the timestamp, a dot and the body. `receiving` is the other side."""
+"""Signatures of webhooks: HMAC-SHA256 over the timestamp, a dot and the body. docs/notifications.md has the check."""
 
 import hashlib
 import hmac

@@ -15,7 +15,6 @@ from schemas.layout import s3_uri
 from schemas.topics import EVENTS, PROFILES
 
 KEYS_HEADER: Final = "# Keys of a Muster deployment, written by `muster connect --write`. Keep it secret.\n"
-SNIPPETS: Final = ("shell", "duckdb", "boto3", "aws", "kafka")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

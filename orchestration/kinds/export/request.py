@@ -12,7 +12,6 @@ from schemas.export_shape import ExportShape
 from schemas.ids import JobId
 from schemas.manifest import ExportFormat
 
-FILES: Final = "s3://"
 TO_MAX: Final = 2048
 
 

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from orchestration.notifications.receiving import verify
 from orchestration.notifications.signing import signing_key
 from orchestration.operations.notifying import set_recipients
 from schemas.ids import TenantName
+from tests.fakes.webhook_check import CHECK
 from tests.faults.waiting import until
 from tests.integration.whole.conftest import Whole
 from tests.integration.whole_imports import ended, job_of
@@ -45,7 +45,11 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
         messages = [
             message
             for request in customer.wait_for(5)
-            if (message := verify([keys[customer.url]], request.headers, request.body, now_s=time.time(), seen=seen))
+            if (
+                message := CHECK.verify(
+                    [keys[customer.url]], request.headers, request.body, now_s=time.time(), seen=seen
+                )
+            )
         ]
         by_outcome = {message["outcome"]: message for message in messages}
         assert set(by_outcome) == {"ready", "user-error"}
@@ -61,7 +65,9 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
 
         def told_operator() -> set[str]:
             requests, fresh = operator.requests[earlier:], set[str]()
-            told = [verify([keys[operator.url]], r.headers, r.body, now_s=time.time(), seen=fresh) for r in requests]
+            told = [
+                CHECK.verify([keys[operator.url]], r.headers, r.body, now_s=time.time(), seen=fresh) for r in requests
+            ]
             return {message["outcome"] for message in told if message is not None}
 
         until(lambda: "not-registered" in told_operator(), "a word to the operator")

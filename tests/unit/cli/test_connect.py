@@ -10,8 +10,8 @@ from confluent_kafka import Producer
 
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
-from orchestration.operations.connecting import SNIPPETS
 
+SNIPPETS = ("shell", "duckdb", "boto3", "aws", "kafka")
 SECRET = "hush-hush-hush"
 PASSWORD = "postgres-password"
 

@@ -18,7 +18,6 @@ from orchestration.kinds.unregistered import notify_unregistered
 from orchestration.kinds.wiring import import_records
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.notices import outcome_of
-from orchestration.notifications.receiving import verify
 from orchestration.notifications.signing import signing_key
 from orchestration.operations.notifying import resend, set_recipients, webhook_key
 from orchestration.platform.settings import Secret, Settings
@@ -26,6 +25,7 @@ from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
 from tests.contract.test_catalog import ACME, AUDIENCE_ID, VIP, job_number, new_job
 from tests.fakes.catalog import migrated
+from tests.fakes.webhook_check import CHECK
 from tests.servers.mail import mail_server
 from tests.servers.silent import dribbling_server
 from tests.servers.webhooks import receiver
@@ -97,7 +97,7 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
         import_records(context).notify(context.notices, job_id, "ready")
         assert {mail["To"] for mail in mailbox.mails()} == {"vip@example.com", "acme@example.com"}
         [request] = hook.requests
-        message = verify(
+        message = CHECK.verify(
             [signing_key(SECRET, ACME).reveal()], request.headers, request.body, now_s=time.time(), seen=set()
         )
         assert message is not None
@@ -127,7 +127,7 @@ def test_a_fault_of_ours_is_told_to_the_operators_and_not_to_the_customer(tmp_pa
         )
         key = signing_key(SECRET, None).reveal()
         first, second = (
-            verify([key], r.headers, r.body, now_s=time.time(), seen=set()) or {} for r in operator.requests
+            CHECK.verify([key], r.headers, r.body, now_s=time.time(), seen=set()) or {} for r in operator.requests
         )
         assert customer.requests == []
         assert first["cause"] == {"kind": "system", "code": "NOT_RECONCILED", "message": "after 3 attempts"}
