@@ -17,9 +17,6 @@ class HistoricalActivity(Protocol):
     def archived_to(self, topic: str, partition: Partition) -> int | None:
         """The offset below which the archive has all records of a partition; none where it has nothing yet."""
 
-    def tenants(self, partition: Partition) -> Sequence[TenantName]:
-        """Whose events or profiles there are."""
-
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
     ) -> Iterator[pa.StringArray]:

@@ -25,15 +25,10 @@ class StagedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTake:
-    """The chunks that a merge takes from one run; `whole` when that is all of them."""
+    """The chunks that a merge takes from one run."""
 
     run: StagedRun
     seqs: frozenset[Seq]
-
-    @property
-    def whole(self) -> bool:
-        """No row of the run is left out."""
-        return len(self.seqs) == len(self.run.chunks)
 
 
 def take_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunTake, ...]:

@@ -18,7 +18,7 @@ from schemas.columns import USER_ID
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.partitioning import PARTITIONER, partitions_of
-from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
+from schemas.topics import EVENTS, PROFILES
 from segmentation.versions import AudienceRef, Part, VersionInfo, VersionStore
 
 FindAudience = Callable[[TenantName, AudienceName], AudienceRef]
@@ -43,12 +43,6 @@ class ActivityHistory:
     def archived_to(self, topic: str, partition: Partition) -> int | None:
         """See `History.archived_to`."""
         return self._archive.archived_to(topic).get(partition)
-
-    def tenants(self, partition: Partition) -> Sequence[TenantName]:
-        """See `History.tenants`."""
-        return sorted(
-            {f.key.tenant for topic in ACTIVITY_TOPICS for f in self._archive.files(topic, partition=partition)}
-        )
 
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int

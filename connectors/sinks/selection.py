@@ -29,11 +29,6 @@ class PinnedVersion:
     parts: tuple[Part, ...]
 
     @property
-    def bytes(self) -> int:
-        """Of all files."""
-        return sum(part.bytes for part in self.parts)
-
-    @property
     def uris(self) -> list[str]:
         """Of all files."""
         return [part.uri for part in self.parts]

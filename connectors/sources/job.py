@@ -33,10 +33,6 @@ class ParseSummary:
     format: FileFormat
     compression: Compression
 
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseJob:

@@ -17,7 +17,6 @@ class ObjectInfo:
 
     key: str
     size: int
-    etag: str
     last_modified: datetime
 
 
@@ -28,7 +27,6 @@ def list_objects(client: "S3Client", bucket: str, prefix: str) -> Iterator[Objec
             yield ObjectInfo(
                 key=entry["Key"],
                 size=entry["Size"],
-                etag=entry["ETag"],
                 last_modified=entry["LastModified"].astimezone(UTC),
             )
 

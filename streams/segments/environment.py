@@ -20,10 +20,6 @@ Archived = Mapping[tuple[str, int], int]
 class Log(Protocol):
     """One partition of a topic, read without a group: see `streams.segments.log_reader`."""
 
-    @property
-    def next_offset(self) -> int:
-        """The offset that is read next."""
-
     async def start(self, offset: int) -> None:
         """Begin at an offset."""
 

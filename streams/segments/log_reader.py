@@ -27,11 +27,6 @@ class LogReader:
         self._consumer = _consumer(bootstrap)
         self._next = 0
 
-    @property
-    def next_offset(self) -> int:
-        """The offset that is read next."""
-        return self._next
-
     async def start(self, offset: int) -> None:
         """Begin at an offset, or at the first there is behind it."""
         await self._consumer.start()

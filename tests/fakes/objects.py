@@ -58,6 +58,4 @@ class InMemoryObjects:
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         for where, key in sorted(self.contents):
             if where == bucket and key.startswith(prefix):
-                yield ObjectInfo(
-                    key=key, size=len(self.contents[where, key]), etag="", last_modified=self.times[where, key]
-                )
+                yield ObjectInfo(key=key, size=len(self.contents[where, key]), last_modified=self.times[where, key])

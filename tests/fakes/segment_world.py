@@ -275,11 +275,6 @@ class _FakeHistory:
     def archived_to(self, topic: str, partition: Partition) -> int | None:
         return self._world.archived.get((topic, int(partition)))
 
-    def tenants(self, partition: Partition) -> Sequence[TenantName]:
-        del partition
-        names = {name for topic in _SCHEMAS for name in self._world.table(topic).column(TENANT).to_pylist()}
-        return sorted(map(TenantName, names))
-
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
     ) -> Iterator[pa.StringArray]:

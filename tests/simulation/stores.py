@@ -135,9 +135,7 @@ class StepObjects:
         def act() -> list[ObjectInfo]:
             found = ((key, self._store.find(bucket, key)) for key in self._store.keys(bucket, prefix))
             return [
-                ObjectInfo(key=key, size=len(s.body), etag=s.etag, last_modified=s.modified)
-                for key, s in found
-                if s is not None
+                ObjectInfo(key=key, size=len(s.body), last_modified=s.modified) for key, s in found if s is not None
             ]
 
         return iter(self._call("list", bucket, prefix, act))

@@ -34,7 +34,10 @@ NOTHING = PrivateTargets()
 def check(
     body: bytes = BODY, given: Mapping[str, str] = SIGNED, now_s: float = NOW, seen: set[str] | None = None
 ) -> dict[str, Any] | None:
-    return CHECK.verify([KEY.reveal()], given, body, now_s=now_s, seen=set() if seen is None else seen)
+    found: dict[str, Any] | None = CHECK.verify(
+        [KEY.reveal()], given, body, now_s=now_s, seen=set() if seen is None else seen
+    )
+    return found
 
 
 def test_what_was_posted_is_what_the_receiver_verifies() -> None:

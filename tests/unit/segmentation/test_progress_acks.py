@@ -62,11 +62,7 @@ def run(name: str, *seqs: int) -> StagedRun:
 
 def test_runs_of_two_owners_that_overlap_give_each_chunk_once() -> None:
     takes = take_each_chunk_once([run("a", 0, 1, 2), run("b", 2, 3), run("c", 1, 2), run("d", 4)])
-    assert [(t.run.key.content_hash, sorted(t.seqs), t.whole) for t in takes] == [
-        ("a", [0, 1, 2], True),
-        ("b", [3], False),
-        ("d", [4], True),
-    ]
+    assert [(t.run.key.content_hash, sorted(t.seqs)) for t in takes] == [("a", [0, 1, 2]), ("b", [3]), ("d", [4])]
 
 
 def test_small_merges_go_first_but_a_big_one_is_not_overtaken_for_ever() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -53,7 +54,7 @@ def test_rows_rejects_and_summary_add_up(tmp_path: Path) -> None:
     assert found.rows == [(0, "a", 1), (4, "d", 4)]
     assert found.codes == [(1, "id_empty"), (2, "bad_value"), (3, "field_count")]
     assert found.summary is not None
-    assert found.summary.as_record() == {
+    assert asdict(found.summary) == {
         "rows": 5,
         "accepted": 2,
         "rejected": 3,
