@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak bench workflow images compose-up compose-demo compose-down
+.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak release bench workflow images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -105,6 +105,9 @@ prove: $(STAMP)  ## the evidence at length: schedules, mutants, faults, hostile 
 
 soak: $(STAMP)  ## 200 imports with exports, changes of rules and faults: nothing grows, leaks or lags behind
 	$(BIN)/python -m tests.prove soak --minutes 120 $(PROVE)
+
+release: $(STAMP)  ## make release VERSION=x.y.z: date the changelog, commit, tag, build; DRY_RUN=1 only shows it
+	$(BIN)/python -m release $(VERSION) $(if $(DRY_RUN),--dry-run)
 
 bench: $(STAMP)  ## the benchmark: a table, and JSON
 	$(BIN)/python -m benchmarks

@@ -45,10 +45,12 @@ class Section:
 class Exhibit:
     """One kind of evidence. `name` is a word for the command line, `title` the heading of its section.
 
-    `alone`: it runs only when it is named.
+    `covers`: pathspecs of git for what the evidence is about; once one of these files has changed, no release is made
+    with it (`release.evidence`). `uv.lock` stands for the libraries. `alone`: it runs only when it is named.
     """
 
     name: str
     title: str
+    covers: tuple[str, ...]
     run: Callable[[Scale, Say, Kept], Section]
     alone: bool = False

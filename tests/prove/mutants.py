@@ -87,4 +87,22 @@ def _promise(number: int, killed: list[Mutant]) -> tuple[str, str, str]:
     )
 
 
-EXHIBIT: Final = Exhibit(name="mutants", title="Mutants", run=run)
+COVERS: Final = (
+    "connectors/lake",
+    "connectors/publishing",
+    "connectors/sinks",
+    "connectors/sources",
+    "connectors/storage",
+    "orchestration/catalog",
+    "orchestration/control",
+    "orchestration/kinds",
+    "orchestration/operations/mending.py",
+    "schemas",
+    "segmentation",
+    "streams",
+    "tests/mutation",
+    "tests/simulation",
+    *sorted({suite.partition("::")[0] for mutant in MUTANTS for suite in mutant.caught_by} - {SCHEDULES}),
+)
+"""Where the mutants are, and the tests that must see them."""
+EXHIBIT: Final = Exhibit(name="mutants", title="Mutants", covers=COVERS, run=run)

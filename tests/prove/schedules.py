@@ -79,4 +79,28 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
     )
 
 
-EXHIBIT: Final = Exhibit(name="schedules", title="Simulated schedules", run=run)
+COVERS: Final = (
+    "schemas",
+    ":(glob)segmentation/*.py",
+    ":(glob)streams/*.py",
+    "connectors/kafka/worker_group.py",
+    "connectors/lake",
+    "connectors/publishing",
+    "connectors/storage",
+    "connectors/verification",
+    "orchestration/catalog",
+    "orchestration/context.py",
+    "orchestration/control",
+    "orchestration/entrypoints/handlers.py",
+    "orchestration/entrypoints/tasks.py",
+    "orchestration/kinds",
+    ":!orchestration/kinds/export",
+    ":!orchestration/kinds/snapshot",
+    "orchestration/notifications",
+    "orchestration/operations/audiences.py",
+    "orchestration/operations/jobs.py",
+    "orchestration/platform/settings.py",
+    "orchestration/workflow",
+)
+"""The life of an import, without parsers and without Faust; no segment, export or snapshot."""
+EXHIBIT: Final = Exhibit(name="schedules", title="Simulated schedules", covers=COVERS, run=run)

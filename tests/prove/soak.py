@@ -40,4 +40,16 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
     )
 
 
-EXHIBIT: Final = Exhibit(name="soak", title="Soak", run=run, alone=True)
+COVERS: Final = (
+    "schemas",
+    "segmentation",
+    "streams",
+    "connectors",
+    "orchestration",
+    ":!orchestration/cli",
+    ":!orchestration/deploy",
+    ":!orchestration/quoting",
+    "uv.lock",
+)
+"""All that runs for long."""
+EXHIBIT: Final = Exhibit(name="soak", title="Soak", covers=COVERS, run=run, alone=True)

@@ -1,5 +1,9 @@
+import ast
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +17,7 @@ from tests.prove.pool import in_processes
 from tests.prove.registry import EXHIBITS
 from tests.simulation.faults import KINDS, SEEN
 from tests.simulation.seeds import PINNED
+from tests.trees import PRODUCT
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,7 +56,7 @@ def test_no_mutant_dies_in_the_simulator_alone() -> None:
 
 def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) -> None:
     def exhibit(name: str) -> Exhibit:
-        return Exhibit(name=name, title=name.title(), run=lambda _scale, _say, _kept: Section(summary=name))
+        return Exhibit(name=name, title=name.title(), covers=(), run=lambda _scale, _say, _kept: Section(summary=name))
 
     page, both = tmp_path / "evidence.md", (exhibit("one"), exhibit("two"))
     table = Table(header=("a", "b"), rows=[("1", "2")], text="Numbers:")
@@ -69,7 +74,7 @@ def test_an_exhibit_writes_its_own_section_and_keeps_the_others(tmp_path: Path) 
 def test_a_section_says_how_many_commits_have_changed_the_product_since(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exhibit = Exhibit(name="one", title="One", run=lambda _scale, _say, _kept: Section(summary="one"))
+    exhibit = Exhibit(name="one", title="One", covers=(), run=lambda _scale, _say, _kept: Section(summary="one"))
     page = tmp_path / "evidence.md"
     behind = {"abc1234": 0}
     monkeypatch.setattr(evidence, "commits_since", behind.get)
@@ -79,6 +84,67 @@ def test_a_section_says_how_many_commits_have_changed_the_product_since(
         evidence.write([exhibit], {}, page)
         assert f"commit abc1234 with changes, {count} behind, on 2." in page.read_text()
     assert evidence.ages(page) == ["one: commit abc1234 with changes, 13 behind"]
+
+
+RUN_BY = {
+    "schedules": ("tests/simulation",),
+    "mutants": ("tests/mutation",),
+    "faults": ("tests/faults/sweep.py", "tests/faults/imports.py"),
+    "hostile": ("tests/hostile",),
+    "soak": ("tests/faults",),
+}
+"""The tests that each exhibit runs; for rotating slices they are all."""
+
+
+def covered(exhibit: Exhibit) -> set[str]:
+    listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--", *exhibit.covers]
+    return set(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def imported(*places: str) -> set[str]:
+    """Files of the product that the code in some places imports."""
+    files = [
+        file
+        for place in places
+        for file in ((ROOT / place).rglob("*.py") if (ROOT / place).is_dir() else [ROOT / place])
+    ]
+    found = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                found.add(f"{name.replace('.', '/')}.py")
+    return {file for file in found if file.split("/")[0] in PRODUCT and (ROOT / file).is_file()}
+
+
+@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
+def test_an_exhibit_covers_what_its_tests_import_and_names_nothing_that_is_gone(exhibit: Exhibit) -> None:
+    files = covered(exhibit)
+    assert imported(*RUN_BY.get(exhibit.name, ())) - files == set()
+    for named in exhibit.covers:
+        path = named.removeprefix(":!").removeprefix(":(glob)").removesuffix("/*.py")
+        assert (ROOT / path).exists(), named
+
+
+class Named(Patches):
+    """Patches that note the modules they name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modules: set[str] = set()
+
+    def replace(self, name: str, make: Callable[[Any], Any]) -> None:
+        self.modules.add(name.partition(":")[0])
+        super().replace(name, make)
+
+
+def test_mutants_cover_every_module_that_one_breaks() -> None:
+    [exhibit] = [exhibit for exhibit in EXHIBITS if exhibit.name == "mutants"]
+    patches = Named()
+    for mutant in MUTANTS:
+        mutant.bug(patches)
+        patches.undo()
+        patches.replaced.clear()
+    assert {f"{module.replace('.', '/')}.py" for module in patches.modules} - covered(exhibit) == set()
 
 
 def test_an_exhibit_that_was_stopped_goes_on_from_what_it_had(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Whether the evidence of docs/evidence.md is as new as the code that it covers."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from release.git import git, knows, lines
+from release.versions import LOCK, PROJECT
+from tests.prove.evidence import COMMIT, sections
+from tests.prove.exhibits import Exhibit
+
+PAGE: Final = "docs/evidence.md"
+FAILED: Final = "- **failed:**"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the page has of one exhibit. `changed`: files it covers that have changed since.
+
+    None of `commit`: the page does not say of which commit it is, or git does not know that commit.
+    """
+
+    name: str
+    commit: str | None
+    with_changes: bool = False
+    failed: bool = False
+    changed: tuple[str, ...] = ()
+
+
+def shown(root: Path, exhibits: Iterable[Exhibit]) -> tuple[Shown, ...]:
+    """What the page has of each exhibit, in their order; missing sections are of no commit."""
+    page = root / PAGE
+    found = sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    return tuple(_shown(root, exhibit, found) for exhibit in exhibits)
+
+
+def _shown(root: Path, exhibit: Exhibit, found: Mapping[str, str]) -> Shown:
+    text = found.get(exhibit.name, "")
+    said = COMMIT.search(text)
+    if said is None or not knows(root, said["hash"]):
+        return Shown(name=exhibit.name, commit=None)
+    return Shown(
+        name=exhibit.name,
+        commit=said["hash"],
+        with_changes=said["changes"] is not None,
+        failed=FAILED in text,
+        changed=_changed(root, said["hash"], exhibit.covers),
+    )
+
+
+def _changed(root: Path, commit: str, covers: tuple[str, ...]) -> tuple[str, ...]:
+    """Files that differ from the commit; the lock only if a package of others does, as a release sets our version."""
+    differing = lines(root, "diff", "--name-only", "--no-renames", commit, "HEAD", "--", *covers)
+    if LOCK in differing and _locked(root, commit) == _locked(root, "HEAD"):
+        return tuple(file for file in differing if file != LOCK)
+    return differing
+
+
+def _locked(root: Path, commit: str) -> list[tuple[str, str]]:
+    """Names and versions of the packages of others."""
+    own = tomllib.loads(git(root, "show", f"HEAD:{PROJECT}"))["project"]["name"]
+    packages = tomllib.loads(git(root, "show", f"{commit}:{LOCK}"))["package"]
+    return sorted((one["name"], one["version"]) for one in packages if one["name"] != own)

@@ -1,0 +1,113 @@
+"""The steps of a release, in a working tree that nobody else changes meanwhile.
+
+1. CHANGELOG.md gets the date, pyproject.toml and uv.lock the version.
+2. Wheel and sdist are built into dist/, and hold every file of the packages that git has.
+3. The images are built, if Docker answers.
+4. Commit and tag. Nothing is pushed.
+
+If a step fails, the three files are as they were before, and there is neither a commit nor a tag.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from release.changelog import FILE, dated
+from release.git import git, lines
+from release.versions import LOCK, PROJECT, Version, set_version
+
+CHANGED: Final = (FILE, PROJECT, LOCK)
+DIST: Final = "dist"
+SAME_BYTES: Final = {"SOURCE_DATE_EPOCH": "1700000000"}
+"""As docker/build.sh has it: the same tree makes the same wheel."""
+
+Say = Callable[[str], None]
+
+
+class StepError(Exception):
+    """A step that did not succeed, and why."""
+
+
+def release(root: Path, version: Version, day: date, say: Say) -> None:
+    """All steps. Raises `StepError`, or `CalledProcessError` of a program that failed."""
+    with _restored(root):
+        path = root / FILE
+        path.write_text(dated(path.read_text(encoding="utf-8"), version, day), encoding="utf-8")
+        set_version(root, version)
+        say(f"{', '.join(CHANGED)}: {version} of {day.isoformat()}")
+        for file in build(root, version):
+            say(f"{file.relative_to(root)}: {file.stat().st_size / 1024:,.0f} KiB")
+        images(root, version, say)
+        git(root, "add", *CHANGED)
+        git(root, "commit", "--quiet", "--message", f"Release {version}")
+    git(root, "tag", "--annotate", version.tag, "--message", f"Muster {version}")
+    say(f"{git(root, 'log', '-1', '--format=%h %s')}, tag {version.tag}")
+
+
+def build(root: Path, version: Version) -> tuple[Path, Path]:
+    """Wheel and sdist in dist/. Raises `StepError` if a file of a package is in one of them not."""
+    folder = root / DIST
+    name = f"muster-{version}"
+    wheel, sdist = folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
+    _run([_tool("uv"), "build", "--quiet", "--wheel", "--sdist", "--out-dir", str(folder)], root)
+    packages = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    wanted = lines(root, "ls-files", "--", *packages["wheel"]["packages"])
+    with zipfile.ZipFile(wheel) as archive:
+        complete(wheel, archive.namelist(), wanted)
+    with tarfile.open(sdist) as archive_of_source:
+        complete(sdist, archive_of_source.getnames(), [f"{name}/{file}" for file in wanted])
+    return wheel, sdist
+
+
+def complete(archive: Path, held: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raises `StepError` if an archive lacks a file."""
+    if missing := sorted(set(wanted) - set(held)):
+        raise StepError(f"{archive.name} lacks {', '.join(missing)}")
+
+
+def images(root: Path, version: Version, say: Say) -> None:
+    """`muster:VERSION` and `muster-stack:VERSION`; skipped, which is said, if Docker does not answer."""
+    if not docker_answers():
+        say("images: skipped, Docker does not answer")
+        return
+    names = {"MUSTER_IMAGE": f"muster:{version}", "MUSTER_STACK_IMAGE": f"muster-stack:{version}"}
+    _run(["docker/build.sh"], root, PYTHON=sys.executable, **names)
+    say(f"images: {', '.join(names.values())}")
+
+
+def docker_answers() -> bool:
+    """Whether there is a daemon."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@contextmanager
+def _restored(root: Path) -> Iterator[None]:
+    """If something fails, the changed files are as they were."""
+    before = {file: (root / file).read_bytes() for file in CHANGED}
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
+            (root / file).write_bytes(content)
+        git(root, "reset", "--quiet", "--", *CHANGED)
+        raise
+
+
+def _tool(name: str) -> str:
+    """A program beside this Python."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _run(command: Sequence[str], root: Path, **environment: str) -> None:
+    subprocess.run(command, cwd=root, env={**os.environ, **SAME_BYTES, **environment}, check=True)

@@ -1,0 +1,43 @@
+"""A small project in a repository of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from release.git import git
+
+FILES = {
+    "CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n### Added\n- A thing.\n",
+    "pyproject.toml": (
+        '[build-system]\nrequires = ["hatchling"]\n\n[project]\nname = "muster"\nversion = "0.1.0"\n\n'
+        '[tool.other]\nversion = "0.1.0"\n'
+    ),
+    "uv.lock": '[[package]]\nname = "lib"\nversion = "0.1.0"\n\n[[package]]\nname = "muster"\nversion = "0.1.0"\n',
+    "core/a.py": "A = 1\n",
+    "core/side/b.py": "B = 1\n",
+    "shell/c.py": "C = 1\n",
+    "docs/evidence.md": "# Evidence\n",
+}
+
+
+def commit(root: Path, **changed: str) -> str:
+    """Write files (`core__a` is core/a.py) and commit everything; the hash, 7 digits."""
+    for name, text in changed.items():
+        (root / f"{name.replace('__', '/')}.py").write_text(text)
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "A change")
+    return git(root, "rev-parse", "--short=7", "HEAD")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Its folder; everything is committed, on main."""
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git(tmp_path, "init", "--quiet", "--initial-branch", "main")
+    for name, value in (("user.name", "Someone"), ("user.email", "someone@example.com"), ("commit.gpgsign", "false")):
+        git(tmp_path, "config", name, value)
+    commit(tmp_path)
+    return tmp_path

@@ -1,0 +1,70 @@
+"""Evidence is outdated once a file that it covers differs from the commit that it is of."""
+
+from pathlib import Path
+
+import pytest
+
+from release.evidence import shown
+from release.git import git
+from tests.prove.exhibits import Exhibit, Section
+from tests.unit.release.conftest import commit
+
+COVERS = ("core", ":!core/side", "uv.lock")
+
+
+def exhibit(*covers: str) -> Exhibit:
+    return Exhibit(name="one", title="One", covers=covers or COVERS, run=lambda *_: Section(summary=""))
+
+
+def written(root: Path, commit_: str, more: str = "") -> None:
+    text = (
+        f"<!-- exhibit one -->\n**Held.** 2026-11-28, 1 min, commit {commit_}, on 2 cores.\n{more}<!-- end of one -->\n"
+    )
+    (root / "docs" / "evidence.md").write_text(text)
+
+
+def changed(root: Path) -> tuple[str, ...]:
+    [found] = shown(root, [exhibit()])
+    assert found.commit is not None
+    return found.changed
+
+
+def test_a_change_of_what_it_covers_outdates_it_and_no_other_change_does(project: Path) -> None:
+    written(project, git(project, "rev-parse", "--short=7", "HEAD"))
+    commit(project, shell__c="C = 2\n", core__side__b="B = 2\n")
+    assert changed(project) == ()
+    commit(project, core__a="A = 2\n")
+    assert changed(project) == ("core/a.py",)
+    commit(project, core__a="A = 1\n")  # as it was
+    assert changed(project) == ()
+
+
+def test_a_file_that_went_elsewhere_is_a_change(project: Path) -> None:
+    written(project, git(project, "rev-parse", "--short=7", "HEAD"))
+    git(project, "mv", "core/a.py", "shell/a.py")
+    commit(project)
+    assert changed(project) == ("core/a.py",)
+
+
+@pytest.mark.parametrize(("package", "outdated"), [("muster", ()), ("lib", ("uv.lock",))])
+def test_the_lock_is_a_change_where_a_package_of_others_is_another(
+    project: Path, package: str, outdated: tuple[str, ...]
+) -> None:
+    written(project, git(project, "rev-parse", "--short=7", "HEAD"))
+    lock = project / "uv.lock"
+    lock.write_text(lock.read_text().replace(f'"{package}"\nversion = "0.1.0"', f'"{package}"\nversion = "0.2.0"'))
+    commit(project)
+    assert changed(project) == outdated
+
+
+def test_the_page_says_what_failed_and_what_ran_with_changes(project: Path) -> None:
+    head = git(project, "rev-parse", "--short=7", "HEAD")
+    written(project, f"{head} with changes, 12 behind", "- **failed:** it broke\n")
+    [found] = shown(project, [exhibit()])
+    assert (found.commit, found.with_changes, found.failed) == (head, True, True)
+
+
+def test_an_unknown_commit_and_a_missing_section_are_no_evidence(project: Path) -> None:
+    assert [found.commit for found in shown(project, [exhibit()])] == [None]
+    written(project, "abcdef0")
+    assert [found.commit for found in shown(project, [exhibit()])] == [None]

@@ -1,0 +1,148 @@
+"""The steps of a release in a small project, without building anything."""
+
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from release import __main__ as command
+from release import steps
+from release.git import git, lines
+from release.steps import StepError, complete, release
+from release.versions import Version, project_version, set_version
+
+DAY = date(2026, 11, 28)
+VERSION = Version(0, 2, 0)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(steps, "build", lambda root, _version: (root / "uv.lock", root / "pyproject.toml"))
+    monkeypatch.setattr(steps, "docker_answers", lambda: False)
+    return []
+
+
+def test_a_release_dates_the_changelog_sets_the_version_commits_and_tags(project: Path, said: list[str]) -> None:
+    release(project, VERSION, DAY, said.append)
+    assert "## [Unreleased]\n\n## [0.2.0] - 2026-11-28\n" in (project / "CHANGELOG.md").read_text()
+    assert project_version(project) == VERSION
+    assert 'name = "muster"\nversion = "0.2.0"' in (project / "uv.lock").read_text()
+    assert git(project, "log", "-1", "--format=%s %D") == "Release 0.2.0 HEAD -> main, tag: v0.2.0"
+    assert lines(project, "show", "--name-only", "--format=") == ("CHANGELOG.md", "pyproject.toml", "uv.lock")
+    assert lines(project, "status", "--porcelain") == ()
+    assert "images: skipped, Docker does not answer" in said
+
+
+def test_a_step_that_fails_leaves_neither_changes_nor_a_tag(
+    project: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StepError("the wheel lacks core/a.py")
+
+    monkeypatch.setattr(steps, "build", fail)
+    with pytest.raises(StepError):
+        release(project, VERSION, DAY, said.append)
+    assert lines(project, "status", "--porcelain") == ()
+    assert (lines(project, "tag"), len(lines(project, "log", "--format=%h"))) == ((), 1)
+
+
+def test_images_carry_the_version(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = project / "docker" / "build.sh"
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\necho "$MUSTER_IMAGE $MUSTER_STACK_IMAGE $PYTHON" > built\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(steps, "docker_answers", lambda: True)
+    said: list[str] = []
+    steps.images(project, VERSION, said.append)
+    assert (project / "built").read_text() == f"muster:0.2.0 muster-stack:0.2.0 {sys.executable}\n"
+    assert said == ["images: muster:0.2.0, muster-stack:0.2.0"]
+
+
+def test_the_version_of_others_is_left_alone(project: Path) -> None:
+    set_version(project, VERSION)
+    assert (project / "pyproject.toml").read_text().endswith('[tool.other]\nversion = "0.1.0"\n')
+    assert (project / "uv.lock").read_text().startswith('[[package]]\nname = "lib"\nversion = "0.1.0"\n')
+
+
+def test_a_file_without_a_place_for_the_version_is_named(project: Path) -> None:
+    (project / "uv.lock").write_text("")
+    with pytest.raises(ValueError, match=r"uv\.lock has 0 places"):
+        set_version(project, VERSION)
+
+
+def test_an_archive_that_lacks_a_file_is_named_with_it() -> None:
+    complete(Path("a.whl"), ["m/a.py", "m/b.avsc", "more"], ["m/a.py", "m/b.avsc"])
+    with pytest.raises(StepError, match=r"a\.whl lacks m/b\.avsc, m/c\.json"):
+        complete(Path("a.whl"), ["m/a.py"], ["m/a.py", "m/c.json", "m/b.avsc"])
+
+
+@pytest.fixture
+def run(
+    project: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> "Runner":
+    del said
+    monkeypatch.setattr(command, "ROOT", project)
+    monkeypatch.setattr(command, "EXHIBITS", ())
+    return Runner(capsys)
+
+
+class Runner:
+    """The command, and what it prints."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        code = command.main(list(arguments))
+        return code, "".join(self._capsys.readouterr())
+
+
+def test_the_command_makes_a_release_and_says_that_nothing_is_pushed(project: Path, run: Runner) -> None:
+    code, printed = run("0.2.0")
+    assert (code, lines(project, "tag")) == (0, ("v0.2.0",))
+    assert "git push origin main v0.2.0" in printed
+
+
+def test_the_command_refuses_and_changes_nothing(project: Path, run: Runner) -> None:
+    (project / "core" / "a.py").write_text("A = 2\n")
+    git(project, "switch", "--quiet", "--create", "mine")
+    code, printed = run("0.2.0")
+    assert (code, lines(project, "tag")) == (1, ())
+    assert "Refused, for 2 reason(s):\n- this is on the branch mine\n  -> merge it" in printed
+    assert project_version(project) == Version(0, 1, 0)
+
+
+def test_a_dry_run_shows_the_release_and_makes_none(project: Path, run: Runner) -> None:
+    code, printed = run("0.2.0", "--dry-run")
+    assert (code, lines(project, "tag"), project_version(project)) == (0, (), Version(0, 1, 0))
+    assert "Release 0.2.0, tag v0.2.0" in printed
+    assert '+version = "0.2.0"' in printed
+
+
+def test_a_dry_run_of_what_would_be_refused_goes_on_and_fails(project: Path, run: Runner) -> None:
+    git(project, "switch", "--quiet", "--create", "mine")
+    code, printed = run("0.2.0", "--dry-run")
+    assert code == 1
+    assert "Would be refused, for 1 reason(s):" in printed
+    assert "Release 0.2.0, tag v0.2.0" in printed
+
+
+def test_a_dry_run_ends_where_the_steps_cannot_be_taken(run: Runner) -> None:
+    code, printed = run("0.1.0", "--dry-run")
+    assert code == 1
+    assert "0.1.0 is not newer than 0.1.0" in printed
+    assert "Release 0.1.0" not in printed
+
+
+def test_a_program_that_fails_is_said_and_nothing_is_tagged(
+    project: Path, run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise subprocess.CalledProcessError(2, ["uv", "build"], stderr="no space left")
+
+    monkeypatch.setattr(steps, "build", fail)
+    code, printed = run("0.2.0")
+    assert (code, lines(project, "tag")) == (1, ())
+    assert "no space left" in printed
