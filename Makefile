@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak release bench workflow images compose-up compose-demo compose-down
+.PHONY: help setup hooks up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak release bench workflow images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,9 @@ $(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml
 	$(BIN)/python -m connectors.sources.warm
 	@touch $@
 
+hooks: $(STAMP)  ## run make lint before each commit, and make types before each push
+	$(BIN)/pre-commit install
+
 up: $(STAMP)  ## start the embedded stack
 	$(BIN)/muster up
 
@@ -51,10 +54,11 @@ status: $(STAMP)  ## what runs
 demo: $(STAMP)  ## two imports, their receipts, rejects, versions and an export
 	$(BIN)/python -m orchestration.entrypoints.demo
 
-lint: $(STAMP)  ## ruff, formatting, import contracts (the workflow's linter runs with the tests)
+lint: $(STAMP)  ## ruff, formatting, import contracts, uv.lock (the workflow's linter runs with the tests)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/uv lock --check --quiet
 
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
