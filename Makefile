@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup hooks up down status demo lint types test test-unit test-faults test-rotation test-containers test-container-faults hunt prove soak release bench workflow images compose-up compose-demo compose-down
+.PHONY: help setup hooks up down status demo lint types test test-faults test-rotation test-containers test-container-faults hunt prove soak release bench workflow images compose-up compose-demo compose-down
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -72,9 +72,6 @@ test-faults: $(STAMP)  ## kills, outages and sweeps at length, with production t
 
 test-rotation: $(STAMP)  ## a slice of test-faults in five minutes, another one with every change
 	$(BIN)/python -m tests.rotation
-
-test-unit: $(STAMP)  ## unit and property tests, without a broker (those of the lake start an S3 server)
-	$(BIN)/pytest -m "not containers" tests/unit tests/property
 
 test-containers: $(STAMP) images  ## tests that need Docker, PostgreSQL or Spark, and a slice of test-container-faults
 	$(BIN)/uv sync --frozen --all-extras --inexact --group spark --python $(BIN)/python
