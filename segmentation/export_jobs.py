@@ -24,4 +24,3 @@ EXPORT_LIFE_CYCLE: Final[LifeCycle[ExportState]] = LifeCycle(
 
 EXPORT_STATES: Final = EXPORT_LIFE_CYCLE.states
 ENDED: Final = EXPORT_LIFE_CYCLE.final
-STOPPABLE: Final = EXPORT_LIFE_CYCLE.cancellable

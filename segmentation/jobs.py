@@ -28,4 +28,3 @@ JOB_LIFE_CYCLE: Final[LifeCycle[JobState]] = LifeCycle(
 
 STATES: Final = JOB_LIFE_CYCLE.states
 FINAL: Final = JOB_LIFE_CYCLE.final
-CANCELLABLE: Final = JOB_LIFE_CYCLE.cancellable

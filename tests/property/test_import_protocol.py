@@ -35,7 +35,7 @@ from schemas.messages import (
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from segmentation.completion import Broken, Complete, completion
-from segmentation.jobs import CANCELLABLE, FINAL, JOB_LIFE_CYCLE
+from segmentation.jobs import FINAL, JOB_LIFE_CYCLE
 from segmentation.life_cycle import Change
 from segmentation.progress import Drop, GroupKey, Keep, Merge, Progress, Report, step
 from segmentation.versions import (
@@ -224,9 +224,9 @@ class ImportProtocol(RuleBasedStateMachine):
         self.losses += 1
 
     @rule(data=st.data())
-    @precondition(lambda self: self.cancels < 2 and any(j.state in CANCELLABLE for j in self.jobs))
+    @precondition(lambda self: self.cancels < 2 and any(j.state in JOB_LIFE_CYCLE.cancellable for j in self.jobs))
     def cancel(self, data: st.DataObject) -> None:
-        job = data.draw(st.sampled_from([j for j in self.jobs if j.state in CANCELLABLE]))
+        job = data.draw(st.sampled_from([j for j in self.jobs if j.state in JOB_LIFE_CYCLE.cancellable]))
         assert job.move("CANCELLED")
         self.cancels += 1
         for p, log in enumerate(self.logs):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.messages import JobState
-from segmentation.jobs import CANCELLABLE, FINAL, JOB_LIFE_CYCLE
+from segmentation.jobs import FINAL, JOB_LIFE_CYCLE
 from segmentation.life_cycle import Change
 
 STATES: tuple[JobState, ...] = (
@@ -40,7 +40,7 @@ def test_a_final_state_is_never_left() -> None:
 
 def test_nobody_cancels_a_job_that_is_publishing() -> None:
     assert JOB_LIFE_CYCLE.change("PUBLISHING", "CANCELLED") is Change.REFUSED
-    assert {"REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"} == CANCELLABLE
+    assert {"REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING"} == JOB_LIFE_CYCLE.cancellable
 
 
 @pytest.mark.parametrize(
