@@ -1,4 +1,4 @@
-"""How actions get into the audit trail: those of people (`orchestration.cli.audited`) and those nobody asked for."""
+"""How actions get into the audit trail: those of people (`cli.audit_trail`) and those nobody asked for."""
 
 import logging
 from collections.abc import Mapping

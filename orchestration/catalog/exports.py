@@ -143,7 +143,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
     @staticmethod
     def _unknown(job_id: JobId) -> UserError:
         return UserError(
-            "UNKNOWN_EXPORT", f"there is no export {job_id}; `muster exports list` shows them", export=job_id
+            "UNKNOWN_EXPORT", f"there is no export {job_id}; `muster jobs list --kind export` shows them", export=job_id
         )
 
     @staticmethod

@@ -1,46 +1,130 @@
 """`muster audiences`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.catalog.references import ref_of
 from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, print_pairs, print_table
+from orchestration.cli.commands import Done, Group, command, show_done
+from orchestration.cli.console import print_pairs, print_table, say
+from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import age, number
-from orchestration.cli.notification_commands import (
-    Emails,
-    Nobody,
-    Webhooks,
-    change_recipients,
-)
-from orchestration.cli.options import command, group, with_import_settings
-from orchestration.cli.session import SESSION, catalog_context, lake_context, settings
+from orchestration.cli.options import with_import_settings
+from orchestration.cli.session import catalog_context, lake_context, settings
+from orchestration.platform.clock import now_ms
+from schemas.ids import tenant_name
+from schemas.import_targets import kind_of_target
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
     from orchestration.context import Context
+    from orchestration.notifications.recipients import Recipient
     from schemas.columns import Column
     from schemas.import_spec import ImportSpec
     from segmentation.versions import TableAddress, VersionInfo
 
-audiences = group(
-    "audiences",
-    "Audiences and their versions.",
-    "muster audiences list",
-    "muster audiences versions vip",
-    "muster audiences rollback vip --to 3",
+with deferred(__name__):
+    from orchestration.kinds import wiring
+    from orchestration.operations import audiences as operations
+    from orchestration.operations import notifying
+
+TOP = Group("")
+audiences = Group(
+    "audiences", "muster audiences list", "muster audiences versions vip", "muster audiences rollback vip --to 3"
 )
+TOP.add_typer(audiences)
 KeepVersions = Annotated[
     int | None, typer.Option("--keep-versions", metavar="N", help="Versions kept whatever their age [10].")
 ]
 KeepDays = Annotated[int | None, typer.Option("--keep-days", metavar="DAYS", help="Age up to which all are kept [30].")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the group."""
-    app.add_typer(audiences)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceView:
+    """An audience with its current version, who is told of it, and where its table is if that was asked for."""
+
+    audience: "Audience"
+    told: "Sequence[Recipient]"
+    current: "VersionInfo | None" = None
+    address: "TableAddress | None" = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        table = {} if self.address is None else {"table": self.address.as_record()}
+        told = {"told": notifying.recipients_record(self.told)}
+        return {**operations.audience_record(self.audience, self.current), **table, **told}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityView:
+    """How files of events or profiles of a tenant are read; columns that are not known are kept as the file has them.
+
+    `name` is the reserved one.
+    """
+
+    tenant: str
+    name: str
+    spec: "ImportSpec"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"tenant": self.tenant, "audience": self.name, "spec": self.spec.as_record()}
+
+
+def _view_of(context: "Context", audience: "Audience") -> AudienceView:
+    return AudienceView(audience=audience, told=context.recipients.told(audience.tenant, audience.audience_id))
+
+
+def _show_view(view: AudienceView | ActivityView) -> None:
+    print_pairs(_activity_pairs(view) if isinstance(view, ActivityView) else _audience_pairs(view))
+
+
+def _audience_pairs(view: AudienceView) -> list[tuple[str, object]]:
+    audience, spec = view.audience, view.audience.spec
+    shrink = "any" if spec.max_shrink_percent is None else f"at most {spec.max_shrink_percent:g} %"
+    pairs: list[tuple[str, object]] = [("audience", f"{audience.tenant}/{audience.name}")]
+    if view.current is not None:
+        pairs.append(("current", f"version {view.current.version}, {number(view.current.members)} members"))
+    if view.address is not None:
+        pairs.append(("table", f"{view.address.name} at {view.address.location}"))
+    return [
+        *pairs,
+        ("mode", spec.mode),
+        ("id column", spec.id_column),
+        ("columns", _columns(spec.columns)),
+        *([("may drop", ", ".join(spec.drop_columns))] if spec.drop_columns else []),
+        *([("may retype", ", ".join(spec.retype_columns))] if spec.retype_columns else []),
+        *_reading_pairs(spec),
+        ("shrinking", shrink),
+        ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),
+        ("told", ", ".join(r.shown for r in view.told) or "nobody"),
+    ]
+
+
+def _activity_pairs(view: ActivityView) -> list[tuple[str, object]]:
+    return [
+        (view.spec.kind, f"of {view.tenant}"),
+        ("id column", view.spec.id_column),
+        ("columns", _columns(view.spec.columns)),
+        ("known types", _columns(view.spec.known_columns)),
+        *_reading_pairs(view.spec),
+    ]
+
+
+def _reading_pairs(spec: "ImportSpec") -> list[tuple[str, object]]:
+    return [
+        ("format", spec.format or "by the name of the file"),
+        ("time zone", spec.timezone or "none: times need an offset"),
+        ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
+        ("empty file", "accepted" if spec.allow_empty else "refused"),
+    ]
+
+
+def _columns(columns: "Sequence[Column]") -> str:
+    return ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in columns) or "none"
 
 
 @command(
@@ -48,6 +132,8 @@ def add_to(app: typer.Typer) -> None:
     "create",
     "muster audiences create vip --id-column email --column age:long=Age",
     "muster audiences create daily --max-reject-share 0.01 --keep-versions 30",
+    effect="changes",
+    show=_show_view,
 )
 @with_import_settings
 def create(
@@ -57,18 +143,13 @@ def create(
     changes: dict[str, Any],
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
-    json: options.Json = False,
-) -> None:
+) -> AudienceView:
     """Create an audience.
 
     An import into an unknown name does the same once its version is published.
     """
-    del json
-    from orchestration.operations import audiences as operations
-
     context = catalog_context()
-    made = operations.create(context, tenant, name, changes, _retention(keep_versions, keep_days))
-    _print_audience(context, made, None)
+    return _view_of(context, operations.create(context, tenant, name, changes, _retention(keep_versions, keep_days)))
 
 
 @command(
@@ -78,6 +159,8 @@ def create(
     "muster audiences configure vip --column age:long --column city",
     "muster audiences configure vip --drop-column city",
     "muster audiences configure _profiles --column age:double",
+    effect="changes",
+    show=_show_view,
 )
 @with_import_settings
 def configure(
@@ -87,122 +170,52 @@ def configure(
     changes: dict[str, Any],
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
-    notify_email: Emails = None,
-    notify_webhook: Webhooks = None,
-    notify_nobody: Nobody = False,
-    json: options.Json = False,
-) -> None:
+    notify_email: options.Emails = None,
+    notify_webhook: options.Webhooks = None,
+    notify_nobody: options.Nobody = False,
+) -> AudienceView | ActivityView:
     """Change the settings of an audience.
 
     How its files are imported, which versions are kept, who is told. What is not said stays; --column and
     --notify-* replace all of their kind. Running jobs keep what they have. _events and _profiles are those of
     the tenant: a --column is then added.
     """
-    del json
-    from orchestration.operations.notifying import check_recipients
-    from schemas.import_targets import kind_of_target
-
-    check_recipients(settings(), notify_email or (), notify_webhook or ())
-    from orchestration.operations import audiences as operations
-
+    notifying.check_recipients(settings(), notify_email or (), notify_webhook or ())
     context = catalog_context() if operations.COLUMN_KEYS.isdisjoint(changes) else lake_context()
     if (kind := kind_of_target(name)) != "audience":
         if keep_versions or keep_days or notify_email or notify_webhook or notify_nobody:
             raise typer.BadParameter(f"{name} has import settings alone: neither versions nor recipients of its own")
-        _print_activity(tenant, name, operations.configure_activity(context, tenant, kind, changes))
-        return
+        spec = operations.configure_activity(context, tenant, kind, changes)
+        return ActivityView(tenant=tenant, name=name, spec=spec)
     changed = operations.configure(context, tenant, name, changes, _retention(keep_versions, keep_days))
-    change_recipients(context, changed, notify_email, notify_webhook, nobody=notify_nobody)
-    _print_audience(context, changed, None)
-
-
-@command(audiences, "list", "muster audiences list", "muster audiences list --tenant acme --json")
-def list_(
-    *,
-    tenant: Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this one.")] = None,
-    json: options.Json = False,
-) -> None:
-    """List audiences with their current version."""
-    del json
-    from orchestration.catalog.references import ref_of
-    from orchestration.operations.audiences import audience_record
-    from orchestration.platform.clock import now_ms
-    from schemas.ids import tenant_name
-
-    context = lake_context()
-    found = context.audiences.all(None if tenant is None else tenant_name(tenant))
-    current = {a.audience_id: context.versions.current(ref_of(a)) for a in found}
-    if SESSION.json:
-        print_json([audience_record(a, current[a.audience_id]) for a in found])
-        return
-    now = now_ms()
-    print_table(
-        ("AUDIENCE", "VERSION", "MEMBERS", "PUBLISHED"),
-        [(f"{a.tenant}/{a.name}", *_version_cells(current[a.audience_id], now)) for a in found],
-        right=("VERSION", "MEMBERS", "PUBLISHED"),
+    notifying.set_recipients(
+        context,
+        changed.tenant,
+        changed.audience_id,
+        emails=notify_email or (),
+        webhooks=notify_webhook or (),
+        nobody=notify_nobody,
     )
-
-
-@command(audiences, "show", "muster audiences show vip")
-def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
-    """Show an audience: version and settings."""
-    del json
-    from orchestration.catalog.references import ref_of
-    from orchestration.kinds.wiring import specs
-    from orchestration.operations.audiences import activity_settings, find
-    from schemas.import_targets import kind_of_target
-
-    if (kind := kind_of_target(name)) != "audience":
-        _print_activity(tenant, name, activity_settings(catalog_context(), tenant, kind))
-        return
-    context = lake_context()
-    audience = find(context, tenant, name)
-    ref = ref_of(audience)
-    audience = replace(audience, spec=specs(context).present(audience))
-    _print_audience(context, audience, context.versions.current(ref), context.versions.address(ref))
-
-
-@command(audiences, "rename", "muster audiences rename vip very-important")
-def rename(
-    *,
-    name: options.AudienceArgument,
-    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
-    tenant: options.Tenant = "default",
-) -> None:
-    """Give an audience another name.
-
-    Versions and history stay.
-    """
-    from orchestration.operations import audiences as operations
-
-    context = lake_context()
-    renamed = operations.rename(context, operations.find(context, tenant, name), new_name)
-    print_line(f"audience {tenant}/{name} is now {tenant}/{renamed.name}")
-
-
-@command(audiences, "delete", "muster audiences delete vip --yes")
-def delete(
-    *,
-    name: options.AudienceArgument,
-    tenant: options.Tenant = "default",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Delete an audience with all its versions.
-
-    For good. Jobs and receipts stay.
-    """
-    from orchestration.operations import audiences as operations
-
-    context = lake_context()
-    audience = operations.find(context, tenant, name)
-    if not yes:
-        typer.confirm(f"Delete audience {tenant}/{name} with all its versions?", abort=True, err=True)
-    operations.delete(context, audience)
-    print_line(f"audience {tenant}/{name} is deleted")
+    for hint in notifying.hints(context, context.recipients.of(changed.tenant, changed.audience_id)):
+        say(hint)
+    return _view_of(context, changed)
 
 
 def _retention(versions: int | None, days: int | None) -> dict[str, int]:
     return {name: value for name, value in (("versions", versions), ("days", days)) if value is not None}
+
+
+Found = Sequence[tuple["Audience", "VersionInfo | None"]]
+"""Audiences with their current versions."""
+
+
+def _show_list(found: Found) -> None:
+    now = now_ms()
+    print_table(
+        ("AUDIENCE", "VERSION", "MEMBERS", "PUBLISHED"),
+        [(f"{audience.tenant}/{audience.name}", *_version_cells(current, now)) for audience, current in found],
+        right=("VERSION", "MEMBERS", "PUBLISHED"),
+    )
 
 
 def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]:
@@ -211,62 +224,70 @@ def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]
     return f"v{info.version}", number(info.members), age(int(info.published_at.timestamp() * 1000), now) + " ago"
 
 
-def _print_audience(
-    context: "Context",
-    audience: "Audience",
-    current: "VersionInfo | None",
-    address: "TableAddress | None" = None,
-) -> None:
-    from orchestration.operations.audiences import audience_record
-    from orchestration.operations.notifying import recipients_record
-
-    told = context.recipients.told(audience.tenant, audience.audience_id)
-    if SESSION.json:
-        table = {} if address is None else {"table": address.as_record()}
-        print_json({**audience_record(audience, current), **table, "told": recipients_record(told)})
-        return
-    spec = audience.spec
-    shrink = "any" if spec.max_shrink_percent is None else f"at most {spec.max_shrink_percent:g} %"
-    pairs: list[tuple[str, object]] = [("audience", f"{audience.tenant}/{audience.name}")]
-    if current is not None:
-        pairs.append(("current", f"version {current.version}, {number(current.members)} members"))
-    if address is not None:
-        pairs.append(("table", f"{address.name} at {address.location}"))
-    pairs += [
-        ("mode", spec.mode),
-        ("id column", spec.id_column),
-        ("columns", _columns(spec.columns)),
-        *([("may drop", ", ".join(spec.drop_columns))] if spec.drop_columns else []),
-        *([("may retype", ", ".join(spec.retype_columns))] if spec.retype_columns else []),
-        ("format", spec.format or "by the name of the file"),
-        ("time zone", spec.timezone or "none: times need an offset"),
-        ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
-        ("empty file", "accepted" if spec.allow_empty else "refused"),
-        ("shrinking", shrink),
-        ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),
-        ("told", ", ".join(r.shown for r in told) or "nobody"),
-    ]
-    print_pairs(pairs)
+@command(
+    audiences,
+    "list",
+    "muster audiences list",
+    "muster audiences list --tenant acme --json",
+    effect="reads",
+    show=_show_list,
+    record=lambda found: [operations.audience_record(audience, current) for audience, current in found],
+)
+def list_(
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this one.")] = None,
+) -> Found:
+    """List audiences with their current version."""
+    context = lake_context()
+    found = context.audiences.all(None if tenant is None else tenant_name(tenant))
+    return [(audience, context.versions.current(ref_of(audience))) for audience in found]
 
 
-def _print_activity(tenant: str, name: str, spec: "ImportSpec") -> None:
-    """How files of events or profiles are read; columns that are not known are kept as the file has them."""
-    if SESSION.json:
-        print_json({"tenant": tenant, "audience": name, "spec": spec.as_record()})
-        return
-    print_pairs(
-        [
-            (spec.kind, f"of {tenant}"),
-            ("id column", spec.id_column),
-            ("columns", _columns(spec.columns)),
-            ("known types", _columns(spec.known_columns)),
-            ("format", spec.format or "by the name of the file"),
-            ("time zone", spec.timezone or "none: times need an offset"),
-            ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
-            ("empty file", "accepted" if spec.allow_empty else "refused"),
-        ]
-    )
+@command(audiences, "show", "muster audiences show vip", effect="reads", show=_show_view)
+def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> AudienceView | ActivityView:
+    """Show an audience: version and settings."""
+    if (kind := kind_of_target(name)) != "audience":
+        spec = operations.activity_settings(catalog_context(), tenant, kind)
+        return ActivityView(tenant=tenant, name=name, spec=spec)
+    context = lake_context()
+    audience = operations.find(context, tenant, name)
+    view = _view_of(context, replace(audience, spec=wiring.specs(context).present(audience)))
+    ref = ref_of(audience)
+    return replace(view, current=context.versions.current(ref), address=context.versions.address(ref))
 
 
-def _columns(columns: "Sequence[Column]") -> str:
-    return ", ".join(f"{c.name}:{c.type}" + (f"={c.source}" if c.source else "") for c in columns) or "none"
+@command(
+    audiences, "rename", "muster audiences rename vip very-important", effect="changes", show=show_done, record=None
+)
+def rename(
+    *,
+    name: options.AudienceArgument,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
+    tenant: options.Tenant = "default",
+) -> Done:
+    """Give an audience another name.
+
+    Versions and history stay.
+    """
+    context = lake_context()
+    renamed = operations.rename(context, operations.find(context, tenant, name), new_name)
+    return Done(text=f"audience {tenant}/{name} is now {tenant}/{renamed.name}")
+
+
+@command(audiences, "delete", "muster audiences delete vip --yes", effect="changes", show=show_done, record=None)
+def delete(
+    *,
+    name: options.AudienceArgument,
+    tenant: options.Tenant = "default",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> Done:
+    """Delete an audience with all its versions.
+
+    For good. Jobs and receipts stay.
+    """
+    context = lake_context()
+    audience = operations.find(context, tenant, name)
+    if not yes:
+        typer.confirm(f"Delete audience {tenant}/{name} with all its versions?", abort=True, err=True)
+    operations.delete(context, audience)
+    return Done(text=f"audience {tenant}/{name} is deleted")

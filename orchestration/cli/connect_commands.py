@@ -1,60 +1,52 @@
 """`muster connect`."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, say
-from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, settings
+from orchestration.cli.commands import Group, Json, command
+from orchestration.cli.console import print_line, say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.session import settings
 
+if TYPE_CHECKING:
+    from orchestration.operations.connecting import Addresses
+
+with deferred(__name__):
+    from orchestration.operations import connecting
+
+TOP = Group("")
 KEYS_FILE: Final = "muster.keys"
+_HINT: Final = (
+    f"`muster connect --write {KEYS_FILE}` writes the keys; --shell, --duckdb, --boto3, --aws, --kafka show snippets."
+)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    command(app, "connect", "muster connect", "muster connect --write muster.keys", "muster connect --duckdb")(connect)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where a deployment is; or a `snippet`, in the form that was asked for."""
+
+    addresses: "Addresses | None" = None
+    snippet: str = ""
+    hint: str = ""
+
+    def as_record(self) -> Any:
+        """Plain JSON data; of addresses."""
+        return None if self.addresses is None else self.addresses.as_record()
 
 
-def connect(
-    *,
-    shell: Annotated[bool, typer.Option("--shell", help="Lines for a shell.")] = False,
-    duckdb: Annotated[bool, typer.Option("--duckdb", help="A secret for DuckDB.")] = False,
-    boto3: Annotated[bool, typer.Option("--boto3", help="A client for Python.")] = False,
-    aws: Annotated[bool, typer.Option("--aws", help="A command of the AWS CLI.")] = False,
-    kafka: Annotated[bool, typer.Option("--kafka", help="A producer of events for Python.")] = False,
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Write the keys into a file that only you may read.")
-    ] = None,
-    json: options.Json = False,
-) -> None:
-    """Show where the deployment is, and how programs connect to it.
+def _show(found: Connection) -> None:
+    sys.stdout.write(found.snippet)  # no line is folded: it is pasted elsewhere
+    if found.addresses is not None:
+        _show_addresses(found.addresses)
+    if found.hint:
+        say(found.hint)
 
-    Addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables, which the
-    file of --write sets.
-    """
-    del json
-    from orchestration.operations.connecting import addresses, snippet, write_keys
 
-    given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
-    chosen = [name for name, wanted in given.items() if wanted]
-    if len(chosen) > 1 or (chosen and SESSION.json):
-        raise typer.BadParameter("choose one form: --json, --shell, --duckdb, --boto3, --aws or --kafka")
-    loaded = settings()
-    if write is not None:
-        write_keys(loaded, write)
-        say(f"The keys are in {write}.")
-    keys_file = str(write or KEYS_FILE)
-    if chosen:
-        sys.stdout.write(snippet(loaded, chosen[0], keys_file))  # no line is folded: it is pasted elsewhere
-        return
-    found = addresses(loaded)
-    if SESSION.json:
-        print_json(found.as_record())
-        return
+def _show_addresses(found: "Addresses") -> None:
     logon = f", {found.kafka_protocol} with {found.kafka_mechanism}" if found.kafka_mechanism else ""
     print_line(f"Kafka    {found.kafka}{logon}, topics {', '.join(found.topics)}")
     if found.kafka_credentials:
@@ -65,8 +57,43 @@ def connect(
     print_line(f"catalog  {found.catalog}")
     for part, url in found.metrics.items():
         print_line(f"metrics  {url} ({part})")
-    if write is None and found.s3:
-        say(
-            f"`muster connect --write {KEYS_FILE}` writes the keys; "
-            "--shell, --duckdb, --boto3, --aws, --kafka show snippets."
-        )
+
+
+@command(
+    TOP,
+    "connect",
+    "muster connect",
+    "muster connect --write muster.keys",
+    "muster connect --duckdb",
+    effect="reads",
+    show=_show,
+)
+def connect(
+    *,
+    shell: Annotated[bool, typer.Option("--shell", help="Lines for a shell.")] = False,
+    duckdb: Annotated[bool, typer.Option("--duckdb", help="A secret for DuckDB.")] = False,
+    boto3: Annotated[bool, typer.Option("--boto3", help="A client for Python.")] = False,
+    aws: Annotated[bool, typer.Option("--aws", help="A command of the AWS CLI.")] = False,
+    kafka: Annotated[bool, typer.Option("--kafka", help="A producer of events for Python.")] = False,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Write the keys into a file that only you may read.")
+    ] = None,
+    json: Json = False,
+) -> Connection:
+    """Show where the deployment is, and how programs connect to it.
+
+    Addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables, which the
+    file of --write sets.
+    """
+    given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
+    chosen = [name for name, wanted in given.items() if wanted]
+    if len(chosen) + json > 1:
+        raise typer.BadParameter("choose one form: --json, --shell, --duckdb, --boto3, --aws or --kafka")
+    loaded = settings()
+    if write is not None:
+        connecting.write_keys(loaded, write)
+        say(f"The keys are in {write}.")
+    if chosen:
+        return Connection(snippet=connecting.snippet(loaded, chosen[0], str(write or KEYS_FILE)))
+    found = connecting.addresses(loaded)
+    return Connection(addresses=found, hint=_HINT if write is None and found.s3 else "")

@@ -7,12 +7,16 @@ from functools import cache
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import safe
 from schemas.errors import MusterError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+with deferred(__name__):
+    from rich import console, table, text
 
 PIPE_WIDTH: Final = 200
 """Width where nobody looks: wide enough that tables are not folded for `grep`."""
@@ -31,17 +35,15 @@ def err() -> "Console":
 
 
 def _console(*, stderr: bool) -> "Console":
-    from rich.console import Console
-
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
     # No markup, no emoji codes, no highlighting: names and file contents come from outside.
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
+    return console.Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
 
 
-def say(text: str) -> None:
+def say(message: str) -> None:
     """Tell the person at the terminal something that is not the result."""
-    err().print(text)
+    err().print(message)
 
 
 def print_json(value: Any) -> None:
@@ -53,56 +55,48 @@ def print_json_rows(rows: Iterable[Any]) -> None:
     """As `print_json` of a list, which is never in memory as a whole."""
     start = "["
     for row in rows:
-        text = json.dumps(row, indent=2, ensure_ascii=False, default=str)
-        sys.stdout.write(f"{start}\n" + indent(text, "  "))
+        document = json.dumps(row, indent=2, ensure_ascii=False, default=str)
+        sys.stdout.write(f"{start}\n" + indent(document, "  "))
         start = ","
     sys.stdout.write("[]\n" if start == "[" else "\n]\n")
 
 
-def print_line(text: str, style: str | None = None) -> None:
+def print_line(line: str, style: str | None = None) -> None:
     """One line of the result."""
-    out().print(text, style=style)
+    out().print(line, style=style)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """A table of outside text; columns in `right` are right-aligned. Long cells are folded, never cut."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    grid = table.Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for header in headers:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
+        grid.add_column(header, justify="right" if header in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(safe(cell)) for cell in row))
-    _print_grid(table)
+        grid.add_row(*(text.Text(safe(cell)) for cell in row))
+    _print_grid(grid)
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
     """Names and values, one pair a line."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    grid = table.Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, Text(safe(value)))
-    _print_grid(table)
+        grid.add_row(name, text.Text(safe(value)))
+    _print_grid(grid)
 
 
-def _print_grid(table: "Table") -> None:
+def _print_grid(grid: "Table") -> None:
     """Print a table; in a pipe without the blanks that fill its last column."""
     if out().is_terminal:
-        out().print(table, soft_wrap=False)
+        out().print(grid, soft_wrap=False)
         return
     with out().capture() as captured:
-        out().print(table, soft_wrap=False)
+        out().print(grid, soft_wrap=False)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def show_error(error: MusterError) -> None:
     """An error as `CODE: message`."""
-    from rich.text import Text
-
     message = "\n".join(safe(line) for line in error.message.splitlines())
-    err().print(Text.assemble((error.code, "bold red"), f": {message}"))
+    err().print(text.Text.assemble((error.code, "bold red"), f": {message}"))

@@ -1,69 +1,102 @@
 """`muster deploy synth` and `diff`: the deployment to AWS, as a CloudFormation template."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, print_table, say
+from orchestration.cli.commands import Answer, Done, Group, command, show_done
+from orchestration.cli.console import print_line, print_table
+from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number, safe
-from orchestration.cli.options import command, group
 
 if TYPE_CHECKING:
     from orchestration.deploy.changes import Change
 
+with deferred(__name__):
+    from orchestration.deploy import changes, checks, synthesis
+
+TOP = Group("")
+deploy = Group("deploy", "muster deploy synth prod.toml --out build")
+TOP.add_typer(deploy)
 SettingsArgument = Annotated[
     Path, typer.Argument(metavar="SETTINGS", help="Settings of the deployment, a TOML file (docs/deploy.md).")
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    deploy = group(
-        "deploy",
-        "The deployment to AWS: one CloudFormation template from one settings file.",
-        "muster deploy synth prod.toml --out build",
-    )
-    command(
-        deploy, "synth", "muster deploy synth muster-deploy.toml", "muster deploy synth prod.toml --out build --json"
-    )(synth)
-    command(
-        deploy,
-        "diff",
-        "muster deploy diff prod.toml --template build/muster.template.json",
-        "muster deploy diff prod.toml --deployed",
-    )(diff)
-    app.add_typer(deploy)
-
-
+@command(
+    deploy,
+    "synth",
+    "muster deploy synth muster-deploy.toml",
+    "muster deploy synth prod.toml --out build --json",
+    effect="reads",
+    show=show_done,
+)
 def synth(
     settings: SettingsArgument,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write the template there.")] = Path("build"),
-    json: options.Json = False,
-) -> None:
+) -> Answer[Done]:
     """Write the template of a deployment.
 
     Settings that cannot be are refused, all at once and by their names. Neither
     an account nor Docker nor a network is needed; it takes some ten seconds.
     """
-    from orchestration.deploy.checks import load
-    from orchestration.deploy.synthesis import synthesise, write
-
-    loaded = load(settings)
-    template = synthesise(loaded)
-    path = write(template, out, loaded)
-    if json:
-        print_json({"stack": loaded.name, "template": str(path), "resources": len(template["Resources"])})
-        return
-    print_line(f"{path}: {number(len(template['Resources']))} resources of the stack {loaded.name}")
-    say(
+    loaded = checks.load(settings)
+    template = synthesis.synthesise(loaded)
+    path = synthesis.write(template, out, loaded)
+    resources = len(template["Resources"])
+    next_step = (
         f"Next: aws cloudformation deploy --region {loaded.region} --stack-name {loaded.name} --template-file {path} "
         "--s3-bucket BUCKET --capabilities CAPABILITY_IAM"
     )
+    return Answer(
+        value=Done(
+            record={"stack": loaded.name, "template": str(path), "resources": resources},
+            text=f"{path}: {number(resources)} resources of the stack {loaded.name}",
+        ),
+        notes=[next_step],
+    )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a deployment would change; `buckets_taken`: those that exist and are not of its stack."""
+
+    changes: "Sequence[Change]"
+    buckets_taken: Sequence[str]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"changes": [change.as_record() for change in self.changes], "buckets_taken": self.buckets_taken}
+
+
+def _show_difference(found: Difference) -> None:
+    if not found.changes:
+        print_line("nothing changes")
+    else:
+        print_table(("CHANGE", "TYPE", "NAME", "WHAT"), [_row(change) for change in found.changes])
+    for change in found.changes:
+        if change.warning:
+            print_line(f"CAREFUL {change.name}: {change.warning}")
+    for bucket in found.buckets_taken:
+        print_line(f"CAREFUL {bucket} exists and is not of this stack: name it in buckets.existing, or choose another")
+
+
+def _row(change: "Change") -> tuple[str, str, str, str]:
+    return change.kind, change.type.removeprefix("AWS::"), change.name, safe(" ".join(change.properties))
+
+
+@command(
+    deploy,
+    "diff",
+    "muster deploy diff prod.toml --template build/muster.template.json",
+    "muster deploy diff prod.toml --deployed",
+    effect="reads",
+    show=_show_difference,
+)
 def diff(
     settings: SettingsArgument,
     *,
@@ -73,35 +106,18 @@ def diff(
     deployed: Annotated[
         bool, typer.Option("--deployed", help="Compare with what is deployed; needs credentials of AWS.")
     ] = False,
-    json: options.Json = False,
-) -> None:
+) -> Difference:
     """Say what a deployment would change, and what would lose data.
 
     Without --template and --deployed everything is new.
     """
-    from orchestration.deploy.changes import changes, deployed_template, read_template, taken_buckets
-    from orchestration.deploy.checks import load
-    from orchestration.deploy.synthesis import synthesise
-
     if template is not None and deployed:
         raise typer.BadParameter("give --template or --deployed, not both")
-    loaded = load(settings)
-    before = read_template(template) if template is not None else deployed_template(loaded) if deployed else {}
-    found = changes(before, synthesise(loaded))
-    taken = taken_buckets(loaded, before) if deployed else []
-    if json:
-        print_json({"changes": [change.as_record() for change in found], "buckets_taken": taken})
-        return
-    if not found:
-        print_line("nothing changes")
-    else:
-        print_table(("CHANGE", "TYPE", "NAME", "WHAT"), [_row(change) for change in found])
-    for change in found:
-        if change.warning:
-            print_line(f"CAREFUL {change.name}: {change.warning}")
-    for bucket in taken:
-        print_line(f"CAREFUL {bucket} exists and is not of this stack: name it in buckets.existing, or choose another")
-
-
-def _row(change: "Change") -> tuple[str, str, str, str]:
-    return change.kind, change.type.removeprefix("AWS::"), change.name, safe(" ".join(change.properties))
+    loaded = checks.load(settings)
+    before: dict[str, Any] = {}
+    if template is not None:
+        before = changes.read_template(template)
+    elif deployed:
+        before = changes.deployed_template(loaded)
+    found = changes.changes(before, synthesis.synthesise(loaded))
+    return Difference(changes=found, buckets_taken=changes.taken_buckets(loaded, before) if deployed else [])

@@ -1,47 +1,59 @@
 """`muster import --dry-run`."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.cli.console import print_json, print_line, print_pairs
+from orchestration.cli.commands import Answer
+from orchestration.cli.console import print_line, print_pairs
+from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
-from orchestration.cli.rendering import column_pairs
-from orchestration.cli.session import SESSION
+from orchestration.cli.quotes import print_quote
+from orchestration.cli.rendering import column_pairs, stage_line
+from orchestration.cli.screen import screen
+from orchestration.operations.follow import StageView
+from schemas.ids import tenant_name
+from schemas.import_targets import kind_of_target, target_name
 
 if TYPE_CHECKING:
+    from connectors.sources.parsing import ParseProgress
     from orchestration.context import Context
     from orchestration.operations.activity_dry_run import ActivityDryRun
     from orchestration.operations.dry_run import DryRun
+    from orchestration.quoting.quote import Quote
+
+with deferred(__name__):
+    from orchestration.operations import activity_dry_run, dry_run, quoting, submit
 
 
-def run_dry(context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any]) -> ExitCode:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunView:
+    """What an import would come to, and what it would cost."""
+
+    result: "DryRun | ActivityDryRun"
+    quote: "Quote"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**self.result.as_record(), "quote": self.quote.as_record()}
+
+
+def run_dry(context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any]) -> Answer[Any]:
     """Verify a file, and say what its import would come to, how long it would take and what it would cost."""
-    from connectors.sources.parsing import ParseProgress
-    from orchestration.cli.quotes import print_quote
-    from orchestration.cli.rendering import stage_line
-    from orchestration.cli.screen import screen
-    from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
-    from orchestration.operations.dry_run import DryRun, dry_run
-    from orchestration.operations.follow import StageView
-    from orchestration.operations.quoting import prices_of, quote_of
-    from orchestration.operations.submit import check_readable, source_of
-    from schemas.ids import tenant_name
-    from schemas.import_targets import kind_of_target, target_name
-
     kind = kind_of_target(audience)
     names = tenant_name(tenant), target_name(audience)
     if source.startswith("s3://"):
-        pinned: Any = context.objects.pin(*source_of(context, names[0], source))
+        pinned: Any = context.objects.pin(*submit.source_of(context, names[0], source))
     else:
         pinned = Path(source)
-        check_readable(pinned)
-    prices = prices_of(context.settings)  # a broken file of prices is told before a large file is read
+        submit.check_readable(pinned)
+    prices = quoting.prices_of(context.settings)  # a broken file of prices is told before a large file is read
     began = time.monotonic()
     with screen() as place:
 
-        def report(p: ParseProgress) -> None:
+        def report(p: "ParseProgress") -> None:
             elapsed = time.monotonic() - began
             total = p.source_size or 0
             speed = p.source_bytes / elapsed if elapsed > 0 and p.source_bytes else None
@@ -61,26 +73,27 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
 
         result: DryRun | ActivityDryRun
         if kind == "audience":
-            result = dry_run(
+            result = dry_run.dry_run(
                 context, pinned, tenant=names[0], audience=names[1], overrides=overrides, on_progress=report
             )
         else:
-            result = activity_dry_run(
+            result = activity_dry_run.activity_dry_run(
                 context, pinned, tenant=names[0], kind=kind, overrides=overrides, on_progress=report
             )
-    quoted = quote_of(context, pinned, result, prices)
-    if SESSION.json:
-        print_json({**result.as_record(), "quote": quoted.as_record()})
-        return ExitCode.USER_ERROR if result.problems else ExitCode.OK
-    if isinstance(result, ActivityDryRun):
-        _print_activity(result)
+    view = DryRunView(result=result, quote=quoting.quote_of(context, pinned, result, prices))
+    return Answer(value=view, code=ExitCode.USER_ERROR if result.problems else ExitCode.OK)
+
+
+def show_dry_run(view: DryRunView) -> None:
+    """Print what an import would come to, then its quote."""
+    if isinstance(view.result, activity_dry_run.ActivityDryRun):
+        _show_activity(view.result)
     else:
-        _print_dry_run(result)
-    print_quote(quoted)
-    return ExitCode.USER_ERROR if result.problems else ExitCode.OK
+        _show_audience(view.result)
+    print_quote(view.quote)
 
 
-def _print_dry_run(result: "DryRun") -> None:
+def _show_audience(result: "DryRun") -> None:
     counts = result.counts
     base = "no version yet" if counts.base_version is None else f"version {counts.base_version}"
     by_code = ", ".join(f"{code} {number(n)}" for code, n in result.rejected_by_code.items())
@@ -109,7 +122,7 @@ def _print_dry_run(result: "DryRun") -> None:
         print_line("would be published")
 
 
-def _print_activity(result: "ActivityDryRun") -> None:
+def _show_activity(result: "ActivityDryRun") -> None:
     by_code = ", ".join(f"{code} {number(n)}" for code, n in result.rejected_by_code.items())
     print_pairs(
         [

@@ -1,50 +1,120 @@
 """`muster export` and `muster verify`."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from orchestration.cli import export_options as shapes
 from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, say
+from orchestration.cli.commands import Answer, Group, command
+from orchestration.cli.console import print_line, say
+from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.export_following import say_left_out, wait_for_export
 from orchestration.cli.export_options import export_request
+from orchestration.cli.following import Followed, Submitted, say_left_out, show_started, submitted
 from orchestration.cli.formatting import number, safe, size
-from orchestration.cli.options import command
 from orchestration.cli.screen import screen
-from orchestration.cli.session import SESSION, lake_context, receiver_context, stack_context
+from orchestration.cli.session import lake_context, receiver_context, stack_context
+from schemas.errors import UserError
+from schemas.export_shape import ExportShape
+from schemas.manifest import ExportFormat
 
 if TYPE_CHECKING:
+    from connectors.sinks.checking import Difference
+    from connectors.sinks.parquet_export import ExportedFile
     from orchestration.context import Context
     from orchestration.kinds.export.request import ExportRequest
+    from schemas.manifest import Manifest
+    from segmentation.versions import VersionInfo
 
+with deferred(__name__):
+    from orchestration.kinds.export import versions
+    from orchestration.operations import audiences, export_jobs, reading
+    from orchestration.operations import exports as operations
+
+TOP = Group("")
 NULL: Final = "\\N"
 ONE_FILE: Final = ".parquet"
 FILE_NAME: Final = re.compile(r".*\.(csv|tsv|jsonl?|ndjson|parquet)(\.(gz|zst))?", re.IGNORECASE | re.DOTALL)
 PROFILE: Final = typer.Option("--profile", metavar="NAME", help="Whose credentials, in destinations.toml.")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    command(
-        app,
-        "export",
-        "muster export vip --to vip.parquet",
-        "muster export vip --to exports/vip --format csv --compression gzip",
-        "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
-        "muster export vip --to kafka://vip-members --wait",
-        "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
-        "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
-        "muster export vip --to exports/jp --where 'country = \"JP\" and age >= 20' --suppress unsubscribed",
-        "muster export vip --to exports/vip --attributes profiles:plan,score@4 --partition-by plan",
-    )(export)
-    command(app, "verify", "muster verify exports/vip/manifest.json", "muster verify s3://bucket/vip-3/manifest.json")(
-        verify
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A version, or what has changed since an earlier one, as files with a manifest."""
+
+    audience: str
+    to: str
+    manifest: "Manifest"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"to": self.to, **self.manifest.as_record()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneFile:
+    """A version as one Parquet file."""
+
+    tenant: str
+    audience: str
+    version: "VersionInfo"
+    file: "ExportedFile"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "audience": self.audience,
+            "tenant": self.tenant,
+            "version": self.version.version,
+            "to": self.file.uri,
+            "rows": self.file.rows,
+            "bytes": self.file.bytes,
+            "sha256": self.file.sha256,
+            "digest": str(self.file.digest),
+        }
+
+
+def _show_export(found: Submitted | Followed | Folder | OneFile) -> None:
+    match found:
+        case Folder():
+            _show_folder(found)
+        case OneFile():
+            print_line(
+                f"version {found.version.version} of {found.tenant}/{found.audience}: {number(found.file.rows)} "
+                f"members, {size(found.file.bytes)} in {found.file.uri}"
+            )
+        case _:
+            show_started(found)
+
+
+def _show_folder(found: Folder) -> None:
+    manifest = found.manifest
+    if (taken := manifest.selection) is not None:
+        say_left_out(taken.rows("filtered"), taken.rows("suppressed"))
+    what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
+    print_line(
+        f"version {manifest.version} of {found.audience}{what}: {number(manifest.rows)} rows in "
+        f"{len(manifest.files)} files, {size(sum(file.bytes for file in manifest.files))}, in {found.to}"
     )
 
 
+@command(
+    TOP,
+    "export",
+    "muster export vip --to vip.parquet",
+    "muster export vip --to exports/vip --format csv --compression gzip",
+    "muster export vip --to s3://bucket/vip-3 --version 3 --wait",
+    "muster export vip --to kafka://vip-members --wait",
+    "muster export vip --to s3://bucket/vip-2-to-3 --version 3 --delta-from 2 --wait",
+    "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
+    "muster export vip --to exports/jp --where 'country = \"JP\" and age >= 20' --suppress unsubscribed",
+    "muster export vip --to exports/vip --attributes profiles:plan,score@4 --partition-by plan",
+    effect="changes",
+    show=_show_export,
+)
 def export(
     *,
     name: options.AudienceArgument,
@@ -76,11 +146,10 @@ def export(
     partition_by: shapes.PartitionBy = None,
     row_group_rows: shapes.RowGroupRows = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")] = False,
+    wait: options.Wait = False,
     timeout: options.Timeout = None,
     tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+) -> Answer[Submitted | Followed | Folder | OneFile]:
     """Write a version of an audience as files with a manifest.
 
     Sorted by user id, and checked against the digest of the version before the manifest is written; `muster verify`
@@ -89,13 +158,8 @@ def export(
     A folder and a FILE.parquet are written by this command. An export to s3://... or kafka://TOPIC is a job
     (`muster exports`); a topic is sent the rows between markers.
     """
-    del json
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
-    from schemas.errors import UserError
-    from schemas.export_shape import ExportShape
-    from schemas.manifest import ExportFormat
-
     request = export_request(
         audience=name,
         to=to,
@@ -138,125 +202,97 @@ def export(
     except UserError as exc:
         raise typer.BadParameter(exc.message, param_hint="--as-of") from exc
     if by_job:
-        raise typer.Exit(_submit(request, wait=wait, timeout_s=timeout))
+        context = stack_context()
+        job_id = export_jobs.submit(context, request)
+        return submitted(context, job_id, wait=wait, timeout_s=timeout, word="export")
     context = lake_context()
-    if one_file:
-        _one_file(context, request, overwrite=overwrite)
-    else:
-        _folder(context, request)
+    return Answer(value=_one_file(context, request, overwrite=overwrite) if one_file else _folder(context, request))
 
 
-def _submit(request: "ExportRequest", *, wait: bool, timeout_s: float | None) -> ExitCode:
-    from orchestration.operations.export_jobs import submit
-
-    context = stack_context()
-    export_id = SESSION.job = submit(context, request)
-    if wait:
-        return wait_for_export(context, export_id, timeout_s=timeout_s)
-    if SESSION.json:
-        print_json({"export": export_id, "state": "SUBMITTED"})
-    else:
-        print_line(export_id)
-        say(f"Submitted. `muster exports wait {export_id}` follows the export.")
-    return ExitCode.OK
-
-
-def _folder(context: "Context", request: "ExportRequest") -> None:
-    from orchestration.operations.audiences import find
-    from orchestration.operations.exports import export_audience
-
-    audience = find(context, request.tenant, request.audience)
+def _folder(context: "Context", request: "ExportRequest") -> Folder:
+    audience = audiences.find(context, request.tenant, request.audience)
     with screen() as place:
 
         def show(rows: int) -> None:
             line = f"{number(rows)} rows written"
             place.show([line], line)
 
-        manifest = export_audience(context, audience, request, on_rows=show)
+        manifest = operations.export_audience(context, audience, request, on_rows=show)
     if manifest.formulas_found:
         say(
             f"{number(manifest.formulas_found)} texts begin like a formula of a spreadsheet; they are written "
             + ("escaped." if request.format.formulas == "escape" else "as they are (--formulas escape|refuse).")
         )
-    if SESSION.json:
-        print_json({"to": request.to, **manifest.as_record()})
-        return
-    if (taken := manifest.selection) is not None:
-        say_left_out(taken.rows("filtered"), taken.rows("suppressed"))
-    what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
-    print_line(
-        f"version {manifest.version} of {audience.tenant}/{audience.name}{what}: {number(manifest.rows)} rows in "
-        f"{len(manifest.files)} files, {size(sum(file.bytes for file in manifest.files))}, in {request.to}"
-    )
+    return Folder(audience=f"{audience.tenant}/{audience.name}", to=request.to, manifest=manifest)
 
 
-def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> None:
-    from orchestration.kinds.export.versions import resolve_version
-    from orchestration.operations import reading
-    from orchestration.operations.audiences import find
-
-    audience = find(context, request.tenant, request.audience)
-    version = resolve_version(context.versions, audience, version=request.version, as_of=request.moment)
+def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> OneFile:
+    audience = audiences.find(context, request.tenant, request.audience)
+    version = versions.resolve_version(context.versions, audience, version=request.version, as_of=request.moment)
     info, done = reading.export(context, audience, version=version, destination=request.to, overwrite=overwrite)
-    if SESSION.json:
-        print_json(
-            {
-                "audience": audience.name,
-                "tenant": audience.tenant,
-                "version": info.version,
-                "to": done.uri,
-                "rows": done.rows,
-                "bytes": done.bytes,
-                "sha256": done.sha256,
-                "digest": str(done.digest),
-            }
-        )
-    else:
-        print_line(
-            f"version {info.version} of {audience.tenant}/{audience.name}: {number(done.rows)} members, "
-            f"{size(done.bytes)} in {done.uri}"
-        )
+    return OneFile(tenant=audience.tenant, audience=audience.name, version=info, file=done)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """An export that was checked from its manifest, which is at `address`; the first difference, if there is one."""
+
+    address: str
+    manifest: "Manifest"
+    difference: "Difference | None"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        different = self.difference
+        return {
+            "manifest": self.address,
+            "rows": self.manifest.rows,
+            "digest": str(self.manifest.digest),
+            "difference": None
+            if different is None
+            else {
+                "key": different.key,
+                "what": different.what,
+                "expected": str(different.expected),
+                "found": str(different.found),
+            },
+        }
+
+
+def _show_verified(verified: Verified) -> None:
+    if verified.difference is not None:
+        print_line(f"DIFFERENT: {safe(str(verified.difference))}")
+        return
+    found = verified.manifest
+    print_line(
+        f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
+        f"{len(found.files)} files, every number agrees"
+    )
+    if found.selection is not None:
+        say_left_out(found.selection.rows("filtered"), found.selection.rows("suppressed"))
+
+
+@command(
+    TOP,
+    "verify",
+    "muster verify exports/vip/manifest.json",
+    "muster verify s3://bucket/vip-3/manifest.json",
+    effect="reads",
+    show=_show_verified,
+)
 def verify(
     *,
     manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or s3://bucket/key.")],
     profile: Annotated[str | None, PROFILE] = None,
-    json: options.Json = False,
-) -> None:
+) -> Answer[Verified]:
     """Check an export from its manifest alone, and name the first difference.
 
     Sizes, hashes, rows and digests of all files are computed anew. Exit code 7 when something differs.
     """
-    del json
-    from orchestration.operations.exports import verify_export
-
-    found, difference = verify_export(
+    found, difference = operations.verify_export(
         receiver_context(manifest), manifest, profile=profile, on_rows=lambda rows: say(f"{number(rows)} rows verified")
     )
-    if SESSION.json:
-        record = {
-            "manifest": manifest,
-            "rows": found.rows,
-            "digest": str(found.digest),
-            "difference": None
-            if difference is None
-            else {
-                "key": difference.key,
-                "what": difference.what,
-                "expected": str(difference.expected),
-                "found": str(difference.found),
-            },
-        }
-        print_json(record)
-    elif difference is None:
-        print_line(
-            f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
-            f"{len(found.files)} files, every number agrees"
-        )
-        if found.selection is not None:
-            say_left_out(found.selection.rows("filtered"), found.selection.rows("suppressed"))
-    else:
-        print_line(f"DIFFERENT: {safe(str(difference))}")
-    if difference is not None:
-        raise typer.Exit(ExitCode.CHECK_FAILED)
+    return Answer(
+        value=Verified(address=manifest, manifest=found, difference=difference),
+        code=ExitCode.OK if difference is None else ExitCode.CHECK_FAILED,
+    )

@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
+from orchestration.cli.deferred import deferred
+from orchestration.platform.clock import fresh_id
+from schemas.columns import FileFormat
+from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
+from schemas.manifest import Compression, ExportFormat, FormulaPolicy
+
 if TYPE_CHECKING:
     from orchestration.kinds.export.request import ExportRequest
-    from schemas.export_shape import ExportShape
+
+with deferred(__name__):
+    from orchestration.kinds.export import request as requests
 
 MIB: Final = 1024 * 1024
 Where = Annotated[str | None, typer.Option("--where", metavar="CONDITION", help="Only members for which it is true.")]
@@ -36,10 +44,8 @@ def export_shape(
     suppress: Sequence[str] | None,
     columns: str | None,
     partition_by: str | None,
-) -> "ExportShape":
+) -> ExportShape:
     """What the options mean. Raises `UserError` BAD_SHAPE, BAD_NAME."""
-    from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
-
     return ExportShape(
         where=where,
         attributes=tuple(Lookup.parse(text) for text in attributes or ()),
@@ -71,12 +77,7 @@ def export_request(
     profile: str | None = None,
 ) -> "ExportRequest":
     """What the options of an export ask for. Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
-    from orchestration.kinds.export.request import ExportRequest
-    from orchestration.platform.clock import fresh_id
-    from schemas.columns import FileFormat
-    from schemas.manifest import Compression, ExportFormat, FormulaPolicy
-
-    return ExportRequest(
+    return requests.ExportRequest(
         export_id=fresh_id(),
         tenant=tenant,
         audience=audience,

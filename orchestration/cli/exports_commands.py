@@ -1,205 +1,71 @@
-"""`muster exports`: jobs that export."""
+"""`muster exports`: the names that `muster jobs` had for exports until 0.2, hidden and kept for one release."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
-from orchestration.cli.export_following import wait_for_export
-from orchestration.cli.formatting import age, clock_time, number, size
-from orchestration.cli.notification_commands import print_notifications
-from orchestration.cli.options import command, group
-from orchestration.cli.session import SESSION, catalog_context, stack_context
-from schemas.errors import UserError
+from orchestration.cli import job_commands, options
+from orchestration.cli.commands import Group, Result, command
+from orchestration.cli.deferred import deferred
+from orchestration.cli.following import Followed, Submitted, show_end, show_started
+from orchestration.cli.job_commands import Cancelled, records, show_cancelled, show_list
+from orchestration.cli.job_views import ShownExport, ShownJob, show_job
+from orchestration.cli.session import catalog_context
+from orchestration.operations.job_search import AnyJob
 from schemas.ids import job_id
 
-if TYPE_CHECKING:
-    from orchestration.catalog.records import Export
+with deferred(__name__):
+    from orchestration.operations import export_jobs
 
-exports = group(
-    "exports", "Export jobs: list, show, wait for, cancel, retry.", "muster exports list", "muster exports show EXPORT"
-)
-ExportArgument = Annotated[str, typer.Argument(metavar="EXPORT", help="Export id, as `muster exports list` shows it.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.add_typer(exports)
+TOP = Group("")
+exports = Group("exports", "muster jobs list --kind export", "muster jobs show JOB")
+TOP.add_typer(exports, hidden=True)
+ExportArgument = Annotated[str, typer.Argument(metavar="EXPORT", help="Export id, as `muster jobs list` shows it.")]
 
 
-@command(exports, "list", "muster exports list --state FAILED", "muster exports list --audience vip --limit 5 --json")
+def _export_id(text: str) -> str:
+    """The id of an export, also of one that was just submitted. Raises `UserError` UNKNOWN_EXPORT."""
+    export_jobs.await_registration(catalog_context(), job_id(text))
+    return text
+
+
+@command(exports, "list", "muster jobs list --kind export", effect="reads", show=show_list, record=records)
 def list_(
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this tenant.")] = None,
-    audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Only of this one.")] = None,
-    state: Annotated[list[str] | None, typer.Option("--state", metavar="STATE", help="Only in this state.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")] = 20,
-    json: options.Json = False,
-) -> None:
-    """List exports, the newest first."""
-    del json
-    from typing import cast
-
-    from orchestration.operations.export_jobs import export_record
-    from orchestration.platform.clock import now_ms
-    from segmentation.export_jobs import EXPORT_STATES, ExportState
-
-    if unknown := [s for s in state or () if s.upper() not in EXPORT_STATES]:
-        raise UserError(
-            "UNKNOWN_STATE", f"no export is ever {unknown[0]!r}; states are {', '.join(sorted(EXPORT_STATES))}"
-        )
-    wanted = [cast("ExportState", s.upper()) for s in state or ()]
-    found = catalog_context().exports.search(tenant=tenant, audience=audience, states=wanted, limit=limit)
-    if SESSION.json:
-        print_json([export_record(export) for export in found])
-        return
-    if not found:
-        say("There are no such exports.")
-        return
-    now = now_ms()
-    print_table(
-        ("EXPORT", "AGE", "STATE", "AUDIENCE", "RESULT", "TO"),
-        [
-            (
-                e.job_id,
-                age(e.created_at_ms, now),
-                e.state,
-                f"{e.tenant}/{e.audience}",
-                _result(e),
-                e.request.get("to", ""),
-            )
-            for e in found
-        ],
-        right=("AGE",),
-    )
+    tenant: options.OnlyTenant = None,
+    audience: options.OnlyAudience = None,
+    state: options.OnlyStates = None,
+    limit: options.NewestLimit = 20,
+) -> Result[Sequence[AnyJob]]:
+    """List exports: now `muster jobs list --kind export`."""
+    return job_commands.list_(kind=["export"], tenant=tenant, audience=audience, state=state, limit=limit)
 
 
-@command(exports, "show", "muster exports show EXPORT", "muster exports show EXPORT --json")
-def show(*, export: ExportArgument, json: options.Json = False) -> None:
-    """Show an export: history, groups, cause."""
-    del json
-    from orchestration.operations.export_jobs import export_record
-    from orchestration.operations.notifying import notification_record
-
-    context = catalog_context()
-    found = context.exports.get(job_id(export))
-    history = context.exports.history(found.job_id)
-    groups = context.exports.groups(found.job_id)
-    told = context.outbox.of(found.job_id)
-    if SESSION.json:
-        record = export_record(found)
-        record["history"] = [{"state": t.state, "cause": t.cause, "at_ms": t.at_ms} for t in history]
-        record["groups"] = [
-            {
-                "number": g.number,
-                "attempt": g.attempt,
-                "rows": g.rows,
-                "expected_rows": g.expected_rows,
-                "written": g.record is not None,
-                "error": None if g.error is None else g.error.as_record(),
-            }
-            for g in groups
-        ]
-        print_json({**record, "notifications": [notification_record(row) for row in told]})
-        return
-    pairs: list[tuple[str, object]] = [
-        ("export", found.job_id),
-        ("audience", f"{found.tenant}/{found.audience}"),
-        ("state", found.state),
-        ("to", found.request.get("to", "")),
-        ("result", _result(found) or "-"),
-    ]
-    if found.outcome is not None and found.outcome["manifest"]:
-        pairs.append(("manifest", found.outcome["manifest"]))
-    if found.error is not None:
-        pairs.append(("error", f"{found.error.code}: {found.error.message}"))
-    if found.retry_of is not None:
-        pairs.append(("retry of", found.retry_of))
-    print_pairs(pairs)
-    print_line("")
-    print_table(("AT (UTC)", "STATE", "CAUSE"), [(clock_time(t.at_ms), t.state, t.cause or "") for t in history])
-    if groups:
-        print_line("")
-        print_table(
-            ("GROUP", "ATTEMPT", "ROWS", "OF", "STATE"),
-            [
-                (
-                    g.number,
-                    g.attempt or "",
-                    number(g.rows),
-                    number(g.expected_rows),
-                    "written" if g.record is not None else g.error.code if g.error is not None else "",
-                )
-                for g in groups
-            ],
-            right=("GROUP", "ATTEMPT", "ROWS", "OF"),
-        )
-    print_notifications(told)
+@command(exports, "show", "muster jobs show JOB", effect="reads", show=show_job)
+def show(*, job: ExportArgument) -> Result[ShownJob | ShownExport]:
+    """Show an export: now `muster jobs show`."""
+    return job_commands.show(job=_export_id(job))
 
 
-@command(exports, "wait", "muster exports wait EXPORT", "muster exports wait EXPORT --timeout 600 --json")
-def wait(*, export: ExportArgument, timeout: options.Timeout = None, json: options.Json = False) -> None:
-    """Follow an export until it has ended.
-
-    The exit code tells how it ended.
-    """
-    del json
-    raise typer.Exit(wait_for_export(catalog_context(), job_id(export), timeout_s=timeout))
+@command(exports, "wait", "muster jobs wait JOB", effect="reads", show=show_end)
+def wait(*, job: ExportArgument, timeout: options.Timeout = None) -> Result[Followed]:
+    """Follow an export until it has ended: now `muster jobs wait`."""
+    return job_commands.wait(job=_export_id(job), timeout=timeout)
 
 
-@command(exports, "cancel", "muster exports cancel EXPORT")
-def cancel(*, export: ExportArgument, json: options.Json = False) -> None:
-    """Cancel an export, so that it gets no manifest.
-
-    Possible until its manifest is being written. Its files are removed. An export that was just submitted is waited for
-    until it is registered.
-    """
-    del json
-    from orchestration.operations.export_jobs import await_registration, export_record
-    from orchestration.operations.export_jobs import cancel as cancel_export
-
-    context, wanted = catalog_context(), job_id(export)
-    await_registration(context, wanted)
-    done = cancel_export(context, wanted)
-    if SESSION.json:
-        print_json({**export_record(done.export), "already": done.already, "warnings": done.warnings})
-    else:
-        print_line(f"export {done.export.job_id} {'was cancelled before' if done.already else 'is CANCELLED'}")
-    for warning in done.warnings:
-        say(warning)
+@command(exports, "cancel", "muster jobs cancel JOB", effect="changes", show=show_cancelled)
+def cancel(*, job: ExportArgument) -> Result[Cancelled]:
+    """Cancel an export: now `muster jobs cancel`."""
+    return job_commands.cancel(job=_export_id(job))
 
 
-@command(exports, "retry", "muster exports retry EXPORT --wait")
+@command(exports, "retry", "muster jobs retry JOB --wait", effect="changes", show=show_started)
 def retry(
     *,
-    export: ExportArgument,
+    job: ExportArgument,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the new export.")] = False,
     timeout: options.Timeout = None,
-    json: options.Json = False,
-) -> None:
-    """Run a FAILED or CANCELLED export again.
-
-    A new export of the same version to the same place.
-    """
-    del json
-    from orchestration.operations.export_jobs import retry as retry_export
-
-    context = stack_context()
-    new = SESSION.job = retry_export(context, job_id(export))
-    if wait:
-        raise typer.Exit(wait_for_export(context, new, timeout_s=timeout))
-    if SESSION.json:
-        print_json({"export": new, "state": "SUBMITTED", "retry_of": export})
-    else:
-        print_line(new)
-        say(f"Submitted. `muster exports wait {new}` follows the export.")
-
-
-def _result(export: "Export") -> str:
-    if export.error is not None:
-        return export.error.code
-    if export.outcome is None:
-        return ""
-    outcome = export.outcome
-    return f"v{outcome['version']}, {number(outcome['rows'])} rows, {size(outcome['bytes'])}"
+) -> Result[Submitted | Followed]:
+    """Run a FAILED or CANCELLED export again: now `muster jobs retry`."""
+    return job_commands.retry(job=_export_id(job), wait=wait, timeout=timeout)

@@ -1,16 +1,32 @@
-"""Follows a job on the screen until it has ended, and says how it ended."""
+"""Follows a job of any kind on the screen until it has ended, and says how it ended."""
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from orchestration.cli import exits
-from orchestration.cli.console import print_json, print_line, print_pairs, say
-from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, outside_texts, safe
-from orchestration.cli.rendering import column_pairs, job_line, job_lines
+import typer
+
+from orchestration.cli.commands import Answer
+from orchestration.cli.console import print_line, say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.exits import ExitCode, of_job
+from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.receipts import print_receipt
+from orchestration.cli.rendering import export_line, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.cli.session import SESSION
+from orchestration.operations.follow import ExportView, JobView, follow
+from orchestration.operations.job_records import export_record, job_record
+from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
+
+if TYPE_CHECKING:
+    from orchestration.catalog.records import Job
+    from orchestration.context import Context
+
+with deferred(__name__):
+    from orchestration.operations import submit
 
 OF_SETTINGS: Final = frozenset(
     {
@@ -28,10 +44,61 @@ OF_SETTINGS: Final = frozenset(
 )
 """Errors of files that other settings may cure."""
 
-if TYPE_CHECKING:
-    from orchestration.catalog.records import Job
-    from orchestration.context import Context
-    from orchestration.operations.follow import JobView
+Word = Literal["job", "export"]
+"""What a job is called, also the key of its id in JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A job that was started, maybe as a `retry_of` an earlier one."""
+
+    job_id: JobId
+    word: Word = "job"
+    retry_of: str | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        again = {} if self.retry_of is None else {"retry_of": self.retry_of}
+        return {self.word: self.job_id, "state": "SUBMITTED", **again}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """How a job stands that was followed, to its end unless the waiting was limited; its receipt if it has one."""
+
+    view: JobView | ExportView
+    receipt: Mapping[str, Any] | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        if isinstance(self.view, ExportView):
+            return export_record(self.view.export)
+        return {
+            **job_record(self.view.job),
+            "duplicate_of": self.view.duplicate_of,
+            "receipt": None if self.receipt is None else dict(self.receipt),
+        }
+
+
+def followed(context: "Context", view: JobView | ExportView) -> Followed:
+    """A job as it stands."""
+    return Followed(view=view, receipt=context.jobs.receipt(view.job.job_id) if isinstance(view, JobView) else None)
+
+
+def submitted(
+    context: "Context",
+    job_id: JobId,
+    *,
+    wait: bool,
+    timeout_s: float | None,
+    word: Word = "job",
+    retry_of: str | None = None,
+) -> Answer[Submitted | Followed]:
+    """The answer of a command that has started a job: its id, or with `wait` its end."""
+    SESSION.job = job_id
+    if wait:
+        return wait_for(context, job_id, timeout_s=timeout_s, word=word)
+    return Answer(value=Submitted(job_id=job_id, word=word, retry_of=retry_of))
 
 
 def wait_for(
@@ -39,36 +106,35 @@ def wait_for(
     job_id: JobId,
     *,
     timeout_s: float | None = None,
+    word: Word = "job",
     on: Screen | None = None,
-) -> ExitCode:
-    """Follow a job to its end, print how it ended, and return the exit code.
+) -> Answer[Followed]:
+    """Follow a job to its end, or as long as `timeout_s` allows. `word`: what it is called until it is registered.
 
-    Ctrl-C and `timeout_s` end the waiting, not the job.
+    Ctrl-C and `timeout_s` end the waiting, not the job. Raises `typer.Exit` where there is nothing to show, and as
+    `operations.follow.follow` does.
     """
     last = None
     try:
         with on or screen() as place:
-            last = _follow(context, job_id, place, timeout_s)
+            place.show([f"{word} {job_id}  waiting for the workflow"], f"{word} {job_id}: waiting for the workflow")
+            for last in _views(context, job_id, place, timeout_s):
+                word = "export" if isinstance(last, ExportView) else "job"
     except KeyboardInterrupt:
-        say(f"The job goes on; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
-        return ExitCode.INTERRUPTED
+        say(f"The {word} goes on; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     if last is None or not last.final:
-        say(f"Not finished after {timeout_s:g} s; the job goes on. `muster jobs wait {job_id}` waits again.")
-        if SESSION.json and last is not None:
-            print_result(context, last)
-        return ExitCode.NOT_FINISHED
-    print_result(context, last)
-    return exits.of_job(last.job)
+        say(f"Not finished after {timeout_s:g} s; the {word} goes on. `muster jobs wait {job_id}` waits again.")
+        if last is None:
+            raise typer.Exit(ExitCode.NOT_FINISHED)
+        return Answer(value=followed(context, last), code=ExitCode.NOT_FINISHED)
+    return Answer(value=followed(context, last), code=of_job(last.job if isinstance(last, JobView) else last.export))
 
 
-def _follow(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> "JobView | None":
-    from orchestration.operations.follow import follow
-    from orchestration.platform.clock import now_ms
-
+def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> Iterator[JobView | ExportView]:
+    """The job in motion, as it is shown."""
     began = time.monotonic()
-    last: JobView | None = None
     told = False
-    place.show([f"job {job_id}  waiting for the workflow"], f"job {job_id}: waiting for the workflow")
 
     def sleep(seconds: float) -> None:
         if timeout_s is not None and time.monotonic() - began >= timeout_s:
@@ -76,14 +142,18 @@ def _follow(context: "Context", job_id: JobId, place: Screen, timeout_s: float |
         time.sleep(seconds)
 
     try:
-        for last in follow(context, job_id, now_ms=now_ms, sleep=sleep):
-            if last.duplicate_of is not None and not told:
-                told = True
-                say(duplicate_text(job_id, last.job))
-            place.show(job_lines(last), job_line(last))
+        for view in follow(context, job_id, now_ms=now_ms, sleep=sleep):
+            if isinstance(view, ExportView):
+                line = export_line(view, time.monotonic() - began)
+                place.show([line], line)
+            else:
+                if view.duplicate_of is not None and not told:
+                    told = True
+                    say(duplicate_text(job_id, view.job))
+                place.show(job_lines(view), job_line(view))
+            yield view
     except TimeoutError:
         pass
-    return last
 
 
 def duplicate_text(job_id: JobId, twin: "Job") -> str:
@@ -94,27 +164,25 @@ def duplicate_text(job_id: JobId, twin: "Job") -> str:
     )
 
 
-def result_record(context: "Context", view: "JobView") -> dict[str, Any]:
-    """How a job stands, as JSON: the job, its receipt when it has one, and whose twin it is."""
-    from orchestration.operations.job_records import job_record
-
-    receipt = context.jobs.receipt(view.job.job_id)
-    return {
-        **job_record(view.job),
-        "duplicate_of": view.duplicate_of,
-        "receipt": None if receipt is None else dict(receipt),
-    }
-
-
-def print_result(context: "Context", view: "JobView") -> None:
-    """How a job ended: its receipt, or why there is none."""
-    if SESSION.json:
-        print_json(result_record(context, view))
+def show_started(value: Submitted | Followed) -> None:
+    """Print the id of a job that was started, or how it ended."""
+    if isinstance(value, Followed):
+        show_end(value)
         return
-    job = view.job
-    receipt = context.jobs.receipt(job.job_id)
-    if job.state == "READY" and receipt is not None:
-        print_receipt(dict(receipt))
+    print_line(value.job_id)
+    say(f"Submitted. `muster jobs wait {value.job_id}` follows the {value.word}.")
+
+
+def show_end(found: Followed) -> None:
+    """Print how a job ended; nothing of one that goes on."""
+    if not found.view.final:
+        return
+    if isinstance(found.view, ExportView):
+        _show_end_of_export(found.view)
+        return
+    job = found.view.job
+    if job.state == "READY" and found.receipt is not None:
+        print_receipt(dict(found.receipt))
         return
     print_line(f"job {job.job_id} is {job.state}")
     if job.error is not None:
@@ -129,73 +197,37 @@ def print_result(context: "Context", view: "JobView") -> None:
 
 def settings_remedy(job: "Job") -> str | None:
     """How settings may help a job that failed by what it was told of its file; none where they do not."""
-    from orchestration.operations.submit import DEFAULT_TENANT
-
     if job.error is None or job.error.code not in OF_SETTINGS or job.segment is not None:
         return None
-    name = safe(job.audience) if job.tenant == DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
+    name = safe(job.audience) if job.tenant == submit.DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
     return (
         f"If the file is right, change how it is read with `muster audiences configure {name}` (`create` where it is "
         f"not there yet), then `muster jobs retry {job.job_id} --with-audience-settings`."
     )
 
 
-def print_receipt(receipt: dict[str, Any]) -> None:
-    """A receipt for people: what was in the file, what became of it, what is published."""
-    by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
-    rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
-    if "snapshot" in receipt:
-        _print_snapshot(receipt)
+def _show_end_of_export(view: ExportView) -> None:
+    export = view.export
+    if export.outcome is None:
+        print_line(f"export {export.job_id} is {export.state}")
+        if export.error is not None:
+            print_line(f"{export.error.code}: {safe(export.error.message)}")
         return
-    of_file: list[tuple[str, object]] = [
-        ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
-        ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
-        ("rejected", by_code or "none"),
-    ]
-    finished = ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}")
-    if "stored" in receipt:
-        print_pairs(
-            [
-                (receipt["kind"], f"of {receipt['tenant']}, {receipt['state']}"),
-                ("job", f"{receipt['job']}, attempt {receipt['attempt']}"),
-                *of_file,
-                ("accepted", f"{number(receipt['stored'])} stored + {number(receipt['duplicates'])} duplicates"),
-                finished,
-            ]
-        )
-        return
-    pairs: list[tuple[str, object]] = [
-        ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
-        ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
-        *of_file,
-        ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
-    ]
-    if (counts := receipt.get("membership")) is not None:
-        shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed", "kept")]
-        pairs.append(("change", ", ".join(shown)))
-    if "columns" in receipt:  # not in receipts of earlier releases
-        pairs += column_pairs(receipt["columns"], receipt["column_changes"])
-    pairs += [
-        ("members", number(receipt["members"])),
-        ("digest", receipt["digest"]),
-        ("snapshot", receipt["snapshot_id"]),
-        finished,
-    ]
-    print_pairs(pairs)
-
-
-def _print_snapshot(receipt: dict[str, Any]) -> None:
-    rule = receipt["snapshot"]
-    print_pairs(
-        [
-            ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
-            ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['kind']}"),
-            ("segment", f"{rule['segment']}, rule version {rule['rule_version']}"),
-            ("as of", rule["as_of"]),
-            ("members", number(receipt["members"])),
-            *(("outside", text) for text in outside_texts(receipt.get("outside", ()))),
-            ("digest", receipt["digest"]),
-            ("snapshot", receipt["snapshot_id"]),
-            ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}"),
-        ]
+    outcome = export.outcome
+    where = (
+        f"{outcome['files']} files, {size(outcome['bytes'])}, in {outcome['manifest']}"
+        if outcome["manifest"]
+        else f"{number(outcome['chunks'])} chunks, {size(outcome['bytes'])}, in topic {outcome['topic']}"
     )
+    what = f"version {outcome['version']} of {export.tenant}/{export.audience}"
+    print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
+    if outcome.get("formulas_found"):
+        say(f"{number(outcome['formulas_found'])} texts begin like a formula of a spreadsheet (--formulas).")
+    if "rows_filtered" in outcome:
+        say_left_out(outcome["rows_filtered"], outcome["rows_suppressed"])
+
+
+def say_left_out(filtered: int, suppressed: int) -> None:
+    """Say how many rows were read and not exported, if any."""
+    if filtered or suppressed:
+        say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of users who are suppressed.")

@@ -1,11 +1,11 @@
 """Where an import goes, as `muster import` and `muster schedules create import` are told: an audience, or a kind."""
 
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
-if TYPE_CHECKING:
-    from schemas.columns import ImportKind
+from schemas.columns import ImportKind
+from schemas.import_targets import RESERVED, activity_spec, kind_of_target
 
 Audience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")]
 Kind = Annotated[str, typer.Option("--kind", metavar="audience|events|profiles", help="What its rows are [audience].")]
@@ -14,10 +14,8 @@ OnlyColumns = Annotated[
 ]
 
 
-def checked_kind(kind: str) -> "ImportKind":
+def checked_kind(kind: str) -> ImportKind:
     """Raises `typer.BadParameter` for a kind that there is not."""
-    from schemas.columns import ImportKind
-
     if kind not in get_args(ImportKind):
         raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
     return cast("ImportKind", kind)
@@ -30,8 +28,6 @@ def target_of(
 
     Raises `typer.BadParameter` for options that contradict each other; `UserError` BAD_SPEC, BAD_COLUMN.
     """
-    from schemas.import_targets import RESERVED, activity_spec, kind_of_target
-
     activity = checked_kind(kind)
     if activity == "audience":
         if only_columns:

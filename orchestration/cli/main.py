@@ -1,41 +1,28 @@
 """The `muster` command: what all commands have in common. Errors are caught here and nowhere else."""
 
+import getpass
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from orchestration.cli import (
-    audience_commands,
-    audit_commands,
-    backup_commands,
-    connect_commands,
-    deploy_commands,
-    export_commands,
-    exports_commands,
-    import_commands,
-    job_commands,
-    lake_commands,
-    notification_commands,
-    schedule_commands,
-    segment_commands,
-    segment_questions,
-    segment_recovery,
-    snapshot_commands,
-    stack_commands,
-    tenant_commands,
-    version_commands,
-)
+from orchestration.cli.commands import examples
 from orchestration.cli.console import print_json, say, show_error
+from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode, of_error
+from orchestration.cli.families import Muster
 from orchestration.cli.formatting import safe
-from orchestration.cli.options import examples
 from orchestration.cli.session import SESSION
 from schemas.errors import MusterError
 
+with deferred(__name__):
+    from importlib import metadata
+
 app = typer.Typer(
     name="muster",
+    cls=Muster,
     help="Moves audiences between S3 and Kafka, and proves that nobody was lost on the way.",
     epilog=examples("muster up", "muster import people.csv --audience vip --wait"),
     no_args_is_help=True,
@@ -47,20 +34,14 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:  # noqa: FBT001  # typer calls it with the flag
     if value:
-        from importlib.metadata import version
-
-        sys.stdout.write(f"muster {version('muster')}\n")
+        sys.stdout.write(f"muster {metadata.version('muster')}\n")
         raise typer.Exit
 
 
 def _user() -> str:
-    import getpass
-
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
-        import os
-
         return f"uid {os.getuid()}"
 
 
@@ -77,30 +58,6 @@ def root(
     del version
     SESSION.debug = debug
     SESSION.actor = f"{as_} (by {_user()})" if as_ else _user()
-
-
-for module in (
-    stack_commands,
-    connect_commands,
-    import_commands,
-    job_commands,
-    tenant_commands,
-    audience_commands,
-    version_commands,
-    lake_commands,
-    export_commands,
-    exports_commands,
-    schedule_commands,
-    segment_commands,
-    segment_questions,
-    segment_recovery,
-    snapshot_commands,
-    notification_commands,
-    audit_commands,
-    backup_commands,
-    deploy_commands,
-):
-    module.add_to(app)
 
 
 def main(arguments: Sequence[str]) -> int:

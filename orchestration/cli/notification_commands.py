@@ -1,117 +1,115 @@
 """`muster notifications`, and what other commands show of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, print_table, say
-from orchestration.cli.options import command, group
-from orchestration.cli.session import SESSION, catalog_context
+from connectors.private_files import replace_private
+from orchestration.cli.commands import Done, Group, command, show_done
+from orchestration.cli.console import print_line, print_table, say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.session import catalog_context, plain_context, settings
+from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Audience
-    from orchestration.context import Context
     from orchestration.notifications.outbox import Notification
 
-notifications = group(
-    "notifications",
-    "Mail and webhooks that were not delivered; keys of webhooks.",
-    "muster notifications list",
-    "muster notifications resend --given-up",
-)
-Emails = Annotated[
-    list[str] | None, typer.Option("--notify-email", metavar="USER@HOST", help="Who is mailed, once for each.")
-]
-Webhooks = Annotated[
-    list[str] | None, typer.Option("--notify-webhook", metavar="URL", help="What is called, once for each.")
-]
-Nobody = Annotated[bool, typer.Option("--notify-nobody", help="Tell nobody but those also named here.")]
+with deferred(__name__):
+    from orchestration.operations import notifying
+
+TOP = Group("")
+notifications = Group("notifications", "muster notifications list", "muster notifications resend --given-up")
+TOP.add_typer(notifications)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the group."""
-    app.add_typer(notifications)
+def _records(rows: "Sequence[Notification]") -> list[dict[str, Any]]:
+    return [notifying.notification_record(row) for row in rows]
 
 
-@command(notifications, "list", "muster notifications list", "muster notifications list --limit 500 --json")
-def list_(
-    *,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100,
-    json: options.Json = False,
-) -> None:
-    """List notifications that wait or were given up.
-
-    Those of one job: `muster jobs show JOB`.
-    """
-    del json
-    from orchestration.operations.notifying import notification_record
-
-    found = catalog_context().outbox.undelivered(limit)
-    if SESSION.json:
-        print_json([notification_record(row) for row in found])
-        return
-    if not found:
+def _show_undelivered(rows: "Sequence[Notification]") -> None:
+    if not rows:
         say("Everything was delivered.")
         return
     print_table(
         ("NOTIFICATION", "OF", "OUTCOME", "TO", "STATE", "TRIES", "LAST ERROR"),
         [
             (r.notification_id, r.subject, r.outcome, r.recipient.shown, r.state, r.attempts, r.last_error or "")
-            for r in found
+            for r in rows
         ],
         right=("TRIES",),
     )
 
 
-@command(notifications, "resend", "muster notifications resend ID", "muster notifications resend --given-up")
+@command(
+    notifications,
+    "list",
+    "muster notifications list",
+    "muster notifications list --limit 500 --json",
+    effect="reads",
+    show=_show_undelivered,
+    record=_records,
+)
+def list_(
+    *, limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100
+) -> "Sequence[Notification]":
+    """List notifications that wait or were given up.
+
+    Those of one job: `muster jobs show JOB`.
+    """
+    return catalog_context().outbox.undelivered(limit)
+
+
+@command(
+    notifications,
+    "resend",
+    "muster notifications resend ID",
+    "muster notifications resend --given-up",
+    effect="changes",
+    show=show_done,
+)
 def resend(
     *,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids, as `list` shows them.")] = None,
     given_up: Annotated[bool, typer.Option("--given-up", help="All that were given up.")] = False,
-    json: options.Json = False,
-) -> None:
+) -> Done:
     """Try to deliver notifications again."""
-    del json
-    from orchestration.operations.notifying import resend as resend_them
-
     if bool(ids) == given_up:
         raise typer.BadParameter("name notifications, or --given-up")
-    count = resend_them(catalog_context(), ids or (), given_up=given_up)
-    if SESSION.json:
-        print_json({"resent": count})
-    else:
-        print_line(f"{count} will be tried again within seconds")
+    count = notifying.resend(catalog_context(), ids or (), given_up=given_up)
+    return Done(record={"resent": count}, text=f"{count} will be tried again within seconds")
 
 
-@command(notifications, "key", "muster notifications key --tenant acme --to acme.key")
+@command(
+    notifications,
+    "key",
+    "muster notifications key --tenant acme --to acme.key",
+    effect="changes",
+    show=show_done,
+    record=None,
+)
 def key(
     *,
     to: Annotated[Path, typer.Option("--to", metavar="PATH", help="The file; only you may read it.")],
     tenant: Annotated[
         str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="For receivers of this tenant.")
     ] = None,
-) -> None:
+) -> Done:
     """Write the key that receivers of webhooks need to a file.
 
     Without --tenant that of the operators' receivers. It is never printed.
     """
-    from connectors.private_files import replace_private
-    from orchestration.cli.session import plain_context, settings
-    from orchestration.operations.notifying import webhook_key
-    from schemas.errors import UserError
-
-    made = webhook_key(plain_context(settings()), tenant)
+    made = notifying.webhook_key(plain_context(settings()), tenant)
     try:
         replace_private(to, made.reveal())
     except OSError as exc:
         raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
-    print_line(f"the key is in {to}")
+    return Done(text=f"the key is in {to}")
 
 
-def print_notifications(rows: "list[Notification]") -> None:
-    """What was told of a job; its line in the log is not news."""
+def print_notifications(rows: "Sequence[Notification]") -> None:
+    """Print what was told of a job; its line in the log is not news."""
     shown = [row for row in rows if row.channel != "log"]
     if not shown:
         return
@@ -121,16 +119,3 @@ def print_notifications(rows: "list[Notification]") -> None:
         [(r.outcome, r.recipient.shown, r.state, r.attempts, r.last_error or "") for r in shown],
         right=("TRIES",),
     )
-
-
-def change_recipients(
-    context: "Context", audience: "Audience", emails: list[str] | None, webhooks: list[str] | None, *, nobody: bool
-) -> None:
-    """The `--notify-*` options of an audience; says what is still missing before anybody can be told."""
-    from orchestration.operations.notifying import hints, set_recipients
-
-    set_recipients(
-        context, audience.tenant, audience.audience_id, emails=emails or (), webhooks=webhooks or (), nobody=nobody
-    )
-    for hint in hints(context, context.recipients.of(audience.tenant, audience.audience_id)):
-        say(hint)

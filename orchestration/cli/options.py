@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how examples get into `--help`."""
+"""Arguments and options that several commands share."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -9,52 +9,18 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from orchestration.cli.audited import audited
-from orchestration.cli.session import SESSION
+from orchestration.cli.deferred import deferred
 
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+with deferred(__name__):
+    from orchestration.operations import spec
 
-
-def examples(*lines: str) -> str:
-    """The end of a command's help; the control character in front keeps the lines as they are."""
-    title = "Example:" if len(lines) == 1 else "Examples:"
-    return "\b\n" + "\n".join([title, *(f"  {line}" for line in lines)])
-
-
-def command(app: typer.Typer, name: str, *lines: str, within: str = "") -> Callable[[CommandT], CommandT]:
-    """Register a command with the examples of its help. `within`: the group that its group belongs to."""
-    path = f"{app.info.name} {name}" if isinstance(app.info.name, str) and app.info.name != "muster" else name
-    path = f"{within} {path}".strip()
-
-    def register(function: CommandT) -> CommandT:
-        registered: CommandT = app.command(name, epilog=examples(*lines))(audited(path, function))
-        return registered
-
-    return register
-
-
-def group(name: str, help_: str, *lines: str) -> typer.Typer:
-    """A group of commands, with the examples of its help."""
-    return typer.Typer(
-        name=name,
-        help=help_,
-        epilog=examples(*lines),
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        add_completion=False,
-    )
-
-
-def _json_wanted(value: bool) -> bool:  # noqa: FBT001  # typer calls it with the flag
-    SESSION.json = value
-    return value
-
+AnswerT = TypeVar("AnswerT")
 
 Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Tenant.", metavar="TENANT")]
 OfTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", callback=_json_wanted)]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
 AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Wait no longer than this; exit code 6.")
 ]
@@ -101,6 +67,23 @@ Retyped = Annotated[
     list[str] | None,
     typer.Option("--retype", metavar="NAME", help="Column that may get another type, by --column; once for each."),
 ]
+OnlyTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this tenant.")]
+OnlyAudience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Only of this one.")]
+OnlyStates = Annotated[list[str] | None, typer.Option("--state", metavar="STATE", help="Only in this state.")]
+NewestLimit = Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")]
+Emails = Annotated[
+    list[str] | None, typer.Option("--notify-email", metavar="USER@HOST", help="Who is mailed, once for each.")
+]
+Webhooks = Annotated[
+    list[str] | None, typer.Option("--notify-webhook", metavar="URL", help="What is called, once for each.")
+]
+Nobody = Annotated[bool, typer.Option("--notify-nobody", help="Tell nobody but those also named here.")]
+SnapshotAudience = Annotated[
+    str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where they go [SEGMENT-snapshot].")
+]
+AllowSnapshotShrink = Annotated[
+    bool, typer.Option("--allow-shrink", help="However many of the audience's members are in the segment no more.")
+]
 OutputPath = Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Write to this file.")]
 
 
@@ -120,11 +103,9 @@ def import_settings(
     retype: Retyped = None,
 ) -> dict[str, Any]:
     """What was said of an import spec. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
-    from orchestration.operations.spec import spec_changes
-
     if allow_shrink and max_shrink is not None:
         raise typer.BadParameter("give --allow-shrink or --max-shrink, not both")
-    return spec_changes(
+    return spec.spec_changes(
         mode=mode,
         id_column=id_column,
         columns=column or (),
@@ -140,26 +121,26 @@ def import_settings(
     )
 
 
-def with_import_settings(function: Callable[..., None]) -> Callable[..., None]:
+def with_import_settings(function: Callable[..., AnswerT]) -> Callable[..., AnswerT]:
     """Give a command the options of `import_settings` in place of its parameter `changes`, which gets their values."""
     shared = signature(import_settings).parameters
     return with_options(function, "changes", list(shared.values()), lambda given: import_settings(**given))
 
 
 def with_options(
-    function: Callable[..., None],
+    function: Callable[..., AnswerT],
     instead: str,
     shared: Sequence[Parameter],
     read: Callable[[dict[str, Any]], Any] = lambda given: given,
-) -> Callable[..., None]:
+) -> Callable[..., AnswerT]:
     """Give a command the `shared` options in place of its parameter `instead`, which gets what `read` makes of them."""
     own = signature(function).parameters
     parameters = [p for name, q in own.items() for p in (shared if name == instead else (q,))]
 
     @wraps(function)
-    def command(**given: Any) -> None:
+    def command(**given: Any) -> AnswerT:
         found = read({p.name: given.pop(p.name) for p in shared})
-        function(**{instead: found}, **given)
+        return function(**{instead: found}, **given)
 
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     return command

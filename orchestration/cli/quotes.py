@@ -1,13 +1,21 @@
 """A quote as text."""
 
+from typing import TYPE_CHECKING
+
 from orchestration.cli.console import print_line, print_table
+from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import duration, size, usd
-from orchestration.quoting.bills import GB
-from orchestration.quoting.quote import RETENTION_DAYS, Quote
+
+if TYPE_CHECKING:
+    from orchestration.quoting.quote import Quote
+
+with deferred(__name__):
+    from orchestration.quoting import bills
+    from orchestration.quoting import quote as quoting
 
 
-def print_quote(quote: Quote) -> None:
-    """Where each stage would run, how long it takes and what it costs, and what stands in the way."""
+def print_quote(quote: "Quote") -> None:
+    """Print where each stage would run, how long it takes and what it costs, and what stands in the way."""
     print_line("")
     here = "" if quote.billed else ", which is what it would be there; here it costs nothing"
     print_line(f"at AWS, by list prices of {quote.prices_of} for {quote.region}{here}:")
@@ -19,9 +27,9 @@ def print_quote(quote: Quote) -> None:
     )
     print_line(
         f"of it {usd(quote.paid_anyway.total)} USD for workers, which cost the same when no job comes; "
-        f"{size(quote.kafka_gb * GB)} of the brokers' disks for {RETENTION_DAYS:.0f} days"
+        f"{size(quote.kafka_gb * bills.GB)} of the brokers' disks for {quoting.RETENTION_DAYS:.0f} days"
         + (
-            f"; {size(quote.lake_gb * GB)} in the lake, {usd(quote.lake_usd_month)} USD a month"
+            f"; {size(quote.lake_gb * bills.GB)} in the lake, {usd(quote.lake_usd_month)} USD a month"
             if quote.lake_gb
             else ""
         )

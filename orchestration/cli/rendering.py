@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orchestration.cli.formatting import bar, duration, number, percent, rate, safe, shorten, size
-from orchestration.operations.follow import JobView, PartitionState, PartitionView, StageView
+from orchestration.operations.follow import ExportView, JobView, PartitionState, PartitionView, StageView
 
 COLUMNS: Final = 80
 MAX_PARTITIONS: Final = 16
@@ -134,6 +134,19 @@ def job_line(view: JobView) -> str:
             share = percent(p.taken, p.expected).strip()
             cells.append(", ".join([f"partition {p.partition} {share}", *_pace(p)]))
     return "; ".join(cells)
+
+
+def export_line(view: ExportView, elapsed_s: float) -> str:
+    """How far an export is, on a line."""
+    export = view.export
+    line = f"export {export.job_id}  {export.state}"
+    if view.groups:
+        # Of a selection or a delta, the expected rows are a bound: in the end only those count that are there.
+        of = "" if export.state == "READY" else f" of {number(view.expected_rows)}"
+        line += f"  {number(view.rows)}{of} rows, {view.written} of {len(view.groups)} groups"
+        if export.state == "WRITING" and elapsed_s > 1 and view.rows:
+            line += f", {number(int(view.rows / elapsed_s))} rows/s"
+    return line
 
 
 def column_pairs(

@@ -1,132 +1,205 @@
 """`muster schedules`: recurring imports and exports."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
 import typer
 
 from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, print_table, say
-from orchestration.cli.options import command, group
-from orchestration.cli.schedule_creation import Name, create
-from orchestration.cli.schedule_rendering import MADE, last_run, moment, next_due, print_made, print_schedule, repeated
+from orchestration.cli.commands import Done, Group, command, show_done
+from orchestration.cli.console import print_line, print_pairs, print_table, say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.formatting import clock_time, safe
 from orchestration.cli.session import SESSION, catalog_context, stack_context
+from orchestration.platform.clock import now_ms
+from schemas.ids import tenant_name
+from schemas.import_targets import kind_of_target
 
-schedules = group(
-    "schedules",
-    "Recurring imports and exports: create, pause, resume, run, delete.",
-    "muster schedules list",
-    "muster schedules show nightly",
-)
+if TYPE_CHECKING:
+    from orchestration.catalog.schedules import Schedule
+    from orchestration.context import Context
+
+with deferred(__name__):
+    from orchestration.operations import schedules as operations
+
+TOP = Group("")
+schedules = Group("schedules", "muster schedules list", "muster schedules show nightly")
+TOP.add_typer(schedules)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+MADE: Final = {"import": "job", "export": "export", "snapshot": "job"}
+"""What a run of each kind becomes."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the group."""
-    schedules.add_typer(create)
-    app.add_typer(schedules)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleView:
+    """A schedule; `record` says as plain JSON data what it is and what became of its last run."""
+
+    schedule: "Schedule"
+    record: Mapping[str, Any]
+
+    def as_record(self) -> Mapping[str, Any]:
+        """Plain JSON data."""
+        return self.record
 
 
-@command(schedules, "list", "muster schedules list", "muster schedules list --tenant acme --json")
-def list_(
-    *,
-    tenant: options.OfTenant = None,
-    json: options.Json = False,
-) -> None:
-    """List schedules, with their next and last run."""
-    del json
-    from orchestration.operations.schedules import schedule_record
-    from schemas.ids import tenant_name
+def view_of(context: "Context", schedule: "Schedule") -> ScheduleView:
+    """A schedule as commands show it."""
+    return ScheduleView(schedule=schedule, record=operations.schedule_record(context.jobs, context.exports, schedule))
 
-    context = catalog_context()
-    found = context.schedules.all(None if tenant is None else tenant_name(tenant))
-    records = [schedule_record(context.jobs, context.exports, schedule) for schedule in found]
-    if SESSION.json:
-        print_json(records)
-        return
-    if not records:
+
+def show_changed(view: ScheduleView) -> None:
+    """Print a schedule that was made or changed."""
+    schedule = view.schedule
+    print_line(
+        f"schedule {schedule.name}: {schedule.expression} in {schedule.timezone}, next due {_next_due(schedule)}"
+    )
+
+
+def _show_list(views: Sequence[ScheduleView]) -> None:
+    if not views:
         say("There are no schedules.")
         return
     print_table(
         ("TENANT", "NAME", "KIND", "WHEN", "ZONE", "NEXT DUE", "LAST DUE", "LAST RUN"),
         [
             (
-                *(s.tenant, s.name, repeated(s), s.expression, s.timezone),
-                *(next_due(s), moment(s.last_due_ms), last_run(record)),
+                *(s.tenant, s.name, _repeated(s), s.expression, s.timezone),
+                *(_next_due(s), _moment(s.last_due_ms), _last_run(view.record)),
             )
-            for s, record in zip(found, records, strict=True)
+            for view in views
+            for s in [view.schedule]
         ],
     )
 
 
-@command(schedules, "show", "muster schedules show nightly", "muster schedules show nightly --json")
-def show(*, name: Name, tenant: options.Tenant = "default", json: options.Json = False) -> None:
-    """Show a schedule: its request, when it is due, what became of its last run."""
-    del json
-    from orchestration.operations.schedules import find, schedule_record
+def _show_schedule(view: ScheduleView) -> None:
+    schedule, record = view.schedule, view.record
+    last = record["last"]
+    pairs: list[tuple[str, object]] = [
+        ("schedule", f"{schedule.tenant}/{schedule.name}, {_repeated(schedule)}"),
+        ("when", f"{schedule.expression} in {schedule.timezone}"),
+        ("next due", _next_due(schedule)),
+        ("last run", "none" if last is None else f"due {_moment(schedule.last_due_ms)}: {_last_run(record)}"),
+    ]
+    if last is not None and last["error"] is not None:
+        pairs.append(("it says", f"{last['error']['code']}: {last['error']['message']}"))
+    if schedule.trouble is not None:
+        pairs.append(("cannot start", f"{schedule.trouble['code']}: {schedule.trouble['message']}"))
+    pairs += [(key, safe(value)) for key, value in schedule.request.items() if value not in ({}, False, None)]
+    print_pairs(pairs)
 
+
+def _repeated(schedule: "Schedule") -> str:
+    """What is done again and again: import, import of events, ..."""
+    rows = kind_of_target(str(schedule.request["audience"]))
+    return schedule.kind if rows == "audience" else f"{schedule.kind} of {rows}"
+
+
+def _moment(at_ms: int | None) -> str:
+    return "" if at_ms is None else f"{clock_time(at_ms)} UTC"
+
+
+def _next_due(schedule: "Schedule") -> str:
+    if not schedule.enabled:
+        return "paused"
+    return _moment(schedule.next_due_ms) or "never again"
+
+
+def _last_run(record: Mapping[str, Any]) -> str:
+    """What became of the last run, or why the one that is due does not start."""
+    last = record["last"]
+    if record["trouble"] is not None:
+        return f"cannot start: {record['trouble']['code']}"
+    return "" if last is None else f"{last['state']} {last[MADE[record['kind']]] or ''}".strip()
+
+
+@command(
+    schedules,
+    "list",
+    "muster schedules list",
+    "muster schedules list --tenant acme --json",
+    effect="reads",
+    show=_show_list,
+    record=lambda views: [view.as_record() for view in views],
+)
+def list_(*, tenant: options.OfTenant = None) -> Sequence[ScheduleView]:
+    """List schedules, with their next and last run."""
     context = catalog_context()
-    found = find(context, tenant, name)
-    print_schedule(found, schedule_record(context.jobs, context.exports, found))
+    found = context.schedules.all(None if tenant is None else tenant_name(tenant))
+    return [view_of(context, schedule) for schedule in found]
 
 
-@command(schedules, "pause", "muster schedules pause nightly")
-def pause(*, name: Name, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+@command(
+    schedules,
+    "show",
+    "muster schedules show nightly",
+    "muster schedules show nightly --json",
+    effect="reads",
+    show=_show_schedule,
+)
+def show(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
+    """Show a schedule: its request, when it is due, what became of its last run."""
+    context = catalog_context()
+    return view_of(context, operations.find(context, tenant, name))
+
+
+@command(schedules, "pause", "muster schedules pause nightly", effect="changes", show=show_changed)
+def pause(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
     """Run a schedule no more until it is resumed.
 
     A run that has been started goes on.
     """
-    del json
-    from orchestration.operations.schedules import pause as pause_it
-
     context = catalog_context()
-    print_made(context, pause_it(context, tenant, name))
+    return view_of(context, operations.pause(context, tenant, name))
 
 
-@command(schedules, "resume", "muster schedules resume nightly")
-def resume(*, name: Name, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+@command(schedules, "resume", "muster schedules resume nightly", effect="changes", show=show_changed)
+def resume(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
     """Let a paused schedule go on with its next time.
 
     What it has missed is not made up for.
     """
-    del json
-    from orchestration.operations.schedules import resume as resume_it
-    from orchestration.platform.clock import now_ms
-
     context = catalog_context()
-    print_made(context, resume_it(context, tenant, name, now_ms()))
+    return view_of(context, operations.resume(context, tenant, name, now_ms()))
 
 
-@command(schedules, "run", "muster schedules run nightly")
-def run(*, name: Name, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run of a schedule that was started by hand."""
+
+    schedule: str
+    kind: str
+    run_id: str
+
+    def as_record(self) -> dict[str, str]:
+        """Plain JSON data."""
+        return {MADE[self.kind]: self.run_id, "state": "SUBMITTED"}
+
+
+def _show_run(run: Run) -> None:
+    print_line(run.run_id)
+    say(f"Submitted. `muster schedules show {run.schedule}` tells what becomes of it.")
+
+
+@command(schedules, "run", "muster schedules run nightly", effect="changes", show=_show_run)
+def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
     """Start a run now, beside those that are due; also of a paused schedule.
 
     Placeholders are filled as if it were due now.
     """
-    del json
-    from orchestration.operations.schedules import find, run_now
-    from orchestration.platform.clock import now_ms
-
     context = stack_context()
-    kind = find(context, tenant, name).kind
-    run_id = run_now(context, tenant, name, now_ms())
-    SESSION.job = run_id
-    if SESSION.json:
-        print_json({MADE[kind]: run_id, "state": "SUBMITTED"})
-    else:
-        print_line(run_id)
-        say(f"Submitted. `muster schedules show {name}` tells what becomes of it.")
+    kind = operations.find(context, tenant, name).kind
+    run_id = SESSION.job = operations.run_now(context, tenant, name, now_ms())
+    return Run(schedule=name, kind=kind, run_id=run_id)
 
 
-@command(schedules, "delete", "muster schedules delete nightly")
-def delete(*, name: Name, tenant: options.Tenant = "default", json: options.Json = False) -> None:
+@command(schedules, "delete", "muster schedules delete nightly", effect="changes", show=show_done)
+def delete(*, name: Name, tenant: options.Tenant = "default") -> Done:
     """Forget a schedule.
 
     What its runs have made stays, and a run that has been started goes on.
     """
-    del json
-    from orchestration.operations.schedules import find
-
     context = catalog_context()
-    found = find(context, tenant, name)
-    context.schedules.delete(found.schedule_id)
-    if SESSION.json:
-        print_json({"deleted": name, "tenant": tenant})
-    else:
-        print_line(f"schedule {name} is deleted")
+    context.schedules.delete(operations.find(context, tenant, name).schedule_id)
+    return Done(record={"deleted": name, "tenant": tenant}, text=f"schedule {name} is deleted")

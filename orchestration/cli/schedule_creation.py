@@ -6,25 +6,46 @@ from typing import Annotated, Any, Final
 import typer
 
 from orchestration.cli import options
+from orchestration.cli.commands import Group, command
+from orchestration.cli.deferred import deferred
 from orchestration.cli.export_commands import export
 from orchestration.cli.export_options import export_request
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
-from orchestration.cli.options import command, group, with_import_settings, with_options
-from orchestration.cli.schedule_rendering import print_made
+from orchestration.cli.options import with_import_settings, with_options
+from orchestration.cli.schedule_commands import Name, ScheduleView, schedules, show_changed, view_of
 from orchestration.cli.session import catalog_context
+from orchestration.platform.clock import now_ms
+from schemas.ids import JobId
 
-create = group(
-    "create",
-    "Create a schedule of imports, exports or snapshots.",
+with deferred(__name__):
+    from orchestration.kinds.export import recurring
+    from orchestration.kinds.snapshot import request as snapshot_requests
+    from orchestration.operations import schedules as operations
+    from orchestration.operations import snapshots
+
+create = Group(
+    "schedules create",
     'muster schedules create import nightly "rate(1 day)" s3://b/f.csv -a vip',
+    help_="Create a schedule of imports, exports or snapshots.",
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+schedules.add_typer(create)
 When = Annotated[str, typer.Argument(metavar="WHEN", help='"rate(...)", "cron(...)" or "at(...)".')]
 Zone = Annotated[
     str, typer.Option("--zone", metavar="ZONE", help="IANA zone of cron, at and placeholders.", show_default=True)
 ]
 
 
+@command(
+    create,
+    "import",
+    'muster schedules create import nightly "cron(0 6 * * ? *)" \\',
+    "      s3://crm/vip-{date}.csv -a vip --zone Europe/Berlin",
+    'muster schedules create import hourly "rate(1 hour)" s3://crm/vip.csv -a vip',
+    'muster schedules create import orders "rate(1 hour)" s3://shop/orders.csv \\',
+    "      --kind events --column total:double --timezone Europe/Berlin",
+    effect="changes",
+    show=show_changed,
+)
 @with_import_settings
 def create_import(
     *,
@@ -40,20 +61,15 @@ def create_import(
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
     again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
-    json: options.Json = False,
-) -> None:
+) -> ScheduleView:
     """Import an object again and again.
 
     WHEN is an expression of EventBridge Scheduler. An object that has not
     changed since its last import is left alone.
     """
-    del json
-    from orchestration.operations.schedules import schedule_import
-    from orchestration.platform.clock import now_ms
-
     target, changes = target_of(kind, audience, changes, only_columns=only_columns)
     context = catalog_context()
-    made = schedule_import(
+    made = operations.schedule_import(
         context,
         name,
         source,
@@ -65,22 +81,10 @@ def create_import(
         again=again,
         now_ms=now_ms(),
     )
-    print_made(context, made)
+    return view_of(context, made)
 
 
-command(
-    create,
-    "import",
-    'muster schedules create import nightly "cron(0 6 * * ? *)" \\',
-    "      s3://crm/vip-{date}.csv -a vip --zone Europe/Berlin",
-    'muster schedules create import hourly "rate(1 hour)" s3://crm/vip.csv -a vip',
-    'muster schedules create import orders "rate(1 hour)" s3://shop/orders.csv \\',
-    "      --kind events --column total:double --timezone Europe/Berlin",
-    within="schedules",
-)(create_import)
-
-
-def create_export(
+def _create_export(
     *,
     name: Name,
     when: When,
@@ -98,22 +102,16 @@ def create_export(
     ] = None,
     tenant: options.Tenant = "default",
     settings: dict[str, Any],
-    json: options.Json = False,
-) -> None:
+) -> ScheduleView:
     """Export the current version of an audience again and again.
 
     WHEN is an expression of EventBridge Scheduler. An export is never replaced,
     so an address of files has placeholders such as {date}, {time} or {due}.
     """
-    del json
-    from orchestration.kinds.export.recurring import SINCE_LAST
-    from orchestration.operations.schedules import schedule_export
-    from orchestration.platform.clock import now_ms
-
-    if delta_from not in {None, SINCE_LAST}:
+    if delta_from not in {None, recurring.SINCE_LAST}:
         raise typer.BadParameter("a recurring export begins from its last one, or is whole", param_hint="--delta-from")
     context = catalog_context()
-    made = schedule_export(
+    made = operations.schedule_export(
         context,
         name,
         export_request(audience=audience, to=to, tenant=tenant, **settings),
@@ -122,23 +120,57 @@ def create_export(
         since_last=delta_from is not None,
         now_ms=now_ms(),
     )
-    print_made(context, made)
+    return view_of(context, made)
 
 
 _OF_ONE_EXPORT: Final = frozenset(
-    {"name", "to", "tenant", "version", "as_of", "delta_from", "overwrite", "wait", "timeout", "json"}
+    {"name", "to", "tenant", "version", "as_of", "delta_from", "overwrite", "wait", "timeout"}
 )
 """Options of `muster export` that a recurring one has not, or in another form."""
-command(
+create_export = command(
     create,
     "export",
     'muster schedules create export daily "cron(0 7 * * ? *)" vip \\',
     "      --to s3://crm/vip/{date} --format csv --compression gzip",
     'muster schedules create export changes "rate(1 hour)" vip \\',
     "      --to s3://crm/changes/{due} --delta-from last",
-    within="schedules",
+    effect="changes",
+    show=show_changed,
 )(
     with_options(
-        create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _OF_ONE_EXPORT]
+        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _OF_ONE_EXPORT]
     )
 )
+
+
+@command(
+    create,
+    "snapshot",
+    'muster schedules create snapshot nightly "cron(0 0 * * ? *)" buyers --zone Asia/Tokyo',
+    effect="changes",
+    show=show_changed,
+)
+def create_snapshot(
+    *,
+    name: Name,
+    when: When,
+    segment: Annotated[str, typer.Argument(metavar="SEGMENT", help="Name of the segment.")],
+    audience: options.SnapshotAudience = None,
+    zone: Zone = "UTC",
+    allow_shrink: options.AllowSnapshotShrink = False,
+    tenant: options.Tenant = "default",
+) -> ScheduleView:
+    """Make the members of a segment a version of an audience again and again.
+
+    WHEN is an expression of EventBridge Scheduler.
+    """
+    context = catalog_context()
+    request = snapshot_requests.SnapshotRequest(
+        job_id=JobId(""),
+        tenant=tenant,
+        segment=segment,
+        audience=snapshots.audience_of(segment) if audience is None else audience,
+        allow_shrink=allow_shrink,
+    )
+    made = operations.schedule_snapshot(context, name, request, expression=when, timezone=zone, now_ms=now_ms())
+    return view_of(context, made)

@@ -6,9 +6,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from orchestration.cli.console import err
+from orchestration.cli.deferred import deferred
 
 if TYPE_CHECKING:
     from rich.live import Live
+
+with deferred(__name__):
+    from rich import live, text
 
 LINE_EVERY_S: Final = 1.0
 
@@ -38,9 +42,7 @@ class TerminalScreen:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        from rich.live import Live
-
-        self._live = Live(console=err(), auto_refresh=False, transient=False)
+        self._live = live.Live(console=err(), auto_refresh=False, transient=False)
         self._live.start()
         return self
 
@@ -51,10 +53,8 @@ class TerminalScreen:
     def show(self, lines: Sequence[str], line: str) -> None:
         """Redraw the block."""
         del line
-        from rich.text import Text
-
         if self._live is not None:
-            self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._live.update(text.Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 class LineScreen:

@@ -1,32 +1,38 @@
 """One run of the command line: its flags, and the context that commands work with."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from orchestration.cli.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.context import Context
     from orchestration.operations.availability import Service
     from orchestration.platform.settings import Settings
 
+with deferred(__name__):
+    from orchestration import context as contexts
+    from orchestration.operations import availability
+    from orchestration.platform import settings as environment
+
 
 @dataclass(slots=True)
 class Session:
     """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one that it has made.
 
-    `contexts`: those that the command works with.
+    `resources`: what is closed when the command ends.
     """
 
     debug: bool = False
     json: bool = False
     actor: str = ""
     job: str | None = None
-    contexts: "list[Context]" = field(default_factory=list)
+    resources: ExitStack = field(default_factory=ExitStack, compare=False)
 
     def end(self) -> None:
         """Close the connections of the command, and keep nothing of it: the next one of this process starts afresh."""
-        for context in self.contexts:
-            context.close()
-        self.contexts.clear()
+        self.resources.close()
         self.debug = self.json = False
         self.actor, self.job = "", None
 
@@ -37,17 +43,13 @@ SESSION = Session()
 
 def settings() -> "Settings":
     """The settings of this process. Raises `UserError` BAD_SETTINGS."""
-    from orchestration.platform.settings import Settings
-
-    return Settings.load()
+    return environment.Settings.load()
 
 
 def catalog_context() -> "Context":
     """A context for commands that read the catalog alone. Raises `RetriableError` STACK_NOT_RUNNING."""
-    from orchestration.operations.availability import require_catalog
-
     loaded = settings()
-    require_catalog(loaded)
+    availability.require_catalog(loaded)
     return plain_context(loaded)
 
 
@@ -72,17 +74,13 @@ def stack_context() -> "Context":
 
 
 def _with_services(*services: "Service") -> "Context":
-    from orchestration.operations.availability import require_services
-
     loaded = settings()
-    require_services(loaded, *services)
+    availability.require_services(loaded, *services)
     return plain_context(loaded)
 
 
 def plain_context(loaded: "Settings") -> "Context":
     """A context that is closed when the command ends, whether or not there is a stack."""
-    from orchestration.context import Context
-
-    context = Context(loaded)
-    SESSION.contexts.append(context)
-    return context
+    made = contexts.Context(loaded)
+    SESSION.resources.callback(made.close)
+    return made

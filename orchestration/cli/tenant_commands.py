@@ -1,74 +1,89 @@
 """`muster tenants`."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestration.cli import options
-from orchestration.cli.console import print_json, print_line, print_pairs, print_table, say
-from orchestration.cli.notification_commands import Emails, Nobody, Webhooks
-from orchestration.cli.options import command, group
-from orchestration.cli.session import SESSION, catalog_context
+from orchestration.cli.commands import Answer, Done, Group, command, show_done
+from orchestration.cli.console import print_pairs, print_table
+from orchestration.cli.deferred import deferred
+from orchestration.cli.session import catalog_context
+from orchestration.platform.clock import now_ms
+from schemas.ids import TenantName, tenant_name
 
-tenants = group("tenants", "Tenants: create, configure, list.", "muster tenants create acme", "muster tenants list")
+if TYPE_CHECKING:
+    from orchestration.notifications.recipients import Recipient
+
+with deferred(__name__):
+    from orchestration.operations import notifying
+
+TOP = Group("")
+tenants = Group("tenants", "muster tenants create acme", "muster tenants list")
+TOP.add_typer(tenants)
+NameArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the group."""
-    app.add_typer(tenants)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldOfTenant:
+    """Who is told of all audiences of a tenant."""
+
+    tenant: TenantName
+    told: "list[Recipient]"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"tenant": self.tenant, "told": notifying.recipients_record(self.told)}
 
 
-@command(tenants, "create", "muster tenants create acme")
-def create_tenant(*, name: Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.")]) -> None:
+@command(tenants, "create", "muster tenants create acme", effect="changes", show=show_done, record=None)
+def create_tenant(*, name: NameArgument) -> Done:
     """Create a tenant.
 
     Nothing happens when there is one of that name.
     """
-    from orchestration.platform.clock import now_ms
-    from schemas.ids import tenant_name
-
     catalog_context().audiences.add_tenant(tenant_name(name), now_ms())
-    print_line(f"tenant {name} exists")
+    return Done(text=f"tenant {name} exists")
 
 
-@command(tenants, "configure", "muster tenants configure acme --notify-email ops@acme.example")
+def _show_told(found: ToldOfTenant) -> None:
+    print_pairs([("tenant", found.tenant), ("told", ", ".join(r.shown for r in found.told) or "nobody")])
+
+
+@command(
+    tenants,
+    "configure",
+    "muster tenants configure acme --notify-email ops@acme.example",
+    effect="changes",
+    show=_show_told,
+)
 def configure_tenant(
     *,
-    name: Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.")],
-    notify_email: Emails = None,
-    notify_webhook: Webhooks = None,
-    notify_nobody: Nobody = False,
-    json: options.Json = False,
-) -> None:
+    name: NameArgument,
+    notify_email: options.Emails = None,
+    notify_webhook: options.Webhooks = None,
+    notify_nobody: options.Nobody = False,
+) -> Answer[ToldOfTenant]:
     """Say who is told of all audiences of a tenant.
 
     What is named replaces all of its kind.
     """
-    del json
-    from orchestration.operations.notifying import hints, recipients_record, set_recipients
-    from schemas.ids import tenant_name
-
     context, tenant = catalog_context(), tenant_name(name)
-    set_recipients(
+    notifying.set_recipients(
         context, tenant, None, emails=notify_email or (), webhooks=notify_webhook or (), nobody=notify_nobody
     )
     told = context.recipients.of(tenant, None)
-    if SESSION.json:
-        print_json({"tenant": tenant, "told": recipients_record(told)})
-    else:
-        print_pairs([("tenant", tenant), ("told", ", ".join(r.shown for r in told) or "nobody")])
-    for hint in hints(context, told):
-        say(hint)
+    return Answer(value=ToldOfTenant(tenant=tenant, told=told), notes=notifying.hints(context, told))
 
 
-@command(tenants, "list", "muster tenants list --json")
-def list_tenants(*, json: options.Json = False) -> None:
+def _show_tenants(audiences: Mapping[TenantName, int]) -> None:
+    print_table(("TENANT", "AUDIENCES"), list(audiences.items()), right=("AUDIENCES",))
+
+
+@command(tenants, "list", "muster tenants list --json", effect="reads", show=_show_tenants, record=list)
+def list_tenants() -> Mapping[TenantName, int]:
     """List tenants."""
-    del json
-    context = catalog_context()
-    names = context.audiences.tenants()
-    if SESSION.json:
-        print_json(names)
-        return
-    count = {name: len(context.audiences.all(name)) for name in names}
-    print_table(("TENANT", "AUDIENCES"), [(name, count[name]) for name in names], right=("AUDIENCES",))
+    audiences = catalog_context().audiences
+    return {name: len(audiences.all(name)) for name in audiences.tenants()}

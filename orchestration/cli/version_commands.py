@@ -1,36 +1,38 @@
 """`muster audiences versions`, `diff`, `rollback`, `compact`, `expire`, `pin` and `unpin`."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.catalog.references import ref_of
 from orchestration.cli import options
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
-from orchestration.cli.console import print_json, print_line, print_table
+from orchestration.cli.commands import Done, command, show_done
+from orchestration.cli.console import print_line, print_table
+from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number, safe, size
-from orchestration.cli.options import command
-from orchestration.cli.session import SESSION, catalog_context, lake_context
+from orchestration.cli.session import catalog_context, lake_context
+
+if TYPE_CHECKING:
+    from connectors.sinks.comparing import Kind
+    from segmentation.versions import VersionInfo
+
+with deferred(__name__):
+    from connectors.sinks import comparing
+    from orchestration.operations import audiences as operations
+    from orchestration.operations import exports
+
+Kept = Sequence[tuple["VersionInfo", bool]]
+"""Versions, and whether they are pinned."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """The commands are in the group `audiences`, which is registered with the others of it."""
-    del app
+def _kept_records(kept: Kept) -> list[dict[str, Any]]:
+    return [{**operations.version_record(info), "pinned": pinned} for info, pinned in kept]
 
 
-@command(audiences, "versions", "muster audiences versions vip", "muster audiences versions vip --json")
-def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default", json: options.Json = False) -> None:
-    """List the kept versions, the newest first."""
-    del json
-    from orchestration.catalog.references import ref_of
-    from orchestration.operations.audiences import find, version_record
-
-    context = lake_context()
-    audience = find(context, tenant, name)
-    kept = list(reversed(context.versions.versions(ref_of(audience))))
-    pins = context.audiences.pins(audience.audience_id)
-    if SESSION.json:
-        print_json([{**version_record(info), "pinned": info.version in pins} for info in kept])
-        return
+def _show_kept(kept: Kept) -> None:
     print_table(
         ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "PINNED", "MADE BY"),
         [
@@ -41,16 +43,64 @@ def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "defaul
                 number(v.members),
                 number(None if v.counts is None else v.counts.added),
                 number(None if v.counts is None else v.counts.removed),
-                "yes" if v.version in pins else "",
+                "yes" if pinned else "",
                 v.import_id,
             )
-            for v in kept
+            for v, pinned in kept
         ],
         right=("VERSION", "MEMBERS", "ADDED", "REMOVED"),
     )
 
 
-@command(audiences, "diff", "muster audiences diff vip 3 5", "muster audiences diff vip 3 5 --sample 20 --json")
+@command(
+    audiences,
+    "versions",
+    "muster audiences versions vip",
+    "muster audiences versions vip --json",
+    effect="reads",
+    show=_show_kept,
+    record=_kept_records,
+)
+def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> Kept:
+    """List the kept versions, the newest first."""
+    context = lake_context()
+    audience = operations.find(context, tenant, name)
+    pins = context.audiences.pins(audience.audience_id)
+    return [(info, info.version in pins) for info in reversed(context.versions.versions(ref_of(audience)))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two versions of an audience: members that were added, removed, changed, kept; some ids of each if asked for."""
+
+    audience: str
+    tenant: str
+    earlier: int
+    later: int
+    counts: Mapping[str, int]
+    sample: "Mapping[Kind, Sequence[str]] | None"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        sides = {"audience": self.audience, "tenant": self.tenant, "earlier": self.earlier, "later": self.later}
+        samples = {} if self.sample is None else {"sample": {kind: list(ids) for kind, ids in self.sample.items()}}
+        return {**sides, **self.counts, **samples}
+
+
+def _show_compared(found: Compared) -> None:
+    print_table(("", "MEMBERS"), [(kind, number(n)) for kind, n in found.counts.items()], right=("MEMBERS",))
+    for kind, ids in (found.sample or {}).items():
+        print_line(f"{kind}: " + ", ".join(safe(id_) for id_ in ids))
+
+
+@command(
+    audiences,
+    "diff",
+    "muster audiences diff vip 3 5",
+    "muster audiences diff vip 3 5 --sample 20 --json",
+    effect="reads",
+    show=_show_compared,
+)
 def diff(
     *,
     name: options.AudienceArgument,
@@ -58,75 +108,72 @@ def diff(
     later: Annotated[int, typer.Argument(metavar="M", min=1, help="The later version.")],
     sample: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="Show the first K ids of each.")] = 0,
     tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+) -> Compared:
     """Compare two versions: members that were added, removed, changed, kept."""
-    del json
-    from connectors.sinks.comparing import compare
-    from orchestration.operations.audiences import find
-    from orchestration.operations.exports import pinned
-
     context = lake_context()
-    audience = find(context, tenant, name)
-    sides = [pinned(context, audience, version=number_) for number_ in (earlier, later)]
-    found = compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
+    audience = operations.find(context, tenant, name)
+    sides = [exports.pinned(context, audience, version=number_) for number_ in (earlier, later)]
+    found = comparing.compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
     of, changed = found.counts, found.counts.updated or 0
-    counts = {"added": of.added, "removed": of.removed, "changed": changed, "kept": of.kept - changed}
-    if SESSION.json:
-        samples = {"sample": {kind: list(ids) for kind, ids in found.sample.items()}} if sample else {}
-        print_json({"audience": name, "tenant": tenant, "earlier": earlier, "later": later, **counts, **samples})
-        return
-    print_table(("", "MEMBERS"), [(kind, number(count)) for kind, count in counts.items()], right=("MEMBERS",))
-    for kind, ids in found.sample.items():
-        print_line(f"{kind}: " + ", ".join(safe(id_) for id_ in ids))
+    return Compared(
+        audience=name,
+        tenant=tenant,
+        earlier=earlier,
+        later=later,
+        counts={"added": of.added, "removed": of.removed, "changed": changed, "kept": of.kept - changed},
+        sample=found.sample if sample else None,
+    )
 
 
-@command(audiences, "rollback", 'muster audiences rollback vip --to 3 --reason "wrong file"')
+@command(
+    audiences,
+    "rollback",
+    'muster audiences rollback vip --to 3 --reason "wrong file"',
+    effect="changes",
+    show=show_done,
+)
 def rollback(
     *,
     name: options.AudienceArgument,
     to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version whose members come back.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the new version.")] = "",
     tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+) -> Done:
     """Publish an older version again, as a new one.
 
     Files that were uploaded before the rollback come too late from then on.
     """
-    del json
-    from orchestration.operations import audiences as operations
-
     context = lake_context()
     done = operations.rollback(context, operations.find(context, tenant, name), to, reason)
-    _print_operation(
-        {"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
-        f"version {done.version} has the {number(done.members)} members of version {to}",
+    return Done(
+        record={"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
+        text=f"version {done.version} has the {number(done.members)} members of version {to}",
     )
 
 
-@command(audiences, "compact", "muster audiences compact vip --target-mb 256")
+@command(audiences, "compact", "muster audiences compact vip --target-mb 256", effect="changes", show=show_done)
 def compact(
     *,
     name: options.AudienceArgument,
     target_mb: Annotated[int, typer.Option("--target-mb", min=1, help="Size of the new files in MB.")] = 128,
     tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+) -> Done:
     """Publish the current members in fewer files."""
-    del json
-    from orchestration.operations import audiences as operations
-
     context = lake_context()
     done = operations.compact(context, operations.find(context, tenant, name), target_mb * 1_000_000)
-    _print_operation(
-        {"version": done.version, "members": done.members},
-        f"version {done.version} has the same {number(done.members)} members",
+    return Done(
+        record={"version": done.version, "members": done.members},
+        text=f"version {done.version} has the same {number(done.members)} members",
     )
 
 
 @command(
-    audiences, "expire", "muster audiences expire vip", "muster audiences expire vip --keep-versions 3 --keep-days 0"
+    audiences,
+    "expire",
+    "muster audiences expire vip",
+    "muster audiences expire vip --keep-versions 3 --keep-days 0",
+    effect="changes",
+    show=show_done,
 )
 def expire(
     *,
@@ -134,15 +181,11 @@ def expire(
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
     tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+) -> Done:
     """Forget old versions and delete their files.
 
     By the retention of the audience, or by what is said here. Files younger than seven days stay.
     """
-    del json
-    from orchestration.operations import audiences as operations
-
     context = lake_context()
     gone = operations.expire(
         context.audiences,
@@ -153,52 +196,27 @@ def expire(
         days=keep_days,
     )
     numbers = ", ".join(map(str, gone.versions)) or "none"
-    _print_operation(
-        {"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
-        f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
+    return Done(
+        record={"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
+        text=f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
     )
 
 
 VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")]
 
 
-@command(audiences, "pin", "muster audiences pin vip 3")
-def pin(
-    *,
-    name: options.AudienceArgument,
-    version: VersionArgument,
-    tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+@command(audiences, "pin", "muster audiences pin vip 3", effect="changes", show=show_done)
+def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
     """Keep a version whatever retention says."""
-    del json
-    from orchestration.operations import audiences as operations
-
     context = lake_context()
     operations.pin(context, operations.find(context, tenant, name), version)
-    _print_operation({"version": version, "pinned": True}, f"version {version} is kept until it is unpinned")
+    return Done(record={"version": version, "pinned": True}, text=f"version {version} is kept until it is unpinned")
 
 
-@command(audiences, "unpin", "muster audiences unpin vip 3")
-def unpin(
-    *,
-    name: options.AudienceArgument,
-    version: VersionArgument,
-    tenant: options.Tenant = "default",
-    json: options.Json = False,
-) -> None:
+@command(audiences, "unpin", "muster audiences unpin vip 3", effect="changes", show=show_done)
+def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
     """Leave a version to retention again."""
-    del json
-    from orchestration.operations import audiences as operations
-
     context = catalog_context()
     was = operations.unpin(context, operations.find(context, tenant, name), version)
     text = f"version {version} is kept as long as retention says" if was else f"version {version} was not pinned"
-    _print_operation({"version": version, "pinned": False}, text)
-
-
-def _print_operation(record: dict[str, Any], text: str) -> None:
-    if SESSION.json:
-        print_json(record)
-    else:
-        print_line(text)
+    return Done(record={"version": version, "pinned": False}, text=text)

@@ -25,17 +25,17 @@ import duckdb
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.cli.console import print_line, print_table, show_error
-from orchestration.cli.following import print_receipt
 from orchestration.cli.formatting import duration, number, size
+from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_line, job_lines
 from orchestration.cli.screen import screen
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.local import stack
 from orchestration.operations.audiences import version_record
-from orchestration.operations.export_jobs import follow, submit
+from orchestration.operations.export_jobs import submit
 from orchestration.operations.exports import verify_export
-from orchestration.operations.follow import JobView, look
+from orchestration.operations.follow import JobView, follow, look
 from orchestration.operations.rejects import read_rejects, rejects_file
 from orchestration.operations.spec import spec_changes
 from orchestration.operations.submit import DEFAULT_TENANT, submit_file
@@ -232,8 +232,9 @@ def _export(context: Context, audience: AudienceName) -> Export:
         format=ExportFormat(format="parquet"),
     )
     submit(context, request)
-    *_, last = follow(context, export_id)
-    return last.export
+    for _ in follow(context, export_id, now_ms=now_ms, sleep=time.sleep):
+        pass
+    return context.exports.get(export_id)
 
 
 def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> None:

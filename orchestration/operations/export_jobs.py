@@ -1,54 +1,25 @@
-"""What people do to export jobs: submit, follow, cancel, retry."""
+"""What people do to export jobs: submit, cancel, retry."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from orchestration.kinds.export.places import check_request
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.submit import require_tenant
-from orchestration.platform.clock import fresh_id, iso, now_ms
+from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId, audience_name, tenant_name
-from segmentation.export_jobs import ENDED
 from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Export, ExportGroup
+    from orchestration.catalog.records import Export
     from orchestration.context import Context
 
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportView:
-    """How far an export is."""
-
-    export: "Export"
-    groups: "tuple[ExportGroup, ...]"
-
-    @property
-    def final(self) -> bool:
-        """Whether it has ended."""
-        return self.export.state in ENDED
-
-    @property
-    def rows(self) -> int:
-        """Rows that have been written."""
-        return sum(group.rows for group in self.groups)
-
-    @property
-    def expected_rows(self) -> int:
-        """Rows that will be written; of a delta or a selection, at most."""
-        return sum(group.expected_rows for group in self.groups)
-
-    @property
-    def written(self) -> int:
-        """Groups that are there."""
-        return sum(group.record is not None for group in self.groups)
 
 
 def submit(context: "Context", request: ExportRequest) -> JobId:
@@ -131,57 +102,3 @@ def _is_starting(context: "Context", export_id: JobId) -> bool:
     except (FatalError, RetriableError):
         return False
     return found is not None and found.running
-
-
-def look(context: "Context", export_id: JobId) -> ExportView | None:
-    """How far an export is; none while it is not registered."""
-    export = context.exports.find(export_id)
-    return None if export is None else ExportView(export=export, groups=tuple(context.exports.groups(export_id)))
-
-
-def follow(
-    context: "Context", export_id: JobId, *, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[ExportView]:
-    """How far an export is, whenever that changes, until it has ended.
-
-    Raises `UserError` UNKNOWN_EXPORT when nothing is registered for two minutes; `RetriableError` when the catalog
-    stays away as long.
-    """
-    last, quiet_since = None, time.monotonic()
-    while True:
-        try:
-            view = look(context, export_id)
-            if view is None and time.monotonic() - quiet_since > REGISTRATION_S:
-                context.exports.get(export_id)
-            if view is not None:
-                quiet_since = time.monotonic()
-                if view != last:
-                    last = view
-                    yield view
-                if view.final:
-                    return
-        except RetriableError:
-            if time.monotonic() - quiet_since > REGISTRATION_S:
-                raise
-        sleep(POLL_S)
-
-
-def export_record(export: "Export") -> dict[str, Any]:
-    """An export as JSON."""
-    return {
-        "export": export.job_id,
-        "tenant": export.tenant,
-        "audience": export.audience,
-        "state": export.state,
-        "request": dict(export.request),
-        "outcome": _plain(export.outcome),
-        "error": None if export.error is None else export.error.as_record(),
-        "failed_in": export.failed_in,
-        "retry_of": export.retry_of,
-        "created_at": iso(export.created_at_ms),
-        "finished_at": None if export.finished_at_ms is None else iso(export.finished_at_ms),
-    }
-
-
-def _plain(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if record is None else dict(record)

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from orchestration.operations import job_search
 from schemas.digest import Digest
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import JobId
+from segmentation.export_jobs import ENDED
 from segmentation.jobs import FINAL
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Job, PartitionProgress, StageProgress
+    from orchestration.catalog.records import Export, ExportGroup, Job, PartitionProgress, StageProgress
     from orchestration.context import Context
 
 StageName = Literal["upload", "verify", "import", "materialise", "build", "publish"]
@@ -91,6 +93,34 @@ class JobView:
         return self.job.state in FINAL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportView:
+    """An export and how far it is."""
+
+    export: "Export"
+    groups: "tuple[ExportGroup, ...]"
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended."""
+        return self.export.state in ENDED
+
+    @property
+    def rows(self) -> int:
+        """Rows that have been written."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def expected_rows(self) -> int:
+        """Rows that will be written; of a delta or a selection, at most."""
+        return sum(group.expected_rows for group in self.groups)
+
+    @property
+    def written(self) -> int:
+        """Groups that are there."""
+        return sum(group.record is not None for group in self.groups)
+
+
 def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
     """How far a job is now; none while it is not registered."""
     job = context.jobs.find(job_id)
@@ -109,6 +139,17 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
     )
 
 
+def look_at_export(context: "Context", export_id: JobId) -> ExportView | None:
+    """How far an export is now; none while it is not registered."""
+    export = context.exports.find(export_id)
+    return None if export is None else ExportView(export=export, groups=tuple(context.exports.groups(export_id)))
+
+
+def look_at_any(context: "Context", job_id: JobId, now_ms: int) -> JobView | ExportView | None:
+    """How far a job of any kind is now; none while it is not registered."""
+    return look(context, job_id, now_ms) or look_at_export(context, job_id)
+
+
 def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:
     """As the relay has noted lately, for a job that waits for workers."""
     noted = reports.get(ABSENCE)
@@ -121,14 +162,14 @@ def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms:
 def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
     """Raises `UserError` UNKNOWN_JOB, but not for an id that is so young that the workflow may not know it yet."""
     if now_ms - submitted_ms(job_id) > REGISTRATION_S * 1000:
-        context.jobs.get(job_id)
+        job_search.get(context, job_id)
 
 
 def await_registration(
     context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
 ) -> None:
     """Until the job of an id that was just given out is in the catalog. Raises `UserError` UNKNOWN_JOB."""
-    while context.jobs.find(job_id) is None:
+    while job_search.find(context, job_id) is None:
         require_job(context, job_id, now_ms())
         sleep(POLL_S)
 
@@ -143,15 +184,15 @@ def submitted_ms(job_id: JobId) -> int:
 
 def follow(
     context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
-) -> Iterator[JobView]:
-    """Look until the job has ended; the last view is final. Short outages of the catalog are waited out.
+) -> Iterator[JobView | ExportView]:
+    """Look until the job, of any kind, has ended; the last view is final. Short outages of the catalog are waited out.
 
     Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
     """
     began = heard = now_ms()
     while True:
         try:
-            view = look(context, job_id, now_ms())
+            view = look_at_any(context, job_id, now_ms())
         except RetriableError:
             if now_ms() - heard > OUTAGE_S * 1000:
                 raise

@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestration.catalog.records import Export, Job
 from orchestration.platform.clock import iso
 from schemas.ids import Attempt
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Job, Transition
-    from orchestration.operations.follow import JobView
+    from orchestration.catalog.records import ExportTransition, Transition
+    from orchestration.operations.follow import ExportView, JobView
 
 SHOWN_SOURCE = ("bucket", "key", "version_id", "etag", "size", "last_modified")
 
 
-def job_record(job: "Job") -> dict[str, Any]:
+def job_record(job: Job) -> dict[str, Any]:
     """A job as plain JSON data, for people and programs: without tokens and internals."""
     return {
         "job": job.job_id,
@@ -52,6 +53,47 @@ def view_record(
         "attempts": [{"attempt": number, "sent": sent} for number, sent in attempts.items()],
         "stages": [{name: getattr(s, name) for name in s.__dataclass_fields__} for s in view.stages],
         "partition_progress": [{name: getattr(p, name) for name in p.__dataclass_fields__} for p in view.partitions],
+    }
+
+
+def export_record(export: Export) -> dict[str, Any]:
+    """An export as plain JSON data."""
+    return {
+        "export": export.job_id,
+        "tenant": export.tenant,
+        "audience": export.audience,
+        "state": export.state,
+        "request": dict(export.request),
+        "outcome": None if export.outcome is None else dict(export.outcome),
+        "error": None if export.error is None else export.error.as_record(),
+        "failed_in": export.failed_in,
+        "retry_of": export.retry_of,
+        "created_at": iso(export.created_at_ms),
+        "finished_at": None if export.finished_at_ms is None else iso(export.finished_at_ms),
+    }
+
+
+def any_record(job: Job | Export) -> dict[str, Any]:
+    """A job of any kind as plain JSON data: as `job_record` or `export_record`."""
+    return job_record(job) if isinstance(job, Job) else export_record(job)
+
+
+def export_view_record(view: "ExportView", history: "list[ExportTransition]") -> dict[str, Any]:
+    """An export with its history and the groups of its files, as plain JSON data."""
+    return {
+        **export_record(view.export),
+        "history": [{"state": t.state, "cause": t.cause, "at_ms": t.at_ms} for t in history],
+        "groups": [
+            {
+                "number": g.number,
+                "attempt": g.attempt,
+                "rows": g.rows,
+                "expected_rows": g.expected_rows,
+                "written": g.record is not None,
+                "error": None if g.error is None else g.error.as_record(),
+            }
+            for g in view.groups
+        ],
     }
 
 

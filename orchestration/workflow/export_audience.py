@@ -144,11 +144,9 @@ EXPORT_AUDIENCE: Final = Machine(
         ),
         "Cancelled": Fail(error="Cancelled", cause="The export was cancelled; there is no manifest."),
         "AlreadyFailed": Choice(rules=(({"user_error": True}, "NotifyCustomer"),), default="NotifyOperators"),
-        "UserFailure": Fail(
-            error="UserError", cause="What was asked for is at fault; `muster exports show` tells how."
-        ),
+        "UserFailure": Fail(error="UserError", cause="What was asked for is at fault; `muster jobs show` tells how."),
         "SystemFailure": Fail(
-            error="SystemError", cause="Muster could not finish the export; `muster exports show` tells why."
+            error="SystemError", cause="Muster could not finish the export; `muster jobs show` tells why."
         ),
     },
 )

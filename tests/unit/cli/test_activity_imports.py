@@ -8,8 +8,8 @@ import pytest
 
 from orchestration.catalog.records import NewJob
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.following import print_receipt
 from orchestration.cli.main import main
+from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_lines
 from orchestration.context import Context
 from orchestration.operations.follow import JobView, partition_views, stage_views

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Export, ExportGroup
-from orchestration.cli.export_following import export_line, print_export_result
-from orchestration.operations.export_jobs import ExportView
+from orchestration.cli.following import Followed, show_end
+from orchestration.cli.rendering import export_line
+from orchestration.operations.follow import ExportView
 from schemas.ids import AudienceName, JobId, TenantName
 
 EXPORT = Export(
@@ -70,7 +71,7 @@ def test_the_end_says_what_was_left_out_where_something_was(
     capsys: pytest.CaptureFixture[str], filtered: int, said: list[str]
 ) -> None:
     export = replace(EXPORT, state="READY", outcome={**OUTCOME, "rows_filtered": filtered})
-    print_export_result(ExportView(export=export, groups=GROUPS))
+    show_end(Followed(view=ExportView(export=export, groups=GROUPS)))
     captured = capsys.readouterr()
     assert captured.err.splitlines() + captured.out.splitlines()[1:] == said
     assert (

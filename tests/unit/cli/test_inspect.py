@@ -15,6 +15,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.cli import import_commands
+from orchestration.cli.following import Submitted
 from orchestration.cli.main import main
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
@@ -35,11 +36,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any
     """What `muster import` would have started: file, target, spec."""
     said: list[tuple[str, str, dict[str, Any]]] = []
 
-    def start(_context: object, source: str, _tenant: str, target: str, changes: dict[str, Any], **_: object) -> int:
+    def start(_context: object, source: str, _tenant: str, target: str, changes: dict[str, Any], **_: object) -> str:
         said.append((source, target, changes))
-        return 0
+        return "01jdcz0000000000000000000a"
 
-    monkeypatch.setattr(import_commands, "_import", start)
+    monkeypatch.setattr(import_commands, "_start", start)
+    monkeypatch.setattr(import_commands, "_registered", lambda _, job_id: Submitted(job_id=job_id))
     monkeypatch.setattr(import_commands, "stack_context", lambda: None)
     return said
 

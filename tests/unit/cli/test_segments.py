@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestration.cli.main import main
-from orchestration.cli.segment_commands import say_unseen
+from orchestration.cli.segment_notes import unseen_notes
 from orchestration.context import Context
 from orchestration.operations.audiences import delete, find, rename
 from orchestration.operations.segments import read_rule
@@ -159,9 +159,6 @@ def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: C
         rename(context, vip, "buyers")
 
 
-def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    say_unseen((), [f"a{n}" for n in range(1_000)])
-    said = capsys.readouterr().err.splitlines()
+def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more() -> None:
+    said = list(unseen_notes((), [f"a{n}" for n in range(1_000)]))
     assert said[19:] == ["Note: nobody has ever had the attribute 'a19'.", "Note: nor any of 980 more attributes."]

@@ -23,7 +23,8 @@ from orchestration.control.reconciler import HEARTBEAT_MS
 from orchestration.kinds import records
 from orchestration.kinds.export import plan
 from orchestration.kinds.export.places import order_of, request_of
-from orchestration.operations.export_jobs import await_registration, cancel, look, retry, submit
+from orchestration.operations.export_jobs import await_registration, cancel, retry, submit
+from orchestration.operations.follow import look_at_export
 from orchestration.operations.fsck import fsck
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
@@ -251,7 +252,7 @@ def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(expo
 
 
 def look_at(exports: Exports, export: Export) -> Any:
-    found = look(exports.context, export.job_id)
+    found = look_at_export(exports.context, export.job_id)
     assert found is not None
     return found
 
@@ -650,7 +651,7 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
     for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
         with pytest.raises(UserError, match=code):
             submit(exports.context, exports.request(**changes))
-    assert look(exports.context, fresh_id()) is None
+    assert look_at_export(exports.context, fresh_id()) is None
     assert code_of(lambda: await_registration(exports.context, fresh_id())) == "UNKNOWN_EXPORT"
 
     def registers(_: float) -> None:

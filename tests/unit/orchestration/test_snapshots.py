@@ -13,7 +13,7 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.tables import partition_progress
-from orchestration.cli.following import print_receipt
+from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_lines
 from orchestration.control import wiring
 from orchestration.control.periodic import Lane

@@ -1,0 +1,124 @@
+"""The entry that each run of a command with an effect leaves in the audit trail, also one that was refused."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from orchestration.cli import session
+from orchestration.cli.console import say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.session import SESSION
+from schemas.errors import MusterError
+from schemas.ids import JobId, audience_name, job_id, tenant_name
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+with deferred(__name__):
+    from orchestration.catalog import auditing, records
+    from orchestration.operations import job_search, notifying, segments
+
+_OF_SCHEDULES: Final = "schedules "
+_OF_SEGMENTS: Final = "segments "
+_NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "audience", "job", "yes"})
+
+
+@contextmanager
+def audited(path: str, given: Mapping[str, Any]) -> Iterator[None]:
+    """Record the run of the command `path` with the arguments `given`, and what it changed."""
+    SESSION.job = None
+    before = _look(path, given)
+    try:
+        yield
+    except MusterError as exc:
+        _record(path, given, before, exc.code)
+        raise
+    except typer.Abort:
+        raise
+    except BaseException:  # an Exit is the way in which a command ends; a Ctrl-C while waiting ends the waiting alone
+        _record(path, given, before, None)
+        raise
+    _record(path, given, before, None)
+
+
+def _context() -> "Context | None":
+    try:
+        return session.catalog_context()
+    except MusterError:
+        return None
+
+
+def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the catalog says of the command's schedule, segment, job or audience; none when there is none."""
+    if (context := _context()) is None:
+        return None
+    try:
+        if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+            return _look_within(context, path, given)
+        if (job := given.get("job") or SESSION.job) is not None:
+            found = job_search.find(context, job_id(job))
+            attempt = {"attempt": found.attempt} if isinstance(found, records.Job) else {}
+            return None if found is None else {"state": found.state, **attempt}
+        name = given.get("new_name") if given.get("renamed") else given.get("audience") or given.get("name")
+        if name is None or "tenant" not in given:
+            return None
+        audience = context.audiences.get(tenant_name(given["tenant"]), audience_name(name))
+        told = context.recipients.of(audience.tenant, audience.audience_id)
+        return {
+            "name": audience.name,
+            "spec": audience.spec.as_record(),
+            "retention": audience.retention.as_record(),
+            "told": notifying.recipients_record(told),
+        }
+    except MusterError:
+        return None
+    finally:
+        context.database.close()
+
+
+def _look_within(context: "Context", path: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    if path.startswith(_OF_SCHEDULES):
+        schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
+        return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
+    standing = segments.find(context, given["tenant"], given["name"])
+    segment = standing.segment
+    return {"state": segment.state, "rule_version": segment.rule_version, "rule": standing.rule.text}
+
+
+def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | None, error: str | None) -> None:
+    if (context := _context()) is None:
+        return
+    job = SESSION.job or given.get("job")
+    name = given.get("audience") or given.get("name")
+    if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+        name = f"{path.split(maxsplit=1)[0]}/{given['name']}"
+    tenant = given.get("tenant")
+    object_ = "/".join(str(part) for part in (tenant, name) if part) or str(job or path)
+    after = _look(path, {**given, "renamed": path == "audiences rename"}) if error is None else None
+    arguments = {key: _shown(value) for key, value in given.items() if key not in _NOT_RECORDED and value is not None}
+    written = auditing.record(
+        context.audit,
+        SESSION.actor,
+        path,
+        object_,
+        job_id=None if job is None else JobId(str(job)),
+        arguments=arguments,
+        before=before,
+        after=after,
+        error=error,
+    )
+    context.database.close()
+    if not written:
+        say("This could not be written to the audit trail; it is in the log of this command.")
+
+
+def _shown(value: Any) -> Any:
+    """An argument without what may be a secret: the query of a URL."""
+    if isinstance(value, list | tuple):
+        return [_shown(part) for part in value]
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text.partition("?")[0] if text.startswith(("http://", "https://")) else text

@@ -1,0 +1,159 @@
+"""What makes a function a command: its place and examples, its effect, and how its value is shown."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any, Final, Generic, Literal, ParamSpec, TypeAlias, TypeVar
+
+import typer
+
+from orchestration.cli.audit_trail import audited
+from orchestration.cli.console import print_json, print_json_rows, print_line, say
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.families import FAMILIES
+from orchestration.cli.session import SESSION
+
+ValueT = TypeVar("ValueT")
+ValueT_co = TypeVar("ValueT_co", covariant=True)
+GivenP = ParamSpec("GivenP")
+
+Effect = Literal["reads", "changes"]
+"""`changes`: each run leaves an entry in the audit trail."""
+Given = Mapping[str, Any]
+"""The arguments of a run, by their names in Python."""
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+_JSON: Final = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[ValueT_co]):
+    """The value of a command, `notes` that are said after it, and the exit code if it is not 0."""
+
+    value: ValueT_co
+    notes: Iterable[str] = ()
+    code: ExitCode = ExitCode.OK
+
+
+Result: TypeAlias = ValueT | Answer[ValueT]
+"""What a command returns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Something that was done, as plain JSON data and in words."""
+
+    record: Mapping[str, Any] | None = None
+    text: str
+
+    def as_record(self) -> Mapping[str, Any] | None:
+        """Plain JSON data."""
+        return self.record
+
+
+def show_done(done: Done) -> None:
+    """Print what was done."""
+    print_line(done.text)
+
+
+class Group(typer.Typer):
+    """Commands that share their first words, `path`; the last word is the name of the group.
+
+    Its help is that of `FAMILIES`, or `help_` of a group within another; `lines` are examples.
+    """
+
+    def __init__(self, path: str, *lines: str, help_: str = "") -> None:
+        super().__init__(
+            name=path.rpartition(" ")[2],
+            help=FAMILIES[path].help if path in FAMILIES else help_,
+            epilog=examples(*lines),
+            no_args_is_help=True,
+            rich_markup_mode=None,
+            add_completion=False,
+        )
+        self.path = path
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help; the control character in front keeps the lines as they are."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\b\n" + "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def plain(value: Any) -> Any:
+    """The JSON form of a value: its record if it has one."""
+    return value.as_record() if hasattr(value, "as_record") else value
+
+
+def always(given: Given) -> bool:
+    """True for every run."""
+    del given
+    return True
+
+
+def nothing(value: object) -> None:
+    """Show nothing: of a command that ends in another program."""
+    del value
+
+
+def command(
+    group: Group,
+    name: str,
+    *lines: str,
+    effect: Effect,
+    acts: Callable[[Given], bool] = always,
+    show: Callable[[ValueT], None],
+    record: Callable[[ValueT], Any] | None = plain,
+) -> Callable[[Callable[GivenP, Result[ValueT]]], Callable[GivenP, Result[ValueT]]]:
+    """Make a function, which returns a value or an `Answer`, a command with the examples `lines`.
+
+    `show` prints the value for people. `record` makes it JSON for `--json`, an iterator item by item; the command has
+    no such option if it is none. `acts`: the runs of a command with an effect that have it. A function that must know
+    how it is asked has a parameter `json` itself.
+    """
+    path = f"{group.path} {name}".strip()
+
+    def register(function: Callable[GivenP, Result[ValueT]]) -> Callable[GivenP, Result[ValueT]]:
+        call: Callable[..., Result[ValueT]] = function
+        own = inspect.signature(function).parameters
+        parameters = [*own.values(), *([_JSON] if record is not None and "json" not in own else [])]
+
+        @wraps(function)
+        def run(**given: Any) -> None:
+            SESSION.json = given.get("json", False)
+            if "json" not in own:
+                given.pop("json", None)
+            recorded = effect == "changes" and acts(given)
+            with audited(path, given) if recorded else nullcontext():
+                found = call(**given)
+            _present(found if isinstance(found, Answer) else Answer(value=found), show, record)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.effect = effect  # type: ignore[attr-defined]
+        group.command(name, epilog=examples(*lines))(run)
+        return function
+
+    return register
+
+
+def show_now(value: ValueT, show: Callable[[ValueT], None]) -> None:
+    """Show people something before the command is done; with `--json` it is part of the one document at the end."""
+    if not SESSION.json:
+        show(value)
+
+
+def _present(answer: Answer[Any], show: Callable[[Any], None], record: Callable[[Any], Any] | None) -> None:
+    if SESSION.json and record is not None:
+        made = record(answer.value)
+        if isinstance(made, Iterator):
+            print_json_rows(made)
+        else:
+            print_json(made)
+    else:
+        show(answer.value)
+    for note in answer.notes:
+        say(note)
+    if answer.code is not ExitCode.OK:
+        raise typer.Exit(answer.code)

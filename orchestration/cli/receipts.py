@@ -1,0 +1,182 @@
+"""`muster receipt` and `muster rejects`: what became of the rows of a job."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from connectors.private_files import write_private
+from orchestration.cli import options
+from orchestration.cli.commands import Answer, Group, command
+from orchestration.cli.console import print_pairs, print_table, say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.exits import ExitCode, of_job
+from orchestration.cli.formatting import number, outside_texts, safe
+from orchestration.cli.rendering import column_pairs
+from orchestration.cli.session import catalog_context, lake_context
+from schemas.errors import UserError
+from schemas.ids import job_id
+
+with deferred(__name__):
+    from orchestration.operations import rejects as operations
+
+TOP = Group("")
+
+
+def print_receipt(receipt: dict[str, Any]) -> None:
+    """A receipt for people: what was in the file, what became of it, what is published."""
+    by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
+    rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
+    if "snapshot" in receipt:
+        _print_snapshot(receipt)
+        return
+    of_file: list[tuple[str, object]] = [
+        ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
+        ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
+        ("rejected", by_code or "none"),
+    ]
+    finished = ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}")
+    if "stored" in receipt:
+        print_pairs(
+            [
+                (receipt["kind"], f"of {receipt['tenant']}, {receipt['state']}"),
+                ("job", f"{receipt['job']}, attempt {receipt['attempt']}"),
+                *of_file,
+                ("accepted", f"{number(receipt['stored'])} stored + {number(receipt['duplicates'])} duplicates"),
+                finished,
+            ]
+        )
+        return
+    pairs: list[tuple[str, object]] = [
+        ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
+        ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
+        *of_file,
+        ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
+    ]
+    if (counts := receipt.get("membership")) is not None:
+        shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed", "kept")]
+        pairs.append(("change", ", ".join(shown)))
+    if "columns" in receipt:  # not in receipts of earlier releases
+        pairs += column_pairs(receipt["columns"], receipt["column_changes"])
+    pairs += [
+        ("members", number(receipt["members"])),
+        ("digest", receipt["digest"]),
+        ("snapshot", receipt["snapshot_id"]),
+        finished,
+    ]
+    print_pairs(pairs)
+
+
+def _print_snapshot(receipt: dict[str, Any]) -> None:
+    rule = receipt["snapshot"]
+    print_pairs(
+        [
+            ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
+            ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['kind']}"),
+            ("segment", f"{rule['segment']}, rule version {rule['rule_version']}"),
+            ("as of", rule["as_of"]),
+            ("members", number(receipt["members"])),
+            *(("outside", text) for text in outside_texts(receipt.get("outside", ()))),
+            ("digest", receipt["digest"]),
+            ("snapshot", receipt["snapshot_id"]),
+            ("finished", f"{receipt['finished_at']}, started {receipt['started_at']}"),
+        ]
+    )
+
+
+def _show_receipt(receipt: Mapping[str, Any] | None) -> None:
+    if receipt is None:
+        return
+    print_receipt(dict(receipt))
+    print_table(
+        ("PARTITION", "CHUNKS", "RECORDS", "DISTINCT"),
+        [
+            (p["partition"], number(p["chunks"]), number(p["records"]), number(p["distinct"]))
+            for p in receipt["partitions"]
+        ],
+        right=("PARTITION", "CHUNKS", "RECORDS", "DISTINCT"),
+    )
+
+
+@command(TOP, "receipt", "muster receipt JOB", "muster receipt JOB --json", effect="reads", show=_show_receipt)
+def receipt(*, job: options.JobArgument) -> Answer[Mapping[str, Any] | None]:
+    """Show the receipt of a READY job.
+
+    Rows, rejects, duplicates and members: they add up.
+    """
+    context = catalog_context()
+    found = context.jobs.get(job_id(job))
+    kept = context.jobs.receipt(found.job_id)
+    if kept is None:
+        say(f"job {found.job_id} is {found.state} and has no receipt; `muster jobs show {found.job_id}` tells more")
+        code = of_job(found)
+        return Answer(value=None, code=code if code is not ExitCode.OK else ExitCode.SYSTEM_ERROR)
+    return Answer(value=dict(kept))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejects:
+    """The first rejects of a job and how many there are; or the `file` that all were written to."""
+
+    job: str
+    rows: Sequence[Mapping[str, Any]] = ()
+    total: int = 0
+    file: Path | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        if self.file is not None:
+            return {"job": self.job, "file": str(self.file)}
+        return {"job": self.job, "total": self.total, "rejects": self.rows}
+
+
+def _show_rejects(found: Rejects) -> None:
+    if found.file is not None:
+        return
+    if not found.rows:
+        say("The job has no rejects.")
+        return
+    print_table(
+        ("LINE", "BYTE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
+        [(_line(r), _byte(r), r["column"] or "", r["code"], r["reason"], safe(r["raw"])[:60]) for r in found.rows],
+        right=("LINE", "BYTE"),
+    )
+    if found.total > len(found.rows):
+        say(f"{number(len(found.rows))} of {number(found.total)} rejects; --limit shows more, --to writes all of them.")
+
+
+def _byte(row: Mapping[str, Any]) -> str:
+    return "" if row["byte_offset"] is None else str(row["byte_offset"])
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    if row["line"] is not None:
+        return str(row["line"])
+    return "" if row["ordinal"] is None else f"row {int(str(row['ordinal'])) + 1}"
+
+
+@command(
+    TOP, "rejects", "muster rejects JOB", "muster rejects JOB --to rejects.parquet", effect="reads", show=_show_rejects
+)
+def rejects(
+    *,
+    job: options.JobArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    to: options.OutputPath = None,
+) -> Rejects:
+    """Show the rows of a job that were refused.
+
+    Where they are, why they were refused, and how they begin.
+    """
+    file = operations.rejects_file(lake_context(), job_id(job))
+    if to is not None and file is not None:
+        try:
+            write_private(to, file)
+        except OSError as exc:
+            raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
+        say(f"All rejects are in {to} (Parquet).")
+        return Rejects(job=job, file=to)
+    rows, total = operations.read_rejects(file, limit) if file is not None else ([], 0)
+    return Rejects(job=job, rows=rows, total=total)

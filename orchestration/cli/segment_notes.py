@@ -1,0 +1,86 @@
+"""What people are told of a rule beside its answer: names that nobody has, values of other types, who is outside."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.cli.console import say
+from orchestration.cli.deferred import deferred
+from orchestration.cli.formatting import number, safe
+from schemas.errors import MusterError, RetriableError, UserError
+
+if TYPE_CHECKING:
+    from connectors.lake.segment_queries import Mistyped
+    from orchestration.catalog.segment_records import NewRule, Standing
+    from orchestration.context import Context
+
+with deferred(__name__):
+    from orchestration.operations import availability, segment_queries
+
+TYPE_WORDS: Final = {
+    "double": ("a number", "numbers"),
+    "string": ("a text", "text"),
+    "boolean": ("true or false", "true or false"),
+    "date": ("a date", "dates"),
+    "timestamp": ("a time", "times"),
+}
+"""Of the types that a value may have: one, and several."""
+UNSEEN_SHOWN = 20
+"""Names that nobody has ever had, of either kind: a rule may have a thousand."""
+
+
+def unseen_notes(
+    events: Sequence[str], attributes: Sequence[str], mistyped: "Sequence[Mistyped]" = ()
+) -> Iterator[str]:
+    """Names of a rule that may be slips of the pen, and values that it cannot be compared with."""
+    for what, names in (("event", events), ("attribute", attributes)):
+        for name in names[:UNSEEN_SHOWN]:
+            yield f"Note: nobody has ever had the {what} {safe(name)!r}."
+        if len(names) > UNSEEN_SHOWN:
+            yield f"Note: nor any of {number(len(names) - UNSEEN_SHOWN)} more {what}s."
+    for one in mistyped[:UNSEEN_SHOWN]:
+        yield f"Note: {_mistyped_text(one)}"
+    if len(mistyped) > UNSEEN_SHOWN:
+        yield f"Note: so it is with {number(len(mistyped) - UNSEEN_SHOWN)} more comparisons."
+
+
+def _mistyped_text(one: "Mistyped") -> str:
+    """`the rule compares age with a number, and all 300 values of age are text`, and what helps."""
+    name, event = safe(one.operand.name), one.operand.event
+    of = name if event is None else f"{name} of {safe(event)}"
+    total, kind = sum(one.found.values()), "profiles" if event is None else "events"
+    what = f"all {number(total)} values of {of} are {TYPE_WORDS[next(iter(one.found))][1]}"
+    if len(one.found) > 1:
+        counts = ", ".join(f"{number(n)} {TYPE_WORDS[type_][1]}" for type_, n in one.found.items())
+        what = f"none of the {number(total)} values of {of} is that: {counts}"
+    return (
+        f"the rule compares {of} with {TYPE_WORDS[one.operand.type][0]}, and {what}. `muster audiences configure "
+        f"_{kind} --column {name}:{one.operand.type}` gives files that are imported from then on that type."
+    )
+
+
+def outside_notes(outside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Members of audiences whom no rule asks about: they vanish from the segment."""
+    for one in outside:
+        if one["users"]:
+            are = "member of {} is" if one["users"] == 1 else "members of {} are"
+            yield f"Note: {number(one['users'])} {are.format(one['audience'])} outside (no event, no profile)."
+
+
+def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[str]:
+    """Of the rule of a segment that was made; only where the lake can be asked."""
+    try:
+        availability.require_services(context.settings, "object store")
+        yield from unseen_notes(*segment_queries.unseen(context, tenant, given.rule))
+        yield from outside_notes([one.as_record() for one in segment_queries.outside(context, tenant, given.rule)])
+    except (RetriableError, UserError):  # RULE_TOO_BIG
+        yield "Whether anybody has ever had what the rule names could not be looked up now."
+
+
+def count_outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
+    """None where it cannot be counted now. Of a rule without audiences nobody is outside."""
+    try:
+        found = segment_queries.outside(context, standing.segment.tenant, standing.rule.parsed)
+    except MusterError as exc:
+        say(f"Note: how many members of its audiences are outside could not be counted now: {exc}")
+        return None
+    return [one.as_record() for one in found]

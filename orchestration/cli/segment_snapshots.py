@@ -1,0 +1,46 @@
+"""`muster segments snapshot`."""
+
+from typing import Annotated
+
+import typer
+
+from orchestration.cli import options
+from orchestration.cli.commands import Answer, command
+from orchestration.cli.deferred import deferred
+from orchestration.cli.following import Followed, Submitted, show_started, submitted
+from orchestration.cli.segment_commands import Name, segments
+from orchestration.cli.session import stack_context
+
+with deferred(__name__):
+    from orchestration.operations import snapshots
+
+
+@command(
+    segments,
+    "snapshot",
+    "muster segments snapshot buyers --wait",
+    "muster segments snapshot buyers -a november --at 2026-12-01T00:00:00+09:00",
+    effect="changes",
+    show=show_started,
+)
+def snapshot(
+    *,
+    name: Name,
+    audience: options.SnapshotAudience = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="ISO 8601 with an offset, within an hour [now].")
+    ] = None,
+    allow_shrink: options.AllowSnapshotShrink = False,
+    tenant: options.Tenant = "default",
+    wait: options.Wait = False,
+    timeout: options.Timeout = None,
+) -> Answer[Submitted | Followed]:
+    """Make the members of a segment at one instant a version of an audience.
+
+    An audience that does not exist is created. Exports and rules take it as any
+    other.
+    """
+    context = stack_context()
+    moment = None if at is None else options.instant(at, "--at")
+    job = snapshots.snapshot(context, tenant, name, audience=audience, at=moment, allow_shrink=allow_shrink)
+    return submitted(context, job, wait=wait, timeout_s=timeout)

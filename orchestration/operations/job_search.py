@@ -1,0 +1,76 @@
+"""Jobs of all kinds in the catalog: imports, snapshots of segments, exports."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+from orchestration.catalog.records import Export, Job
+from schemas.errors import UserError
+from schemas.ids import JobId
+from segmentation.export_jobs import EXPORT_STATES
+from segmentation.jobs import STATES
+
+if TYPE_CHECKING:
+    from orchestration.context import Context
+
+AnyJob: TypeAlias = Job | Export
+JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
+"""What a job imports; or that it takes a snapshot of a segment, or exports."""
+KINDS: Final[frozenset[JobKind]] = frozenset(get_args(JobKind))
+
+
+def find(context: "Context", job_id: JobId) -> AnyJob | None:
+    """A job of any kind; none while it is not registered. Of a duplicate, the original."""
+    return context.jobs.find(job_id) or context.exports.find(job_id)
+
+
+def get(context: "Context", job_id: JobId) -> AnyJob:
+    """A job of any kind. Raises `UserError` UNKNOWN_JOB."""
+    return context.exports.find(job_id) or context.jobs.get(job_id)
+
+
+def search(
+    context: "Context",
+    *,
+    kinds: Collection[JobKind] = KINDS,
+    tenant: str | None = None,
+    audience: str | None = None,
+    states: Collection[str] = (),
+    limit: int,
+) -> list[AnyJob]:
+    """Jobs of these kinds in one of these states, all if none is named; the newest first, at most `limit`.
+
+    Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds is ever in.
+    """
+    imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
+    known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
+    if unknown := [state for state in states if state not in known]:
+        what = "job" if imports else "export"
+        raise UserError("UNKNOWN_STATE", f"no {what} is ever {unknown[0]!r}; states are {', '.join(sorted(known))}")
+    of_jobs = [state for state in STATES if state in states]
+    of_exports = [state for state in EXPORT_STATES if state in states]
+    found: list[AnyJob] = []
+    if imports and (of_jobs or not states):
+        found += _newest(
+            lambda most: context.jobs.search(tenant=tenant, audience=audience, states=of_jobs, limit=most),
+            lambda job: kind_of(job) in kinds,
+            limit,
+        )
+    if exports and (of_exports or not states):
+        found += context.exports.search(tenant=tenant, audience=audience, states=of_exports, limit=limit)
+    return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
+
+
+def kind_of(job: AnyJob) -> str:
+    """One of `KINDS`."""
+    return job.shown_kind if isinstance(job, Job) else "export"
+
+
+def _newest(search_: Callable[[int], Sequence[Job]], wanted: Callable[[Job], bool], limit: int) -> list[Job]:
+    """The first `limit` that are wanted; the catalog, which cannot tell, is asked for more until there are enough."""
+    asked = limit
+    while True:
+        found = search_(asked)
+        kept = [one for one in found if wanted(one)]
+        if len(kept) >= limit or len(found) < asked:
+            return kept[:limit]
+        asked *= 4

@@ -1,0 +1,72 @@
+"""Modules are loaded when they are used, and only those that the importer deferred."""
+
+import builtins
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from orchestration.cli.deferred import deferred
+
+IMPORTER = """
+from orchestration.cli.deferred import deferred
+
+with deferred(__name__):
+    from late import first, second as other
+
+def use():
+    return first.VALUE, other.VALUE
+"""
+
+
+@pytest.fixture(autouse=True)
+def _late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "late"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "first.py").write_text("VALUE = 1\n")
+    (package / "second.py").write_text("VALUE = 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("late", "late.first", "late.second"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def importer(name: str = "importer") -> ModuleType:
+    made = ModuleType(name)
+    exec(compile(IMPORTER, name, "exec"), vars(made))
+    return made
+
+
+def test_a_module_is_loaded_at_its_first_use() -> None:
+    module = importer()
+    assert "late" not in sys.modules
+    assert module.use() == (1, 2)
+    assert {"late.first", "late.second"} <= set(sys.modules)
+
+
+def test_what_is_replaced_in_a_module_is_seen_by_who_deferred_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importer()
+    monkeypatch.setattr("late.first.VALUE", 3)
+    assert module.use() == (3, 2)
+
+
+def test_imports_of_other_modules_within_the_block_are_carried_out() -> None:
+    with deferred("somebody.else"):
+        from late import first  # type: ignore[import-not-found]  # noqa: PLC0415  # the case
+
+        assert isinstance(first, ModuleType)
+
+
+def test_after_an_error_imports_are_carried_out_again() -> None:
+    load = builtins.__import__
+    with pytest.raises(ZeroDivisionError), deferred(__name__):
+        _ = 1 / 0
+    assert builtins.__import__ is load
+
+
+def test_a_module_that_is_not_there_is_an_import_error_at_its_first_use() -> None:
+    with deferred(__name__):
+        from late import missing  # noqa: PLC0415  # the case
+    with pytest.raises(ModuleNotFoundError, match=r"late\.missing"):
+        _ = missing.VALUE
