@@ -1,4 +1,4 @@
-"""`muster exports`: the names that `muster jobs` had for exports until 0.2, hidden and kept for one release."""
+"""`muster exports`: the old names of `muster jobs` for exports, hidden and kept for one release."""
 
 from collections.abc import Sequence
 from typing import Annotated

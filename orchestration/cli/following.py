@@ -107,7 +107,6 @@ def wait_for(
     *,
     timeout_s: float | None = None,
     word: Word = "job",
-    on: Screen | None = None,
 ) -> Answer[Followed]:
     """Follow a job to its end, or as long as `timeout_s` allows. `word`: what it is called until it is registered.
 
@@ -116,7 +115,7 @@ def wait_for(
     """
     last = None
     try:
-        with on or screen() as place:
+        with screen() as place:
             place.show([f"{word} {job_id}  waiting for the workflow"], f"{word} {job_id}: waiting for the workflow")
             for last in _views(context, job_id, place, timeout_s):
                 word = "export" if isinstance(last, ExportView) else "job"
@@ -132,7 +131,7 @@ def wait_for(
 
 
 def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> Iterator[JobView | ExportView]:
-    """The job in motion, as it is shown."""
+    """The job in motion, shown as it goes, until it has ended or `timeout_s` is over."""
     began = time.monotonic()
     told = False
 

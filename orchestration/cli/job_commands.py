@@ -88,7 +88,7 @@ def list_(
         kinds=[cast("JobKind", one) for one in kind or KINDS],
         tenant=tenant,
         audience=audience,
-        states=[one.upper() for one in state or ()],
+        states=state or (),
         limit=limit,
     )
 

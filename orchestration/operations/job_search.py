@@ -37,17 +37,18 @@ def search(
     states: Collection[str] = (),
     limit: int,
 ) -> list[AnyJob]:
-    """Jobs of these kinds in one of these states, all if none is named; the newest first, at most `limit`.
+    """Jobs of these kinds in one of these states, in any case, all if none is named; the newest first, at most `limit`.
 
     Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds is ever in.
     """
     imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
     known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
-    if unknown := [state for state in states if state not in known]:
+    if unknown := [state for state in states if state.upper() not in known]:
         what = "job" if imports else "export"
         raise UserError("UNKNOWN_STATE", f"no {what} is ever {unknown[0]!r}; states are {', '.join(sorted(known))}")
-    of_jobs = [state for state in STATES if state in states]
-    of_exports = [state for state in EXPORT_STATES if state in states]
+    wanted = {state.upper() for state in states}
+    of_jobs = [state for state in STATES if state in wanted]
+    of_exports = [state for state in EXPORT_STATES if state in wanted]
     found: list[AnyJob] = []
     if imports and (of_jobs or not states):
         found += _newest(
