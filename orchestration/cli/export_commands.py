@@ -156,7 +156,7 @@ def export(
     checks it again from the manifest alone. A FILE.parquet is written alone, without a manifest.
 
     A folder and a FILE.parquet are written by this command. An export to s3://... or kafka://TOPIC is a job
-    (`muster exports`); a topic is sent the rows between markers.
+    (`muster jobs`); a topic is sent the rows between markers.
     """
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
