@@ -20,7 +20,6 @@ from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
-from orchestration.workflow.engine import WorkflowEngine
 from segmentation.admission import LaneLimit, Lanes
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
     from orchestration.catalog.activations import ActivationStore
     from orchestration.catalog.segments import SegmentStore
+    from orchestration.workflow.engine import WorkflowEngine
     from segmentation.historical_activity import HistoricalActivity
     from segmentation.versions import VersionStore
     from streams.staging import StagingStore
@@ -187,8 +187,10 @@ class Context:
         )
 
     @cached_property
-    def engine(self) -> WorkflowEngine:
+    def engine(self) -> "WorkflowEngine":
         """Executions of the state machines."""
+        from orchestration.workflow.engine import WorkflowEngine  # noqa: PLC0415  # botocore; lists need none
+
         return WorkflowEngine(lambda: self.workflow, self.settings)
 
     def rest(self) -> None:
