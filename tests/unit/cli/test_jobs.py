@@ -65,7 +65,9 @@ def test_of_all_kinds_the_newest_are_listed(context: Context) -> None:
         context.exports.register(new_export(5000 + number))
     found = search(context, limit=5)
     everything = search(context, limit=100)
-    assert len(everything) == 16
+    newest = sorted((job.job_id for job in everything), reverse=True)
+    assert len(newest) == 16
+    assert [job.job_id for job in everything] == newest
     assert found == everything[:5]
 
 
