@@ -129,9 +129,8 @@ class ActivityArchive:
         return users_fault(self._s3, file, deep=deep)
 
     def expire(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> int:
-        """Forget snapshots that no reader can be reading; how many."""
-        with lake_faults(f"expiring snapshots of {topic}"):
-            return expire_snapshots(self._tables, topic, now=now, grace=grace)
+        """Forget snapshots that no reader can be reading; how many. Raises `RetriableError` ARCHIVE_CONFLICT."""
+        return expire_snapshots(self._tables, topic, now=now, grace=grace, sleep=self._sleep)
 
     def remove_garbage(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> Removed:
         """Delete objects that the table does not refer to, and never will."""

@@ -1,4 +1,4 @@
-"""Ranges of offsets into the table of their topic: ONE pyiceberg transaction on ONE loaded state of the table.
+"""Ranges of offsets into the table of their topic: one optimistic commit (`optimistic`).
 
 1. load the table, and how far it goes in each partition
 2. ask for each range, in order, whether it is appended, known, or refused (`segmentation.archiving`)
@@ -10,7 +10,6 @@
 That a snapshot is made also without files is what keeps a stale commit from setting an end back.
 """
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ from connectors.lake.archive_tables import (
     archived_to_property,
     check_topic,
 )
-from connectors.lake.faults import lake_faults, translated
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
 from schemas.activity import OFFSET
-from schemas.errors import MusterError, RetriableError
 from schemas.ids import Partition
 from schemas.layout import ArchiveKey, split_s3_uri
 from schemas.segment_messages import ArchiveWritten
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
-COMMIT_TRIES: Final = 20
-BACKOFF_S: Final = 0.05
-BACKOFF_MAX_S: Final = 2.0
 FOOTERS_AT_ONCE: Final = 8
 _DAMAGED: Final = "Couldn't deserialize thrift"
 """What Arrow says of a damaged footer, as an OSError: an outage would be waited for, by all tenants."""
@@ -75,37 +70,30 @@ def append_ranges(
 
     Raises `RetriableError` ARCHIVE_CONFLICT, TOPIC_REPLACED, LAKE_UNAVAILABLE.
     """
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
-
-    doing = f"archiving records of {topic}"
-    failure: MusterError | None = None
     footers: Footers = {}
-    for tried in range(COMMIT_TRIES):
-        if tried:
-            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-        with lake_faults(doing):
-            table = tables.find_or_create(topic)
-            check_topic(table, topic, topic_id)
-            ends = archived_to(table)
-            _read_footers(table, [r for r in ranges if r.end_offset > ends.get(r.partition, -1)], footers)
+
+    def decide(table: "Table") -> Decision[Appended]:
+        check_topic(table, topic, topic_id)
+        ends = archived_to(table)
+        _read_footers(table, [r for r in ranges if r.end_offset > ends.get(r.partition, -1)], footers)
         plan, files = _planned(ranges, ends, footers, table.location(), archived_log(table).era)
         if Verdict.APPEND not in plan.verdicts:
-            return plan
-        try:
-            _commit_once(table, topic, plan, ends, files, topic_id)
-        except (CommitFailedException, ValidationException):
-            failure = None  # a proven conflict
-        except Exception as exc:
-            failure = translated(exc, doing)
-            if not isinstance(failure, RetriableError):
-                raise failure or exc from exc
-        else:
-            return plan
-    raise failure or RetriableError(
-        "ARCHIVE_CONFLICT",
-        f"{topic}: {COMMIT_TRIES} commits in a row lost against other writers; try again later",
-        topic=topic,
-        tries=COMMIT_TRIES,
+            return Settled(plan)
+        transaction = table.transaction()
+        with transaction.update_snapshot().merge_append() as append:
+            for file in files:
+                append.append_data_file(file)
+        moved = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
+        properties = {archived_to_property(topic, p): str(end) for p, end in moved.items()}
+        transaction.set_properties(properties | ({} if topic_id is None else {TOPIC_ID + topic: topic_id}))
+        return Staged(transaction, plan)
+
+    return decide_and_commit(
+        lambda: tables.find_or_create(topic),
+        decide,
+        doing=f"archiving records of {topic}",
+        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        sleep=sleep,
     )
 
 
@@ -189,22 +177,3 @@ def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | N
     if (file.partition[0], file.partition[1]) != (key.tenant, key.partition):
         return f"{file.file_path} has rows of partition {file.partition[1]} of {file.partition[0]}"
     return None
-
-
-def _commit_once(
-    table: "Table",
-    topic: str,
-    plan: Appended,
-    ends: Mapping[Partition, int],
-    files: Sequence["DataFile"],
-    topic_id: str | None,
-) -> None:
-    """Steps 4 and 5. Raises what pyiceberg raises."""
-    transaction = table.transaction()
-    with transaction.update_snapshot().merge_append() as append:
-        for file in files:
-            append.append_data_file(file)
-    moved = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
-    properties = {archived_to_property(topic, p): str(end) for p, end in moved.items()}
-    transaction.set_properties(properties | ({} if topic_id is None else {TOPIC_ID + topic: topic_id}))
-    transaction.commit_transaction()

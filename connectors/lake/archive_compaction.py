@@ -4,32 +4,35 @@
 2. write the rows of each group, file after file, as one file under a name that nothing has ever had
 3. load the table anew; a group of which a file is not live any more is left out
 4. commit the exchange of all groups: one snapshot, which the catalog takes only if `main` still is what step 3 loaded
-5. lost against another writer: from step 3 again
+5. lost, or outcome unknown: from step 3 again, where a live file of our own tells that step 4 had succeeded
 
 An append meanwhile changes nothing: it adds behind the last group. Files that were exchanged stay readable for a grace
 (`archive_upkeep`).
 """
 
-import random
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from connectors.lake.archive_commit import BACKOFF_MAX_S, BACKOFF_S, COMMIT_TRIES, read_footer
+from connectors.lake.archive_commit import read_footer
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
 from connectors.storage.access import S3Access
 from connectors.storage.writing import put_file
-from schemas.errors import FatalError, RetriableError
+from schemas.errors import FatalError
 from schemas.layout import s3_uri
 from segmentation.archiving import ARCHIVE_SCHEMAS, archive_writer
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 MIB: Final = 1024 * 1024
 FAN: Final = 8
@@ -145,34 +148,31 @@ def _exchange(
     tables: ArchiveTables, topic: str, merged: Sequence[_Merged], sleep: Callable[[float], None]
 ) -> Compacted:
     """Steps 3 to 5."""
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-    for tried in range(COMMIT_TRIES):
-        if tried:
-            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-        with lake_faults(f"exchanging small files of {topic}"):
-            table = tables.find(topic)
-            live = {file.uri: data for file, data in live_files(table)}
-            usable = [one for one in merged if all(file.uri in live for file in one.group)]
-            if table is None or not usable:
-                return Compacted(before=0, after=0)
-            transaction = table.transaction()
-            with transaction.update_snapshot().overwrite() as exchange:
-                for one in usable:
-                    footer = read_footer(table, one.uri)
-                    if isinstance(footer, str):
-                        raise FatalError("LAKE_MISMATCH", footer)
-                    exchange.append_data_file(footer)
-                    for file in one.group:
-                        exchange.delete_data_file(live[file.uri])
-            try:
-                transaction.commit_transaction()
-            except (CommitFailedException, ValidationException):
-                continue
-            return Compacted(before=sum(len(one.group) for one in usable), after=len(usable))
-    raise RetriableError(
-        "ARCHIVE_CONFLICT",
-        f"{topic}: {COMMIT_TRIES} exchanges of files in a row lost against other writers; try again later",
-        topic=topic,
-        tries=COMMIT_TRIES,
+    def decide(table: "Table | None") -> Decision[Compacted]:
+        live = {file.uri: data for file, data in live_files(table)}
+        done = [one for one in merged if one.uri in live]
+        usable = [one for one in merged if all(file.uri in live for file in one.group)]
+        if table is None or not usable:
+            return Settled(_compacted(done))
+        transaction = table.transaction()
+        with transaction.update_snapshot().overwrite() as exchange:
+            for one in usable:
+                if isinstance(footer := read_footer(table, one.uri), str):
+                    raise FatalError("LAKE_MISMATCH", footer)
+                exchange.append_data_file(footer)
+                for file in one.group:
+                    exchange.delete_data_file(live[file.uri])
+        return Staged(transaction, _compacted(done + usable))
+
+    return decide_and_commit(
+        lambda: tables.find(topic),
+        decide,
+        doing=f"exchanging small files of {topic}",
+        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        sleep=sleep,
     )
+
+
+def _compacted(exchanged: Sequence[_Merged]) -> Compacted:
+    return Compacted(before=sum(len(one.group) for one in exchanged), after=len(exchanged))

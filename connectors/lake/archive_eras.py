@@ -7,18 +7,16 @@ What is announced for an earlier era is refused from then on. The same once more
 leaves positions as they are.
 """
 
-import random
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING
 
 from connectors.lake.archive_tables import BASE, ERA, TOPIC_ID, ArchiveTables, archived_log, archived_to
-from connectors.lake.faults import lake_faults
-from schemas.errors import RetriableError
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
 from schemas.ids import Partition
 from segmentation.archived import ArchivedLog
 
-TRIES: Final = 20
-PAUSE_S: Final = 0.5
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 
 def begin_anew(
@@ -34,23 +32,26 @@ def begin_anew(
 
     Raises `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
     """
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-    for _ in range(TRIES):
-        with lake_faults(f"beginning {topic} anew"):
-            table = tables.find_or_create(topic)
-            ends, log = archived_to(table), archived_log(table)
-            if table.metadata.properties.get(TOPIC_ID + topic, topic_id) != topic_id:
-                log = ArchivedLog(base={p: ends.get(p, start) - start for p, start in starts.items()})
-            properties = {f"{BASE}{topic}.{partition}": str(base) for partition, base in log.base.items()}
-            transaction = table.transaction()
-            with transaction.update_snapshot().merge_append():
-                pass
-            transaction.set_properties(properties | {ERA + topic: str(era), TOPIC_ID + topic: topic_id})
-            try:
-                transaction.commit_transaction()
-            except (CommitFailedException, ValidationException):
-                sleep(PAUSE_S * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-                continue
-            return ArchivedLog(era=era, base=log.base)
-    raise RetriableError("ARCHIVE_CONFLICT", f"{topic}: {TRIES} commits in a row lost against other writers")
+    def decide(table: "Table") -> Decision[ArchivedLog]:
+        log, known = archived_log(table), table.metadata.properties.get(TOPIC_ID + topic)
+        if (log.era, known) == (era, topic_id):
+            return Settled(log)
+        base = log.base
+        if known not in {None, topic_id}:
+            ends = archived_to(table)
+            base = {p: ends.get(p, start) - start for p, start in starts.items()}
+        transaction = table.transaction()
+        with transaction.update_snapshot().merge_append():
+            pass
+        properties = {f"{BASE}{topic}.{partition}": str(added) for partition, added in base.items()}
+        transaction.set_properties(properties | {ERA + topic: str(era), TOPIC_ID + topic: topic_id})
+        return Staged(transaction, ArchivedLog(era=era, base=base))
+
+    return decide_and_commit(
+        lambda: tables.find_or_create(topic),
+        decide,
+        doing=f"beginning {topic} anew",
+        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        sleep=sleep,
+    )

@@ -7,12 +7,13 @@ stays where it is for that long.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connectors.lake.archive_tables import ArchiveTables, archived_to
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
 from connectors.lake.retention import referenced_uris
 from connectors.storage.access import S3Access
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
@@ -20,6 +21,7 @@ from schemas.ids import Partition
 from schemas.layout import ArchiveKey, activity_prefix, s3_uri
 
 if TYPE_CHECKING:
+    from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
 
 DEFAULT_GRACE: Final = timedelta(hours=12)
@@ -34,26 +36,34 @@ class Removed:
     bytes: int
 
 
-def expire_snapshots(tables: ArchiveTables, topic: str, *, now: datetime, grace: timedelta) -> int:
-    """Forget snapshots; how many. One that lost against another writer is made up for by the next call."""
-    from pyiceberg.exceptions import CommitFailedException
+def expire_snapshots(
+    tables: ArchiveTables, topic: str, *, now: datetime, grace: timedelta, sleep: Callable[[float], None]
+) -> int:
+    """Forget snapshots; how many. Raises `RetriableError` ARCHIVE_CONFLICT."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots
 
-    table = tables.find(topic)
-    over = [] if table is None else over_snapshots(table.metadata, now, grace)
-    if table is None or not over:
-        return 0
-    transaction = table.transaction()
-    ExpireSnapshots(transaction).by_ids(over).commit()
-    try:
-        transaction.commit_transaction()
-    except CommitFailedException:
-        return 0
-    except ValueError as exc:  # pyiceberg looks for the snapshots in the table as it is by now
-        if "does not exist" not in str(exc):
-            raise
-        return 0
-    return len(over)
+    wanted: set[int] = set()
+
+    def decide(table: "Table | None") -> Decision[int]:
+        if table is None:
+            return Settled(0)
+        over = over_snapshots(table.metadata, now, grace)
+        # Those of a commit whose answer was lost.
+        gone = len(wanted - {snapshot.snapshot_id for snapshot in table.metadata.snapshots})
+        if not over:
+            return Settled(gone)
+        wanted.update(over)
+        transaction = table.transaction()
+        ExpireSnapshots(transaction).by_ids(over).commit()
+        return Staged(transaction, gone + len(over))
+
+    return decide_and_commit(
+        lambda: tables.find(topic),
+        decide,
+        doing=f"expiring snapshots of {topic}",
+        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        sleep=sleep,
+    )
 
 
 def over_snapshots(metadata: "TableMetadata", now: datetime, grace: timedelta) -> list[int]:

@@ -1,4 +1,4 @@
-"""One version = ONE pyiceberg transaction on ONE loaded state of the table.
+"""One version = ONE pyiceberg transaction on ONE loaded state of the table, with the steps of `optimistic`.
 
 1. load the table and its history
 2. ask the plan (the rules of `segmentation.publishing`); an outcome ends here
@@ -7,27 +7,23 @@
 5. lost, or outcome unknown: from step 1 again, where an own import id in a snapshot tells that step 4 had succeeded
 """
 
-import random
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from connectors.lake.bounds import COUNTS
-from connectors.lake.faults import lake_faults, translated
+from connectors.lake.faults import lake_faults
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others, require_tag
 from connectors.lake.snapshots import history_properties, read_history, summary_properties, tag_name
 from connectors.lake.tables import AudienceTables, iceberg_type
 from schemas.columns import Column, RowSchema
-from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.errors import FatalError, UserError
 from segmentation.publishing import HighWater, VersionHistory
 from segmentation.versions import AudienceRef, Part, Published, PublishOutcome, VersionInfo
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table, Transaction
-
-COMMIT_TRIES: Final = 20
-BACKOFF_S: Final = 0.05
-BACKOFF_MAX_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,47 +55,32 @@ def commit_version(
     tables: AudienceTables, audience: AudienceRef, plan: Plan, schema: RowSchema, sleep: Callable[[float], None]
 ) -> PublishOutcome:
     """Steps 1 to 5, a bounded number of times. Raises `RetriableError` PUBLISH_CONFLICT when others kept winning."""
-    from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-    doing = f"publishing a version of {audience.audience}"
-    failure: MusterError | None = None
-    for tried in range(COMMIT_TRIES):
-        if tried:
-            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-        with lake_faults(doing):
-            table = tables.find_or_create(audience, schema)
-            history = read_history(table.metadata)
-        step = plan(history)
+    def decide(table: "Table") -> Decision[PublishOutcome]:
+        step = plan(read_history(table.metadata))
         if not isinstance(step, VersionChange):
-            return step
-        try:
-            snapshot_id = commit_once(table, step)
-        except (CommitFailedException, ValidationException):
-            failure = None  # a proven conflict
-        except MusterError:
-            raise
-        except Exception as exc:
-            failure = translated(exc, doing)
-            if not isinstance(failure, RetriableError):
-                raise failure or exc from exc
-        else:
-            info = step.info
-            return Published(version=info.version, snapshot_id=snapshot_id, members=info.members, digest=info.digest)
-    raise failure or RetriableError(
-        "PUBLISH_CONFLICT",
-        f"{audience.audience}: {COMMIT_TRIES} commits in a row lost against other writers; try again later",
-        audience=audience.audience,
-        tries=COMMIT_TRIES,
+            return Settled(step)
+        info, transaction = step.info, table.transaction()
+        snapshot_id = stage_version(table, transaction, step)
+        return Staged(
+            transaction,
+            Published(version=info.version, snapshot_id=snapshot_id, members=info.members, digest=info.digest),
+        )
+
+    return decide_and_commit(
+        lambda: tables.find_or_create(audience, schema),
+        decide,
+        doing=f"publishing a version of {audience.audience}",
+        conflict=lost_to_others("PUBLISH_CONFLICT", audience=audience.audience),
+        sleep=sleep,
     )
 
 
-def commit_once(table: "Table", change: VersionChange) -> int:
-    """Steps 3 and 4; the new snapshot's id. Raises what pyiceberg raises."""
-    from pyiceberg.table.update import AssertRefSnapshotId
+def stage_version(table: "Table", transaction: "Transaction", change: VersionChange) -> int:
+    """Step 3; the new snapshot's id. Raises what pyiceberg raises."""
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
     info = change.info
-    transaction = table.transaction()
     if not COUNTS.items() <= table.metadata.properties.items():  # of an earlier release
         transaction.set_properties(COUNTS)
     back = {column.name for column in info.row_schema.columns} if change.source is not None else set()
@@ -117,14 +98,7 @@ def commit_once(table: "Table", change: VersionChange) -> int:
     transaction.set_properties(history_properties(info, change.mark))
     ManageSnapshots(transaction).create_tag(overwrite.snapshot_id, tag_name(info.version)).commit()
     if change.source is not None:
-        # Staging keeps one requirement of a kind, the one on `main`; this one is needed too, or an expiry that runs
-        # at the same time could delete the files between the check and the commit.
-        transaction._requirements += (  # noqa: SLF001
-            AssertRefSnapshotId.model_validate(
-                {"snapshot-id": change.source.snapshot_id, "ref": tag_name(change.source.version)}
-            ),
-        )
-    transaction.commit_transaction()
+        require_tag(transaction, tag_name(change.source.version), change.source.snapshot_id)
     return overwrite.snapshot_id
 
 

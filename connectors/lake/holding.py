@@ -4,45 +4,38 @@ Expiry takes the version's own tag away first, and in a second commit the snapsh
 committed only while the version's own tag is there. So whichever of the two comes first, the other one sees it.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from connectors.lake.commit import data_files
-from connectors.lake.faults import lake_faults
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others, require_tag
 from connectors.lake.snapshots import HELD_TAG, listed_parts, read_history, tag_name, version_info
 from connectors.lake.tables import AudienceTables
-from schemas.errors import FatalError, RetriableError, UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import JobId, Version
 from segmentation.publishing import VersionHistory, require_version
 from segmentation.versions import AudienceRef, Part, VersionInfo
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Table, Transaction
-
-TRIES: Final = 20
-BACKOFF_S: Final = 0.05
-BACKOFF_MAX_S: Final = 2.0
+    from pyiceberg.table import Table
 
 
 def hold_version(
     tables: AudienceTables, audience: AudienceRef, number: Version, holder: JobId, sleep: Callable[[float], None]
 ) -> None:
     """See `VersionStore.hold`."""
-    from pyiceberg.table.update import AssertRefSnapshotId
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
-    def stage(table: "Table | None") -> "Transaction | None":
-        table, info = require_table(table, audience, number)
+    def decide(found: "Table | None") -> Decision[None]:
+        table, info = require_table(found, audience, number)
         if _held_tag(number, holder) in table.metadata.refs:
-            return None
+            return Settled(None)
         transaction = table.transaction()
         ManageSnapshots(transaction).create_tag(info.snapshot_id, _held_tag(number, holder)).commit()
-        there = AssertRefSnapshotId.model_validate({"snapshot-id": info.snapshot_id, "ref": tag_name(number)})
-        transaction._requirements += (there,)  # noqa: SLF001  # as in `commit`
-        return transaction
+        require_tag(transaction, tag_name(number), info.snapshot_id)
+        return Staged(transaction, None)
 
-    _commit(tables, audience, stage, sleep)
+    _commit(tables, audience, decide, sleep)
 
 
 def release_versions(
@@ -51,18 +44,18 @@ def release_versions(
     """See `VersionStore.release`."""
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
-    def stage(table: "Table | None") -> "Transaction | None":
+    def decide(table: "Table | None") -> Decision[None]:
         mine = [] if table is None else [tag for tag in table.metadata.refs if _is_held_by(tag, holder)]
         if table is None or not mine:
-            return None
+            return Settled(None)
         transaction = table.transaction()
         tags = ManageSnapshots(transaction)
         for tag in mine:
             tags = tags.remove_tag(tag)
         tags.commit()
-        return transaction
+        return Staged(transaction, None)
 
-    _commit(tables, audience, stage, sleep)
+    _commit(tables, audience, decide, sleep)
 
 
 def holders(tables: AudienceTables, audience: AudienceRef) -> set[JobId]:
@@ -132,22 +125,13 @@ def _is_held_by(tag: str, holder: JobId) -> bool:
 def _commit(
     tables: AudienceTables,
     audience: AudienceRef,
-    stage: "Callable[[Table | None], Transaction | None]",
+    decide: "Callable[[Table | None], Decision[None]]",
     sleep: Callable[[float], None],
 ) -> None:
-    """Stage on the table as it is, and again where another writer has won; nothing staged ends it."""
-    from pyiceberg.exceptions import CommitFailedException
-
-    for tried in range(TRIES):
-        if tried:
-            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-        with lake_faults(f"holding a version of {audience.audience}"):
-            transaction = stage(tables.find(audience))
-            if transaction is None:
-                return
-            try:
-                transaction.commit_transaction()
-            except CommitFailedException:
-                continue
-            return
-    raise RetriableError("HOLD_CONFLICT", f"{audience.audience}: other writers kept winning; try again later")
+    decide_and_commit(
+        lambda: tables.find(audience),
+        decide,
+        doing=f"holding a version of {audience.audience}",
+        conflict=lost_to_others("HOLD_CONFLICT", audience=audience.audience),
+        sleep=sleep,
+    )

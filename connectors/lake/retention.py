@@ -8,24 +8,24 @@ import logging
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS, strip_manifests
 from connectors.lake.holding import held_snapshots
+from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import AudienceTables
 from connectors.storage.access import S3Access
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
-from schemas.errors import RetriableError
 from schemas.ids import JobId, Version
 from schemas.layout import TOMBSTONE, audience_prefix, part_import, s3_uri
 from segmentation.publishing import expired_versions
 from segmentation.versions import AudienceRef, Expired, VersionInfo
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Table, Transaction
+    from pyiceberg.table import Table
 
-EXPIRE_TRIES = 5
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -42,14 +42,20 @@ class Retention:
 
 
 def expire_table(
-    tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
+    tables: AudienceTables,
+    s3: S3Access,
+    bucket: str,
+    audience: AudienceRef,
+    retention: Retention,
+    sleep: Callable[[float], None],
 ) -> Expired:
     """Expire versions, then delete unreferenced objects. Raises `RetriableError` EXPIRE_CONFLICT.
 
     Manifests of an earlier release lose the ids that they hold as bounds.
     """
-    _forget_bounds(tables, s3, audience)
-    expired = _expire_versions(tables, audience, retention)
+    commits = _Commits(tables, audience, sleep)
+    _forget_bounds(commits, s3)
+    expired = _expire_versions(commits, retention)
     garbage = unreferenced_objects(tables, s3, bucket, audience, retention)
     delete_objects(s3.client(), bucket, [entry.key for entry in garbage])
     return Expired(
@@ -89,75 +95,82 @@ def referenced_uris(table: "Table") -> set[str]:
     return uris
 
 
-def _expire_versions(tables: AudienceTables, audience: AudienceRef, retention: Retention) -> tuple[VersionInfo, ...]:
+@dataclass(frozen=True, slots=True)
+class _Commits:
+    """Commits of one expiry."""
+
+    tables: AudienceTables
+    audience: AudienceRef
+    sleep: Callable[[float], None]
+
+    def make(self, decide: "Callable[[Table], Decision[Result]]", none: Result) -> Result:
+        """What is decided of the audience's table, once it is committed; `none` where there is no table."""
+        return decide_and_commit(
+            lambda: self.tables.find(self.audience),
+            lambda table: Settled(none) if table is None else decide(table),
+            doing=f"expiring versions of {self.audience.audience}",
+            conflict=lost_to_others("EXPIRE_CONFLICT", audience=self.audience.audience),
+            sleep=self.sleep,
+        )
+
+
+def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionInfo, ...]:
     """Take the tags of expired versions away, then the snapshots that no tag is left on (`holding` says why)."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
-    expired: tuple[VersionInfo, ...] = ()
+    wanted: dict[Version, VersionInfo] = {}
 
-    def untag(table: "Table") -> "Transaction | None":
-        nonlocal expired
+    def untag(table: "Table") -> Decision[tuple[VersionInfo, ...]]:
         history = read_history(table.metadata)
         held = held_snapshots((name, ref.snapshot_id) for name, ref in table.metadata.refs.items())
-        expired = expired_versions(
+        due = expired_versions(
             history.versions,
             keep_last=retention.keep_last,
             keep_younger_than=retention.keep_younger_than,
             now=retention.now,
             pins=retention.pins | {v.version for v in history.versions if v.snapshot_id in held},
         )
-        if not expired:
-            return None
+        left = {v.version for v in history.versions}
+        # Those of a commit whose answer was lost.
+        gone = tuple(info for number, info in wanted.items() if number not in left)
+        if not due:
+            return Settled(gone)
+        wanted.update((info.version, info) for info in due)
         transaction = table.transaction()
         tags = ManageSnapshots(transaction)
-        for version in expired:
+        for version in due:
             tags = tags.remove_tag(tag_name(version.version))
         tags.commit()
-        through = max(history.expired_through, *(version.version for version in expired))
+        through = max(history.expired_through, *(version.version for version in due))
         transaction.set_properties({EXPIRED_THROUGH: str(through)})
-        return transaction
+        return Staged(transaction, gone + due)
 
-    def forget(table: "Table") -> "Transaction | None":
+    def forget(table: "Table") -> Decision[None]:
         kept = {ref.snapshot_id for ref in table.metadata.refs.values()}
         untagged = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id not in kept]
         if not untagged:
-            return None
+            return Settled(None)
         transaction = table.transaction()
         ExpireSnapshots(transaction).by_ids(untagged).commit()
-        return transaction
+        return Staged(transaction, None)
 
-    _commit(tables, audience, untag)
-    _commit(tables, audience, forget)
+    none: tuple[VersionInfo, ...] = ()
+    expired = commits.make(untag, none)
+    commits.make(forget, None)
     return expired
 
 
-def _forget_bounds(tables: AudienceTables, s3: S3Access, audience: AudienceRef) -> None:
+def _forget_bounds(commits: _Commits, s3: S3Access) -> None:
     """Until a pass has found none: a commit that was under way during one has taken bounds along."""
 
-    def mark(table: "Table") -> "Transaction | None":
+    def mark(table: "Table") -> Decision[None]:
         if WITHOUT_BOUNDS.items() <= table.metadata.properties.items():
-            return None
+            return Settled(None)
         if found := strip_manifests(table, s3):
-            _log.info("%s: %d manifests held ids as bounds", audience.audience, found)
-            return None
+            _log.info("%s: %d manifests held ids as bounds", commits.audience.audience, found)
+            return Settled(None)
         transaction = table.transaction()
         transaction.set_properties({**COUNTS, **WITHOUT_BOUNDS})
-        return transaction
+        return Staged(transaction, None)
 
-    _commit(tables, audience, mark)
-
-
-def _commit(tables: AudienceTables, audience: AudienceRef, stage: "Callable[[Table], Transaction | None]") -> None:
-    from pyiceberg.exceptions import CommitFailedException
-
-    for _ in range(EXPIRE_TRIES):
-        table = tables.find(audience)
-        transaction = None if table is None else stage(table)
-        if transaction is None:
-            return
-        try:
-            transaction.commit_transaction()
-        except CommitFailedException:
-            continue
-        return
-    raise RetriableError("EXPIRE_CONFLICT", f"{audience.audience}: other writers kept winning; try again later")
+    commits.make(mark, None)

@@ -233,7 +233,7 @@ class IcebergVersionStore:
             grace=grace,
         )
         with lake_faults(f"expiring versions of {audience.audience}"):
-            return expire_table(self._tables, self._s3, self._bucket, audience, retention)
+            return expire_table(self._tables, self._s3, self._bucket, audience, retention, self._sleep)
 
     def rename(self, audience: AudienceRef, name: AudienceName) -> AudienceRef:
         """See `VersionStore.rename`."""

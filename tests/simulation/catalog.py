@@ -96,6 +96,26 @@ class Table:
         self.audience = audience
         self.metadata = state
 
+    def transaction(self) -> "Transaction":
+        return Transaction(self)
+
+
+class Transaction:
+    """One version on a table as loaded."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._staged: VersionChange | None = None
+
+    def stage(self, change: VersionChange) -> int:
+        """The snapshot's id is the version's number."""
+        self._staged = change
+        return int(change.info.version)
+
+    def commit_transaction(self) -> None:
+        assert self._staged is not None
+        self._table.lake.commit(self._table, self._staged)
+
 
 class Lake:
     """The tables. A commit is taken only on the state that was loaded, as a SQL catalog does with one UPDATE."""
@@ -116,8 +136,8 @@ class Lake:
         )
         return Table(self, audience, state)
 
-    def commit(self, table: Table, change: VersionChange) -> int:
-        def act() -> int:
+    def commit(self, table: Table, change: VersionChange) -> None:
+        def act() -> None:
             now = self.tables[table.audience.audience_id]
             if now is not table.metadata:
                 self._ports.faults.saw("append conflict")
@@ -134,9 +154,8 @@ class Lake:
                 history, {**now.parts, info.version: parts}, now.columns
             )
             self.committed(table.audience, info, parts)
-            return info.snapshot_id
 
-        return self._ports.call("catalog", f"commit version {change.info.version}", act, OSError)
+        self._ports.call("catalog", f"commit version {change.info.version}", act, OSError)
 
 
 class Versions(IcebergVersionStore):

@@ -105,7 +105,7 @@ def patched() -> Iterator[Holder]:
         "streams.merges.time": clock,
         "streams.materialiser._TICK_S": 5.0,
         "streams.materialiser._REPORT_S": 1e9,
-        "connectors.lake.commit.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),
+        "connectors.lake.optimistic.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),
         # a process has its context from its world; nothing is parsed by children
         "orchestration.entrypoints.handlers.process_context": lambda: holder.now.context,
         "orchestration.entrypoints.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
@@ -124,7 +124,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.control.topic_fold.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
         # the lake: tables, and DuckDB
         "connectors.lake.commit.read_history": lambda state: state.history,
-        "connectors.lake.commit.commit_once": lambda table, change: table.lake.commit(table, change),
+        "connectors.lake.commit.stage_version": lambda _, transaction, change: transaction.stage(change),
         "connectors.lake.store.require_table": required,
         "connectors.lake.store.parts_of": lambda table, _, info: table.metadata.parts[info.version],
         "connectors.lake.store.read_part": lambda _, part, schema: part_rows(holder.now.store, part, schema),

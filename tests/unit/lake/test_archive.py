@@ -335,6 +335,24 @@ def test_a_topic_that_is_begun_anew_goes_on_behind_what_the_archive_has(
     assert offsets(archive, bucket) == [1, 11]
 
 
+def test_a_topic_whose_begin_has_no_answer_is_found_to_have_begun(
+    archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
+    commit, lost, commits = SqlCatalog.commit_table, iter([True]), []
+
+    def commit_and_lose(*arguments: Any) -> Any:
+        commits.append(commit(*arguments))
+        if next(lost, False):
+            raise OSError("connection reset")
+        return commits[-1]
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_and_lose)
+    begun = archive.begin_anew(EVENTS, topic_id="b", starts={HERE: 4}, era=1)
+    assert (begun.era, begun.base, len(commits)) == (1, {HERE: 6}, 1)
+    assert archive.log(EVENTS, topic_id="b") == begun
+
+
 def test_a_table_that_has_nothing_can_begin_anew_too(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.begin_anew(PROFILES, topic_id="b", starts={HERE: 0}, era=3)
     assert (archive.log(PROFILES, topic_id="b").era, archive.archived_to(PROFILES)) == (3, {})

@@ -242,6 +242,28 @@ def test_files_that_another_one_has_exchanged_meanwhile_are_left_to_it(
     other.close()
 
 
+def lose_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, lost = Transaction.commit_transaction, iter([True])
+
+    def commit_and_lose(self: Transaction) -> Any:
+        answer = commit(self)
+        if next(lost, False):
+            raise OSError("connection reset")
+        return answer
+
+    monkeypatch.setattr(Transaction, "commit_transaction", commit_and_lose)
+
+
+def test_an_exchange_whose_answer_is_lost_is_found_to_be_there(
+    archive: ActivityArchive, bucket: Bucket, temp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(archive, bucket, 8)
+    lose_an_answer(monkeypatch)
+    assert archive.compact(EVENTS, temp_directory=temp) == Compacted(before=8, after=1)
+    assert offsets(archive, bucket) == expected(8)
+    assert len(archive.files(EVENTS)) == 1
+
+
 @pytest.mark.faults("races three writers until it has met their conflicts")
 def test_appends_compactions_and_expiry_at_once_lose_and_double_nothing(
     bucket: Bucket, catalog_url: str, temp: Path
@@ -318,7 +340,7 @@ def test_an_exchange_that_always_loses_says_so(
         raise CommitFailedException
 
     monkeypatch.setattr(Transaction, "commit_transaction", lose)
-    with pytest.raises(RetriableError, match="20 exchanges of files in a row lost") as error:
+    with pytest.raises(RetriableError, match="20 commits in a row lost") as error:
         archive.compact(EVENTS, temp_directory=temp)
     assert (error.value.code, len(waits)) == ("ARCHIVE_CONFLICT", 19)
     archive.close()
@@ -347,6 +369,34 @@ def test_snapshots_of_appends_are_forgotten_at_once_and_those_of_an_exchange_aft
     assert archive.expire(EVENTS, now=when_over()) == 2
     assert snapshots(archive) == 1
     assert offsets(archive, bucket) == expected(10)
+
+
+def test_an_expiry_whose_answer_is_lost_says_how_many_snapshots_it_has_forgotten(
+    archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(archive, bucket, 1)
+    fill(archive, bucket, 1, first=1)
+    lose_an_answer(monkeypatch)
+    assert archive.expire(EVENTS, now=soon()) == 1
+    assert snapshots(archive) == 1
+
+
+def test_an_expiry_that_an_append_has_overtaken_forgets_what_is_over_by_then(
+    archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(archive, bucket, 1)
+    fill(archive, bucket, 1, first=1)
+    commit, overtaken = Transaction.commit_transaction, iter([True])
+
+    def overtake(self: Transaction) -> Any:
+        if next(overtaken, False):
+            fill(archive, bucket, 1, first=2)
+            raise CommitFailedException
+        return commit(self)
+
+    monkeypatch.setattr(Transaction, "commit_transaction", overtake)
+    assert archive.expire(EVENTS, now=soon()) == 2
+    assert offsets(archive, bucket) == expected(3)
 
 
 def test_what_a_reader_has_found_stays_for_the_grace_and_goes_after_it(

@@ -231,6 +231,53 @@ def test_an_expiry_during_a_hold_never_takes_its_files(
             hold()
 
 
+def test_a_hold_and_its_release_whose_answers_are_lost_have_taken_place(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref, holder = audience(), new_id()
+    store.publish(_replace(s3, ref, "1", "ann"))
+    _after_first_commit(monkeypatch, _lose_connection, before=False)
+    store.hold(ref, Version(1), holder)
+    assert store.holders(ref) == {holder}
+    _after_first_commit(monkeypatch, _lose_connection, before=False)
+    store.release(ref, holder)
+    assert store.holders(ref) == set()
+
+
+def test_an_expiry_whose_answer_is_lost_says_what_has_expired(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = audience()
+    for order in ("1", "2"):
+        store.publish(_replace(s3, ref, order, f"user-{order}"))
+    _after_first_commit(monkeypatch, _lose_connection, before=False)
+    expired = store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0))
+    assert expired.versions == (1,)
+    assert [v.version for v in store.versions(ref)] == [2]
+
+
+def test_an_expiry_that_another_one_has_overtaken_goes_on(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one takes the snapshots away that this one has just found to be without a tag."""
+    ref = audience()
+    for order in ("1", "2"):
+        store.publish(_replace(s3, ref, order, f"user-{order}"))
+
+    def expire() -> tuple[Version, ...]:
+        return store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0)).versions
+
+    _after_first_commit(
+        monkeypatch, lambda: _after_first_commit(monkeypatch, lambda: _none(expire()), before=True), before=False
+    )
+    assert expire() == (1,)
+    assert members_of(store, s3, ref, 2) == ["user-2"]
+
+
+def _none(versions: tuple[Version, ...]) -> None:
+    assert versions == ()
+
+
 def test_expiry_deletes_the_files_of_expired_versions_and_no_others(s3: S3Access, store: IcebergVersionStore) -> None:
     ref = audience()
     made = [_replace(s3, ref, str(n), f"user-{n}") for n in range(1, 5)]

@@ -9,8 +9,8 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 
-from connectors.lake.commit import COMMIT_TRIES
 from connectors.lake.duck import extension_path
+from connectors.lake.optimistic import TRIES
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from schemas.errors import FatalError, MusterError, RetriableError
@@ -41,14 +41,18 @@ def test_a_publisher_that_always_loses_gives_up_and_changes_nothing(
     with monkeypatch.context() as losing:
         losing.setattr(SqlCatalog, "commit_table", _lose)
         assert code_of(RetriableError, lambda: store.publish(made)) == "PUBLISH_CONFLICT"
-    assert len(waits) == COMMIT_TRIES - 1
+    assert len(waits) == TRIES - 1
     assert [v.version for v in store.versions(ref)] == [1]
     store.close()
 
 
 def test_an_expiry_that_always_loses_gives_up_and_deletes_nothing(
-    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
+    s3: S3Access, catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits: list[float] = []
+    store = IcebergVersionStore(
+        catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path), sleep=waits.append
+    )
     ref, parts = audience(), Parts(s3)
     for order in ("1", "2"):
         store.publish(request(ref, parts.write(ref, new_id(), users(f"user-{order}")), order))
@@ -59,8 +63,10 @@ def test_an_expiry_that_always_loses_gives_up_and_deletes_nothing(
     with monkeypatch.context() as losing:
         losing.setattr(SqlCatalog, "commit_table", _lose)
         assert code_of(RetriableError, expire) == "EXPIRE_CONFLICT"
+    assert len(waits) == TRIES - 1
     assert [v.version for v in store.versions(ref)] == [1, 2]
     assert [part.rows for version in store.versions(ref) for part in store.files(ref, version.version)] == [1, 1]
+    store.close()
 
 
 def test_a_hold_that_always_loses_gives_up(

@@ -1,0 +1,116 @@
+"""The optimistic commit of everything that changes a table of the lake.
+
+1. load the table
+2. decide from what was loaded; a result that needs no commit ends here
+3. stage the decision in one transaction
+4. commit; the catalog refuses it if the table is no longer what the transaction requires
+5. lost, or outcome unknown: from step 1 again
+
+No decision is committed on a table other than the one it was made from: step 5 asks the rules again. The answer of a
+commit may get lost after the catalog has taken it, so a decision must recognise its own commit in the table.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from connectors.lake.faults import lake_faults, translated
+from schemas.errors import MusterError, RetriableError
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Transaction
+
+TRIES: Final = 20
+BACKOFF_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+
+Loaded = TypeVar("Loaded")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[Result]):
+    """A decision that needs no commit: its result."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Staged(Generic[Result]):
+    """A decision that needs this commit to the table that was loaded, and its result once the catalog has taken it."""
+
+    transaction: "Transaction"
+    result: Result
+
+
+Decision = Settled[Result] | Staged[Result]
+
+
+def decide_and_commit(
+    load: Callable[[], Loaded],
+    decide: Callable[[Loaded], Decision[Result]],
+    *,
+    doing: str,
+    conflict: RetriableError,
+    sleep: Callable[[float], None],
+) -> Result:
+    """Steps 1 to 5, at most `TRIES` times. `decide` stages too. `doing` is for errors ("publishing a version of vip").
+
+    An outage in step 1 is raised at once, as `lake_faults` has it; later ones leave the outcome unknown. Raises what
+    `load` and `decide` raise; after the last try `conflict`, or the `RetriableError` of an outcome that stayed unknown.
+    """
+    failure: RetriableError | None = None
+    for tried in range(TRIES):
+        if tried:
+            sleep(min(BACKOFF_MAX_S, BACKOFF_S * 2**tried) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        with lake_faults(doing):
+            loaded = load()  # 1
+        try:
+            decision = decide(loaded)  # 2, 3
+            if isinstance(decision, Staged):
+                decision.transaction.commit_transaction()  # 4
+        except MusterError:
+            raise
+        except Exception as exc:
+            if _is_conflict(exc):
+                failure = None
+            elif isinstance(error := translated(exc, doing), RetriableError):
+                failure = error
+            elif error is None:
+                raise
+            else:
+                raise error from exc
+        else:
+            return decision.result
+    raise failure or conflict
+
+
+def lost_to_others(code: str, **subject: str) -> RetriableError:
+    """The error when every try was lost: `lost_to_others("HOLD_CONFLICT", audience="vip")`."""
+    [name] = subject.values()
+    return RetriableError(
+        code, f"{name}: {TRIES} commits in a row lost against other writers; try again later", **subject, tries=TRIES
+    )
+
+
+def require_tag(transaction: "Transaction", tag: str, snapshot_id: int) -> None:
+    """Let the commit fail unless `tag` still names the snapshot. Call it last.
+
+    Staging keeps one requirement of a kind, the one on `main`. Without this one an expiry that runs at the same time
+    could delete the tag's files between the decision and the commit.
+    """
+    from pyiceberg.table.update import AssertRefSnapshotId
+
+    required = AssertRefSnapshotId.model_validate({"snapshot-id": snapshot_id, "ref": tag})
+    transaction._requirements += (required,)  # noqa: SLF001  # pyiceberg has no other way
+
+
+def _is_conflict(exc: Exception) -> bool:
+    """True if the exception proves that nothing was committed, because of another writer."""
+    from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+    if isinstance(exc, CommitFailedException | ValidationException):
+        return True
+    # Snapshots to be expired, which another expiry has removed from the table.
+    return isinstance(exc, ValueError) and str(exc).startswith("Snapshot with snapshot id")

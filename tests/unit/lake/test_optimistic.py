@@ -1,0 +1,136 @@
+"""What becomes of a commit that other writers overtake, or whose answer is lost; the table here is a set of words."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+from connectors.lake.optimistic import TRIES, Decision, Settled, Staged, decide_and_commit, lost_to_others
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+
+OVERTAKEN = CommitFailedException("branch main has changed")
+EXPIRED = ValueError("Snapshot with snapshot id 7 does not exist: []")
+
+
+class Catalog:
+    """A table that a writer of ours wants to add a word to. `answers`: what each commit raises, if it does."""
+
+    def __init__(self, *answers: Exception | None, taken: bool = False) -> None:
+        self.words: set[str] = set()
+        self.decided_from: list[set[str]] = []
+        self.waits: list[float] = []
+        self._answers: Iterator[Exception | None] = iter(answers)
+        self._taken = taken
+
+    def add(self, word: str, meanwhile: Callable[[], object] = lambda: None) -> str:
+        def decide(table: Any) -> Decision[str]:
+            self.decided_from.append(table.words)
+            if word in table.words:
+                return Settled(f"{word} is there")
+            table.staged = word
+            meanwhile()
+            return Staged(table, f"added {word}")
+
+        return decide_and_commit(
+            lambda: Loaded(self),
+            decide,
+            doing="adding a word",
+            conflict=lost_to_others("WORD_CONFLICT", audience="vip"),
+            sleep=self.waits.append,
+        )
+
+    def commit(self, word: str) -> None:
+        failure = next(self._answers, None)
+        if failure is None or self._taken:
+            self.words.add(word)
+        if failure is not None:
+            raise failure
+
+
+class Loaded:
+    """The table as it was, and a transaction on it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.words = set(catalog.words)
+        self._catalog = catalog
+        self.staged = ""
+
+    def commit_transaction(self) -> None:
+        self._catalog.commit(self.staged)
+
+
+@pytest.mark.parametrize(
+    "lost", [OVERTAKEN, ValidationException("files were added"), EXPIRED], ids=lambda lost: type(lost).__name__
+)
+def test_a_commit_that_lost_is_decided_again_from_the_table_as_it_is_then(lost: Exception) -> None:
+    catalog = Catalog(lost)
+    assert catalog.add("ann", meanwhile=lambda: catalog.words.add("bob")) == "added ann"
+    assert catalog.decided_from == [set(), {"bob"}]
+    assert len(catalog.waits) == 1
+
+
+def test_a_rule_that_no_longer_holds_after_a_conflict_is_not_committed() -> None:
+    catalog = Catalog(OVERTAKEN)
+    assert catalog.add("ann", meanwhile=lambda: catalog.words.add("ann")) == "ann is there"
+
+
+def test_a_commit_whose_answer_was_lost_is_left_to_the_decision_to_recognise() -> None:
+    assert Catalog(OSError("connection reset"), taken=True).add("ann") == "ann is there"
+
+
+def test_a_commit_that_never_arrived_is_made_again() -> None:
+    assert Catalog(OSError("connection reset")).add("ann") == "added ann"
+
+
+def test_others_that_keep_winning_are_a_conflict_after_growing_waits() -> None:
+    catalog = Catalog(*[OVERTAKEN] * TRIES)
+    with pytest.raises(RetriableError, match="vip: 20 commits in a row lost against other writers") as caught:
+        catalog.add("ann")
+    assert (caught.value.code, len(catalog.decided_from)) == ("WORD_CONFLICT", 20)
+    longest = [min(2.0, 0.05 * 2**tried) for tried in range(1, TRIES)]
+    assert len(catalog.waits) == len(longest)
+    assert all(most / 2 <= wait <= most for wait, most in zip(catalog.waits, longest, strict=True))
+
+
+@pytest.mark.parametrize(("last", "code"), [(OSError("away"), "LAKE_UNAVAILABLE"), (OVERTAKEN, "WORD_CONFLICT")])
+def test_the_last_try_says_what_is_raised(last: Exception, code: str) -> None:
+    with pytest.raises(RetriableError, match=code):
+        Catalog(*[OSError("away"), OVERTAKEN] * 9, OSError("away"), last).add("ann")
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (UserError("SCHEMA_MISMATCH", "age comes as text"), "SCHEMA_MISMATCH"),
+        (RetriableError("AUDIENCE_BUSY", "it is being renamed"), "AUDIENCE_BUSY"),
+        (FileNotFoundError("part"), "LAKE_FILE_MISSING"),
+        (KeyError("a bug"), "a bug"),
+        (ValueError("a bug"), "a bug"),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, Exception) else None,
+)
+def test_what_another_try_cannot_mend_is_raised_at_once(failure: Exception, raised: str) -> None:
+    catalog = Catalog(failure)
+    with pytest.raises((MusterError, KeyError, ValueError), match=raised):
+        catalog.add("ann")
+    assert catalog.waits == []
+
+
+@pytest.mark.parametrize(("away_in", "waits"), [("load", 0), ("decide", TRIES - 1)])
+def test_an_outage_is_waited_for_once_the_table_could_be_loaded(away_in: str, waits: int) -> None:
+    def away(*_: object) -> Any:
+        raise OSError("away")
+
+    waited: list[float] = []
+    steps: dict[str, Any] = {"load": lambda: None, "decide": away, away_in: away}
+    conflict = lost_to_others("WORD_CONFLICT", audience="vip")
+    with pytest.raises(RetriableError, match="LAKE_UNAVAILABLE: adding a word"):
+        decide_and_commit(**steps, doing="adding a word", conflict=conflict, sleep=waited.append)
+    assert len(waited) == waits
+
+
+def test_a_decision_that_needs_no_commit_makes_none() -> None:
+    catalog = Catalog(FatalError("NOT_ASKED", "nothing is to be committed"))
+    catalog.words.add("ann")
+    assert catalog.add("ann") == "ann is there"
