@@ -10,8 +10,7 @@ from typing import Final
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import Setting, warm_parser
 from benchmarks.versions import ROW_SCHEMA, TENANT, Versions, make_versions
-from connectors.lake.duck import connect, rows_sql
-from connectors.lake.limits import DuckLimits
+from connectors.lake.audience_sql import rows_sql
 from connectors.sinks.checking import check
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
@@ -19,6 +18,7 @@ from connectors.sinks.receiving import read_manifest
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from orchestration.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.columns import FileFormat

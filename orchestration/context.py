@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from connectors.lake.limits import DuckLimits
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database

@@ -13,12 +13,12 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from connectors.storage.duck import DuckLimits, connect
 from schemas.arrow import arrow_schema
 from schemas.columns import ORDINAL, USER_ID, RowSchema
 from schemas.digest import Digest
@@ -133,17 +133,13 @@ def _sorted_by_duckdb(
     tables: Iterable[pa.Table], schema: RowSchema, folder: Path, spilling: SpillingSort
 ) -> Iterator[pa.Table]:
     spill = Path(tempfile.mkdtemp(prefix="sort-", dir=folder))
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{spilling.memory_bytes}B",
-        "threads": str(spilling.threads),
-        "temp_directory": str(spill),
-        "max_temp_directory_size": f"{spilling.temp_bytes}B",
-        "preserve_insertion_order": "false",
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
-    with duckdb.connect(":memory:", config=config) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    limits = DuckLimits(
+        memory_bytes=spilling.memory_bytes,
+        threads=spilling.threads,
+        temp_directory=spill,
+        temp_bytes=spilling.temp_bytes,
+    )
+    with connect(limits) as connection:
         batches = (batch for table in tables for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE))
         reader = pa.RecordBatchReader.from_batches(arrow_schema(schema, ordinal=True), batches)
         connection.register("staged", reader)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_tables import ArchivedFile
-from connectors.lake.duck import connect, identifier, literal
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from schemas.activity import IDENTITY, OFFSET, SOURCE, SOURCE_ORDINAL
 from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import Partition, TenantName
+from schemas.sql_text import identifier, literal
 from schemas.topics import PROFILES
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from connectors.lake.archive_tables import ArchivedFile
-from connectors.lake.duck import identifier, literal
 from schemas.activity import ATTRIBUTES, IDENTITY, OFFSET, PROPERTIES, SOURCE_ORDINAL
 from schemas.activity_columns import DELETED, EVENT_ID
 from schemas.columns import USER_ID, ColumnType
 from schemas.ids import Partition
+from schemas.sql_text import identifier, literal
 from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.sql import PARAMETERS, BoundSql
 from segmentation.rules.nodes import Kind, Rule

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import duckdb
 
-from connectors.lake.duck import batches, connect, differs, identifier, rows_sql
+from connectors.lake.audience_sql import differs, rows_sql
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import store_part, write_rows
 from connectors.lake.recut import recut
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, batches, connect
 from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition, Version
 from schemas.partitioning import PARTITIONER
+from schemas.sql_text import identifier
 from segmentation.publishing import merged_schema
 from segmentation.versions import MembershipCounts, Part, VersionInfo
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from connectors.lake.duck import batches, connect, rows_sql
+from connectors.lake.audience_sql import rows_sql
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import store_part, write_rows
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, batches, connect
 from schemas.columns import USER_ID, RowSchema
 from schemas.ids import Attempt, JobId
 from segmentation.versions import Part

@@ -4,9 +4,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import read_part, store_part, write_rows
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
 from segmentation.cuts import CUT_ROWS

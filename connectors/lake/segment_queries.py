@@ -9,13 +9,13 @@ from typing import Any, Final
 import duckdb
 
 from connectors.lake.activity_relations import Activity
-from connectors.lake.duck import connect, identifier, literal
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from schemas.activity import PROPERTIES
 from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
+from schemas.sql_text import identifier, literal
 from segmentation.expressions.sql import PARAMETERS
 from segmentation.rules.nodes import Kind, OfEvents, Rule
 from segmentation.rules.references import Operand, evaluation_order, names, operands

@@ -22,9 +22,9 @@ from typing import IO, Any, Final
 
 from connectors import sandbox
 from connectors.confinement import ONE_THREAD, child_environment, last_words
-from connectors.lake.limits import DuckLimits
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version

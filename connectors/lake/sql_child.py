@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.confinement import die_with
-from connectors.lake.limits import DuckLimits
+from connectors.lake.audience_sql import rows_sql
 from connectors.lake.sql import SQL, timed_out, too_big
 from connectors.lake.sql_tree import Tree, replace_calls
 from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, UserError
 from schemas.sql_text import literal
@@ -71,7 +72,6 @@ def _confine(limits: DuckLimits, s3: S3Access) -> Layer:
 
 
 def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing: Layer) -> None:
-    from connectors.lake.duck import connect
     from connectors.lake.faults import lake_faults
 
     with (
@@ -123,8 +123,6 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views
 
 
 def _select(view: dict[str, Any]) -> str:
-    from connectors.lake.duck import rows_sql
-
     files: list[str] = view["files"]
     if view["schema"] is not None:
         return rows_sql(files, RowSchema.from_record(view["schema"]))

@@ -13,11 +13,11 @@ from connectors.lake.commit import VersionChange, commit_version, load_history
 from connectors.lake.compaction import merge_files
 from connectors.lake.faults import lake_faults
 from connectors.lake.holding import held_version, hold_version, holders, parts_of, release_versions, require_table
-from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
 from connectors.lake.tables import AudienceTables
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, RetriableError

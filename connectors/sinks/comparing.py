@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from connectors.lake.audience_sql import differs, rows_sql
 from connectors.lake.build import BaseVersion
 from connectors.lake.build import compare as compare_parts
-from connectors.lake.duck import connect, differs, rows_sql
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.sinks.selection import PinnedVersion, common_schema
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import USER_ID
 from segmentation.versions import MembershipCounts
 

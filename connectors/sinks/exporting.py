@@ -16,9 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from connectors.lake.duck import BATCH_ROWS
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.sinks.destinations import Destination
 from connectors.sinks.export_files import write_files
 from connectors.sinks.folders import require_few_folders
@@ -27,6 +25,7 @@ from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from connectors.storage.access import S3Access
+from connectors.storage.duck import BATCH_ROWS, DuckLimits
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId

@@ -7,15 +7,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from connectors.lake.duck import batches, connect, rows_sql
+from connectors.lake.audience_sql import rows_sql
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.lake.parts import file_sha256, write_rows
 from connectors.private_files import FILE_MODE, make_private_folder
 from connectors.sinks.addresses import local_path, s3_object
 from connectors.sinks.refusals import room_at_destination, room_for_scratch
 from connectors.sinks.s3_faults import Place, destination_faults
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, batches, connect
 from connectors.storage.writing import put_file, put_if_absent
 from schemas.columns import USER_ID
 from schemas.digest import Digest

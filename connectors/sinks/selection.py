@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from connectors.lake.duck import differs, identifier, rows_sql
+from connectors.lake.audience_sql import differs, rows_sql
 from schemas.columns import USER_ID, RowSchema
 from schemas.errors import UserError
 from schemas.manifest import Change
+from schemas.sql_text import identifier
 from segmentation.versions import Part, VersionInfo
 
 ItemT = TypeVar("ItemT")

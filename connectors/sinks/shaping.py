@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from connectors.lake.duck import identifier, rows_sql
+from connectors.lake.audience_sql import rows_sql
 from connectors.sinks.accounting import DECISION, FILTERED, KEPT, SUPPRESSED
 from connectors.sinks.folders import PARTITION_TYPES
 from connectors.sinks.selection import Group, PinnedVersion, Selection, of_same_users
@@ -16,6 +16,7 @@ from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest_selection import Account, AttributesTaken, Change, ManifestSelection, SuppressionList
+from schemas.sql_text import identifier
 from segmentation.expressions.filters import parse_filter
 from segmentation.expressions.sql import to_sql
 from segmentation.versions import Part

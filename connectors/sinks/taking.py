@@ -6,14 +6,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from connectors.lake.duck import batches, connect
-from connectors.lake.limits import DuckLimits
 from connectors.sinks.accounting import Accounting
 from connectors.sinks.held_folder import held_folder
 from connectors.sinks.selection import Group
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, batches, connect
 from schemas.manifest_selection import Account, Change
 
 BATCHES_AHEAD: Final = 2

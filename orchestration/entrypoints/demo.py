@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
-
+from connectors.storage.duck import DuckLimits, connect
 from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.cli.console import print_line, print_table, show_error
@@ -155,7 +154,7 @@ def run(context: Context, directory: Path) -> list[str]:
             continue
         folder = directory / name
         _fetch(context, exported.request["to"], manifest, folder)
-        counted = _count(folder)
+        counted = _count(context.duck_limits, folder)
         print_line(f"   {exported.outcome['manifest']}  {size(exported.outcome['bytes'])}, every number agrees;")
         print_line(f"   a copy is {folder}: {number(counted[0])} rows, {number(counted[1])} users")
         wanted = (len(known.ages), len(known.ages), sum(known.ages.values()))
@@ -246,8 +245,8 @@ def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> 
         context.s3.client().download_file(bucket, f"{prefix}/{file.key}", str(folder / file.key))
 
 
-def _count(folder: Path) -> tuple[int, int, int]:
-    with duckdb.connect() as connection:
+def _count(limits: DuckLimits, folder: Path) -> tuple[int, int, int]:
+    with connect(limits) as connection:
         query = "select count(*), count(distinct user_id), sum(age)::bigint from read_parquet(?)"
         row = connection.execute(query, [f"{folder}/*.parquet"]).fetchone()
     assert row is not None  # noqa: S101  # an aggregate always gives a row

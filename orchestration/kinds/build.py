@@ -4,8 +4,8 @@ For a snapshot of a segment, see `kinds.snapshot.build`.
 """
 
 from connectors.lake.build import BaseVersion, ImportedParts, build_version
-from connectors.lake.limits import DuckLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from orchestration.catalog.references import audience_ref
 from orchestration.kinds.builds import VersionBuild
 from orchestration.kinds.materialised import complete, parts_of

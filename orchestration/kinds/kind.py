@@ -5,10 +5,10 @@ from typing import Protocol
 
 from connectors.lake.activity_receipts import ActivityReceipts
 from connectors.lake.archive import ActivityArchive
-from connectors.lake.limits import DuckLimits
 from connectors.publishing.activations import ActivationSender
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from connectors.storage.objects import ObjectStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.build import build

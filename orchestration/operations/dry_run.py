@@ -15,12 +15,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.duck import connect, literal, rows_sql
+from connectors.lake.audience_sql import rows_sql
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.sources.parsing import ParseProgress, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from connectors.storage.pinned import SourceObject
 from connectors.verification.policy import EXAMPLES
 from connectors.verification.stream import ParsedRows, ParsedSummary
@@ -32,6 +32,7 @@ from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.import_spec import ImportSpec
+from schemas.sql_text import literal
 from segmentation.columns import ColumnChanges, check_change
 from segmentation.publishing import check_columns, check_shrink, merged_schema
 from segmentation.versions import MembershipCounts, Part, VersionInfo

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from connectors.lake.faults import lake_faults
-from connectors.lake.limits import DuckLimits
 from connectors.publishing.ports import TopicLog
 from connectors.sinks import kafka_topic
 from connectors.sinks.exporting import ExportOrder
@@ -20,6 +19,7 @@ from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.request import ExportRequest

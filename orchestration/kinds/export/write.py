@@ -2,10 +2,10 @@
 
 import logging
 
-from connectors.lake.limits import DuckLimits
 from connectors.sinks.exporting import GroupWritten, write_group
 from connectors.sinks.topic_export import GroupSent
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export, JobError
 from orchestration.kinds.export.heart import Heart, WritingStopped

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from connectors.lake.cut_parts import parts_of_cut
-from connectors.lake.limits import DuckLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.limits import DuckLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits
 from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id

@@ -6,9 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from connectors.lake.duck import connect, extension_path
 from connectors.storage import listing, writing
 from connectors.storage.access import OCTETS, ORDINARY, ClientOptions, S3Access, new_client
+from connectors.storage.duck import connect, extension_path
 from connectors.storage.listing import delete_objects, exists, list_objects
 from connectors.storage.writing import put_file, put_if_absent
 from streams.staging import OPTIONS

@@ -9,11 +9,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from connectors.lake.duck import batches
 from connectors.sinks import taking
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion
+from connectors.storage.duck import batches
 from schemas.columns import Column, RowSchema
 from schemas.errors import MusterError, UserError
 from schemas.manifest import ExportFormat

@@ -14,8 +14,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from connectors.lake.duck import connect
-from connectors.lake.limits import DuckLimits
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks import comparing, taking
 from connectors.sinks.checking import Difference, check, import_spec
@@ -30,6 +28,7 @@ from connectors.sinks.stages import Stages
 from connectors.sinks.taking import taken_rows
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import Column, ColumnType, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, RetriableError, UserError

@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
 
-from connectors.lake.duck import connect, extension_path, rows_sql
-from connectors.lake.limits import DuckLimits
+from connectors.lake.audience_sql import rows_sql
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
+from connectors.storage.duck import DuckLimits, connect, extension_path
 from connectors.storage.listing import list_objects
 from schemas.columns import Column, RowSchema
 from schemas.errors import FatalError, RetriableError, UserError

@@ -14,12 +14,13 @@ import typer.main
 from pyiceberg.utils.config import Config
 from sqlglot import exp
 
-from connectors.lake.duck import extension_path, literal
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
+from connectors.storage.duck import extension_path
 from orchestration.cli.main import app
 from schemas.columns import ColumnType
 from schemas.manifest import Manifest
+from schemas.sql_text import literal
 from tests.servers.querying import ANSWER, BORN, DOCUMENT, SCHEMA, SEEN, Block, Place, arrange, blocks, counted
 from tests.unit.lake.support import BUCKET, limits
 

@@ -9,10 +9,10 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 
-from connectors.lake.duck import extension_path
 from connectors.lake.optimistic import TRIES
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
+from connectors.storage.duck import extension_path
 from schemas.errors import FatalError, MusterError, RetriableError
 from schemas.ids import Version
 from tests.unit.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request, users

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.lake import role_keys
-from connectors.lake.duck import connect, rows_sql
+from connectors.lake.audience_sql import rows_sql
 from connectors.lake.store import IcebergVersionStore
+from connectors.storage import role_keys
 from connectors.storage.access import S3Access
+from connectors.storage.duck import connect
 from connectors.storage.objects import ObjectStore
 from connectors.storage.writing import put_if_absent
 from schemas.columns import RowSchema

@@ -10,13 +10,14 @@ import duckdb
 import pytest
 
 from connectors.confinement import child_environment
-from connectors.lake.duck import connect, extension_path, literal
 from connectors.lake.sql import Resolved, query
 from connectors.lake.sql_child import _make_views, _parse, _system_names
 from connectors.lake.sql_tree import AudienceCall, RejectsCall, replace_calls
 from connectors.storage.access import S3Access
+from connectors.storage.duck import connect, extension_path
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
+from schemas.sql_text import literal
 from tests.unit.children import running
 from tests.unit.lake.support import Parts, audience, limits, new_id
 

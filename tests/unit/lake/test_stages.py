@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.lake.duck import batches, connect
 from connectors.sinks.stages import Stages, StageStopped
+from connectors.storage.duck import batches, connect
 from tests.unit.lake.support import limits
 
 LONG_S = 30.0

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from connectors.lake.duck import batches, connect
 from connectors.sinks.kafka_topic import ChangedRows, end, send_group, start
 from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole_groups
 from connectors.sinks.topic_export import TopicExport, totals
+from connectors.storage.duck import batches, connect
 from schemas.columns import Column, RowSchema
 from schemas.ids import Version
 from tests.fakes.import_log import InMemoryTopicLog
