@@ -26,11 +26,11 @@ from benchmarks.measure import Result, best_of
 from benchmarks.setting import SPEC, Setting, warm_parser
 from benchmarks.verify_bench import NoRejects
 from connectors.kafka.logon import librdkafka_config
+from connectors.publishing.attempts import AudienceAttempt
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
 from connectors.publishing.importer import publish_import
 from connectors.publishing.producer import KafkaTopicLog
-from connectors.publishing.reports import ImportAttempt
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.verification.evidence import Evidence
@@ -78,21 +78,10 @@ class NoFence:
 def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str, object]) -> int:
     """The product's own way, with the check against the evidence of verification."""
     verified = Evidence.from_record(evidence)
-    attempt = ImportAttempt(
-        tenant=TenantName("bench"),
-        audience=AudienceName("bench"),
-        import_id=IMPORT_ID,
-        attempt=Attempt(1),
-        partitions=len(verified.partitions),
-        mode="replace",
-        source="s3://inbox/bench.csv",
-        columns=SPEC.row_schema,
-        data_prefix="s3://lake/bench/",
-    )
     with open_parsed(path, SPEC, ParseLimits()) as parsed:
         report = publish_import(
             parsed,
-            attempt,
+            attempt_of(len(verified.partitions)),
             evidence=verified,
             log=KafkaTopicLog(bootstrap, topic),
             backlog=NoWorkers(),
@@ -101,6 +90,21 @@ def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str,
             limit=BacklogLimit(chunks=10**9, bytes=10**15),
         )
     return report.rows
+
+
+def attempt_of(partitions: int) -> AudienceAttempt:
+    """An attempt whose messages only this benchmark reads."""
+    return AudienceAttempt(
+        tenant=TenantName("bench"),
+        audience=AudienceName("bench"),
+        import_id=IMPORT_ID,
+        attempt=Attempt(1),
+        partitions=partitions,
+        mode="replace",
+        source="s3://inbox/bench.csv",
+        columns=SPEC.row_schema,
+        data_prefix="s3://lake/bench/",
+    )
 
 
 def publish_per_row(path: Path, bootstrap: str, topic: str, rows: int) -> int:
@@ -198,8 +202,7 @@ def chunk_bytes() -> int:
     batch = next(users(np.random.default_rng(0), CHUNK_MAX_ROWS))
     columns = [pa.array(np.arange(CHUNK_MAX_ROWS)), *batch.columns]
     rows = pa.record_batch(columns, schema=arrow_schema(SPEC.row_schema, ordinal=True))
-    chunker = Chunker(schema=SPEC.row_schema, partitions=1, import_id=IMPORT_ID, attempt=Attempt(1))
-    [chunk] = chunker.add(rows)
+    [chunk] = Chunker(attempt_of(1)).add(rows)
     return len(CODEC.encode(chunk))
 
 

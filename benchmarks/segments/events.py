@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.generate import COUNTRIES, uuids
-from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
+from connectors.publishing.attempts import ActivityAttempt
+from connectors.publishing.chunking import Chunker
 from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
@@ -167,29 +168,34 @@ def write_events(
     span_us: int = SPAN_US,
 ) -> Messages:
     """The chunks of events."""
-    chunker = ActivityChunker(_source("events"), schema=EVENT_SCHEMA, partitions=partitions)
+    chunker = Chunker(_attempt("events", EVENT_SCHEMA, partitions))
     batches = event_batches(users, events, begin_us, span_us)
     return _write(path, chunker, batches, lambda rows: begin_us + span_us * rows // events)
 
 
 def write_profiles(path: Path, users: pa.StringArray, *, partitions: int = 1) -> Messages:
     """The chunks of profiles."""
-    chunker = ActivityChunker(_source("profiles"), schema=PROFILE_SCHEMA, partitions=partitions)
+    chunker = Chunker(_attempt("profiles", PROFILE_SCHEMA, partitions))
     return _write(path, chunker, profile_batches(users), lambda _: BEGIN_US)
 
 
-def _source(kind: Literal["events", "profiles"]) -> ActivitySource:
-    return ActivitySource(
+def _attempt(kind: Literal["events", "profiles"], columns: RowSchema, partitions: int) -> ActivityAttempt:
+    return ActivityAttempt(
         kind=kind,
         tenant=TENANT,
         source=f"s3://bench-inbox/{TENANT}/{kind}.csv?versionId=1",
         import_id=JobId("0" * 26),
         attempt=Attempt(1),
+        partitions=partitions,
+        columns=columns,
     )
 
 
 def _write(
-    path: Path, chunker: ActivityChunker, batches: Iterator[pa.RecordBatch], came_at: Callable[[int], int]
+    path: Path,
+    chunker: Chunker,
+    batches: Iterator[pa.RecordBatch],
+    came_at: Callable[[int], int],
 ) -> Messages:
     """`came_at`: the time when so many rows had come."""
     ends: list[int] = []

@@ -1,4 +1,4 @@
-"""Publishes one attempt of an import.
+"""Publishes one attempt of an import, of whatever kind.
 
 The steps keep their numbers here, in the comments and in docs/protocol.md:
 
@@ -9,25 +9,26 @@ The steps keep their numbers here, in the comments and in docs/protocol.md:
 5. Compare what was sent with what verification saw, partition by partition.
 6. Ask the fence once more, then `ImportEnded` to every partition, also to those without users; wait as in 4.
 
-A failure before 6 leaves an attempt without end markers, which nobody can take for a whole one.
+A failure before 6 leaves an attempt without end markers, which nobody can take for a whole one. Imports of events and
+profiles have no markers, so 2 and 6 send nothing (`attempts.ActivityAttempt` says why).
 """
 
 import time
 from collections.abc import Callable
 
+from connectors.publishing.attempts import ImportAttempt
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
 from connectors.publishing.ports import Backlog, Fence, TopicLog
 from connectors.publishing.progress import OnProgress, ProgressTimer
 from connectors.publishing.reconciling import compare, refuse_other_partition_count
-from connectors.publishing.reports import ImportAttempt, PartitionSent, PublishReport
+from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.publishing.sending import PlainSender, Sender
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.evidence import Evidence
 from connectors.verification.stream import ParsedRows
-from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition
-from schemas.messages import ImportAborted, ImportEnded, ImportStarted
+from schemas.messages import ImportAborted
 from schemas.warm import warm
 
 
@@ -47,7 +48,8 @@ def publish_import(
 
     Raises `Superseded` / `Cancelled` from the fence; `FatalError` TOPIC_PARTITIONS_CHANGED or EVIDENCE_MISMATCH (names
     the partition); `UserError` SOURCE_CHANGED, and whatever the parser raises; `RetriableError` KAFKA_UNAVAILABLE.
-    In every one of these cases no end marker has been sent, except when the broker fails during step 6.
+    In every one of these cases no end marker has been sent, except when the broker fails during step 6; some chunks may
+    have been, and those of events and profiles count.
     """
     refuse_other_partition_count(log, attempt.partitions)  # 1
     sender = Sender(log=log, backlog=backlog, fence=fence, partitions=attempt.partitions, limit=limit, clock=clock)
@@ -74,16 +76,10 @@ def _publish(
     parsed: ParsedRows, attempt: ImportAttempt, evidence: Evidence, sender: Sender, on_progress: OnProgress
 ) -> PublishReport:
     warm()  # while the parser's child starts: loading the kernels takes a fifth of a second
-    partitions = [Partition(number) for number in range(attempt.partitions)]
     sender.ask_fence()
-    for partition in partitions:
-        sender.send(partition, _started(attempt, partition))  # 2
-    chunker = Chunker(
-        schema=attempt.columns,
-        partitions=attempt.partitions,
-        import_id=attempt.import_id,
-        attempt=attempt.attempt,
-    )
+    for started in attempt.start_markers():  # 2
+        sender.send(started.partition, started)
+    chunker = Chunker(attempt)
     progress = ProgressTimer(sender, chunker, on_progress)
     for item in parsed:  # 3
         if isinstance(item, RejectBatch):
@@ -96,12 +92,12 @@ def _publish(
     sender.await_acknowledgements()  # 4
     progress.report(last=True)
     compare(chunker.digests, evidence, parsed.summary)  # 5
-    sender.ask_fence()
-    for partition in partitions:  # 6
-        chunks, digest = chunker.chunks[partition], chunker.digests[partition]
-        sender.send(partition, _ended(attempt, partition, chunks, digest))
-    sender.await_acknowledgements()
-    progress.report(last=True)  # with the offsets of the end markers
+    if ends := attempt.end_markers(chunker.chunks, chunker.digests):  # 6
+        sender.ask_fence()
+        for ended in ends:
+            sender.send(ended.partition, ended)
+        sender.await_acknowledgements()
+        progress.report(last=True)  # with the offsets of the end markers
     return PublishReport(
         import_id=attempt.import_id,
         attempt=attempt.attempt,
@@ -110,43 +106,12 @@ def _publish(
         bytes=sender.bytes,
         partitions=tuple(
             PartitionSent(
-                partition=partition,
-                chunks=chunker.chunks[partition],
-                records=chunker.digests[partition].count,
-                digest=chunker.digests[partition],
-                end_offset=sender.last_offset(partition),
+                partition=Partition(number),
+                chunks=chunks,
+                records=digest.count,
+                digest=digest,
+                end_offset=sender.last_offset(Partition(number)),
             )
-            for partition in partitions
+            for number, (chunks, digest) in enumerate(zip(chunker.chunks, chunker.digests, strict=True))
         ),
-    )
-
-
-def _started(attempt: ImportAttempt, partition: Partition) -> ImportStarted:
-    return ImportStarted(
-        tenant=attempt.tenant,
-        audience=attempt.audience,
-        import_id=attempt.import_id,
-        attempt=attempt.attempt,
-        partition=partition,
-        partitions=attempt.partitions,
-        kind="audience",
-        mode=attempt.mode,
-        source=attempt.source,
-        columns=attempt.columns,
-    )
-
-
-def _ended(attempt: ImportAttempt, partition: Partition, chunks: int, digest: Digest) -> ImportEnded:
-    return ImportEnded(
-        tenant=attempt.tenant,
-        audience=attempt.audience,
-        import_id=attempt.import_id,
-        attempt=attempt.attempt,
-        partition=partition,
-        partitions=attempt.partitions,
-        columns=attempt.columns,
-        data_prefix=attempt.data_prefix,
-        chunks=chunks,
-        records=digest.count,
-        digest=digest,
     )

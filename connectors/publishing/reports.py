@@ -1,30 +1,10 @@
-"""What an attempt is told, what it reports while it runs, and what it has done in the end."""
+"""What an attempt reports while it runs, and what it has done in the end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
-from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportAttempt:
-    """One attempt of an import job, as the catalog has started it. `partitions` is the P frozen on the job.
-
-    `source` is the pinned object (`s3://bucket/key?versionId=...`), `data_prefix` the `s3://bucket/prefix/` under which
-    the workers write the sorted parts.
-    """
-
-    tenant: TenantName
-    audience: AudienceName
-    import_id: JobId
-    attempt: Attempt
-    partitions: int
-    mode: ImportMode
-    source: str
-    columns: RowSchema
-    data_prefix: str
+from schemas.ids import Attempt, JobId, Partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

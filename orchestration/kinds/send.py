@@ -6,13 +6,12 @@ from typing import Any
 
 from connectors.kafka.log_ends import log_ends
 from connectors.lake.archive import ActivityArchive
-from connectors.publishing.activity_chunking import ActivitySource
-from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
+from connectors.publishing.attempts import ActivityAttempt, AudienceAttempt
 from connectors.publishing.backlog import KafkaBacklog
 from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Cancelled, StopPublishing, Superseded
 from connectors.publishing.producer import KafkaTopicLog
-from connectors.publishing.reports import ImportAttempt, PublishReport
+from connectors.publishing.reports import PublishReport
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.storage.objects import ObjectStore
@@ -32,14 +31,14 @@ from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 from segmentation.archived import ArchivedLog
 
 Publish = Callable[..., PublishReport]
-"""(parsed rows, attempt, **what all publishers take) -> report."""
+"""(parsed rows, attempt, **what `publish_import` takes beside them) -> report."""
 
 
 def send_members(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
     """IMPORTING -> AWAITING. Returns early, with no change, if another attempt or a cancel has overtaken it."""
 
     def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
-        return publish_import(parsed, _import_attempt(job, attempt, records.settings.lake_bucket), **shared)
+        return publish_import(parsed, _audience_attempt(job, attempt, records.settings.lake_bucket), **shared)
 
     return _send(job, publish, records=records, objects=objects, limits=limits, group=WORKER_GROUP)
 
@@ -52,7 +51,7 @@ def send_activity(
 
     def publish(parsed: Any, attempt: Attempt, **shared: Any) -> PublishReport:
         log = archived_log(archive, bootstrap, topic)
-        return at_positions(publish_activity(parsed, _activity_attempt(job, attempt), **shared), log)
+        return at_positions(publish_import(parsed, _activity_attempt(job, attempt), **shared), log)
 
     def first_sight() -> Mapping[str, Any]:
         """Before the first message: the ends of the topic (`kinds.builds.LogStart`).
@@ -148,10 +147,10 @@ class CatalogFence:
             raise Superseded(f"job {self._job_id} is {job.state} in attempt {job.attempt}, not in {self._attempt}")
 
 
-def _import_attempt(job: Job, attempt: Attempt, lake_bucket: str) -> ImportAttempt:
+def _audience_attempt(job: Job, attempt: Attempt, lake_bucket: str) -> AudienceAttempt:
     if job.audience_id is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no audience", job=job.job_id)
-    return ImportAttempt(
+    return AudienceAttempt(
         tenant=job.tenant,
         audience=job.audience,
         import_id=job.job_id,
@@ -168,13 +167,11 @@ def _activity_attempt(job: Job, attempt: Attempt) -> ActivityAttempt:
     kind = job.kind
     assert kind != "audience"  # noqa: S101  # only events and profiles come here
     return ActivityAttempt(
-        source=ActivitySource(
-            kind=kind,
-            tenant=job.tenant,
-            source=activity_source(job),
-            import_id=job.job_id,
-            attempt=attempt,
-        ),
+        kind=kind,
+        tenant=job.tenant,
+        import_id=job.job_id,
+        attempt=attempt,
         partitions=job.partitions,
+        source=activity_source(job),
         columns=job.spec.row_schema,
     )

@@ -1,4 +1,4 @@
-"""In-memory parts of publishing: an import topic, workers that take what they are told to, a fence, a parsed file."""
+"""In-memory parts of publishing: an attempt, a topic, workers that take what they are told to, a fence, parsed rows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -6,12 +6,29 @@ from functools import lru_cache
 
 import pyarrow as pa
 
+from connectors.publishing.attempts import AudienceAttempt
 from connectors.publishing.ports import Delivery
 from connectors.sources.rejects import RejectBatch
 from schemas.codec import CODEC
+from schemas.columns import RowSchema
 from schemas.errors import MusterError
-from schemas.ids import Partition
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.messages import Message
+
+
+def audience_attempt(partitions: int, columns: RowSchema = RowSchema()) -> AudienceAttempt:  # noqa: B008  # frozen
+    """The second attempt of an import of acme's audience vip."""
+    return AudienceAttempt(
+        tenant=TenantName("acme"),
+        audience=AudienceName("vip"),
+        import_id=JobId("01jd0000000000000000000000"),
+        attempt=Attempt(2),
+        partitions=partitions,
+        mode="replace",
+        source="s3://inbox/acme/vip/users.csv?versionId=7",
+        columns=columns,
+        data_prefix="s3://lake/audiences/acme/x/data/",
+    )
 
 
 class InMemoryTopicLog:

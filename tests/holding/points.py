@@ -23,9 +23,8 @@ class Point:
 POINTS: Final[Mapping[str, Point]] = {
     # The evidence is there, the job is still VERIFYING.
     "verifier": Point(module="orchestration.kinds.verify", call="verify_file", when="after"),
-    # Every chunk is acknowledged by the broker, no end marker is sent; of events and profiles, nothing is said of it.
+    # Every chunk is acknowledged by the broker, no end marker is sent; imports of events and profiles have none.
     "importer": Point(module="connectors.publishing.importer", call="compare", when="before"),
-    "activity importer": Point(module="connectors.publishing.activity_importer", call="compare", when="before"),
     # The part and its result are stored, nothing is announced, the end marker may not be acknowledged.
     "worker": Point(module="streams.merges", call="MergeRunner._merge", when="after"),
     # What workers said is in the catalog, its offsets are not committed.

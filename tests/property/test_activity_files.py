@@ -12,7 +12,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
+from connectors.publishing.attempts import ActivityAttempt
+from connectors.publishing.chunking import Chunker
 from connectors.sources.csv_reader import CsvReader
 from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.rejects import RejectBatch
@@ -156,12 +157,16 @@ def of_file(rows: Sequence[Row], kind: Kind, format_: str, attempt: int = 1) -> 
     layout = Layout(columns=[(name, "string") for name in names])
     spec = completed(layout, spec)
     chunks = []
-    chunker = ActivityChunker(
-        ActivitySource(
-            kind=kind, tenant=SHOP, source="s3://in/a?versionId=1", import_id=JobId("0" * 26), attempt=Attempt(attempt)
-        ),
-        schema=spec.row_schema,
-        partitions=P,
+    chunker = Chunker(
+        ActivityAttempt(
+            kind=kind,
+            tenant=SHOP,
+            source="s3://in/a?versionId=1",
+            import_id=JobId("0" * 26),
+            attempt=Attempt(attempt),
+            partitions=P,
+            columns=spec.row_schema,
+        )
     )
     for batch in _read(reader, write([members(row, kind) for row in rows], names), spec):
         chunks += list(chunker.add(batch))

@@ -6,16 +6,16 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.publishing.attempts import Chunk
 from connectors.publishing.chunking import Chunker
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
-from schemas.ids import Attempt, JobId
-from schemas.messages import UserChunk
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows
+from tests.fakes.import_log import audience_attempt
 
 SCHEMA = RowSchema(
     columns=(Column(name="country"), Column(name="age", type="long"), Column(name="vip", type="boolean"))
@@ -44,15 +44,8 @@ def batches_of(rows: list[tuple[object, ...]], cuts: list[int]) -> list[pa.Recor
     return [whole.slice(a, b - a) for a, b in pairwise(edges)]
 
 
-def chunks_of(batches: list[pa.RecordBatch], partitions: int, max_rows: int, max_bytes: int) -> list[UserChunk]:
-    chunker = Chunker(
-        schema=SCHEMA,
-        partitions=partitions,
-        import_id=JobId("0" * 26),
-        attempt=Attempt(1),
-        max_rows=max_rows,
-        max_bytes=max_bytes,
-    )
+def chunks_of(batches: list[pa.RecordBatch], partitions: int, max_rows: int, max_bytes: int) -> list[Chunk]:
+    chunker = Chunker(audience_attempt(partitions, SCHEMA), max_rows=max_rows, max_bytes=max_bytes)
     chunks = [chunk for batch in batches for chunk in chunker.add(batch)]
     chunks += chunker.finish()
     assert chunker.chunks == tuple(sum(c.partition == p for c in chunks) for p in range(partitions))
@@ -89,7 +82,7 @@ def test_the_chunks_do_not_depend_on_the_size_of_the_batches(rows: list[tuple[ob
     together = chunks_of(batches_of(rows, []), 3, 4, MAX_BYTES)
     apart = chunks_of(batches_of(rows, cuts), 3, 4, MAX_BYTES)
 
-    def content(chunks: list[UserChunk]) -> list[tuple[object, ...]]:
+    def content(chunks: list[Chunk]) -> list[tuple[object, ...]]:
         return sorted((c.partition, c.seq, c.count, str(c.digest), decode_rows(c.rows).to_pydict()) for c in chunks)
 
     assert content(together) == content(apart)

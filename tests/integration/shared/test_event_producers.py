@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
-from connectors.publishing.activity_chunking import ActivitySource
-from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
+from connectors.publishing.attempts import ActivityAttempt
+from connectors.publishing.importer import publish_import
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.sources.digested import open_digested
 from connectors.sources.parsing import open_parsed
@@ -167,18 +167,20 @@ def test_a_file_that_is_sent_twice_and_the_same_events_of_a_producer_are_one_eve
         evidence = verify_digested(digested, spec, rejects=NoRejects())
     log = Log(stack.kafka_bootstrap, EVENTS)
     for number in (1, 2):
-        source = ActivitySource(
+        attempt = ActivityAttempt(
             kind="events",
             tenant=DEFAULT_TENANT,
             source=f"s3://inbox/{run}.csv?versionId=1",
             import_id=JobId("01jd0000000000000000000000"),
             attempt=Attempt(number),
+            partitions=P,
+            columns=spec.row_schema,
         )
         topic = KafkaTopicLog(stack.kafka_bootstrap, EVENTS)
         with open_parsed(path, spec) as parsed:
-            report = publish_activity(
+            report = publish_import(
                 parsed,
-                ActivityAttempt(source=source, partitions=P, columns=spec.row_schema),
+                attempt,
                 evidence=evidence,
                 log=topic,
                 backlog=NobodyReads(),

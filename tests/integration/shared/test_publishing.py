@@ -13,12 +13,13 @@ from confluent_kafka.cimpl import NewTopic
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.publishing import producer
+from connectors.publishing.attempts import AudienceAttempt
 from connectors.publishing.backlog import BacklogLimit, KafkaBacklog
 from connectors.publishing.importer import publish_aborted, publish_import
 from connectors.publishing.ports import Fence, Superseded
 from connectors.publishing.producer import KafkaTopicLog
 from connectors.publishing.progress import OnProgress
-from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
+from connectors.publishing.reports import PublishProgress, PublishReport
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
@@ -67,8 +68,8 @@ def create_topic(settings: Settings, name: str, config: dict[str, str]) -> None:
     admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config)])[name].result(30)
 
 
-def attempt_of(partitions: int = PARTITIONS) -> ImportAttempt:
-    return ImportAttempt(
+def attempt_of(partitions: int = PARTITIONS) -> AudienceAttempt:
+    return AudienceAttempt(
         tenant=TenantName("acme"),
         audience=AudienceName("vip"),
         import_id=IMPORT,

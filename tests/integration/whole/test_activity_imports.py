@@ -124,7 +124,7 @@ def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(contex
 
     write_orders(tmp_path / "killed.csv", 300)
     before = sent()
-    with hold(context.settings.home, "activity importer") as importer:
+    with hold(context.settings.home, "importer") as importer:
         job_id = submit_file(context, tmp_path / "killed.csv", tenant=TENANT, audience="_events", overrides=ORDERS)
         process = importer()
         assert context.jobs.get(job_id).state == "IMPORTING"

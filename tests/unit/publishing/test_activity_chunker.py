@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from connectors.publishing.activity_chunking import ActivityChunker, ActivitySource
+from connectors.publishing.attempts import ActivityAttempt, Chunk
+from connectors.publishing.chunking import Chunker
 from connectors.sources.digested import open_digested
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
@@ -12,7 +13,7 @@ from schemas.codec import CODEC
 from schemas.columns import Column, ColumnType, ImportKind
 from schemas.ids import Attempt, JobId, Partition, TenantName
 from schemas.import_spec import ImportSpec
-from schemas.messages import EventChunk, ProfileChunk
+from schemas.messages import ProfileChunk
 from schemas.topics import CHUNK_MAX_BYTES, EVENTS, PROFILES
 from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
@@ -42,16 +43,18 @@ def spec_of(kind: ImportKind, *columns: str) -> ImportSpec:
     return ImportSpec(kind=kind, mode="append", columns=columns_of(kind, [Column.parse(c) for c in columns]))
 
 
-def chunked(path: Path, spec: ImportSpec, attempt: int = 1) -> tuple[ActivityChunker, list[EventChunk | ProfileChunk]]:
-    source = ActivitySource(
+def chunked(path: Path, spec: ImportSpec, attempt: int = 1) -> tuple[Chunker, list[Chunk]]:
+    made = ActivityAttempt(
         kind="events" if spec.kind == "events" else "profiles",
         tenant=TenantName("shop"),
         source=SOURCE,
         import_id=JobId("01jd0000000000000000000000"),
         attempt=Attempt(attempt),
+        partitions=P,
+        columns=spec.row_schema,
     )
-    chunker = ActivityChunker(source, schema=spec.row_schema, partitions=P)
-    chunks: list[EventChunk | ProfileChunk] = []
+    chunker = Chunker(made)
+    chunks: list[Chunk] = []
     with open_parsed(path, spec) as parsed:
         for found in parsed:
             if not isinstance(found, RejectBatch):
@@ -63,7 +66,7 @@ def record(topic: str, offset: int, value: bytes, partition: Partition) -> Topic
     return TopicRecord(topic=topic, partition=partition, offset=offset, key=None, value=value, received_at_us=LATER_US)
 
 
-def arrived(chunks: list[EventChunk | ProfileChunk]) -> list[dict[str, Any]]:
+def arrived(chunks: list[Chunk]) -> list[dict[str, Any]]:
     """The rows that a reader of the topic of events has, of all partitions."""
     rows: list[dict[str, Any]] = []
     for partition in range(P):

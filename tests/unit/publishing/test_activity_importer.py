@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from connectors.publishing.activity_chunking import ActivitySource
-from connectors.publishing.activity_importer import ActivityAttempt, publish_activity
+from connectors.publishing.attempts import ActivityAttempt
 from connectors.publishing.backlog import BacklogLimit
+from connectors.publishing.importer import publish_import
 from connectors.publishing.ports import Delivery, Superseded
 from connectors.publishing.reports import PublishReport
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
@@ -28,13 +28,11 @@ SPEC = ImportSpec(kind="events", mode="append", columns=EVENT_COLUMNS, max_rejec
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NOON_US = 1_795_608_000_000_000
 ATTEMPT = ActivityAttempt(
-    source=ActivitySource(
-        kind="events",
-        tenant=TenantName("acme"),
-        source="s3://inbox/acme/orders.csv?versionId=7",
-        import_id=JobId("01jd0000000000000000000000"),
-        attempt=Attempt(2),
-    ),
+    kind="events",
+    tenant=TenantName("acme"),
+    source="s3://inbox/acme/orders.csv?versionId=7",
+    import_id=JobId("01jd0000000000000000000000"),
+    attempt=Attempt(2),
     partitions=2,
     columns=SPEC.row_schema,
 )
@@ -62,7 +60,7 @@ def publish(rows: GivenRows, evidence: Evidence, log: InMemoryTopicLog, **option
         **options,
     }
     attempt = options.pop("attempt", ATTEMPT)
-    return publish_activity(rows, attempt, evidence=evidence, log=log, **options)
+    return publish_import(rows, attempt, evidence=evidence, log=log, **options)
 
 
 def events(log: InMemoryTopicLog) -> list[dict[str, Any]]:
@@ -134,7 +132,7 @@ def test_what_dies_on_the_way_is_sent_again_whole_and_every_event_counts_once() 
         publish(GivenRows(ROWS), evidence_of(ROWS), log)
     assert log.abandoned
     assert sum(map(len, log.messages)) == 1
-    again = replace(ATTEMPT, source=replace(ATTEMPT.source, attempt=Attempt(3)))
+    again = replace(ATTEMPT, attempt=Attempt(3))
     publish(GivenRows(ROWS), evidence_of(ROWS), log, attempt=again)
     found = [(row["user_id"], row["event"], row["occurred_at"], row["identity"]) for row in events(log)]
     assert len(found) > 4

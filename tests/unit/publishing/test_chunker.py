@@ -1,21 +1,21 @@
 import pyarrow as pa
 import pytest
 
+from connectors.publishing.attempts import Chunk
 from connectors.publishing.chunking import Chunker
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
-from schemas.ids import Attempt, JobId
-from schemas.messages import UserChunk
 from schemas.rows import decode_rows
 from schemas.topics import CHUNK_MAX_BYTES, ROW_MAX_BYTES
+from tests.fakes.import_log import audience_attempt
 
 IDS_ONLY = RowSchema()
 WITH_NOTE = RowSchema(columns=(Column(name="note"),))
 
 
 def chunker(schema: RowSchema = IDS_ONLY, partitions: int = 1) -> Chunker:
-    return Chunker(schema=schema, partitions=partitions, import_id=JobId("0" * 26), attempt=Attempt(2))
+    return Chunker(audience_attempt(partitions, schema))
 
 
 def batch(schema: RowSchema, first_ordinal: int, *columns: list[str]) -> pa.RecordBatch:
@@ -26,7 +26,7 @@ def batch(schema: RowSchema, first_ordinal: int, *columns: list[str]) -> pa.Reco
     )
 
 
-def all_chunks(chunker: Chunker, *batches: pa.RecordBatch) -> list[UserChunk]:
+def all_chunks(chunker: Chunker, *batches: pa.RecordBatch) -> list[Chunk]:
     return [*(c for b in batches for c in chunker.add(b)), *chunker.finish()]
 
 

@@ -6,7 +6,7 @@ import pytest
 from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.importer import publish_aborted, publish_import
 from connectors.publishing.ports import Cancelled, Delivery, Superseded
-from connectors.publishing.reports import ImportAttempt, PublishProgress, PublishReport
+from connectors.publishing.reports import PublishProgress, PublishReport
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_rows
@@ -14,28 +14,21 @@ from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, RetriableError, UserError
-from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.ids import Attempt, JobId, Partition
 from schemas.import_spec import ImportSpec
 from schemas.messages import ImportAborted, ImportEnded, ImportStarted, UserChunk
 from schemas.rows import decode_rows
-from tests.fakes.import_log import GivenRows, InMemoryTopicLog, ScriptedFence, SteppingClock, StepWorkers
+from tests.fakes.import_log import (
+    GivenRows,
+    InMemoryTopicLog,
+    ScriptedFence,
+    SteppingClock,
+    StepWorkers,
+    audience_attempt,
+)
 
 IMPORT = JobId("01jd0000000000000000000000")
 SCHEMA = RowSchema()
-
-
-def attempt(partitions: int) -> ImportAttempt:
-    return ImportAttempt(
-        tenant=TenantName("acme"),
-        audience=AudienceName("vip"),
-        import_id=IMPORT,
-        attempt=Attempt(2),
-        partitions=partitions,
-        mode="replace",
-        source="s3://inbox/acme/vip/users.csv?versionId=7",
-        columns=SCHEMA,
-        data_prefix="s3://lake/audiences/acme/x/data/",
-    )
 
 
 def batch(*users: str, first_ordinal: int = 0) -> pa.RecordBatch:
@@ -68,7 +61,7 @@ def publish(
         "clock": SteppingClock(0.01),
         **options,
     }
-    return publish_import(rows, attempt(partitions), evidence=evidence, log=log, **options)
+    return publish_import(rows, audience_attempt(partitions), evidence=evidence, log=log, **options)
 
 
 def test_every_partition_gets_a_start_its_chunks_and_an_end_with_the_same_numbers() -> None:

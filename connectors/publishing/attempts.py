@@ -1,0 +1,142 @@
+"""What an attempt sends, by what it imports: members of an audience, or events and changes of profiles."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from connectors.publishing.cutting import Piece
+from schemas.columns import ImportMode, RowSchema
+from schemas.digest import Digest
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.messages import EventChunk, ImportEnded, ImportStarted, ProfileChunk, UserChunk
+
+Chunk = UserChunk | EventChunk | ProfileChunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportAttempt(ABC):
+    """One attempt of an import job, as the catalog has started it. `partitions` is the P frozen on the job.
+
+    `source` is the pinned object (`s3://bucket/key?versionId=...`).
+    """
+
+    tenant: TenantName
+    import_id: JobId
+    attempt: Attempt
+    partitions: int
+    source: str
+    columns: RowSchema
+
+    @property
+    def chunk_overhead_bytes(self) -> int:
+        """What the message of a chunk takes beside its rows and `cutting.ENVELOPE_BYTES`."""
+        return 0
+
+    @abstractmethod
+    def chunk(self, piece: Piece) -> Chunk:
+        """The message of a piece."""
+
+    def start_markers(self) -> Sequence[ImportStarted]:
+        """One for each partition; none where the attempt has no markers."""
+        return ()
+
+    def end_markers(self, chunks: Sequence[int], digests: Sequence[Digest]) -> Sequence[ImportEnded]:
+        """One for each partition, of what it was sent; none where the attempt has no markers."""
+        del chunks, digests
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceAttempt(ImportAttempt):
+    """Of an audience: its chunks lie between markers.
+
+    `data_prefix` is the `s3://bucket/prefix/` under which the workers write the sorted parts.
+    """
+
+    audience: AudienceName
+    mode: ImportMode
+    data_prefix: str
+
+    def chunk(self, piece: Piece) -> UserChunk:
+        """See `ImportAttempt`."""
+        return UserChunk(
+            import_id=self.import_id,
+            attempt=self.attempt,
+            partition=piece.partition,
+            seq=piece.seq,
+            count=piece.digest.count,
+            digest=piece.digest,
+            rows=piece.rows,
+        )
+
+    def start_markers(self) -> Sequence[ImportStarted]:
+        """See `ImportAttempt`."""
+        return [
+            ImportStarted(
+                tenant=self.tenant,
+                audience=self.audience,
+                import_id=self.import_id,
+                attempt=self.attempt,
+                partition=Partition(number),
+                partitions=self.partitions,
+                kind="audience",
+                mode=self.mode,
+                source=self.source,
+                columns=self.columns,
+            )
+            for number in range(self.partitions)
+        ]
+
+    def end_markers(self, chunks: Sequence[int], digests: Sequence[Digest]) -> Sequence[ImportEnded]:
+        """See `ImportAttempt`."""
+        return [
+            ImportEnded(
+                tenant=self.tenant,
+                audience=self.audience,
+                import_id=self.import_id,
+                attempt=self.attempt,
+                partition=Partition(number),
+                partitions=self.partitions,
+                columns=self.columns,
+                data_prefix=self.data_prefix,
+                chunks=sent,
+                records=digest.count,
+                digest=digest,
+            )
+            for number, (sent, digest) in enumerate(zip(chunks, digests, strict=True))
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityAttempt(ImportAttempt):
+    """Of a file of events or profiles, without markers: its rows are added to what there is, and count once read.
+
+    An attempt that dies leaves the first part of its rows, and the next one sends all of them again: events are known
+    by the object and their row, so each counts once; changes set what they have set before.
+
+    Events without an id are known by `source` and their ordinal, so `source` names one version of one object: then
+    every attempt, and every other import of that object, sends the same events.
+    """
+
+    kind: Literal["events", "profiles"]
+
+    @property
+    def chunk_overhead_bytes(self) -> int:
+        """See `ImportAttempt`."""
+        return len(self.source.encode())
+
+    def chunk(self, piece: Piece) -> EventChunk | ProfileChunk:
+        """See `ImportAttempt`."""
+        message = EventChunk if self.kind == "events" else ProfileChunk
+        return message(
+            tenant=self.tenant,
+            source=self.source,
+            import_id=self.import_id,
+            attempt=self.attempt,
+            partition=piece.partition,
+            seq=piece.seq,
+            count=piece.digest.count,
+            digest=piece.digest,
+            rows=piece.rows,
+        )
