@@ -1,4 +1,4 @@
-"""The README names only commands, options and pages that exist."""
+"""The README and the index of the documentation name only commands, options and pages that exist."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,11 @@ import typer.main
 from orchestration.cli.main import app
 
 ROOT = Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^\$ \.venv/bin/muster (.+)$", README, re.MULTILINE)
+INDEX = ROOT / "docs" / "README.md"
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", INDEX)}
+COMMANDS = re.findall(r"^\$ \.venv/bin/muster (.+)$", "\n".join(PAGES.values()), re.MULTILINE)
+MAKE = re.findall(r"^\$ make ([a-z-]+)", "\n".join(PAGES.values()), re.MULTILINE)
+LINKS = [(path, target) for path, text in PAGES.items() for target in re.findall(r"\]\(([^)]+)\)", text)]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -24,11 +27,16 @@ def test_the_readme_shows_commands() -> None:
     assert len(COMMANDS) >= 5
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
-def test_every_link_of_the_readme_leads_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(("page", "target"), LINKS, ids=[target for _, target in LINKS])
+def test_every_link_of_the_readme_leads_somewhere(page: Path, target: str) -> None:
+    assert (page.parent / target).exists()
 
 
-@pytest.mark.parametrize("target", re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE))
+def test_every_page_is_in_the_index() -> None:
+    listed = {target for page, target in LINKS if page == INDEX}
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= listed
+
+
+@pytest.mark.parametrize("target", MAKE)
 def test_every_make_target_of_the_readme_is_one(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
