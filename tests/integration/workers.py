@@ -96,6 +96,10 @@ class Workers:
         """Its home."""
         return self._logs / name
 
+    def pid(self, name: str) -> int:
+        """The process that runs now."""
+        return self._processes[name].pid
+
     def rss(self, name: str) -> int:
         """Memory that it has now, in bytes."""
         return int(psutil.Process(self._processes[name].pid).memory_info().rss)
