@@ -1,4 +1,4 @@
-"""What workers are to be told of segments and audiences, and what they were told."""
+"""Activations: messages about segments and audiences that workers need, pending and sent."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ class ActivationStore:
         self._database = database
 
     def unsent(self) -> list[Activation]:
-        """What is not in every partition yet, in the order of each tenant."""
+        """Activations that are not in every partition yet, ordered by sequence within each tenant."""
         rule = (segment_rules.c.segment_id == activations.c.segment_id) & (
             segment_rules.c.version == activations.c.rule_version
         )
@@ -50,7 +50,7 @@ class ActivationStore:
             return [Activation(**row) for row in connection.execute(query).mappings()]
 
     def sent(self, one: Activation, offsets: Sequence[int], now_ms: int) -> None:
-        """Note where it lies in each partition; the first copy stays noted."""
+        """Store its offset in each partition; the first copy wins."""
         mine = (activations.c.tenant == one.tenant) & (activations.c.sequence == one.sequence)
         with self._database.write() as connection:
             connection.execute(
@@ -60,9 +60,9 @@ class ActivationStore:
             )
 
     def contradicted(self) -> list[Segment]:
-        """Segments of which a worker says something else than what it was told last, and told so after that.
+        """Segments whose status in a worker contradicts the last activation, although the worker has read past it.
 
-        Two relays that send at once, one of them late, leave an older message behind a newer one.
+        Two control planes that send at once, one of them late, leave an older message behind a newer one.
         """
         told = activations.alias()
         last = sa.select(sa.func.max(told.c.sequence)).where(told.c.segment_id == segments.c.segment_id)
@@ -98,7 +98,7 @@ class ActivationStore:
         return list(found.values())
 
     def say_again(self, segment: Segment, now_ms: int) -> None:
-        """Let workers be told once more how a segment is, unless it has changed meanwhile."""
+        """Queue the current state of a segment once more, unless the segment has changed meanwhile."""
         kinds: dict[str, ActivationKind] = {"active": "activate", "paused": "pause", "deleted": "delete"}
         mine = (segments.c.segment_id == segment.segment_id) & (segments.c.updated_at_ms == segment.updated_at_ms)
         with self._database.write() as connection:
@@ -108,9 +108,9 @@ class ActivationStore:
                 queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
 
     def say_all_again(self, now_ms: int) -> int:
-        """Let workers be told how every segment is, in the order in which that came about, and every audience.
+        """Queue the state of every segment again, in the order of the changes, and mark every audience as pending.
 
-        What they were told is lost with its log. How many segments that are.
+        Used when the log with the activations is lost. Returns the number of segments.
         """
         kinds: dict[str, tuple[ActivationKind, ...]] = {
             "active": ("activate",),
@@ -131,7 +131,7 @@ class ActivationStore:
         return len(found)
 
     def settled(self, tenant: TenantName) -> bool:
-        """Whether workers were told everything of a tenant's segments, and of the audiences that these name."""
+        """Whether workers have every activation of a tenant's segments, and of the audiences that these name."""
         a, told = activations.c, activated_audiences.c
         unsent = sa.select(a.sequence).where(a.tenant == tenant, a.sent_at_ms.is_(None)).limit(1)
         mine = audiences.c.audience_id == told.audience_id
@@ -142,20 +142,20 @@ class ActivationStore:
             return all(connection.execute(query.limit(1)).first() is None for query in (unsent, untold))
 
     def audience(self, audience_id: JobId) -> ActivatedAudience | None:
-        """What workers take for an audience; none where no rule has named it."""
+        """The version that workers use for an audience. None if no rule has named the audience."""
         query = sa.select(activated_audiences).where(activated_audiences.c.audience_id == audience_id)
         with self._database.read() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else ActivatedAudience(**row)
 
     def choose(self, audience_id: JobId, version: Version, earlier: Version | None) -> None:
-        """Let a version be what workers are told next; retention keeps it from here on."""
+        """Make a version the next one that workers get; retention keeps it from here on."""
         values = {"version": version, "earlier": earlier, "told": False}
         with self._database.write() as connection:
             upsert(connection, activated_audiences, {"audience_id": audience_id}, values)
 
     def told(self, audience_id: JobId, version: Version) -> None:
-        """Note that every partition has it."""
+        """Record that every partition has it."""
         a = activated_audiences.c
         with self._database.write() as connection:
             connection.execute(
@@ -163,7 +163,7 @@ class ActivationStore:
             )
 
     def forget_all_but(self, tenant: TenantName, names: Collection[AudienceName]) -> None:
-        """Leave the audiences of a tenant to retention that no rule names any more."""
+        """Release the tenant's audiences that no rule names any more to retention."""
         mine = sa.select(audiences.c.audience_id).where(audiences.c.tenant == tenant, audiences.c.name.not_in(names))
         query = activated_audiences.delete().where(activated_audiences.c.audience_id.in_(mine))
         with self._database.read() as connection:

@@ -1,7 +1,7 @@
-"""Admission of waiting jobs: decided in one transaction, so that of several relays and handlers none admits too many.
+"""Admission of waiting jobs: one transaction, so that concurrent control planes and handlers never admit too many.
 
-A job waits in REGISTERED; to be admitted is to leave it, for VERIFYING, or for IMPORTING where an earlier job has left
-the evidence of its verification.
+A job waits in REGISTERED; admission moves it to VERIFYING, or to IMPORTING if an earlier job has left the evidence of
+its verification.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ _TICKET: Final = (jobs.c.job_id, jobs.c.tenant, jobs.c.small, jobs.c.state)
 
 
 def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
-    """Let the jobs begin whose turn it is; their ids."""
+    """Admit the jobs whose turn it is; returns their ids."""
     with database.write() as connection:
         if database.dialect == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -35,14 +35,14 @@ def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
             changed = connection.execute(
                 jobs.update().where(jobs.c.job_id == job_id, jobs.c.state == WAITS).values(state=state)
             )
-            if changed.rowcount:  # else it was cancelled just now
+            if changed.rowcount:  # else: cancelled just now
                 cause = None if verified is None else f"verified by job {verified.retry_of}"
                 HISTORY.append(connection, job_id, state, cause, now_ms, **line(Attempt(0)))
     return begun
 
 
 def queue_position(database: Database, job_id: JobId) -> int | None:
-    """The place of a job among those that wait in its lane, from 1; none when it does not wait."""
+    """Position of a job among those waiting in its lane, from 1. None if it does not wait."""
     with database.read() as connection:
         return position(job_id, *_tickets(connection))
 

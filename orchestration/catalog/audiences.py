@@ -23,7 +23,7 @@ class AudienceStore:
         self._database = database
 
     def add_tenant(self, name: TenantName, now_ms: int) -> None:
-        """Make sure that a tenant exists."""
+        """Create a tenant if it does not exist."""
         with self._database.write() as connection:
             if connection.execute(sa.select(tenants.c.name).where(tenants.c.name == name)).first() is None:
                 connection.execute(tenants.insert().values(name=name, created_at_ms=now_ms))
@@ -47,7 +47,7 @@ class AudienceStore:
     def ensure(
         self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec | None = None
     ) -> Audience:
-        """The audience of that name, created with `spec` (else the defaults) when the tenant has none.
+        """The audience of that name; created with `spec` (default: the default spec) if the tenant has none.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
         """
@@ -56,7 +56,7 @@ class AudienceStore:
     def create(
         self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec
     ) -> Audience:
-        """A new audience; the one that first imports of that name await becomes it.
+        """Create an audience. One that the first imports of that name await becomes it.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN, AUDIENCE_EXISTS.
         """
@@ -71,7 +71,7 @@ class AudienceStore:
         return audience
 
     def expect(self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int) -> Audience:
-        """The audience that an import goes to: where there is none, one that is `awaited` until a version is published.
+        """The audience that an import goes to; a new one is `awaited` until a version is published.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
         """
@@ -80,10 +80,10 @@ class AudienceStore:
     def _made(
         self, tenant: TenantName, name: AudienceName, new_id: JobId, now_ms: int, state: AudienceState, spec: ImportSpec
     ) -> tuple[Audience, bool]:
-        """The audience of that name, and whether it is new in that state."""
+        """The audience of that name, and whether this call created it in that state."""
         try:
             return self._make(tenant, name, new_id, now_ms, state, spec)
-        except sa.exc.IntegrityError:  # another process created it between our look and our insert
+        except sa.exc.IntegrityError:  # another process created it between our read and our insert
             return self._make(tenant, name, new_id, now_ms, state, spec)
 
     def _make(
@@ -113,7 +113,7 @@ class AudienceStore:
             return _audience(row), True
 
     def find(self, tenant: TenantName, name: AudienceName) -> Audience | None:
-        """The audience of that name, if there is one."""
+        """The audience of that name. None if it does not exist or is only awaited."""
         with self._database.read() as connection:
             row = connection.execute(_by_name(tenant, name)).mappings().first()
         return None if row is None or row["state"] == "awaited" else _audience(row)
@@ -132,7 +132,7 @@ class AudienceStore:
         )
 
     def by_id(self, audience_id: JobId) -> Audience | None:
-        """The audience of an id, also one that is awaited, or none when it was deleted."""
+        """The audience with an id, including one that is only awaited. None if it was deleted."""
         with self._database.read() as connection:
             row = (
                 connection.execute(sa.select(audiences).where(audiences.c.audience_id == audience_id))
@@ -142,7 +142,7 @@ class AudienceStore:
         return None if row is None else _audience(row)
 
     def all(self, tenant: TenantName | None = None, *, awaited: bool = False) -> list[Audience]:
-        """All audiences [of a tenant], by tenant and name. `awaited`: also those that only jobs know of."""
+        """All audiences [of a tenant], by tenant and name. `awaited`: include those that only jobs know."""
         query = sa.select(audiences).order_by(audiences.c.tenant, audiences.c.name)
         if not awaited:
             query = query.where(STANDS)
@@ -156,7 +156,7 @@ class AudienceStore:
     ) -> None:
         """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
 
-        Without `with_columns`, one whose columns were never kept stays so.
+        Without `with_columns`, an audience whose columns were never stored remains in that state.
         """
         state = {"state": "standing"} if with_columns else {}
         with self._database.write() as connection:
@@ -167,7 +167,7 @@ class AudienceStore:
             )
 
     def keep_spec(self, audience_id: JobId, after: Callable[[Audience], ImportSpec]) -> None:
-        """Let an audience stand with the spec that follows from the one it has. One that was deleted stays so."""
+        """Store the spec that `after` derives from the current one, and make the audience `standing` unless deleted."""
         query = sa.select(audiences).where(audiences.c.audience_id == audience_id).with_for_update()
         with self._database.write() as connection:
             if (row := connection.execute(query).mappings().first()) is not None:
@@ -175,7 +175,7 @@ class AudienceStore:
                 connection.execute(audiences.update().where(audiences.c.audience_id == audience_id).values(**values))
 
     def check_publishable(self, audience_id: JobId) -> None:
-        """Raises `UserError` AUDIENCE_DELETED, or NAME_TAKEN where a segment has the name of one that is awaited."""
+        """Raises `UserError` AUDIENCE_DELETED, or NAME_TAKEN if a segment has the name of an awaited audience."""
         audience = self.by_id(audience_id)
         if audience is None:
             raise UserError("AUDIENCE_DELETED", "the audience has been deleted", audience=audience_id)
@@ -183,7 +183,7 @@ class AudienceStore:
             self.check_free(audience.tenant, audience.name)
 
     def activity_spec(self, tenant: TenantName, kind: ImportKind) -> ImportSpec | None:
-        """How files of events or of profiles of a tenant are read; none where nothing was ever said of them."""
+        """The spec for files of events or profiles of a tenant. None if none was ever set."""
         a = activity_specs.c
         with self._database.read() as connection:
             found = connection.execute(sa.select(a.spec).where(a.tenant == tenant, a.kind == kind)).scalar()
@@ -192,7 +192,7 @@ class AudienceStore:
     def keep_activity_spec(
         self, tenant: TenantName, kind: ImportKind, after: Callable[[ImportSpec | None], ImportSpec]
     ) -> None:
-        """Read files of that kind by the spec that follows from the kept one. Raises `UserError` UNKNOWN_TENANT."""
+        """Store the spec for a kind of file that `after` derives. Raises `UserError` UNKNOWN_TENANT."""
         a = activity_specs.c
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
@@ -201,12 +201,12 @@ class AudienceStore:
             upsert(connection, activity_specs, {"tenant": tenant, "kind": kind}, {"spec": spec.as_record()})
 
     def check_free(self, tenant: TenantName, name: AudienceName) -> None:
-        """Raises `UserError` NAME_TAKEN where a segment has the name."""
+        """Raises `UserError` NAME_TAKEN if a segment has the name."""
         with self._database.read() as connection:
             refuse_segment(connection, tenant, name)
 
     def rename(self, audience_id: JobId, tenant: TenantName, name: AudienceName) -> None:
-        """Give an audience another name. Raises `UserError` AUDIENCE_EXISTS, NAME_TAKEN."""
+        """Rename an audience. Raises `UserError` AUDIENCE_EXISTS, NAME_TAKEN."""
         try:
             with self._database.write() as connection:
                 lock_tenant(connection, tenant)
@@ -221,7 +221,7 @@ class AudienceStore:
             ) from exc
 
     def delete(self, audience_id: JobId) -> None:
-        """Forget an audience and its pins; its jobs and receipts stay."""
+        """Delete an audience and its pins; its jobs and receipts stay."""
         with self._database.write() as connection:
             connection.execute(pins.delete().where(pins.c.audience_id == audience_id))
             activated = activated_audiences.c.audience_id == audience_id
@@ -230,7 +230,7 @@ class AudienceStore:
             connection.execute(audiences.delete().where(audiences.c.audience_id == audience_id))
 
     def kept(self, audience_id: JobId) -> frozenset[Version]:
-        """The versions that retention must keep: those that are pinned, and those that segments are evaluated with."""
+        """The versions that retention must keep: pinned ones, and those that segments are evaluated with."""
         a = activated_audiences.c
         with self._database.read() as connection:
             row = connection.execute(sa.select(a.version, a.earlier).where(a.audience_id == audience_id)).first()
@@ -238,20 +238,20 @@ class AudienceStore:
         return self.pins(audience_id) | {Version(number) for number in activated if number is not None}
 
     def pins(self, audience_id: JobId) -> frozenset[Version]:
-        """The versions that people have pinned."""
+        """The versions that users have pinned."""
         query = sa.select(pins.c.version).where(pins.c.audience_id == audience_id)
         with self._database.read() as connection:
             return frozenset(Version(number) for number in connection.scalars(query))
 
     def pin(self, audience_id: JobId, version: Version, now_ms: int) -> None:
-        """Let retention keep a version; nothing changes when it does already."""
+        """Pin a version against retention. Idempotent."""
         key = (pins.c.audience_id == audience_id) & (pins.c.version == version)
         with self._database.write() as connection:
             if connection.execute(sa.select(pins.c.version).where(key)).first() is None:
                 connection.execute(pins.insert().values(audience_id=audience_id, version=version, pinned_at_ms=now_ms))
 
     def unpin(self, audience_id: JobId, version: Version) -> bool:
-        """Leave a version to retention; whether it was pinned."""
+        """Release a version to retention; returns whether it was pinned."""
         key = (pins.c.audience_id == audience_id) & (pins.c.version == version)
         with self._database.write() as connection:
             return connection.execute(pins.delete().where(key)).rowcount > 0

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, when, to what, and what it was before and after. Append only."""
+"""The audit trail: who did what to what and when, with the state before and after. Append only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class AuditTrail:
         self._database = database
 
     def append(self, entry: AuditEntry) -> None:
-        """Keep an entry, for good."""
+        """Append an entry, permanently."""
         values = {name: getattr(entry, name) for name in entry.__dataclass_fields__}
         for name, column in audit.c.items():
             if isinstance(column.type, sa.String) and column.type.length and values[name] is not None:
@@ -45,7 +45,7 @@ class AuditTrail:
     def search(
         self, *, object_: str | None = None, job_id: str | None = None, since_ms: int = 0, limit: int = 1000
     ) -> list[AuditEntry]:
-        """The newest entries, in order of time."""
+        """The newest entries, in chronological order."""
         query = sa.select(audit).where(audit.c.at_ms >= since_ms)
         if object_ is not None:
             query = query.where(audit.c.object == object_)

@@ -1,4 +1,4 @@
-"""How actions get into the audit trail: those of people (`cli.audit_trail`) and those nobody asked for."""
+"""Writes actions to the audit trail: those of people (`cli.audit_trail`) and automatic ones."""
 
 import logging
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def record(
     after: Mapping[str, Any] | None = None,
     error: str | None = None,
 ) -> bool:
-    """Write an entry. What has been done stays done when it cannot be written: then it goes to the log, and False."""
+    """Write an entry. If that fails, the action still stands: the entry goes to the log, and the result is False."""
     entry = AuditEntry(
         entry_id=fresh_id(),
         at_ms=now_ms(),
@@ -49,6 +49,6 @@ def record(
 
 
 def record_automatic(trail: AuditTrail, actor: str, action: str, job: "Job", after: Mapping[str, Any]) -> None:
-    """An action of a part of Muster on a job."""
+    """Record an action that a part of Muster took on a job."""
     before = {"state": job.state, "attempt": job.attempt, "execution": job.execution}
     record(trail, actor, action, f"{job.tenant}/{job.audience}", job_id=job.job_id, before=before, after=after)

@@ -1,4 +1,4 @@
-"""The whole catalog as one SQLite file, out of any database and back: our tables and those of Iceberg's catalog."""
+"""Copies the whole catalog to one SQLite file, from any database and back: our tables and Iceberg's."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def dump(url: Secret, file: Path) -> None:
         source, target = sqlite3.connect(str(parsed.database)), sqlite3.connect(file)
         try:
             source.backup(target)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+            target.execute("PRAGMA journal_mode=DELETE")  # one file, without a write-ahead log beside it
         finally:
             source.close()
             target.close()
@@ -41,7 +41,7 @@ def dump(url: Secret, file: Path) -> None:
 
 
 def named_metadata(file: Path) -> frozenset[str]:
-    """URIs of the metadata files that a dump names: one for each table of the lake."""
+    """URIs of the metadata files that a dump names, one per lake table."""
     connection = sqlite3.connect(file)
     try:
         known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -53,7 +53,7 @@ def named_metadata(file: Path) -> frozenset[str]:
 
 
 def is_empty(database: Database) -> bool:
-    """Whether a catalog holds neither audiences nor segments nor jobs."""
+    """Whether a catalog has no audiences, segments or jobs."""
     with database.read() as connection:
         return not any(
             connection.scalar(sa.select(sa.func.count()).select_from(metadata.tables[name]))
@@ -62,14 +62,14 @@ def is_empty(database: Database) -> bool:
 
 
 def load(file: Path, database: Database) -> None:
-    """Replace what an empty catalog holds by a dump, in one transaction; an older dump is upgraded first."""
+    """Replace the contents of an empty catalog with a dump, in one transaction; an older dump is upgraded first."""
     url = Secret(f"sqlite:///{file}")
     migrate.upgrade(url)
     engine = create_engine(url)
     try:
         with engine.begin() as reading, database.write() as writing:
             for table in reversed(list(_tables(writing))):
-                if table.name != "audit":  # nobody deletes there
+                if table.name != "audit":  # append only: rows are never deleted
                     writing.execute(table.delete())
             _copy(reading, writing)
     finally:

@@ -1,4 +1,4 @@
-"""Database engines for the catalog: SQLite (embedded) and PostgreSQL, and where their errors become ours."""
+"""Database engines for the catalog, SQLite (embedded) and PostgreSQL; translates their errors to ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from schemas.errors import RetriableError
 
 LOCK_TIMEOUT_S: Final = 30
 REFUSED: Final = "password authentication failed"
-"""In PostgreSQL's words: an error of connecting has no code."""
+"""Matches PostgreSQL's message: errors while connecting have no code."""
 
 
 def create_engine(url: Secret) -> sa.Engine:
@@ -23,7 +23,7 @@ def create_engine(url: Secret) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
-        # The driver must not begin transactions by itself, or a reader that becomes a writer meets SQLITE_BUSY at once.
+        # The driver must not start transactions implicitly: a reader that turned writer would get SQLITE_BUSY at once.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -42,7 +42,7 @@ def create_engine(url: Secret) -> sa.Engine:
 class Database:
     """Transactions on the catalog, with outages translated to `RetriableError` CATALOG_UNAVAILABLE.
 
-    CATALOG_REFUSED where the database does not take the password, which may have been changed since the start.
+    CATALOG_REFUSED if the database rejects the password, which may have changed since the start.
     """
 
     def __init__(self, url: Secret) -> None:

@@ -25,8 +25,8 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
     _history = HISTORY
 
     def register(self, new: NewExport, *, refused: JobError | None = None) -> Export:
-        """Register an export, once; a `refused` one is FAILED from the start. Returns what is registered."""
-        with suppress(sa.exc.IntegrityError):  # another try of the same request was quicker
+        """Register an export once; a `refused` one is FAILED from the start. Returns the registered export."""
+        with suppress(sa.exc.IntegrityError):  # another try of the same request was faster
             self._insert(new, refused)
         return self.get(new.job_id)
 
@@ -60,7 +60,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
                 HISTORY.append(connection, new.job_id, "FAILED", refused.summary, new.created_at_ms)
 
     def plan(self, export_id: JobId, groups: Sequence[tuple[int, int]]) -> None:
-        """Write the groups down as (bytes, expected rows), once."""
+        """Store the groups as (bytes, expected rows), once."""
         with self._database.write() as connection:
             self._locked(connection, export_id)
             known = sa.select(export_groups.c.number).where(export_groups.c.export_id == export_id)
@@ -74,7 +74,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
                 )
 
     def begin_group(self, export_id: JobId, number: int, *, now_ms: int) -> int:
-        """Begin a try to write a group; its number, from 1."""
+        """Begin an attempt to write a group; returns its number, from 1."""
         mine = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
         with self._database.write() as connection:
             connection.execute(
@@ -85,13 +85,13 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             return int(connection.execute(sa.select(export_groups.c.attempt).where(mine)).scalar_one())
 
     def set_group(self, export_id: JobId, number: int, **values: Any) -> None:
-        """Set columns of a group: rows and beat_at_ms while it is written, record or error at its end."""
+        """Set columns of a group: rows and beat_at_ms while it is being written, record or error at its end."""
         mine = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
         with self._database.write() as connection:
             connection.execute(export_groups.update().where(mine).values(**values))
 
     def groups(self, export_id: JobId) -> list[ExportGroup]:
-        """All groups by their numbers; none before the plan."""
+        """All groups, ordered by number. Empty before the plan."""
         query = sa.select(export_groups).where(export_groups.c.export_id == export_id).order_by(export_groups.c.number)
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
@@ -117,14 +117,14 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
         return self._select(exports.c.state.in_(ENDED), never | again)
 
     def last_version(self, schedule_id: JobId, audience_id: JobId) -> Version | None:
-        """The newest version of an audience that a READY export of a schedule has written; none before the first."""
+        """The newest version of an audience that a READY export of a schedule has written. None before the first."""
         mine = exports.c.request["schedule"].as_string() == schedule_id
         ready = self._select(mine, exports.c.audience_id == audience_id, exports.c.state == "READY")
         written = [Version(export.outcome["version"]) for export in ready if export.outcome is not None]
         return max(written, default=None)
 
     def untold(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[Export]:
-        """Exports that have ended, other than by a cancel, and of which nobody has written anything."""
+        """READY or FAILED exports without any notification."""
         told = sa.select(notifications.c.subject).where(notifications.c.subject == exports.c.export_id).exists()
         return self._select(
             exports.c.state.in_(("READY", "FAILED")),
@@ -134,7 +134,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
         )
 
     def history(self, export_id: JobId) -> list[ExportTransition]:
-        """All state changes in order."""
+        """All state changes, in order."""
         t = export_transitions.c
         query = sa.select(t.state, t.cause, t.at_ms).where(t.export_id == export_id).order_by(t.sequence)
         with self._database.read() as connection:

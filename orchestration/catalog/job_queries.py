@@ -1,4 +1,4 @@
-"""What is asked about jobs; nothing here changes one."""
+"""Read-only queries about jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from segmentation.jobs import FINAL, JOB_LIFE_CYCLE
 
 
 class JobQueries(LifeCycleStore[Job, JobState]):
-    """Jobs, their history and receipts. Every query is one transaction that waits for no writer."""
+    """Jobs, their history and receipts. Every query is one transaction, and does not wait for writers."""
 
     life_cycle = JOB_LIFE_CYCLE
     _table = jobs
@@ -29,7 +29,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         return line(Attempt(row["attempt"]))
 
     def find(self, job_id: JobId) -> Job | None:
-        """The job, or its twin when it was a duplicate, or none."""
+        """The job, or its original if it was a duplicate. None if unknown."""
         twin = sa.select(duplicates.c.twin).where(duplicates.c.job_id == job_id).scalar_subquery()
         return next(iter(self._select(jobs.c.job_id == sa.func.coalesce(twin, job_id))), None)
 
@@ -39,7 +39,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         return self._select(source["bucket"].as_string() == bucket, source["key"].as_string() == key)
 
     def sequencer(self, audience_id: JobId, bucket: str, key: str, version_id: str | None) -> str:
-        """The S3 sequencer with which an object came to an audience before; empty when it is not known."""
+        """The S3 sequencer of an object's earlier import into an audience. Empty if unknown."""
         source = jobs.c.source
         query = (
             sa.select(source)
@@ -57,7 +57,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         return ""
 
     def last_members(self, audience_id: JobId) -> int:
-        """Members of the version that was published last, by the catalog's own record; 0 when there is none."""
+        """Members of the last published version, by the catalog's own record. 0 if none was published."""
         query = (
             sa.select(jobs.c.outcome)
             .where(jobs.c.audience_id == audience_id, jobs.c.state == "READY")
@@ -74,29 +74,29 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         return self._select(jobs.c.state.in_(FINAL), unswept, finished, limit=limit)
 
     def task_error(self, job_id: JobId) -> Mapping[str, Any] | None:
-        """The error record that the job's last task has left for the workflow, or none."""
+        """The error record that the job's last task left for the workflow, or None."""
         with self._database.read() as connection:
             return connection.execute(sa.select(jobs.c.task_error).where(jobs.c.job_id == job_id)).scalar_one_or_none()
 
     def history(self, job_id: JobId) -> list[Transition]:
-        """All state changes of a job in order."""
+        """All state changes of a job, in order."""
         query = sa.select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.sequence)
         with self._database.read() as connection:
             return [transition_of(row) for row in connection.execute(query).mappings()]
 
     def unannounced(self, limit: int = 100) -> list[Transition]:
-        """State changes that have not been put on the job events topic yet, in order per job."""
+        """State changes that are not on the job events topic yet, in order per job."""
         query = (
             sa.select(transitions)
             .where(transitions.c.announced.is_(False))
-            .order_by(transitions.c.job_id, transitions.c.sequence)  # clocks step back, sequences do not
+            .order_by(transitions.c.job_id, transitions.c.sequence)  # clocks can step back, sequences cannot
             .limit(limit)
         )
         with self._database.read() as connection:
             return [transition_of(row) for row in connection.execute(query).mappings()]
 
     def receipt(self, job_id: JobId) -> Mapping[str, Any] | None:
-        """The receipt of a job, or none."""
+        """The receipt of a job, or None."""
         with self._database.read() as connection:
             return connection.execute(
                 sa.select(receipts.c.record).where(receipts.c.job_id == job_id)

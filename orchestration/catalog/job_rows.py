@@ -1,4 +1,4 @@
-"""Rows of the tables of jobs as values."""
+"""Converts rows of the job tables to values."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,12 +14,12 @@ HISTORY: Final = History(transitions, transitions.c.job_id)
 
 
 def line(attempt: Attempt) -> dict[str, object]:
-    """What a line of the history of jobs has beside what those of all kinds have."""
+    """Columns that only the history of jobs has, not that of every kind."""
     return {"attempt": attempt, "announced": False}
 
 
 def unknown_job(job_id: JobId) -> UserError:
-    """The error for an id that no job has."""
+    """The error for an unknown job id."""
     return UserError("UNKNOWN_JOB", f"there is no job {job_id}; `muster jobs list` shows them", job=job_id)
 
 

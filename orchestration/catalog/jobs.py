@@ -20,19 +20,19 @@ from segmentation.jobs import FINAL
 class JobStore(JobQueries):
     """Jobs and their history. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE.
 
-    A call that timed out may have happened: repeating any of these with the same arguments is harmless.
+    A call that timed out may have taken effect: repeating it with the same arguments is harmless.
     """
 
     def register(self, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
-        """Register a job and return the id of the job that is to run (`catalog.registration`)."""
+        """Register a job and return the id of the job that will run (`catalog.registration`)."""
         return registration.register(self._database, new, again=again, refused=refused)
 
     def admit(self, lanes: Lanes, *, now_ms: int) -> list[JobId]:
-        """Let the waiting jobs begin whose turn it is (`catalog.admission`)."""
+        """Admit the waiting jobs whose turn it is (`catalog.admission`)."""
         return admission.admit(self._database, lanes, now_ms=now_ms)
 
     def queue_position(self, job_id: JobId) -> int | None:
-        """The place of a job among those that wait for their turn, from 1; none when it does not wait."""
+        """Position of a job among those waiting for their turn, from 1. None if it does not wait."""
         return admission.queue_position(self._database, job_id)
 
     def mend(
@@ -45,10 +45,10 @@ class JobStore(JobQueries):
         now_ms: int,
         cause: str,
     ) -> None:
-        """Make an ended job READY: its version is published, whatever became of the record of it.
+        """Make an ended job READY: its version is published, whatever the catalog recorded.
 
-        The one change of state beside the table, and no step of the workflow: only for what is derived from a snapshot.
-        Raises `FatalError` NOT_ENDED for a job that still runs; the workflow ends it.
+        The only state change outside the life-cycle table, and not a step of the workflow: only for records derived
+        from an Iceberg snapshot. Raises `FatalError` NOT_ENDED for a running job; the workflow ends that one.
         """
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
@@ -66,7 +66,7 @@ class JobStore(JobQueries):
 
         `values` are columns set with it.
 
-        Raises `FatalError` ATTEMPT_SUPERSEDED when the job is elsewhere or another attempt has begun.
+        Raises `FatalError` ATTEMPT_SUPERSEDED if the job is in another state or another attempt has begun.
         """
         attempt = Attempt(after + 1)
         with self._database.write() as connection:
@@ -85,7 +85,7 @@ class JobStore(JobQueries):
         return attempt
 
     def end_attempt(self, job_id: JobId, attempt: Attempt, report: Mapping[str, Any], *, now_ms: int) -> None:
-        """Keep what an attempt has sent."""
+        """Store the report of what an attempt has sent."""
         with self._database.write() as connection:
             connection.execute(
                 attempts.update()
@@ -94,7 +94,7 @@ class JobStore(JobQueries):
             )
 
     def attempt_reports(self, job_id: JobId) -> dict[Attempt, Mapping[str, Any] | None]:
-        """What each attempt has sent; none for one that has not come to its end markers."""
+        """The report of each attempt. None for an attempt that has not sent its end markers."""
         query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt)
         with self._database.read() as connection:
             return {Attempt(r["attempt"]): r["report"] for r in connection.execute(query).mappings()}
@@ -110,7 +110,7 @@ class JobStore(JobQueries):
                 )
 
     def put_receipt(self, job_id: JobId, record: Mapping[str, Any]) -> None:
-        """Keep the receipt of a job (derived from the snapshot, so writing it again is harmless)."""
+        """Store the receipt of a job (derived from the Iceberg snapshot, so writing it again is harmless)."""
         with self._database.write() as connection:
             _put_receipt(connection, job_id, record)
 

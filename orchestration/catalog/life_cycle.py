@@ -1,4 +1,4 @@
-"""What all kinds of jobs have in common in the catalog: guarded changes of state, each with a line of history."""
+"""Common to all kinds of jobs in the catalog: guarded state changes, each with a line of history."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
@@ -20,7 +20,7 @@ Row = Mapping[Any, Any]
 RecordT = TypeVar("RecordT", Job, Export)
 StateT = TypeVar("StateT", JobState, ExportState)
 FAILED: Final[Any] = "FAILED"
-"""A state of every life cycle."""
+"""A state that every life cycle has."""
 
 
 class History:
@@ -33,7 +33,7 @@ class History:
     def append(
         self, connection: sa.Connection, job_id: JobId, state: str, cause: str | None, now_ms: int, **values: object
     ) -> None:
-        """Write the next line; `values` are columns that only this kind has."""
+        """Append the next line; `values` are columns that only this kind has."""
         last = sa.select(sa.func.coalesce(sa.func.max(self.table.c.sequence), 0)).where(self._key == job_id)
         sequence = connection.execute(last).scalar_one() + 1
         line = {self._key.name: job_id, "sequence": sequence, "state": state, "cause": cause, "at_ms": now_ms}
@@ -43,7 +43,7 @@ class History:
 class LifeCycleStore(ABC, Generic[RecordT, StateT]):
     """Jobs of one table. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE.
 
-    A call that timed out may have happened: repeating any of these with the same arguments is harmless.
+    A call that timed out may have taken effect: repeating it with the same arguments is harmless.
     """
 
     life_cycle: ClassVar[LifeCycle[Any]]
@@ -57,16 +57,16 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
     @staticmethod
     @abstractmethod
     def _record(row: Row) -> RecordT:
-        """A row as a value."""
+        """Convert a row to a record."""
 
     @staticmethod
     @abstractmethod
     def _unknown(job_id: JobId) -> UserError:
-        """The error for an id that no job has."""
+        """The error for an unknown job id."""
 
     @staticmethod
     def _line(row: Row) -> Mapping[str, object]:  # noqa: ARG004  # for those that have some
-        """Columns of the history that only this kind has, for a change of the job in `row`."""
+        """History columns that only this kind has, for a change of the job in `row`."""
         return {}
 
     def get(self, job_id: JobId) -> RecordT:
@@ -76,11 +76,11 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         return found
 
     def find(self, job_id: JobId) -> RecordT | None:
-        """One job, or none."""
+        """One job, or None."""
         return next(iter(self._select(self._key == job_id)), None)
 
     def of_execution(self, execution: str) -> RecordT | None:
-        """The job that an execution has registered or taken over, or none."""
+        """The job that an execution has registered or taken over, or None."""
         return next(iter(self._select(self._table.c.execution == execution, limit=1)), None)
 
     def live(self) -> list[RecordT]:
@@ -115,9 +115,9 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
     ) -> tuple[Change, RecordT]:
         """Change the state of a job if its life cycle allows it; `values` are columns set with it.
 
-        `only_from`: refused from any other state; who comes late must not drag the job back. `expecting`: refused when
-        a column is not what the caller saw (its attempt, its build). Returns what became of it, and the job afterwards.
-        A final state stamps `finished_at_ms`.
+        `only_from`: refuse from any other state, so that a late caller cannot drag the job back. `expecting`: refuse if
+        a column is not what the caller saw (its attempt, its build). Returns the verdict, and the job afterwards. A
+        final state stamps `finished_at_ms`.
         """
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
@@ -134,9 +134,9 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             return verdict, self._record(self._locked(connection, job_id))
 
     def fail(self, job_id: JobId, error: JobError, *, now_ms: int, uncommitted: bool = False) -> tuple[Change, RecordT]:
-        """End a job in FAILED with its cause, if it is still running.
+        """End a running job in FAILED, with its cause.
 
-        One that can no longer be cancelled may have committed already: it only rolls forward, unless the caller knows
+        A job that can no longer be cancelled may have committed already: it only rolls forward, unless the caller knows
         that it is `uncommitted` (its commit was refused).
         """
         job, cycle = self.get(job_id), self.life_cycle
@@ -151,7 +151,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         )
 
     def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
-        """Make `execution` the one that a live job belongs to, if it still belongs to the one that is `gone`."""
+        """Assign a live job to `execution`, if it still belongs to the execution that is `gone`."""
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
             if row["execution"] != gone or row["state"] in self.life_cycle.final:
@@ -160,7 +160,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             return True
 
     def put(self, job_id: JobId, **values: Any) -> None:
-        """Set columns of a job without changing its state."""
+        """Set columns of a job without a state change."""
         with self._database.write() as connection:
             connection.execute(self._table.update().where(self._key == job_id).values(**values))
 

@@ -1,4 +1,4 @@
-"""Schema of the catalog: upgrade, downgrade, and is it current? (Alembic, migrations in this package)."""
+"""Catalog schema: upgrade, downgrade, and whether it is current (Alembic, with migrations in this package)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def upgrade(url: Secret, revision: str = "head") -> None:
-    """Bring the catalog to a revision, creating an SQLite file with its folder when there is none."""
+    """Upgrade the catalog to a revision; creates a missing SQLite file and its folder."""
     parsed = sa.make_url(url.reveal())
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -25,12 +25,12 @@ def upgrade(url: Secret, revision: str = "head") -> None:
 
 
 def downgrade(url: Secret, revision: str) -> None:
-    """Take the catalog back to a revision (`base` empties it)."""
+    """Downgrade the catalog to a revision (`base` empties it)."""
     _run(url, lambda config: command.downgrade(config, revision))
 
 
 def revisions(url: Secret) -> tuple[str | None, str | None]:
-    """(revision of the catalog, newest revision known here)."""
+    """(revision of the catalog, newest revision in this release)."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:

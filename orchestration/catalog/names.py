@@ -1,4 +1,4 @@
-"""The names of a tenant: a rule says `in audience x` or `in segment x`, and x is one of the two."""
+"""The namespace of a tenant: a rule says `in audience x` or `in segment x`, and x can be only one of the two."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from schemas.ids import AudienceName, TenantName
 from segmentation.jobs import FINAL
 
 STANDS: Final = audiences.c.state != "awaited"
-"""Of an audience that others than its own jobs know."""
+"""True for an audience that is visible beyond its own jobs."""
 
 
 def require_tenant(connection: sa.Connection, tenant: TenantName) -> None:
@@ -19,7 +19,7 @@ def require_tenant(connection: sa.Connection, tenant: TenantName) -> None:
 
 
 def lock_tenant(connection: sa.Connection, tenant: TenantName) -> None:
-    """One change of names and rules of a tenant at a time, until the transaction ends.
+    """Serialize changes of a tenant's names and rules until the transaction ends.
 
     Raises `UserError` UNKNOWN_TENANT.
     """
@@ -34,7 +34,7 @@ def _require(connection: sa.Connection, found: sa.Select[Any], tenant: TenantNam
 
 
 def refuse_audience(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> None:
-    """Raises `UserError` NAME_TAKEN where an audience has the name, or an import that runs will give it to one."""
+    """Raises `UserError` NAME_TAKEN if an audience has the name, or a running import will create one with it."""
     taken = sa.select(audiences.c.name).where(audiences.c.tenant == tenant, audiences.c.name == name, STANDS)
     _refuse(connection, taken, tenant, name, "audience")
     if awaited_by_a_job(connection, tenant, name):
@@ -49,7 +49,7 @@ def refuse_audience(connection: sa.Connection, tenant: TenantName, name: Audienc
 
 
 def awaited_by_a_job(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> bool:
-    """Whether a job that runs will make the audience of that name."""
+    """Whether a running job will create the audience of that name."""
     query = (
         sa.select(jobs.c.job_id)
         .join(audiences, audiences.c.audience_id == jobs.c.audience_id)
@@ -59,7 +59,7 @@ def awaited_by_a_job(connection: sa.Connection, tenant: TenantName, name: Audien
 
 
 def refuse_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> None:
-    """Raises `UserError` NAME_TAKEN where a segment has the name."""
+    """Raises `UserError` NAME_TAKEN if a segment has the name."""
     mine = (segments.c.tenant == tenant) & (segments.c.name == name) & (segments.c.state != "deleted")
     _refuse(connection, sa.select(segments.c.name).where(mine), tenant, name, "segment")
 

@@ -1,4 +1,4 @@
-"""What the stream and the tasks report about running jobs."""
+"""Progress that the stream and the tasks report for running jobs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from schemas.ids import JobId
 
 
 class ProgressStore:
-    """Rows import x attempt x partition, written by the relay; and how far each stage is, for people to look at."""
+    """Rows import x attempt x partition, written by the control plane; and the progress of each stage, for display."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put_partitions(self, rows: Sequence[PartitionProgress]) -> None:
-        """Keep announcements. A partition that has materialised stays so: a later failure is a duplicate's."""
+        """Store announcements. A materialised partition stays materialised: a later failure comes from a duplicate."""
         with self._database.write() as connection:
             for row in rows:
                 upsert(
@@ -41,13 +41,13 @@ class ProgressStore:
             return [PartitionProgress(**row) for row in connection.execute(query).mappings()]
 
     def put_stage(self, job_id: JobId, stage: str, record: Mapping[str, Any], *, now_ms: int) -> None:
-        """Replace what is known about a stage."""
+        """Replace the progress of a stage."""
         key = {"job_id": job_id, "stage": stage}
         with self._database.write() as connection:
             upsert(connection, stage_progress, key, {"record": dict(record), "at_ms": now_ms})
 
     def stages(self, job_id: JobId) -> dict[str, StageProgress]:
-        """What is known about each stage of a job."""
+        """The progress of each stage of a job."""
         query = sa.select(stage_progress).where(stage_progress.c.job_id == job_id)
         with self._database.read() as connection:
             return {

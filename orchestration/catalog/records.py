@@ -1,4 +1,4 @@
-"""What the catalog holds, as frozen values."""
+"""Catalog records as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from segmentation.export_jobs import ExportState
 from segmentation.versions import AudienceRef
 
 AudienceState = Literal["awaited", "before", "standing"]
-"""awaited: its first import runs or has failed, and only jobs know of it. before: it is from a release that did not
-keep the columns of imports (`orchestration.kinds.specs` finds them). standing: all others."""
+"""awaited: its first import is running or has failed, and only jobs know it. before: created by a release that did not
+store the columns of imports (`orchestration.kinds.specs` finds them). standing: all others.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """A named set of users of a tenant. `audience_id` stays when it is renamed; `spec` says how its files are read."""
+    """A named set of users of a tenant. `audience_id` survives a rename; `spec` says how its files are read."""
 
     audience_id: JobId
     tenant: TenantName
@@ -44,7 +45,7 @@ class Audience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job ended badly. kind: user (tell the customer) or system (page someone)."""
+    """Why a job failed. kind: user (tell the customer) or system (page someone)."""
 
     kind: str
     code: str
@@ -53,13 +54,13 @@ class JobError:
 
     @classmethod
     def of(cls, error: MusterError) -> Self:
-        """What the catalog keeps of an error: the customer's fault, or else the system's."""
+        """The catalog's record of an error: `UserError` is the customer's fault, all others are the system's."""
         kind = "user" if isinstance(error, UserError) else "system"
         return cls(kind=kind, code=error.code, message=error.message, detail=error.detail)
 
     @property
     def summary(self) -> str:
-        """Code and message, as the history of the job has it."""
+        """Code and message, as shown in the history of the job."""
         return f"{self.code}: {self.message}"[:2000]
 
     def as_record(self) -> dict[str, Any]:
@@ -71,8 +72,8 @@ class JobError:
 class Job:
     """One job: an import, or a snapshot of a segment.
 
-    JSON-valued fields (`source`, `evidence`, `build`, `outcome`) are the records of their makers. Where the file has no
-    members, there is no audience: `audience` is one of `schemas.import_targets.RESERVED`.
+    JSON fields (`source`, `evidence`, `build`, `outcome`) hold the records of the modules that write them. If the rows
+    are not members, there is no audience: `audience` is one of `schemas.import_targets.RESERVED`.
     """
 
     job_id: JobId
@@ -101,22 +102,22 @@ class Job:
 
     @property
     def kind(self) -> ImportKind:
-        """What its rows are; those of `audience` alone make a version of an audience."""
+        """What its rows are; only `audience` makes a version of an audience."""
         return self.spec.kind
 
     @property
     def segment(self) -> AudienceName | None:
-        """The segment whose members it takes; none where it reads a file."""
+        """The segment whose members it takes. None if it reads a file."""
         return None if "segment" not in self.source else AudienceName(str(self.source["segment"]))
 
     @property
     def shown_kind(self) -> str:
-        """What people and programs are told that it is."""
+        """The kind that people and programs see."""
         return self.kind if self.segment is None else "snapshot"
 
     @property
     def origin(self) -> str:
-        """Where its rows come from, for people."""
+        """Source of its rows, for display."""
         if self.segment is not None:
             return f"segment {self.segment}"
         return f"s3://{self.source['bucket']}/{self.source['key']}"
@@ -124,7 +125,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """What a job is registered with."""
+    """A job to register."""
 
     job_id: JobId
     tenant: str
@@ -157,7 +158,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionProgress:
-    """Last word of the stream about one partition of one attempt; `record` is the message as plain data."""
+    """The latest announcement about one partition of one attempt; `record` is the message as plain data."""
 
     job_id: JobId
     attempt: Attempt
@@ -169,7 +170,7 @@ class PartitionProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProgress:
-    """How far a stage of a job is: {done, total, unit, rows, partitions: [rows per partition]}."""
+    """Progress of one stage of a job: {done, total, unit, rows, partitions: [rows per partition]}."""
 
     stage: str
     record: Mapping[str, Any]
@@ -204,7 +205,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExport:
-    """What an export is registered with. `request` is the record of an `ExportRequest` with its versions resolved."""
+    """An export to register. `request` is the record of an `ExportRequest` with its versions resolved."""
 
     job_id: JobId
     tenant: str
@@ -250,7 +251,7 @@ class ExportTransition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportGroup:
-    """One group of an export's files: how far it is, and what was written (`record`) or why not (`error`)."""
+    """One group of an export's files: its progress, and the result (`record`) or the failure (`error`)."""
 
     number: int
     bytes: int

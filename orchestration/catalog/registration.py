@@ -1,4 +1,4 @@
-"""Registration of jobs: one job for one object, decided by whoever holds the claim on it."""
+"""Registration of jobs: one job per object, decided by the claim on it."""
 
 import sqlalchemy as sa
 
@@ -13,13 +13,14 @@ _GIVES_UP_ITS_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
 
 
 def register(database: Database, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
-    """Register a job and return the id of the job that is to run: its own, or that of its live or READY twin.
+    """Register a job and return the id of the job that will run: its own, or that of its live or READY original.
 
-    The twin has the same `dedupe_key`. With `again` there is no twin. A `refused` job is FAILED from the start.
+    The original has the same `dedupe_key`. With `again`, no original is looked for. A `refused` job is FAILED from the
+    start.
     """
     try:
         return _register(database, new, again=again, refused=refused)
-    except sa.exc.IntegrityError:  # another process claimed the key between our look and our insert
+    except sa.exc.IntegrityError:  # another process claimed the key between our read and our insert
         return _register(database, new, again=again, refused=refused)
 
 
@@ -27,7 +28,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
     with database.write() as connection:
         if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
             return new.job_id
-        # An answer that was lost is given again, whatever has become of the twin since: an id is a job or a duplicate.
+        # Repeat a lost answer whatever became of the original since: an id is a job or a duplicate, for good.
         told = connection.execute(sa.select(duplicates.c.twin).where(duplicates.c.job_id == new.job_id)).scalar()
         if told is not None:
             return JobId(told)
@@ -74,7 +75,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
             HISTORY.append(connection, new.job_id, "FAILED", refused.summary, new.created_at_ms, **line(Attempt(0)))
         if holder is None:
             connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
-        else:  # its row is locked since we looked, so nobody else takes it over
+        else:  # its row is locked since we read it, so no other process can take it over
             connection.execute(claims.update().where(claims.c.dedupe_key == new.dedupe_key).values(job_id=new.job_id))
         return new.job_id
 

@@ -1,4 +1,4 @@
-"""Recurring imports, exports and snapshots in the catalog: when each is due next, and what became of its last run."""
+"""Recurring imports, exports and snapshots in the catalog: when each is due next, and the outcome of its last run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ ScheduleKind = Literal["import", "export", "snapshot"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A request that is repeated. `request`: what its workflow is asked for, with placeholders in its address.
+    """A recurring request. `request`: the input of its workflow, with placeholders in its address.
 
-    `trouble`: the error record of why the run that is due cannot be started. `last_outcome`: {job}, {export} or
-    {refused: error record}; none while nothing is known of the last run.
+    `trouble`: the error record that explains why the due run cannot be started. `last_outcome`: {job}, {export} or
+    {refused: error record}; None while nothing is known about the last run.
     """
 
     schedule_id: JobId
@@ -40,7 +40,7 @@ class Schedule:
 
     @property
     def times(self) -> Timetable:
-        """When it is due."""
+        """The times when it is due."""
         return timetable(self.expression, self.timezone, self.created_at_ms)
 
 
@@ -51,7 +51,7 @@ class ScheduleStore:
         self._database = database
 
     def add(self, new: Schedule) -> None:
-        """Keep a new schedule of a known tenant. Raises `UserError` SCHEDULE_EXISTS."""
+        """Add a schedule of a known tenant. Raises `UserError` SCHEDULE_EXISTS."""
         values = {name: getattr(new, name) for name in new.__dataclass_fields__}
         try:
             with self._database.write() as connection:
@@ -81,17 +81,17 @@ class ScheduleStore:
         return self._select(*(() if tenant is None else (schedules.c.tenant == tenant,)))
 
     def due(self, now_ms: int) -> list[Schedule]:
-        """Those that are due and not paused."""
+        """Schedules that are due and not paused."""
         return self._select(schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms)
 
     def unsettled(self) -> list[Schedule]:
-        """Those whose last run has been started and is not known to have become anything yet."""
+        """Schedules whose last run has started and has no known outcome yet."""
         return self._select(schedules.c.last_due_ms.is_not(None), schedules.c.last_outcome.is_(None))
 
     def started(
         self, schedule_id: JobId, *, seen_ms: int | None, due_ms: int, execution: str, next_due_ms: int | None
     ) -> bool:
-        """Note a run, and when the next one is due, if nobody has since the schedule was read with `seen_ms`.
+        """Record a run and the next due time, unless the schedule has changed since it was read with `seen_ms`.
 
         Repeating it with the same arguments is harmless.
         """
@@ -100,26 +100,26 @@ class ScheduleStore:
         return self._update(mine, next_due_ms=next_due_ms, **run)
 
     def settle(self, schedule_id: JobId, due_ms: int, outcome: Mapping[str, Any]) -> bool:
-        """Note what became of a run, if it is still the last one."""
+        """Record the outcome of a run, if it is still the last one."""
         mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.last_due_ms == due_ms)
         return self._update(mine, last_outcome=dict(outcome))
 
     def put_trouble(self, schedule_id: JobId, seen_ms: int | None, trouble: Mapping[str, Any]) -> bool:
-        """Note why the run that is due cannot be started."""
+        """Record why the due run cannot be started."""
         mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
         return self._update(mine, trouble=dict(trouble))
 
     def pause(self, schedule_id: JobId) -> None:
-        """Let a schedule be due no more."""
+        """Stop a schedule from becoming due."""
         self._update(schedules.c.schedule_id == schedule_id, enabled=False, trouble=None)
 
     def resume(self, schedule_id: JobId, next_due_ms: int) -> None:
-        """Let a paused schedule be due again, first at a time."""
+        """Resume a paused schedule; its first run is due at `next_due_ms`."""
         mine = (schedules.c.schedule_id == schedule_id) & schedules.c.enabled.is_(False)
         self._update(mine, enabled=True, next_due_ms=next_due_ms, trouble=None)
 
     def delete(self, schedule_id: JobId) -> None:
-        """Forget a schedule; what its runs have made stays."""
+        """Delete a schedule; what its runs have produced stays."""
         with self._database.write() as connection:
             connection.execute(schedules.delete().where(schedules.c.schedule_id == schedule_id))
 

@@ -1,4 +1,4 @@
-"""What the catalog holds of segments, as frozen values."""
+"""Catalog records of segments, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ActivationKind = Literal["activate", "pause", "delete"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A named rule of a tenant. Its name is that of no audience."""
+    """A named rule of a tenant. No audience of the tenant has its name."""
 
     segment_id: JobId
     tenant: TenantName
@@ -28,7 +28,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleVersion:
-    """What a segment was to mean from some time on; never changed. `text` as it was written, `rule` in JSON."""
+    """One version of a segment's rule, immutable. `text`: as written; `rule`: as JSON."""
 
     segment_id: JobId
     version: int
@@ -47,7 +47,7 @@ class RuleVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRule:
-    """A rule as it was given, checked for itself. `json`: in JSON, and `text` is what that says."""
+    """A rule as given, checked without its context. `json`: it was given as JSON, and `text` is derived from that."""
 
     text: str
     timezone: str | None
@@ -56,13 +56,13 @@ class NewRule:
 
     @property
     def written(self) -> str | None:
-        """The text, if a person has written it."""
+        """The text, if a person wrote it."""
         return None if self.json else self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionStatus:
-    """What a worker said last of a segment in one partition (`schemas.segment_messages.SegmentStatus`)."""
+    """A worker's latest status of a segment in one partition (`schemas.segment_messages.SegmentStatus`)."""
 
     segment_id: JobId
     partition: int
@@ -78,7 +78,7 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """What workers are to be told. `rule`: JSON, of the version that is to be activated."""
+    """A message for the workers. `rule`: JSON of the version to activate."""
 
     tenant: TenantName
     sequence: int
@@ -89,7 +89,7 @@ class Activation:
 
     @property
     def message(self) -> RuleActivated | SegmentPaused | SegmentDeleted:
-        """As every partition gets it."""
+        """The message that every partition gets."""
         tenant, segment, version = self.tenant, self.segment, self.rule_version
         match self.kind:
             case "activate":
@@ -104,7 +104,7 @@ class Activation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivatedAudience:
-    """Which version of an audience workers take for it. `told`: it is in every partition of the activations."""
+    """The version that workers use for an audience. `told`: every partition of the activations topic has it."""
 
     audience_id: JobId
     version: Version
@@ -114,7 +114,7 @@ class ActivatedAudience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A segment with its current rule and what is known of its partitions, by their number."""
+    """A segment with its current rule and the status of its partitions, by partition number."""
 
     segment: Segment
     rule: RuleVersion

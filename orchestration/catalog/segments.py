@@ -1,7 +1,7 @@
-"""Segments and their rules in the catalog. Each change is written together with what workers are to be told of it.
+"""Segments and their rules in the catalog. Each change is written together with its activation for the workers.
 
-Changes of one tenant come one after the other, so that the order of what workers are told is that of the changes, and
-rules are checked against those that are so then.
+Changes of one tenant are serialized, so that activations have the order of the changes, and rules are checked against
+the rules of that moment.
 """
 
 import json
@@ -32,7 +32,7 @@ from segmentation.rules.records import rule_from_json, rule_record
 from segmentation.rules.references import check_members, referrers
 
 MAX_SEGMENTS: Final = 500
-"""Of a tenant: a worker keeps the state of all of them, for every user of its partitions, in memory."""
+"""Per tenant: a worker keeps the state of all of them, for every user of its partitions, in memory."""
 _CURRENT: Final = (segment_rules.c.segment_id == segments.c.segment_id) & (
     segment_rules.c.version == segments.c.rule_version
 )
@@ -47,7 +47,7 @@ class SegmentStore:
     def create(
         self, tenant: TenantName, name: AudienceName, new: NewRule, *, new_id: JobId, author: str, now_ms: int
     ) -> Segment:
-        """A new segment, or one that was deleted, with another rule version.
+        """Create a segment, or re-create a deleted one with another rule version.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN, SEGMENT_EXISTS, TOO_MANY_SEGMENTS, UNKNOWN_AUDIENCE,
         UNKNOWN_SEGMENT, SEGMENT_CYCLE.
@@ -88,7 +88,7 @@ class SegmentStore:
     def edit(
         self, tenant: TenantName, name: AudienceName, new: NewRule, *, author: str, now_ms: int
     ) -> tuple[Segment, bool]:
-        """Another rule, and whether it is another one: the same in other words makes no version.
+        """Change the rule; returns whether it changed. The same rule in other words makes no version.
 
         Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_AUDIENCE, SEGMENT_CYCLE.
         """
@@ -99,7 +99,7 @@ class SegmentStore:
             _check(connection, tenant, name, rules, new)
             if rule_hash(new.rule) == rule_hash(rules[name]):
                 return found, False
-            if found.state == "paused":  # its members stay what they are
+            if found.state == "paused":  # a paused segment keeps its members
                 raise UserError(
                     "SEGMENT_PAUSED",
                     f"segment {name} is paused; `muster segments resume {name}` first, then edit it",
@@ -109,7 +109,7 @@ class SegmentStore:
             return _with_rule(connection, found, new, author, now_ms), True
 
     def pause(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
-        """Evaluate a segment no more; nothing happens where it is paused. Raises `UserError` UNKNOWN_SEGMENT."""
+        """Stop evaluating a segment. No effect on a paused one. Raises `UserError` UNKNOWN_SEGMENT."""
         return self._turn(tenant, name, "paused", "pause", now_ms)
 
     def resume(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
@@ -117,7 +117,7 @@ class SegmentStore:
         return self._turn(tenant, name, "active", "activate", now_ms)
 
     def delete(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
-        """Let all of its members leave. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
+        """Delete a segment; all its members leave. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
         return self._turn(tenant, name, "deleted", "delete", now_ms)
 
     def get(self, tenant: TenantName, name: AudienceName) -> Segment:
@@ -126,7 +126,7 @@ class SegmentStore:
             return _get(connection, tenant, name)
 
     def standing(self, tenant: TenantName | None = None) -> list[Standing]:
-        """All segments [of a tenant] that were not deleted, by tenant and name."""
+        """All segments [of a tenant] that are not deleted, by tenant and name."""
         mine = segments.c.state != "deleted"
         if tenant is not None:
             mine &= segments.c.tenant == tenant
@@ -141,22 +141,22 @@ class SegmentStore:
         ]
 
     def rules(self, tenant: TenantName) -> dict[str, Rule]:
-        """The current rules of a tenant's segments, by their names."""
+        """The current rules of a tenant's segments, by segment name."""
         with self._database.read() as connection:
             return _rules(connection, tenant)
 
     def versions(self, segment_id: JobId) -> list[RuleVersion]:
-        """All rules that a segment has had, the oldest first."""
+        """All rules that a segment has had, oldest first."""
         with self._database.read() as connection:
             return _versions(connection, segment_rules.c.segment_id == segment_id)
 
     def partitions(self, segment_id: JobId) -> Mapping[int, PartitionStatus]:
-        """What workers said last of a segment, by partition."""
+        """Latest status of a segment, by partition."""
         with self._database.read() as connection:
             return _partitions(connection, segments.c.segment_id == segment_id).get(segment_id, {})
 
     def put_statuses(self, statuses: Iterable[SegmentStatus]) -> None:
-        """Note what workers say of segments that are known; of a partition what is of the latest instant stays."""
+        """Store the workers' statuses of known segments; per partition the latest instant wins."""
         last = {(one.tenant, one.segment, one.partition): one for one in sorted(statuses, key=lambda one: one.at_us)}
         if not last:
             return
@@ -226,7 +226,7 @@ def _changed(
 def queue(
     connection: sa.Connection, tenant: TenantName, segment_id: JobId, kind: ActivationKind, version: int, now_ms: int
 ) -> None:
-    """Let workers be told, after everything that they are to be told of the tenant, which is locked, so far."""
+    """Queue an activation after all earlier ones of the tenant, which is locked."""
     last = connection.scalar(sa.select(sa.func.max(activations.c.sequence)).where(activations.c.tenant == tenant))
     connection.execute(
         activations.insert().values(

@@ -1,4 +1,4 @@
-"""Tables of the job catalog. Times are milliseconds since 1970 UTC; JSON columns hold what `as_record` methods give."""
+"""Tables of the job catalog. Times are milliseconds since 1970 UTC; JSON columns hold the results of `as_record`."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ audiences: Final = sa.Table(
     sa.UniqueConstraint("tenant", "name"),
 )
 
-# How files of events and of profiles of a tenant are read.
+# How the event and profile files of a tenant are read.
 activity_specs: Final = sa.Table(
     "activity_specs",
     metadata,
@@ -59,7 +59,7 @@ jobs: Final = sa.Table(
     "jobs",
     metadata,
     sa.Column("job_id", ID, primary_key=True),
-    # Outside text, kept as it came: a job for an unknown tenant or a bad name is a FAILED job, and is listed.
+    # Untrusted text, stored as received: a job for an unknown tenant or a bad name is a FAILED job, and is listed.
     sa.Column("tenant", sa.String(255), nullable=False),
     sa.Column("audience", sa.String(255), nullable=False),
     sa.Column("audience_id", ID, nullable=True),
@@ -154,15 +154,15 @@ exports: Final = sa.Table(
     "exports",
     metadata,
     sa.Column("export_id", ID, primary_key=True),
-    # Outside text, as in `jobs`.
+    # Untrusted text, as in `jobs`.
     sa.Column("tenant", sa.String(255), nullable=False),
     sa.Column("audience", sa.String(255), nullable=False),
     sa.Column("audience_id", ID, nullable=True),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("request", JSON, nullable=False),
-    # What of the lake it holds: [audience id, tenant, audience, version].
+    # The versions it holds in the lake: [{audience_id, tenant, audience, version}].
     sa.Column("held", JSON, nullable=False),
-    # P of the topic that it goes to; none before the plan, and of files.
+    # P of the destination topic; None before the plan, and for files.
     sa.Column("topic_partitions", sa.Integer, nullable=True),
     sa.Column("execution", sa.String(255), nullable=True, index=True),
     sa.Column("outcome", JSON, nullable=True),
@@ -194,7 +194,7 @@ export_groups: Final = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("beat_at_ms", sa.BigInteger, nullable=True),
-    # What was written; none before the end.
+    # What was written; None before the end.
     sa.Column("record", JSON, nullable=True),
     sa.Column("error", JSON, nullable=True),
 )
@@ -203,7 +203,7 @@ recipients: Final = sa.Table(
     "recipients",
     metadata,
     sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), primary_key=True),
-    # Empty: told of all audiences of the tenant.
+    # Empty: notified about all audiences of the tenant.
     sa.Column("audience_id", ID, primary_key=True),
     sa.Column("channel", sa.String(8), primary_key=True),
     sa.Column("address", sa.String(2000), primary_key=True),
@@ -218,12 +218,12 @@ notifications: Final = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("channel", sa.String(8), nullable=False),
     sa.Column("address", sa.String(2000), nullable=False),
-    # Whose key signs; none for operators.
+    # The tenant whose key signs; None for operators.
     sa.Column("tenant", NAME, nullable=True),
     sa.Column("body", JSON, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-    # None: nothing more is tried.
+    # None: no more attempts.
     sa.Column("next_attempt_at_ms", sa.BigInteger, nullable=True, index=True),
     sa.Column("delivered_at_ms", sa.BigInteger, nullable=True),
     sa.Column("last_error", sa.Text, nullable=True),
@@ -241,13 +241,13 @@ schedules: Final = sa.Table(
     sa.Column("request", JSON, nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-    # None: it is never due again.
+    # None: never due again.
     sa.Column("next_due_ms", sa.BigInteger, nullable=True, index=True),
-    # Why the run that is due could not be started so far.
+    # Why the due run could not be started so far.
     sa.Column("trouble", JSON, nullable=True),
     sa.Column("last_due_ms", sa.BigInteger, nullable=True),
     sa.Column("last_execution", sa.String(255), nullable=True),
-    # None: the workflow has been started, and nothing is known of it yet.
+    # None: the workflow was started, and its outcome is not known yet.
     sa.Column("last_outcome", JSON, nullable=True),
     sa.UniqueConstraint("tenant", "name"),
 )
@@ -258,7 +258,7 @@ segments: Final = sa.Table(
     sa.Column("segment_id", ID, primary_key=True),
     sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), nullable=False),
     sa.Column("name", NAME, nullable=False),
-    # A deleted segment keeps its row: who takes its name goes on with its rule versions.
+    # A deleted segment keeps its row: a new segment of that name continues its rule versions.
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("rule_version", sa.Integer, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
@@ -279,7 +279,7 @@ segment_rules: Final = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
 )
 
-# Last word of the workers about each partition of a segment.
+# Latest status from the workers for each partition of a segment.
 segment_partitions: Final = sa.Table(
     "segment_partitions",
     metadata,
@@ -295,7 +295,7 @@ segment_partitions: Final = sa.Table(
     sa.Column("activations", sa.BigInteger, nullable=False),
 )
 
-# What workers are to be told, in the order of each tenant.
+# Activations for the workers, in order per tenant.
 activations: Final = sa.Table(
     "activations",
     metadata,
@@ -307,11 +307,11 @@ activations: Final = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     # None: not in all partitions yet.
     sa.Column("sent_at_ms", sa.BigInteger, nullable=True, index=True),
-    # Where it lies in each partition.
+    # Its offset in each partition.
     sa.Column("offsets", JSON, nullable=True),
 )
 
-# Which version of an audience its name means in rules; retention keeps it, and the one before.
+# The version that an audience's name means in rules; retention keeps it, and the one before.
 activated_audiences: Final = sa.Table(
     "activated_audiences",
     metadata,
@@ -321,7 +321,7 @@ activated_audiences: Final = sa.Table(
     sa.Column("told", sa.Boolean, nullable=False),
 )
 
-# Append only: a trigger of the migration refuses to change or delete a row.
+# Append only: a trigger from the migration rejects updates and deletes.
 audit: Final = sa.Table(
     "audit",
     metadata,

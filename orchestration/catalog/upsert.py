@@ -1,4 +1,4 @@
-"""Insert, or update what another one has inserted first: in one statement, so that two at once are no error."""
+"""Insert, or update a row that was inserted first: one statement, so that two concurrent writers are no error."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def upsert(
     *,
     where: sa.ColumnElement[bool] | None = None,
 ) -> None:
-    """Write `values` to the row of `key`, the table's primary key. `where`: only over a row that is like this."""
+    """Write `values` to the row of `key`, the table's primary key. `where`: update only rows that match."""
     if connection.dialect.name == "postgresql":
         connection.execute(
             postgresql.insert(table)

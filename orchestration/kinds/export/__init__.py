@@ -1,1 +1,1 @@
-"""The steps of ExportAudience: resolve and hold a version, plan, write groups side by side, the manifest last."""
+"""The steps of ExportAudience: resolve and hold a version, plan, write groups in parallel, write the manifest last."""

@@ -1,4 +1,4 @@
-"""What an ended export leaves: nothing that it held, and no file that its manifest does not name."""
+"""Cleans up after an ended export: releases what it held, removes files that its manifest does not name."""
 
 import logging
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: Settings) -> None:
-    """Release its versions, and remove its files unless it is READY. Raises `RetriableError`; repeating is harmless."""
+    """Release its versions, and remove its files unless it is READY. Idempotent. Raises `RetriableError`."""
     for audience in {held.audience for held in export.held}:
         versions.release(audience, export.job_id)
     if export.state == "READY" or not export.held:
@@ -26,7 +26,7 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
     if is_topic(request):
         try:
             abort(settings.kafka_bootstrap, export, request)
-        except UserError as exc:  # the topic refuses, as it may have done before
+        except UserError as exc:  # the topic refuses, perhaps not for the first time
             _log.warning("receivers of export %s were not told that it has ended: %s", export.job_id, exc)
         return
     stem = file_stem(export.audience, export.held[0].version, export.job_id)
@@ -40,16 +40,16 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
         for key in list(place.keys()):
             if key.rpartition("/")[2].startswith(stem):
                 place.remove(key)
-    except UserError as exc:  # the destination refuses, as it may have done before: nothing more can be done there
+    except UserError as exc:  # the destination refuses, perhaps not for the first time: nothing more can be done there
         _log.warning("files of export %s may be left: %s", export.job_id, exc)
 
 
 def _may_be_whole(export: Export, place: Destination) -> bool:
-    """Whether a receiver may have begun at its manifest.
+    """Whether a receiver may have started from its manifest.
 
-    An answer may have been lost before the error came, or the catalog is one from before the end, of a backup.
+    The answer to the write may have been lost before the error, or the catalog is a backup from before the end.
     """
     found = place.manifest()
     if found is not None:
         return manifest_of(export.job_id, found) is not None
-    return MANIFEST_NAME in set(place.keys())  # there, and not ours to read
+    return MANIFEST_NAME in set(place.keys())  # present, but not readable for us

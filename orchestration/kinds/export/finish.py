@@ -1,4 +1,4 @@
-"""FinishExport: every group is there, the digests come to that of the version, and the manifest is written."""
+"""FinishExport: check that no group is missing and the digests add up to the version's, then write the manifest."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def finish_export(export_id: JobId, *, records: ExportRecords, versions: VersionStore, s3: S3Access) -> View:
-    """WRITING -> FINISHING -> READY, or FAILED where the manifest is refused.
+    """WRITING -> FINISHING -> READY, or FAILED if the manifest is refused.
 
     Raises the `UserError` or `FatalError` of a group that was given up.
     """
@@ -35,7 +35,7 @@ def finish_export(export_id: JobId, *, records: ExportRecords, versions: Version
         _require_all(groups)
         _, export = records.exports.move(export_id, "FINISHING", now_ms=now_ms(), only_from={"WRITING"})
         if export.state != "FINISHING":
-            return records.view(export)  # cancelled between our look and our move
+            return records.view(export)  # cancelled between our read and our move
     written = [group.record for group in groups if group.record is not None]
     try:
         outcome = _finish(export, written, versions=versions, s3=s3, settings=records.settings)
@@ -52,7 +52,7 @@ def finish_export(export_id: JobId, *, records: ExportRecords, versions: Version
     )
     try:
         clean_up(export, versions=versions, s3=s3, settings=records.settings)
-    except MusterError as exc:  # the sweeper does it
+    except MusterError as exc:  # garbage collection retries it
         _log.warning("what export %s holds was not released: %s", export_id, exc)
     return records.view(export)
 
@@ -65,7 +65,7 @@ def _finish(
         return topics.finish(settings.kafka_bootstrap, export, request, order_of(versions, export, request), written)
     place = place_of(request, s3=s3, settings=settings)
     found = place.manifest()
-    # An earlier try may have died before it could say so: from then on nothing is asked that may be gone by now.
+    # An earlier try may have died after it wrote the manifest: from then on, depend on nothing that may be gone by now.
     manifest = None if found is None else manifest_of(export.job_id, found)
     if manifest is None:
         order = order_of(versions, export, request)

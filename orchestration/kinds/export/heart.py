@@ -1,7 +1,7 @@
-"""The heartbeat of a group that is being written, and the sign that it is to stop.
+"""Heartbeat of a group that is being written, and the signal to stop writing.
 
-A thread says every few seconds how far the group is, so that the sweeper can tell a process that is frozen or gone from
-one that works. It sees by the way when the export was cancelled or has got another execution.
+Every few seconds a thread records the progress of the group, so that the control plane can tell a frozen or dead
+process from a working one. On the way it notices that the export was cancelled or belongs to another execution.
 """
 
 import logging
@@ -18,12 +18,12 @@ BEAT_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-class WritingStopped(Exception):  # noqa: N818  # no error: nobody did anything wrong
-    """The export is no longer ours to write."""
+class WritingStopped(Exception):  # noqa: N818  # not an error: nothing went wrong
+    """The export no longer belongs to this execution."""
 
 
 class Heart:
-    """Beats for one group while it is used as a context manager."""
+    """Sends heartbeats for one group while used as a context manager."""
 
     def __init__(self, exports: ExportStore, export_id: JobId, number: int, execution: str) -> None:
         self._exports = exports
@@ -46,7 +46,7 @@ class Heart:
         self._thread.join()
 
     def rows(self, rows: int) -> None:
-        """So many rows are written. Raises `WritingStopped`."""
+        """Record that `rows` rows are written. Raises `WritingStopped`."""
         self._rows = rows
         if self._lost:
             raise WritingStopped
@@ -57,7 +57,7 @@ class Heart:
                 export = self._exports.get(self._export_id)
                 self._lost = export.state != "WRITING" or export.execution != self._execution
                 self._exports.set_group(self._export_id, self._number, rows=self._rows, beat_at_ms=now_ms())
-            except RetriableError as exc:  # the catalog is away: the work goes on
+            except RetriableError as exc:  # the catalog is unavailable: keep writing
                 _log.warning(
                     "group %d of export %s could not tell how far it is: %s", self._number, self._export_id, exc
                 )

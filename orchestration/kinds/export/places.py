@@ -1,4 +1,4 @@
-"""Where an export of a workflow goes, and the order that its steps carry out."""
+"""Destination of a workflow's export, and the order that its steps carry out."""
 
 import os
 from typing import Final
@@ -26,7 +26,7 @@ S3: Final = "s3://"
 
 
 def check_request(request: ExportRequest) -> None:
-    """Raises `UserError` BAD_FORMAT for files on the way to a topic, NOT_IN_A_DELTA, and as `check_address`."""
+    """Raises `UserError` BAD_FORMAT for a file format on a topic export, NOT_IN_A_DELTA, and as `check_address`."""
     check_address(request.to)
     if request.to.startswith(SCHEME) and request.profile is not None:
         raise UserError("BAD_DESTINATION", "a profile leads to s3://bucket/prefix, not to a topic", to=request.to[:200])
@@ -53,12 +53,12 @@ def check_address(to: str) -> None:
 
 
 def request_of(export: Export) -> ExportRequest:
-    """What the export was asked for."""
+    """The request that the export was started with."""
     return ExportRequest.from_record(export.request)
 
 
 def place_of(request: ExportRequest, *, s3: S3Access, settings: Settings) -> Destination:
-    """Where its files go. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
+    """Destination of its files. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
     profile = None if request.profile is None else profile_of(settings, request.profile)
     access = s3 if profile is None else profile.access
     if request.to.startswith(S3) and _store(access) == _store(s3):
@@ -67,9 +67,9 @@ def place_of(request: ExportRequest, *, s3: S3Access, settings: Settings) -> Des
 
 
 def require_export_prefix(settings: Settings, to: str) -> None:
-    """Muster's own buckets take exports below two prefixes only; all else in them is its own data, or imported.
+    """Allow exports to Muster's own buckets below two prefixes only; the rest is Muster's own data, or imported files.
 
-    `to` is a prefix or an object on our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
+    `to` is a prefix or an object in our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
     """
     bucket, key = split_s3_uri(to)
     allowed = {
@@ -80,7 +80,7 @@ def require_export_prefix(settings: Settings, to: str) -> None:
     if bucket not in allowed:
         return
     prefix = allowed[bucket]
-    # A server that resolves dots, as a file system does, would leave the prefix.
+    # A server that resolves dots like a file system would leave the prefix.
     dotted = any(part in {"", ".", ".."} for part in key.rstrip("/").split("/"))
     if not prefix or dotted or not f"{key}/".startswith(prefix):
         raise UserError(
@@ -92,13 +92,13 @@ def require_export_prefix(settings: Settings, to: str) -> None:
 
 
 def _store(access: S3Access) -> str:
-    """The store that an endpoint leads to. AWS has many, and is meant by none; a bucket's name is its own there."""
+    """The store behind an endpoint. All AWS endpoints are one store (""), because bucket names are global there."""
     host = urlsplit(access.endpoint).hostname or ""
     return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else access.endpoint.rstrip("/")
 
 
 def profile_of(settings: Settings, name: str) -> DestinationProfile:
-    """A profile by its name; its secrets are read when it is used, and kept nowhere. Raises as `load_profile`."""
+    """Load a profile by name; its secrets are read when it is used, and never stored. Raises as `load_profile`."""
     return load_profile(settings.destinations_file, name, os.environ)
 
 

@@ -1,4 +1,4 @@
-"""PlanExport: hold the versions, look at the destination, and cut the work into groups."""
+"""PlanExport: hold the versions, check the destination, and split the work into groups."""
 
 from connectors.sinks.exporting import require_free
 from connectors.storage.access import S3Access
@@ -17,7 +17,7 @@ def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionSt
     """REGISTERED -> WRITING.
 
     Raises `UserError` NO_SUCH_VERSION, AUDIENCE_DELETED, SCHEMA_MISMATCH, DESTINATION_EXISTS, DESTINATION_BUSY,
-    DESTINATION_NOT_WRITABLE, TOO_MANY_GROUPS; of a topic, as `topics.begin`.
+    DESTINATION_NOT_WRITABLE, TOO_MANY_GROUPS; for a topic, as `topics.begin`.
     """
     export = records.exports.get(export_id)
     if export.state != "REGISTERED":
@@ -45,7 +45,7 @@ def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionSt
 
 
 def _require_alone(exports: ExportStore, export: Export) -> None:
-    """An export to the same place that began earlier will be there first: no need to write all of this one."""
+    """Refuse if an earlier export writes to the same place: it will finish first, so our writing would be wasted."""
     to = _place(export)
     for other in exports.live():
         if other.job_id < export.job_id and other.state != "REGISTERED" and _place(other) == to:

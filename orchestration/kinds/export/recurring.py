@@ -1,4 +1,4 @@
-"""A run of a recurring export as a definite request: its address, and the version that it begins from."""
+"""Turns a run of a recurring export into a definite request: its address, and the version its delta starts from."""
 
 import logging
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from schemas.ids import JobId, Version, audience_name, tenant_name
 from segmentation.versions import VersionStore
 
 SINCE_LAST: Final = "last"
-"""`delta_from` of a recurring export: what has changed since its last export that is READY."""
+"""`delta_from` of a recurring export: changes since its last READY export."""
 _log = logging.getLogger(__name__)
 
 
 def of_schedule(event: object, *, exports: ExportStore, audiences: AudienceStore, versions: VersionStore) -> object:
-    """The event with a definite request, where a schedule has sent it; any other one as it is.
+    """The event with a definite request if a schedule sent it; any other event unchanged.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
     """
@@ -41,15 +41,15 @@ def _last(
     audiences: AudienceStore,
     versions: VersionStore,
 ) -> Version | None:
-    """The version to begin from; none for a whole export.
+    """The version that the delta starts from. None for a whole export.
 
-    It is whole the first time, and where the version is not kept any more or has other columns: a schedule that cannot
-    begin where it stopped must not fail for good. The manifest tells which it is.
+    The first export is whole, and so is one whose version is no longer kept or has other columns: a schedule that
+    cannot continue where it stopped must not fail for good. The manifest says which it is.
     """
     try:
         audience = audiences.get(tenant_name(str(request.get("tenant"))), audience_name(str(request.get("audience"))))
     except UserError:
-        return None  # the registration says what is wrong
+        return None  # the registration reports the error
     ref = ref_of(audience)
     last, current = exports.last_version(schedule_id, audience.audience_id), versions.current(ref)
     if last is None or current is None:

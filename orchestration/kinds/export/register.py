@@ -1,4 +1,4 @@
-"""RegisterExport: which version of what goes where, decided once."""
+"""RegisterExport: decide once which version of what goes where."""
 
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
@@ -26,13 +26,13 @@ def register_export(
     versions: VersionStore,
     audit: AuditTrail,
 ) -> View:
-    """Register the export that an event asks for; returns the view of the one that goes on in this execution.
+    """Register the export that an event asks for; returns the view of the one that continues in this execution.
 
-    Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for what cannot be read, and UNKNOWN_EXPORT. Any other
-    user error ends in a FAILED export, which whoever asked for it sees, not in an exception.
+    Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for an unreadable event, and UNKNOWN_EXPORT. Any other
+    user error ends in a FAILED export, which the requester sees, not in an exception.
     """
     if (known := records.exports.of_execution(execution)) is not None:
-        return records.view(known)  # this very call got through before, or the sweeper has given it to us
+        return records.view(known)  # this same call got through before, or the control plane handed the export to us
     request = read_export(of_schedule(event, exports=records.exports, audiences=audiences, versions=versions))
     if not isinstance(request, ExportRequest):
         return records.view(records.exports.get(request), state=NOT_MINE)

@@ -1,4 +1,4 @@
-"""What an export is asked for, read strictly from what an execution was started with."""
+"""An export request, parsed strictly from the input of an execution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,11 +17,11 @@ TO_MAX: Final = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """A wish for an export. `version` is a number, or `as_of` a time (ISO 8601); neither means the current version.
+    """A request for an export. `version` is a number, or `as_of` a time (ISO 8601); neither means the current version.
 
-    `delta_from`: only what was added and removed since that version. `to`: `s3://bucket/prefix`; `profile`: the name of
-    the credentials that lead there, where they are not our own. `shape`: what of the version is taken. `schedule`: the
-    one of which this is a run.
+    `delta_from`: export only what was added and removed since that version. `to`: `s3://bucket/prefix` or
+    `kafka://TOPIC`; `profile`: the name of the credentials for it, if not our own. `shape`: the part of the version to
+    export. `schedule`: the schedule that this is a run of.
     """
 
     export_id: JobId
@@ -72,7 +72,7 @@ class ExportRequest:
 
     @property
     def moment(self) -> datetime | None:
-        """`as_of` as a time, UTC where it names no zone. Raises `UserError` BAD_TIME."""
+        """`as_of` as a time; UTC if it names no zone. Raises `UserError` BAD_TIME."""
         if self.as_of is None:
             return None
         try:
@@ -84,12 +84,12 @@ class ExportRequest:
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
     def resolved(self, version: int, shape: ExportShape) -> Self:
-        """The same for versions that are known."""
+        """The same request with its versions resolved."""
         return replace(self, version=version, as_of=None, shape=shape)
 
 
 def read_export(event: object) -> ExportRequest | JobId:
-    """The export that is asked for, or the one to be resumed. Raises as `ExportRequest.from_record`."""
+    """The requested export, or the id of one to resume. Raises as `ExportRequest.from_record`."""
     given = as_mapping(event, "the input")
     if "resume" in given:
         return as_id(given["resume"], "resume")

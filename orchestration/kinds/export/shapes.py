@@ -1,4 +1,4 @@
-"""What of a version an export takes: its other audiences pinned, and their files at hand."""
+"""The part of a version that an export takes: its other audiences pinned to versions, with their files."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pinned_shape(audiences: "AudienceStore", versions: "VersionStore", tenant: str, shape: ExportShape) -> ExportShape:
-    """With a version for every other audience, the current one where none is named: a repeat has to take the same.
+    """Pin every other audience to a version, the current one by default, so that a repeat takes the same.
 
     All are audiences of `tenant`. Raises `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_SUCH_VERSION.
     """
@@ -31,7 +31,7 @@ def pinned_shape(audiences: "AudienceStore", versions: "VersionStore", tenant: s
 def shape_at_hand(
     shape: ExportShape, version: PinnedVersion, files: Callable[[AudienceVersion], PinnedVersion]
 ) -> Shape | None:
-    """A pinned shape with its files; none where simply everything is taken. Raises as `Shape` and `files` do."""
+    """A pinned shape with its files. None if the export takes everything. Raises as `Shape` and `files` do."""
     if shape == ExportShape():
         return None
     return Shape(

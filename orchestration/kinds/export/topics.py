@@ -1,7 +1,7 @@
-"""The steps of an export to `kafka://TOPIC`: markers around the chunks of the groups in the place of a manifest.
+"""The steps of an export to `kafka://TOPIC`: markers around the chunks of the groups take the place of a manifest.
 
-What the topic was sent is held against the digest of the version before the end markers go out, as a manifest is before
-it is written: a receiver that waits for the end marker has all of it or nothing.
+The digest of the sent chunks is compared with the digest of the version before the end markers go out, as it is before
+a manifest is written: a receiver that waits for the end marker has all of it or nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def send(
     limits: DuckLimits,
     on_rows: Callable[[int], None],
 ) -> GroupSent:
-    """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reading the lake does."""
+    """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reads from the lake do."""
     accounts: list[Account] = []
     found = taken_rows(order.taken, group, s3=s3, limits=limits, accounts=accounts, stages=Stages())
     with lake_faults("exporting"), closing(found) as rows:
@@ -71,7 +71,7 @@ def finish(
     order: ExportOrder,
     records: Sequence[Mapping[str, Any]],
 ) -> dict[str, object]:
-    """Add up, send the end markers, and return the outcome. Raises `FatalError` EXPORT_MISMATCH, and as `end` does."""
+    """Check the totals, send the end markers, return the outcome. Raises `FatalError` EXPORT_MISMATCH, and as `end`."""
     topic_export = _frozen(export, order)
     groups = [GroupSent.from_record(record) for record in records]
     version = order.version.info
@@ -96,7 +96,7 @@ def finish(
 
 
 def abort(bootstrap: str, export: Export, request: ExportRequest) -> None:
-    """Tell receivers that the end will not come, where a start may have been sent. Raises as `kafka_topic.abort`."""
+    """Tell receivers that the end will not come, if a start may have been sent. Raises as `kafka_topic.abort`."""
     if export.topic_partitions is None:
         return
     log = open_topic(bootstrap, topic_of(request.to), delivery_timeout_s=ABORT_TIMEOUT_S)
@@ -105,7 +105,7 @@ def abort(bootstrap: str, export: Export, request: ExportRequest) -> None:
 
 
 def _fault(order: ExportOrder, sent: Mapping[Change | None, Digest], selection: ManifestSelection | None) -> str | None:
-    """Why the chunks are not what was to be sent, or none."""
+    """Why the sent chunks differ from what was to be sent. None if they do not."""
     version, base = order.version.info.digest, None if order.base is None else order.base.info.digest
     if selection is not None:
         return selection.fault(version, base, sent)

@@ -1,4 +1,4 @@
-"""Which version of an audience is meant."""
+"""Resolves a request to a version of an audience."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def resolve_version(
     versions: "VersionStore", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
 ) -> Version:
-    """A version by its number, the one that was current at a time (aware), or the current one.
+    """A version by its number, the one that was current at `as_of` (aware), or the current one.
 
     Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION.
     """
@@ -25,7 +25,7 @@ def resolve_version(
     if as_of is not None:
         known = {info.version: info for info in versions.versions(ref)}
         found = max((info.version for info in known.values() if info.published_at <= as_of), default=None)
-        # Where a version is kept that somebody holds, the next one may have been current then, and be forgotten.
+        # If a version survives only because it is held, its successor may have been current at that time, and be gone.
         if found is None or (found != max(known) and found + 1 not in known):
             raise UserError(
                 "NO_SUCH_VERSION",

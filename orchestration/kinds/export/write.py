@@ -1,4 +1,4 @@
-"""WriteExportGroup: the files of one group. Groups run side by side, and each may be repeated by itself."""
+"""WriteExportGroup: the files of one group. Groups run in parallel, and each can be repeated on its own."""
 
 import logging
 
@@ -33,8 +33,8 @@ def write_export_group(
 ) -> None:
     """Write a group that has not been written, while the export is WRITING in this execution.
 
-    What a repeat would not change (`UserError`, `FatalError`) is kept with the group, for FinishExport to raise: the
-    other groups need not be interrupted. Raises `RetriableError`.
+    Errors that a retry would not change (`UserError`, `FatalError`) are stored with the group, for FinishExport to
+    raise: the other groups need not be interrupted. Raises `RetriableError`.
     """
     export = exports.get(export_id)
     if export.state != "WRITING" or export.execution != execution:
@@ -81,19 +81,19 @@ def write_export_group(
 
 
 def fail_export_group(exports: ExportStore, export_id: JobId, number: int, error: JobError, execution: str) -> None:
-    """Keep why a group was given up, unless it was written after all, or the export goes on in another execution."""
+    """Store why a group was given up, unless it was written after all, or the export continues in another execution."""
     group = exports.groups(export_id)[number]
     if group.record is None and group.error is None and exports.get(export_id).execution == execution:
         exports.set_group(export_id, number, error=error.as_record())
 
 
 def _deletion(versions: VersionStore, export: Export) -> UserError | None:
-    """That an audience has been deleted meanwhile: whatever a writer ran into then, it was this."""
+    """The error that an audience was deleted meanwhile: it explains whatever the writer ran into."""
     try:
         for held in export.held:
             versions.held(held.audience, held.version, export.job_id)
     except UserError as exc:
         return exc
-    except (RetriableError, FatalError):  # it says less than what went wrong before
+    except (RetriableError, FatalError):  # says less than the original error
         return None
     return None

@@ -1,1 +1,1 @@
-"""Snapshots of segments: what their jobs do in the states that imports have."""
+"""Segment snapshots: what their jobs do in each state they share with imports."""

@@ -1,6 +1,6 @@
-"""VerifyFile and ImportToKafka, for a snapshot: every partition is asked for its members at one instant.
+"""VerifyFile and ImportToKafka for a snapshot: ask every partition for its members at one instant.
 
-What was asked for is kept with the attempt: whoever finds that a partition has not answered asks again (`again`).
+The request is kept with the attempt, so that a partition that has not answered can be asked again (`request_of`).
 """
 
 from hashlib import sha256
@@ -19,7 +19,7 @@ from schemas.ids import Attempt, AudienceName, JobId, new_job_id
 from schemas.segment_messages import CutRequested
 
 AHEAD_MS: Final = 2_000
-"""A cut is of an instant that has not come yet when it is asked for, so that no partition is past it."""
+"""A cut is requested for an instant in the future, so that no partition has passed it."""
 
 
 def confirm(job: Job, *, records: ImportRecords, segments: SegmentStore) -> View:
@@ -35,18 +35,18 @@ def confirm(job: Job, *, records: ImportRecords, segments: SegmentStore) -> View
 def ask(
     job: Job, *, records: ImportRecords, segments: SegmentStore, activations: ActivationStore, sender: ActivationSender
 ) -> View:
-    """IMPORTING -> AWAITING. Returns early, with nothing changed, when another attempt or a cancel has overtaken it.
+    """IMPORTING -> AWAITING. Returns early without a change if another attempt or a cancel has overtaken it.
 
     Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, and as `ActivationSender`.
     """
     jobs, job_id = records.jobs, job.job_id
     if job.state != "IMPORTING":
         return records.view(job)
-    if job.task_token is not None:  # its turn has been taken, or its last wait is over: nobody need answer that again
+    if job.task_token is not None:  # the job has been admitted, or its last wait is over: that token needs no answer
         jobs.put(job_id, task_token=None)
     rule = current_rule(segments, job.tenant, segment_of(job))
     if any((one.tenant, one.segment) == (job.tenant, job.segment) for one in activations.unsent()):
-        raise RetriableError(  # the request would come before the rule
+        raise RetriableError(  # the request would overtake the rule
             "SEGMENT_NOT_READY", f"workers have not been told of the rule of {job.segment} yet", segment=job.segment
         )
     attempt = Attempt(job.attempt + 1)
@@ -66,17 +66,17 @@ def ask(
 
 
 def request_of(job: Job) -> CutRequested:
-    """What the newest attempt has asked for; a copy of it changes nothing."""
+    """The request of the newest attempt. Sending a copy changes nothing."""
     asked = CutAsked.of(job)
     return CutRequested(cut_id=asked.cut_id, tenant=job.tenant, segment=segment_of(job), at_us=asked.at_us)
 
 
 def cut_id_of(job: Job, attempt: Attempt) -> JobId:
-    """The cut of an attempt: the same for everybody who asks."""
+    """The cut id of an attempt, derived so that every sender computes the same one."""
     return new_job_id(job.created_at_ms, sha256(f"{job.job_id}/{attempt}".encode()).digest()[:10])
 
 
 def segment_of(job: Job) -> AudienceName:
-    """The segment of a snapshot."""
+    """The segment that a snapshot job takes."""
     assert job.segment is not None  # noqa: S101  # only snapshots come here
     return job.segment

@@ -1,4 +1,4 @@
-"""BuildVersion, for a snapshot: the members that every partition has written down become parts in the lake."""
+"""BuildVersion for a snapshot: turn the members that every partition has written into parts in the lake."""
 
 import logging
 from datetime import timedelta
@@ -31,9 +31,9 @@ _log: Final = logging.getLogger(__name__)
 def build_snapshot(
     job_id: JobId, *, records: ImportRecords, meanings: Meanings, s3: S3Access, limits: DuckLimits
 ) -> View:
-    """AWAITING | BUILDING -> PUBLISHING, with the parts and what the cuts say of them in the catalog.
+    """AWAITING | BUILDING -> PUBLISHING, with the parts and the cuts' counts and digests in the catalog.
 
-    What they say is the evidence that the version is held against, from here on as for any import.
+    The cuts are the evidence that the version must match; from here on a snapshot is like any import.
     """
     _, job = records.jobs.move(job_id, "BUILDING", now_ms=now_ms(), only_from={"AWAITING"})
     if job.state != "BUILDING":
@@ -83,9 +83,9 @@ def build_snapshot(
 
 
 def _outside(meanings: Meanings, job: Job) -> list[dict[str, Any]] | None:
-    """Members of the rule's audiences of whom nothing is archived by now; none where they cannot be counted.
+    """Members of the rule's audiences without any archived activity. None if they cannot be counted.
 
-    It is a note in the receipt: that the catalog has changed meanwhile, or memory is short, is no fault of the job.
+    This is only a note in the receipt: a changed catalog or short memory must not fail the job.
     """
     try:
         segment = meanings.segments.get(job.tenant, segment_of(job))

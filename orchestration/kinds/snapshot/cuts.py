@@ -1,4 +1,4 @@
-"""What the partitions have answered a snapshot: kept as the announcements of an import are, with their place."""
+"""The partitions' answers to a snapshot, kept like the announcements of an import, with their log positions."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,11 +14,11 @@ from segmentation.completion import Completion
 from segmentation.cuts import announcement, cut_completion
 
 PLACE: Final = ("at_us", "events", "profiles", "activations", "changes", "generation")
-"""What a cut says of where it was made: the offsets that it takes in, and whose changes follow from where on."""
+"""Log position of a cut: the offsets that it includes, and where the changes that follow it start."""
 
 
 def put_cuts(jobs: JobStore, progress: ProgressStore, cuts: Iterable[SegmentCut], now_ms: int) -> None:
-    """Keep what answers a snapshot that waits; of a partition the first answer stays. Others have asked for others."""
+    """Keep answers to waiting snapshots; the first answer of a partition wins. No job requested the other cuts."""
     asking = {}
     for job in jobs.live():
         if job.segment is not None and job.build is not None:
@@ -34,7 +34,7 @@ def cut_completion_of(progress: ProgressStore, job: Job) -> Completion:
 
 
 def places(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
-    """Of each partition where its cut was made: {partition, and the names of `PLACE`}."""
+    """Log position of each partition's cut: {partition, and the names in `PLACE`}."""
     return [
         {"partition": row.partition, **row.record["cut"]}
         for row in progress.partitions(job.job_id)

@@ -1,4 +1,4 @@
-"""RegisterImport, for a snapshot: its audience, and a job that no other one is a twin of."""
+"""RegisterImport for a snapshot: its audience, and a job that has no duplicates."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -18,13 +18,13 @@ from segmentation.columns import check_change
 from segmentation.cuts import CUT_ROWS
 
 AHEAD_MAX_MS: Final = HOUR_MS
-"""A job that waits for its instant takes the place of another one in its lane."""
+"""While a job waits for its instant, it takes the place of another one in its lane."""
 
 
 def new_snapshot(
     request: SnapshotRequest, execution: str, *, segments: SegmentStore, specs: Specs, partitions: int
 ) -> NewJob:
-    """The job of a request; its audience is awaited where there is none of that name.
+    """The job for a request. If the audience does not exist yet, it is created as `awaited`.
 
     Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_TENANT, NAME_TAKEN,
     COLUMNS_WOULD_CHANGE.
@@ -49,7 +49,7 @@ def new_snapshot(
 
 
 def refused_snapshot(request: SnapshotRequest, execution: str, partitions: int) -> NewJob:
-    """The job of a request that cannot be met."""
+    """The job for a request that cannot be met."""
     return NewJob(
         job_id=request.job_id,
         tenant=request.tenant,
@@ -61,7 +61,7 @@ def refused_snapshot(request: SnapshotRequest, execution: str, partitions: int) 
         source={"segment": request.segment, "at_ms": request.at_ms, "allow_shrink": request.allow_shrink},
         small=True,
         order_key="",
-        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # each is of another instant
+        dedupe_key=sha256(request.job_id.encode()).hexdigest(),  # unique: each snapshot is of another instant
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
@@ -69,7 +69,7 @@ def refused_snapshot(request: SnapshotRequest, execution: str, partitions: int) 
 
 
 def check_time(at_ms: int | None, now: int) -> None:
-    """Raises `UserError` BAD_TIME for an instant that a job would wait for too long."""
+    """Raises `UserError` BAD_TIME for an instant so far ahead that a job would wait too long."""
     if at_ms is not None and at_ms > now + AHEAD_MAX_MS:
         raise UserError(
             "BAD_TIME",
@@ -79,7 +79,7 @@ def check_time(at_ms: int | None, now: int) -> None:
 
 
 def current_rule(segments: SegmentStore, tenant: TenantName, name: AudienceName) -> RuleVersion:
-    """The rule that a segment is evaluated by. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED."""
+    """The rule that a segment is evaluated with. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED."""
     segment = segments.get(tenant, name)
     if segment.state == "paused":
         raise UserError(

@@ -1,4 +1,4 @@
-"""A wish for a snapshot of a segment, read strictly: anybody who may start an execution may send anything.
+"""A request for a segment snapshot, parsed strictly: anyone who may start an execution may send anything.
 
 {"snapshot": {"job_id": ..., "tenant": ..., "segment": ..., "audience": ..., "at_ms": ..., "allow_shrink": ...}}
 """
@@ -10,15 +10,15 @@ from orchestration.kinds.inputs import as_id, as_mapping, as_number, as_text, ba
 from schemas.ids import JobId
 
 SUFFIX: Final = "-snapshot"
-"""Audiences and segments share their names: what an audience is called that nobody has given another name."""
+"""Suffix of the default audience name. Audiences and segments share one namespace, so the two names must differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRequest:
     """The members of `segment` become the next version of `audience`.
 
-    `at_ms`: those of this instant (none: of now), or of as soon as possible where it has passed. `allow_shrink`:
-    whatever has become of the members there were.
+    `at_ms`: the instant of the snapshot (None: now); an instant in the past means as soon as possible. `allow_shrink`:
+    publish however many members have been lost.
     """
 
     job_id: JobId
