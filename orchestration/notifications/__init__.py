@@ -1,1 +1,1 @@
-"""Telling people and programs how a job has ended: who is told, the outbox, mail, signed webhooks."""
+"""Notifications about ended jobs to people and programs: recipients, the outbox, mail, signed webhooks."""

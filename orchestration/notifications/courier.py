@@ -1,9 +1,9 @@
-"""Delivers rows of the outbox, each try claimed first and written down after.
+"""Delivers rows of the outbox. Each attempt is claimed first, and its result recorded afterwards.
 
-1. claim: nobody else tries this row until the lease has passed;
+1. claim: no other process tries this row until the lease expires;
 2. send;
-3. write what became of it: delivered, or when the next try is, or given up.
-A death after 2 means that the recipient gets it again, under the same id.
+3. record the result: delivered, the time of the next attempt, or given up.
+After a crash between 2 and 3 the recipient gets the notification again, under the same id.
 """
 
 import contextvars
@@ -24,20 +24,20 @@ from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError
 
 AT_ONCE_S: Final = 5.0
-"""What a step waits for deliveries before it leaves the rest to the relay."""
+"""How long a step waits for deliveries before it leaves the rest to the control plane."""
 _log = logging.getLogger("muster.notifications")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Pauses between tries: doubled each time up to `most_s`, then shortened at random by up to a half."""
+    """Pauses between attempts: doubled each time up to `most_s`, then shortened at random by up to a half."""
 
     first_s: float = 30.0
     most_s: float = 3600.0
     tries: int = 12
 
     def pause_ms(self, attempts: int, dice: random.Random) -> int | None:
-        """The pause after so many tries, or none when it was the last one."""
+        """The pause after that many attempts. None after the last one."""
         if attempts >= self.tries:
             return None
         whole = min(self.most_s, self.first_s * 2 ** (attempts - 1))
@@ -45,7 +45,7 @@ class Backoff:
 
 
 class Courier:
-    """Delivers. Safe for several threads and processes at once."""
+    """Delivers notifications. Safe for several threads and processes at once."""
 
     def __init__(self, outbox: Outbox, settings: Settings, *, backoff: Backoff, dice: random.Random) -> None:
         self._outbox = outbox
@@ -54,14 +54,14 @@ class Courier:
         self._dice = dice
 
     def deliver(self, row: Notification) -> bool:
-        """One try, unless somebody else has claimed the row. True: delivered. Outages of the catalog raise."""
+        """Try once, unless another process has claimed the row. True: delivered. Raises on outages of the catalog."""
         if not self._outbox.claim(row, now_ms()):  # 1
             return False
         try:
             self._send(row)  # 2
         except MusterError as exc:
             fault = str(exc)
-        except Exception as exc:  # noqa: BLE001  # one row that cannot be sent must not keep the others
+        except Exception as exc:  # noqa: BLE001  # one row that cannot be sent must not hold up the others
             _log.exception("notification %s", row.notification_id)
             fault = f"{type(exc).__name__}: {exc}"[:300]
         else:
@@ -74,7 +74,7 @@ class Courier:
         return False
 
     def deliver_at_once(self, rows: Iterable[Notification], budget_s: float = AT_ONCE_S) -> None:
-        """Try these once, for `budget_s` at most; a way that has failed lately is left to the relay, which has time."""
+        """Try these once, for at most `budget_s`. Channels that failed recently are left to the control plane."""
         due = [row for row in rows if not self._outbox.in_trouble(row)]
         ends = time.monotonic() + budget_s
 
@@ -87,7 +87,7 @@ class Courier:
                 except MusterError as exc:
                     _log.warning("notification %s: %s", row.notification_id, exc)
 
-        # A thread of its own, because the resolver knows no timeout. What it has claimed and not finished comes again.
+        # A thread of its own, because the resolver has no timeout. A claimed but unfinished row is tried again.
         thread = threading.Thread(target=contextvars.copy_context().run, args=(go,), name="courier", daemon=True)
         thread.start()
         thread.join(budget_s)
@@ -109,7 +109,7 @@ class Courier:
                 body = json.dumps(dict(row.body), sort_keys=True).encode()
                 key = signing.signing_key(secret, row.tenant)
                 signed = signing.headers(key, row.notification_id, body, int(now_ms() / 1000))
-                # Operators are told where their own settings say.
+                # Operators may be notified at any address: they choose it in their own settings.
                 private = (
                     ANYWHERE if row.tenant is None else PrivateTargets.parse(self._settings.webhook_private_targets)
                 )

@@ -1,4 +1,4 @@
-"""A deadline for a whole conversation: a peer that sends a byte now and then never meets a socket's own timeout."""
+"""A deadline for a whole conversation: a peer that trickles bytes never hits a socket's own timeout."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ TOTAL_S: Final = 20.0
 
 @contextlib.contextmanager
 def deadline(current: Callable[[], socket.socket | None], total_s: float = TOTAL_S) -> Iterator[None]:
-    """Shut the current socket down when the time is over; whoever reads from it then finds the connection closed."""
+    """Shut the current socket down at the deadline; a reader then finds the connection closed."""
 
     def cut() -> None:
         if (connection := current()) is not None:

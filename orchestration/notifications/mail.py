@@ -1,4 +1,4 @@
-"""Mail through one SMTP server. A password only ever goes through TLS."""
+"""Mail through one SMTP server. Passwords are sent over TLS only."""
 
 import contextlib
 import smtplib
@@ -20,7 +20,7 @@ SECURITY: Final = ("starttls", "tls", "none")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailServer:
-    """Where mail goes. `security`: starttls (required, not tried), tls from the first byte, or none."""
+    """The SMTP server. `security`: starttls (required, not opportunistic), tls from the first byte, or none."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class MailServer:
 
     @classmethod
     def of(cls, settings: Settings) -> "MailServer":
-        """As the settings have it. Raises `FatalError` NO_MAIL_SERVER, BAD_MAIL_SETTINGS."""
+        """The server in the settings. Raises `FatalError` NO_MAIL_SERVER, BAD_MAIL_SETTINGS."""
         if not settings.smtp_host or not settings.smtp_from:
             raise FatalError("NO_MAIL_SERVER", "the settings smtp_host and smtp_from are not set")
         if settings.smtp_security not in SECURITY:
@@ -51,7 +51,7 @@ class MailServer:
 def send(
     server: MailServer, message: EmailMessage, *, operation_s: float = OPERATION_S, total_s: float = TOTAL_S
 ) -> None:
-    """Hand a message to the server. Raises `RetriableError` MAIL_FAILED, whatever it was that failed."""
+    """Hand a message to the server. Raises `RetriableError` MAIL_FAILED on any failure."""
     connection: list[smtplib.SMTP] = []
     try:
         with deadline(lambda: connection[0].sock if connection else None, total_s):
@@ -61,7 +61,7 @@ def send(
             if server.user:
                 connection[0].login(server.user, server.password.reveal())
             connection[0].send_message(message)
-            with contextlib.suppress(smtplib.SMTPException, OSError):  # it has the message
+            with contextlib.suppress(smtplib.SMTPException, OSError):  # the server has accepted the message
                 connection[0].quit()
     except (OSError, smtplib.SMTPException) as exc:
         raise RetriableError("MAIL_FAILED", f"{server.host}: {_told(exc)}"[:300]) from exc
@@ -79,7 +79,7 @@ class _Plain(smtplib.SMTP):
 
 
 class _Encrypted(smtplib.SMTP_SSL):
-    """As `_Plain`, with TLS from the first byte."""
+    """Like `_Plain`, with TLS from the first byte."""
 
     def __init__(self, handed_over: list[smtplib.SMTP], *args: Any, **options: Any) -> None:
         handed_over.append(self)
@@ -87,7 +87,7 @@ class _Encrypted(smtplib.SMTP_SSL):
 
 
 def _connect(server: MailServer, timeout_s: float, connection: list[smtplib.SMTP]) -> None:
-    # Without a name of its own smtplib asks the resolver for one, which may take half a minute.
+    # Without a local name, smtplib asks the resolver for one, which may take half a minute.
     name = socket.gethostname()
     if server.security == "tls":
         context = ssl.create_default_context()
@@ -97,7 +97,7 @@ def _connect(server: MailServer, timeout_s: float, connection: list[smtplib.SMTP
 
 
 def _told(exc: Exception) -> str:
-    """What the server said, on one line; never what we said."""
+    """The server's reply on one line, without anything that we sent."""
     text = str(exc)
     if isinstance(exc, smtplib.SMTPResponseException):
         reply = exc.smtp_error
@@ -108,12 +108,12 @@ def _told(exc: Exception) -> str:
 
 
 def one_line(text: str) -> str:
-    """Outside text where one line is wanted: control characters, line breaks first of all, become blanks."""
+    """Untrusted text on one line: control characters, line breaks above all, become blanks."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def message(server: MailServer, to: str, id_: str, subject: str, lines: list[str], at_ms: int) -> EmailMessage:
-    """A mail of plain text. The same notification always has the same Message-ID, so that a repeat can be told."""
+    """A plain-text mail. A notification always has the same Message-ID, so that repeats can be recognised."""
     mail = EmailMessage()
     mail["Subject"] = one_line(subject)[:200]
     mail["From"] = server.sender
@@ -126,7 +126,7 @@ def message(server: MailServer, to: str, id_: str, subject: str, lines: list[str
 
 
 def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Subject and lines of the mail about a body."""
+    """Subject and lines of the mail for a notification body."""
     kind = body.get("kind", "import")
     one = f"{'a' if kind == 'snapshot' else 'an'} {kind}"
     name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else one

@@ -1,4 +1,4 @@
-"""Notices of how jobs ended: who is notified of what, from the end of a job in the catalog to rows in the outbox."""
+"""Notices about ended jobs: decides who is notified of what, and writes rows to the outbox."""
 
 import logging
 import random
@@ -16,7 +16,7 @@ from schemas.errors import UserError
 from schemas.ids import JobId
 
 LOG: Final = Recipient(channel="log", address="")
-"""Everything is told to the log as well; its row shows that the outcome of a job has been dealt with."""
+"""Every notice goes to the log too; its row shows that the outcome of a job has been handled."""
 COUNTS: Final = ("rows", "accepted", "rejected", "duplicates", "distinct", "stored", "members")
 EXPORT_COUNTS: Final = ("rows", "files", "bytes")
 _log = logging.getLogger(__name__)
@@ -24,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """Writes notices into the outbox. `receipt`: that of a job, or none; `settings` name the operators.
+    """Writes notices to the outbox. `receipt`: looks up a job's receipt, or None; `settings` name the operators.
 
-    Every method that writes is one transaction, may be repeated, and returns the rows that are new. Outages of the
-    catalog raise `RetriableError` CATALOG_UNAVAILABLE.
+    Every method that writes is one transaction, may be repeated, and returns the new rows. Outages of the catalog raise
+    `RetriableError` CATALOG_UNAVAILABLE.
     """
 
     outbox: Outbox
@@ -36,13 +36,13 @@ class Notices:
     settings: Settings
 
     def courier(self) -> Courier:
-        """Delivers what is in the outbox."""
+        """A courier that delivers the rows of the outbox."""
         s = self.settings
         backoff = Backoff(first_s=s.notify_first_retry_s, tries=s.notify_tries)
         return Courier(self.outbox, s, backoff=backoff, dice=random.SystemRandom())
 
     def of_job(self, job: Job, outcome: Outcome, now_ms: int) -> list[Notification]:
-        """Of an import or a snapshot: customers hear of their files, operators of faults of ours."""
+        """Notices of an import or a snapshot: to customers about their files, to operators about system errors."""
         if outcome in {"system-error", "not-registered"}:
             recipients = self._operators()
         else:
@@ -51,7 +51,7 @@ class Notices:
         return self.outbox.write(job.job_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
 
     def of_export(self, export: Export, outcome: Outcome, now_ms: int) -> list[Notification]:
-        """As `of_job`."""
+        """Notices of an export, otherwise as `of_job`."""
         if outcome == "system-error":
             recipients = self._operators()
         else:
@@ -76,7 +76,7 @@ class Notices:
     def of_unregistered(
         self, event: object, execution: str, cause: Mapping[str, Any], now_ms: int
     ) -> list[Notification]:
-        """Of an execution that could not register a job: it stands for the job."""
+        """Notices of an execution that could not register a job; the execution takes the place of the job."""
         body = {
             "job": execution,
             "kind": next((k for k in ("export", "snapshot") if isinstance(event, Mapping) and k in event), "import"),
@@ -102,7 +102,7 @@ class Notices:
 
 
 def outcome_of(job: Job | Export) -> Outcome:
-    """How a job that has ended is told. READY, SUPERSEDED or FAILED."""
+    """The outcome to report for a job in READY, SUPERSEDED or FAILED."""
     if job.state == "READY":
         return "ready"
     if job.state == "SUPERSEDED":
@@ -111,7 +111,7 @@ def outcome_of(job: Job | Export) -> Outcome:
 
 
 def body_of(job: Job, outcome: Outcome, receipt: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The message as plain JSON data: no user ids, no secrets."""
+    """The notification as plain JSON data: no user ids, no secrets."""
     known: Mapping[str, Any] = receipt or job.evidence or {}
     return {
         "job": job.job_id,
@@ -135,7 +135,7 @@ def _cause(error: JobError | None) -> dict[str, Any] | None:
 
 
 def _source(event: object) -> str | None:
-    """The object that an execution was started for, as far as its input tells."""
+    """The object that an execution was started for, if its input names one."""
     if not isinstance(event, Mapping):
         return None
     detail = event.get("detail") or {}

@@ -1,7 +1,7 @@
-"""The outbox: a row for each job, outcome and recipient, from the moment it is to be told until it is told or given up.
+"""The outbox: one row per job, outcome and recipient, until the notification is delivered or given up.
 
-A row is claimed by moving its next try a lease into the future, so that the step and the relay do not deliver the same
-row at the same time; whoever dies in between leaves it to the next. Delivery is at least once.
+A claim moves the next attempt one lease into the future, so that the step and the control plane do not deliver a row
+at the same time; if the claimant dies, the row becomes due again. Delivery is at least once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,19 +41,19 @@ class Notification:
 
     @property
     def state(self) -> Literal["delivered", "waiting", "given up"]:
-        """Where it stands."""
+        """State of the delivery."""
         if self.delivered_at_ms is not None:
             return "delivered"
         return "given up" if self.next_attempt_at_ms is None else "waiting"
 
     @property
     def recipient(self) -> Recipient:
-        """Whom it is for."""
+        """Recipient of the row."""
         return Recipient(channel=self.channel, address=self.address, tenant=self.tenant)
 
 
 def notification_id(subject: str, outcome: Outcome, recipient: Recipient) -> str:
-    """The same for the same job, outcome and recipient, so that writing twice is writing once; the idempotency key."""
+    """Idempotency key: the same for the same job, outcome and recipient, so that repeated writes add one row."""
     return sha256("\0".join((subject, outcome, recipient.channel, recipient.address)).encode()).hexdigest()[:32]
 
 
@@ -66,11 +66,11 @@ class Outbox:
     def write(
         self, subject: str, outcome: Outcome, recipients: Sequence[Recipient], body: Mapping[str, Any], *, now_ms: int
     ) -> list[Notification]:
-        """Add the rows that are not there yet; returns those that were added. The first body that is written stays."""
+        """Add the missing rows and return those that were added. The first body written stays."""
         ids = {notification_id(subject, outcome, recipient): recipient for recipient in recipients}
         try:
             return self._write(subject, outcome, ids, body, now_ms)
-        except sa.exc.IntegrityError:  # somebody else wrote some of them between our look and our insert
+        except sa.exc.IntegrityError:  # another process wrote some of them between our read and our insert
             return self._write(subject, outcome, ids, body, now_ms)
 
     def _write(
@@ -98,7 +98,7 @@ class Outbox:
         return self._select(key.in_([id_ for id_, _ in added]))
 
     def due(self, now_ms: int, limit: int = 50) -> list[Notification]:
-        """Rows whose next try has come, the longest due first."""
+        """Rows that are due, the longest due first."""
         return self._select(notifications.c.next_attempt_at_ms <= now_ms, limit=limit)
 
     def of(self, subject: str) -> list[Notification]:
@@ -106,15 +106,15 @@ class Outbox:
         return self._select(notifications.c.subject == subject)
 
     def undelivered(self, limit: int = 100) -> list[Notification]:
-        """Rows that wait or were given up."""
+        """Rows that are waiting or were given up."""
         return self._select(notifications.c.delivered_at_ms.is_(None), limit=limit)
 
     def find(self, id_: str) -> Notification | None:
-        """One row, or none."""
+        """One row, or None."""
         return next(iter(self._select(notifications.c.notification_id == id_)), None)
 
     def in_trouble(self, notification: Notification) -> bool:
-        """Whether the way to this recipient has failed lately: for mail the one server, for a webhook its URL."""
+        """Whether the channel to this recipient failed recently: the server for mail, the URL for a webhook."""
         c = notifications.c
         way = [c.channel == notification.channel]
         if notification.channel == "webhook":
@@ -124,7 +124,7 @@ class Outbox:
         return bool(self._select(*way, *waiting, others, limit=1))
 
     def claim(self, seen: Notification, now_ms: int) -> bool:
-        """Take a row as it was seen, for one try: true for one caller only, until the lease has passed."""
+        """Claim a row for one attempt, if it is still as `seen`: true for one caller only, until the lease expires."""
         c = notifications.c
         with self._database.write() as connection:
             taken = connection.execute(
@@ -139,19 +139,19 @@ class Outbox:
         return taken.rowcount == 1
 
     def delivered(self, id_: str, now_ms: int) -> None:
-        """The recipient has it."""
+        """Record the delivery."""
         self._set(id_, delivered_at_ms=now_ms, next_attempt_at_ms=None, last_error=None)
 
     def failed(self, id_: str, error: str, next_attempt_at_ms: int | None) -> None:
-        """A try failed; without a next one the row is given up. One that was delivered meanwhile stays so."""
+        """Record a failed attempt; without a next one the row is given up. A delivered row stays delivered."""
         self._set(id_, next_attempt_at_ms=next_attempt_at_ms, last_error=error)
 
     def resend(self, id_: str, now_ms: int) -> None:
-        """Try again from the beginning."""
+        """Start over with the attempts."""
         self._set(id_, attempts=0, next_attempt_at_ms=now_ms, last_error=None)
 
     def forget(self, *, written_before_ms: int) -> int:
-        """Delete old rows that are delivered or given up, whichever job they are of; how many. What waits stays."""
+        """Delete old rows of any job that are delivered or given up; returns how many. Waiting rows stay."""
         c = notifications.c
         with self._database.write() as connection:
             gone = connection.execute(
@@ -167,7 +167,7 @@ class Outbox:
             )
 
     def untold(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[JobId]:
-        """Jobs that have ended, other than by a cancel, and of which nobody has written anything."""
+        """Jobs in READY, SUPERSEDED or FAILED without any notification."""
         told = sa.select(notifications.c.subject).where(notifications.c.subject == jobs.c.job_id).exists()
         query = (
             sa.select(jobs.c.job_id)

@@ -1,4 +1,4 @@
-"""Who is told: addresses are checked where they come in, so that nothing can be smuggled into a header or a request."""
+"""Recipients. Addresses are validated on input, so that nothing can be smuggled into a header or a request."""
 
 import re
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ Channel = Literal["log", "email", "webhook"]
 MAX_EMAIL: Final = 254  # RFC 5321, 4.5.3.1.3 less the angle brackets
 MAX_URL: Final = 2000
 _GRAPHIC: Final = re.compile(r"[!-~]+")
-"""Printable ASCII without the space: no line break, no control character, no second address behind a blank."""
+"""Printable ASCII without the space: no line break, no control character, no second address after a blank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """One address on one channel. `tenant`: whose key signs; none for operators."""
+    """One address on one channel. `tenant`: whose key signs; None for operators."""
 
     channel: Channel
     address: str
@@ -34,7 +34,7 @@ class Recipient:
 
     @property
     def shown(self) -> str:
-        """The address without what may be a secret: of a URL only scheme, host and path."""
+        """The address without possible secrets: for a URL, only scheme, host and path."""
         return self.address.partition("?")[0]
 
 
@@ -51,9 +51,9 @@ def email(text: str) -> str:
 
 
 def webhook(text: str, private: PrivateTargets) -> str:
-    """An https URL that may be called, as far as its text tells; http only for `private`. Raises `UserError`.
+    """An https URL that may be called, judging by its text; http only for `private`. Raises `UserError`.
 
-    A name is resolved when it is called, and judged then. The code is BAD_RECIPIENT.
+    A host name is resolved and checked at each call. The code is BAD_RECIPIENT.
     """
     fault = None
     try:
@@ -84,7 +84,7 @@ def _not_callable(scheme: str, host: str, port: int | None, private: PrivateTarg
 
 
 def operators(emails: str, webhooks: str) -> list[Recipient]:
-    """The operators of the settings, separated by blanks or commas. Raises `UserError` BAD_RECIPIENT."""
+    """The operators in the settings, separated by blanks or commas. Raises `UserError` BAD_RECIPIENT."""
     return [
         *(Recipient(channel="email", address=email(text)) for text in re.split(r"[\s,]+", emails) if text),
         *(Recipient(channel="webhook", address=webhook(text, ANYWHERE)) for text in webhooks.split() if text),
@@ -92,13 +92,13 @@ def operators(emails: str, webhooks: str) -> list[Recipient]:
 
 
 class RecipientStore:
-    """Recipients in the catalog, of an audience or of all audiences of a tenant (`audience_id` none)."""
+    """Recipients in the catalog, for one audience or for all audiences of a tenant (`audience_id` None)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def of(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
-        """Those of exactly this audience, or of the tenant as a whole."""
+        """Recipients of exactly this audience, or of the tenant as a whole."""
         query = (
             sa.select(recipients.c.channel, recipients.c.address)
             .where(recipients.c.tenant == tenant, recipients.c.audience_id == (audience_id or ""))
@@ -110,14 +110,14 @@ class RecipientStore:
             ]
 
     def told(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
-        """Everybody who is told of an audience: its own and the tenant's, each once."""
+        """All recipients for an audience: its own and the tenant's, without duplicates."""
         own = [] if audience_id is None else self.of(tenant, audience_id)
         return list(dict.fromkeys([*own, *self.of(tenant, None)]))
 
     def replace(
         self, tenant: TenantName, audience_id: JobId | None, channel: Channel, addresses: Sequence[str]
     ) -> None:
-        """Make these the recipients on one channel."""
+        """Replace the recipients on one channel."""
         key = {"tenant": tenant, "audience_id": audience_id or "", "channel": channel}
         with self._database.write() as connection:
             connection.execute(recipients.delete().where(*(recipients.c[name] == v for name, v in key.items())))

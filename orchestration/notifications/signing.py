@@ -1,4 +1,4 @@
-"""Signatures of webhooks: HMAC-SHA256 over the timestamp, a dot and the body. docs/notifications.md has the check."""
+"""Signatures of webhooks: HMAC-SHA256 over the timestamp, a dot and the body. docs/notifications.md shows the check."""
 
 import hashlib
 import hmac
@@ -9,7 +9,7 @@ from schemas.ids import TenantName
 
 
 def signing_key(secret: Secret, tenant: TenantName | None) -> Secret:
-    """The key of one tenant's receivers, or of the operators': no tenant can sign in the name of another."""
+    """The key for one tenant's receivers, or the operators': no tenant can sign in the name of another."""
     whose = "operators" if tenant is None else f"tenant:{tenant}"
     return Secret(
         hmac.new(secret.reveal().encode(), f"muster webhook key {whose}".encode(), hashlib.sha256).hexdigest()
@@ -17,7 +17,7 @@ def signing_key(secret: Secret, tenant: TenantName | None) -> Secret:
 
 
 def headers(key: Secret, id_: str, body: bytes, now_s: int) -> Mapping[str, str]:
-    """The headers of one try. The timestamp is that of the try, the idempotency key that of the notification."""
+    """The headers of one attempt. Timestamp of the attempt, idempotency key of the notification."""
     signature = hmac.new(key.reveal().encode(), str(now_s).encode() + b"." + body, hashlib.sha256).hexdigest()
     return {
         "Content-Type": "application/json",

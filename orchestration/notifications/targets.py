@@ -1,8 +1,8 @@
-"""Where webhooks may go: over https to public addresses, and to what the operator's setting lists.
+"""Allowed targets of webhooks: public addresses over https, and those in the operator's setting.
 
-The engine, the catalog and metadata services trust whoever reaches them from inside, so a URL of a tenant must not lead
-there: not by its name, not by what the name resolves to, not by an IPv6 address that wraps an IPv4 one. A name is
-resolved once, and the connection goes to the address that was judged.
+The engine, the catalog and metadata services trust every client inside, so a tenant's URL must not lead there: not by
+its name, not by what the name resolves to, not by an IPv6 address that wraps an IPv4 one. A name is resolved once, and
+the connection goes to the address that was checked.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ _ENTRY: Final = re.compile(r"(?P<host>\[[^\]]+\](/\d+)?|[^:\s]+)(:(?P<port>\d{1,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """`network` is none for a name. A `port` of none is every port."""
+    """`network` is None for a name. `port` None means every port."""
 
     host: str
     network: Network | None
@@ -31,7 +31,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateTargets:
-    """Targets that are not public and may be called all the same, over plain http too."""
+    """Targets that may be called although they are not public, over plain http too."""
 
     entries: tuple[_Entry, ...] = ()
     everything: bool = False
@@ -54,7 +54,7 @@ class PrivateTargets:
 
 
 ANYWHERE: Final = PrivateTargets(everything=True)
-"""For URLs that are the operator's own."""
+"""For the operator's own URLs."""
 
 
 def _entry(text: str) -> _Entry:
@@ -73,7 +73,7 @@ def _entry(text: str) -> _Entry:
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host is written as; none for a name."""
+    """The address that `host` is written as. None for a name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -81,7 +81,7 @@ def literal(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address, and every one that is wrapped in it, is of the public Internet."""
+    """Whether an address, and every address wrapped in it, belongs to the public Internet."""
     return all(one.is_global and not one.is_multicast for one in (address, *_wrapped(address)))
 
 
@@ -96,7 +96,7 @@ def _wrapped(address: Address) -> Iterable[Address]:
 
 
 def refused(host: str, port: int, address: Address, *, https: bool, private: PrivateTargets) -> str | None:
-    """Why a target is not called; none: it is."""
+    """Why a target may not be called. None if it may."""
     unwrapped = getattr(address, "ipv4_mapped", None) or address
     if private.has(host, port, unwrapped):
         return None
@@ -108,7 +108,7 @@ def refused(host: str, port: int, address: Address, *, https: bool, private: Pri
 def resolve(
     host: str, port: int, *, https: bool, private: PrivateTargets
 ) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """The addresses of a host that may be called, in the resolver's order. Raises `OSError` where there is none."""
+    """The addresses of a host that may be called, in the resolver's order. Raises `OSError` if there are none."""
     allowed: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
     why: str | None = None
     for family, _, _, _, (found, *_) in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):

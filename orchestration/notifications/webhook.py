@@ -1,6 +1,6 @@
-"""One POST to one URL, at an address that was judged (`targets`).
+"""One POST to one URL, at an address that was checked (`targets`).
 
-No redirect is followed, no proxy is asked, only the status of the answer is looked at.
+Follows no redirects, uses no proxy, and reads only the status of the response.
 """
 
 import http.client
@@ -28,8 +28,8 @@ def post(
 ) -> None:
     """Deliver to a public address over https, or to one of `private`.
 
-    Raises `RetriableError` WEBHOOK_FAILED: no connection, a wrong certificate, a target that may not be called, any
-    answer but 2xx.
+    Raises `RetriableError` WEBHOOK_FAILED: no connection, an invalid certificate, a target that may not be called, any
+    response but 2xx.
     """
     parts = urlsplit(url)
     https = parts.scheme == "https"
@@ -51,7 +51,7 @@ def post(
 
 
 def _connected(host: str, port: int, *, https: bool, private: PrivateTargets, timeout_s: float) -> socket.socket:
-    """A connection to the address that was judged: to ask the resolver again might give another one."""
+    """Connect to the address that was checked; a second lookup might return another one."""
     fault: OSError | None = None
     for family, address in resolve(host, port, https=https, private=private):
         connection = socket.socket(family, socket.SOCK_STREAM)

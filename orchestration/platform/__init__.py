@@ -1,1 +1,1 @@
-"""What every process of the product starts from: settings, clock, logs, metrics."""
+"""Foundation of every process: settings, clock, logs, metrics."""

@@ -1,4 +1,4 @@
-"""The one place that reads the wall clock and the random source; everything below takes them as arguments."""
+"""The one place that reads the wall clock and the random source; code below takes them as arguments."""
 
 import os
 import time

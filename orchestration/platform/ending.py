@@ -1,4 +1,4 @@
-"""How a process ends that has threads in native code."""
+"""Ends a process that has threads in native code."""
 
 import logging
 import os
@@ -7,9 +7,9 @@ from typing import NoReturn
 
 
 def end(code: int) -> NoReturn:
-    """End the process at once. What still runs in a thread is safe to cut off, and waiting for it is not wanted.
+    """End the process at once, without waiting for its threads; they must be safe to cut off.
 
-    An interpreter that shuts down under a daemon thread in librdkafka or Arrow may end by SIGSEGV instead.
+    An interpreter that shuts down under a daemon thread in librdkafka or Arrow may end with SIGSEGV instead.
     """
     logging.shutdown()
     sys.stdout.flush()

@@ -1,8 +1,8 @@
-"""How a process writes its log: one JSON object a line (`MUSTER_LOG=json`, the default), or text for a person's eye.
+"""Log format of a process: one JSON object per line (`MUSTER_LOG=json`, the default), or text for people.
 
-Every line has `time` (UTC), `level`, `logger`, `message`, and the ids that are bound where it is written (`job`,
-`attempt`, `partition`, `tenant`, `audience`); an exception has `exception`, its traceback, and the relay's summary
-`metrics`, numbers by their names.
+Every line has `time` (UTC), `level`, `logger`, `message`, and the ids bound at that point (`job`, `attempt`,
+`partition`, `tenant`, `audience`); exceptions add `exception` with the traceback, and the control plane's summary adds
+`metrics`, numbers by name.
 """
 
 import json
@@ -20,7 +20,7 @@ NOISY: Final = ("faust", "mode", "aiokafka", "kafka", "botocore", "boto3", "urll
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object on one line, whatever is in it."""
+    """Formats any record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -39,10 +39,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The line of old, with the bound ids at its end."""
+    """Formats a record as text, with the bound ids at the end."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and what follows it."""
+        """The line, and the lines that follow it."""
         ids = " ".join(f"{name}={value}" for name, value in current().items() if value is not None)
         line = super().format(record)
         return f"{line} [{ids}]" if ids else line
@@ -54,7 +54,7 @@ def configure(settings: Settings) -> None:
         raise UserError("BAD_SETTINGS", f"setting log: {settings.log!r} is neither json nor text", name="log")
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if settings.log == "json" else TextFormatter(TEXT))
-    # Forced: the runtime of Lambda has put a handler of its own there.
+    # Forced, because the Lambda runtime has installed a handler of its own.
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
-"""Serves the metrics of a process to Prometheus: `GET /metrics`, on loopback unless told otherwise.
+"""Serves the metrics of a process to Prometheus: `GET /metrics`, on loopback by default.
 
-The relay listens on `metrics_port`, worker N on that plus N; where a port is taken, on any other. Where a process
-really listens is in `<home>/metrics/<part>`. Elsewhere than on loopback a token is required.
+The control plane listens on `metrics_port`, worker N on that plus N; if the port is taken, on any other. The actual
+address of a process is in `<home>/metrics/<part>`. Any host but loopback requires a token.
 """
 
 import hmac
@@ -34,7 +34,7 @@ class Exporter(Collector):
         self._read = read
 
     def collect(self) -> Iterator[Family]:
-        """Every metric that has a sample now."""
+        """Yield every metric that currently has a sample."""
         samples = list(self._read())
         for metric in METRICS.values():
             mine = [sample for sample in samples if sample.metric is metric]
@@ -48,9 +48,9 @@ class Exporter(Collector):
 
 
 def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> ThreadingHTTPServer:
-    """Begin to serve, in a thread. Raises `UserError` METRICS_NEED_A_TOKEN.
+    """Start to serve, in a thread. Raises `UserError` METRICS_NEED_A_TOKEN.
 
-    A port that is taken never keeps a process from its work: another one is chosen, and told.
+    A taken port never keeps a process from its work: it uses another one, and logs that.
     """
     host, token = settings.metrics_host, settings.metrics_token
     if not token and not _is_loopback(host):
@@ -74,7 +74,7 @@ def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> Threa
 
 
 def forget_metrics(settings: Settings, part: str) -> None:
-    """A part that ends in order serves nothing more."""
+    """Remove the address of a part that ends in order."""
     (settings.home / "metrics" / part).unlink(missing_ok=True)
 
 
@@ -108,6 +108,6 @@ def _handler(registry: CollectorRegistry, token: Secret) -> type[BaseHTTPRequest
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its base class' name
-            """A line for each scrape helps nobody."""
+            """Suppress the log line per scrape, which is of no use."""
 
     return Handler

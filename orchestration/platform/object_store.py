@@ -1,4 +1,4 @@
-"""How the object store is reached, by the settings, as the packages below take it."""
+"""Access to the object store from the settings, in the form that lower packages take."""
 
 from connectors.storage.access import S3Access
 from orchestration.platform.settings import Settings

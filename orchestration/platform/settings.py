@@ -1,6 +1,6 @@
 """Settings: read once, at the entry point, and passed down. Nothing else reads the environment.
 
-(But for what a profile of a destination names: those variables are not ours, and are read when they are used.)
+(The exception: variables that a destination profile names. They are not ours, and are read when they are used.)
 
 Order of precedence: environment (`MUSTER_<FIELD>`), then
 `<home>/settings.toml` (written by `muster up`), then defaults.
@@ -22,22 +22,22 @@ ENV_PREFIX: Final = "MUSTER_"
 SETTINGS_FILE: Final = "settings.toml"
 DESTINATIONS_FILE: Final = "destinations.toml"
 KAFKA_CREDENTIALS: Final = Path("kafka", "muster.json")
-"""Below the home: user and password of Muster at the embedded broker, which makes them."""
+"""Below the home: user and password of Muster at the embedded broker, which creates them."""
 KAFKA_CLIENT: Final = Path("kafka", "client.json")
-"""The same of programs outside."""
+"""The same for external programs."""
 MIB: Final = 1024 * 1024
 TASK_RUNNERS: Final = ("process", "docker")
 SANDBOX_REQUIRED: Final = "required"
 SANDBOXES: Final = ("auto", SANDBOX_REQUIRED)
 PLACES: Final = ("function", "task", "machine")
 IMAGE_NAME: Final = re.compile(r"[a-zA-Z0-9][\w.:/@-]*", re.ASCII)
-"""Docker knows the rest; a name that begins with a dash would be taken for an option."""
+"""Docker checks the rest; a name that starts with a dash would be taken for an option."""
 MACHINE_PREFIX: Final = re.compile(r"[a-zA-Z0-9_-]{0,40}", re.ASCII)
-"""Step Functions allows a name 80 characters, of which the machine and an execution's follow-up take their share."""
+"""Step Functions allows names of 80 characters; the machine and the suffix of an execution need their share."""
 
 
 class Secret:
-    """A string that does not print itself; `reveal()` is called only where the secret is used."""
+    """A string that does not print itself; call `reveal()` only where the secret is used."""
 
     __slots__ = ("_value",)
 
@@ -72,7 +72,7 @@ class EngineKeys(TypedDict):
 class Settings:
     """Everything that differs between two deployments. Sizes are bytes, times seconds.
 
-    An empty `s3_endpoint` or `engine_url` is AWS in its region; empty keys are those of the role that the process has.
+    An empty `s3_endpoint` or `engine_url` means AWS in its region; empty keys mean those of the process's role.
     """
 
     home: Path = Path(".muster")
@@ -99,11 +99,11 @@ class Settings:
     workers: int = 1
     segment_workers: int = 1
     small_file_bytes: int = 16 * MIB
-    # A function has 900 s. Sending is the slowest step: its time is 300 s and one more for each 0.5 MiB, a tenth of the
-    # rate that two cores were measured to have (`kinds.timeouts`): 256 MiB take 812 s at the very most.
+    # A function has 900 s. Sending is the slowest step: it gets 300 s plus one second per 0.5 MiB, a tenth of the rate
+    # measured on two cores (`kinds.timeouts`): 256 MiB take at most 812 s.
     lambda_file_bytes: int = 256 * MIB
-    # Fargate gives a task 16 vCPU, 120 GB and 200 GiB of disk, and all the time it wants. Building is what needs disk:
-    # what is merged lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
+    # Fargate gives a task 16 vCPU, 120 GB and 200 GiB of disk, without a time limit. Building needs the disk: the data
+    # to merge lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
     fargate_file_bytes: int = 64 * 1024 * MIB
     place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.where`)
     task_runner: str = "process"
@@ -113,14 +113,14 @@ class Settings:
     parse_cpu_s: int = 120
     parse_wall_s: int = 120
     worker_buffer_bytes: int = 64 * MIB
-    worker_session_timeout_s: int = 10  # a killed worker's partitions wait so long; Kafka grants no less than 6
+    worker_session_timeout_s: int = 10  # a killed worker's partitions wait this long; Kafka's minimum is 6
     segment_checkpoint_s: int = 60
     segment_check_minutes: int = 10  # 0: never
     duckdb_memory_bytes: int = 512 * MIB
     duckdb_threads: int = 2
     duckdb_temp_bytes: int = 64 * 1024 * MIB
     upload_keep_hours: int = 72
-    prices_file: Path = Path()  # none: the list prices that come with the product
+    prices_file: Path = Path()  # none: the list prices shipped with the product
     destinations_file: Path = Path()
     max_jobs: int = 4
     max_jobs_per_tenant: int = 2
@@ -184,7 +184,7 @@ class Settings:
     def engine_keys(self) -> EngineKeys:
         """Keys for a client of the embedded workflow engine, which checks signatures.
 
-        Derived from the secret of the store, so that every home and every container that has it has them too.
+        Derived from the secret of the store, so that every home and container with that secret has them too.
         """
         secret = hmac.digest(self.s3_secret_key.reveal().encode(), b"workflow engine", "sha256").hex()
         return {"aws_access_key_id": self.s3_access_key, "aws_secret_access_key": secret}
@@ -195,7 +195,7 @@ class Settings:
 
 
 def _check(settings: Settings) -> None:
-    # A process that does not speak to Kafka need not have its credentials; one that does is told when it logs on.
+    # Processes without Kafka need no credentials for it; those with it fail at logon if they are missing.
     hosts(settings.kafka_bootstrap)
     runner, image = settings.task_runner, settings.task_image
     if runner not in TASK_RUNNERS:
@@ -225,7 +225,7 @@ def _check(settings: Settings) -> None:
 
 
 def _with_credentials(settings: Settings) -> str:
-    """`kafka_bootstrap`, with the file that has its credentials where it asks for some and names none."""
+    """`kafka_bootstrap` with the credentials file filled in, if it requires credentials and names no file."""
     address, file = settings.kafka_bootstrap, settings.kafka_credentials_file
     return address if file == Path() else with_credentials(address, str(file))
 

@@ -1,4 +1,4 @@
-"""Sizes of what a deployment at AWS runs on: defaults of its settings, and what quotes are reckoned with."""
+"""Sizes of an AWS deployment: defaults of its settings, and the input of quotes."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -7,27 +7,27 @@ from typing import Final
 from orchestration.platform.settings import MIB
 
 FUNCTION_DISK_MIB: Final = 512
-"""What Lambda gives without a price."""
+"""The free disk of a Lambda function."""
 FUNCTION_DISK_MOST_MIB: Final = 10_240
-"""The largest that a function may have (Lambda quotas)."""
+"""The largest disk that a function may have (Lambda quotas)."""
 COPIES: Final = 3
-"""Of the file, or of what it is merged with: they lie on the disk of a function while they are sorted."""
+"""Copies of the file, or of what it is merged with, on a function's disk while they are sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Containers that always run, on Fargate. `cpu` in 1/1024 of a processor."""
+    """Always-on containers on Fargate. `cpu` in 1/1024 of a processor."""
 
     count: int = 2
     cpu: int = 1024
     memory_mib: int = 4096
     ephemeral_gib: int = 20
-    """Of it 20 are not charged."""
+    """The first 20 are free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """The one relay; a second does no harm while one takes over from another."""
+    """The single control plane; a second one is harmless while one takes over from the other."""
 
     cpu: int = 512
     memory_mib: int = 2048
@@ -44,16 +44,16 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
-    """EC2 instances for tasks beyond Fargate: none while there is no such task."""
+    """EC2 instances for tasks too large for Fargate; none run while there is no such task."""
 
     types: tuple[str, ...] = ("r7i.4xlarge", "r6i.4xlarge")
     max: int = 4
     cpu: int = 15 * 1024
-    """What a task asks for; an instance keeps some for its agent and system."""
+    """What a task requests; an instance keeps the rest for its agent and system."""
     memory_mib: int = 120 * 1024
     disk_gib: int = 1000
 
 
 def function_disk_mib(lambda_file_bytes: int) -> int:
-    """Disk of a function that works on files, for the largest that it is given."""
+    """Disk of a function that works on files, for the largest file it may get."""
     return FUNCTION_DISK_MIB + COPIES * ceil(lambda_file_bytes / MIB)

@@ -1,7 +1,7 @@
-"""Who a worker is: `host/worker-2/4711`, its machine, its name in its home, its process.
+"""Identity of a worker: `host/worker-2/4711` is its machine, its name in its home, its process id.
 
-Kafka knows it by that (`client.id`), so that the consumer group lists every worker wherever it runs. A lock holds the
-name for as long as the process lives: two workers of a home never have the same one, nor each other's metrics file.
+It is the worker's `client.id` in Kafka, so that the consumer group lists every worker wherever it runs. A lock holds
+the name while the process lives: two workers of a home never share a name, nor each other's metrics file.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ class WorkerIdentity:
 
     @property
     def name(self) -> str:
-        """What it is called in its home."""
+        """Name of the worker in its home."""
         return f"{self.part}-{self.number}"
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class WorkerIdentity:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Inverse of `str`; none for the client id of something else, as of a worker of an earlier release."""
+        """Inverse of `str`. None for any other client id, such as that of a worker of an earlier release."""
         host, _, rest = text.partition("/")
         name, _, pid = rest.partition("/")
         part, _, number = name.rpartition("-")
@@ -47,7 +47,7 @@ class WorkerIdentity:
 
 
 def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
-    """Take a number for this process, for life. `wanted`: `2` is that number, `2+` the first free one from there on.
+    """Take a number for the life of this process. `wanted`: `2` is that number, `2+` the first free one from 2 on.
 
     Raises `UserError` BAD_NUMBER, WORKER_RUNS.
     """
@@ -66,7 +66,7 @@ def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
 
 
 def _lock(path: Path) -> bool:
-    """The descriptor stays open: the system ends the lock with the process, however that ends."""
+    """Lock the file. The descriptor stays open: the system releases the lock with the process, however that ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
