@@ -1,4 +1,4 @@
-"""Everything a step needs, made once per process from the settings; what is slow to import is made on demand."""
+"""Everything that steps need, created once per process from the settings; slow imports happen on demand."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Context:
     """Stores and clients of one process. Not slotted: the parts are cached properties.
 
-    `sleeps`: the process is frozen between its calls, which come one after the other, and `rest` has a meaning.
+    `sleeps`: the process is frozen between its calls, which run one at a time, so `rest` has an effect.
     """
 
     settings: Settings
@@ -68,7 +68,7 @@ class Context:
 
     @cached_property
     def progress(self) -> ProgressStore:
-        """What stream and tasks report."""
+        """Progress that the stream and the tasks report."""
         return ProgressStore(self.database)
 
     @cached_property
@@ -85,29 +85,29 @@ class Context:
 
     @cached_property
     def activations(self) -> "ActivationStore":
-        """What workers are to be told of segments."""
+        """Activations of segments for the workers."""
         from orchestration.catalog.activations import ActivationStore  # noqa: PLC0415  # rules load Arrow
 
         return ActivationStore(self.database)
 
     @cached_property
     def recipients(self) -> RecipientStore:
-        """Who is told how jobs end."""
+        """Recipients of notices about ended jobs."""
         return RecipientStore(self.database)
 
     @cached_property
     def audit(self) -> AuditTrail:
-        """Who did what."""
+        """The audit trail."""
         return AuditTrail(self.database)
 
     @cached_property
     def outbox(self) -> Outbox:
-        """What is to be told."""
+        """Pending and delivered notifications."""
         return Outbox(self.database)
 
     @cached_property
     def notices(self) -> Notices:
-        """Notices of how jobs ended."""
+        """Notices about ended jobs."""
         return Notices(
             outbox=self.outbox, recipients=self.recipients, receipt=self.jobs.receipt, settings=self.settings
         )
@@ -115,20 +115,20 @@ class Context:
     @cached_property
     def objects(self) -> "ObjectStore":
         """The object store."""
-        from connectors.storage.objects import ObjectStore  # noqa: PLC0415  # what reads the catalog alone needs none
+        from connectors.storage.objects import ObjectStore  # noqa: PLC0415  # readers of the catalog alone need none
 
         return ObjectStore(self.s3)
 
     @cached_property
     def staging(self) -> "StagingStore":
-        """What stream workers have staged. Beyond the retries of `objects` there are none: whoever asks asks again."""
+        """Data staged by stream workers. No retries beyond those of `objects`: every caller retries itself."""
         from streams.staging import S3StagingStore  # noqa: PLC0415  # as above
 
         return S3StagingStore(self.objects, give_up_after_s=0)
 
     @property
     def s3(self) -> S3Access:
-        """How the lake is reached."""
+        """Access to the object store of the lake."""
         return s3_access(self.settings)
 
     @cached_property
@@ -145,7 +145,7 @@ class Context:
 
     @cached_property
     def archive(self) -> "ActivityArchive":
-        """The archive of events and changes of profiles: Iceberg tables in the lake bucket."""
+        """The archive of events and profile changes: Iceberg tables in the lake bucket."""
         from connectors.lake.archive import ActivityArchive  # noqa: PLC0415  # as above
 
         return ActivityArchive(
@@ -154,14 +154,14 @@ class Context:
 
     @cached_property
     def activity_receipts(self) -> "ActivityReceipts":
-        """What the archive has of a source."""
+        """What the archive holds from one source."""
         from connectors.lake.activity_receipts import ActivityReceipts  # noqa: PLC0415  # as above
 
         return ActivityReceipts(archive=self.archive, s3=self.s3, limits=self.duck_limits)
 
     @cached_property
     def history(self) -> "HistoricalActivity":
-        """What stream workers ask of the archive."""
+        """Past activity from the archive, for stream workers."""
         from connectors.lake.activity_history import ActivityHistory  # noqa: PLC0415  # as above
 
         return ActivityHistory(
@@ -194,9 +194,9 @@ class Context:
         return WorkflowEngine(lambda: self.workflow, self.settings)
 
     def rest(self) -> None:
-        """Of a process that sleeps: close the connections to the catalog; the next use opens others.
+        """In a process that sleeps, close the connections to the catalog; the next use opens others.
 
-        A function would keep its own for hours, and hundreds of them all that a database has.
+        A function would keep its connection for hours, and hundreds of functions would use up the database's limit.
         """
         if self.sleeps:
             self.close()
@@ -209,7 +209,7 @@ class Context:
 
     @property
     def duck_limits(self) -> DuckLimits:
-        """What one DuckDB connection of this process may use."""
+        """Limits of one DuckDB connection of this process."""
         s = self.settings
         return DuckLimits(
             memory_bytes=s.duckdb_memory_bytes,
@@ -220,7 +220,7 @@ class Context:
 
     @cached_property
     def lanes(self) -> Lanes:
-        """How many jobs may run at once, small files apart from large ones."""
+        """Concurrency limits of jobs, separate for small and large files."""
         s = self.settings
         return {
             True: LaneLimit(jobs=s.max_small_jobs, per_tenant=s.max_small_jobs_per_tenant),
@@ -228,7 +228,7 @@ class Context:
         }
 
     def parse_limits(self) -> ParseLimits:
-        """Limits of the child process that reads a customer's file."""
+        """Limits of the child process that parses a customer's file."""
         s = self.settings
         return ParseLimits(
             memory_bytes=s.parse_memory_bytes,

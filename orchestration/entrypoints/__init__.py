@@ -1,1 +1,1 @@
-"""Where processes begin: Lambda handlers, tasks, workers, the words of the image, the demo."""
+"""Entry points of processes: Lambda handlers, tasks, workers, the commands of the image, the demo."""

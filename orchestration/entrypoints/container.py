@@ -1,9 +1,8 @@
 """Entry point of the image: `lambda HANDLER`, `task ...`, `worker`, `segment-worker`, `serve PART`, ...
 
-Whoever runs the image (Lambda, ECS, compose) names one of these words first. Three things are done before the program
-starts: SIGTERM ends it also where it is process 1, which the kernel signals only if a handler is installed; the
-compiled kernels are found where the file system cannot be written; and the secrets that `MUSTER_SECRETS` names become
-settings (`container_secrets`).
+The runtime (Lambda, ECS, compose) passes one of these words first. Three things happen before the program starts:
+SIGTERM ends it even as process 1, which the kernel signals only if a handler is installed; the compiled kernels are
+copied if their folder is read-only; and the secrets that `MUSTER_SECRETS` names become settings (`container_secrets`).
 """
 
 import json
@@ -23,7 +22,7 @@ from schemas.errors import MusterError
 
 KERNELS: Final = "NUMBA_CACHE_DIR"
 TERMINATED: Final = 128 + signal.SIGTERM
-"""Exit code that a shell and Docker give to a program that SIGTERM has ended."""
+"""Exit code that a shell and Docker report for a program ended by SIGTERM."""
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
 SECRETS_EXIT_CODE: Final = 78  # EX_CONFIG
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -36,14 +35,14 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "muster": ("orchestration.cli.main",),
     "demo": ("orchestration.entrypoints.demo",),
 }
-"""First word -> module, and what comes before the rest of the words."""
+"""First word -> module, and arguments that precede the remaining words."""
 
 
 def writable_kernels(env: MutableMapping[str, str]) -> None:
-    """Point numba to a copy of the compiled kernels where their folder is read-only.
+    """Point numba to a copy of the compiled kernels if their folder is read-only.
 
-    numba reads a cache only where it could also write one; on a read-only file system it would compile for half a
-    minute, in every process. Processes that are started later inherit the variable.
+    numba reads a cache only if it could also write one; on a read-only file system every process would compile for half
+    a minute. Child processes inherit the variable.
     """
     if not (path := env.get(KERNELS)) or os.access(path, os.W_OK) or not Path(path).is_dir():
         return
@@ -53,7 +52,7 @@ def writable_kernels(env: MutableMapping[str, str]) -> None:
         shutil.copytree(path, unfinished, dirs_exist_ok=True, copy_function=shutil.copyfile)
         try:
             unfinished.rename(copy)
-        except OSError:  # another process of this container was quicker
+        except OSError:  # another process of this container was faster
             shutil.rmtree(unfinished)
     env[KERNELS] = str(copy)
 
@@ -70,11 +69,11 @@ def main(arguments: Sequence[str]) -> int:
         said = f", not {word[:60]!r}; docker run --entrypoint runs other programs" if word else ""
         sys.stderr.write(f"say what to run: {', '.join(MODULES)}{said}\n")
         return USAGE_EXIT_CODE
-    signal.signal(signal.SIGTERM, _terminate)  # programs that end in order put their own in its place
+    signal.signal(signal.SIGTERM, _terminate)  # programs with an orderly shutdown install their own
     writable_kernels(os.environ)
     module, *before = MODULES[word]
     try:
-        if word == "health":  # often, and beside the program, which has read everything
+        if word == "health":  # runs often, and beside the program, which has read all secrets
             container_secrets.point_to_kafka_credentials(os.environ)
         else:
             container_secrets.provide(os.environ)

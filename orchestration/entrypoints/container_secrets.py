@@ -1,16 +1,16 @@
-"""Secrets of a process at AWS: read from Secrets Manager before the program starts, and handed to it as settings.
+"""Secrets of a process at AWS: read from Secrets Manager before the program starts, and passed to it as settings.
 
-`MUSTER_SECRETS` is a JSON object of names and ARNs. What a secret becomes:
+`MUSTER_SECRETS` is a JSON object of names and ARNs. Each secret becomes settings:
 
-- CATALOG_URL: {username, password} and perhaps {host, port, dbname}, as RDS keeps them -> MUSTER_CATALOG_URL.
-  MUSTER_CATALOG_HOST, _PORT and _NAME go before what the secret says, which may be another way to the database.
-- KAFKA_CREDENTIALS: {username, password}, as MSK keeps them -> a file of mode 0600, MUSTER_KAFKA_CREDENTIALS_FILE.
+- CATALOG_URL: {username, password} and perhaps {host, port, dbname}, as RDS stores them -> MUSTER_CATALOG_URL.
+  MUSTER_CATALOG_HOST, _PORT and _NAME override the secret, for another route to the database.
+- KAFKA_CREDENTIALS: {username, password}, as MSK stores them -> a file of mode 0600, MUSTER_KAFKA_CREDENTIALS_FILE.
 - SMTP: {username, password} -> MUSTER_SMTP_USER, MUSTER_SMTP_PASSWORD.
 - WEBHOOK_SECRET, METRICS_TOKEN: text -> the setting of that name.
 
-`MUSTER_KAFKA_CREDENTIALS` has what the secret KAFKA_CREDENTIALS holds, where there is no Secrets Manager (compose).
+Without Secrets Manager (compose), `MUSTER_KAFKA_CREDENTIALS` holds the content of the secret KAFKA_CREDENTIALS.
 
-No message has a value in it.
+Messages never contain a value.
 """
 
 import json
@@ -29,15 +29,15 @@ DATABASE_PORT: Final = 5432
 CONNECT_TIMEOUT_S: Final = 3
 READ_TIMEOUT_S: Final = 5
 TRIES: Final = 3
-"""A Lambda function has ten seconds before it must be ready for its first event."""
+"""A Lambda function must be ready for its first event within ten seconds."""
 _ABSENT: Final = frozenset({"ResourceNotFoundException", "InvalidRequestException"})  # the latter: it is being deleted
 _REFUSED: Final = frozenset({"AccessDeniedException", "DecryptionFailure", "UnrecognizedClientException"})
 
 
 def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None) -> None:
-    """Put what the secrets hold into `env`, which is read and changed. Nothing where no secret is named.
+    """Put the contents of the secrets into `env`, which is read and changed. No effect if no secret is named.
 
-    `only`: the secrets that are wanted. Raises `UserError` BAD_SECRET, which names variable and ARN, and
+    `only`: limit this to these secrets. Raises `UserError` BAD_SECRET, which names variable and ARN, and
     `RetriableError` SECRETS_UNAVAILABLE.
     """
     for name, arn in _declared(env).items():
@@ -48,14 +48,14 @@ def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None
 
 
 def provide_again(env: MutableMapping[str, str]) -> bool:
-    """As `provide`; whether any secret is another than before."""
+    """Like `provide`; returns whether any secret has changed."""
     before = _provided(env)
     provide(env)
     return _provided(env) != before
 
 
 def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
-    """The credentials of Kafka alone, for a check beside the program: the file that this has, or else the secret's."""
+    """Provide only the Kafka credentials, for a health check: from the program's file, else from the secret."""
     if "KAFKA_CREDENTIALS" not in _declared(env) and KAFKA_VARIABLE not in env:
         return
     if (file := _kafka_file(env)).exists():
@@ -138,7 +138,7 @@ def _kafka(env: MutableMapping[str, str], name: str, arn: str, text: str) -> Non
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished.unlink(missing_ok=True)
-        # What is there is not opened: its mode might let others read.
+        # Never open an existing file: its mode might let others read it.
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
             json.dump(credentials, out)
         unfinished.replace(file)
@@ -157,7 +157,7 @@ def _smtp(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None
 
 def _text(env: MutableMapping[str, str], name: str, arn: str, text: str) -> None:
     del arn
-    env[f"MUSTER_{name}"] = text.rstrip("\r\n")  # an editor's last line end is none of it
+    env[f"MUSTER_{name}"] = text.rstrip("\r\n")  # drop an editor's trailing line end
 
 
 _KINDS: Final[Mapping[str, Callable[[MutableMapping[str, str], str, str, str], None]]] = {
@@ -177,7 +177,7 @@ def _record(name: str, arn: str, text: str) -> Mapping[str, Any]:
     try:
         record = json.loads(text)
     except ValueError:
-        raise _bad(name, arn, "is not JSON") from None  # the error has the text
+        raise _bad(name, arn, "is not JSON") from None  # the error contains the text
     if not isinstance(record, dict):
         raise _bad(name, arn, "is not a JSON object")
     return record

@@ -1,13 +1,13 @@
-"""`python -m orchestration.entrypoints.demo`: two imports from file to Parquet, compared with what was generated.
+"""`python -m orchestration.entrypoints.demo`: two imports from file to Parquet, compared with the generated data.
 
-1. The stack is started, unless it runs; `--stack running` takes the one that the settings name, in containers say.
-2. Two files are generated from a seed: 1,000,000 rows with faults in them, and 300,000 clean ones. What is in them is
-   counted while they are written, in plain Python, by nothing that the import uses.
-3. The large one is put into the inbox bucket, where an S3 event starts its import; the small one is imported the way
-   `muster import` does it. Both run at the same time.
-4. Receipts, rejects, versions.
-5. Both are exported to S3 as Parquet with a manifest, checked by what the manifest says, and counted by DuckDB.
-6. Everything is compared; a difference is an exit code of 1.
+1. Start the stack, unless it is running; `--stack running` uses the one in the settings, for example in containers.
+2. Generate two files from a seed: 1,000,000 rows with faults in them, and 300,000 clean ones. Their contents are
+   counted while they are written, in plain Python, without any code of the import.
+3. Put the large one into the inbox bucket, where an S3 event starts its import; import the small one the way
+   `muster import` does. Both run at the same time.
+4. Print receipts, rejects, versions.
+5. Export both to S3 as Parquet with a manifest, verify them against the manifest, and count them with DuckDB.
+6. Compare everything; any difference means an exit code of 1.
 """
 
 import argparse
@@ -52,14 +52,14 @@ SMALL_ROWS: Final = 300_000
 LARGE: Final = AudienceName("demo-people")
 SMALL: Final = AudienceName("demo-clean")
 FAULT_EVERY: Final = 500
-"""One row in so many is faulty: 0.2 % of them, with 1 % allowed."""
+"""One row in this many is faulty: 0.2 %, with 1 % allowed."""
 PATIENCE_S: Final = 600.0
 POLL_S: Final = 0.25
 
 
 @dataclass(slots=True)
 class Expected:
-    """What a generated file holds, counted while it was written."""
+    """Contents of a generated file, counted while it was written."""
 
     rows: int = 0
     rejected_by_code: dict[str, int] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def _fault(kind: int, user: bytes, country: bytes) -> tuple[str, bytes]:
 
 
 def run(context: Context, directory: Path) -> list[str]:
-    """Steps 2 to 6; the differences."""
+    """Run steps 2 to 6; returns the differences."""
     _say("2. generating two files")
     large, small = directory / "people.csv", directory / "clean.csv"
     expected = {LARGE: generate(large, LARGE_ROWS, faults=True), SMALL: generate(small, SMALL_ROWS, faults=False)}
@@ -221,7 +221,7 @@ def _print_versions(context: Context) -> None:
 
 
 def _export(context: Context, audience: AudienceName) -> Export:
-    """Export the current version by a job, and wait for its end."""
+    """Export the current version with a job, and wait for its end."""
     export_id = fresh_id()
     request = ExportRequest(
         export_id=export_id,
@@ -237,7 +237,7 @@ def _export(context: Context, audience: AudienceName) -> Export:
 
 
 def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> None:
-    """Copy the files of an export into an empty folder."""
+    """Copy the files of an export to an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     bucket, prefix = split_s3_uri(address)
@@ -259,7 +259,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Run the demo; 0 when nothing differs."""
+    """Run the demo; returns 0 if nothing differs."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.entrypoints.demo")
     parser.add_argument("--stack", choices=("embedded", "running"), default="embedded")
     elsewhere = parser.parse_args().stack == "running"

@@ -1,4 +1,4 @@
-"""Lambda handlers of ExportAudience; `orchestration.entrypoints.handlers` says how errors leave."""
+"""Lambda handlers of ExportAudience; for errors see `orchestration.entrypoints.handlers`."""
 
 import functools
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def _export(event: Event) -> JobId:
 
 
 def _owned(handler: Handler) -> Handler:
-    """Let only the execution that the export belongs to do anything; another one is sent to its end."""
+    """Run the handler only for the execution that owns the export; send any other execution to its end."""
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
@@ -58,7 +58,7 @@ def plan_export(event: Event, _: object) -> View:
 
 @errors_by_name
 def write_export_group(event: Event, _: object) -> View:
-    """{export_id, execution, number} -> {}; what was written, or why not, is kept with the group."""
+    """{export_id, execution, number} -> {}; the result or the error is stored with the group."""
     from orchestration.kinds.export.write import write_export_group as step
 
     context = process_context()
@@ -89,7 +89,7 @@ def fail_export_group(event: Event, _: object) -> View:
 @errors_by_name
 @_owned
 def finish_export(event: Event, _: object) -> View:
-    """{export_id, execution} -> view; raises why a group was given up."""
+    """{export_id, execution} -> view; raises the error of a group that was given up."""
     from orchestration.kinds.export.finish import finish_export as step
 
     context = process_context()

@@ -1,7 +1,6 @@
 """The process around a Faust app: heaps, metrics, the event loop, and the exit code.
 
-Whoever starts it starts it again when it ends with another code than 0: crash and restart is how a worker recovers
-(docs/adr/0004).
+The supervisor restarts it after any exit code but 0: crash and restart is how a worker recovers (docs/adr/0004).
 """
 
 import asyncio
@@ -27,15 +26,15 @@ _M_ARENA_MAX: Final = -8  # mallopt(3)
 _M_MMAP_THRESHOLD: Final = -3
 _M_TRIM_THRESHOLD: Final = -1
 _MMAP_BYTES: Final = 4 * 1024 * 1024
-"""From this size memory goes back to the system when it is freed. By default glibc raises its threshold to 32 MiB, and
-the heap keeps the largest size that it ever had. With a lower one most of the time of a step goes into fresh pages."""
+"""Blocks from this size on go back to the system when freed. By default glibc raises its threshold to 32 MiB, and the
+heap keeps the largest size it ever had. With a lower threshold, fresh pages dominate the time of a step."""
 _TRIM_BYTES: Final = 64 * 1024 * 1024
-"""So much of the end of a heap is kept when it is free."""
+"""Free memory kept at the end of a heap."""
 _log = logging.getLogger(__name__)
 
 
 class FaustWorker(Protocol):
-    """What is run; its `samples` are served as metrics."""
+    """The worker to run; its `samples` are served as metrics."""
 
     @property
     def faust(self) -> FaustApp:
@@ -43,14 +42,14 @@ class FaustWorker(Protocol):
 
     @property
     def samples(self) -> Read:
-        """Metrics as of now."""
+        """Current metrics."""
 
 
 def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], FaustWorker]) -> int:
-    """Run one worker until it is told to stop or cannot go on. The exit code.
+    """Run one worker until it is told to stop or cannot continue. Returns the exit code.
 
-    `sys.argv[1]` is its number, or `2+`: the first free one from 2 on; by default the first one that is free. It serves
-    its metrics under its name on `metrics_port` + `first_port` + number.
+    `sys.argv[1]` is its number, or `2+`: the first free one from 2 on; the default is the first free one. It serves its
+    metrics under its name on `metrics_port` + `first_port` + number.
     """
     try:
         settings = Settings.load()
@@ -72,7 +71,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
     runner = ModeWorker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     try:
         runner.execute_from_commandline()
-    except SystemExit as exc:  # its way to return; after a crash it has written the traceback
+    except SystemExit as exc:  # how it returns; after a crash it has written the traceback
         if not exc.code and worker.faust.error is None and runner.crash_reason is None and app.crash_reason is None:
             forget_metrics(settings, identity.name)
             _log.info("%s has ended", identity)
@@ -81,7 +80,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
 
 
 def _bound_heaps() -> None:
-    """Keep freed memory from piling up, per thread and per size: half of the peak. Elsewhere than glibc: no effect."""
+    """Keep freed memory from piling up per thread and per size: half of the peak. No effect without glibc."""
     pa.set_memory_pool(pa.system_memory_pool())
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)

@@ -1,7 +1,7 @@
-"""Lambda handlers: decode the event, call the step, give back what the state machine looks at.
+"""Lambda handlers: decode the event, call the step, return the fields that the state machine reads.
 
-An error of ours leaves as an exception named after its class, with the error record as JSON in its message: that is
-what Step Functions matches (`UserError`, `RetriableError`, `FatalError`) and what ExtractCause reads.
+A `MusterError` leaves as an exception named after its class, with the error record as JSON in its message: Step
+Functions matches the name (`UserError`, `RetriableError`, `FatalError`), and ExtractCause reads the record.
 """
 
 import functools
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 View: TypeAlias = dict[str, Any]
-"""What a step gives back: what the state machine looks at."""
+"""The result of a step: the fields that the state machine reads."""
 Handler = Callable[[Event, object], View]
 _log = logging.getLogger(__name__)
 
@@ -41,27 +41,27 @@ def _kept_context() -> Context:
 
 
 def process_context() -> Context:
-    """The context of this process, made by its first handler that asks for one."""
+    """The context of this process, created by the first handler that needs it."""
     return _kept_context()
 
 
 def forget_context() -> None:
-    """Let the next handler make a context of its own, with the settings as they are then."""
+    """Make the next handler create a new context, with the settings of that moment."""
     _kept_context.cache_clear()
 
 
 def _rest() -> None:
-    """No connection to the catalog outlasts a call: between calls the process is frozen."""
+    """Close connections to the catalog after every call: between calls the process is frozen."""
     if _kept_context.cache_info().currsize:
         _kept_context().rest()
 
 
 STALE_SECRETS: Final = frozenset({"CATALOG_REFUSED", "LOGON_REFUSED"})
-"""A password was changed while the process slept: what Secrets Manager has now is for the next call."""
+"""A password changed while the process slept: the next call needs what Secrets Manager has now."""
 
 
 def _after_refusal(error: MusterError) -> MusterError:
-    """Read the secrets again for the next call; an error that this may mend is one to be tried again."""
+    """Read the secrets again for the next call; an error that this may fix becomes retriable."""
     if error.code not in STALE_SECRETS:
         return error
     try:
@@ -84,7 +84,7 @@ class _Named:
 
 
 def errors_by_name(handler: Handler) -> Handler:
-    """Let an error of ours leave as an exception that Step Functions knows by the name of its class."""
+    """Convert a `MusterError` to an exception that Step Functions knows by its class name."""
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
@@ -126,7 +126,7 @@ def _kind(event: Event) -> "tuple[JobKind, Job]":
 
 
 def _owned(handler: Handler) -> Handler:
-    """Let only the execution that the job belongs to do anything; another one is sent to its end."""
+    """Run the handler only for the execution that owns the job; send any other execution to its end."""
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
@@ -147,7 +147,7 @@ def register_import(event: Event, _: object) -> View:
 @_owned
 def verify_file(event: Event, _: object) -> View:
     """{job_id} -> view."""
-    PARSERS.prepare()  # it loads while the job is read; a warm function has it from the last time
+    PARSERS.prepare()  # it loads while the job is read; a warm function has it already
     kind, job = _kind(event)
     return kind.verify(job)
 
@@ -164,7 +164,7 @@ def import_to_kafka(event: Event, _: object) -> View:
 @errors_by_name
 @_owned
 def read_outcome(event: Event, _: object) -> View:
-    """{job_id} -> view; raises what a task has recorded."""
+    """{job_id} -> view; raises the error that a task has recorded."""
     from orchestration.kinds.fail import read_outcome as step
 
     return step(records(), _job(event))
@@ -172,7 +172,7 @@ def read_outcome(event: Event, _: object) -> View:
 
 @errors_by_name
 def begin_await(event: Event, _: object) -> View:
-    """{job_id, execution, task_token}: keep the token, which the relay answers; at once when there is no wait."""
+    """{job_id, execution, task_token}: store the token; the control plane answers it, or at once without a wait."""
     from orchestration.kinds.wait import begin_await as step
 
     step(records(), process_context().engine, _job(event), str(event["execution"]), str(event["task_token"]))

@@ -1,10 +1,10 @@
-"""The Lambda function between Kafka and SNS: each event of `muster.job-events` becomes a message of a topic.
+"""The Lambda function between Kafka and SNS: each event of `muster.job-events` becomes a message of an SNS topic.
 
-Lambda reads the topic (an event source mapping) and calls `publish` with batches of records. It gives a batch again
-until this returns, so that events come at least once, as they do on Kafka: receivers know them by (job_id, sequence).
+Lambda reads the Kafka topic (an event source mapping) and calls `publish` with batches of records. It repeats a batch
+until this returns, so events arrive at least once, as they do on Kafka: receivers deduplicate by (job_id, sequence).
 
-1. A record that is no job event is logged, counted, and passed over: no other try would read it.
-2. The others are sent, ten in a request. Whatever SNS does not take fails the call, and with it the batch.
+1. A record that is not a job event is logged, counted and skipped: no retry would decode it.
+2. The others are sent, ten per request. Any event that SNS does not accept fails the call, and with it the batch.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html
 """
@@ -28,14 +28,14 @@ from schemas.messages import JobEvent
 from schemas.metrics import CLOUDWATCH_NAMESPACE, UNDECODABLE_JOB_EVENTS
 
 BATCH: Final = 10
-"""What SNS takes in one request."""
+"""The most that SNS accepts in one request."""
 ATTRIBUTES: Final = ("tenant", "kind", "state")
-"""What subscriptions may filter by."""
+"""Attributes that subscriptions can filter by."""
 _log = logging.getLogger(__name__)
 
 
 def publish(event: Mapping[str, Any], _: object) -> dict[str, int]:
-    """Send the job events of a batch on; {published, undecodable}.
+    """Forward the job events of a batch; returns {published, undecodable}.
 
     Raises `UserError` BAD_SETTINGS without a topic, `RetriableError` JOB_EVENTS_NOT_PUBLISHED.
     """
@@ -50,7 +50,7 @@ def publish(event: Mapping[str, Any], _: object) -> dict[str, int]:
 
 
 def as_json(event: JobEvent) -> dict[str, Any]:
-    """An event as its receivers get it: the fields of the record, what kind of import it is, and the time in words."""
+    """An event as receivers get it: the fields of the record, the kind of import, and the time as text."""
     kind = kind_of_target(event.audience)
     return {**asdict(event), "kind": kind, "occurred_at": iso(event.occurred_at_us // 1000)}
 
@@ -99,7 +99,7 @@ def _entry(number: int, event: JobEvent) -> Any:
         "Id": str(number),
         "Message": json.dumps(record),
         "MessageAttributes": {
-            # SNS refuses a request with an empty text in it; a job that was refused may have any text as its tenant.
+            # SNS rejects a request with an empty text in it; a refused job may have any text as its tenant.
             name: {"DataType": "String", "StringValue": record[name]}
             for name in ATTRIBUTES
             if record[name] and record[name].isprintable()
@@ -108,7 +108,7 @@ def _entry(number: int, event: JobEvent) -> Any:
 
 
 def _count(undecodable: int) -> None:
-    """A line of the log that CloudWatch reads as a metric (the Embedded Metric Format)."""
+    """Print a log line that CloudWatch reads as a metric (the Embedded Metric Format)."""
     metric = {
         "Namespace": CLOUDWATCH_NAMESPACE,
         "Dimensions": [[]],

@@ -1,6 +1,6 @@
-"""Entry point of the evaluator of segments: `python -m orchestration.entrypoints.segment_worker [NUMBER|FIRST+]`.
+"""Entry point of the segment worker: `python -m orchestration.entrypoints.segment_worker [NUMBER|FIRST+]`.
 
-Ends with 0 on SIGTERM, else non-zero.
+Exits with 0 on SIGTERM, else non-zero.
 """
 
 from orchestration.context import Context
@@ -15,11 +15,11 @@ from streams.segments.app import SegmentWorker
 from streams.segments.config import SegmentWorkerConfig
 
 FIRST_PORT = 50
-"""The first one's metrics are served on `metrics_port` + this + 1: materialisers come before them."""
+"""Metrics of the first one are on `metrics_port` + this + 1; the ports before it belong to materialisers."""
 
 
 def segment_worker_config(settings: Settings, identity: WorkerIdentity) -> SegmentWorkerConfig:
-    """What the worker needs of the settings."""
+    """The worker's configuration from the settings."""
     return SegmentWorkerConfig(
         identity=str(identity),
         bootstrap=settings.kafka_bootstrap,
@@ -36,7 +36,7 @@ def segment_worker_config(settings: Settings, identity: WorkerIdentity) -> Segme
 
 
 def main() -> int:
-    """Run one worker. The exit code."""
+    """Run one worker. Returns the exit code."""
     return run(
         "segment-worker",
         FIRST_PORT,

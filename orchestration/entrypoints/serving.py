@@ -1,10 +1,10 @@
-"""Parts of the stack as containers: `serve PART` runs one in the foreground, `health PART` asks whether it works.
+"""Parts of the stack as containers: `serve PART` runs one in the foreground, `health PART` checks one.
 
-The container runtime is the supervisor here: it starts parts again, and orders them by their health. Addresses and
+The container runtime is the supervisor here: it restarts parts, and orders them by their health. Addresses and
 credentials come from the settings, which name the other containers; `MUSTER_LISTEN_HOST` opens the ports to them.
 
-`serve setup` is what deploying means: schema of the catalog, topics, buckets, the default tenant. It runs to its end,
-before the parts that need it, and changes nothing where all of that exists.
+`serve setup` deploys: catalog schema, topics, buckets, the default tenant. It runs to completion before the parts that
+need it, and changes nothing that already exists.
 """
 
 import itertools
@@ -39,7 +39,7 @@ Check = Callable[[Settings], bool]
 def setup(settings: Settings) -> int:
     """Bring catalog, topics and buckets to what this release declares. Idempotent.
 
-    At AWS the buckets are the stack's: they are only looked at. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED.
+    At AWS the stack creates the buckets: they are only checked. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED.
     """
     from connectors.kafka.topics import ensure_topics  # noqa: PLC0415
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
@@ -70,7 +70,7 @@ def s3(settings: Settings) -> int:
     seaweedfs.prepare(home.s3, settings)
     argv = seaweedfs.command(_s3_ports(settings), listen_host=settings.listen_host)
     os.chdir(home.s3)
-    # SeaweedFS would make an administrator of the credentials that it finds in AWS_*.
+    # SeaweedFS would create an administrator from the credentials in AWS_*.
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MUSTER_"))}
     os.execve(argv[0], argv, env)  # noqa: S606  # no shell
 
@@ -86,12 +86,12 @@ def engine(settings: Settings) -> int:
     for log in ("lambda", "tasks"):
         path = home.log_file(log)
         if not path.is_symlink():
-            path.symlink_to("/dev/stdout")  # what they write belongs into the log of the container
+            path.symlink_to("/dev/stdout")  # their output belongs in the log of the container
     return _module(settings, "orchestration.local.engine.server")
 
 
 def relay(settings: Settings) -> int:
-    """Run the relay: progress, answers to the workflow, events, sweeper."""
+    """Run the control plane: progress, answers to the workflow, events, garbage collection."""
     return _module(settings, "orchestration.control")
 
 
@@ -101,7 +101,7 @@ def worker(settings: Settings) -> int:
 
 
 def segment_worker(settings: Settings) -> int:
-    """Run an evaluator of segments."""
+    """Run a segment worker."""
     return _module(settings, "orchestration.entrypoints.segment_worker")
 
 
@@ -122,29 +122,29 @@ def _s3_ports(settings: Settings) -> Ports:
 
 
 def s3_works(settings: Settings) -> bool:
-    """Whether gateway and storage answer."""
+    """Whether gateway and storage respond."""
     ports = _s3_ports(settings)
     return _answers(f"http://{LOOPBACK}:{ports.s3}/healthz") and seaweedfs.storage_registered(ports)
 
 
 def engine_works(settings: Settings) -> bool:
     """Whether the workflow is registered and requests are served."""
-    port = urlsplit(settings.engine_url).port  # none: it is AWS, and no part of ours
+    port = urlsplit(settings.engine_url).port  # None: the engine is AWS, not a part of the stack
     return port is None or _answers(f"http://{LOOPBACK}:{port}{HEALTH_PATH}")
 
 
 def relay_works(settings: Settings) -> bool:
-    """Whether the relay of this container reads the progress topic."""
+    """Whether the control plane of this container reads the progress topic."""
     return _takes_part(settings, RELAY_GROUP)
 
 
 def worker_works(settings: Settings) -> bool:
-    """Whether the worker of this container is a member of its group: the broker has heard of it lately."""
+    """Whether the worker of this container is a member of its group: the broker has heard from it recently."""
     return _takes_part(settings, WORKER_GROUP)
 
 
 def segment_worker_works(settings: Settings) -> bool:
-    """As `worker_works`, of an evaluator of segments."""
+    """As `worker_works`, for a segment worker."""
     return _takes_part(settings, SEGMENT_WORKER_GROUP)
 
 
@@ -201,7 +201,7 @@ def run(command: str, part: str, settings: Settings) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`serve PART` or `health PART`. The container's log gets an error as a line of JSON."""
+    """`serve PART` or `health PART`. Errors go to the container's log as a line of JSON."""
     if len(arguments) != 2 or arguments[0] not in {"serve", "health"}:
         sys.stderr.write(f"serve {'|'.join(PARTS)}, or health {'|'.join(CHECKS)}\n")
         return FAILED

@@ -1,11 +1,11 @@
 """Entry point of a container task.
 
-`verify|import|build|publish JOB EXECUTION`, or `export EXPORT EXECUTION GROUP`; the word `task`, which the image takes,
-comes before that (`orchestration.entrypoints.container`).
+`verify|import|build|publish JOB EXECUTION`, or `export EXPORT EXECUTION GROUP`, after the word `task`, which the image
+consumes (`orchestration.entrypoints.container`).
 
 Exit code 0: the step is done, or its user or fatal error is recorded, for ReadOutcome or FinishExport. 1: a retry may
-help. 64: no task has such a command. A task has nothing but its exit code to tell Step Functions, so what must not be
-retried is told through the catalog.
+help. 64: unknown command. A task returns only its exit code to Step Functions, so errors that must not be retried go
+through the catalog.
 """
 
 import logging
@@ -36,7 +36,7 @@ USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export
 
 
 def run(context: Context, command: str, job: JobId, execution: str) -> int:
-    """Run one step of a job and return the exit code. A job that does not belong to the execution is left alone."""
+    """Run one step of a job and return the exit code. Ignores a job that does not belong to the execution."""
     found = context.jobs.get(job)
     bind(job=job, attempt=found.attempt, tenant=found.tenant, audience=found.audience)
     if found.execution != execution:
@@ -44,12 +44,12 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
         return 0
     from orchestration.kinds.wiring import kind_of
 
-    context.jobs.put(job, task_error=None)  # what an earlier task has left is not ours
+    context.jobs.put(job, task_error=None)  # drop the error of an earlier task
     try:
         found = context.jobs.get(job)
         _stage(kind_of(context, found), command)(found)
     except (UserError, FatalError) as exc:
-        _log.error("%s of %s: %s", command, job, exc)  # the traceback of a foreseen error helps nobody
+        _log.error("%s of %s: %s", command, job, exc)  # a traceback of an expected error is of no use
         context.jobs.put(job, task_error=exc.as_record())
     except RetriableError as exc:
         _log.warning("%s of %s may be tried again: %s", command, job, exc)

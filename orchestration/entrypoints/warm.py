@@ -1,6 +1,6 @@
-"""Imports what functions import when they are called, for processes that are forked from this one.
+"""Imports what functions import when they are called, for processes forked from this one.
 
-Nothing of a job is made: no context, no connection, and no thread.
+It creates nothing that belongs to a job: no context, no connection, no thread.
 """
 
 import importlib
@@ -26,17 +26,17 @@ ON_DEMAND: Final = (
     "sqlalchemy.dialects.sqlite",
     "sqlite3",
 )
-"""What steps import when they are called, or what these import."""
+"""Modules that steps import when they are called, and imports of those."""
 
 
 def warm() -> None:
-    """Import all of it, load the kernels, and read how S3 is spoken to. Takes 1.5 s."""
+    """Import all of it, load the kernels, and read the S3 service description. Takes 1.5 s."""
     for name in (*_handlers(), *_steps(), *ON_DEMAND):
-        with suppress(Exception):  # it is for the function to say that needs it
+        with suppress(Exception):  # the function that needs it reports the error
             importlib.import_module(name)
-    duckdb.default_connection().close()  # made by the import, with a thread; another is made when one is wanted
+    duckdb.default_connection().close()  # created by the import, with a thread; another is created on demand
     warm_hashing()
-    # boto3 keeps the description of a service in its session. The keys are nobody's, and no connection is opened.
+    # boto3 keeps the description of a service in its session. The keys are dummies, and no connection is opened.
     new_client(S3Access(endpoint="", region="us-east-1", access_key="none", secret_key="none"), ORDINARY)  # noqa: S106
 
 

@@ -1,6 +1,6 @@
 """Entry point of the materialiser: `python -m orchestration.entrypoints.worker [NUMBER|FIRST+]`.
 
-Ends with 0 on SIGTERM, else non-zero.
+Exits with 0 on SIGTERM, else non-zero.
 """
 
 from orchestration.entrypoints.faust_process import run
@@ -12,7 +12,7 @@ from streams.config import WorkerConfig
 
 
 def worker_config(settings: Settings, identity: str) -> WorkerConfig:
-    """What the worker needs of the settings."""
+    """The worker's configuration from the settings."""
     return WorkerConfig(
         identity=identity,
         bootstrap=settings.kafka_bootstrap,
@@ -29,7 +29,7 @@ def worker_config(settings: Settings, identity: str) -> WorkerConfig:
 
 
 def main() -> int:
-    """Run one worker. The exit code."""
+    """Run one worker. Returns the exit code."""
     return run("worker", 0, lambda settings, identity: Worker(worker_config(settings, str(identity))))
 
 

@@ -1,4 +1,4 @@
-"""Writes the files that the engines get: `python -m orchestration.workflow`, or `make workflow`."""
+"""Writes the files for the engines: `python -m orchestration.workflow`, or `make workflow`."""
 
 from collections.abc import Mapping
 from pathlib import Path

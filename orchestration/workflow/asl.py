@@ -1,4 +1,4 @@
-"""Renders a table of stages in the Amazon States Language: every state has its keys in the same order."""
+"""Renders a table of stages as Amazon States Language; every state has its keys in the same order."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ State: TypeAlias = dict[str, Any]
 
 
 def render(machine: Machine) -> str:
-    """The text of the machine's `.asl.json` file; names of resources are `${...}` in it."""
+    """The text of the machine's `.asl.json` file, with `${...}` as names of resources."""
     body = _body(machine.stages, TimeoutSeconds=machine.timeout_s)
     return json.dumps({"Comment": machine.comment, **body}, indent=2) + "\n"
 
@@ -103,7 +103,7 @@ def _machine(stage: Step) -> State:
 
 
 def _run_task(stage: Step, comment: str, place: str, family: str, launch: State) -> State:
-    """A container that is told its words and its place; all that it returns is an exit code."""
+    """A container that gets its command and its place, and returns only an exit code."""
     container = {
         "Name": CONTAINER,
         "Command.$": f"States.Array('task', '{stage.command}', {', '.join(stage.payload.values())})",
@@ -166,7 +166,7 @@ def _invoke(integration: str, function: str, payload: Values) -> State:
 
 
 def _values(given: Values) -> State:
-    """The language marks the name of what is a path with `.$`."""
+    """ASL appends `.$` to the names of fields that hold a path."""
     return {f"{name}.$" if value.startswith("$") else name: value for name, value in given.items()}
 
 

@@ -1,4 +1,4 @@
-"""Executions of the state machines. They are started under a name, so that a repeat is harmless."""
+"""Executions of the state machines, started under a name, so that a repeat is harmless."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -24,21 +24,21 @@ _STARTED: Final = "ExecutionAlreadyExists"
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """An execution as the engine knows it: its status, and why it was stopped, if it was."""
+    """An execution as the engine reports it: its status, and why it was stopped, if it was."""
 
     status: str
     cause: str
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return self.status in RUNNING
 
 
 class WorkflowEngine:
     """Step Functions. Every method raises `RetriableError` ENGINE_UNAVAILABLE and `FatalError` ENGINE_REFUSED.
 
-    `client` is called at the first use: boto3 takes a third of a second to load.
+    `client` is called at first use: boto3 takes a third of a second to load.
     """
 
     def __init__(self, client: "Callable[[], SFNClient]", settings: "Settings") -> None:
@@ -55,7 +55,7 @@ class WorkflowEngine:
         return f"{self.machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
 
     def start(self, machine: str, name: str, event: Mapping[str, object]) -> None:
-        """Start an execution. One of that name that is there already is an earlier try of this very call."""
+        """Start an execution. An existing one of that name is an earlier attempt of the same call."""
         arn = self.machine_arn(machine)
         try:
             with _errors("start the job"):
@@ -65,7 +65,7 @@ class WorkflowEngine:
                 raise
 
     def describe(self, execution: str | None) -> Execution | None:
-        """An execution, or none when the engine does not know it."""
+        """An execution. None if the engine does not know it."""
         if execution is None:
             return None
         try:
@@ -78,29 +78,29 @@ class WorkflowEngine:
         return Execution(status=found["status"], cause=found.get("cause", ""))
 
     def stop(self, execution: str, cause: str) -> None:
-        """Stop an execution, and with it the step that runs."""
+        """Stop an execution, and the step that it runs."""
         with _errors("stop the execution"):
             self._client().stop_execution(executionArn=execution, error="Cancelled", cause=cause)
 
     def succeed(self, task_token: str, output: object) -> None:
-        """Answer a token that a state waits for with its result."""
+        """Complete the state that waits for a token with a result."""
         with _errors("take the answer"):
             self._client().send_task_success(taskToken=task_token, output=json.dumps(output))
 
     def fail(self, task_token: str, error: str, cause: str) -> None:
-        """Answer a token that a state waits for with an error; of its cause the first 4,000 characters."""
+        """Fail the state that waits for a token; keeps the first 4,000 characters of the cause."""
         with _errors("take the answer"):
             self._client().send_task_failure(taskToken=task_token, error=error, cause=cause[:4000])
 
     def heartbeat(self, task_token: str) -> None:
-        """Let a state wait for its token longer."""
+        """Send a heartbeat, so that a state waits for its token longer."""
         with _errors("take the heartbeat"):
             self._client().send_task_heartbeat(taskToken=task_token)
 
 
 @contextmanager
 def _errors(what: str) -> Iterator[None]:
-    """Errors of boto3 as ours."""
+    """Translate errors of boto3."""
     try:
         yield
     except ClientError as exc:

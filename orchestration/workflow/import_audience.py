@@ -99,7 +99,7 @@ IMPORT_AUDIENCE: Final = Machine(
             "heartbeats while the workers are alive.",
             JOB | TOKEN | EXECUTION,
             function="BeginAwait",
-            heartbeat_s=300,  # fifteen of the relay's, which come every 20 s
+            heartbeat_s=300,  # 15 heartbeats of the control plane, one every 20 s
             timeout_s=2 * 24 * 60 * 60,
             final=("MaterialisationFailed", "States.Timeout", "States.HeartbeatTimeout"),
             catch=(Catch(error="MaterialisationFailed", next="RetryImport"), *FAILURE),

@@ -1,7 +1,8 @@
-"""What the workflow is made of, by the names that it has everywhere: the local engine and AWS get the same.
+"""Resources of the workflow, under the same names in the local engine and at AWS.
 
-Names, events and functions are here, `functions.toml` and the `.asl.json` files, which `asl` renders, beside it. Who
-registers them (`orchestration.local.engine.deploy`) or deploys them (`orchestration.deploy`) adds only what is its own.
+This module has the names, events and functions; `functions.toml` and the `.asl.json` files, which `asl` renders, are
+beside it. The modules that register them (`orchestration.local.engine.deploy`) or deploy them (`orchestration.deploy`)
+add only their own specifics.
 """
 
 import re
@@ -20,11 +21,11 @@ CLUSTER: Final = "muster"
 TASK_FAMILY: Final = "muster-task"
 """Tasks on Fargate. The ASL names the family without a revision: a new image needs no new state machine."""
 MACHINE_TASK_FAMILY: Final = "muster-machine-task"
-"""The same container on machines of one's own (EC2), for what is too large for Fargate."""
+"""The same container on our own EC2 instances, for work too large for Fargate."""
 MACHINE_CAPACITY: Final = "muster-machines"
-"""The capacity provider that starts those machines and ends them. AWS wants no name that begins with `ecs` or `aws`."""
+"""The capacity provider that starts and ends those instances. AWS rejects names that begin with `ecs` or `aws`."""
 CONTAINER: Final = "muster"
-"""Name of the container in the task definition; overrides in the ASL name it."""
+"""Name of the container in the task definition; overrides in the ASL refer to it."""
 INBOX_RULE: Final = "muster-inbox"
 INBOX_MACHINE: Final = "ImportAudience"
 MACHINE_SUFFIX: Final = ".asl.json"
@@ -34,12 +35,12 @@ SUBSTITUTIONS: Final = (
     "TaskCluster",  # ARN of the cluster
     "TaskDefinition",  # TASK_FAMILY
     "MachineTaskDefinition",  # MACHINE_TASK_FAMILY
-    "ExportTaskRole",  # ARN of the role that exports have in place of that of their family
+    "ExportTaskRole",  # ARN of the role that replaces the family's role for exports
     "MachineCapacity",  # name of the capacity provider
-    "TaskSubnets",  # ids, with commas between them
-    "TaskSecurityGroups",  # ids, with commas between them
+    "TaskSubnets",  # comma-separated ids
+    "TaskSecurityGroups",  # comma-separated ids
 )
-"""What the definitions name besides `<Name>Function`, the ARN of each function."""
+"""Substitutions in the definitions, besides `<Name>Function`, the ARN of each function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,11 @@ class MachineSpec:
 EVENT_FUNCTION: Final = FunctionSpec(
     name="JobEvents", handler="orchestration.entrypoints.job_event_handler.publish", timeout_s=60, memory_mb=256
 )
-"""Hands job events from Kafka on to SNS. No state machine calls it: an event source mapping does, on AWS alone."""
+"""Forwards job events from Kafka to SNS. No state machine calls it: an event source mapping does, at AWS only."""
 
 
 def function_specs(directory: Path = WORKFLOW) -> tuple[FunctionSpec, ...]:
-    """What `functions.toml` declares; none without the file. Raises `FatalError` BAD_WORKFLOW."""
+    """The functions in `functions.toml`; none without the file. Raises `FatalError` BAD_WORKFLOW."""
     path = directory / FUNCTIONS_FILE
     if not path.exists():
         return ()
@@ -79,7 +80,7 @@ def function_specs(directory: Path = WORKFLOW) -> tuple[FunctionSpec, ...]:
 
 
 def machine_specs(directory: Path = WORKFLOW) -> tuple[MachineSpec, ...]:
-    """Every `<name>.asl.json`; the machine `import_audience` is called ImportAudience."""
+    """Every `<name>.asl.json`; for example, `import_audience` becomes the machine ImportAudience."""
     return tuple(
         MachineSpec(
             name="".join(word.capitalize() for word in path.name.removesuffix(MACHINE_SUFFIX).split("_")),
@@ -90,7 +91,7 @@ def machine_specs(directory: Path = WORKFLOW) -> tuple[MachineSpec, ...]:
 
 
 def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
-    """The definition with every `${Name}` replaced. Raises `FatalError` BAD_WORKFLOW for a name without value."""
+    """The definition with every `${Name}` replaced. Raises `FatalError` BAD_WORKFLOW for a name without a value."""
     unknown = sorted(set(SUBSTITUTION.findall(machine.definition)) - values.keys())
     if unknown:
         raise FatalError(
@@ -103,7 +104,7 @@ def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
 
 
 def inbox_pattern(bucket: str, prefix: str = "") -> dict[str, Any]:
-    """The events that start an import: an object was created in the inbox bucket, below the prefix if there is one."""
+    """Pattern of the events that start an import: object created in the inbox bucket, below the prefix if set."""
     detail: dict[str, Any] = {"bucket": {"name": [bucket]}}
     if prefix:
         detail["object"] = {"key": [{"prefix": prefix}]}

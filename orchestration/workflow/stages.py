@@ -1,4 +1,4 @@
-"""What a table of stages is made of: kinds of stages, retries by class of error, where failures lead.
+"""Building blocks of a table of stages: kinds of stages, retries by class of error, targets of failures.
 
 A table maps names to stages and starts at the first. `asl` renders a stage as one state, a `Step` as four. Strings that
 begin with `$` are paths: `$.x` into the data of the execution, `$$.x` into its context.
@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, TypeAlias
 
 Values: TypeAlias = Mapping[str, str]
-"""What a function or an item is given: by name, a path or a literal."""
+"""Input of a function or an item, by name: a path or a literal."""
 EXECUTION: Final = {"execution": "$$.Execution.Id"}
 FAILED: Final = {"failure": "$.failure"}
 
@@ -18,7 +18,7 @@ FAILED: Final = {"failure": "$.failure"}
 class Retry:
     """Attempts after the first one, for some errors.
 
-    Before each it waits between zero (full jitter) and a time that doubles from `interval_s` up to `max_delay_s`.
+    Before each one it waits between zero (full jitter) and a time that doubles from `interval_s` up to `max_delay_s`.
     """
 
     errors: tuple[str, ...]
@@ -28,27 +28,26 @@ class Retry:
 
 
 FINAL: Final = Retry(errors=("UserError", "FatalError"), attempts=0)
-"""Errors that another attempt would meet again."""
+"""Errors that a retry would not change."""
 NO_CAPACITY: Final = Retry(
     errors=("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException"),
     attempts=10,
     interval_s=30,
     max_delay_s=5 * 60,
 )
-"""Up to 30 + 60 + 120 + 240 + 6 x 300 s, 38 minutes: a task that has not started costs nothing, and others that run
-will end."""
+"""Up to 30 + 60 + 120 + 240 + 6 x 300 s, 38 minutes: a waiting task costs nothing, and running ones will end."""
 FUNCTION: Final = Retry(errors=("States.ALL",), attempts=4)
-"""Up to 2 + 4 + 8 + 16 s, half a minute: a server that is restarted is back by then."""
+"""Up to 2 + 4 + 8 + 16 s, half a minute: a restarted server is back by then."""
 TASK: Final = Retry(errors=("States.ALL",), attempts=3)
-"""One less than for a function, since each attempt starts a task and repeats the largest work there is."""
+"""One less than for a function, since each attempt starts a task and repeats the largest amount of work."""
 PATIENT: Final = Retry(errors=("States.ALL",), attempts=8)
-"""Up to 2 + 4 + ... + 32 + 3 x 60 s, four minutes: where an attempt costs little beside what giving up loses, such as
-an upload that has no job yet, or an import that lacks only its commit."""
+"""Up to 2 + 4 + ... + 32 + 3 x 60 s, four minutes: for stages where an attempt costs little compared with giving up,
+such as an upload that has no job yet, or an import that lacks only its commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catch:
-    """Where an error leads once it is not retried. The data keeps it at `into`; with None it replaces the data."""
+    """Target of an error that is no longer retried. The data keeps it at `into`; with None it replaces the data."""
 
     error: str
     next: str
@@ -71,9 +70,9 @@ class Call:
     _: KW_ONLY
     function: str = ""
     result: Mapping[str, Any] | None = None
-    """Fields of the state that say where the result goes; by default it replaces the data."""
+    """Fields of the state that place the result; by default the result replaces the data."""
     timeout: str = ""
-    """Path to the seconds that an attempt may take; without one, those of the function."""
+    """Path to the seconds that an attempt may take; without it, the timeout of the function applies."""
     retry: Retry = FUNCTION
     catch: tuple[Catch, ...] = ()
     next: str | None = "Route"
@@ -81,18 +80,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(Call):
-    """A call, or a task on Fargate or on a machine started for it where the work is too large for a function.
+    """A call, or a task on Fargate or on a machine started for it if the work is too large for a function.
 
-    The state `where` chooses by `$.place` between `<name>`, `<name>Task` and `<name>Machine`. A task runs the words
+    The state `where` chooses by `$.place` between `<name>`, `<name>Task` and `<name>Machine`. A task runs
     `task <command>` with the paths in `payload`. It returns only an exit code: `ReadOutcome` reads the rest.
     """
 
     where: str
     command: str
     large: str
-    """What may be too large for a function; a word for the comment of the task."""
+    """What may be too large for a function; a phrase for the comment of the task."""
     role: str = ""
-    """Role of the task, instead of that of its family."""
+    """Role of the task, instead of the family's."""
     catch: tuple[Catch, ...] = FAILURE
     task_retry: Retry = TASK
     task_next: str | None = "ReadOutcome"
@@ -100,7 +99,7 @@ class Step(Call):
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Hands a task token to a function, then waits for an answer to it. Errors in `final` are not retried either."""
+    """Hands a task token to a function, then waits for its completion. Errors in `final` are not retried either."""
 
     comment: str
     payload: Values
@@ -115,7 +114,7 @@ class Await:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Goes to the stage of the first rule whose fields all have its values in the data, else to `default`."""
+    """Goes to the stage of the first rule whose fields all match the data, else to `default`."""
 
     comment: str = ""
     rules: tuple[tuple[Mapping[str, str | bool], str], ...]
@@ -124,7 +123,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """Runs `stages` for each of the items, `at_once` of them at most in parallel, on the data of `item`."""
+    """Runs `stages` for each of the items, at most `at_once` in parallel, on the data of `item`."""
 
     comment: str
     _: KW_ONLY
@@ -173,5 +172,5 @@ class Machine:
 
 
 def by(field: str, leads: Mapping[str, str]) -> tuple[tuple[Mapping[str, str | bool], str], ...]:
-    """Rules of a `Choice` that looks at one field."""
+    """Rules of a `Choice` that depends on one field."""
     return tuple(({field: value}, stage) for value, stage in leads.items())
