@@ -1,4 +1,4 @@
-"""The deployment to AWS: one settings file, checked; one CloudFormation stack, made without account or network.
+"""The deployment to AWS: one settings file, checked; one CloudFormation stack, built without account or network.
 
 `settings` reads, `checks` refuses, `names` and `environment` derive, `stack` builds, `changes` compares.
 """

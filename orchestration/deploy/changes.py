@@ -1,4 +1,4 @@
-"""What a new template would do to a stack: which resources come, go, change or are replaced, and what that loses."""
+"""Effects of a new template on a stack: resources that are added, removed, changed or replaced, and what is lost."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ REPLACING: Final[Mapping[str, frozenset[str]]] = {
     "AWS::SQS::Queue": frozenset({"FifoQueue", "QueueName"}),
     "AWS::StepFunctions::StateMachine": frozenset({"StateMachineName", "StateMachineType"}),
 }
-"""Properties that cannot be changed: another resource takes the place (CloudFormation's schemas; a test compares)."""
+"""Properties whose change replaces the resource (from CloudFormation's schemas; a test compares)."""
 LOST: Final = {
     "AWS::Logs::LogGroup": "its lines are deleted",
     "AWS::SQS::Queue": "messages that wait in it are deleted",
@@ -55,7 +55,7 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """In the order of names; those that warn come first."""
+    """Changes ordered by name; those with warnings come first."""
     found = list(_changes(before.get("Resources", {}), after.get("Resources", {})))
     return sorted(found, key=lambda change: (not change.warning, change.name))
 
@@ -111,9 +111,9 @@ def read_template(path: Path) -> dict[str, Any]:
 
 
 def deployed_template(settings: DeploySettings) -> dict[str, Any]:
-    """The template that the stack has now; empty where there is no such stack.
+    """The template that the stack has now. Empty if there is no such stack.
 
-    Raises `RetriableError` AWS_UNAVAILABLE also when there are no credentials, or they are refused.
+    Raises `RetriableError` AWS_UNAVAILABLE, also when credentials are missing or refused.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -129,7 +129,7 @@ def deployed_template(settings: DeploySettings) -> dict[str, Any]:
 
 
 def taken_buckets(settings: DeploySettings, before: Mapping[str, Any]) -> list[str]:
-    """Buckets that the stack would make although they exist, whoever has them. Raises as `deployed_template`."""
+    """Buckets that the stack would create although they exist, in any account. Raises as `deployed_template`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     s3 = _client(settings, "s3")
@@ -143,7 +143,7 @@ def taken_buckets(settings: DeploySettings, before: Mapping[str, Any]) -> list[s
             s3.head_bucket(Bucket=bucket)
             found.append(bucket)
         except ClientError as exc:
-            if exc.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:  # 403 and 301: somebody has it
+            if exc.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:  # 403 and 301: the bucket exists elsewhere
                 found.append(bucket)
         except BotoCoreError as exc:
             raise _unavailable(exc) from exc

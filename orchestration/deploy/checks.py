@@ -1,7 +1,7 @@
-"""What is wrong with the values of a deployment's settings: contradictions, wrong forms, names that are too long.
+"""Errors in the settings of a deployment: contradictions, wrong formats, names that are too long.
 
-Only what can be seen without the account. What needs it (does the bucket exist, is the secret there) CloudFormation or
-the first start says; docs/deploy.md tells how that looks.
+Only what can be checked without the account. What needs the account (does the bucket exist, is the secret there) shows
+in CloudFormation or at the first start; docs/deploy.md describes how.
 """
 
 import re
@@ -53,7 +53,7 @@ PURPOSES: Final = ("inbox", "staging", "lake")
 
 
 def check(settings: DeploySettings) -> Iterator[Finding]:
-    """Everything that is wrong, in the order of the file."""
+    """All findings, in the order of the file."""
     yield from _identity(settings)
     yield from _network(settings)
     yield from _buckets(settings)
@@ -94,7 +94,7 @@ def _region(settings: DeploySettings) -> Iterator[Finding]:
     if not REGION.fullmatch(settings.region):
         yield found("region", f"{settings.region!r} is not the name of a region, such as eu-central-1")
     elif settings.partition != "aws":
-        # Step Functions runs no definition with ARNs of another partition, and there is one definition.
+        # Step Functions runs no definition with ARNs of another partition, and there is only one definition.
         yield found(
             "region",
             f"{settings.region} is of the partition {settings.partition}; the workflow's ARNs are of aws alone",
@@ -228,10 +228,10 @@ def _database(settings: DeploySettings) -> Iterator[Finding]:
 
 
 def load(path: Path) -> DeploySettings:
-    """The settings of a file, checked. Raises `UserError` BAD_DEPLOYMENT naming every setting that is at fault."""
+    """The settings of a file, checked. Raises `UserError` BAD_DEPLOYMENT naming every setting that is wrong."""
     findings: list[Finding] = []
     settings = read(DeploySettings, read_toml(path), findings)
     refuse(str(path), findings)
-    assert settings is not None  # noqa: S101  # it is none only with findings
+    assert settings is not None  # noqa: S101  # None only with findings
     refuse(str(path), list(check(settings)))
     return settings

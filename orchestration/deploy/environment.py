@@ -1,6 +1,6 @@
-"""The environment of functions, tasks and services: the product's own settings, from the deployment's.
+"""Environment of functions, tasks and services: the product's settings, derived from the deployment's.
 
-Secrets are named by their ARNs in `MUSTER_SECRETS`; the container reads them before its program starts.
+`MUSTER_SECRETS` names secrets by ARN; the container reads them before its program starts.
 """
 
 import json
@@ -12,14 +12,14 @@ from orchestration.deploy.settings import GIB, DeploySettings
 from orchestration.platform.settings import ENV_PREFIX, MIB
 from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
 
-FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and is alone there
+FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and has it to itself
 CONTAINER_HOME: Final = "/var/lib/muster"
 DISK_MARGIN_GIB: Final = 5
-"""Of a task's disk: the image, and what is not DuckDB's."""
+"""Part of a task's disk for the image, and for everything but DuckDB."""
 
 
 def secrets_of(settings: DeploySettings) -> dict[str, str]:
-    """Name -> ARN of every secret that the deployment has."""
+    """Name -> ARN of every secret of the deployment."""
     every = {
         "CATALOG_URL": settings.database.secret,
         "KAFKA_CREDENTIALS": settings.kafka.secret,
@@ -30,7 +30,7 @@ def secrets_of(settings: DeploySettings) -> dict[str, str]:
 
 
 def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str = CONTAINER_HOME) -> dict[str, str]:
-    """Every variable of a process that may read the named secrets. Empty: AWS' endpoints, a role's credentials."""
+    """Variables of a process that may read the named secrets. Empty ones mean AWS' endpoints, a role's credentials."""
     s = settings
     values: dict[str, object] = {
         "home": home,
@@ -64,7 +64,7 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
         "smtp_from": s.mail.from_,
         "operator_emails": " ".join(s.mail.operators),
         "operator_webhooks": " ".join(s.notify.operator_webhooks),
-        # Beside the product's settings: how the catalog is reached, and where the secrets are.
+        # Besides the product's settings: the address of the catalog, and the ARNs of the secrets.
         "catalog_host": s.database.host,
         "catalog_port": s.database.port,
         "catalog_name": s.database.name,
@@ -76,9 +76,9 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
 
 
 def function_limits(settings: DeploySettings, memory_mib: int) -> dict[str, str]:
-    """What may be used in such a function: of its disk by DuckDB, half of its memory by the child that parses a file.
+    """Limits in such a function: of its disk for DuckDB, half of its memory for the child process that parses a file.
 
-    A file that asks for more ends its child and is refused; it does not end the function, as if that were an outage.
+    A file that needs more ends its child and is refused; it does not end the function, which would look like an outage.
     """
     disk_mib = function_disk_mib(settings.jobs.lambda_file_bytes) - FUNCTION_DISK_MIB // 2
     return {

@@ -1,4 +1,4 @@
-"""What values look like: regular expressions of AWS' forms, and findings about those that are not so."""
+"""Formats of values: regular expressions for AWS' formats, and findings for values that do not match."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ CLUSTER: Final = re.compile(r"arn:(?P<partition>[a-z-]+):kafka:(?P<region>[a-z0-
 BROKERS: Final = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}(?:,[A-Za-z0-9.-]+:\d{1,5})*")
 ADDRESS: Final = re.compile(r"[^@\s<>,]+@[^@\s<>,]+\.[^@\s<>,]+")
 SENDER: Final = re.compile(rf"{ADDRESS.pattern}|[^<>]+<{ADDRESS.pattern}>")
-"""With or without a name before it: `Muster <muster@example.com>`."""
+"""With or without a display name: `Muster <muster@example.com>`."""
 MACHINE_TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\d[a-z0-9-]*\.(?:\d*x?large|metal(?:-\d+xl)?)")
 PREFIX: Final = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*")
 
@@ -32,7 +32,7 @@ def found(setting: str, problem: str) -> Finding:
 
 
 def ids(setting: str, values: Sequence[str], prefix: str) -> Iterator[Finding]:
-    """Ids of AWS' own making, each once: `subnet-0123456789abcdef0`."""
+    """Ids assigned by AWS, each once: `subnet-0123456789abcdef0`."""
     for value in values:
         if not re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", value):
             yield found(setting, f"{value!r} is not the id of a {prefix}, such as {prefix}-0123456789abcdef0")
@@ -41,7 +41,7 @@ def ids(setting: str, values: Sequence[str], prefix: str) -> Iterator[Finding]:
 
 
 def arn_of(settings: DeploySettings, setting: str, arn: str, form: re.Pattern[str], what: str) -> Iterator[Finding]:
-    """It must be of this region; of this account unless it is a key, which may be shared."""
+    """Require an ARN of this region, and of this account unless it is a key, which may be shared."""
     if not arn:
         return
     match = form.fullmatch(arn)
@@ -54,6 +54,6 @@ def arn_of(settings: DeploySettings, setting: str, arn: str, form: re.Pattern[st
 
 
 def at_least(setting: str, value: int, least: int) -> Iterator[Finding]:
-    """No smaller than that."""
+    """Require a minimum."""
     if value < least:
         yield found(setting, f"{value} is less than {least}")

@@ -1,6 +1,6 @@
-"""The names of what the stack makes, and what AWS allows for each kind of name.
+"""The names of the stack's resources, and AWS' limits for each kind of name.
 
-Only names that something else goes by are given; the rest CloudFormation makes itself, and cuts to fit.
+Only resources that others refer to by name are named; CloudFormation names the rest, and cuts those to fit.
 """
 
 import re
@@ -14,9 +14,9 @@ from orchestration.workflow.resources import function_specs, machine_specs
 BUCKET: Final = re.compile(
     r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9](?<!-s3alias)(?<!--ol-s3)"
 )
-"""Without dots: they break TLS' host names."""
+"""No dots: they break TLS host names."""
 STACK: Final = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]*[a-z0-9]")
-"""Also the beginning of a capacity provider, which may not begin with these three words."""
+"""Also the prefix of a capacity provider, which may not begin with these three words."""
 JOB_EVENTS_GROUP: Final = "muster-job-events-sns"
 """Consumer group of the mapping between Kafka and the function `JobEvents`."""
 LIMITS: Final = {
@@ -35,7 +35,7 @@ LIMITS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """All names of one deployment; its own name is in front of each. With `muster` they are those of a local stack."""
+    """All names of one deployment, prefixed with its own. With `muster` they are those of a local stack."""
 
     deployment: str
 
@@ -45,7 +45,7 @@ class Names:
 
     @property
     def machine_prefix(self) -> str:
-        """What stands before the name of each state machine."""
+        """Prefix of the name of each state machine."""
         return f"{self.deployment}-"
 
     @property
@@ -82,7 +82,7 @@ class Names:
         return f"/{self.deployment}/{part}"
 
     def machine_logs(self, machine: str) -> str:
-        """Names that begin so share one policy, which else has a limit of its size."""
+        """The log group of a state machine. Names with this prefix share one resource policy, whose size is limited."""
         return f"/aws/vendedlogs/states/{self.of(machine)}"
 
     def all(self) -> Iterator[tuple[str, str]]:

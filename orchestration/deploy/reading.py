@@ -1,4 +1,4 @@
-"""From the tables of a TOML file to frozen dataclasses; everything that is wrong is found in one go, by its name."""
+"""Reads TOML tables into frozen dataclasses; reports all errors at once, each with the name of its setting."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false", tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong with one setting (`kafka.mechanism`), in words that say what to do."""
+    """One problem with one setting (`kafka.mechanism`), worded so that it says what to do."""
 
     setting: str
     problem: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def refuse(source: str, findings: Sequence[Finding]) -> None:
-    """Raise `UserError` BAD_DEPLOYMENT with all findings; nothing where there are none."""
+    """Raise `UserError` BAD_DEPLOYMENT with all findings; no effect without any."""
     if findings:
         raise UserError(
             "BAD_DEPLOYMENT",
@@ -36,7 +36,7 @@ def refuse(source: str, findings: Sequence[Finding]) -> None:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file as tables. Raises `UserError` BAD_DEPLOYMENT when it cannot be read."""
+    """The file as tables. Raises `UserError` BAD_DEPLOYMENT if it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -46,7 +46,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read(into: type[T], tables: Mapping[str, Any], findings: list[Finding], within: str = "") -> T | None:
-    """An instance of a dataclass from a table; none, and `findings` longer, where that is not possible.
+    """An instance of a dataclass from a table. None, with additions to `findings`, if that is not possible.
 
     A field `from_` is the key `from`. A field whose type is a dataclass is a table of its own.
     """
@@ -77,7 +77,7 @@ def _value(kind: Any, value: object, name: str, findings: list[Finding]) -> Any:
     plain = tuple if isinstance(kind, GenericAlias) else kind
     if plain is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    # True is an int of Python's, and none of TOML's.
+    # In Python True is an int, in TOML it is not.
     if plain is not tuple and isinstance(value, plain) and isinstance(value, bool) == (plain is bool):
         return value
     findings.append(Finding(setting=name, problem=f"is {_WORDS[plain]}, not {value!r}"))

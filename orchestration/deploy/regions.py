@@ -1,4 +1,4 @@
-"""Which region has which service: botocore's list of AWS' endpoints. No network is needed; it is as old as botocore."""
+"""Availability of services by region, from botocore's list of AWS endpoints. Offline, and as old as botocore."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -39,7 +39,7 @@ def needed(settings: DeploySettings) -> dict[str, str]:
 
 
 def missing(settings: DeploySettings) -> Iterator[str]:
-    """Names of the services that the region does not have, as far as botocore knows."""
+    """Names of the services that the region lacks, as far as botocore knows."""
     for service, name in needed(settings).items():
         if settings.region not in _regions(service, settings.partition):
             yield name

@@ -1,4 +1,4 @@
-"""What an operator says of a deployment: one TOML file, read into frozen dataclasses. docs/deploy.md explains it.
+"""An operator's settings for a deployment: one TOML file, read into frozen dataclasses. docs/deploy.md explains it.
 
 Sizes carry their unit in the name: `_mib` and `_gib` are binary, `_bytes` bytes.
 """
@@ -11,23 +11,23 @@ from orchestration.platform.sizes import Machines, Relay, Service, Tasks
 
 GIB: Final = 1024**3
 _PRODUCT: Final = Settings()
-"""Where a deployment says nothing, it has what every other installation has."""
+"""Defaults of a deployment are those of every other installation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Where everything runs: private subnets in at least two zones. Endpoints are made for the services named here."""
+    """Private subnets in at least two zones, where everything runs. The stack creates the named `endpoints`."""
 
     vpc: str
     subnets: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
     route_tables: tuple[str, ...] = ()
-    """Of the subnets; with them the stack makes the gateway endpoint of S3, which costs nothing."""
+    """Route tables of the subnets; with them the stack creates the gateway endpoint of S3, which is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buckets:
-    """Three buckets, one for each purpose. Those in `existing` are used as they are; the others are made."""
+    """Three buckets, one for each purpose. The stack uses those in `existing` unchanged, and creates the others."""
 
     inbox: str
     staging: str
@@ -35,12 +35,12 @@ class Buckets:
     inbox_prefix: str = ""
     existing: tuple[str, ...] = ()
     key: str = ""
-    """ARN of a KMS key for buckets, logs, queues and topics; without one the stack makes it."""
+    """ARN of a KMS key for buckets, logs, queues and topics; without one the stack creates it."""
     access_logs: str = ""
-    """Existing bucket that takes the access logs of S3; none: no access logs."""
+    """Existing bucket for the access logs of S3; empty: no access logs."""
     staging_days: int = 14
     old_version_days: int = 30
-    """How long an object of the inbox that was overwritten or deleted is kept."""
+    """How long an object of the inbox is kept after it was overwritten or deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +51,16 @@ class Kafka:
     mechanism: str = ""
     secret: str = ""
     secret_key: str = ""
-    """ARN of the KMS key of the secret, where that is not the account's own key for secrets (MSK asks for another)."""
+    """ARN of the KMS key of the secret, if it is not the account's own key for secrets (MSK requires another)."""
     cluster: str = ""
-    """ARN of the cluster when it is Amazon MSK."""
+    """ARN of the cluster if it is Amazon MSK."""
     security_group: str = ""
     partitions: int = 8
     replication_factor: int = 3
 
     @property
     def url(self) -> str:
-        """As the setting `kafka_bootstrap` has it."""
+        """The value of the setting `kafka_bootstrap`."""
         if not self.mechanism:
             return f"ssl://{self.bootstrap}"
         return f"sasl_ssl://{self.bootstrap}?mechanism={self.mechanism}"
@@ -73,7 +73,7 @@ class Kafka:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseServer:
-    """The PostgreSQL of the catalog."""
+    """The PostgreSQL server of the catalog."""
 
     host: str
     secret: str
@@ -97,7 +97,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """What receivers of webhooks check."""
+    """Webhooks: the secret behind the signatures that receivers check, and the operators' URLs."""
 
     webhook_secret: str = ""
     webhook_secret_key: str = ""
@@ -106,17 +106,17 @@ class Notify:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarms:
-    """Whom CloudWatch tells, and from where on."""
+    """Who gets CloudWatch's alarms, and their thresholds."""
 
     addresses: tuple[str, ...] = ()
     lag: int = 5000
-    """Messages of one partition that no worker has acknowledged, for 15 minutes."""
+    """Unacknowledged messages of one partition, for 15 minutes."""
     oldest_job_s: int = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
-    """Of functions, tasks, services and state machines."""
+    """Logs of functions, tasks, services and state machines."""
 
     retention_days: int = 30
     tracing: bool = True
@@ -125,12 +125,12 @@ class Logs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """Buckets beside the three: those that jobs may read files from, and those that exports may write to."""
+    """Buckets besides the three: those that jobs may read files from, and those that exports may write to."""
 
     imports: tuple[str, ...] = ()
     exports: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    """Of KMS, that those buckets are encrypted with; their policies let this account's roles use them."""
+    """KMS keys that encrypt those buckets; their policies let this account's roles use them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ class DeploySettings:
     kafka: Kafka
     database: DatabaseServer
     setup_image: str = ""
-    """Of the setup task, where that is ahead of all else: migrations come before the release that needs them."""
+    """Image of the setup task, if it is ahead of the rest: migrations come before the release that needs them."""
     architecture: str = "x86_64"
     regions_unchecked: bool = False
     workers: Service = field(default_factory=Service)
@@ -176,7 +176,7 @@ class DeploySettings:
 
     @property
     def partition(self) -> str:
-        """The partition of AWS that the region belongs to; ARNs begin with it."""
+        """The AWS partition that the region belongs to; ARNs begin with it."""
         for beginning, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc")):
             if self.region.startswith(beginning):
                 return partition
@@ -189,11 +189,11 @@ class DeploySettings:
 
     @property
     def mail_host(self) -> str:
-        """The SMTP server; empty where no mail is sent."""
+        """The SMTP server. Empty if no mail is sent."""
         return (self.mail.host or f"email-smtp.{self.region}.{self.domain}") if self.mail.from_ else ""
 
     def arn(self, service: str, resource: str) -> str:
-        """ARN of something of this account and region."""
+        """ARN of a resource in this account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def bucket_arn(self, bucket: str, key: str = "") -> str:

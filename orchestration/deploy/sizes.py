@@ -1,4 +1,4 @@
-"""What is wrong with sizes, limits, addresses and thresholds of a deployment."""
+"""Errors in sizes, limits, addresses and thresholds of a deployment."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -16,7 +16,7 @@ RETENTION_DAYS: Final = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )
 # fmt: on
-"""What CloudWatch Logs takes."""
+"""Values that CloudWatch Logs accepts."""
 FARGATE: Final = {
     256: (512, 1024, 2048),
     512: tuple(range(1024, 4096 + 1, 1024)),
@@ -31,7 +31,7 @@ FARGATE_DISK_GIB: Final = range(20, 200 + 1)
 
 
 def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
-    """Of services, tasks and machines."""
+    """Sizes of services, tasks and machines."""
     partitions = settings.kafka.partitions
     for name, service in (("workers", settings.workers), ("segment_workers", settings.segment_workers)):
         yield from at_least(f"{name}.count", service.count, 1 if name == "workers" else 0)

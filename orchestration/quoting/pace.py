@@ -1,4 +1,4 @@
-"""Seconds that a stage takes. Pure arithmetic; every assumption is in a docstring here, and in docs/capacity.md."""
+"""Seconds of a stage. Pure arithmetic; every assumption is in a docstring here, and in docs/capacity.md."""
 
 from math import ceil
 from typing import Final
@@ -9,24 +9,24 @@ US: Final = 1e-6
 
 
 def seconds(rate: StageRate, rows: float, vcpu: float) -> float:
-    """Of some rows on some vCPU: as measured, or longer where there are fewer of them than the measurement kept busy.
+    """Seconds for `rows` on `vcpu`: as measured, or longer with fewer vCPU than the measurement kept busy.
 
-    More vCPU make nothing faster than it was measured: that would be a guess. A vCPU counts as a measured core.
+    More vCPU never make a stage faster than measured: that would be a guess. A vCPU counts as a measured core.
     """
     return rows * US * max(rate.wall_us, rate.cpu_us / vcpu)
 
 
 def workers_seconds(rate: StageRate, rows: float, *, partitions: int, workers: int, vcpu: float) -> float:
-    """Of rows in equal partitions, by workers that share them: the one with the most partitions is the last.
+    """Seconds for rows in equal partitions shared by workers: the worker with the most partitions finishes last.
 
-    Workers do not slow each other down, since each has its own vCPU; what they share is Kafka and S3.
+    Workers do not slow each other down, since each has its own vCPU; they share only Kafka and S3.
     """
     largest = ceil(partitions / workers) / partitions
     return seconds(rate, rows * largest, vcpu)
 
 
 def held_up(workers_s: float, rows: float, backlog_rows: float) -> float:
-    """Seconds until an importer has sent its last row, when only the workers limit it.
+    """Seconds until an importer has sent its last row, if only the workers limit it.
 
     It may be `backlog_rows` ahead of them, then it waits for them.
     """

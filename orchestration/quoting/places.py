@@ -1,4 +1,4 @@
-"""Where the stages of a job run, as the workflow will choose it, and how long it gives them."""
+"""Where the stages of a job run, as the workflow will choose, and the time limits it gives them."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class StagePlaces:
 
 
 def places_of(work: Work, settings: Settings) -> StagePlaces:
-    """By the file, and by the members that building merges and publishing reads (`kinds.records`)."""
+    """Places by size: of the file, and of the members that building merges and publishing reads (`kinds.records`)."""
     by_file = place_of(settings, work.bytes)
     return StagePlaces(
         verify=by_file,
@@ -30,7 +30,7 @@ def places_of(work: Work, settings: Settings) -> StagePlaces:
 
 
 def allowed_s(work: Work, places: StagePlaces) -> dict[str, int]:
-    """Seconds that the state of each stage may take."""
+    """Timeout of each stage's state, in seconds."""
     by_file = timeouts(work.bytes, 0, places.verify)
     return {
         "verify": by_file["verify_s"],
@@ -41,5 +41,5 @@ def allowed_s(work: Work, places: StagePlaces) -> dict[str, int]:
 
 
 def _reread(work: Work) -> int:
-    """Members that publishing reads beside the file: those that were built, or that a replace is compared with."""
+    """Members that publishing reads besides the file: those that were built, or that a replace is compared with."""
     return work.published if work.builds else work.base_members // COMPARED

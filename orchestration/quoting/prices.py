@@ -1,6 +1,6 @@
-"""List prices: `prices.toml`, one price a line, and a file of the operator's that has others.
+"""List prices: `prices.toml`, one price per line, and an optional file of the operator's with overrides.
 
-A price is wrong sooner or later: each says its region, its date and where it is from.
+Prices go stale, so each has its region, its date and its source.
 """
 
 import re
@@ -30,7 +30,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """Every price that a quote or the table of idle costs takes. GB are 10^9 bytes, a month is 730 hours."""
+    """Every price that a quote or the table of idle costs uses. GB are 10^9 bytes, a month is 730 hours."""
 
     function_gb_second: Price
     function_request: Price
@@ -63,7 +63,7 @@ NAMES: Final = tuple(field.name for field in fields(Prices))
 
 
 def load_prices(override: Path | None = None, *, shipped: Path = PRICES_FILE) -> Prices:
-    """The shipped prices, and instead of some of them those of `override`.
+    """The shipped prices, with overrides from `override`.
 
     Raises `UserError` BAD_SETTINGS naming the file and the line that cannot be used.
     """
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Price]:
 
 
 def _line(text: str, name: str) -> int:
-    """The line that a name stands on; 0 where it is written in a way of its own."""
+    """The line number of a name; 0 if it is written in an unusual way."""
     key = re.compile(rf"\s*\[?\s*[\"']?{re.escape(name)}[\"']?\s*[\]=.]")
     return next((number for number, line in enumerate(text.splitlines(), 1) if key.match(line)), 0)
 

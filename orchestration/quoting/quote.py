@@ -19,9 +19,9 @@ RETENTION_DAYS: Final = RETENTION_MS / 1000 / DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """One import at AWS. `billed`: whether this deployment is there; else money is what it would cost.
+    """One import at AWS. `billed`: whether this deployment runs there; if not, the money is what it would cost there.
 
-    `kafka_gb`: disk of the brokers, all replicas, for as long as the topic keeps its messages. `lake_gb`: of new parts.
+    `kafka_gb`: disk of the brokers, all replicas, while the topic keeps its messages. `lake_gb`: size of the new parts.
     """
 
     billed: bool
@@ -35,17 +35,17 @@ class Quote:
 
     @property
     def seconds(self) -> float:
-        """Of all stages; the time in the queue is not known."""
+        """Seconds of all stages; the time in the queue is unknown."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
     def usd(self) -> Usd:
-        """Of all stages."""
+        """Cost of all stages."""
         return sum((stage.usd for stage in self.stages), Usd())
 
     @property
     def paid_anyway(self) -> Usd:
-        """The part of `usd` that is running time of workers, which are paid whether a job comes or not."""
+        """The part of `usd` for the running time of workers, which cost the same without the job."""
         return Usd(compute=sum(stage.usd.compute for stage in self.stages if stage.paid_anyway))
 
     def as_record(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Quote:
 
 
 def quote(work: Work, deployment: Deployment, rates: Rates, prices: Prices) -> Quote:
-    """What an import takes. A guess from measured rates and list prices: docs/capacity.md says how good it is."""
+    """Estimate an import from measured rates and list prices; docs/capacity.md says how accurate that is."""
     quoting = Quoting(
         work=work, deployment=deployment, rates=rates, prices=prices, places=places_of(work, deployment.settings)
     )

@@ -1,4 +1,4 @@
-"""Measured rates: what a row costs in each stage. `rates.toml` is written by `python -m benchmarks.capacity_page`."""
+"""Measured rates: the cost of a row in each stage. `python -m benchmarks.capacity_page` writes `rates.toml`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ RATES_FILE: Final = Path(__file__).parent / "rates.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRate:
-    """What a row takes, in microseconds: `wall_us` of time and `cpu_us` of processors, measured on the same run.
+    """Cost of a row in microseconds: `wall_us` of time and `cpu_us` of processors, measured in the same run.
 
-    `cpu_us` is above `wall_us` where more than one core was busy. `source`: which measurement.
+    `cpu_us` exceeds `wall_us` if more than one core was busy. `source`: the measurement.
     """
 
     wall_us: float
@@ -26,7 +26,7 @@ class StageRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteRate:
-    """What a row takes, in bytes. `source`: which measurement."""
+    """Size of a row in bytes. `source`: the measurement."""
 
     bytes: float
     source: str
@@ -34,7 +34,7 @@ class ByteRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumed:
-    """A figure that was not measured here, in the unit that its name ends with. `source`: where it is from."""
+    """A figure that was not measured here; its name ends with the unit. `source`: its origin."""
 
     value: float
     source: str
@@ -42,15 +42,15 @@ class Assumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """All of them. A row is one of the benchmark's file: a UUID, a number, two letters.
+    """All rates. A row is one of the benchmark's file: a UUID, a number, two letters.
 
-    - verify, import_, materialise, build, publish: of an audience; building counts the rows of both sides
-    - archive: a row of events or profiles, taken by the workers of segments
+    - verify, import_, materialise, build, publish: for an audience; building counts the rows of both sides
+    - archive: a row of events or profiles, processed by segment workers
     - whole: a row of an audience from the start of the workflow to its end, all on two cores; only for comparison
     - file, kafka, lake: bytes of a row in the CSV file, in the broker's files (one replica), in the parts
     - function_start_s, task_start_s, machine_start_s: until the program runs in its place
     - step_s: one of the small functions between the stages
-    - s3_bytes_s: of one connection to S3; the file is read over one
+    - s3_bytes_s: bytes per second over one connection to S3; the file is read over one
     """
 
     verify: StageRate
@@ -71,7 +71,7 @@ class Rates:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Of the file's tables `stages`, `bytes` and `assumed`. Raises `KeyError`, `TypeError` where one is missing."""
+        """Rates from the tables `stages`, `bytes` and `assumed`. Raises `KeyError`, `TypeError` if one is missing."""
         found: dict[str, Any] = {name: StageRate(**entry) for name, entry in record["stages"].items()}
         found["import_"] = found.pop("import")
         found |= {name: ByteRate(**entry) for name, entry in record["bytes"].items()}
@@ -81,12 +81,12 @@ class Rates:
 
 @cache
 def shipped_rates() -> Rates:
-    """Those that come with the product. Raises `FatalError` BAD_RATES."""
+    """The rates that ship with the product. Raises `FatalError` BAD_RATES."""
     return read_rates(RATES_FILE)
 
 
 def read_rates(path: Path) -> Rates:
-    """Rates of a file. Raises `FatalError` BAD_RATES, since no user writes one."""
+    """Rates from a file. Raises `FatalError` BAD_RATES, since users do not write one."""
     try:
         return Rates.from_record(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as exc:

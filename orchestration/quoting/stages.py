@@ -1,8 +1,8 @@
 """The stages of one import, each with its place, seconds and money.
 
 An audience: verify, import, materialise, build (append and remove), publish. Events and profiles: verify, import,
-archive, publish. Workers begin when the importer begins, so materialise and archive are only what is left to do when it
-has ended; their money is that of all the time that the workers are busy.
+archive, publish. Workers start together with the importer, so materialise and archive are only the work left when the
+importer has ended; their cost covers the whole time that the workers are busy.
 """
 
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build
 Where = Place | Literal["functions", "workers"]
 MIB: Final = 1024 * 1024
 RUN_BYTES: Final = 16 * MIB
-"""Of a staged run that is full: by default `run_bytes` of `streams.config`."""
+"""Size of a full staged run: the default `run_bytes` of `streams.config`."""
 FIXED_STEPS: Final = 4
-"""Small functions: registering, waiting for a turn, waiting for the workers, telling the end; a task has one more."""
+"""Small functions: registration, wait for admission, wait for the workers, notification; one more per task."""
 FIXED_STATES: Final = 8
 """States around the stages: those of the small functions, the choice after each, and the end."""
 STAGE_STATES: Final = 3
-"""Where it runs, the stage, and where to go on; after a task also what it left."""
+"""The choice of a place, the stage, and the choice of the next; after a task also the one that reads its outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageQuote:
-    """One stage. `start_s` of the `seconds` are until its program runs; `disk_gb` is what it needs of a local disk.
+    """One stage. `start_s` of the `seconds` pass until its program runs; `disk_gb` is the local disk that it needs.
 
-    `paid_anyway`: of workers, which cost the same when no job comes.
+    `paid_anyway`: running time of workers, which cost the same without a job.
     """
 
     stage: Stage
@@ -62,7 +62,7 @@ class StageQuote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quoting:
-    """Everything that the stages of one import are reckoned from."""
+    """Input of the calculation for the stages of one import."""
 
     work: Work
     deployment: Deployment
@@ -71,13 +71,13 @@ class Quoting:
     places: StagePlaces
 
     def stages(self) -> tuple[StageQuote, ...]:
-        """In the order in which they end."""
+        """The stages, in the order in which they end."""
         build = (self._build(),) if self.work.builds else ()
         return (self._workflow(), self._verify(), self._import(), self._workers(), *build, self._publish())
 
     @property
     def rows(self) -> float:
-        """In rows of the measured length."""
+        """Rows, converted to the measured row length."""
         return self.work.measured_rows(self.rates)
 
     @property
@@ -87,13 +87,13 @@ class Quoting:
 
     @property
     def busy_s(self) -> float:
-        """Seconds that the workers take for all of it."""
+        """Seconds that the workers need for everything."""
         d = self.deployment
         rate = self.rates.materialise if self.work.kind == "audience" else self.rates.archive
         return workers_seconds(rate, self.rows, partitions=d.partitions, workers=d.workers, vcpu=d.worker.vcpu)
 
     def _workflow(self) -> StageQuote:
-        """The small functions between the stages, and what Step Functions takes for the whole."""
+        """The small functions between the stages, and the charge of Step Functions for the whole."""
         outcomes = sum(place != "function" for place in self._chosen)
         steps = FIXED_STEPS + outcomes
         a_step = self.rates.step_s.value
@@ -104,7 +104,7 @@ class Quoting:
 
     @property
     def transitions(self) -> int:
-        """States of Step Functions that an import enters when nothing is tried again."""
+        """States that an import enters in Step Functions without any retry."""
         outcomes = sum(place != "function" for place in self._chosen)
         return FIXED_STATES + STAGE_STATES * len(self._chosen) + outcomes
 
@@ -123,7 +123,7 @@ class Quoting:
         return self._read("import", self.places.import_, self.rates.import_, least_s=waiting, sent=sent)
 
     def _read(self, stage: Stage, place: Place, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
-        """A stage that reads the file once: bounded by its processors, by S3's one connection, or by who takes it."""
+        """A stage that reads the file once: limited by its processors, by the one S3 connection, or by its consumer."""
         vcpu = self.deployment.resources(place).vcpu
         from_s3 = self.work.bytes / self.rates.s3_bytes_s.value
         busy = max(seconds(rate, self.rows, vcpu), from_s3, least_s)
@@ -133,11 +133,11 @@ class Quoting:
         return self._placed(stage, place, busy, usd, disk)
 
     def _workers(self) -> StageQuote:
-        """What the workers have left to do once the importer has ended, and all that they cost."""
+        """The work left for the workers once the importer has ended, and their total cost."""
         d, p = self.deployment, self.prices
         sending = self._import()
         left = max(0.0, self.busy_s - (sending.seconds - sending.start_s))
-        runs = max(self.sent_bytes / RUN_BYTES, self.busy_s * d.partitions)  # a run a second, be it ever so small
+        runs = max(self.sent_bytes / RUN_BYTES, self.busy_s * d.partitions)  # one run a second, however small
         parts = self.rows * self.rates.lake.bytes / HELD_BYTES + d.partitions
         requests = Usd(requests=(runs + parts) * p.s3_put.usd + runs * p.s3_get.usd)
         usd = workers_bill(p, self.busy_s, d.workers, d.worker) + traffic_bill(p, self.sent_bytes, d.zones) + requests
@@ -161,7 +161,7 @@ class Quoting:
         return self._placed("build", place, busy, usd, disk)
 
     def _publish(self) -> StageQuote:
-        """Every part is read and digested again; of events and profiles the archive is asked what it has of them."""
+        """Every part is read and digested again; for events and profiles the archive is queried for what it holds."""
         place = self.places.publish
         members = self.work.published * self.work.width(self.rates)
         busy = seconds(self.rates.publish, members, self.deployment.resources(place).vcpu)

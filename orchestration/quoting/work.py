@@ -1,4 +1,4 @@
-"""What is to be done: one file, as far as verification or a guess knows it."""
+"""The work: one file, as far as verification or a guess knows it."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from schemas.columns import ImportKind, ImportMode
 class Work:
     """One import.
 
-    `bytes`: of the file, as it is stored. `base_members`: of the version that an append or a remove is merged with.
-    `members`: of the version that is published; none = at most as many as base and rows allow. `copied`: whether the
-    file is copied to the local disk to be read (Parquet).
+    `bytes`: size of the stored file. `base_members`: of the version that an append or a remove is merged with.
+    `members`: of the published version; None means at most as many as base and rows allow. `copied`: whether the file
+    is copied to the local disk to be read (Parquet).
     """
 
     rows: int
@@ -30,15 +30,15 @@ class Work:
 
     @property
     def published(self) -> int:
-        """Members of the new version, at most."""
+        """Upper bound of the members of the new version."""
         if self.members is not None:
             return self.members
         return self.rows + (self.base_members if self.builds else 0)
 
     def measured_rows(self, rates: Rates) -> float:
-        """Rows of the measured length that cost as much: wide rows count for several, by their bytes in the file."""
+        """Rows of the measured length with the same cost: wide rows count for several, by their bytes in the file."""
         return max(float(self.rows), self.bytes / rates.file.bytes)
 
     def width(self, rates: Rates) -> float:
-        """How many measured rows a row of this file counts for; 1 at least."""
+        """How many measured rows one row of this file counts for; at least 1."""
         return self.measured_rows(rates) / self.rows if self.rows else 1.0

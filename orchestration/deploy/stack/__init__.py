@@ -1,1 +1,1 @@
-"""The stack, by what belongs together. Logical ids are the words of docs/deploy.md; each has one resource."""
+"""The stack, one module per concern. Logical ids are the words of docs/deploy.md; each has one resource."""

@@ -1,4 +1,4 @@
-"""Alarms, and the operators' topic that they go to."""
+"""Alarms, and the operators' topic that they notify."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ FROM_RELAY: Final = (
     metrics.UNAVAILABLE,
     metrics.SEGMENT_MISMATCHES,
 )
-"""Metrics that the relay sums up in its log once a minute, and alarms are made of."""
+"""Metrics in the summary that the control plane logs once a minute; alarms are built on them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Of one metric: reached or passed in each of so many periods."""
+    """An alarm on one metric: the threshold is reached or passed in each of `periods` periods."""
 
     logical: str
     says: str
@@ -46,7 +46,7 @@ class Alarm:
 
 
 def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues: Mapping[str, Any]) -> Any:
-    """Every alarm; the topic that they go to."""
+    """Create every alarm; returns the topic that they notify."""
     topic = _operators(site)
     for metric in FROM_RELAY:
         selector = f"$.{SUMMARY_FIELD}.{metric.name}"
@@ -184,7 +184,7 @@ def _make(site: Site, alarm: Alarm, topic: Any) -> None:
         threshold=alarm.threshold,
         comparison_operator=alarm.comparison,
         treat_missing_data=alarm.missing,
-        # Before the first setup and in upgrades nothing runs, and nothing is wrong.
+        # Before the first setup and during upgrades nothing runs, which is no reason for an alarm.
         actions_enabled=cdk.Fn.condition_if(site.running, True, False),  # noqa: FBT003  # CloudFormation's own function
         alarm_actions=[topic.ref],
         ok_actions=[topic.ref],

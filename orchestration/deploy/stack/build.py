@@ -1,4 +1,4 @@
-"""The whole stack, part by part, in the order in which they name each other."""
+"""The whole stack, part by part, in the order of their references."""
 
 from typing import Any, Final
 
@@ -19,11 +19,11 @@ from orchestration.deploy.stack.tasks import make_cluster
 from orchestration.workflow.resources import INBOX_MACHINE
 
 RUN: Final = "Run"
-"""Parameter of the stack: whether anything is at work. `no` at first, and while a new release sets up."""
+"""Parameter of the stack: whether services and events are active. `no` at first, and during a release's setup."""
 
 
 def build_stack(app: Any, settings: DeploySettings) -> Any:
-    """The stack of a deployment, in an app of the CDK. It needs no assets and therefore no bootstrapped account."""
+    """The stack of a deployment, in a CDK app. It needs no assets, and therefore no bootstrapped account."""
     stack = cdk.Stack(
         app,
         settings.name,

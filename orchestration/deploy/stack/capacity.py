@@ -16,7 +16,7 @@ AMI: Final = {
     "x86_64": "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id",
     "arm64": "/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id",
 }
-"""AWS' parameters of the newest image for ECS; it is looked up when an instance starts."""
+"""AWS' parameters for the latest ECS image, resolved when an instance starts."""
 USER_DATA: Final = """#!/bin/bash
 cat >>/etc/ecs/ecs.config <<'END'
 ECS_CLUSTER={cluster}
@@ -27,11 +27,11 @@ END
 """
 WARM_UP_S: Final = 180
 DISK_MIB_S: Final = 500
-"""What a merge that does not fit in memory writes and reads again; gp3 has 125 unless it is asked for more."""
+"""For a merge that spills to disk; gp3 has 125 by default."""
 
 
 def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
-    """Launch template, group, capacity provider, and its place in the cluster."""
+    """Launch template, group, capacity provider, and its association with the cluster."""
     settings, names = site.settings, site.names
     machines = settings.machines
     instance_role = _instance_role(site, cluster)
@@ -44,7 +44,7 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
             image_id=f"resolve:ssm:{AMI[settings.architecture]}",
             iam_instance_profile=data.IamInstanceProfileProperty(arn=profile.attr_arn),
             security_group_ids=[security_group],
-            # Two hops would let a container ask for the credentials of its machine.
+            # Two hops would let a container request the credentials of its machine.
             metadata_options=data.MetadataOptionsProperty(
                 http_tokens="required", http_put_response_hop_limit=1, http_endpoint="enabled"
             ),
@@ -75,7 +75,7 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
         min_size="0",
         max_size=str(machines.max),
         vpc_zone_identifier=list(settings.network.subnets),
-        # An instance with a task is not ended; ECS takes the protection away when there is none.
+        # An instance with a task is not ended; ECS lifts the protection when it has none.
         new_instances_protected_from_scale_in=True,
         mixed_instances_policy=mixed.MixedInstancesPolicyProperty(
             instances_distribution=mixed.InstancesDistributionProperty(
@@ -90,7 +90,7 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
         ),
         tags=[mixed.TagPropertyProperty(key="AmazonECSManaged", value="true", propagate_at_launch=True)],
     )
-    # A test holds that the volumes are encrypted.
+    # A test checks that the volumes are encrypted.
     acknowledge(group, "EC26", "the rule knows no group of several types of instance, and fails on it")
     acknowledge(
         group, "AS3", "instances come and go with single tasks, which the job shows; a mail for each would tell nothing"

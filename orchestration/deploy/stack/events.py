@@ -1,4 +1,4 @@
-"""Job events from Kafka to whoever subscribes: mapping -> function -> topic; what fails for good goes to a queue."""
+"""Job events from Kafka to subscribers: mapping -> function -> topic; permanent failures go to a queue."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,14 +28,14 @@ WINDOW_S: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvents:
-    """Where job events arrive, and where those that could not."""
+    """The topic that receives job events, and the queue for those that failed."""
 
     topic: Any
     queue: Any
 
 
 def make_job_events(site: Site, security_group: str) -> JobEvents:
-    """Topic, queue, function, mapping."""
+    """Create topic, queue, function and mapping."""
     kafka = site.settings.kafka
     topic = make_topic(site, "JobEventsTopic", f"{site.names.deployment} job events")
     queue = make_queue(site, "JobEventsDeadLetters")
@@ -113,7 +113,7 @@ def make_job_events(site: Site, security_group: str) -> JobEvents:
 
 
 def _poll(site: Site, function: str) -> list[Grant]:
-    """The mapping polls with the function's role: it looks at the VPC, and at the cluster where that is MSK."""
+    """The mapping polls with the function's role: it reads the VPC, and the cluster if that is MSK."""
     describe = Grant(
         actions=("ec2:DescribeVpcs", "ec2:DescribeSecurityGroups"), resources=("*",), reason=grants.NOBODY_ELSE
     )

@@ -1,4 +1,4 @@
-"""The Lambda functions of `functions.toml`, all of one image, each group with a role of what it needs."""
+"""The Lambda functions of `functions.toml`, all from one image, each group with a role for its needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from schemas.errors import FatalError
 from schemas.layout import UPLOADS_PREFIX
 
 LARGE_MB: Final = 2048
-"""Functions of this memory work on files, and get the disk for it."""
+"""Functions with this much memory work on files, and get the disk for it."""
 CATALOG: Final = "CATALOG_URL"
 KAFKA: Final = "KAFKA_CREDENTIALS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Functions that need the same: what a role and its secrets are made for."""
+    """Functions with the same needs; they share a role and its secrets."""
 
     name: str
     functions: tuple[str, ...]
@@ -58,7 +58,7 @@ GROUPS: Final = (
 
 
 def group_of(function: str) -> Group:
-    """The group of a function. Raises `FatalError` BAD_WORKFLOW for one that is in none: it would have no role."""
+    """The group of a function. Raises `FatalError` BAD_WORKFLOW for one without a group: it would have no role."""
     for group in GROUPS:
         if function in group.functions:
             return group
@@ -66,7 +66,7 @@ def group_of(function: str) -> Group:
 
 
 def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
-    """What the code of a group may do, but for logs, secrets and the VPC."""
+    """Permissions of a group's code, without logs, secrets and the VPC."""
     s = site.settings
     buckets = s.buckets
     inbox = grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix)
@@ -90,12 +90,12 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
             return ()
     if name == "Await":
         return own
-    # Builders and publishers work in the deployment's own buckets alone.
+    # Builders and publishers use only the deployment's own buckets.
     return (*own, *grants.use_key(site, *(() if name == "Versions" else s.shared.keys)))
 
 
 def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
-    """Every function by its name."""
+    """Create every function; returns them by name."""
     specs = function_specs()
     made: dict[str, Any] = {}
     for group in GROUPS:
@@ -124,14 +124,14 @@ def _logs(site: Site, spec: FunctionSpec) -> Any:
 
 
 def function_role(site: Site, logical: str, policy: Sequence[Grant], description: str) -> Any:
-    """A role that Lambda may take."""
+    """A role that Lambda may assume."""
     return role(site, logical, Service(principal="lambda.amazonaws.com", says_for_whom=False), policy, description)
 
 
 def make_function(
     site: Site, spec: FunctionSpec, function_role: Any, security_group: str, values: Mapping[str, str], logs: Any
 ) -> Any:
-    """One function of the image; its log group is there before it, or Lambda would make one without an end."""
+    """One function from the image. Its log group is created first, or Lambda would create one without an expiry."""
     function = lambda_.CfnFunction(
         site.stack,
         f"{spec.name}Function",
@@ -139,7 +139,7 @@ def make_function(
         description=f"{spec.handler} of Muster",
         package_type="Image",
         code=lambda_.CfnFunction.CodeProperty(image_uri=site.settings.image),
-        # The entry point is the image's own; these are its words.
+        # The entry point is the image's own; these are its arguments.
         image_config=lambda_.CfnFunction.ImageConfigProperty(command=["lambda", spec.handler]),
         architectures=[site.settings.architecture],
         role=function_role.attr_arn,

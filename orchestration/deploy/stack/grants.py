@@ -1,4 +1,4 @@
-"""What roles may do, by purpose. Each wildcard has its reason here."""
+"""Permissions of roles, by purpose. Each wildcard has its reason here."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ NOBODY_ELSE = "AWS knows no resource for these actions"
 
 
 def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
-    """Objects, pinned by their versions, and whether they are there."""
+    """Read objects, pinned by version, and check whether they exist."""
     names = list(buckets)
     if not names:
         return ()
@@ -27,7 +27,7 @@ def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[
 
 
 def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
-    """As `read_objects`; also put and delete, in parts too."""
+    """As `read_objects`; also put, including multipart uploads, and delete."""
     names = list(buckets)
     if not names:
         return ()
@@ -45,7 +45,7 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
 
 
 def export(site: Site) -> tuple[Grant, ...]:
-    """Write a version, with what is looked up for it, to where exports go."""
+    """Write a version, with the audiences it looks up, to the destinations of exports."""
     buckets, shared = site.settings.buckets, site.settings.shared
     return (
         *read_objects(site, (buckets.staging, buckets.lake)),
@@ -59,12 +59,12 @@ def export(site: Site) -> tuple[Grant, ...]:
 
 
 def use_key(site: Site, *others: str) -> tuple[Grant, ...]:
-    """What S3, SNS and SQS ask of whoever uses what they have encrypted. `others`: keys of buckets that are shared."""
+    """What S3, SNS and SQS require from users of encrypted data. `others`: keys of shared buckets."""
     return (Grant(actions=("kms:Decrypt", "kms:GenerateDataKey"), resources=(site.key, *others)),)
 
 
 def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
-    """The named secrets that there are, and the keys of those that have one of their own."""
+    """Those of the named secrets that exist, and the keys of secrets that have their own."""
     known = secrets_of(site.settings)
     arns = tuple(known[name] for name in names if name in known)
     if not arns:
@@ -84,7 +84,7 @@ def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
 
 
 def write_log(site: Site, group: str) -> tuple[Grant, ...]:
-    """Streams of one log group."""
+    """Write to the streams of one log group."""
     return (
         Grant(
             actions=("logs:CreateLogStream", "logs:PutLogEvents"),
@@ -95,7 +95,7 @@ def write_log(site: Site, group: str) -> tuple[Grant, ...]:
 
 
 def answer_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
-    """Say to a waiting execution how its task has ended."""
+    """Report the end of a task to a waiting execution."""
     return (
         Grant(
             actions=("states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"),
@@ -105,7 +105,7 @@ def answer_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
 
 
 def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
-    """Start executions, see whether they run, stop them."""
+    """Start executions, check whether they run, stop them."""
     names = list(machines)
     return (
         Grant(actions=("states:StartExecution",), resources=tuple(machine_arn(site, name) for name in names)),
@@ -124,7 +124,7 @@ def machine_arn(site: Site, machine: str) -> str:
 
 
 def function_in_vpc(site: Site, functions: Iterable[str]) -> tuple[Grant, ...]:
-    """What Lambda itself needs to put functions into subnets; not their code, which is denied it."""
+    """What Lambda itself needs to place functions in subnets; denied to the code of the functions."""
     actions = (
         "ec2:CreateNetworkInterface",
         "ec2:DescribeNetworkInterfaces",
@@ -147,7 +147,7 @@ def function_in_vpc(site: Site, functions: Iterable[str]) -> tuple[Grant, ...]:
 
 
 def trace(site: Site) -> tuple[Grant, ...]:
-    """Segments of X-Ray, where traces are wanted."""
+    """X-Ray segments, if tracing is on."""
     if not site.settings.logs.tracing:
         return ()
     actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets")

@@ -1,4 +1,4 @@
-"""Log groups, encrypted and with an end, and metrics that are read from their lines."""
+"""Log groups, encrypted and with a retention, and metrics extracted from their lines."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from orchestration.deploy.stack.site import Site
 
 
 def log_group(site: Site, logical: str, name: str) -> Any:
-    """A log group with the deployment's retention. It goes with the stack."""
+    """A log group with the deployment's retention. It is deleted with the stack."""
     group = logs.CfnLogGroup(
         site.stack,
         logical,
@@ -22,7 +22,7 @@ def log_group(site: Site, logical: str, name: str) -> Any:
 
 
 def metric_filter(site: Site, logical: str, group: Any, *, pattern: str, metric: str, value: str) -> None:
-    """A metric of the deployment's namespace from lines of JSON."""
+    """A metric in the deployment's namespace, from lines of JSON."""
     logs.CfnMetricFilter(
         site.stack,
         logical,
@@ -37,5 +37,5 @@ def metric_filter(site: Site, logical: str, group: Any, *, pattern: str, metric:
 
 
 def namespace(site: Site) -> str:
-    """Of the metrics that are read from logs: `Muster/<name of the deployment>`."""
+    """Namespace of the metrics that are extracted from logs: `Muster/<name of the deployment>`."""
     return f"Muster/{site.names.deployment}"

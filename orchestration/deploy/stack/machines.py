@@ -1,4 +1,4 @@
-"""The state machines, of the very files that the local engine runs, and the rule that starts an import."""
+"""The state machines, from the same files that the local engine runs, and the rule that starts an import."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,17 +15,17 @@ from orchestration.deploy.stack.tasks import Cluster
 from orchestration.workflow.resources import INBOX_MACHINE, SUBSTITUTION, MachineSpec, inbox_pattern, machine_specs
 
 SYNC_RULE: Final = "rule/StepFunctionsGetEventsForECSTaskRule"
-"""With it Step Functions hears that a task has ended (`ecs:runTask.sync`); it makes it itself."""
+"""It tells Step Functions that a task has ended (`ecs:runTask.sync`); Step Functions creates it."""
 FAILURES: Final = '{ $.type = "ExecutionFailed" && $.details.error != "UserError" && $.details.error != "Cancelled" }'
-"""Those that are not a customer's: a bad file, or a job that somebody has cancelled."""
+"""System failures only: neither a customer's bad file nor a cancelled job."""
 ARCHIVE_DAYS: Final = 14
 START_TRIES: Final = 185
 START_AGE_S: Final = 86_400
-"""EventBridge's own longest: a day, with back-off."""
+"""EventBridge's maximum: a day, with back-off."""
 
 
 def make_machines(site: Site, functions: Mapping[str, Any], cluster: Cluster, security_group: str) -> Mapping[str, Any]:
-    """Every state machine by its name."""
+    """Create every state machine; returns them by name."""
     names, settings = site.names, site.settings
     values: dict[str, str] = {f"{name}Function": function.attr_arn for name, function in functions.items()}
     values |= {
@@ -129,7 +129,7 @@ def _deliver_logs() -> Grant:
 
 
 def make_rule(site: Site, machine: Any) -> Any:
-    """An object in the inbox starts an import; what cannot start one for a day goes to a queue. Returns the queue."""
+    """Objects in the inbox start imports; events that fail to do so for a day go to a queue. Returns the queue."""
     buckets = site.settings.buckets
     queue = make_queue(
         site,
@@ -150,7 +150,7 @@ def make_rule(site: Site, machine: Any) -> Any:
         "The rule that starts imports",
     )
     pattern = inbox_pattern(buckets.inbox, buckets.inbox_prefix)
-    # What comes while the rule is off can be sent again: registration knows what it has seen.
+    # Events from while the rule was off can be replayed: registration recognises those it has seen.
     events.CfnArchive(
         site.stack,
         "InboxArchive",

@@ -1,4 +1,4 @@
-"""Who may reach whom: one security group of all of Muster's processes, and endpoints of AWS' services if asked for."""
+"""Network access: one security group for all of Muster's processes, and endpoints of AWS' services if configured."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ HTTPS = 443
 
 
 def make_network(site: Site) -> str:
-    """Id of the security group."""
+    """Create the network resources; returns the id of the security group."""
     settings = site.settings
     egress = [
-        # Addresses of S3 and of AWS' endpoints change, and destinations of webhooks are anywhere.
+        # Addresses of S3 and of AWS' endpoints change, and webhooks go anywhere.
         ec2.CfnSecurityGroup.EgressProperty(
             ip_protocol="tcp", from_port=HTTPS, to_port=HTTPS, cidr_ip="0.0.0.0/0", description="HTTPS"
         )
@@ -78,7 +78,7 @@ def _endpoints(site: Site, clients: str) -> None:
     )
     _ingress(site, "EndpointsIngress", group.attr_group_id, HTTPS, clients, "HTTPS")
     if site.settings.kafka.cluster and site.settings.kafka.security_group:
-        # The pollers of the event source mapping sit in the cluster's own security group.
+        # The pollers of the event source mapping run in the cluster's own security group.
         _ingress(
             site,
             "PollersIngress",

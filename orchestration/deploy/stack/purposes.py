@@ -1,4 +1,4 @@
-"""Logical ids of the buckets, by what they are for. Without the CDK, so that a comparison need not load it."""
+"""Logical ids of the buckets, by purpose. No CDK here, so that a comparison need not load it."""
 
 from collections.abc import Mapping
 from typing import Final

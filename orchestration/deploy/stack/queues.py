@@ -1,4 +1,4 @@
-"""Queues for what could not be delivered, and topics for whom it concerns: encrypted, over TLS only."""
+"""Queues for undeliverable messages, and topics for subscribers: encrypted, over TLS only."""
 
 from typing import Any, Final
 
@@ -8,12 +8,12 @@ from aws_cdk import aws_sqs as sqs
 from orchestration.deploy.stack.site import VERSION, Site, acknowledge
 
 KEEP_S: Final = 14 * 86_400
-"""SQS' own longest."""
+"""SQS' maximum."""
 _LAST = "it is where undelivered messages end: an alarm tells of each, and people look at it"
 
 
 def make_queue(site: Site, logical: str, *statements: dict[str, Any]) -> Any:
-    """A queue of dead letters with its policy. Statements get the queue's ARN as their resource."""
+    """A dead-letter queue with its policy. Statements get the queue's ARN as their resource."""
     queue = sqs.CfnQueue(site.stack, logical, message_retention_period=KEEP_S, kms_master_key_id=site.key)
     acknowledge(queue, "SQS3", _LAST)
     tls = _tls_only("sqs:*")

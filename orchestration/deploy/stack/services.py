@@ -1,4 +1,4 @@
-"""What always runs: workers, segment workers and the relay, as ECS services on Fargate; and the task that sets up."""
+"""Long-running parts: workers, segment workers and the control plane as ECS services on Fargate; and the setup task."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ RELAY_SECRETS: Final = (*WORKER_SECRETS, "SMTP", "WEBHOOK_SECRET")
 
 
 def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
-    """Workers, segment workers, relay."""
+    """Create workers, segment workers and the control plane."""
     settings = site.settings
     work = [
         *grants.write_objects(site, (settings.buckets.staging, settings.buckets.lake)),
@@ -65,7 +65,7 @@ def _relay(site: Site) -> list[Grant]:
     machines = [machine.name for machine in machine_specs()]
     return [
         *grants.read_objects(site, (buckets.inbox,), buckets.inbox_prefix),
-        # The command line runs as the relay, and looks at a file before it starts a job.
+        # The command line runs with this role, and reads a file before it starts a job.
         *grants.read_objects(site, settings.shared.imports),
         *grants.write_objects(site, (buckets.staging, buckets.lake, *settings.shared.exports)),
         *grants.use_key(site, *settings.shared.keys),
@@ -75,7 +75,7 @@ def _relay(site: Site) -> list[Grant]:
 
 
 def make_setup(site: Site, cluster: Cluster) -> Any:
-    """The task that brings catalog and topics to what this release declares; people start it (docs/deploy.md)."""
+    """The task that brings catalog and topics to what this release declares; operators start it (docs/deploy.md)."""
     buckets = site.settings.buckets
     policy = [
         Grant(
@@ -110,7 +110,7 @@ def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster,
         launch_type="FARGATE",
         desired_count=cdk.Token.as_number(cdk.Fn.condition_if(site.running, count, 0)),
         deployment_configuration=service.DeploymentConfigurationProperty(
-            # New ones come before old ones go, and take partitions over.
+            # New ones start before old ones stop, and take over their partitions.
             maximum_percent=200,
             minimum_healthy_percent=100,
             deployment_circuit_breaker=service.DeploymentCircuitBreakerProperty(enable=True, rollback=True),

@@ -1,4 +1,4 @@
-"""What every part of the stack is made in: scope, settings, names, key; and roles whose wildcards have reasons."""
+"""Context of every part of the stack: scope, settings, names, key; and roles whose wildcards need a reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ VERSION: Final = "2012-10-17"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """One statement of a policy. `reason`: why it has a wildcard; without one it must have none."""
+    """One statement of a policy. `reason`: why it has a wildcard; without one it must not have any."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
@@ -25,19 +25,19 @@ class Grant:
 
     @property
     def statement(self) -> dict[str, Any]:
-        """As IAM has it."""
+        """The statement in IAM's format."""
         plain = {"Effect": self.effect, "Action": list(self.actions), "Resource": list(self.resources)}
         return plain | ({"Condition": self.condition} if self.condition else {})
 
     @property
     def wildcards(self) -> tuple[str, ...]:
-        """The resources that stand for more than one."""
+        """The resources that match more than one."""
         return tuple(resource for resource in self.resources if "*" in resource)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Handed to every part."""
+    """Context that every part gets."""
 
     stack: Any
     settings: DeploySettings
@@ -45,32 +45,32 @@ class Site:
     key: str
     """ARN of the KMS key."""
     running: Any
-    """The condition under which services, rule and mapping are at work."""
+    """The condition under which services, rule and mapping are active."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A principal of AWS, and for whom it may act."""
+    """An AWS service principal, and the account it acts for."""
 
     principal: str
     says_for_whom: bool = True
-    """Whether the service says for which account it acts; Lambda and EC2 do not."""
+    """Whether the service states the account that it acts for; Lambda and EC2 do not."""
 
 
 def acknowledge(construct: Any, rule: str, reason: str) -> None:
-    """Let one finding of cdk-nag pass on one resource. A test holds that it would be found without this."""
+    """Acknowledge one finding of cdk-nag on one resource. A test checks that cdk-nag would report it otherwise."""
     cdk.Validations.of(construct).acknowledge(cdk.Acknowledgment(id=f"AwsSolutions-{rule}", reason=reason))
 
 
 def role(site: Site, name: str, service: Service, grants: Sequence[Grant], description: str) -> Any:
-    """A role of its own for one part. Raises ValueError for a wildcard without a reason."""
+    """A role for one part. Raises ValueError for a wildcard without a reason."""
     trust: dict[str, Any] = {
         "Effect": "Allow",
         "Principal": {"Service": service.principal},
         "Action": "sts:AssumeRole",
     }
     if service.says_for_whom:
-        # Nobody else's stack may have the service act for it with this role.
+        # No other account may have the service act for it with this role.
         trust["Condition"] = {"StringEquals": {"aws:SourceAccount": site.settings.account}}
     made = iam.CfnRole(
         site.stack,
@@ -94,7 +94,7 @@ def role(site: Site, name: str, service: Service, grants: Sequence[Grant], descr
 
 
 def after(construct: Any, *others: Any) -> Any:
-    """The construct, made after others that it names only by their names."""
+    """Create the construct after others that it refers to only by name; returns it."""
     for other in others:
         construct.add_resource_dependency(other)
     return construct

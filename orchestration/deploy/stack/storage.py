@@ -1,4 +1,4 @@
-"""The key and the three buckets: encrypted, over TLS only, closed to the public, kept when the stack goes."""
+"""The key and the three buckets: encrypted, over TLS only, closed to the public, retained when the stack is deleted."""
 
 from typing import Any, Final
 
@@ -12,14 +12,14 @@ from orchestration.deploy.stack.site import VERSION, Site, acknowledge
 from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
 
 ABORT_DAYS: Final = 7
-"""An upload in parts that nobody has finished in a week is given up."""
+"""A multipart upload that is not finished within a week is aborted."""
 EXPIRING: Final = (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX, CUTS_PREFIX)
-"""Of the staging bucket. Not the checkpoints of segments: workers begin at them, however old."""
+"""Prefixes of the staging bucket. Segment checkpoints are excluded: workers start from them, however old."""
 _NO_ACCESS_LOGS: Final = "buckets.access_logs names no bucket: CloudTrail's data events can say who has read what"
 
 
 def make_key(stack: Any, settings: DeploySettings) -> str:
-    """ARN of the key: the one that is given, or one of the stack's own, whose policy lets AWS' services use it."""
+    """ARN of the key: the one in the settings, or one of the stack's own, whose policy lets AWS' services use it."""
     if settings.buckets.key:
         return settings.buckets.key
     key = kms.CfnKey(
@@ -48,7 +48,7 @@ def make_key(stack: Any, settings: DeploySettings) -> str:
                         "ArnLike": {"kms:EncryptionContext:aws:logs:arn": settings.arn("logs", "log-group:*")}
                     },
                 },
-                # Alarms and rules of this account alone; topics and queues themselves let in only ours.
+                # Only alarms and rules of this account; topics and queues themselves admit only ours.
                 {
                     "Sid": "Messages",
                     "Effect": "Allow",
@@ -65,7 +65,7 @@ def make_key(stack: Any, settings: DeploySettings) -> str:
 
 
 def make_buckets(site: Site) -> None:
-    """Those that do not exist yet."""
+    """Create the buckets that do not exist yet."""
     buckets = site.settings.buckets
     for purpose, logical in LOGICAL.items():
         if purpose not in buckets.existing:
@@ -81,7 +81,7 @@ def _bucket(site: Site, logical: str, purpose: str, name: str) -> None:
         bucket_encryption=s3.CfnBucket.BucketEncryptionProperty(
             server_side_encryption_configuration=[
                 s3.CfnBucket.ServerSideEncryptionRuleProperty(
-                    # One key for each bucket and hour, not for each object: a hundredth of the requests to KMS.
+                    # One key per bucket and hour, not per object: a hundredth of the requests to KMS.
                     bucket_key_enabled=True,
                     server_side_encryption_by_default=s3.CfnBucket.ServerSideEncryptionByDefaultProperty(
                         sse_algorithm="aws:kms", kms_master_key_id=site.key
@@ -100,7 +100,7 @@ def _bucket(site: Site, logical: str, purpose: str, name: str) -> None:
         )
         if purpose == "inbox"
         else None,
-        # A job reads the version that it was started for. The lake has none: what is erased there is to be gone.
+        # A job reads the version that it was started for. The lake is not versioned: what is erased there must be gone.
         versioning_configuration=s3.CfnBucket.VersioningConfigurationProperty(status="Enabled")
         if purpose == "inbox"
         else None,
@@ -170,5 +170,5 @@ def _lifecycle(site: Site, purpose: str) -> list[Any]:
 
 
 def _keep(resource: Any) -> None:
-    # But for a deployment that fails as it makes them: they are empty, and would be in the way of the next.
+    # Except in a deployment that fails while it creates them: they are empty, and would block the next one.
     resource.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)

@@ -1,4 +1,4 @@
-"""The ECS cluster and the two families of tasks: on Fargate, and on machines for what is beyond it."""
+"""The ECS cluster and the two families of tasks: on Fargate, and on machines for work too large for it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, a
 from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
 
 USER: Final = "10001"
-"""The image's own, without rights."""
+"""The image's own user, without privileges."""
 VOLUMES: Final = {"home": CONTAINER_HOME, "tmp": "/tmp"}  # noqa: S108  # of the container alone
-"""All that can be written; owner and mode come from the image, which declares both."""
+"""The only writable paths; owner and mode come from the image, which declares both."""
 ROOT_GIB: Final = 20
-"""Of a machine's disk: its system, and the image."""
+"""Part of a machine's disk for its system and the image."""
 FREE_GIB: Final = 20
-"""What every Fargate task has; more is asked for by its size."""
+"""The default of every Fargate task; only more must be requested."""
 ECS_TASKS: Final = Service(principal="ecs-tasks.amazonaws.com")
 TASK_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
 HEALTH_PERIOD_S: Final = 30
@@ -28,25 +28,25 @@ _PLAIN: Final = "names and sizes, nothing secret: secrets are read by their ARNs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What state machines and services need to know of it."""
+    """What state machines and services need to know about it."""
 
     resource: Any
     execution_role: Any
     families: tuple[Any, ...] = ()
     roles: tuple[str, ...] = ()
-    """ARNs that whoever runs tasks of the families passes on."""
+    """ARNs of the roles that a caller needs to pass to run tasks of the families."""
     export_role_arn: str = ""
-    """Of the role that exports have in place of that of their family."""
+    """ARN of the role that replaces the family's role for exports."""
     relay_logs: Any = None
 
     @property
     def arn(self) -> str:
-        """Its ARN."""
+        """ARN of the cluster."""
         return str(self.resource.attr_arn)
 
 
 def make_cluster(site: Site) -> Cluster:
-    """The cluster and the families of tasks."""
+    """Create the cluster and the families of tasks."""
     settings, names = site.settings, site.names
     cluster = ecs.CfnCluster(
         site.stack,
@@ -124,7 +124,7 @@ def _execution_role(site: Site) -> Any:
 
 
 def task_grants(site: Site) -> list[Grant]:
-    """What the steps of an import need that work on files."""
+    """Permissions of the import steps that work on files."""
     settings = site.settings
     buckets = settings.buckets
     return [
@@ -154,7 +154,7 @@ def make_family(
     image: str = "",
     extra: Mapping[str, str] | None = None,
 ) -> Any:
-    """One family of tasks with one container of the image. `health`: the part that `health PART` asks about."""
+    """One family of tasks with one container of the image. `health`: the part that `health PART` checks."""
     values = {
         **environment(site.settings, secrets),
         **(extra or {}),
