@@ -1,1 +1,1 @@
-"""A local AWS Step Functions: moto's interpreter, with Lambda and ECS really run as processes."""
+"""A local AWS Step Functions: moto's interpreter, with Lambda and ECS run as real processes."""

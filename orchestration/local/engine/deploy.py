@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 IMAGE: Final = "muster:local"
 SUBNETS: Final = ("subnet-a", "subnet-b")
 SECURITY_GROUPS: Final = ("sg-tasks",)
-"""What the definitions are given as the network of tasks. Tasks are on that of the host; nothing asks what it is."""
+"""Placeholder network of tasks for the definitions. Tasks use the host's network; nothing reads these values."""
 
 
 def state_machine_arn(settings: Settings, name: str = INBOX_MACHINE) -> str:
@@ -51,7 +51,7 @@ def deploy(
     functions: Sequence[FunctionSpec] | None = None,
     machines: Sequence[MachineSpec] | None = None,
 ) -> Mapping[str, str]:
-    """Register everything; what exists already is brought up to date. Returns the substitutions that were used.
+    """Register everything, and update what exists. Returns the substitutions used.
 
     Raises `FatalError` BAD_WORKFLOW, and botocore's errors for what the engine refuses.
     """
@@ -122,7 +122,7 @@ def _tasks(settings: Settings, role: str) -> dict[str, str]:
 
 
 def _capacity(ecs: "ECSClient") -> None:
-    """The capacity provider, as it is on AWS; its machines are this one."""
+    """The capacity provider, as on AWS; its only machine is this one."""
     group = f"arn:aws:autoscaling:::autoScalingGroup::autoScalingGroupName/{MACHINE_CAPACITY}"
     ecs.create_capacity_provider(
         name=MACHINE_CAPACITY,

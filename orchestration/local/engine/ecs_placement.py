@@ -1,10 +1,10 @@
 # ruff: noqa: SLF001 - the private parts of moto are what is used
-"""Where RunTask finds room for a task, as on ECS; moto differs in three places.
+"""Where RunTask places a task, as on ECS; moto differs in three ways.
 
-1. Machines of one's own (launch type EC2) that have no room: ECS names each machine in `failures`. moto answers with
-   neither a task nor a failure.
-2. A capacity provider with managed scaling starts a machine where there is none, so its task finds room, sooner or
-   later: here at once. One that the cluster does not have is refused. moto looks among the machines that are there.
+1. Our own machines (launch type EC2) without capacity: ECS names each machine in `failures`. moto returns neither a
+   task nor a failure.
+2. A capacity provider with managed scaling starts a machine if there is none, so its task is placed sooner or later:
+   here at once. One that the cluster does not have is refused. moto considers only existing machines.
 3. Fargate refuses a task without a network, and launch type EC2 one in a cluster without machines.
 """
 
@@ -16,7 +16,7 @@ from orchestration.local.engine.moto_parts import module
 
 LIMITED: Final = ("CPU", "MEMORY")
 FARGATE: Final = ("FARGATE", "FARGATE_SPOT")
-"""Capacity providers that every cluster may use, and that need no machine of one's own."""
+"""Capacity providers that every cluster may use, and that need no machine of our own."""
 
 
 def install() -> None:
@@ -74,12 +74,12 @@ def _capacity() -> None:
 
 
 def provider_of(strategy: Sequence[Mapping[str, Any]]) -> str:
-    """The one with the largest weight; ECS spreads many tasks over all of them, and one task has one."""
+    """The provider with the largest weight; ECS spreads many tasks over all of them, but a single task has one."""
     return str(max(strategy, key=lambda item: item.get("weight", 0))["capacityProvider"])
 
 
 def failures(needed: Mapping[str, int], machines: Iterable[Any]) -> list[dict[str, str]]:
-    """What each machine lacks first; where it has enough of everything else, ports are taken."""
+    """The first resource that each machine lacks; ports if it has enough of everything else."""
     found = []
     for machine in machines:
         left = {r["name"]: r["integerValue"] for r in machine.remaining_resources if r["name"] in LIMITED}

@@ -1,11 +1,11 @@
 """ECS tasks: RunTask starts their containers, exit codes are the containers', StopTask ends them.
 
-moto keeps the records; it ships with tasks that never stop and with exit codes that nobody sets. What a container is, a
-process or one of Docker's, is the launcher's (`task_launch`). As on ECS:
+moto keeps the records; out of the box its tasks never stop and its exit codes are never set. The launcher decides
+whether a container is a process or a Docker container (`task_launch`). As on ECS:
 
 1. a task ends when one of its essential containers does: the others get SIGTERM, after their `stopTimeout` SIGKILL;
-2. a container that is not essential may end, the task goes on;
-3. a task of which a container cannot be started is STOPPED with TaskFailedToStart and has no exit code;
+2. a non-essential container may end, and the task continues;
+3. a task with a container that cannot be started is STOPPED with TaskFailedToStart and has no exit code;
 4. stopped tasks are forgotten after a while.
 """
 
@@ -24,25 +24,25 @@ STOP_TIMEOUT_S: Final = 30
 """ECS's default for a container's `stopTimeout`."""
 MEMORY_MB: Final = 512
 STOPPED_KEPT: Final = 500
-"""Stopped tasks of a cluster that are remembered; ECS shows them for an hour."""
+"""Stopped tasks of a cluster that are kept; ECS shows them for an hour."""
 OVERRIDES_MAX: Final = 8192
-"""Characters of JSON that RunTask takes as overrides."""
+"""The most characters of JSON that RunTask accepts as overrides."""
 
 log = logging.getLogger("muster.engine.ecs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRules:
-    """What a RunTask may ask for: the first words of commands, and the variables that overrides may set.
+    """What a RunTask may request: the first words of commands, and the variables that overrides may set.
 
-    The state machines ask for nothing else. Without the rules, whoever signs a request would run any program.
+    The state machines request nothing else. Without the rules, any signer of requests could run any program.
     """
 
     words: frozenset[str]
     variables: frozenset[str]
 
     def broken_by(self, overrides: Mapping[str, Any] | None) -> str | None:
-        """Which rule the overrides of a task break; none: no rule."""
+        """The rule that the overrides of a task break, or None."""
         for override in (overrides or {}).get("containerOverrides") or ():
             command = override.get("command")
             if command and command[0] not in self.words:
@@ -66,7 +66,7 @@ class RunningContainer:
     stop_timeout_s: float
 
     def stop(self, timeout_s: float | None = None) -> threading.Thread:
-        """SIGTERM, after the timeout, else its own stop timeout, SIGKILL. Returns at once with what waits for that."""
+        """SIGTERM, then SIGKILL after the timeout (default: its stop timeout). Returns the waiting thread at once."""
         seconds = self.stop_timeout_s if timeout_s is None else timeout_s
         stopping = threading.Thread(
             target=self.started.stop, args=(seconds,), name=f"stop {self.record.name}", daemon=True
@@ -75,7 +75,7 @@ class RunningContainer:
         return stopping
 
     def await_end(self) -> None:
-        """Wait for its end and write down how it was."""
+        """Wait for its end and record the result."""
         end = self.started.await_end()
         self.record.exitCode = self.record.exit_code = end.exit_code
         if end.reason:
@@ -93,7 +93,7 @@ class TaskRunner:
         self._lock = threading.Lock()
 
     def start(self, task: Any, definitions: Sequence[Mapping[str, Any]]) -> None:
-        """Start each container of a moto task and watch it. What cannot be started ends the task."""
+        """Start each container of a moto task and watch it. A container that fails to start ends the task."""
         running: list[RunningContainer] = []
         for record, definition in zip(task.containers, definitions, strict=True):
             order = container_order(task, definition)
@@ -116,11 +116,11 @@ class TaskRunner:
             self._running[task.task_arn] = tuple(running)
         for container in running:
             threading.Thread(target=self._watch, args=(task, container), name=f"task {task.id}", daemon=True).start()
-        if getattr(task, "stop_code", None):  # StopTask came while they were being started
+        if getattr(task, "stop_code", None):  # StopTask arrived while they were starting
             self.stop(task.task_arn)
 
     def stop(self, task_arn: str) -> None:
-        """Stop every container. Returns at once; a task that has ended is no error."""
+        """Stop every container. Returns at once; ignores a task that has ended."""
         with self._lock:
             running = self._running.get(task_arn, ())
         for container in running:
@@ -148,7 +148,7 @@ class TaskRunner:
 
 
 def container_order(task: Any, definition: Mapping[str, Any]) -> ContainerOrder:
-    """What the definition of a container and the overrides of its task say; overrides win."""
+    """Settings of a container from its definition and the overrides of its task; overrides win."""
     overrides = (task.overrides or {}).get("containerOverrides", [])
     override: Mapping[str, Any] = next((o for o in overrides if o.get("name") == definition["name"]), {})
     variables = [*(definition.get("environment") or []), *(override.get("environment") or [])]
@@ -179,25 +179,25 @@ def _stopped(task: Any) -> None:
 
 
 def prune(tasks: dict[str, Any], kept: int = STOPPED_KEPT) -> None:
-    """Forget the stopped tasks of a cluster before the last `kept`."""
+    """Forget the stopped tasks of a cluster except the last `kept`."""
     stopped = [arn for arn, task in tasks.items() if task.last_status == "STOPPED"]
     for arn in stopped[: len(stopped) - kept] if len(stopped) > kept else []:
         del tasks[arn]
 
 
 def install(tasks: TaskRunner) -> None:
-    """Let moto's RunTask and StopTask start and end containers."""
+    """Make moto's RunTask and StopTask start and end containers."""
     models: Any = importlib.import_module("moto.ecs.models")
     invalid: Any = importlib.import_module("moto.ecs.exceptions").InvalidParameterException
     backend, moto_task, moto_container = models.EC2ContainerServiceBackend, models.Task, models.Container
-    # moto looks through its records in one request while another one adds to them.
+    # moto iterates over its records in one request while another one adds to them.
     records = threading.RLock()
 
     run_task, stop_task = backend.run_task, backend.stop_task
     requirements = backend._calculate_task_resource_requirements  # noqa: SLF001
 
     def with_memory(definition: Any) -> Any:
-        # moto insists on memory of the container; a Fargate definition has it at the level of the task.
+        # moto requires memory per container; a Fargate definition has it at the level of the task.
         for container in definition.container_definitions:
             container.setdefault("memory", int(getattr(definition, "memory", None) or MEMORY_MB))
         return requirements(definition)
@@ -238,7 +238,7 @@ def install(tasks: TaskRunner) -> None:
 
         return locked
 
-    # A task is RUNNING until its containers have ended; moto would move it on at each look.
+    # A task is RUNNING until its containers have ended; moto would advance it on each read.
     moto_task.advance = lambda _: None
     moto_task.process_status = "RUNNING"
     moto_task.last_status = property(lambda self: self.process_status, lambda _self, _value: None)
@@ -248,7 +248,7 @@ def install(tasks: TaskRunner) -> None:
 
 
 def _record(container: Any, arn: str, definition: Mapping[str, Any]) -> Any:
-    """Moto makes one record a task, of the first container of the definition."""
+    """Create a container's record. moto creates one per task, from the first container of the definition."""
     made = container(SimpleNamespace(arn=arn, container_definitions=[definition]))
     made.exitCode = made.exit_code = None  # until it has ended; moto says 0
     return made

@@ -1,6 +1,6 @@
-"""EventBridge: S3's events on the default bus, and state machines as targets of rules, which moto does not know.
+"""EventBridge: S3's events on the default bus, and state machines as targets of rules, which moto does not support.
 
-AWS itself refuses PutEvents with a source of `aws.*`; here the bridge is what stands for S3.
+AWS refuses PutEvents with a source of `aws.*`; here the bridge takes the place of S3.
 """
 
 import importlib
@@ -42,15 +42,15 @@ def put_object_created(settings: Settings, event: ObjectCreated) -> list[str]:
 
 
 def registered(settings: Settings, execution_arn: str) -> bool | None:
-    """Whether the first state of an execution has answered with a job: its input is then known to the catalog.
+    """Whether the first state of an execution has returned a job: the catalog then knows its input.
 
-    None: not yet. False: it has ended without one, and what it was started for must be offered again.
+    None: not yet. False: it has ended without a job, and its object must be offered again.
     """
     backend = _moto("moto.stepfunctions.responses").get_backend(settings.account_id, settings.aws_region)
     try:
         execution = backend.describe_execution(execution_arn)
     except _moto("moto.stepfunctions.exceptions").ExecutionDoesNotExist:
-        return False  # ended so long ago that it is forgotten; offering it again does no harm
+        return False  # ended long ago and forgotten; offering the object again does no harm
     for event in execution.to_history_output()["events"]:
         if event["type"] == "TaskStateExited":
             output = json.loads(event["stateExitedEventDetails"].get("output") or "null")
@@ -61,7 +61,7 @@ def registered(settings: Settings, execution_arn: str) -> bool | None:
 
 
 def install() -> None:
-    """Let a rule start state machines. Errors reach whoever put the event; moto would swallow them."""
+    """Let a rule start state machines. Errors reach the sender of the event; moto would swallow them."""
     rule, responses = _moto("moto.events.models").Rule, _moto("moto.stepfunctions.responses")
     send = rule.send_to_targets
 

@@ -16,7 +16,7 @@ def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
 
 
 def receive(connection: socket.socket) -> dict[str, Any]:
-    """Await one message. Raises `EOFError` when the other side has closed, `TimeoutError` as the socket is set."""
+    """Await one message. Raises `EOFError` if the other side has closed, `TimeoutError` according to the socket."""
     (length,) = HEADER.unpack(_exactly(connection, HEADER.size))
     message: dict[str, Any] = json.loads(_exactly(connection, length))
     return message

@@ -1,8 +1,8 @@
 """The bridge from the inbox bucket to the workflow: no object is forgotten, whatever dies in between.
 
 The webhook is quick but sent once: an event that meets a closed port is lost, and so is an execution when the engine
-is killed. So every version of every object is written down once its first workflow state is done, and the bucket is
-compared with that list at each start and every `SWEEP_S` seconds. An object may therefore start two executions;
+is killed. So every version of every object is recorded once its first workflow state is done, and the bucket is
+compared with that record at each start and every `SWEEP_S` seconds. An object may therefore start two executions;
 the first state of the workflow ends the second one.
 """
 
@@ -19,7 +19,7 @@ from orchestration.platform.settings import Settings
 
 SWEEP_S: Final = 60.0
 RETRY_S: Final = 2.0
-"""Pause after a sweep that met an S3 server that does not answer (it may still be starting)."""
+"""Pause after a sweep that found the S3 server unresponsive (it may still be starting)."""
 SETTLE_S: Final = 0.2
 
 log = logging.getLogger("muster.engine.inbox")
@@ -28,7 +28,7 @@ ExecutionArns = Sequence[str]
 
 
 class InboxJournal:
-    """Object versions whose import has been registered. A file of SQLite, for one process."""
+    """Object versions whose import has been registered. An SQLite file, for one process."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -48,15 +48,15 @@ class InboxJournal:
         return row is not None
 
     def add(self, event: ObjectCreated) -> None:
-        """Remember this version."""
+        """Record this version."""
         with self._lock:
             self._db.execute("INSERT OR IGNORE INTO registered VALUES (?, ?, ?)", _identity(event))
 
 
 class InboxBridge:
-    """Hands each new object to `put` once, and writes it down when its executions are past their first state.
+    """Hands each new object to `put` once, and records it when its executions are past their first state.
 
-    `put` returns the executions that it started, `settled` tells of one of them whether its first state is done.
+    `put` returns the executions that it started, `settled` says of one of them whether its first state is done.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class InboxBridge:
         self._lock = threading.Lock()
 
     def offer(self, event: ObjectCreated) -> bool:
-        """Start what the object starts, once while this engine lives. False where it has been started before."""
+        """Start executions for an object, once in the life of this engine. False if they were started before."""
         with self._lock:
             if _identity(event) in self._pending or self._journal.has(event):
                 return False
@@ -92,14 +92,14 @@ class InboxBridge:
         return True
 
     def sweep(self) -> int:
-        """Offer what the bucket holds and nobody told of. Returns how many objects were new."""
+        """Offer the objects in the bucket that were never announced. Returns how many were new."""
         found = sum(self.offer(event) for event in self._listing())
         if found:
             log.warning("%d object(s) of the inbox had not been announced", found)
         return found
 
     def settle(self) -> None:
-        """Write down the objects whose executions have registered a job; the next sweep offers the others again."""
+        """Record the objects whose executions have registered a job; the next sweep offers the others again."""
         with self._lock:
             pending = list(self._pending.values())
         for event, arns in pending:

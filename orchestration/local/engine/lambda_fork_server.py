@@ -1,9 +1,9 @@
 """The process that functions are forked from: `python -m orchestration.local.engine.lambda_fork_server FD MODULE`.
 
 `MODULE.warm()` imports what functions need; no function runs here. Each process of the pool is a fork of it, and a
-sandbox as `lambda_worker` is: it costs milliseconds instead of seconds, and shares the pages of what is imported.
+sandbox like `lambda_worker`: a fork takes milliseconds instead of seconds, and shares the pages of the imports.
 
-It ends where it would fork with more than one thread; then processes are started instead (`lambda_processes`).
+It ends rather than fork with more than one thread; processes are then started instead (`lambda_processes`).
 """
 
 import importlib
@@ -16,11 +16,11 @@ from orchestration.local.engine.lambda_worker import serve
 
 
 class ThreadsError(Exception):
-    """What was imported has started threads, which would be missing in a fork."""
+    """The imports have started threads, which a fork would lack."""
 
 
 def load() -> Children:
-    """Let the module that the second argument names import what functions need."""
+    """Have the module in the second argument import what functions need."""
     importlib.import_module(sys.argv[2]).warm()
     if (threads := len(os.listdir("/proc/self/task"))) > 1:  # noqa: PTH208  # numbers, not paths
         raise ThreadsError(f"after {sys.argv[2]}.warm() there are {threads} threads: a fork would have one of them")

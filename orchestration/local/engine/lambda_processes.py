@@ -1,4 +1,4 @@
-"""The processes of functions: forked from one that has imported everything, or started where that is not possible."""
+"""Processes of functions: forked from one that has imported everything, or started if that is not possible."""
 
 import contextlib
 import logging
@@ -20,10 +20,10 @@ from orchestration.local.engine import memory
 WORKER: Final = "orchestration.local.engine.lambda_worker"
 SERVER: Final = "orchestration.local.engine.lambda_fork_server"
 ENDING_S: Final = 0.05
-"""For a process that may just be ending: its own exit code says more than that of a kill."""
+"""Grace for a process that is just ending: its own exit code says more than that of a kill."""
 EXIT_WAIT_S: Final = 5.0
 SERVERS: Final = 2
-"""That one process is asked of: where they are killed again and again, it is started."""
+"""Fork servers to try for one process: if they keep being killed, the process is started instead."""
 
 log = logging.getLogger("muster.engine.lambda")
 
@@ -39,17 +39,17 @@ class FunctionProcess(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it is still running."""
 
     def kill(self) -> None:
-        """End it at once, with all that it has started."""
+        """End it at once, with all processes that it has started."""
 
     def end(self) -> int:
-        """As `kill`, and give everything back. Its exit code, negative for a signal; its own if it was just ending."""
+        """Kill it and free its resources. Returns the exit code, negative for a signal; its own if it was ending."""
 
 
 class StartedProcess:
-    """One that imports by itself what it is asked for."""
+    """A started process, which imports modules itself on demand."""
 
     def __init__(self, spawner: processes.Spawner, env: Mapping[str, str], output: Path) -> None:
         self.connection, theirs = socket.socketpair()
@@ -70,7 +70,7 @@ class StartedProcess:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """As `FunctionProcess`. Its number is its own until it is waited for."""
+        """As `FunctionProcess`. Its process id stays its own until it is waited for."""
         _kill(list(memory.descendants(self._process.pid)))
         processes.signal_group(self._process.pid, signal.SIGKILL)
 
@@ -101,7 +101,7 @@ class ForkedProcess:
         return self._child.alive
 
     def kill(self) -> None:
-        """As `FunctionProcess`. What is in its group is ended by the server."""
+        """As `FunctionProcess`. The server ends the processes of its group."""
         started = [pid for pid in memory.descendants(self._child.pid) if pid != self._child.pid] if self.alive else []
         self._child.kill()
         _kill(started)
@@ -115,9 +115,9 @@ class ForkedProcess:
 
 
 class FunctionProcesses:
-    """Makes processes of functions, with what the module `warm` imports. Safe to share between threads.
+    """Creates processes of functions, with the imports of the module `warm`. Safe to share between threads.
 
-    A server that was ended from outside is replaced. One that cannot load ends by itself and would do so again: from
+    A server that was ended from outside is replaced. One that fails to load ends on its own and would do so again: from
     then on processes are started. Both are logged.
     """
 
@@ -130,7 +130,7 @@ class FunctionProcesses:
         self._forks = Forks(self._start_server, died=_log_replaced)
 
     def make(self) -> FunctionProcess:
-        """A process. Blocks until all is imported; raises `OSError` when the system has room for no other."""
+        """Create a process. Blocks until all is imported; raises `OSError` if the system cannot hold another one."""
         for _ in range(SERVERS):
             if not self._can_fork:
                 break
@@ -145,7 +145,7 @@ class FunctionProcesses:
         return StartedProcess(self._spawner, self._env, self._output)
 
     def stop(self) -> None:
-        """End all that were forked."""
+        """End all forked processes."""
         self._forks.stop()
 
     def _start_server(self, control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:

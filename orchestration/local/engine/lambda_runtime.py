@@ -1,7 +1,7 @@
 """Lambda as a pool of warm processes: one invocation at a time in each, killed at its time and memory limits.
 
-A process serves all functions of one memory size, since all of them live in one image: what one function leaves behind
-counts against the next one of its size only. On AWS each function has sandboxes of its own.
+A process serves all functions of one memory size, since all of them are in one image: what one function leaves behind
+counts only against the next one of its size. On AWS each function has its own sandboxes.
 """
 
 import importlib
@@ -24,10 +24,10 @@ INIT_TIMEOUT_S: Final = 120.0
 """For importing the handler, which AWS does not count as run time either."""
 MAX_WORKERS: Final = 8
 OF_ONE_TENANT: Final = 6
-"""Calls that run at once. The files of one tenant, however many and slow, leave room for those of others."""
+"""Concurrent calls. The files of one tenant, however many and slow, leave room for those of others."""
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
-"""Lambda's limit for a synchronous answer, to the byte."""
+"""Lambda's limit for a synchronous response, to the byte."""
 
 log = logging.getLogger("muster.engine.lambda")
 
@@ -46,14 +46,14 @@ class LambdaCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LambdaResult:
-    """`payload` is JSON text: the handler's result, or AWS's error document where `failed`."""
+    """`payload` is JSON text: the handler's result, or AWS's error document if `failed`."""
 
     payload: str
     failed: bool
 
 
 class LambdaWorker:
-    """One process, and how it is asked."""
+    """Client of one process."""
 
     def __init__(self, process: FunctionProcess, memory_mb: int) -> None:
         self.memory_mb = memory_mb
@@ -62,13 +62,14 @@ class LambdaWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it is still running."""
         return self._process.alive
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Load the handler and, where the request has an event, run it.
+        """Load the handler and, if the request has an event, run it.
 
-        Raises `TimeoutError`, and `EOFError` or `OSError` for a process that has ended, be it killed for its memory.
+        Raises `TimeoutError`, and `EOFError` or `OSError` for a process that has ended, for example killed for its
+        memory.
         """
         self._connection.settimeout(INIT_TIMEOUT_S)
         frames.send(self._connection, request)
@@ -95,7 +96,7 @@ class LambdaWorker:
 
 
 class LambdaPool:
-    """Invokes functions. Processes are started when they are needed, at most `MAX_WORKERS`; others wait for a turn."""
+    """Invokes functions. Starts processes on demand, at most `MAX_WORKERS`; other calls wait for their turn."""
 
     def __init__(self, processes: FunctionProcesses) -> None:
         self._processes = processes
@@ -118,7 +119,7 @@ class LambdaPool:
                     self._give_back(worker)
 
     def invoke(self, call: LambdaCall) -> LambdaResult:
-        """Run one invocation; never raises for what the function does, `OSError` when no process can be started.
+        """Run one invocation. Never raises for errors of the function; raises `OSError` if no process can be started.
 
         An exception has its class name as errorType; a timeout is Sandbox.Timedout, a process that ended or was killed
         for its memory Runtime.ExitError, a handler that cannot be loaded Runtime.ImportModuleError or -HandlerNotFound.
@@ -194,7 +195,7 @@ class LambdaPool:
 
 
 def _how(code: int) -> str:
-    """As Go says it, in which Lambda's supervisor is written: `signal: killed`."""
+    """In the words of Go, the language of Lambda's supervisor: `signal: killed`."""
     return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}" if code < 0 else f"exit status {code}"
 
 
@@ -205,7 +206,7 @@ def _failure(error_type: str, request_id: str, message: str) -> LambdaResult:
 
 
 def install(pool: LambdaPool) -> None:
-    """Let moto's Lambda run functions in the pool instead of in Docker."""
+    """Make moto's Lambda run functions in the pool instead of in Docker."""
     function: Any = importlib.import_module("moto.awslambda.models").LambdaFunction
 
     def invoke(self: Any, event: Any = None) -> tuple[str, bool, str]:

@@ -1,9 +1,9 @@
 """One warm Lambda sandbox: a fork of `lambda_fork_server`, or `python -m orchestration.local.engine.lambda_worker FD`.
 
-Invocations come over the socket FD, one at a time, and are handled by the code that runs in AWS's image: this is
-awslambdaric with our socket in the place of Lambda's runtime API, so that results, error documents and the context are
-its own. A process serves every function of its memory size; what a function finds in its environment is set before
-each invocation. Standard output goes to the engine's Lambda log.
+Invocations arrive over the socket FD, one at a time, and are handled by the code that runs in AWS's image: awslambdaric
+with our socket in place of Lambda's runtime API, so results, error documents and the context are its own. A process
+serves every function of its memory size; the environment of a function is set before each invocation. Standard output
+goes to the engine's Lambda log.
 """
 
 import json
@@ -24,7 +24,7 @@ Handler = Callable[[Any, Any], Any]
 
 
 class SocketRuntime:
-    """What awslambdaric takes for its client of the runtime API: answers go to the engine."""
+    """Replaces awslambdaric's client of the runtime API: responses go to the engine."""
 
     marshaller = LambdaMarshaller()
 

@@ -1,8 +1,8 @@
-"""How much memory a sandbox really uses: what the kernel of Lambda's machine would count against its limit.
+"""Actual memory of a sandbox: what the kernel of Lambda's machine would count against its limit.
 
 RLIMIT_AS would not do: numba, Arrow and DuckDB reserve address space that they never touch. Counted is memory that the
-kernel cannot take back by itself, anonymous and shared, of a process and all that it has started; pages of mapped
-files (the libraries) are not. It is read a few times a second, so a process may pass its limit for that long.
+kernel cannot reclaim on its own, anonymous and shared, of a process and all its descendants; pages of mapped files (the
+libraries) are not. It is read a few times a second, so a process may exceed its limit for that long.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ COUNTED: Final = ("RssAnon:", "RssShmem:", "VmSwap:")
 
 
 def used_bytes(pid: int) -> int:
-    """Memory of a process and its descendants; 0 when it has ended."""
+    """Memory of a process and its descendants; 0 if it has ended."""
     return sum(_of_one(process) for process in descendants(pid))
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """A process and what it has started, however deep. Those that end meanwhile are left out."""
+    """A process and its descendants, at any depth. Those that end meanwhile are left out."""
     yield pid
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():

@@ -1,4 +1,4 @@
-"""How the patches reach into moto."""
+"""Access to the internals of moto, for the patches."""
 
 import functools
 import importlib
@@ -13,16 +13,16 @@ SERVICE: Final = PARSER + "asl.component.state.exec.state_task.service.state_tas
 
 
 def module(name: str) -> Any:
-    """A module of moto, typed as what it is for us: anything."""
+    """A module of moto, typed as `Any`."""
     return importlib.import_module(name)
 
 
 @contextmanager
 def imported_lightly() -> Iterator[None]:
-    """While moto is imported: without this, half of the time goes into lists that nobody asks the engine for.
+    """For the import of moto: without this, half of its time goes into lists that nothing here requests.
 
-    moto has a session of boto3 in several places, of which each reads all endpoints of AWS, and reads which types of
-    machines there are in each zone.
+    moto creates boto3 sessions in several places, each of which reads all AWS endpoints, and it reads the instance
+    types of each zone.
     """
     import boto3
 
@@ -39,7 +39,7 @@ def imported_lightly() -> Iterator[None]:
 
 
 def replace_everywhere(name: str, old: object, new: object) -> None:
-    """A function that other modules have imported by name is replaced in each of them."""
+    """Replace a function in every module that has imported it by name."""
     for loaded in list(sys.modules.values()):
         if getattr(loaded, name, None) is old:
             setattr(loaded, name, new)

@@ -1,7 +1,7 @@
-"""What SeaweedFS's filer tells about a file, as the EventBridge event that S3 sends for an object.
+"""Converts SeaweedFS's filer messages about files to the EventBridge events that S3 sends for objects.
 
-Pure: JSON in, values out. An object of a bucket with versions is the file `<key>.versions/v_<version id>`; uploads in
-parts lie under `.uploads/` until they are complete; a delete marker is a version without content.
+Pure: JSON in, values out. An object of a versioned bucket is the file `<key>.versions/v_<version id>`; multipart
+uploads lie under `.uploads/` until they are complete; a delete marker is a version without content.
 """
 
 import base64
@@ -18,7 +18,7 @@ MAX_INT64: Final = 0x7FFF_FFFF_FFFF_FFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectCreated:
-    """One version of an object. `etag` is without quotes; `version_id` is empty in a bucket without versions."""
+    """One version of an object. `etag` is without quotes; `version_id` is empty in an unversioned bucket."""
 
     bucket: str
     key: str
@@ -46,7 +46,7 @@ class ObjectCreated:
 
 
 def object_created(message: Mapping[str, Any]) -> ObjectCreated | None:
-    """The new object that a webhook message tells of, None where it tells of anything else.
+    """The new object in a webhook message. None if it reports anything else.
 
     Only the creation of a version counts: the server also updates older versions when they stop being current.
     """

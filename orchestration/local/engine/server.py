@@ -1,11 +1,11 @@
 """The engine process: `python -m orchestration.local.engine.server`.
 
-1. the mark of the process and moto's own settings;
-2. moto, patched: Lambda in a pool of processes, ECS tasks as processes or as containers, of which an earlier engine
-   may have left some that are ended first, rules that start state machines;
-3. the HTTP server: the AWS API, the S3 webhook, a health page;
-4. the workflow registered, the Lambda processes warmed, the inbox compared with what is known;
-5. on SIGTERM: tasks get SIGTERM, then everything ends. What runs is in memory; jobs are in the catalog.
+1. set the mark of the process and moto's own settings;
+2. patch moto: Lambda in a pool of processes, ECS tasks as processes or as containers (those left from an earlier engine
+   are ended first), rules that start state machines;
+3. start the HTTP server: the AWS API, the S3 webhook, a health page;
+4. register the workflow, warm the Lambda processes, compare the inbox with what is known;
+5. on SIGTERM: tasks get SIGTERM, then everything ends. Executions are in memory; jobs are in the catalog.
 """
 
 import argparse
@@ -60,9 +60,9 @@ WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class FrontDoor:
-    """WSGI application: our own two pages, and the AWS API of moto for requests that the stack has signed.
+    """WSGI application: two pages of our own, and moto's AWS API for requests signed by the stack.
 
-    No web page gets through (see `signatures`), and moto's own pages, which reset it, are closed to everybody.
+    Requests from web pages are refused (see `signatures`), and moto's own pages, which can reset it, are closed.
     """
 
     def __init__(self, application: WsgiApp, token: str, *, keys: EngineKeys, hosts: frozenset[str]) -> None:
@@ -95,7 +95,7 @@ class FrontDoor:
         return self._application({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
 
     def _webhook(self, environ: dict[str, Any]) -> str:
-        """An event that cannot be taken now is found again by the next sweep of the inbox."""
+        """If an event cannot be taken now, the next sweep of the inbox finds its object."""
         given = environ.get("HTTP_AUTHORIZATION", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             return "403 Forbidden"
@@ -117,7 +117,7 @@ class FrontDoor:
 
 
 def _body(environ: Mapping[str, Any]) -> bytes | None:
-    """The body of a request; none where it is too large, or of a length that nobody says."""
+    """The body of a request. None if it is too large, or its length is not given."""
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -128,7 +128,7 @@ def _body(environ: Mapping[str, Any]) -> bytes | None:
 
 
 def _denied(start_response: StartResponse, why: str) -> Iterable[bytes]:
-    """As AWS says it, so that SDKs raise AccessDeniedException."""
+    """An AWS-style response, so that SDKs raise AccessDeniedException."""
     content = json.dumps({"__type": "AccessDeniedException", "message": why}).encode()
     headers = [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(content)))]
     start_response("403 Forbidden", headers)
@@ -143,7 +143,7 @@ def _plain(start_response: StartResponse, status: str) -> Iterable[bytes]:
 def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     """Run until SIGTERM. ECS tasks that are processes are `python -m <task_module> COMMAND...`, as in the image.
 
-    Raises `UserError` BAD_SETTINGS without a secret that requests could be signed with.
+    Raises `UserError` BAD_SETTINGS without a secret to sign requests with.
     """
     if not settings.s3_secret_key:
         raise UserError(
@@ -161,7 +161,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
         FunctionProcesses(spawner, env=env, output=home.log_file("lambda"), warm=FUNCTIONS_WARM)
     )
     remove_containers(home)
-    # Another module, which only the command line of this process can name, has other words.
+    # Another module, which only the command line of this process can name, has other commands.
     rules = ecs_tasks.TASK_RULES if task_module == TASK_MODULE else None
     tasks = ecs_tasks.TaskRunner(_launcher(settings, home, spawner, env, task_module), rules)
     functions = function_specs()
@@ -183,7 +183,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     stopping.wait()
     tasks.stop_all(STOP_TIMEOUT_S)  # step 5
     remove_containers(home)
-    # Lambda processes are tied to this one; threads of executions that wait would only delay the end.
+    # Lambda processes are tied to this one; waiting threads of executions would only delay the end.
     os._exit(0)
 
 
@@ -214,7 +214,7 @@ def _front_door(
         eventbridge.install()
     default_user_config["stepfunctions"]["execute_state_machine"] = True
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # It dumps the whole state machine at each failed state; the history of the execution says it better.
+    # It dumps the whole state machine at each failed state; the history of the execution is clearer.
     logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
     door = FrontDoor(
         DomainDispatcherApplication(create_backend_app),

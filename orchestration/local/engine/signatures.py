@@ -1,8 +1,8 @@
-"""Who may talk to the engine: requests signed with the stack's own keys (AWS Signature Version 4), and no web page.
+"""Access control of the engine: requests signed with the stack's own keys (AWS Signature Version 4), and no web pages.
 
-moto checks nothing, and whoever may start a task runs code as the owner of the stack. A page in a browser can send
-requests to loopback, by a name of its own too (DNS rebinding): a foreign Host or any Origin is refused before the
-signature is looked at.
+moto checks nothing, and a client that can start a task runs code as the owner of the stack. A web page can send
+requests to loopback, even under a host name of its own (DNS rebinding): a foreign Host or any Origin is refused before
+the signature is checked.
 """
 
 import hmac
@@ -18,12 +18,12 @@ from orchestration.platform.settings import EngineKeys
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 SKEW: Final = timedelta(minutes=15)
-"""As AWS allows. Bounds how long a request that was overheard could be sent again."""
+"""AWS' tolerance. Limits how long an intercepted request could be replayed."""
 TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
 def from_a_page(environ: Mapping[str, Any], hosts: frozenset[str]) -> str | None:
-    """Why a request may come from a web page; none: it does not. `hosts`: the names that the engine goes by."""
+    """Why a request may come from a web page. None if it does not. `hosts`: the engine's host names."""
     if environ.get("HTTP_ORIGIN") is not None or environ.get("HTTP_SEC_FETCH_SITE") is not None:
         return "requests of web pages are refused"
     host = _name(environ.get("HTTP_HOST", ""))
@@ -37,7 +37,7 @@ def _name(host: str) -> str:
 
 
 def unsigned(environ: Mapping[str, Any], body: bytes, keys: EngineKeys, now: datetime) -> str | None:
-    """Why a request is not signed with `keys` (`aws_access_key_id`, `aws_secret_access_key`); none: it is."""
+    """Why a request is not signed with `keys` (`aws_access_key_id`, `aws_secret_access_key`). None if it is."""
     try:
         given = _parse(str(environ.get("HTTP_AUTHORIZATION", "")))
         access_key, date, region, service, last = given["Credential"].split("/")
@@ -60,7 +60,7 @@ def unsigned(environ: Mapping[str, Any], body: bytes, keys: EngineKeys, now: dat
         data=body,
     )
     request.context["timestamp"] = signed_at
-    # The body that came is what counts, not what a header says of it.
+    # The signature must cover the received body, not what a header claims about it.
     del request.headers["X-Amz-Content-SHA256"]
     wanted = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     return None if hmac.compare_digest(wanted, given["Signature"]) else "the signature is not by the key of the stack"

@@ -7,13 +7,13 @@ from typing import Any, Final
 from orchestration.local.engine.moto_parts import PARSER, module, replace_everywhere
 
 TERMINAL: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
-"""Only by name; no wildcard matches them."""
+"""Errors that match only by name, never by wildcard."""
 DATA_MAX_BYTES: Final = 256 * 1024
-"""Of the input and the result of a state, as JSON in UTF-8."""
+"""Limit for the input and the result of a state, as JSON in UTF-8."""
 
 
 def install() -> None:
-    """Apply them."""
+    """Apply the patches."""
     _wildcards()
     _no_timeout_of_its_own()
     _no_choice_matched()
@@ -22,7 +22,7 @@ def install() -> None:
 
 
 def matches(names: frozenset[str], error: str) -> bool:
-    """Whether ErrorEquals `names` takes an error. States.TaskFailed is every error but a timeout."""
+    """Whether ErrorEquals `names` matches an error. States.TaskFailed is every error but a timeout."""
     if error in names:
         return True
     if error in TERMINAL:
@@ -95,14 +95,14 @@ def _catch_that_leads_back() -> None:
     set_next = state._set_next
 
     def set_next_unless_caught(self: Any, env: Any) -> None:
-        if not env.stack or env.stack[-1] is not caught:  # else the catcher has set it
+        if not env.stack or env.stack[-1] is not caught:  # otherwise the catcher has set it
             set_next(self, env)
 
     state._set_next = set_next_unless_caught
 
 
 def within_limit(value: Any) -> bool:
-    """Whether a state may have such a result."""
+    """Whether AWS accepts a result of this size for a state."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
     return len(text.encode("utf-8", "surrogatepass")) <= DATA_MAX_BYTES
 

@@ -11,16 +11,16 @@ from orchestration.local.engine.moto_parts import PARSER, module
 from orchestration.local.engine.stepfunctions_errors import DATA_MAX_BYTES
 
 FINISHED_KEPT: Final = 500
-"""Executions of a state machine that are remembered after their end. Who asks for an older one is told that there is
-none, which to the sweeper means the same as one that has ended: a job that is still alive gets a new one."""
+"""Finished executions of a state machine that are kept. Older ones are reported as nonexistent, which the control plane
+treats like ended: a job that is still alive gets a new execution."""
 DEFINITIONS_KEPT: Final = 8
 NAME_MAX: Final = 80
 NOT_IN_A_NAME: Final = frozenset(' \t\n\r<>{}[]?*"#%\\^|~`$&,;:/')
-"""And no control characters, says StartExecution."""
+"""StartExecution refuses control characters as well."""
 
 
 def install() -> None:
-    """Apply them."""
+    """Apply the patches."""
     _string_output()
     _starts()
     _stop_at_once()
@@ -28,9 +28,9 @@ def install() -> None:
 
 
 def parse_once() -> None:
-    """Keep what ANTLR makes of a definition: for ours it takes 0.2 s, in which no other execution goes on.
+    """Cache ANTLR's parse of a definition: ours take 0.2 s, during which no other execution makes progress.
 
-    The program that is made of it belongs to one execution.
+    The program built from it belongs to one execution.
     """
     parsing = module(PARSER + "asl.parse.asl_parser")
     parse = parsing.AmazonStateLanguageParser.parse
@@ -53,7 +53,7 @@ def _string_output() -> None:
 
     def reflect_as_json(self: Any) -> None:
         if self.execution.exec_status == status.ABORTED:
-            return  # what the states say while they are torn down does not count
+            return  # ignore what the states report while they are torn down
         reflect(self)
         if isinstance(self.execution.output, str):
             self.execution.output = json.dumps(self.execution.output)
@@ -79,7 +79,7 @@ def _starts() -> None:
             json.loads(execution_input or "{}")
         except ValueError as exc:
             raise errors.InvalidExecutionInput(f"Invalid State Machine Execution Input: '{exc}'") from exc
-        with lock:  # of two starts at once under one name, the second one must find the first
+        with lock:  # if two starts under one name race, the second one must find the first
             execution = start(self, state_machine_arn, name or str(uuid.uuid4()), execution_input or "{}", *more)
             prune(self.describe_state_machine(state_machine_arn).executions)
         return execution
@@ -88,14 +88,14 @@ def _starts() -> None:
 
 
 def valid_name(name: str) -> bool:
-    """Whether StartExecution takes it as the name of an execution."""
+    """Whether StartExecution accepts this name for an execution."""
     return 1 <= len(name) <= NAME_MAX and not any(
         c in NOT_IN_A_NAME or ord(c) < 32 or 127 <= ord(c) < 160 for c in name
     )
 
 
 def prune(executions: list[Any], kept: int = FINISHED_KEPT) -> None:
-    """Forget the finished executions before the last `kept`, and moto's list of threads that have ended."""
+    """Forget the finished executions except the last `kept`, and moto's list of ended threads."""
     finished = [execution for execution in executions if execution.status != "RUNNING"]
     for execution in finished[: len(finished) - kept] if len(finished) > kept else []:
         executions.remove(execution)

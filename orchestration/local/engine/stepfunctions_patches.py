@@ -7,27 +7,27 @@ Queries are JSONPath; nothing here evaluates JSONata.
 2. `$.a[0].b` is one value, not a list of one.
 3. ECS RunTask: some parameters are dropped.
 4. `ecs:runTask.sync`: an exit code other than 0 is States.TaskFailed; a timed out or stopped state stops its task.
-5. An answer to a task token that comes before the state waits for it is kept, and so is a heartbeat; a wait ends with
+5. An answer to a task token that arrives before the state waits for it is kept, and so is a heartbeat; a wait ends with
    its execution.
 6. SendTaskFailure keeps its cause.
-7. The output of an execution is JSON, also where it is a string.
+7. The output of an execution is JSON, even if it is a string.
 8. An execution that is started without a name gets one of its own; a stopped one is ABORTED at once, with its cause.
-9. One client a service: creating one takes 30 ms of CPU and is not safe in threads.
-10. Each retry of a state has a task token of its own; moto's second try waits on the token that the first one has used
-    up, and times out at once.
+9. One client per service: creating one takes 30 ms of CPU and is not thread-safe.
+10. Each retry of a state has its own task token; moto's second try waits on the token that the first one has used up,
+    and times out at once.
 11. States.ALL does not match States.DataLimitExceeded and States.Runtime; States.TaskFailed matches all but a timeout.
-12. Names of executions are checked; of two starts at once under one name, one is told of the other.
+12. Names of executions are checked; of two concurrent starts under one name, one is told about the other.
 13. A task token takes one answer; a later one is TaskTimedOut.
 14. The input of an execution is at most 262,144 bytes of JSON.
 15. A state with HeartbeatSeconds and no TimeoutSeconds has no timeout; moto gives it 60 s.
 16. Not a difference, but memory: finished executions are forgotten after a while, as AWS does after 90 days.
 17. A Choice without match and default is States.NoChoiceMatched.
-18. What ECS refuses is ECS.<its error>, ECS.AmazonECSException for one that its API does not declare, which States.ALL
-    catches; moto makes it States.Runtime, which nothing catches.
+18. An ECS refusal is ECS.<its error>, or ECS.AmazonECSException for an error that its API does not declare, and
+    States.ALL catches it; moto makes it States.Runtime, which nothing catches.
 19. A Catch may lead to its own state; moto takes that for the end of the state.
-20. A result of 262,144 bytes of JSON in UTF-8 is taken; moto counts escapes and no quotes, and wants one byte less.
-21. A RunTask that answers with failures is AmazonECS.Unknown for a state that waits, with them in the cause; one that
-    does not wait is given them. moto takes the first of no tasks: States.Runtime, which nothing catches.
+20. A result of 262,144 bytes of JSON in UTF-8 is accepted; moto counts escapes and no quotes, and allows one byte less.
+21. A RunTask that returns failures is AmazonECS.Unknown for a state that waits, with them in the cause; a state that
+    does not wait gets them as its result. moto takes the first of no tasks: States.Runtime, which nothing catches.
 22. Not a difference, but time: a definition is parsed once, not for each execution.
 """
 
@@ -42,7 +42,7 @@ from orchestration.platform.settings import Settings
 
 
 def install(settings: Settings, *, port: int, tasks: TaskRunner) -> None:
-    """Apply all of them, before the first request."""
+    """Apply all patches, before the first request."""
     _clients(settings, port)
     _parameter_case()
     _json_path()

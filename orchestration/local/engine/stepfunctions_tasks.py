@@ -21,7 +21,7 @@ NOT_PLACED: Final = "AmazonECS.Unknown"
 
 
 class NotPlacedError(Exception):
-    """ECS has answered with failures, in `answer`."""
+    """ECS returned failures, in `answer`."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         super().__init__(json.dumps(answer, default=str))
@@ -29,7 +29,7 @@ class NotPlacedError(Exception):
 
 
 def install(tasks: TaskRunner) -> None:
-    """Apply them."""
+    """Apply the patches."""
     _ecs(tasks)
     _failures_of_ecs()
     _callbacks()
@@ -100,7 +100,7 @@ def _failures_of_ecs() -> None:
 
 
 def _succeeded(task: Mapping[str, Any]) -> bool:
-    """Every container counts, also one that is not essential and was stopped with the others: so does AWS."""
+    """Every container counts, even a non-essential one that was stopped with the others, as at AWS."""
     codes = [container.get("ExitCode") for container in task.get("Containers", [])]
     return task.get("StopCode") != "TaskFailedToStart" and all(code in (0, None) for code in codes)
 
@@ -121,10 +121,10 @@ def _known_errors() -> Set[str]:
 
 
 def refusal(code: str) -> str:
-    """What Step Functions calls an error code of RunTask.
+    """The Step Functions name for an error code of RunTask.
 
-    One that the API does not declare, such as ThrottlingException, is the base class of the SDK: AWS Knowledge Center,
-    "ECS RunTask API for a Fargate task fails with Capacity is unavailable".
+    An error that the API does not declare, such as ThrottlingException, is the base class of the SDK: AWS Knowledge
+    Center, "ECS RunTask API for a Fargate task fails with Capacity is unavailable".
     """
     return f"ECS.{code}" if code in _known_errors() else "ECS.AmazonECSException"
 
@@ -221,7 +221,7 @@ def _answered_once() -> None:
     callback = module(PARSER + "asl.eval.callback.callback")
     pool = callback.CallbackPoolManager
     notify, heartbeat = pool.notify, pool.heartbeat
-    # moto takes every closed wait for one that never was, and its server does not know that exception: 500.
+    # moto treats a closed wait like one that never existed, and its server does not know that exception: 500.
     models = module(PARSER + "models")
     models.TaskDoesNotExist = models.TaskTimedOut = partial(
         _task_timed_out(), "Task Timed Out: 'Provided task does not exist anymore'"

@@ -1,12 +1,12 @@
 """ECS tasks as containers of their image, through Docker's command line.
 
-1. `docker create`: an image or a Docker that is away is known before RunTask answers. Nothing is pulled.
+1. `docker create`: a missing image or Docker is noticed before RunTask answers. Nothing is pulled.
 2. `docker start`.
-3. `docker logs --follow` puts the output where that of processes goes.
-4. `docker wait` tells the exit code, `docker rm` removes the container.
+3. `docker logs --follow` writes the output to the same place as that of processes.
+4. `docker wait` returns the exit code, `docker rm` removes the container.
 
-A container outlives the engine that dies: each has the label of its home, and `remove_containers` ends what an earlier
-engine left. Variables hold secrets, so Docker's client gets them as its environment, and only their names as arguments.
+A container outlives a crashed engine: each has the label of its home, and `remove_containers` ends those of an earlier
+engine. Variables hold secrets, so Docker's client gets them as its environment, and only their names as arguments.
 """
 
 import logging
@@ -25,12 +25,12 @@ from orchestration.local.home import Home
 
 HOME_LABEL: Final = "muster.home"
 PASSED: Final = ("MUSTER_", "AWS_", "NO_PROXY")
-"""Prefixes of what a task finds of the engine's own environment; paths and the like are the image's."""
+"""Prefixes of the engine's variables that a task inherits; paths and the like come from the image."""
 CLIENTS_OWN: Final = "DOCKER_"
-"""What Docker's client reads itself: such a variable of a task must not send the client elsewhere."""
+"""Variables of Docker's client itself: such a variable of a task must not redirect the client."""
 ISOLATION: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 CLIENT_TIMEOUT_S: Final = 15.0
-"""A Docker that is silent must be given up before RunTask is: the SDK asks again after 60 s, for one more task."""
+"""Give up on a silent Docker before RunTask times out: the SDK retries after 60 s, which would start one more task."""
 REMOVE_TIMEOUT_S: Final = 60.0
 REMOVING_S: Final = 0.2
 ASK_AGAIN_S: Final = 1.0
@@ -45,7 +45,7 @@ log = logging.getLogger("muster.engine.containers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lack:
-    """What is missing for tasks in containers, and what to do about it."""
+    """A missing requirement for tasks in containers, and what to do about it."""
 
     code: str
     message: str
@@ -55,7 +55,7 @@ class Lack:
 def docker(
     *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float | None = CLIENT_TIMEOUT_S
 ) -> subprocess.CompletedProcess[str]:
-    """Run Docker's client. One that is missing, or silent for `timeout_s`, has failed as any other has."""
+    """Run Docker's client. A missing client, or one silent for `timeout_s`, fails with an exit code like any other."""
     argv = ["docker", *arguments]
     try:
         return subprocess.run(
@@ -75,7 +75,7 @@ def docker(
 
 
 def lacking(image: str) -> Lack | None:
-    """What keeps tasks from running in containers of this image; None when nothing does."""
+    """What keeps tasks from running in containers of this image. None if nothing does."""
     asked = docker("version", "--format", "{{.Server.Version}}")
     if asked.returncode == NOT_FOUND:
         advice = "install Docker, or set task_runner = process"
@@ -92,9 +92,9 @@ def lacking(image: str) -> Lack | None:
 
 
 def remove_containers(home: Home) -> None:
-    """End all task containers of a home, and return when none is left.
+    """End all task containers of a home; returns when none is left.
 
-    Asks Docker only where some were ever started. Never raises: containers that stay are logged.
+    Calls Docker only if any were ever started. Never raises: containers that stay are logged.
     """
     if not home.containers_mark.exists():
         return
@@ -108,7 +108,7 @@ def remove_containers(home: Home) -> None:
                 log.warning("%d container(s) of tasks were ended", len(left))
         if done.returncode == 0:
             return
-        # Docker refuses to remove what it is just removing.
+        # Docker refuses to remove a container that it is already removing.
         if not left or time.monotonic() > deadline:
             log.warning("containers of tasks may be left: %s", _said(done))
             return
@@ -116,14 +116,14 @@ def remove_containers(home: Home) -> None:
 
 
 class TaskContainer:
-    """One container that Docker runs."""
+    """One container run by Docker."""
 
     def __init__(self, name: str, output: subprocess.Popen[bytes]) -> None:
         self._name = name
         self._output = output
 
     def stop(self, timeout_s: float) -> None:
-        """Docker itself waits and kills, so that the container ends also where the engine does not live that long."""
+        """Docker itself waits and kills, so the container ends even if the engine does not live that long."""
         seconds = math.ceil(timeout_s)
         self._tell("stop", "-t", str(seconds), self._name, timeout_s=seconds + CLIENT_TIMEOUT_S)
 
@@ -133,7 +133,7 @@ class TaskContainer:
 
     def _tell(self, *arguments: str, timeout_s: float) -> None:
         done = docker(*arguments, timeout_s=timeout_s)
-        if done.returncode != 0:  # it has ended, as a rule
+        if done.returncode != 0:  # usually it has ended
             log.info("docker %s: %s", arguments[0], _said(done))
 
     def await_end(self) -> ContainerEnd:
@@ -148,20 +148,20 @@ class TaskContainer:
         return ContainerEnd(exit_code=code, reason=OUT_OF_MEMORY if over and code == KILLED else None)
 
     def _exit_code(self) -> int:
-        """Docker that is away for a while is waited for: only it knows how the container ends."""
+        """Wait for Docker while it is unavailable: only Docker knows how the container ends."""
         while (done := docker("wait", self._name, timeout_s=None)).returncode != 0:
             if "no such container" in done.stderr.lower():
-                return KILLED  # somebody has removed it
+                return KILLED  # the container was removed from outside
             log.warning("docker wait: %s", _said(done))
             time.sleep(ASK_AGAIN_S)
         return int(done.stdout)
 
 
 class DockerLauncher:
-    """Runs the image of a container definition on the network of the host, with the home as its only volume.
+    """Runs the image of a container definition on the host's network, with the home as its only volume.
 
-    Containers have the user and group of the engine, which own the home: the catalog of an embedded stack lies there.
-    `env` is the environment of the engine; of it a task finds what begins with `PASSED`.
+    Containers have the user and group of the engine, which own the home: the catalog of an embedded stack is there.
+    `env` is the environment of the engine; a task inherits the variables that begin with `PASSED`.
     """
 
     def __init__(self, *, spawner: processes.Spawner, env: Mapping[str, str], home: Home, output: Path) -> None:
@@ -171,7 +171,7 @@ class DockerLauncher:
         self._output = output
 
     def launch(self, order: ContainerOrder) -> TaskContainer:
-        """Create and start a container; nothing is left of one that cannot be started."""
+        """Create and start a container; one that cannot be started is removed."""
         self._home.containers_mark.touch()
         try:
             self._start(order)
@@ -199,7 +199,7 @@ class DockerLauncher:
             f"--name={order.name}",
             f"--label={HOME_LABEL}={self._home.path}",
             "--pull=never",
-            "--init",  # passes signals on, and shows one that has ended the program as 128 + its number
+            "--init",  # forwards signals, and reports a signal that ended the program as 128 + its number
             "--stop-signal=SIGTERM",
             "--log-driver=json-file",
             "--network=host",
@@ -216,6 +216,6 @@ def _remove(name: str) -> None:
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    """What Docker said is wrong, without warnings before and advice after it."""
+    """Docker's error message, without warnings before and advice after it."""
     lines = (line for line in done.stderr.splitlines() if line and not line.startswith("WARNING"))
     return next(lines, f"exit code {done.returncode}")

@@ -1,6 +1,6 @@
-"""How one container of an ECS task is started, stopped and awaited: the port, and processes behind it.
+"""The port for starting, stopping and awaiting one container of an ECS task, and its implementation with processes.
 
-`task_containers` has containers of an image behind it; one suite, tests/engine/test_tasks.py, runs on both.
+`task_containers` implements it with containers of an image; one suite, tests/engine/test_tasks.py, runs on both.
 """
 
 import signal
@@ -17,10 +17,10 @@ SIGNAL_EXIT_BASE: Final = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerOrder:
-    """One container that is to run.
+    """One container to run.
 
-    `name` is unique among all containers of all tasks, `variables` are those of its definition and overrides, which
-    hold secrets, `memory_mb` is the limit of its definition.
+    `name` is unique among all containers of all tasks, `variables` come from its definition and overrides and hold
+    secrets, `memory_mb` is the limit in its definition.
     """
 
     name: str
@@ -32,18 +32,18 @@ class ContainerOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEnd:
-    """How a container has ended: 128 + number for a signal, and ECS's words where the exit code does not say it all."""
+    """How a container ended: 128 + number for a signal, and ECS's words if the exit code does not say everything."""
 
     exit_code: int
     reason: str | None = None
 
 
 class CannotStartError(Exception):
-    """A container that cannot be started; the text says why and, where something can be done, what."""
+    """A container that cannot be started; the text says why and, if possible, what to do."""
 
 
 class StartedContainer(Protocol):
-    """One container that was started. All of it may be called from any thread, also when it has ended."""
+    """One started container. All methods may be called from any thread, even after it has ended."""
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM, after `timeout_s` SIGKILL. Blocks until it has ended."""
@@ -52,7 +52,7 @@ class StartedContainer(Protocol):
         """SIGKILL."""
 
     def await_end(self) -> ContainerEnd:
-        """Block until it and all that it has started have ended. Called once."""
+        """Block until it and all processes that it started have ended. Called once."""
 
 
 class Launcher(Protocol):
@@ -63,7 +63,7 @@ class Launcher(Protocol):
 
 
 class TaskProcess:
-    """A process in the place of a container."""
+    """A process in place of a container."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -83,17 +83,17 @@ class TaskProcess:
         processes.signal_group(self._process.pid, signal.SIGKILL)
 
     def await_end(self) -> ContainerEnd:
-        """Wait for the process, and end what it has started itself."""
+        """Wait for the process, and end the processes that it started."""
         code = self._process.wait()
         self.kill()
-        # Docker, and so ECS, shows a signal as 128 + its number.
+        # Docker, and therefore ECS, reports a signal as 128 + its number.
         return ContainerEnd(exit_code=code if code >= 0 else SIGNAL_EXIT_BASE - code)
 
 
 class ProcessLauncher:
-    """Runs `argv` and the command, without image and limit of memory. `argv` stands for the image's entry point.
+    """Runs `argv` and the command, without an image or a memory limit. `argv` replaces the image's entry point.
 
-    `env` is everything that a process finds besides its variables. Processes are tethered to the engine.
+    `env` is the environment of a process, apart from its own variables. Processes are tethered to the engine.
     """
 
     def __init__(

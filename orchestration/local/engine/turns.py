@@ -1,4 +1,4 @@
-"""Whose call the pool of functions runs next: no tenant has all of it, and the one with the fewest calls is first."""
+"""Order of calls in the pool of functions: no tenant gets all of it, and the one with the fewest calls goes first."""
 
 import itertools
 import threading
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 REMEMBERED: Final = 10_000
-"""Executions whose tenant is known: more than run at once."""
+"""Executions whose tenant is remembered: more than run at once."""
 
 
 class Turns:
-    """`slots` calls run at once, `of_one` of them of one tenant. Threads wait in `turn`."""
+    """Runs `slots` calls at once, at most `of_one` of them for one tenant. Threads wait in `turn`."""
 
     def __init__(self, *, slots: int, of_one: int) -> None:
         self._free = slots
@@ -24,7 +24,7 @@ class Turns:
 
     @contextmanager
     def turn(self, tenant: str) -> Iterator[None]:
-        """Wait for a slot, and have it meanwhile."""
+        """Wait for a slot, and hold it during the block."""
         begun = threading.Event()
         with self._lock:
             self._waiting[next(self._tickets)] = tenant, begun
@@ -51,14 +51,14 @@ class Turns:
 
 
 class Tenants:
-    """Whose an invocation is. Only the first step of a workflow is given its request; later ones name the execution."""
+    """Tenants of invocations. Only the first step of a workflow gets the request; later ones name the execution."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, event: Any) -> str:
-        """The tenant; of an execution that began before this engine did, a name that is its own."""
+        """The tenant; for an execution that began before this engine did, the execution's own name."""
         if not isinstance(event, Mapping):
             return ""
         names = [str(event[key]) for key in ("execution", "job_id", "export_id") if event.get(key)]
