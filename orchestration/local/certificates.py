@@ -1,4 +1,4 @@
-"""Certificates by which the parts of one server know each other, made at its start by an authority that is gone."""
+"""Certificates for mutual trust between the parts of one server, issued at its start by a discarded authority."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 VALID: Final = timedelta(days=3650)
-"""Longer than a server runs: there is a new certificate at each start."""
+"""Longer than a server runs: each start issues a new certificate."""
 CLOCKS_DIFFER: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """PEM of the authority, of one certificate and of its key."""
+    """Authority, one certificate and its key, as PEM."""
 
     authority: str
     certificate: str
@@ -27,7 +27,7 @@ class Identity:
 
 
 def make_identity(name: str, now: datetime | None = None) -> Identity:
-    """A certificate that alone is trusted by whoever trusts the authority. Nobody keeps the authority's key."""
+    """Issue the only certificate that the authority will ever sign; the authority's key is discarded."""
     now = now or datetime.now(UTC)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name, own_name = (

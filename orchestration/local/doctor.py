@@ -1,4 +1,4 @@
-"""`muster doctor`, for an embedded stack: the home, the programs, the parts and their ports."""
+"""`muster doctor` for an embedded stack: the home, the programs, the parts and their ports."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ OPEN_TO_OTHERS: Final = 0o077
 
 
 def stack(settings: Settings, status: StackStatus) -> Iterator[Diagnosis]:
-    """What can be seen of a stack from outside. Changes nothing. Raises `UserError` BAD_SETTINGS for bad ports."""
+    """Diagnose a stack from outside, without changes. Raises `UserError` BAD_SETTINGS for bad ports."""
     home = Home(path=settings.home.absolute())
     ports = Ports.load(home.ports_file, settings)
     yield from _home(home)
@@ -37,7 +37,7 @@ def stack(settings: Settings, status: StackStatus) -> Iterator[Diagnosis]:
 
 
 def parts(status: StackStatus) -> Iterator[Diagnosis]:
-    """What the supervisor says of the parts."""
+    """Diagnoses from the supervisor's status of the parts."""
     for part in status.parts:
         message = "" if part.error is None else f": {part.error.get('message')}"
         if part.state is not PartState.READY:

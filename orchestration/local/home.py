@@ -1,4 +1,4 @@
-"""The home directory: what lies where, who may read it, and the settings that the first start writes into it."""
+"""The home directory: its layout, its permissions, and the settings that the first start writes into it."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ SECRET_BYTES: Final = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """Paths below one home directory. Making one touches nothing."""
+    """Paths below one home directory. Constructing it touches no file."""
 
     path: Path
 
@@ -32,17 +32,17 @@ class Home:
 
     @property
     def ports_file(self) -> Path:
-        """Ports of the embedded stack that no client needs to know."""
+        """Ports of the embedded stack that clients do not need."""
         return self.path / "ports.toml"
 
     @property
     def state_file(self) -> Path:
-        """What the supervisor last said about each part."""
+        """The supervisor's latest status of each part."""
         return self.path / "stack.json"
 
     @property
     def lock_file(self) -> Path:
-        """Locked by the supervisor for as long as it lives."""
+        """Locked by the supervisor while it lives."""
         return self.path / "supervisor.lock"
 
     @property
@@ -62,16 +62,16 @@ class Home:
 
     @property
     def containers_mark(self) -> Path:
-        """There as soon as a task of this home has run in a container."""
+        """Exists once a task of this home has run in a container."""
         return self.engine / "containers"
 
     @property
     def logs(self) -> Path:
-        """One log file a part."""
+        """One log file per part."""
         return self.path / "logs"
 
     def log_file(self, part: str) -> Path:
-        """Where the output of a part goes."""
+        """Log file for the output of a part."""
         return self.logs / f"{part}.log"
 
     def make(self) -> None:
@@ -92,10 +92,10 @@ class Home:
 def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: bool = False) -> Settings:
     """Make a home usable and read its settings: directories, random secrets, ports. Idempotent.
 
-    What a settings file already says is kept, also its ports: clients may have remembered them. `free_ports` chooses
-    where nothing has been chosen yet, or where another program has taken one. `broker`: the embedded broker is about to
-    start; the address that an earlier release had without a logon gets one. Give both for a stopped stack only.
-    Raises `UserError` HOME_NOT_WRITABLE, BAD_SETTINGS.
+    Values in an existing settings file are kept, including ports: clients may have stored them. `free_ports` chooses
+    ports if none are chosen yet, or if another program has taken one. `broker`: the embedded broker is about to start;
+    an address from an earlier release without a logon gets one. Use both for a stopped stack only. Raises `UserError`
+    HOME_NOT_WRITABLE, BAD_SETTINGS.
     """
     home.make()
     env = {**env, "MUSTER_HOME": str(home.path)}
@@ -118,7 +118,7 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: 
         address = str(known.get("kafka_bootstrap") or added.get("kafka_bootstrap") or f"{LOOPBACK}:{Ports().kafka}")
         if "://" not in address:
             known["kafka_bootstrap"] = kafka_address(address)
-    # Topics are created with this number and never get another: a later start must not depend on a variable of today.
+    # The partition count of topics never changes: a later start must not depend on the environment of that day.
     added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}
     if missing or known != before:

@@ -1,4 +1,4 @@
-"""The parts of the stack, as data: what each needs, how it is started, when it is ready, how it is stopped."""
+"""The parts of the stack as data: what each needs, how it starts, when it is ready, how it stops."""
 
 import os
 import signal
@@ -25,14 +25,14 @@ HEALTH_PATH: Final = "/muster/health"
 WORKER: Final = "worker"
 SEGMENT_WORKER: Final = "segment-worker"
 NOT_INHERITED: Final = ("AWS_", "MUSTER_", "JAVA_", "JDK_", "_JAVA", "KAFKA_")
-"""Prefixes of variables of the person's own shell that would change a part behind our back."""
+"""Prefixes of variables in the user's shell that would change the behaviour of a part."""
 RESTART_BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pause before the 1st, 2nd, ... start of a part that keeps ending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a part may know."""
+    """What a part may use."""
 
     home: Home
     settings: Settings
@@ -52,9 +52,9 @@ def _always(context: Context) -> bool:
 class Part:
     """One part. A part without `command` is a step: ready once `settle` has returned.
 
-    `prepare` runs before each start; `answers` is polled while the process lives; `settle` runs when it answers and
-    must be idempotent. All three may block and may raise `MusterError`. `ill` is asked before each start for a look at
-    the running process, which tells why it must be started anew, or none.
+    `prepare` runs before each start; `answers` is polled while the process lives; `settle` runs once it answers and
+    must be idempotent. All three may block and may raise `MusterError`. `ill` is called before each start and returns a
+    check of the running process, which returns why it must be restarted, or None.
     """
 
     name: str
@@ -63,27 +63,27 @@ class Part:
     command: Callable[[Context], list[str]] | None = None
     directory: Callable[[Context], Path | None] = lambda _: None
     knows_settings: bool = True
-    """Whether it gets our settings, secrets among them. A server of others has what it needs in its own files."""
+    """Whether it gets our settings, including secrets. A third-party server has its configuration in its own files."""
     speaks_aws: bool = False
     answers: Callable[[Context], bool] = _always
     settle: Callable[[Context], None] = _nothing
     ill: Callable[[Context], Callable[[], str | None]] = lambda _: lambda: None
     ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
     ask_every_s: float = 0.05
-    """Pause between two questions whether it answers."""
+    """Pause between two readiness checks."""
     settled_for_s: float = 0.0
-    """How long the process must have lived before it counts as ready, where it answers nothing."""
+    """How long the process must have lived before it counts as ready, for parts that answer nothing."""
     ready_timeout_s: float = 90.0
     stop_timeout_s: float = 10.0
     death_signal: signal.Signals = signal.SIGKILL
-    """What it gets when the supervisor dies; the broker and the S3 server may close their files."""
+    """Signal at the supervisor's death; broker and S3 server get a chance to close their files."""
 
 
 def environment(context: Context, part: "Part") -> dict[str, str]:
     """Environment of a part: the settings, if it knows them, and the mark of the home.
 
-    A server of others gets what finds programs and files, and no secret. No AWS_* variable of a person's shell comes
-    through to any of them.
+    A third-party server gets only what it needs to find programs and files, and no secret. No part inherits AWS_*
+    variables of the user's shell.
     """
     if not part.knows_settings:
         return {**plain_environment(), HOME_MARK: str(context.home.path)}
@@ -98,9 +98,9 @@ def environment(context: Context, part: "Part") -> dict[str, str]:
 
 
 def aws_environment(settings: Settings) -> dict[str, str]:
-    """What AWS SDKs find in a part that talks to the engine: its keys. S3 has its own, in the settings.
+    """AWS SDK variables for a part that uses the engine: its keys. S3 has its own, in the settings.
 
-    Without an engine of ours it is AWS that is talked to: with the credentials of the role, which are let be.
+    Without a local engine the SDK uses AWS with the role's credentials, which are left alone.
     """
     if not settings.engine_url:
         return {"AWS_DEFAULT_REGION": settings.aws_region, "AWS_REGION": settings.aws_region}
@@ -115,14 +115,14 @@ def aws_environment(settings: Settings) -> dict[str, str]:
 
 
 def all_parts(settings: Settings) -> tuple[Part, ...]:
-    """Every part, in the order of starting; the reverse is the order of stopping."""
+    """Every part, in the order of starting; they stop in reverse order."""
     workers = tuple(_worker(number) for number in range(1, settings.workers + 1))
     evaluators = tuple(_segment_worker(number) for number in range(1, settings.segment_workers + 1))
     return (S3, KAFKA, CATALOG, ENGINE, RELAY, *workers, *evaluators)
 
 
 def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, ...]:
-    """The named parts in their order; `worker` names all workers, `segment-worker` those of segments.
+    """The named parts in their order; `worker` selects all workers, `segment-worker` all segment workers.
 
     Raises `UserError` UNKNOWN_PART.
     """
@@ -183,8 +183,8 @@ S3: Final = Part(
         p.s3_filer,
         p.s3_filer_grpc,
     ),
-    # On SIGTERM it waits 15 s for gRPC streams that it holds with itself, and only then closes anything; what it has
-    # acknowledged is written, so a longer wait would gain nothing.
+    # On SIGTERM it waits 15 s for gRPC streams to itself before it closes anything; acknowledged writes are on disk, so
+    # a longer wait would gain nothing.
     stop_timeout_s=1.0,
     death_signal=signal.SIGTERM,
 )
@@ -233,7 +233,7 @@ def _member(kind: str, number: int, module: str, group: str) -> Part:
         needs=("kafka", "s3", "catalog"),
         command=lambda _: [sys.executable, "-m", module, str(number)],
         answers=lambda c: group_members(c.settings.kafka_bootstrap, group) >= 1,
-        ask_every_s=0.25,  # each question is a client of its own, which logs on
+        ask_every_s=0.25,  # each check is a new client, which logs on
         settled_for_s=1.0,
         stop_timeout_s=30.0,
     )

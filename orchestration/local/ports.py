@@ -25,13 +25,13 @@ KAFKA_MECHANISM: Final = "SCRAM-SHA-512"
 
 
 def kafka_address(server: str) -> str:
-    """What the setting `kafka_bootstrap` says of the embedded broker at `host:port`."""
+    """The value of the setting `kafka_bootstrap` for the embedded broker at `host:port`."""
     return f"sasl_plaintext://{server}?mechanism={KAFKA_MECHANISM}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port that the stack listens on. The first three are what clients use and are kept in the settings."""
+    """Every port that the stack listens on. Clients use the first three, which are stored in the settings."""
 
     kafka: int = 19092
     s3: int = 18333
@@ -46,7 +46,7 @@ class Ports:
     s3_filer_grpc: int = 18340
 
     def addresses(self) -> dict[str, str | int]:
-        """The settings that name the ports clients use."""
+        """The settings with the ports that clients use."""
         return {
             "kafka_bootstrap": kafka_address(f"{LOOPBACK}:{self.kafka}"),
             "s3_endpoint": f"http://{LOOPBACK}:{self.s3}",
@@ -59,7 +59,7 @@ class Ports:
 
     @classmethod
     def load(cls, path: Path, settings: Settings) -> Self:
-        """Ports of a home; those that clients use are in the settings. Raises `UserError` BAD_PORTS, NOT_LOOPBACK."""
+        """Ports of a home; clients' ports come from the settings. Raises `UserError` BAD_PORTS, NOT_LOOPBACK."""
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             inner = {f.name: int(values[f.name]) for f in fields(cls) if f.name in values}
@@ -74,7 +74,7 @@ class Ports:
 
 
 def pick_free_ports() -> Ports:
-    """Ports that nobody listens on now and that no other call got lately. Raises `UserError` NO_FREE_PORTS."""
+    """Ports without a listener that no other call got recently. Raises `UserError` NO_FREE_PORTS."""
     names = [f.name for f in fields(Ports)]
     return Ports(**dict(zip(names, claim_free_ports(len(names)), strict=True)))
 
@@ -82,8 +82,8 @@ def pick_free_ports() -> Ports:
 def claim_free_ports(count: int, claims: Path | None = None) -> list[int]:
     """Free ports that no other process of this user gets for `CLAIM_S`.
 
-    A stack listens seconds after it has chosen, and not while a part of it is down: without claims, of two stacks that
-    start at once one finds its port taken now and then. Claims are lines `port until` of a file that is locked
+    A stack listens seconds after it has chosen, and not while one of its parts is down: without claims, two stacks that
+    start at once would occasionally choose the same port. Claims are lines `port until` in a file that is locked
     meanwhile (`claims`; by default in the temporary directory).
     """
     path = claims or Path(tempfile.gettempdir()) / f"muster-ports-{os.getuid()}"
@@ -104,7 +104,7 @@ def claim_free_ports(count: int, claims: Path | None = None) -> list[int]:
 
 
 def _claim(line: str) -> tuple[int, float]:
-    """Port and end of a claim; one that has ended where a process died, or the disk was full, in the middle of it."""
+    """Port and end of a claim; an expired one if a crash or a full disk cut the line short."""
     try:
         port, until = line.split()
         return int(port), float(until)
@@ -124,7 +124,7 @@ def is_free(port: int) -> bool:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody accepts connections on this loopback port now."""
+    """Whether a server accepts connections on this loopback port now."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1):
             return True

@@ -1,4 +1,4 @@
-"""Child processes: tied to their parent, marked with their home, logged to a file, stopped for certain."""
+"""Child processes: tied to their parent, marked with their home, logged to a file, reliably stopped."""
 
 import contextlib
 import os
@@ -17,16 +17,16 @@ import psutil
 
 TETHER: Final = str(Path(__file__).with_name("tether.py"))
 HOME_MARK: Final = "MUSTER_STACK_HOME"
-"""Environment variable that every process of an embedded stack carries, grandchildren included."""
+"""Environment variable of every process of an embedded stack, including grandchildren."""
 PLAIN: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "TZDIR")
 LOG_LIMIT_BYTES: Final = 16 * 1024 * 1024
 TAIL_BYTES: Final = 64 * 1024
 EXEC_WAITS_S: Final = (0.0, 0.001, 0.005, 0.02, 0.05)
-"""A process that is just becoming another program (`execve`) shows no environment: when it is asked again."""
+"""Pauses between retries: a process in the middle of `execve` shows no environment."""
 
 
 def plain_environment() -> dict[str, str]:
-    """What finds programs and files. Nothing secret, and no JAVA_TOOL_OPTIONS that changes a part behind our back."""
+    """Variables to find programs and files. No secrets, and no JAVA_TOOL_OPTIONS that would change a part."""
     return {name: os.environ[name] for name in PLAIN if name in os.environ}
 
 
@@ -41,8 +41,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own; it gets `death_signal` when the calling thread ends.
 
-    Output is appended to the file of a path (moved aside first where it has grown past `LOG_LIMIT_BYTES`), goes to an
-    open file, or is inherited.
+    Output is appended to the file of a path (rotated first if it has grown past `LOG_LIMIT_BYTES`), goes to an open
+    file, or is inherited.
     """
     tethered = [sys.executable, "-I", "-S", TETHER, str(int(death_signal)), str(os.getpid()), *argv]
     with contextlib.ExitStack() as stack:
@@ -62,26 +62,26 @@ def spawn(
 
 
 def stop(process: subprocess.Popen[bytes], *, timeout_s: float, first: signal.Signals = signal.SIGTERM) -> None:
-    """Ask a child's process group to end, insist after `timeout_s`, and wait for it."""
+    """Ask a child's process group to end, kill it after `timeout_s`, and wait for it."""
     signal_group(process.pid, first)
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         pass
     finally:
-        # Also what the child started in its own group and left behind.
+        # Includes what the child started in its own group and left behind.
         signal_group(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal the process group that `spawn` made for a child; one that has ended is no error."""
+    """Signal the process group that `spawn` made for a child; ignores one that has ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 def marked(home: Path) -> list[psutil.Process]:
-    """Processes of this user that carry the mark of this home, wherever they were started."""
+    """Processes of this user with the mark of this home, wherever they were started."""
     found: list[psutil.Process] = []
     asked = list(psutil.process_iter())
     for wait_s in EXEC_WAITS_S:
@@ -92,7 +92,7 @@ def marked(home: Path) -> list[psutil.Process]:
                 environment = process.environ()
                 if environment.get(HOME_MARK) == str(home) and process.pid != os.getpid():
                     found.append(process)
-                elif not environment and process.exe():  # a thread of the kernel has neither
+                elif not environment and process.exe():  # a kernel thread has neither
                     becoming.append(process)
             except (psutil.Error, OSError):
                 continue
@@ -118,7 +118,7 @@ def end_all(processes: Iterable[psutil.Process], *, timeout_s: float) -> int:
 
 
 def listener_name(port: int) -> str:
-    """Who listens on a TCP port, in words; empty when the operating system does not tell."""
+    """The process that listens on a TCP port, for messages. Empty if the operating system does not tell."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             address = connection.laddr
@@ -143,7 +143,7 @@ def rotate(log: Path) -> None:
 
 
 def tail(log: Path, lines: int = 20) -> tuple[str, ...]:
-    """The last lines of a log file; none where it does not exist."""
+    """The last lines of a log file. Empty if it does not exist."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL_BYTES))
@@ -153,7 +153,7 @@ def tail(log: Path, lines: int = 20) -> tuple[str, ...]:
 
 
 class Spawner:
-    """One thread that starts all children of a process whose other threads come and go (see `tether`)."""
+    """One thread that starts all children of a process whose other threads are short-lived (see `tether`)."""
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[tuple[Callable[[], subprocess.Popen[bytes]], Future[subprocess.Popen[bytes]]]]

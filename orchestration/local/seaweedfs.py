@@ -31,7 +31,7 @@ VOLUMES_PER_GROWTH: Final = 3
 MIN_FREE_MIB: Final = 512
 """Below this the server refuses writes, before the disk that holds the catalog is full too."""
 SIGNATURE_VALID_S: Final = 300
-"""Between the assignment of a place and the write to it; the default of 10 s is little for a machine under load."""
+"""Between the assignment of a location and the write to it; the default of 10 s is short for a machine under load."""
 SIGNED: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 AUTHORITY: Final = "authority.pem"
 CERTIFICATE: Final = "certificate.pem"
@@ -43,11 +43,11 @@ WEBHOOK_PATH: Final = "/muster/s3-events"
 def prepare(directory: Path, settings: Settings) -> None:
     """Write the configuration: credentials, inner keys, event notification, volume growth. All files are private.
 
-    There is a new certificate at each start, which all of the server's parts share: they are one process. Raises
-    `UserError` S3_SERVER_MISSING.
+    Each start creates a new certificate, which all parts of the server share: they are one process. Raises `UserError`
+    S3_SERVER_MISSING.
     """
     _executable()
-    from orchestration.local.certificates import make_identity  # of the extra `local`
+    from orchestration.local.certificates import make_identity  # from the extra `local`
 
     (directory / "data").mkdir(exist_ok=True)
     identity = make_identity("muster-s3")
@@ -60,7 +60,7 @@ def prepare(directory: Path, settings: Settings) -> None:
 
 
 def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
-    """Command line; its working directory must be the one of `prepare`. Raises `UserError` S3_SERVER_MISSING.
+    """Command line; run it in the directory of `prepare`. Raises `UserError` S3_SERVER_MISSING.
 
     Only the gateway, which checks credentials, listens on `listen_host`; all else stays on loopback.
     """
@@ -85,8 +85,8 @@ def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
         "-filer=true",
         f"-filer.port={ports.s3_filer}",
         f"-filer.port.grpc={ports.s3_filer_grpc}",
-        # The parts talk over gRPC, and with volumes over HTTP. The HTTP of the master signs for whoever asks, and
-        # deletes the volumes of a bucket.
+        # The parts talk over gRPC, and with volumes over HTTP. The master's HTTP would sign for anyone, and delete the
+        # volumes of a bucket.
         "-disableHttp=true",
         # Relative: the path of a Unix socket is limited to 107 bytes.
         "-filer.localSocket=filer.sock",
@@ -102,17 +102,17 @@ def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
 
 
 def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
-    """A look at a running server: why it must be started anew, none while it need not be.
+    """A check of a running server: returns why it must be restarted, or None.
 
-    Its index of names is LevelDB, which refuses every write after one that a full disk has failed, and goes on to when
-    there is room again. It says so at each of them, in its log.
+    Its index of names is LevelDB. After one write that failed on a full disk it refuses all others, even when there is
+    space again, and logs each of them.
     """
     read = log_file.stat().st_size if log_file.exists() else 0
     broken = False
 
     def look() -> str | None:
         nonlocal read, broken
-        if not log_file.exists():  # somebody has removed it; the server writes on into what has no name
+        if not log_file.exists():  # the log was deleted; the server still writes to the unlinked file
             return None
         with log_file.open("rb") as file:
             file.seek(read)
@@ -127,7 +127,7 @@ def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
 
 
 def webhook_token(settings: Settings) -> str:
-    """What the server presents to the engine with each event, so that no other local user can start imports."""
+    """The token that the server sends to the engine with each event, so that no other local user can start imports."""
     key = settings.s3_secret_key.reveal().encode()
     return hmac.new(key, b"muster s3 events", hashlib.sha256).hexdigest()
 
@@ -152,7 +152,7 @@ def gateway_answers(settings: Settings) -> bool:
 def storage_registered(ports: Ports) -> bool:
     """Whether the volume server has joined: the gateway answers before that, but a write then takes seconds.
 
-    The master's page is what it still serves over HTTP; it lists the places of those that have joined.
+    The master's page is all that it still serves over HTTP; it lists the locations of the servers that have joined.
     """
     try:
         with urlopen(f"http://{LOOPBACK}:{ports.s3_master}/", timeout=2) as response:
@@ -162,14 +162,14 @@ def storage_registered(ports: Ports) -> bool:
 
 
 def remove_sockets(ports: Ports) -> None:
-    """Remove the Unix sockets that the server makes in /tmp and leaves there; it has no option for the place."""
+    """Remove the Unix sockets that the server leaves in /tmp; their location cannot be configured."""
     for part in ("s3", "filer", "volume", "master"):
         for port in (ports.s3_grpc, ports.s3_filer_grpc, ports.s3_volume_grpc, ports.s3_master_grpc):
             Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108 - its place, not ours
 
 
 def ensure_buckets(settings: Settings) -> None:
-    """Create the three buckets; the inbox keeps versions, so that an import can pin what it reads. Idempotent.
+    """Create the three buckets; the inbox is versioned, so that an import can pin what it reads. Idempotent.
 
     Raises `RetriableError` S3_UNAVAILABLE.
     """
@@ -189,7 +189,7 @@ def ensure_buckets(settings: Settings) -> None:
 
 
 def missing_buckets(settings: Settings) -> tuple[str, ...]:
-    """Buckets that do not exist, and the inbox where it keeps no versions. Raises `RetriableError` S3_UNAVAILABLE."""
+    """Buckets that do not exist, and the inbox if it is not versioned. Raises `RetriableError` S3_UNAVAILABLE."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = s3_client(settings, timeout_s=3.0, attempts=1)
@@ -226,10 +226,10 @@ def _identities(settings: Settings) -> dict[str, object]:
 
 
 def _security(settings: Settings) -> str:
-    """What keeps others out of the server's inner ports, which any user of the machine reaches.
+    """Protection of the server's inner ports, which any user of the machine can reach.
 
-    HTTP: what is read from and written to volumes is signed. gRPC: both sides show a certificate, and its key is ours
-    alone. The master, which hands out signatures, is asked by gRPC only.
+    HTTP: reads and writes of volumes are signed. gRPC: both sides present a certificate, and only we have its key. The
+    master, which issues signatures, is reachable over gRPC only.
     """
     secret = settings.s3_secret_key.reveal().encode()
     keys = {name: hmac.new(secret, f"muster {name}".encode(), hashlib.sha256).hexdigest() for name in SIGNED}
@@ -245,8 +245,8 @@ def _security(settings: Settings) -> str:
 def _notification(settings: Settings) -> str:
     """Webhook for the inbox.
 
-    Version 4.48 does not try an event again that was not answered with 2xx, whatever `max_retries` says (it goes to a
-    dead letter log at once): the engine also looks for objects that it was not told of.
+    Version 4.48 never retries an event that was not answered with 2xx, whatever `max_retries` says (it goes straight to
+    a dead letter log): the engine therefore also looks for unannounced objects.
     """
     webhook = as_toml(
         {

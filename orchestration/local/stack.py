@@ -1,4 +1,4 @@
-"""`muster up`, `down` and `status` as functions: start the supervisor, ask it, end it."""
+"""`muster up`, `down` and `status` as functions: start the supervisor, query it, end it."""
 
 import os
 import subprocess
@@ -26,10 +26,10 @@ STOP_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.05
 LOG_LINES: Final = 15
 PORTS_VARIABLE: Final = "MUSTER_PORTS"
-"""`MUSTER_PORTS=free` chooses free ports where none are chosen yet or one is taken, for tests and second stacks."""
+"""`MUSTER_PORTS=free` chooses free ports if none are chosen yet or one is taken, for tests and second stacks."""
 
 _supervisors: Final[dict[Path, subprocess.Popen[bytes]]] = {}
-"""Supervisors that this process started; they are its children, so it has to wait for them when they end."""
+"""Supervisors that this process started; as their parent it has to wait for them when they end."""
 
 Report = Callable[[PartStatus], None]
 
@@ -51,7 +51,7 @@ def up(
 
     Raises `UserError` (PORT_TAKEN, UNKNOWN_PART, HOME_NOT_WRITABLE, STACK_HAS_OTHER_PARTS), `RetriableError` or
     `FatalError` of the part that failed, with the last lines of its log in the message and in `detail["log"]`.
-    A stack that did not come up is taken down again.
+    A stack that fails to start is taken down again.
     """
     env = dict(os.environ if env is None else env)
     home = home_of(target)
@@ -60,7 +60,7 @@ def up(
     broker = not before.running and (parts is None or KAFKA.name in parts)
     if broker:
         home.make()
-        users.ensure_passwords(home.kafka)  # which the settings name
+        users.ensure_passwords(home.kafka)  # the settings refer to them
     settings = initialise(home, env, free_ports=wants_free and not before.running, broker=broker)
     Ports.load(home.ports_file, settings)
     chosen = select(all_parts(settings), parts)
@@ -114,7 +114,7 @@ def _require_logon(settings: Settings) -> None:
 
 
 def down(target: Settings | Path, *, report: Report | None = None) -> bool:
-    """Stop the stack of a home and everything that an earlier one left. Data stays. False when nothing ran."""
+    """Stop the stack of a home and everything left from an earlier one. Data stays. False if nothing ran."""
     home = home_of(target)
     now = read_status(home)
     stopped = now.running
@@ -133,7 +133,7 @@ def status(target: Settings | Path) -> StackStatus:
 
 
 def home_of(target: Settings | Path) -> Home:
-    """The home that is meant, absolute."""
+    """The home of a target, absolute."""
     return Home(path=(target.home if isinstance(target, Settings) else target).absolute())
 
 
@@ -145,10 +145,10 @@ def _await_ready(
     seen: dict[str, PartStatus] = {}
     while True:
         if supervisor is not None and supervisor.poll() == ALREADY_RUNNING:
-            supervisor = None  # somebody else's `up` was quicker: wait for that stack
+            supervisor = None  # another `up` was faster: wait for that stack
         ended = supervisor is not None and supervisor.poll() is not None
         now = read_status(home)
-        # Until our supervisor has written its first state, the file is that of an earlier one.
+        # Until our supervisor has written its first state, the file is from an earlier one.
         current = now.running and (supervisor is None or now.supervisor_pid == supervisor.pid)
         for part in now.parts if current else ():
             if report is not None and seen.get(part.name) != part:
@@ -177,7 +177,7 @@ def _await_ready(
 
 
 def _with_log(home: Home, part: PartStatus) -> MusterError:
-    """The error of a failed part, with the end of its log where the part itself wrote one."""
+    """The error of a failed part, with the end of its log if the part itself wrote one."""
     error = MusterError.from_record(part.error or {"message": f"{part.name} failed"})
     lines = () if error.code == "PORT_TAKEN" else processes.tail(home.log_file(part.name), LOG_LINES)
     message = "\n".join([f"{part.name} did not start: {error.message}", *lines])
@@ -185,7 +185,7 @@ def _with_log(home: Home, part: PartStatus) -> MusterError:
 
 
 def _end_supervisor(home: Home, pid: int | None, report: Report | None) -> None:
-    """SIGTERM, wait for the ordered stop, and in the end SIGKILL."""
+    """SIGTERM, wait for the ordered stop, and finally SIGKILL."""
     if pid is None:  # it has the lock but has not written its state yet
         pid = _await_pid(home)
     try:

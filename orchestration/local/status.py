@@ -1,4 +1,4 @@
-"""What the supervisor says about the parts, as values and as the file `stack.json`."""
+"""Status of the parts from the supervisor, as values and as the file `stack.json`."""
 
 import fcntl
 import json
@@ -12,18 +12,18 @@ from typing import Any, Final, Self
 from orchestration.local.home import Home
 
 ALREADY_RUNNING: Final = 3
-"""Exit code of a supervisor that found another one holding the lock."""
+"""Exit code of a supervisor that found the lock taken."""
 
 
 class PartState(StrEnum):
-    """Where a part is in its life."""
+    """State of a part."""
 
     WAITING = "waiting"
     """for the parts it needs"""
     STARTING = "starting"
     READY = "ready"
     FAILED = "failed"
-    """did not start or has ended; it is tried again after a pause"""
+    """did not start or has ended; restarted after a pause"""
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -81,7 +81,7 @@ class StackStatus:
 
 
 def read_status(home: Home) -> StackStatus:
-    """What is known about a home; also of one where nothing was ever started."""
+    """Status of a home, including one where nothing was ever started."""
     running = supervisor_runs(home)
     try:
         record = json.loads(home.state_file.read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def read_status(home: Home) -> StackStatus:
 
 
 def write_status(home: Home, parts: tuple[PartStatus, ...]) -> None:
-    """Replace the state file atomically, by the supervisor only."""
+    """Replace the state file atomically; only for the supervisor."""
     record = {"supervisor_pid": os.getpid(), "parts": [p.as_record() for p in parts]}
     temporary = home.state_file.with_name(f".{home.state_file.name}")
     temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -115,7 +115,7 @@ def supervisor_runs(home: Home) -> bool:
 
 
 def take_lock(path: Path) -> int | None:
-    """Become the only supervisor of a home: a descriptor to keep open for life, or None where another one lives."""
+    """Become the only supervisor of a home: returns a descriptor to keep open for life. None if another one lives."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""The supervisor: starts the parts, starts again what ends, takes all of them down with itself.
+"""The supervisor: starts the parts, restarts those that end, and takes all of them down with itself.
 
-1. take the lock of the home (one supervisor a home);
+1. take the lock of the home (one supervisor per home);
 2. end what an earlier supervisor left behind;
-3. one thread a part: wait for the parts it needs, start, await readiness, watch, start again after a pause;
+3. one thread per part: wait for the parts it needs, start, await readiness, watch, restart after a pause;
 4. on SIGTERM stop the parts in reverse order.
 Every change of state is written to `stack.json`, which `muster status` and `muster up` read.
 """
@@ -29,7 +29,7 @@ from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 POLL_S: Final = 0.05
 LOOK_S: Final = 1.0
-"""Between two looks at whether a part that runs is ill."""
+"""Between two checks whether a running part is ill."""
 STEADY_S: Final = 60.0
 """A part that was ready this long starts over with the shortest pause."""
 LEFTOVER_TIMEOUT_S: Final = 5.0
@@ -63,7 +63,7 @@ class StateTable:
         log.log(logging.ERROR if error else logging.INFO, "%s: %s%s", name, state, f" ({error})" if error else "")
 
     def count_restart(self, name: str) -> None:
-        """Record that a part is started once more."""
+        """Record a restart of a part."""
         self._change(name, restarts=self._parts[name].restarts + 1)
 
     def _change(self, name: str, **changes: object) -> None:
@@ -71,7 +71,7 @@ class StateTable:
             self._parts[name] = PartStatus.from_record(self._parts[name].as_record() | changes)
             try:
                 write_status(self._home, tuple(self._parts.values()))
-            except OSError as exc:  # a full disk: the parts go on, the next change is written when there is room
+            except OSError as exc:  # a full disk: the parts keep running; a later change is written
                 log.error("%s was not written: %s", self._home.state_file, exc)
 
 
@@ -223,7 +223,7 @@ def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> in
 
 
 def _stop_in_order(runners: list[PartRunner]) -> None:
-    """The last started first; workers all at once, since each may finish what it has in hand."""
+    """Last started, first stopped; workers all at once, since each may finish its work in progress."""
     while runners:
         last = runners[-1].part.name.split("-", maxsplit=1)[0]
         group = [r for r in runners if r.part.name.split("-", maxsplit=1)[0] == last]

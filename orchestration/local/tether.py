@@ -2,8 +2,8 @@
 
 A file of its own, without imports of Muster, because it runs between fork and exec of each child: Linux's
 PR_SET_PDEATHSIG survives exec, and setting it in a `preexec_fn` is not safe in a process with threads. The signal is
-sent when the *thread* that started the child ends, so start children from a thread that lives as long as they may.
-Elsewhere than on Linux this only executes the program; the next supervisor finds what was left behind.
+sent when the *thread* that started the child ends, so start children from a thread that outlives them. On other
+systems than Linux this only executes the program; the next supervisor finds what was left behind.
 """
 
 import ctypes

@@ -42,11 +42,11 @@ JVM_FLAGS: Final = (
 
 
 def prepare(directory: Path, ports: Ports) -> None:
-    """Write the configuration and have the storage know the users.
+    """Write the configuration and register the users in the storage.
 
     1. An empty directory is formatted, with the users in it.
-    2. Storage that does not know the passwords, since it is of a release without users or since they have changed, is
-       told by a broker that runs for this alone, and takes one password, which is never used again.
+    2. Storage without the current passwords, because it is from a release without users or they have changed, gets them
+       from a broker that runs only for this, with a one-time password.
 
     Raises `FatalError` FORMAT_FAILED, USERS_NOT_STORED, CREDENTIALS_UNUSABLE.
     """
@@ -72,7 +72,7 @@ def prepare(directory: Path, ports: Ports) -> None:
 def _format(directory: Path, properties: Path, known: Mapping[str, str]) -> None:
     arguments = directory / "format.args"
     added = (f"{KAFKA_MECHANISM}=[name={user},password={password}]" for user, password in known.items())
-    # In a file, since everybody may read a command line.
+    # In a file, since every user can read a command line.
     replace_private(arguments, "".join(f"--add-scram\n{each}\n" for each in added))
     identity = cluster_id(lambda: uuid.uuid4().bytes)
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
@@ -112,7 +112,7 @@ def _tell(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) ->
     running = spawn(command(directory), env=plain_environment(), output=log, death_signal=signal.SIGTERM)
     try:
         deadline = time.monotonic() + TELL_TIMEOUT_S
-        while not listens(running.pid, ports.kafka):  # it, and not another program: that would be told the passwords
+        while not listens(running.pid, ports.kafka):  # ours, not another program, which would get the passwords
             if running.poll() is not None or time.monotonic() > deadline:
                 raise _not_stored(directory, "the broker did not start", log)
             time.sleep(POLL_S)
@@ -135,7 +135,7 @@ def _not_stored(directory: Path, why: str, log: Path) -> FatalError:
 def cluster_id(draw: Callable[[], bytes]) -> str:
     """16 random bytes in URL-safe base64 (KIP-78).
 
-    None that begins with a dash, which StorageTool takes for an option: one of 64 would, and Kafka's own
+    Never with a leading dash, which StorageTool takes for an option: one in 64 would have one, and Kafka's own
     `Uuid.randomUuid` draws again too.
     """
     while (identity := base64.urlsafe_b64encode(draw()).decode().rstrip("=")).startswith("-"):
@@ -144,7 +144,7 @@ def cluster_id(draw: Callable[[], bytes]) -> str:
 
 
 def command(directory: Path) -> list[str]:
-    """Command line of the broker; configuration and data are those of `prepare`."""
+    """Command line of the broker, for the configuration and data of `prepare`."""
     return [*_java(directory, *HEAP, *JVM_FLAGS), "kafka.Kafka", str(directory / "server.properties")]
 
 
@@ -164,13 +164,13 @@ def _quoted(argument: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Logon:
-    """How the broker takes users, and how it logs on to itself, at both listeners."""
+    """How the broker authenticates users, and how it logs on to itself, at both listeners."""
 
     mechanism: str
     module: str
     password: str = field(repr=False)
     serves: str = field(default="", repr=False)
-    """Users that the configuration itself names."""
+    """Users in the configuration itself."""
 
     def configuration(self) -> dict[str, str]:
         jaas = f'{self.module} required username="{users.OWN}" password="{self.password}" {self.serves}'.strip()
@@ -198,7 +198,7 @@ def _configuration(data: Path, ports: Ports) -> dict[str, str | int]:
         "inter.broker.listener.name": LISTENER,
         "controller.listener.names": CONTROLLER,
         "listener.security.protocol.map": f"{LISTENER}:SASL_PLAINTEXT,{CONTROLLER}:SASL_PLAINTEXT",
-        # Whoever has no rule may do nothing.
+        # Users without a rule may do nothing.
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:{users.OWN}",
         # A properties file treats a backslash as an escape.
@@ -214,13 +214,13 @@ def _configuration(data: Path, ports: Ports) -> dict[str, str | int]:
         "transaction.state.log.num.partitions": 3,
         # Topics are declared in schemas.topics; a typing error must not create one.
         "auto.create.topics.enable": "false",
-        # After a kill -9 the controller waits this long for the dead broker before it takes the new one (default 9 s).
+        # After a kill -9 the controller waits this long for the dead broker before it accepts a new one (default 9 s).
         "broker.session.timeout.ms": 2000,
         "broker.heartbeat.interval.ms": 500,
-        # Twice a second a controller would write a record that says nothing, to show other voters that it lives.
+        # Otherwise a controller writes an empty record twice a second, to show other voters that it lives.
         "metadata.max.idle.interval.ms": 0,
         "group.initial.rebalance.delay.ms": 0,
-        # A worker's committed position outlives every message it may still need.
+        # A worker's committed position must outlive every message that it may still need.
         "offsets.retention.minutes": 2 * RETENTION_MS // 60_000,
         "log.segment.bytes": 128 * 1024 * 1024,
         "num.network.threads": 2,

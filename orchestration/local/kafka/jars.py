@@ -1,4 +1,4 @@
-"""Kafka's jars: what `jgo.lock.toml` names, in jgo's cache, checked against the lock's SHA-256.
+"""Kafka's jars: those in `jgo.lock.toml`, from jgo's cache, checked against the lock's SHA-256.
 
 `jgo --resolver python lock` in this directory writes the lock from `jgo.toml` (the `!` behind a coordinate keeps jgo
 from applying that artifact's managed versions to all others: without it the broker would get kafka-clients 3.9.1).
@@ -32,7 +32,7 @@ class LockedJar:
 
 
 def locked_jars(lock_file: Path = LOCK_FILE) -> tuple[LockedJar, ...]:
-    """What the lock file names, in its order."""
+    """The artifacts in the lock file, in its order."""
     return tuple(
         LockedJar(group=d["groupId"], artifact=d["artifactId"], version=d["version"], sha256=d["sha256"])
         for d in tomllib.loads(lock_file.read_text(encoding="utf-8"))["dependencies"]
@@ -40,7 +40,7 @@ def locked_jars(lock_file: Path = LOCK_FILE) -> tuple[LockedJar, ...]:
 
 
 def classpath(lock_file: Path = LOCK_FILE) -> str:
-    """All jars of a lock file for a plain `-cp`, downloaded where they are missing.
+    """All jars of a lock file for a plain `-cp`; missing ones are downloaded.
 
     Checked jars are remembered by size and time in a stamp beside jgo's cache, so that a second start hashes nothing.
     Raises `RetriableError` JARS_UNREACHABLE, `FatalError` JAR_CHANGED.
@@ -58,7 +58,7 @@ def classpath(lock_file: Path = LOCK_FILE) -> str:
 
 
 def cache_directory() -> Path:
-    """What may be made again at any time lies here."""
+    """Directory for files that can be recreated at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster"
 
 

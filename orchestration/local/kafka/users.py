@@ -1,8 +1,8 @@
-"""The users of the embedded broker: their passwords in private files, and what each may do.
+"""The users of the embedded broker: their passwords in private files, and their permissions.
 
-`muster` is the user of the broker itself and of everything in Muster, and may do everything. `client` is for programs
-outside: it writes events and profiles, and reads job events and membership changes. A password that is missing is made
-at the next start; to change one, remove its file while the stack is stopped.
+`muster` is the user of the broker itself and of everything in Muster, and may do everything. `client` is for external
+programs: it writes events and profiles, and reads job events and membership changes. A missing password is created at
+the next start; to change one, remove its file while the stack is stopped.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ OWN: Final = "muster"
 CLIENT: Final = "client"
 USERS: Final = (OWN, CLIENT)
 ITERATIONS: Final = 4096
-"""Passwords are random and long, so that more rounds would protect nothing and only slow each connection."""
+"""Passwords are random and long, so more rounds would add no protection and only slow each connection."""
 PASSWORD_BYTES: Final = 30
 REQUEST_TIMEOUT_S: Final = 15.0
 _STORED: Final = "users.stored"
@@ -48,7 +48,7 @@ def credentials_file(directory: Path, user: str = OWN) -> Path:
 
 
 def ensure_passwords(directory: Path) -> None:
-    """Make the passwords that are missing."""
+    """Create missing passwords."""
     for user in USERS:
         path = credentials_file(directory, user)
         if not path.exists():
@@ -73,7 +73,7 @@ def stored(directory: Path, users: Mapping[str, str]) -> bool:
 
 
 def remember_stored(directory: Path, users: Mapping[str, str]) -> None:
-    """Note that the broker's storage has these passwords."""
+    """Record that the broker's storage has these passwords."""
     replace_private(directory / _STORED, json.dumps(_digests(users)) + "\n")
 
 
@@ -82,7 +82,7 @@ def _digests(users: Mapping[str, str]) -> dict[str, str]:
 
 
 def store(admin: AdminClient, users: Mapping[str, str]) -> None:
-    """Have a running broker take these passwords. Raises `KafkaException`."""
+    """Store these passwords in a running broker. Raises `KafkaException`."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
     changes: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(user, info, password.encode()) for user, password in users.items()
@@ -92,7 +92,7 @@ def store(admin: AdminClient, users: Mapping[str, str]) -> None:
 
 
 def ensure_rules(bootstrap: str) -> None:
-    """Have a running broker know what `client` may do. Idempotent. Raises `RetriableError` BROKER_UNAVAILABLE."""
+    """Store the permissions of `client` in a running broker. Idempotent. Raises `RetriableError` BROKER_UNAVAILABLE."""
     admin = admin_client(bootstrap)
     try:
         for done in admin.create_acls(list(_rules()), request_timeout=REQUEST_TIMEOUT_S).values():
@@ -104,13 +104,13 @@ def ensure_rules(bootstrap: str) -> None:
 def _rules() -> Iterator[AclBinding]:
     allow, deny = AclPermissionType.ALLOW, AclPermissionType.DENY
     literal, prefixed = ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED
-    for topic in (EVENTS, PROFILES):  # which allows to describe it, too
+    for topic in (EVENTS, PROFILES):  # which includes describing it
         yield _rule(ResourceType.TOPIC, topic, literal, AclOperation.WRITE, allow)
     for topic in (JOB_EVENTS, MEMBERSHIP_CHANGES):
         yield _rule(ResourceType.TOPIC, topic, literal, AclOperation.READ, allow)
     yield _rule(ResourceType.TRANSACTIONAL_ID, "*", literal, AclOperation.WRITE, allow)
     yield _rule(ResourceType.GROUP, "*", literal, AclOperation.READ, allow)
-    # A stranger in a group of ours would be given partitions of it. A refusal overrides every permission.
+    # A foreign member of one of our groups would get partitions. A refusal overrides every permission.
     yield _rule(ResourceType.GROUP, OWN_GROUP_PREFIX, prefixed, AclOperation.ALL, deny)
 
 

@@ -1,6 +1,6 @@
 """`python -m orchestration.local.kafka.warm`: make the first start as fast as the others (`make setup`).
 
-Downloads the jars that are missing, and has a broker that works for a moment leave the cache of its classes.
+Downloads missing jars, and runs a broker for a moment to create the cache of its classes.
 """
 
 import subprocess
@@ -33,7 +33,7 @@ END_TIMEOUT_S: Final = 180.0
 
 
 def main() -> int:
-    """Jars, which must be there, and the cache, without which everything works too."""
+    """Ensure the jars, which are required, and the cache, which is optional."""
     cache = cache_path(classpath())
     if not cache.exists():
         try:
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def make(cache: Path) -> None:
-    """Write the cache. Raises what `main` catches where that is not possible."""
+    """Write the cache. If that is not possible, raises the errors that `main` catches."""
     ports = pick_free_ports()
     with tempfile.TemporaryDirectory(prefix="muster-kafka-") as folder:
         home, written = Path(folder), Path(folder) / cache.name
@@ -78,7 +78,7 @@ def make(cache: Path) -> None:
 
 
 def work(settings: Settings) -> None:
-    """Let the broker load what it needs for topics, a transaction and a group."""
+    """Make the broker load what it needs for topics, a transaction and a group."""
     ensure_topics(settings)
     ensure_rules(settings.kafka_bootstrap)
     address = {**librdkafka_config(settings.kafka_bootstrap), "log_level": 2}
