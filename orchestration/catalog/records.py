@@ -102,7 +102,7 @@ class Job:
 
     @property
     def kind(self) -> ImportKind:
-        """What its rows are; only `audience` makes a version of an audience."""
+        """The kind of its rows; only `audience` makes a version of an audience."""
         return self.spec.kind
 
     @property

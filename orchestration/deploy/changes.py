@@ -143,7 +143,7 @@ def taken_buckets(settings: DeploySettings, before: Mapping[str, Any]) -> list[s
             s3.head_bucket(Bucket=bucket)
             found.append(bucket)
         except ClientError as exc:
-            if exc.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:  # 403 and 301: the bucket exists elsewhere
+            if exc.response["Error"]["Code"] not in {"404", "NoSuchBucket"}:  # 403 and 301: the name is taken
                 found.append(bucket)
         except BotoCoreError as exc:
             raise _unavailable(exc) from exc

@@ -172,7 +172,7 @@ def read_outcome(event: Event, _: object) -> View:
 
 @errors_by_name
 def begin_await(event: Event, _: object) -> View:
-    """{job_id, execution, task_token}: store the token; the control plane answers it, or at once without a wait."""
+    """{job_id, execution, task_token}: store the token for the control plane, or answer it at once."""
     from orchestration.kinds.wait import begin_await as step
 
     step(records(), process_context().engine, _job(event), str(event["execution"]), str(event["task_token"]))

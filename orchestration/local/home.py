@@ -118,7 +118,7 @@ def initialise(home: Home, env: Mapping[str, str], *, free_ports: bool, broker: 
         address = str(known.get("kafka_bootstrap") or added.get("kafka_bootstrap") or f"{LOOPBACK}:{Ports().kafka}")
         if "://" not in address:
             known["kafka_bootstrap"] = kafka_address(address)
-    # The partition count of topics never changes: a later start must not depend on the environment of that day.
+    # Topics are created with this count and never get another: later starts must not depend on environment variables.
     added["partitions"] = Settings.load(env).partitions
     missing = {name: value for name, value in added.items() if not known.get(name)}
     if missing or known != before:

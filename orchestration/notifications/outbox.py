@@ -147,7 +147,7 @@ class Outbox:
         self._set(id_, next_attempt_at_ms=next_attempt_at_ms, last_error=error)
 
     def resend(self, id_: str, now_ms: int) -> None:
-        """Start over with the attempts."""
+        """Make an undelivered row due now, with all its attempts."""
         self._set(id_, attempts=0, next_attempt_at_ms=now_ms, last_error=None)
 
     def forget(self, *, written_before_ms: int) -> int:

@@ -15,7 +15,7 @@ from orchestration.deploy.stack.tasks import Cluster
 from orchestration.workflow.resources import INBOX_MACHINE, SUBSTITUTION, MachineSpec, inbox_pattern, machine_specs
 
 SYNC_RULE: Final = "rule/StepFunctionsGetEventsForECSTaskRule"
-"""It tells Step Functions that a task has ended (`ecs:runTask.sync`); Step Functions creates it."""
+"""Tells Step Functions that a task has ended (`ecs:runTask.sync`); Step Functions creates this rule itself."""
 FAILURES: Final = '{ $.type = "ExecutionFailed" && $.details.error != "UserError" && $.details.error != "Cancelled" }'
 """System failures only: neither a customer's bad file nor a cancelled job."""
 ARCHIVE_DAYS: Final = 14

@@ -14,11 +14,11 @@ from segmentation.completion import Completion
 from segmentation.cuts import announcement, cut_completion
 
 PLACE: Final = ("at_us", "events", "profiles", "activations", "changes", "generation")
-"""Log position of a cut: the offsets that it includes, and where the changes that follow it start."""
+"""Log position of a cut: the offsets that it includes, and from which generation and offset on changes follow it."""
 
 
 def put_cuts(jobs: JobStore, progress: ProgressStore, cuts: Iterable[SegmentCut], now_ms: int) -> None:
-    """Keep answers to waiting snapshots; the first answer of a partition wins. No job requested the other cuts."""
+    """Keep answers to waiting snapshots; the first answer of a partition wins. Cuts of other requesters are ignored."""
     asking = {}
     for job in jobs.live():
         if job.segment is not None and job.build is not None:

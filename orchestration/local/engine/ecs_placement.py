@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - the private parts of moto are what is used
-"""Where RunTask places a task, as on ECS; moto differs in three ways.
+"""Placement of RunTask's tasks, as on ECS; moto differs in three ways.
 
 1. Our own machines (launch type EC2) without capacity: ECS names each machine in `failures`. moto returns neither a
    task nor a failure.
