@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -13,8 +14,11 @@ TOTAL_S: Final = 20.0
 
 
 @contextlib.contextmanager
-def deadline(current: Callable[[], socket.socket | None], total_s: float = TOTAL_S) -> Iterator[None]:
-    """Shut the current socket down at the deadline; a reader then finds the connection closed."""
+def deadline(current: Callable[[], socket.socket | None], total_s: float = TOTAL_S) -> Iterator[float]:
+    """Shut the current socket down at the deadline, which is yielded in monotonic seconds.
+
+    A reader then finds the connection closed.
+    """
 
     def cut() -> None:
         if (connection := current()) is not None:
@@ -25,6 +29,6 @@ def deadline(current: Callable[[], socket.socket | None], total_s: float = TOTAL
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield time.monotonic() + total_s
     finally:
         timer.cancel()

@@ -16,6 +16,8 @@ from schemas.errors import UserError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Endpoint = tuple[socket.AddressFamily, tuple[str, int]]
+"""What a socket connects to."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _ENTRY: Final = re.compile(r"(?P<host>\[[^\]]+\](/\d+)?|[^:\s]+)(:(?P<port>\d{1,5}))?", re.ASCII)
 
@@ -105,11 +107,9 @@ def refused(host: str, port: int, address: Address, *, https: bool, private: Pri
     return None if https else "it is not https"
 
 
-def resolve(
-    host: str, port: int, *, https: bool, private: PrivateTargets
-) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+def resolve(host: str, port: int, *, https: bool, private: PrivateTargets) -> list[Endpoint]:
     """The addresses of a host that may be called, in the resolver's order. Raises `OSError` if there are none."""
-    allowed: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
+    allowed: list[Endpoint] = []
     why: str | None = None
     for family, _, _, _, (found, *_) in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         if (address := literal(str(found))) is None:

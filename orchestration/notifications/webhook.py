@@ -6,12 +6,13 @@ Follows no redirects, uses no proxy, and reads only the status of the response.
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from orchestration.notifications.deadline import OPERATION_S, TOTAL_S, deadline
-from orchestration.notifications.targets import PrivateTargets, resolve
+from orchestration.notifications.targets import Endpoint, PrivateTargets, resolve
 from schemas.errors import RetriableError
 
 _SUCCESS: Final = range(200, 300)
@@ -35,10 +36,12 @@ def post(
     https = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if https else 80)
     connection = http.client.HTTPConnection(host, parts.port, timeout=operation_s)
+    opened: list[socket.socket] = []
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        with deadline(lambda: connection.sock, total_s):
-            connection.sock = _connected(host, port, https=https, private=private, timeout_s=operation_s)
+        with deadline(lambda: opened[-1] if opened else None, total_s) as until:
+            found = resolve(host, port, https=https, private=private)
+            connection.sock = _connected(host, found, opened, https=https, timeout_s=operation_s, until=until)
             connection.request("POST", target, body=body, headers=dict(headers))
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as exc:
@@ -50,16 +53,36 @@ def post(
         raise RetriableError("WEBHOOK_FAILED", f"{host} answered {status}{redirect}", status=status)
 
 
-def _connected(host: str, port: int, *, https: bool, private: PrivateTargets, timeout_s: float) -> socket.socket:
-    """Connect to the address that was checked; a second lookup might return another one."""
+def _connected(
+    host: str,
+    found: Iterable[Endpoint],
+    opened: list[socket.socket],
+    *,
+    https: bool,
+    timeout_s: float,
+    until: float,
+) -> socket.socket:
+    """A connection to one of the addresses that were resolved and checked: resolving again might give others.
+
+    Each socket is put into `opened` before it connects, so that a deadline can shut it down. No address is tried after
+    `until` (monotonic seconds).
+    """
     fault: OSError | None = None
-    for family, address in resolve(host, port, https=https, private=private):
-        connection = socket.socket(family, socket.SOCK_STREAM)
+    for family, address in found:
+        if (left_s := until - time.monotonic()) <= 0:
+            break
+        opened.append(socket.socket(family, socket.SOCK_STREAM))
         try:
-            connection.settimeout(timeout_s)
-            connection.connect(address)
-            return ssl.create_default_context().wrap_socket(connection, server_hostname=host) if https else connection
+            opened[-1].settimeout(min(timeout_s, left_s))
+            opened[-1].connect(address)
+            if https:
+                context = ssl.create_default_context()
+                opened.append(context.wrap_socket(opened[-1], server_hostname=host, do_handshake_on_connect=False))
+                opened[-1].do_handshake()  # type: ignore[attr-defined]  # of an SSLSocket
+            opened[-1].settimeout(timeout_s)
         except OSError as exc:
-            connection.close()
+            opened[-1].close()
             fault = exc
-    raise fault or OSError(f"{host} has no address")
+        else:
+            return opened[-1]
+    raise fault or TimeoutError(f"{host}: no address answered in time")

@@ -132,6 +132,19 @@ def test_a_receiver_that_says_next_to_nothing_is_left() -> None:
     assert time.monotonic() - began < 60
 
 
+def test_addresses_that_accept_and_say_nothing_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with many such addresses must not hold a delivery longer than its row is leased."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        address = (socket.AF_INET, ("127.0.0.1", port))
+        monkeypatch.setattr(webhook, "resolve", lambda *_, **__: [address] * 5)
+        with pytest.raises(RetriableError, match="WEBHOOK_FAILED"):
+            webhook.post(f"https://127.0.0.1:{port}/", BODY, SIGNED, private=HERE, operation_s=0.5, total_s=0.25)
+        silent.setblocking(False)
+        with silent.accept()[0], pytest.raises(BlockingIOError):
+            silent.accept()
+
+
 def test_nobody_listening_is_a_failure_without_the_path_of_the_url() -> None:
     with receiver() as server:
         url = server.url
